@@ -1,0 +1,179 @@
+"""One point of the design space: what is chosen for every layer and every channel group."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from explorer.errors import CandidateError
+from explorer.graph.layers import ModelGraph
+
+MINIMUM_BITS, MAXIMUM_BITS = 2, 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerChoice:
+    """What is chosen for one layer.
+
+    `weight_bits` and `activation_bits` (of the tensor that the layer reads) lie in 2..8, `kept_weights` is the
+    share of weights not pruned, in (0, 1], `codebook_size` the number of shared weight values, or None.
+    """
+
+    layer: str
+    weight_bits: int = 8
+    activation_bits: int = 8
+    kept_weights: float = 1.0
+    codebook_size: int | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        for key in ("weight_bits", "activation_bits"):
+            value = getattr(self, key)
+            if not _is_integer(value) or not MINIMUM_BITS <= value <= MAXIMUM_BITS:
+                problems.append(f"{key} must be an integer in {MINIMUM_BITS}..{MAXIMUM_BITS}, received {value!r}")
+        if not is_share(self.kept_weights):
+            problems.append(f"kept_weights must be a share in (0, 1], received {self.kept_weights!r}")
+        problems.extend(self._codebook_problems())
+        if problems:
+            raise CandidateError(f"candidate: layer {self.layer!r}: {'; '.join(problems)}")
+
+    def _codebook_problems(self) -> list[str]:
+        size = self.codebook_size
+        if size is None:
+            return []
+        if not _is_integer(size) or size < 2:
+            return [f"codebook_size must be None or an integer of at least 2, received {size!r}"]
+        if _is_integer(self.weight_bits) and size >= levels(self.weight_bits):
+            return [
+                f"codebook_size {size} shares nothing: {self.weight_bits}-bit weights have only "
+                f"{levels(self.weight_bits)} values; use None"
+            ]
+        return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A choice for every layer, and the share of filters kept of every channel group that may be pruned."""
+
+    layers: tuple[LayerChoice, ...]
+    kept_filters: tuple[tuple[str, float], ...]
+
+    def __post_init__(self) -> None:
+        for group, share in self.kept_filters:
+            if not is_share(share):
+                raise CandidateError(
+                    f"candidate: group {group!r}: kept_filters must be a share in (0, 1], received {share!r}"
+                )
+        for kind, names in (
+            ("layer", [choice.layer for choice in self.layers]),
+            ("group", [group for group, _ in self.kept_filters]),
+        ):
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            if repeated:
+                raise CandidateError(f"candidate: {kind} {repeated[0]!r} is chosen more than once")
+
+    def choice(self, layer: str) -> LayerChoice:
+        """What is chosen for a layer; CandidateError when nothing is."""
+        for choice in self.layers:
+            if choice.layer == layer:
+                return choice
+        raise CandidateError(f"candidate: nothing is chosen for layer {layer!r}")
+
+    def share(self, group: str) -> float:
+        """Share of a group's channel classes that is kept; 1 for a group that is not listed."""
+        return dict(self.kept_filters).get(group, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: {"layers": {name: choices}, "kept_filters": {group: share}}."""
+        return {
+            "layers": {
+                choice.layer: {
+                    "weight_bits": choice.weight_bits,
+                    "activation_bits": choice.activation_bits,
+                    "kept_weights": choice.kept_weights,
+                    "codebook_size": choice.codebook_size,
+                }
+                for choice in self.layers
+            },
+            "kept_filters": dict(self.kept_filters),
+        }
+
+    @classmethod
+    def from_json(cls, data: object) -> Candidate:
+        """Rebuild a candidate; CandidateError names the part that is missing, unknown or out of range."""
+        if not isinstance(data, Mapping) or set(data) != {"layers", "kept_filters"}:
+            received = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
+            raise CandidateError(
+                f"candidate: expected an object with 'layers' and 'kept_filters', received {received}"
+            )
+        layers, kept_filters = data["layers"], data["kept_filters"]
+        if not isinstance(layers, Mapping) or not isinstance(kept_filters, Mapping):
+            raise CandidateError("candidate: 'layers' and 'kept_filters' must be objects keyed by name")
+        return cls(
+            layers=tuple(_choice_from_json(str(name), entry) for name, entry in layers.items()),
+            kept_filters=tuple((str(name), share) for name, share in kept_filters.items()),
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON text, first 16 hexadecimal digits."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def levels(bits: int) -> int:
+    """How many values a symmetric `bits`-bit weight takes: 2^bits - 1, zero included."""
+    return 2**bits - 1
+
+
+def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -> Candidate:
+    """The same widths everywhere, nothing pruned or shared."""
+    return Candidate(
+        layers=tuple(
+            LayerChoice(layer=name, weight_bits=weight_bits, activation_bits=activation_bits)
+            for name in graph.layer_names
+        ),
+        kept_filters=tuple((group.name, 1.0) for group in graph.prunable),
+    )
+
+
+def check(candidate: Candidate, graph: ModelGraph) -> None:
+    """Raise CandidateError unless the candidate chooses for exactly the layers and groups of the network."""
+    chosen = {choice.layer for choice in candidate.layers}
+    known = set(graph.layer_names)
+    prunable = {group.name for group in graph.prunable}
+    locked = {group.name: group.locked for group in graph.groups if group.locked}
+    problems = [f"unknown layer {name!r}" for name in sorted(chosen - known)]
+    problems += [f"nothing is chosen for layer {name!r}" for name in sorted(known - chosen)]
+    for name, share in candidate.kept_filters:
+        if name in locked and share < 1.0:
+            problems.append(f"filters of {name!r} cannot be removed: {locked[name]}")
+        elif name not in prunable and name not in locked:
+            problems.append(f"unknown channel group {name!r}; the groups are {', '.join(sorted(prunable))}")
+    if problems:
+        raise CandidateError(f"candidate does not fit the network: {'; '.join(problems)}")
+
+
+def is_share(value: object) -> bool:
+    """True for a number in (0, 1]."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value <= 1.0
+
+
+def kept_count(share: float, size: int) -> int:
+    """How many of `size` things a share keeps: the nearest integer, halves up, and at least one."""
+    return max(1, math.floor(share * size + 0.5))
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _choice_from_json(layer: str, entry: object) -> LayerChoice:
+    known = {"weight_bits", "activation_bits", "kept_weights", "codebook_size"}
+    if not isinstance(entry, Mapping) or set(entry) - known:
+        received = sorted(set(entry) - known) if isinstance(entry, Mapping) else entry
+        raise CandidateError(f"candidate: layer {layer!r}: unknown {received!r}; known are {sorted(known)}")
+    return LayerChoice(layer=layer, **entry)

@@ -1,0 +1,123 @@
+"""The shapes, widths and counts that a candidate gives a network, derived without building it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from explorer.compress.candidate import MAXIMUM_BITS, Candidate, kept_count
+from explorer.graph.layers import Activation, ModelGraph, Share
+
+LOGIT_BITS = 32
+"""Logits leave as the 32-bit sums that they are accumulated in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPlan:
+    """One layer as a candidate will have it built."""
+
+    name: str
+    in_channels: int
+    out_channels: int
+    groups: int
+    weights: int
+    nonzero_weights: int
+    weight_bits: int
+    input_bits: int
+    output_bits: int
+    codebook_size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationPlan:
+    """One stored activation as a candidate will have it built: its elements for one image, and their width."""
+
+    name: str
+    channels: int
+    elements: int
+    bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkPlan:
+    """All layers and activations of a network as a candidate will have them built."""
+
+    layers: tuple[LayerPlan, ...]
+    activations: tuple[ActivationPlan, ...]
+
+
+def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
+    """Derive every shape and width. Kept inputs follow from the channel groups, they are never stated."""
+    kept = kept_classes(graph, candidate)
+    bits = activation_bits(graph, candidate)
+    layers = []
+    for layer in graph.layers:
+        choice = candidate.choice(layer.name)
+        out_channels, in_channels = _channels(layer.produces, kept), _channels(layer.reads, kept)
+        groups = out_channels if layer.depthwise else layer.groups
+        weights = out_channels * (in_channels // groups) * layer.kernel_size[0] * layer.kernel_size[1]
+        layers.append(
+            LayerPlan(
+                name=layer.name,
+                in_channels=in_channels,
+                out_channels=out_channels,
+                groups=groups,
+                weights=weights,
+                nonzero_weights=kept_count(choice.kept_weights, weights),
+                weight_bits=choice.weight_bits,
+                input_bits=choice.activation_bits,
+                output_bits=bits[layer.target],
+                codebook_size=choice.codebook_size,
+            )
+        )
+    activations = []
+    for activation in graph.activations:
+        channels = _channels(activation.channels, kept)
+        activations.append(
+            ActivationPlan(
+                name=activation.name,
+                channels=channels,
+                elements=channels * activation.size[0] * activation.size[1],
+                bits=bits[activation.name],
+            )
+        )
+    return NetworkPlan(layers=tuple(layers), activations=tuple(activations))
+
+
+def kept_classes(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
+    """How many channel classes are kept of every group of the graph."""
+    share = dict(candidate.kept_filters)
+    return tuple(
+        group.size if group.locked else kept_count(share.get(group.name, 1.0), group.size)
+        for group in graph.groups
+    )
+
+
+def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
+    """Stored width of every activation: that of the widest layer that reads it.
+
+    Where no layer reads an activation, only an addition or a pooling, it is as wide as what these derive from
+    it; what nothing reads are the logits.
+    """
+    chosen = {choice.layer: choice.activation_bits for choice in candidate.layers}
+    activations = {activation.name: activation for activation in graph.activations}
+    known: dict[str, int] = {}
+
+    def width(activation: Activation) -> int:
+        if activation.name not in known:
+            if activation.readers:
+                known[activation.name] = max(chosen[reader] for reader in activation.readers)
+            elif activation.feeds:
+                fed = max(width(activations[name]) for name in activation.feeds)
+                known[activation.name] = min(fed, MAXIMUM_BITS)
+            else:
+                known[activation.name] = LOGIT_BITS
+        return known[activation.name]
+
+    for activation in graph.activations:
+        width(activation)
+    return known
+
+
+def _channels(shares: Sequence[Share], kept: Sequence[int]) -> int:
+    return sum(kept[group] * count for group, count in shares)

@@ -1,0 +1,102 @@
+"""Remove whole filters along the channel groups, and set single weights to zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import fx, nn
+
+from explorer.compress.candidate import Candidate, kept_count
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import channel_padding
+
+Order = Mapping[str, tuple[int, ...]]
+"""For every prunable group its channel classes, the one to keep first in front."""
+
+
+def kept_classes_of(graph: ModelGraph, candidate: Candidate, order: Order) -> frozenset[int]:
+    """The channel classes that stay: all locked ones, and the first of every prunable group's order."""
+    kept: set[int] = set()
+    for group in graph.groups:
+        if group.locked:
+            kept.update(group.classes)
+        else:
+            kept.update(order[group.name][: kept_count(candidate.share(group.name), group.size)])
+    return frozenset(kept)
+
+
+def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
+    """Remove, in place, every channel whose class is not kept: filters, their inputs downstream, batch norms."""
+    for layer in graph.layers:
+        module = model.get_submodule(layer.name)
+        outputs = _positions(layer.output_classes, kept)
+        inputs = _positions(layer.input_classes, kept)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        weight = module.weight.data[outputs]
+        if layer.depthwise and isinstance(module, nn.Conv2d):
+            module.groups = len(outputs)
+        elif layer.groups == 1:
+            weight = weight[:, inputs]
+        module.weight = nn.Parameter(weight.contiguous())
+        if module.bias is not None:
+            module.bias = nn.Parameter(module.bias.data[outputs])
+        if isinstance(module, nn.Conv2d):
+            module.in_channels, module.out_channels = len(inputs), len(outputs)
+        else:
+            module.in_features, module.out_features = len(inputs), len(outputs)
+    nodes = {node.name: node for node in model.graph.nodes}
+    for index_map in graph.index_maps:
+        node = nodes[index_map.node]
+        if node.op == "call_module":
+            norm = model.get_submodule(str(node.target))
+            assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+            _slice_norm(norm, _positions(index_map.classes, kept))
+        else:
+            _narrow_padding(node, index_map.classes, kept)
+    model.recompile()
+
+
+def kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
+    """For every batch norm and padding node, which of its channels stay."""
+    return {entry.node: _positions(entry.classes, kept) for entry in graph.index_maps}
+
+
+def magnitude_mask(weight: torch.Tensor, kept_weights: float) -> torch.Tensor:
+    """A mask like `weight` that is True for the share of weights of largest magnitude, ties by position.
+
+    Exactly `kept_count(kept_weights, weight.numel())` entries are True.
+    """
+    count = kept_count(kept_weights, weight.numel())
+    order = torch.sort(weight.abs().flatten(), descending=True, stable=True).indices
+    mask = torch.zeros(weight.numel(), dtype=torch.bool)
+    mask[order[:count]] = True
+    return mask.view_as(weight)
+
+
+def _positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
+    return torch.tensor([i for i, identity in enumerate(classes) if identity in kept], dtype=torch.long)
+
+
+def _slice_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, positions: torch.Tensor) -> None:
+    norm.num_features = len(positions)
+    if norm.affine:
+        norm.weight = nn.Parameter(norm.weight.data[positions])
+        norm.bias = nn.Parameter(norm.bias.data[positions])
+    if norm.running_mean is not None and norm.running_var is not None:
+        norm.running_mean = norm.running_mean[positions]
+        norm.running_var = norm.running_var[positions]
+
+
+def _narrow_padding(node: fx.Node, classes: tuple[int, ...], kept: frozenset[int]) -> None:
+    """Pad with as many zero channels as are kept of those that the padding stood for."""
+    dimensions = len(node.meta["shape"])
+    before, after = channel_padding(node, dimensions)
+    padding = [int(entry) for entry in (node.args[1] if len(node.args) > 1 else node.kwargs["pad"])]  # type: ignore[union-attr, arg-type]
+    reach = 2 * (dimensions - 2)
+    padding[reach] = sum(identity in kept for identity in classes[:before])
+    padding[reach + 1] = sum(identity in kept for identity in classes[len(classes) - after :])
+    if len(node.args) > 1:
+        node.update_arg(1, tuple(padding))
+    else:
+        node.update_kwarg("pad", tuple(padding))

@@ -1,0 +1,98 @@
+"""Integer quantisers: symmetric weights per output channel, asymmetric activations per tensor."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+SCALE_FRACTIONS = 48
+"""Clipping points tried per channel or tensor: fractions of the largest magnitude."""
+
+
+class ActivationQuantizer(nn.Module):
+    """Round a tensor to `bits`-bit unsigned integers: x is replaced by scale * (q - zero_point).
+
+    q = clip(round(x / scale) + zero_point, 0, 2^bits - 1) with halves rounded to even, as ONNX QuantizeLinear.
+    """
+
+    scale: torch.Tensor
+
+    def __init__(self, bits: int, scale: float, zero_point: int) -> None:
+        super().__init__()
+        self.bits, self.zero_point = bits, zero_point
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Quantise and dequantise `x`, of any shape."""
+        codes = torch.round(x / self.scale).add_(self.zero_point).clamp_(0, 2**self.bits - 1)
+        return codes.sub_(self.zero_point).mul_(self.scale)
+
+    def extra_repr(self) -> str:
+        """Width, scale and zero point."""
+        return f"bits={self.bits}, scale={float(self.scale):.6g}, zero_point={self.zero_point}"
+
+
+def weight_scales(weight: torch.Tensor, bits: int) -> torch.Tensor:
+    """Scale (positive, one per output channel) that minimises the squared error of symmetric quantisation.
+
+    `weight` is out_channels x ...; codes lie in -(2^(bits-1) - 1)..2^(bits-1) - 1. A grid of clipping points
+    is searched for each channel, and the best is refined by the least-squares scale for its codes. A channel
+    of zeros gets scale 1.
+    """
+    rows = weight.detach().flatten(1)
+    limit = code_limit(bits)
+    peak = rows.abs().amax(1)
+    peak = torch.where(peak > 0, peak, torch.ones_like(peak) * limit)
+    best_scale, best_error = peak / limit, torch.full_like(peak, float("inf"))
+    lowest = 0.2 if bits <= 4 else 0.5
+    for fraction in torch.linspace(lowest, 1.0, SCALE_FRACTIONS).tolist():
+        scale = peak * (fraction / limit)
+        for candidate in (scale, _refit(rows, scale, limit)):
+            error = (rows - _rounded(rows, candidate, limit) * candidate[:, None]).square().sum(1)
+            better = error < best_error
+            best_error = torch.where(better, error, best_error)
+            best_scale = torch.where(better, candidate, best_scale)
+    return best_scale
+
+
+def code_limit(bits: int) -> int:
+    """Largest magnitude of a symmetric `bits`-bit code."""
+    return 2 ** (bits - 1) - 1
+
+
+def quantize_weight(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
+    """Integer codes (float tensor of `weight`'s shape) under one scale per output channel."""
+    return _rounded(weight.flatten(1), scale, code_limit(bits)).view_as(weight)
+
+
+def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
+    """(scale, zero point) that minimise the squared error on sampled `values` (one dimension, any order).
+
+    The range always holds zero exactly, as padding needs. The clipping point is searched over fractions of
+    the sampled range; all-zero samples give (1, 0).
+    """
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    if high == low:
+        return 1.0, 0
+    best = (float("inf"), 1.0, 0)
+    top = 2**bits - 1
+    lowest = 0.1 if bits <= 4 else 0.4
+    for fraction in torch.linspace(lowest, 1.0, SCALE_FRACTIONS).tolist():
+        scale = (high - low) * fraction / top
+        zero_point = round(-low * fraction / scale)
+        codes = torch.round(values / scale).add_(zero_point).clamp_(0, top).sub_(zero_point)
+        error = float((codes.mul_(scale) - values).square().mean())
+        if error < best[0]:
+            best = (error, scale, zero_point)
+    return float(torch.tensor(best[1], dtype=torch.float32)), best[2]
+
+
+def _rounded(rows: torch.Tensor, scale: torch.Tensor, limit: int) -> torch.Tensor:
+    return torch.round(rows / scale[:, None]).clamp_(-limit, limit)
+
+
+def _refit(rows: torch.Tensor, scale: torch.Tensor, limit: int) -> torch.Tensor:
+    codes = _rounded(rows, scale, limit)
+    energy = codes.square().sum(1)
+    fitted = (rows * codes).sum(1) / energy.clamp_min(1)
+    return torch.where((energy > 0) & (fitted > 0), fitted, scale)

@@ -1,0 +1,177 @@
+"""Records of a traced network: layers with shapes, coupled channel groups as index maps, stored activations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from explorer.errors import ModelError
+
+Share = tuple[int, int]
+"""(index of a channel group, how many channels or features each class of that group stands for)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One convolution or fully connected layer of the canonical network.
+
+    `output_classes[i]` is the channel class of output channel i, `input_classes[j]` that of input channel
+    (or, for a linear layer, input feature) j: the index maps along which filters are removed. `produces` and
+    `reads` sum the same maps up per channel group.
+    """
+
+    name: str
+    kind: Literal["conv", "linear"]
+    step: int
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, int]
+    groups: int
+    bias: bool
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
+    source: str
+    target: str
+    output_classes: tuple[int, ...]
+    input_classes: tuple[int, ...]
+    produces: tuple[Share, ...]
+    reads: tuple[Share, ...]
+
+    @property
+    def weights(self) -> int:
+        """Number of weights, biases aside."""
+        return self.out_channels * self.in_channels // self.groups * self.kernel_size[0] * self.kernel_size[1]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations for one image."""
+        return self.weights * self.output_size[0] * self.output_size[1]
+
+    @property
+    def depthwise(self) -> bool:
+        """True for a convolution with one filter for each input channel."""
+        return self.kind == "conv" and self.groups > 1 and self.groups == self.in_channels == self.out_channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelGroup:
+    """Channel classes that the same layers produce and read; each class is kept or removed as a whole.
+
+    A class is a set of channels that an addition, a batch norm or a depthwise convolution ties together.
+    `locked` holds the reason when none of them may be removed, and is empty otherwise.
+    """
+
+    name: str
+    classes: tuple[int, ...]
+    producers: tuple[str, ...]
+    locked: str
+
+    @property
+    def size(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """A tensor that a device has to store between two steps, for one image.
+
+    `readers` are the layers that read it directly, `feeds` the activations that a non-layer operation derives
+    from it. `first_step` writes it, `last_step` reads it last. `quantized` is False where a quantiser would
+    change nothing (only a monotone operation such as max pooling reads it) or where nothing reads it (logits).
+    """
+
+    name: str
+    size: tuple[int, int]
+    channels: tuple[Share, ...]
+    first_step: int
+    last_step: int
+    readers: tuple[str, ...]
+    feeds: tuple[str, ...]
+    quantized: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexMap:
+    """The channel class of every channel at a batch norm or a channel padding (a node of the traced graph)."""
+
+    node: str
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A part of the model that is not explored or not costed, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelGraph:
+    """Everything that the exploration needs to know of a network, without torch."""
+
+    input_shape: tuple[int, ...]
+    layers: tuple[Layer, ...]
+    groups: tuple[ChannelGroup, ...]
+    activations: tuple[Activation, ...]
+    index_maps: tuple[IndexMap, ...]
+    skipped: tuple[Skipped, ...]
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that name; ModelError with the known names when there is none."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ModelError(f"layer: no layer is called {name!r}; the layers are {', '.join(self.layer_names)}")
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of all layers in the order of computation."""
+        return tuple(layer.name for layer in self.layers)
+
+    @property
+    def prunable(self) -> tuple[ChannelGroup, ...]:
+        """The channel groups from which filters may be removed."""
+        return tuple(group for group in self.groups if not group.locked)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of all layers for one image."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def weights(self) -> int:
+        """Weights of all layers, biases aside."""
+        return sum(layer.weights for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data from which `from_json` rebuilds an equal graph."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ModelGraph:
+        """Rebuild a graph from `to_json` data or from its parsed JSON text."""
+        return cls(
+            input_shape=tuple(data["input_shape"]),
+            layers=tuple(Layer(**_as_tuples(item)) for item in data["layers"]),
+            groups=tuple(ChannelGroup(**_as_tuples(item)) for item in data["groups"]),
+            activations=tuple(Activation(**_as_tuples(item)) for item in data["activations"]),
+            index_maps=tuple(IndexMap(**_as_tuples(item)) for item in data["index_maps"]),
+            skipped=tuple(Skipped(**item) for item in data["skipped"]),
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON text, first 16 hexadecimal digits."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _as_tuples(item: Mapping[str, Any]) -> dict[str, Any]:
+    def convert(value: Any) -> Any:
+        return tuple(convert(entry) for entry in value) if isinstance(value, list | tuple) else value
+
+    return {key: convert(value) for key, value in item.items()}

@@ -1,0 +1,353 @@
+"""Trace a canonical network into a ModelGraph: layers, coupled channel groups, activations, what is skipped."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from explorer.errors import ModelError
+from explorer.graph.canonical import ACTIVATIONS, POOLS, propagate_shapes
+from explorer.graph.channels import ChannelClasses, Ids, Member, group_channels, shares
+from explorer.graph.layers import Activation, ChannelGroup, IndexMap, Layer, ModelGraph, Skipped
+
+_ELEMENTWISE = (
+    *(factory for factory in ACTIVATIONS.values() if isinstance(factory, type)),
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_POOLS = tuple(factory for factory in POOLS.values() if isinstance(factory, type))
+_MAX_POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
+_ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
+_MEANS = {torch.mean, "mean"}
+
+
+@dataclass(slots=True)
+class _Storage:
+    """A stored activation while it is being traced."""
+
+    node: fx.Node
+    first_step: int
+    last_step: int
+    readers: list[str] = field(default_factory=list)
+    feeds: list[_Storage] = field(default_factory=list)
+    monotone_only: bool = True
+
+
+@dataclass(slots=True)
+class _RawLayer:
+    name: str
+    module: nn.Conv2d | nn.Linear
+    step: int
+    source: _Storage
+    target: _Storage
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    output_ids: Ids
+    input_ids: Ids
+
+
+def trace(
+    model: fx.GraphModule, example: torch.Tensor, elementwise: tuple[type[nn.Module], ...] = ()
+) -> ModelGraph:
+    """Trace a canonical network (see `canonicalise`) on `example` images, N x C x H x W.
+
+    `elementwise` names further module types that act on each element alone, such as activation quantisers.
+    Raises ModelError when the network has no convolution or fully connected layer.
+    """
+    propagate_shapes(model, example)
+    tracer = _Tracer(model, elementwise)
+    for node in model.graph.nodes:
+        tracer.visit(node)
+    if not tracer.layers:
+        raise ModelError("model: no convolution (nn.Conv2d) or fully connected layer (nn.Linear) was found")
+    return tracer.graph(tuple(example.shape[1:]))
+
+
+class _Tracer:
+    """One walk over the nodes; `ids` are the channel ids along dimension 1 of every node's value."""
+
+    def __init__(self, model: fx.GraphModule, elementwise: tuple[type[nn.Module], ...]) -> None:
+        self.model = model
+        self.elementwise_types = (*_ELEMENTWISE, *elementwise)
+        self.index_maps: list[fx.Node] = []
+        self.channels = ChannelClasses()
+        self.ids: dict[fx.Node, Ids] = {}
+        self.storage: dict[fx.Node, _Storage] = {}
+        self.storages: list[_Storage] = []
+        self.layers: list[_RawLayer] = []
+        self.skipped: list[Skipped] = []
+        self.step = 0
+
+    def visit(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            self.ids[node] = self.channels.fresh(_shape(node)[1])
+            self.channels.lock(self.ids[node], "they are the network's input")
+            self._store(node)
+        elif node.op == "output":
+            for source in node.all_input_nodes:
+                self.channels.lock(self.ids[source], "they are the network's output")
+                self.storage[source].last_step = self.step
+        elif node.meta["shape"] is None:
+            pass  # a size or another number: nothing is stored
+        else:
+            self._rule(node)(node)
+
+    def _rule(self, node: fx.Node) -> Callable[[fx.Node], None]:
+        if node.op == "call_module":
+            module = self.model.get_submodule(str(node.target))
+            if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and len(_shape(node)) == 2):
+                return self._layer
+            if isinstance(module, self.elementwise_types):
+                return self._elementwise
+            if isinstance(module, _POOLS):
+                return self._pool
+            if isinstance(module, nn.Flatten) and len(_shape(node)) == 2:
+                return self._flatten
+            return self._unknown
+        if node.target in _ADDITIONS or node.target in _PRODUCTS:
+            return self._join
+        if node.target in _MEANS:
+            return self._mean
+        if node.target in {torch.cat, torch.concat}:
+            return self._concatenate
+        if node.target is F.pad:
+            return self._pad
+        if node.target is operator.getitem:
+            return self._slice
+        return self._unknown
+
+    def _layer(self, node: fx.Node) -> None:
+        module = self.model.get_submodule(str(node.target))
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        source = _source(node)
+        input_ids, output_ids = self.ids[source], self.channels.fresh(_shape(node)[1])
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            if module.groups == module.in_channels == module.out_channels:
+                self.channels.tie(input_ids, output_ids)
+            else:
+                reason = f"grouped convolution {node.target} fixes them"
+                self.channels.lock(input_ids, reason)
+                self.channels.lock(output_ids, reason)
+        self.ids[node] = output_ids
+        read = self.storage[source]
+        read.readers.append(str(node.target))
+        written = self._store(node, read)
+        self.layers.append(
+            _RawLayer(
+                name=str(node.target),
+                module=module,
+                step=written.first_step,
+                source=read,
+                target=written,
+                in_shape=_shape(source),
+                out_shape=_shape(node),
+                output_ids=output_ids,
+                input_ids=input_ids,
+            )
+        )
+
+    def _elementwise(self, node: fx.Node) -> None:
+        source = _source(node)
+        self.ids[node] = self.ids[source]
+        if isinstance(self.model.get_submodule(str(node.target)), _BATCH_NORMS):
+            self.index_maps.append(node)
+        if len(source.users) == 1 and self.storage[source].node is source and source.op != "placeholder":
+            self.storage[node] = self.storage[source]
+            self.storage[node].node = node
+        else:
+            self._derive(node, source)
+
+    def _pool(self, node: fx.Node) -> None:
+        source = _source(node)
+        self.ids[node] = self.ids[source]
+        module = self.model.get_submodule(str(node.target))
+        self._derive(node, source, monotone=isinstance(module, _MAX_POOLS))
+
+    def _mean(self, node: fx.Node) -> None:
+        source = _source(node)
+        if len(_shape(source)) == 4 and _shape(node)[1] == _shape(source)[1] and len(_shape(node)) in {2, 4}:
+            self.ids[node] = self.ids[source]
+            self._derive(node, source)
+        else:
+            self._unknown(node)
+
+    def _flatten(self, node: fx.Node) -> None:
+        source = _source(node)
+        self.ids[node] = self.ids[source].repeat(_shape(node)[1] // len(self.ids[source]))
+        self.storage[node] = self.storage[source]
+
+    def _join(self, node: fx.Node) -> None:
+        sources = node.all_input_nodes
+        same = all(_shape(source)[:2] == _shape(node)[:2] for source in sources)
+        if not same or (node.target in _ADDITIONS and any(_shape(s) != _shape(node) for s in sources)):
+            self._unknown(node)
+            return
+        for source in sources[1:]:
+            self.channels.tie(self.ids[sources[0]], self.ids[source])
+        self.ids[node] = self.ids[sources[0]]
+        self._derive(node, *sources)
+
+    def _concatenate(self, node: fx.Node) -> None:
+        dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+        if dimension not in {1, 1 - len(_shape(node))}:
+            self._unknown(node)
+            return
+        parts = [source for source in node.args[0] if isinstance(source, fx.Node)]  # type: ignore[union-attr]
+        self.ids[node] = np.concatenate([self.ids[part] for part in parts])
+        self._derive(node, *parts)
+
+    def _pad(self, node: fx.Node) -> None:
+        source = _source(node)
+        before, after = channel_padding(node, len(_shape(node)))
+        zero = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0) in {0, None}
+        if (before or after) and not zero:
+            self._unknown(node)
+            return
+        parts = (self.channels.fresh(before), self.ids[source], self.channels.fresh(after))
+        self.ids[node] = np.concatenate(parts)
+        self.storage[node] = self.storage[source]
+        if before or after:
+            self.index_maps.append(node)
+
+    def _slice(self, node: fx.Node) -> None:
+        source = _source(node)
+        if _shape(source)[:2] != _shape(node)[:2] or len(_shape(source)) != len(_shape(node)):
+            self._unknown(node)
+            return
+        self.ids[node] = self.ids[source]
+        self.storage[node] = self.storage[source]
+
+    def _unknown(self, node: fx.Node) -> None:
+        """Keep everything around an operation without a rule as it is, and say so."""
+        reason = f"operation {node.target if node.op != 'call_module' else node.name} has no pruning rule"
+        sources = [source for source in node.all_input_nodes if source in self.ids]
+        for source in sources:
+            self.channels.lock(self.ids[source], reason)
+        shape = _shape(node)
+        self.ids[node] = self.channels.fresh(shape[1] if len(shape) > 1 else 1)
+        self.channels.lock(self.ids[node], reason)
+        has_weights = node.op == "call_module" and any(
+            True for _ in self.model.get_submodule(str(node.target)).parameters()
+        )
+        kept = "its weights stay in float and its cost is not counted" if has_weights else "nothing there is pruned"
+        self.skipped.append(Skipped(path=str(node.target), reason=f"no rule for this operation: {kept}"))
+        self._derive(node, *sources)
+
+    def _derive(self, node: fx.Node, *sources: fx.Node, monotone: bool = False) -> None:
+        reads = [self.storage[source] for source in sources]
+        written = self._store(node, *reads)
+        for read in reads:
+            read.feeds.append(written)
+            read.monotone_only = read.monotone_only and monotone
+
+    def _store(self, node: fx.Node, *reads: _Storage) -> _Storage:
+        storage = _Storage(node=node, first_step=self.step, last_step=self.step)
+        for read in reads:
+            read.last_step = self.step
+        if node.op != "placeholder":
+            self.step += 1
+        self.storage[node] = storage
+        self.storages.append(storage)
+        return storage
+
+    def graph(self, input_shape: tuple[int, ...]) -> ModelGraph:
+        classes = self.channels.classes
+        members = []
+        for raw in self.layers:
+            members.append(Member(name=raw.name, role="produces", classes=classes(raw.output_ids)))
+            members.append(Member(name=raw.name, role="reads", classes=classes(raw.input_ids)))
+        for storage in self.storages:
+            members.append(Member(name=storage.node.name, role="holds", classes=classes(self.ids[storage.node])))
+        groups = group_channels(members, self.channels.locked_classes())
+        skipped = [
+            Skipped(path=group.name, reason=f"its {group.size} channels are all kept: {group.locked}")
+            for group in groups
+            if group.locked and group.producers
+        ]
+        return ModelGraph(
+            input_shape=input_shape,
+            layers=tuple(
+                self._record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups)
+                for raw in self.layers
+            ),
+            groups=groups,
+            activations=tuple(
+                Activation(
+                    name=storage.node.name,
+                    size=_spatial(_shape(storage.node)),
+                    channels=shares(classes(self.ids[storage.node]), groups),
+                    first_step=storage.first_step,
+                    last_step=storage.last_step,
+                    readers=tuple(storage.readers),
+                    feeds=tuple(fed.node.name for fed in storage.feeds),
+                    quantized=bool(storage.readers) or (bool(storage.feeds) and not storage.monotone_only),
+                )
+                for storage in self.storages
+            ),
+            index_maps=tuple(
+                IndexMap(node=node.name, classes=classes(self.ids[node])) for node in self.index_maps
+            ),
+            skipped=(*self.skipped, *skipped),
+        )
+
+    @staticmethod
+    def _record_layer(
+        raw: _RawLayer,
+        output_classes: tuple[int, ...],
+        input_classes: tuple[int, ...],
+        groups: tuple[ChannelGroup, ...],
+    ) -> Layer:
+        module = raw.module
+        convolution = isinstance(module, nn.Conv2d)
+        return Layer(
+            name=raw.name,
+            kind="conv" if convolution else "linear",
+            step=raw.step,
+            in_channels=raw.in_shape[1],
+            out_channels=raw.out_shape[1],
+            kernel_size=tuple(module.kernel_size) if convolution else (1, 1),  # type: ignore[arg-type]
+            groups=module.groups if isinstance(module, nn.Conv2d) else 1,
+            bias=module.bias is not None,
+            input_size=_spatial(raw.in_shape),
+            output_size=_spatial(raw.out_shape),
+            source=raw.source.node.name,
+            target=raw.target.node.name,
+            output_classes=output_classes,
+            input_classes=input_classes,
+            produces=shares(output_classes, groups),
+            reads=shares(input_classes, groups),
+        )
+
+
+def channel_padding(node: fx.Node, dimensions: int) -> tuple[int, int]:
+    """How many channels an F.pad call puts before and after dimension 1."""
+    padding = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
+    reach = 2 * (dimensions - 2)
+    entries = [int(entry) for entry in padding]  # type: ignore[union-attr, arg-type]
+    return (entries[reach], entries[reach + 1]) if len(entries) >= reach + 2 else (0, 0)
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    shape: tuple[int, ...] = node.meta["shape"]
+    return shape
+
+
+def _source(node: fx.Node) -> fx.Node:
+    return node.all_input_nodes[0]
+
+
+def _spatial(shape: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) == 4:
+        return shape[2], shape[3]
+    count = 1
+    for entry in shape[2:]:
+        count *= entry
+    return 1, count
