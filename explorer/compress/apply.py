@@ -47,6 +47,7 @@ def apply(basis: Basis, candidate: Candidate) -> fx.GraphModule:
     for layer in basis.graph.layers:
         compress_weights(_layer_module(model, layer.name), candidate.choice(layer.name))
     insert_quantizers(model, basis, candidate)
+    model.to(basis.calibration.images.device)
     recalibrate_norms(model, basis.calibration, kept_positions(basis.graph, kept))
     fold_norms(model)
     quantize_biases(model)
@@ -56,7 +57,7 @@ def apply(basis: Basis, candidate: Candidate) -> fx.GraphModule:
 def compress_weights(module: nn.Conv2d | nn.Linear, choice: LayerChoice) -> None:
     """Prune, share and quantise one layer's weights in place, and attach codes and scales."""
     weight = module.weight.data
-    mask = magnitude_mask(weight, choice.kept_weights).to(weight.device)
+    mask = magnitude_mask(weight, choice.kept_weights)
     weight = weight * mask
     scale = weight_scales(weight, choice.weight_bits)
     if choice.codebook_size is None:
@@ -143,7 +144,7 @@ def quantize_biases(model: fx.GraphModule) -> None:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
         if not isinstance(module, nn.Conv2d | nn.Linear) or module.bias is None:
             continue
-        grid = _input_scale(model, node) * module.weight_scale  # type: ignore[operator]
+        grid = _input_scale(model, node) * module.get_buffer("weight_scale")
         limit = 2**31 - 1
         codes = torch.round(module.bias.data.double() / grid.double()).clamp(-limit, limit)
         module.register_buffer("bias_codes", codes.to(torch.int32))
@@ -212,7 +213,7 @@ def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:
     if module.bias is not None:
         offset = offset + module.bias.data * gain
     sign = torch.where(gain < 0, -1.0, 1.0)
-    codes, scale = module.weight_codes.float(), module.weight_scale * gain.abs()  # type: ignore[operator, union-attr]
+    codes, scale = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale") * gain.abs()
     silent = scale <= 0
     expanded = (sign * ~silent).view(-1, *(1,) * (codes.ndim - 1))
     attach_codes(module, codes * expanded, torch.where(silent, torch.ones_like(scale), scale))

@@ -126,7 +126,7 @@ class Candidate:
 
 def levels(bits: int) -> int:
     """How many values a symmetric `bits`-bit weight takes: 2^bits - 1, zero included."""
-    return 2**bits - 1
+    return (1 << bits) - 1
 
 
 def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -> Candidate:

@@ -69,7 +69,7 @@ def magnitude_mask(weight: torch.Tensor, kept_weights: float) -> torch.Tensor:
     """
     count = kept_count(kept_weights, weight.numel())
     order = torch.sort(weight.abs().flatten(), descending=True, stable=True).indices
-    mask = torch.zeros(weight.numel(), dtype=torch.bool)
+    mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
     mask[order[:count]] = True
     return mask.view_as(weight)
 

@@ -57,7 +57,7 @@ def weight_scales(weight: torch.Tensor, bits: int) -> torch.Tensor:
 
 def code_limit(bits: int) -> int:
     """Largest magnitude of a symmetric `bits`-bit code."""
-    return 2 ** (bits - 1) - 1
+    return (1 << (bits - 1)) - 1
 
 
 def quantize_weight(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:

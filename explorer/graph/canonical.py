@@ -6,6 +6,7 @@ import copy
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,10 +39,11 @@ POOLS: dict[str, Callable[..., nn.Module]] = {
 }
 
 _KEYWORDS_DROPPED = {"inplace"}
-_BOOLEAN_DISPATCH = {
+_BOOLEAN_DISPATCH: dict[object, str] = {
     F.max_pool2d: "max_pool2d",
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
 }
+"""Functions whose own name does not tell what they do."""
 
 
 def canonicalise(model: nn.Module, example: torch.Tensor) -> fx.GraphModule:
@@ -142,7 +144,7 @@ def _clear_inplace(graph_module: fx.GraphModule) -> None:
 def _functional_name(node: fx.Node) -> str:
     """The functional name that a call stands for, '' when it is none that becomes a module."""
     if node.op == "call_function":
-        name = _BOOLEAN_DISPATCH.get(node.target) or getattr(node.target, "__name__", "")  # type: ignore[call-overload]
+        name = _BOOLEAN_DISPATCH.get(node.target) or str(getattr(node.target, "__name__", ""))
     elif node.op == "call_method":
         name = str(node.target)
     else:
@@ -163,9 +165,10 @@ def _functional_to_modules(graph_module: fx.GraphModule) -> None:
             graph_module.graph.erase_node(node)
             continue
         keywords = {k: v for k, v in node.kwargs.items() if k not in _KEYWORDS_DROPPED and k != "input"}
-        positional = node.args[1:] if name in POOLS else _activation_arguments(name, node)
-        values = fx.node.map_arg((tuple(positional), keywords), lambda argument: argument.meta["value"])
-        module = ({**ACTIVATIONS, **POOLS})[name](*values[0], **values[1])
+        positional = list(node.args[1:] if name in POOLS else _activation_arguments(name, node))
+        positional = [_constant(argument) for argument in positional]
+        keywords = {key: _constant(argument) for key, argument in keywords.items()}
+        module = ({**ACTIVATIONS, **POOLS})[name](*positional, **keywords)
         _replace_by_module(graph_module, node, module, (source,))
 
 
@@ -173,6 +176,11 @@ def _activation_arguments(name: str, node: fx.Node) -> tuple[object, ...]:
     """Positional arguments after the input that the module takes as well (the in-place flag is none)."""
     taken = {"leaky_relu": 1, "elu": 1, "hardtanh": 2, "softplus": 2}.get(name, 0)
     return tuple(node.args[1 : 1 + taken])
+
+
+def _constant(argument: Any) -> Any:
+    """An argument with every size that the graph computes replaced by its value."""
+    return fx.node.map_arg(argument, lambda node: node.meta["value"])
 
 
 def _refuse_active_dropout(node: fx.Node) -> None:

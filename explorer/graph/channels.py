@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from explorer.graph.layers import ChannelGroup, Share
 
 Ids = NDArray[np.int64]
+_Signature = tuple[str, tuple[str, ...], tuple[tuple[str, str, int], ...]]
 
 
 class ChannelClasses:
@@ -73,21 +74,19 @@ def group_channels(members: Sequence[Member], locked: Mapping[int, str]) -> tupl
     for member in members:
         for identity, count in Counter(member.classes).items():
             signature[identity].append((member.role, member.name, count))
-    by_signature: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+    by_signature: defaultdict[_Signature, list[int]] = defaultdict(list)
     for identity in sorted(signature):
         reason = locked.get(identity, "")
-        producers = tuple(dict.fromkeys(n for role, n, _ in signature[identity] if role == "produces"))
+        producers = tuple(name for role, name, _ in signature[identity] if role == "produces")
         if not producers and not reason:
             reason = "no layer produces these channels"
-        by_signature[(reason, producers, tuple(signature[identity]))].append(identity)
+        by_signature[reason, producers, tuple(signature[identity])].append(identity)
     groups, taken = [], Counter[str]()
     for (reason, producers, _), classes in by_signature.items():
-        base = producers[0] if producers else "input"  # type: ignore[index]
+        base = producers[0] if producers else "input"
         taken[base] += 1
         name = base if taken[base] == 1 else f"{base}#{taken[base]}"
-        groups.append(
-            ChannelGroup(name=name, classes=tuple(classes), producers=producers, locked=str(reason))  # type: ignore[arg-type]
-        )
+        groups.append(ChannelGroup(name=name, classes=tuple(classes), producers=producers, locked=reason))
     return tuple(groups)
 
 

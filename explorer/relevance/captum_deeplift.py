@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
@@ -145,7 +146,7 @@ def _convolution_weight_gradient(
 ) -> torch.Tensor:
     padding = module._reversed_padding_repeated_twice
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    gradient: torch.Tensor = torch.nn.grad.conv2d_weight(
+    gradient: torch.Tensor = conv2d_weight(
         F.pad(image, padding, mode=mode),
         module.weight.shape,
         multiplier,
@@ -163,12 +164,12 @@ def _input_multipliers(
     """Mean over images of the sum over positions of |d logit / d input|, per input channel."""
     if isinstance(module, nn.Linear):
         return (multipliers @ module.weight.data).abs().mean(0)
-    gradient = torch.nn.grad.conv2d_input(
+    gradient: torch.Tensor = conv2d_input(
         inputs.shape,
         module.weight.data,
         multipliers,
         stride=module.stride,
-        padding=module.padding,  # type: ignore[arg-type]
+        padding=module.padding,
         dilation=module.dilation,
         groups=module.groups,
     )

@@ -1,0 +1,29 @@
+"""How many images a network classifies right."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def count_correct(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> int:
+    """Number of images (N x C x H x W) whose largest logit is that of their label (N).
+
+    A network that gives NaN logits for an image has that image wrong. Model and tensors share one device.
+    """
+    correct = 0
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            logits = model(images[start : start + batch_size])
+            right = logits.argmax(1) == labels[start : start + batch_size]
+            correct += int((right & ~logits.isnan().any(1)).sum())
+    return correct
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of that name; "auto" is CUDA where there is one. ValueError for CUDA where there is none."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError('search.device: received "cuda", but torch finds no CUDA device; use "cpu" or "auto"')
+    return torch.device("cuda" if name != "cpu" and available else "cpu")

@@ -1,0 +1,1 @@
+"""Artefacts of a chosen candidate: configuration, ONNX network, and the check of both."""

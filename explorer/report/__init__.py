@@ -1,0 +1,1 @@
+"""Tables, figures and the standalone page that show what a run found."""

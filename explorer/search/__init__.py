@@ -1,0 +1,1 @@
+"""Search spaces, seeds and samplers."""

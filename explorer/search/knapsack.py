@@ -1,0 +1,75 @@
+"""A multiple-choice knapsack solved for every budget at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+RESOLUTION = 20_000
+"""Points kept of a partial front; above it costs are rounded up to this many steps of the largest cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trades:
+    """The Pareto front of all combinations: ascending `costs`, descending `losses`, and what was chosen.
+
+    `choices[i, j]` is the option of item j at point i.
+    """
+
+    costs: Floats
+    losses: Floats
+    choices: NDArray[np.int64]
+
+    def within(self, budget: float) -> int:
+        """Index of the point of least loss whose cost does not exceed `budget`; the cheapest if none fits."""
+        return max(0, int(np.searchsorted(self.costs, budget, side="right")) - 1)
+
+
+def trades(costs: Sequence[Floats], losses: Sequence[Floats], resolution: int = RESOLUTION) -> Trades:
+    """Choose one option for every item so that no combination is both cheaper and less lossy.
+
+    `costs[j]` and `losses[j]` hold one entry for each option of item j. Items are merged one after another and
+    dominated combinations dropped, which is exact while a partial front has at most `resolution` points; above
+    that, of the points within one step of cost only the least lossy is kept, so that a point's loss may exceed
+    the optimum's by what one step of cost per item buys. Raises ValueError for an item without options.
+    """
+    if not costs or any(len(option) == 0 for option in costs):
+        raise ValueError("`trades` needs at least one item, and at least one option for each")
+    total, loss = np.zeros(1), np.zeros(1)
+    history: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for item_costs, item_losses in zip(costs, losses, strict=True):
+        merged_costs = (total[:, None] + item_costs[None, :]).ravel()
+        merged_losses = (loss[:, None] + item_losses[None, :]).ravel()
+        keep = _undominated(merged_costs, merged_losses)
+        if len(keep) > resolution:
+            keep = _thinned(keep, merged_costs, resolution)
+        total, loss = merged_costs[keep], merged_losses[keep]
+        history.append((keep // len(item_costs), keep % len(item_costs)))
+    choices = np.empty((len(total), len(costs)), dtype=np.int64)
+    index = np.arange(len(total))
+    for item in range(len(costs) - 1, -1, -1):
+        previous, option = history[item]
+        choices[:, item] = option[index]
+        index = previous[index]
+    return Trades(costs=total, losses=loss, choices=choices)
+
+
+def _undominated(costs: Floats, losses: Floats) -> NDArray[np.int64]:
+    order = np.lexsort((losses, costs))
+    best = np.minimum.accumulate(losses[order])
+    strictly = np.concatenate(([True], best[1:] < best[:-1]))
+    return order[strictly]
+
+
+def _thinned(keep: NDArray[np.int64], costs: Floats, resolution: int) -> NDArray[np.int64]:
+    """Of an ascending front keep the last, least lossy point within each step of cost, and the cheapest."""
+    kept = costs[keep]
+    step = (kept - kept[0]) // ((kept[-1] - kept[0]) / resolution)
+    last = np.concatenate((step[1:] != step[:-1], [True]))
+    last[0] = True
+    return keep[last]

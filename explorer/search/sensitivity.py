@@ -1,0 +1,94 @@
+"""What each single choice is estimated to do to the target logit, from relevance: the table behind the seeds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from explorer.compress.apply import Basis, compress_weights
+from explorer.compress.candidate import LayerChoice, kept_count, levels
+from explorer.relevance.scores import Relevance, class_scores
+from explorer.search.space import Axis, SearchSpace
+
+WeightOption = tuple[int, float, int | None]
+"""(weight bits, share of weights kept, codebook size or None)."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """Estimated change of the target logit, by layer and choice.
+
+    `weights[layer][option]` is sum over weights of E|G| * |dW|, with G the DeepLIFT multiplier of a weight and
+    dW what the option does to it; `activations[layer][bits]` is sum over input elements of E|m| times the mean
+    error of the quantiser; `filters[group][share]` is the sum of the relevances of the filters removed.
+    """
+
+    weights: Mapping[str, Mapping[WeightOption, float]]
+    activations: Mapping[str, Mapping[int, float]]
+    filters: Mapping[str, Mapping[float, float]]
+
+
+def sensitivity(
+    basis: Basis, relevance: Relevance, space: SearchSpace, progress: Progress | None = None
+) -> Sensitivity:
+    """Fill the tables for every value on the axes of the space."""
+    axes = {(axis.kind, axis.of): axis for axis in space.axes}
+    weights = {}
+    for index, layer in enumerate(space.layers):
+        module = basis.model.get_submodule(layer)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        multipliers = relevance.layer(layer).weight_multipliers
+        weights[layer] = {
+            option: _perturbation(module, layer, option, multipliers) for option in weight_options(axes, layer)
+        }
+        if progress is not None:
+            progress(index + 1, len(space.layers))
+    scores = class_scores(basis.graph, relevance)
+    filters = {}
+    for group in basis.graph.prunable:
+        ordered = np.array([scores.get(identity, 0.0) for identity in basis.order[group.name]])
+        shares = [float(value or 0.0) for value in axes["kept_filters", group.name].values]
+        filters[group.name] = {
+            share: float(ordered[kept_count(share, group.size) :].sum()) for share in shares
+        }
+    return Sensitivity(weights=weights, activations=_activations(basis, relevance, axes), filters=filters)
+
+
+def weight_options(axes: Mapping[tuple[str, str], Axis], layer: str) -> tuple[WeightOption, ...]:
+    """All admissible (bits, share kept, codebook) of a layer, without codebooks that share nothing."""
+    return tuple(
+        (int(bits or 0), float(kept or 0.0), None if size is None else int(size))
+        for bits in axes["weight_bits", layer].values
+        for kept in axes["kept_weights", layer].values
+        for size in axes["codebook_size", layer].values
+        if size is None or size < levels(int(bits or 0))
+    )
+
+
+def _perturbation(
+    module: nn.Conv2d | nn.Linear, layer: str, option: WeightOption, multipliers: np.ndarray
+) -> float:
+    copied = copy.deepcopy(module)
+    bits, kept, size = option
+    compress_weights(copied, LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size))
+    with torch.no_grad():
+        change = (copied.weight - module.weight).abs().double().cpu().numpy()
+    return float((change * multipliers).sum())
+
+
+def _activations(
+    basis: Basis, relevance: Relevance, axes: Mapping[tuple[str, str], Axis]
+) -> dict[str, dict[int, float]]:
+    table = {}
+    for layer in basis.graph.layers:
+        total = float(relevance.layer(layer.name).input_multipliers.sum())
+        errors = basis.calibration.errors[layer.source]
+        bits = [int(value or 0) for value in axes["activation_bits", layer.name].values]
+        table[layer.name] = {width: total * errors[width] for width in bits}
+    return table

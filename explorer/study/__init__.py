@@ -1,0 +1,1 @@
+"""Studies: what is explored, with which settings, and what came out."""

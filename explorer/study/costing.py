@@ -1,0 +1,89 @@
+"""From the hardware models' figures to the cost that a run stores, budgets and reports."""
+
+from __future__ import annotations
+
+from hwmodels import Accelerator, LayerCost, NetworkCost
+
+from explorer.compress.candidate import Candidate
+from explorer.compress.plan import LayerPlan, plan
+from explorer.evaluate import hardware
+from explorer.graph.layers import Layer, ModelGraph
+from explorer.settings import BudgetSettings
+from explorer.study.record import Cost, LayerTableRow
+
+BUDGETS = ("energy_uj", "latency_ms", "weight_bytes", "activation_bytes")
+
+
+def candidate_cost(
+    graph: ModelGraph, candidate: Candidate, accelerator: Accelerator, with_layers: bool = True
+) -> Cost:
+    """What a candidate costs; without its layers where only the sums are wanted."""
+    cost = hardware.cost(graph, candidate, accelerator)
+    return Cost(
+        energy_uj=cost.energy_uj,
+        latency_ms=cost.latency_ms,
+        latency_cycles=cost.latency_cycles,
+        weight_bytes=cost.weight_bytes,
+        activation_bytes=cost.peak_activation_bytes,
+        macs=cost.macs,
+        energy_share=_energy_share(cost),
+        layers=_rows(graph, candidate, cost) if with_layers else (),
+        notes=cost.notes if with_layers else (),
+    )
+
+
+def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:
+    """What is known of the float32 network: its memory. No device here computes in floating point."""
+    return Cost(
+        energy_uj=None,
+        latency_ms=None,
+        latency_cycles=None,
+        weight_bytes=hardware.float_weight_bytes(graph),
+        activation_bytes=hardware.float_activation_bytes(graph),
+        macs=graph.macs,
+        energy_share={},
+        layers=(),
+        notes=(f"{accelerator.title} has no floating-point units: energy and latency do not exist",),
+    )
+
+
+def excesses(cost: Cost, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
+    """(budget key, cost / limit - 1) for every budget that is set; above 0 is over budget."""
+    found = []
+    for key in BUDGETS:
+        limit, value = getattr(budgets, key), getattr(cost, key)
+        if limit is not None and value is not None:
+            found.append((key, value / limit - 1.0))
+    return tuple(found)
+
+
+def _energy_share(cost: NetworkCost) -> dict[str, float]:
+    parts = {"mac": "mac_pj", "sram": "sram_pj", "dram": "dram_pj", "static": "static_pj"}
+    return {name: sum(getattr(layer, key) for layer in cost.layers) * 1e-6 for name, key in parts.items()}
+
+
+def _rows(graph: ModelGraph, candidate: Candidate, cost: NetworkCost) -> tuple[LayerTableRow, ...]:
+    planned = plan(graph, candidate)
+    return tuple(
+        _row(layer, built, candidate, spent)
+        for layer, built, spent in zip(graph.layers, planned.layers, cost.layers, strict=True)
+    )
+
+
+def _row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: LayerCost) -> LayerTableRow:
+    return LayerTableRow(
+        layer=layer.name,
+        kind="depthwise conv" if layer.depthwise else layer.kind,
+        weight_bits=built.weight_bits,
+        activation_bits=built.input_bits,
+        filters=built.out_channels,
+        filters_of=layer.out_channels,
+        kept_weights=candidate.choice(layer.name).kept_weights,
+        codebook_size=built.codebook_size,
+        macs=spent.macs,
+        energy_uj=spent.energy_pj * 1e-6,
+        latency_cycles=spent.latency_cycles,
+        weight_bytes=spent.weight_bytes,
+        weight_format=spent.weight_format,
+        bound=spent.bound,
+    )

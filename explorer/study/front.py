@@ -1,0 +1,113 @@
+"""The Pareto front of a set of evaluations, and the points on it that people ask for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.errors import ExportError
+from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint
+
+PICKS = ("knee", "accurate", "cheapest")
+
+
+def objective_value(name: str, cost: Cost, accuracy: float) -> float:
+    """The value of an objective: accuracy is a share to maximise, all else is to be minimised."""
+    values = {
+        "accuracy": accuracy,
+        "energy": cost.energy_uj,
+        "latency": cost.latency_ms,
+        "weight_memory": cost.weight_bytes,
+        "activation_memory": cost.activation_bytes,
+    }
+    value = values[name]
+    return float("nan") if value is None else float(value)
+
+
+def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDArray[np.float64]:
+    """Evaluations x objectives, every column to be minimised."""
+    rows = [
+        [
+            -value if name == "accuracy" else value
+            for name in objectives
+            for value in [objective_value(name, item.cost, item.accuracy.value if item.accuracy else 0.0)]
+        ]
+        for item in evaluations
+    ]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives))
+
+
+def undominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """True for every row that no other row beats or equals everywhere and beats somewhere.
+
+    `values` is points x objectives, to be minimised. Of equal rows all are kept.
+    """
+    keep = np.ones(len(values), dtype=np.bool_)
+    for index, row in enumerate(values):
+        better = (values <= row).all(axis=1) & (values < row).any(axis=1)
+        keep[index] = not better.any()
+    return keep
+
+
+def front(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> tuple[Evaluation, ...]:
+    """The feasible, undominated evaluations, one for each set of values, in ascending order of cost."""
+    scored = [item for item in evaluations if item.feasible and item.accuracy is not None]
+    if not scored:
+        return ()
+    values = losses(scored, objectives)
+    found: dict[tuple[float, ...], Evaluation] = {}
+    for index in np.flatnonzero(undominated(values)):
+        found.setdefault(tuple(values[index].tolist()), scored[index])
+    first_cost = next(name for name in objectives if name != "accuracy")
+    return tuple(
+        sorted(
+            found.values(),
+            key=lambda item: (objective_value(first_cost, item.cost, 0.0), item.candidate.digest()),
+        )
+    )
+
+
+def knee(points: Sequence[FrontPoint], objectives: Sequence[str]) -> FrontPoint:
+    """The point nearest to the ideal one, costs on logarithmic scales, every objective scaled to 0..1.
+
+    Costs span decades, so that on linear scales the most expensive point alone would set the distances.
+    """
+    values = losses([point.evaluation for point in points], objectives)
+    for column, name in enumerate(objectives):
+        if name != "accuracy":
+            values[:, column] = np.log(np.maximum(values[:, column], 1e-12))
+    span = values.max(axis=0) - values.min(axis=0)
+    scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
+    return points[int(np.square(scaled).sum(axis=1).argmin())]
+
+
+def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -> FrontPoint:
+    """The point that a user names: knee, accurate, cheapest, a point's name or the start of its digest."""
+    if not points:
+        raise ExportError("the front is empty: no candidate kept the budgets; relax [budgets] and run again")
+    if choice == "knee":
+        return knee(points, objectives)
+    if choice == "accurate":
+        return max(points, key=lambda point: point.evaluation.accuracy.value if point.evaluation.accuracy else 0)
+    if choice == "cheapest":
+        return points[0]
+    for point in points:
+        if choice == point.name or (len(choice) >= 4 and point.evaluation.candidate.digest().startswith(choice)):
+            return point
+    names = ", ".join(point.name for point in points)
+    raise ExportError(f"--pick: received {choice!r}; choose one of {', '.join(PICKS)}, or a point: {names}")
+
+
+def still_undominated(points: Sequence[FrontPoint], objectives: Sequence[str]) -> tuple[bool, ...]:
+    """Which points no other one of the front dominates once the held-out accuracies are put in."""
+    values = losses([point.evaluation for point in points], objectives)
+    if "accuracy" in objectives:
+        values[:, list(objectives).index("accuracy")] = [-point.held_out.value for point in points]
+    return tuple(bool(entry) for entry in undominated(values))
+
+
+def uniform_baseline(baselines: Sequence[Baseline]) -> Baseline:
+    """The uniform 8-bit network of a run."""
+    return next(baseline for baseline in baselines if baseline.name.startswith("uniform"))

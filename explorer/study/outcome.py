@@ -1,0 +1,117 @@
+"""What a finished search amounts to: its front, scored once on held-out images, next to the baselines."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+from torch import nn
+
+import explorer
+from explorer.compress.apply import apply
+from explorer.compress.candidate import uniform
+from explorer.data.images import ImageSet
+from explorer.evaluate.accuracy import count_correct
+from explorer.study import front
+from explorer.study.costing import candidate_cost, float_cost
+from explorer.study.prepare import Notify, Prepared
+from explorer.study.record import Accuracy, Baseline, Evaluation, FrontPoint, Outcome
+from explorer.study.search import Search, evaluations
+from explorer.study.store import Store
+
+
+def conclude(prepared: Prepared, task: Search, store: Store, notify: Notify) -> Outcome:
+    """Take the front of all evaluations and score its members, once each, on the held-out images.
+
+    The held-out scores have no influence on which points are on the front, nor on the search when it is
+    continued later.
+    """
+    scorer = _Scorer(prepared, store)
+    found = evaluations(task, store)
+    members = front.front(found, task.objectives)
+    baselines = _baselines(prepared, scorer)
+    points = []
+    for index, member in enumerate(members):
+        notify("held-out images", index, len(members))
+        points.append(_front_point(f"p{index + 1:02d}", member, prepared, scorer))
+    notify("held-out images", max(1, len(members)), max(1, len(members)))
+    return Outcome(
+        study=prepared.study.to_json(),
+        device=prepared.accelerator.name,
+        device_title=prepared.accelerator.title,
+        objectives=task.objectives,
+        baselines=baselines,
+        front=tuple(points),
+        evaluations=found,
+        skipped=tuple((item.path, item.reason) for item in prepared.basis.graph.skipped),
+        provenance=_provenance(prepared, task, found),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scorer:
+    """Counts images right, and remembers every count in the store."""
+
+    prepared: Prepared
+    store: Store
+
+    def accuracy(self, split: str, name: str, build: Callable[[], nn.Module]) -> Accuracy:
+        images: ImageSet = getattr(self.prepared.data, split)
+        key = f"{split}/{name}"
+        correct = self.store.scores().get(key)
+        if correct is None:
+            batch = self.prepared.study.search.batch_size
+            correct = count_correct(build(), *self.prepared.tensors(images), batch)
+            self.store.remember_score(key, correct)
+        return Accuracy(value=correct / len(images), images=len(images))
+
+
+def _front_point(name: str, member: Evaluation, prepared: Prepared, scorer: _Scorer) -> FrontPoint:
+    candidate = member.candidate
+    held_out = scorer.accuracy("held_out", candidate.digest(), lambda: apply(prepared.basis, candidate))
+    cost = candidate_cost(prepared.basis.graph, candidate, prepared.accelerator)
+    return FrontPoint(name=name, evaluation=replace(member, cost=cost), held_out=held_out)
+
+
+def _baselines(prepared: Prepared, scorer: _Scorer) -> tuple[Baseline, ...]:
+    graph = prepared.basis.graph
+    eight = uniform(graph)
+    entries = (
+        ("float", float_cost(graph, prepared.accelerator), lambda: prepared.basis.model),
+        (
+            "uniform 8-bit",
+            candidate_cost(graph, eight, prepared.accelerator),
+            lambda: apply(prepared.basis, eight),
+        ),
+    )
+    return tuple(
+        Baseline(
+            name=name,
+            cost=cost,
+            search=scorer.accuracy("search", name, build),
+            held_out=scorer.accuracy("held_out", name, build),
+        )
+        for name, cost, build in entries
+    )
+
+
+def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...]) -> dict[str, str]:
+    relevance = prepared.relevance
+    scored = {item.candidate.digest() for item in found if item.accuracy is not None}
+    return {
+        "explorer": explorer.__version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "captum", "optuna", "numpy")},
+        "seed": str(prepared.study.seed),
+        "study digest": prepared.study.digest(),
+        "weights digest": prepared.weights_digest,
+        "device digest": prepared.accelerator.digest()[:16],
+        "images": f"{prepared.data.name}: {len(prepared.data.train)} train, {len(prepared.data.search)} search, "
+        f"{len(prepared.data.held_out)} held out",
+        "relevance": f"{relevance.method}, {relevance.samples} images, completeness {relevance.completeness:.1e}",
+        "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
+        "trials": f"{len(found)}, of which {sum(not item.feasible for item in found)} over budget; "
+        f"{len(scored)} networks scored",
+    }

@@ -1,0 +1,177 @@
+"""Everything that a search and an export start from: data, trained network, graph, relevance, calibration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from hwmodels import Accelerator
+from hwmodels import load as load_device
+from torch import fx, nn
+
+from explorer.compress.apply import Basis
+from explorer.compress.calibrate import calibrate
+from explorer.data.images import Data, ImageSet
+from explorer.data.load import load_data
+from explorer.errors import StudyFileError
+from explorer.evaluate.accuracy import torch_device
+from explorer.graph.canonical import canonicalise
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
+from explorer.models.checkpoint import load_checkpoint
+from explorer.models.load import load_model
+from explorer.models.train import train_model
+from explorer.relevance.captum_deeplift import captum_deeplift
+from explorer.relevance.scores import Relevance, filter_order
+from explorer.settings import RelevanceSettings
+from explorer.study.study_file import Study, check_device
+
+Notify = Callable[[str, int, int], None]
+"""Called with (what is being done, how much of it is done, of how much)."""
+
+RELEVANCE_METHODS = {"captum_deeplift": captum_deeplift}
+EXAMPLES = 4
+"""Images on which the canonical network must agree with the user's, and with which shapes are traced."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    model: fx.GraphModule
+    graph: ModelGraph
+    images: torch.Tensor
+    labels: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What every later stage needs; tensors live on `device`."""
+
+    study: Study
+    accelerator: Accelerator
+    data: Data
+    device: torch.device
+    basis: Basis
+    relevance: Relevance
+    weights_digest: str
+
+    def identity(self) -> dict[str, str]:
+        """What the evaluations depend on, each part by name."""
+        return {
+            "study": self.study.digest(),
+            "device": f"{self.accelerator.name}:{self.accelerator.digest()[:16]}",
+            "weights": self.weights_digest,
+            "images": _digest(self.data.search.digest(), self.data.calibration.digest()),
+            "relevance": self.relevance.digest(),
+        }
+
+    def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and labels as tensors on the device."""
+        return _tensors(images, self.device)
+
+
+def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
+    """Load, train, trace, score and calibrate; what is expensive is kept in `folder` and found there again.
+
+    Raises a child of ExplorerError for everything that the study file, the data or the model can have wrong.
+    """
+    check_device(study)
+    try:
+        device = torch_device(study.search.device)
+    except ValueError as error:
+        raise StudyFileError((str(error),)) from error
+    accelerator = load_device(study.device.location)
+    notify("load data", 0, 1)
+    data = load_data(study.data)
+    notify("load data", 1, 1)
+    model = _weighted_model(study, data, folder, notify).to(device).float()
+    weights_digest = state_digest(model)
+    example = torch.from_numpy(data.calibration.images[:EXAMPLES]).to(device)
+    canonical = canonicalise(model, example)
+    graph = trace(canonical, example)
+    sample = _Sample(canonical, graph, *_tensors(data.relevance, device))
+    relevance = _relevance(study.relevance, sample, folder, weights_digest, notify)
+    notify("calibrate", 0, 1)
+    calibration = calibrate(canonical, graph, torch.from_numpy(data.calibration.images).to(device))
+    notify("calibrate", 1, 1)
+    return Prepared(
+        study=study,
+        accelerator=accelerator,
+        data=data,
+        device=device,
+        basis=Basis(
+            model=canonical, graph=graph, order=filter_order(graph, relevance), calibration=calibration
+        ),
+        relevance=relevance,
+        weights_digest=weights_digest,
+    )
+
+
+def state_digest(model: nn.Module) -> str:
+    """SHA-256 over all parameters and buffers, first 16 hexadecimal digits."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        state.update(name.encode())
+        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return state.hexdigest()[:16]
+
+
+def _weighted_model(study: Study, data: Data, folder: Path, notify: Notify) -> nn.Module:
+    """The network with its checkpoint's weights, or trained, or as it was trained in this folder before."""
+    settings = study.model
+    model = load_model(settings, data.input_shape, data.classes, seed=study.seed)
+    training = settings.training
+    if settings.checkpoint is not None or training is None:
+        return model
+    description = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
+    kept = folder / f"weights-{_digest(json.dumps(description, sort_keys=True))}.pt"
+    if kept.exists():
+        load_checkpoint(model, kept)
+        return model.eval()
+    notify("train the network", 0, training.epochs)
+    train_model(
+        model,
+        data.train.images,
+        data.train.labels,
+        training,
+        seed=study.seed,
+        progress=lambda epoch, epochs, _: notify("train the network", epoch, epochs),
+    )
+    unfinished = kept.with_name(kept.name + ".part")
+    torch.save(model.state_dict(), unfinished)
+    unfinished.replace(kept)
+    return model.eval()
+
+
+def _relevance(
+    settings: RelevanceSettings, sample: _Sample, folder: Path, weights_digest: str, notify: Notify
+) -> Relevance:
+    description = {**asdict(settings), "weights": weights_digest, "graph": sample.graph.digest()}
+    images = hashlib.sha256(sample.images.cpu().numpy().tobytes()).hexdigest()
+    kept = folder / f"relevance-{_digest(json.dumps(description, sort_keys=True), images)}.npz"
+    if kept.exists():
+        return Relevance.load(kept)
+    notify("relevance", 0, len(sample.graph.layers))
+    relevance = RELEVANCE_METHODS[settings.method](
+        sample.model,
+        sample.graph,
+        sample.images,
+        sample.labels,
+        target=settings.target,
+        reference=settings.reference,
+        tolerance=settings.tolerance,
+        progress=lambda done, total: notify("relevance", done, total),
+    )
+    relevance.save(kept)
+    return relevance
+
+
+def _tensors(images: ImageSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(images.images).to(device), torch.from_numpy(images.labels).to(device)
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("|".join(texts).encode()).hexdigest()[:16]

@@ -1,0 +1,179 @@
+"""What the exploration found: accuracies, costs, evaluations and the front, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from explorer.compress.candidate import Candidate
+
+Split = Literal["search", "held_out"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """Share of images classified right, in [0, 1], over `images` images.
+
+    `standard_error` is that of a binomial proportion with the Agresti-Coull correction (two images of each kind
+    added), so that it is not zero where all images are right.
+    """
+
+    value: float
+    images: int
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `value`, in [0, 0.5]."""
+        adjusted = (self.value * self.images + 2.0) / (self.images + 4.0)
+        return math.sqrt(adjusted * (1.0 - adjusted) / (self.images + 4.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerTableRow:
+    """What a report shows of one layer of one candidate."""
+
+    layer: str
+    kind: str
+    weight_bits: int
+    activation_bits: int
+    filters: int
+    filters_of: int
+    kept_weights: float
+    codebook_size: int | None
+    macs: int
+    energy_uj: float
+    latency_cycles: int
+    weight_bytes: int
+    weight_format: str
+    bound: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a candidate costs on the device; None where the device cannot run it (float on an integer array)."""
+
+    energy_uj: float | None
+    latency_ms: float | None
+    latency_cycles: int | None
+    weight_bytes: int
+    activation_bytes: int
+    macs: int
+    energy_share: Mapping[str, float]
+    """Energy in uJ by component: mac, sram, dram, static."""
+    layers: tuple[LayerTableRow, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A candidate with its cost and, unless it was over budget, its accuracy on the search images."""
+
+    number: int
+    origin: str
+    """Where it came from: "seed ...", "uniform ...", or the sampler's name."""
+    candidate: Candidate
+    cost: Cost
+    accuracy: Accuracy | None
+    violations: tuple[tuple[str, float], ...] = ()
+    """Budgets exceeded: (budget key, relative excess > 0)."""
+
+    @property
+    def feasible(self) -> bool:
+        """True when no budget is exceeded."""
+        return not self.violations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPoint:
+    """A member of the final front, scored once more on images that the search never saw."""
+
+    name: str
+    """"p01", "p02", ... in ascending order of energy."""
+    evaluation: Evaluation
+    held_out: Accuracy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The float network or a uniform one, next to which the front is read."""
+
+    name: str
+    cost: Cost
+    search: Accuracy
+    held_out: Accuracy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """All that a run leaves behind for front.csv, the report and the export."""
+
+    study: Mapping[str, Any]
+    device: str
+    device_title: str
+    objectives: tuple[str, ...]
+    baselines: tuple[Baseline, ...]
+    front: tuple[FrontPoint, ...]
+    evaluations: tuple[Evaluation, ...]
+    """Every feasible and infeasible evaluation, for the cloud behind the front (layers of its cost empty)."""
+    skipped: tuple[tuple[str, str], ...]
+    provenance: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data from which `from_json` rebuilds an equal outcome."""
+        data = asdict(self)
+        for item in (*data["evaluations"], *(point["evaluation"] for point in data["front"])):
+            item.pop("candidate")
+        for item, evaluation in zip(data["evaluations"], self.evaluations, strict=True):
+            item["candidate"] = evaluation.candidate.to_json()
+        for item, point in zip(data["front"], self.front, strict=True):
+            item["evaluation"]["candidate"] = point.evaluation.candidate.to_json()
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Outcome:
+        """Rebuild an outcome from `to_json` data or from its parsed JSON text."""
+        return cls(
+            study=data["study"],
+            device=data["device"],
+            device_title=data["device_title"],
+            objectives=tuple(data["objectives"]),
+            baselines=tuple(
+                Baseline(
+                    name=item["name"],
+                    cost=cost_from_json(item["cost"]),
+                    search=Accuracy(**item["search"]),
+                    held_out=Accuracy(**item["held_out"]),
+                )
+                for item in data["baselines"]
+            ),
+            front=tuple(
+                FrontPoint(
+                    name=item["name"],
+                    evaluation=_evaluation_from_json(item["evaluation"]),
+                    held_out=Accuracy(**item["held_out"]),
+                )
+                for item in data["front"]
+            ),
+            evaluations=tuple(_evaluation_from_json(item) for item in data["evaluations"]),
+            skipped=tuple((path, reason) for path, reason in data["skipped"]),
+            provenance=data["provenance"],
+        )
+
+
+def cost_from_json(data: Mapping[str, Any]) -> Cost:
+    """Rebuild a cost from plain data."""
+    layers = tuple(LayerTableRow(**row) for row in data["layers"])
+    return Cost(**{**data, "layers": layers, "notes": tuple(data["notes"])})
+
+
+def _evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
+    return Evaluation(
+        number=data["number"],
+        origin=data["origin"],
+        candidate=Candidate.from_json(data["candidate"]),
+        cost=cost_from_json(data["cost"]),
+        accuracy=None if data["accuracy"] is None else Accuracy(**data["accuracy"]),
+        violations=tuple((key, excess) for key, excess in data["violations"]),
+    )

@@ -1,0 +1,173 @@
+"""The storage of a search: an Optuna study in a journal file or a database, safe against being killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.trial import TrialState
+
+from explorer.compress.candidate import Candidate
+from explorer.errors import SearchError
+
+JOURNAL = "search.journal"
+FINISHED = (TrialState.COMPLETE,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One finished trial as the storage holds it; `correct` is None for a candidate over budget."""
+
+    number: int
+    origin: str
+    candidate: Candidate
+    correct: int | None
+
+
+class Store:
+    """Finished evaluations of one search, and its Optuna study for the sampler to read."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.study = study
+
+    def stored(self) -> tuple[Stored, ...]:
+        """All finished trials in the order in which they were started."""
+        return tuple(
+            Stored(
+                number=index,
+                origin=trial.user_attrs["origin"],
+                candidate=Candidate.from_json(trial.user_attrs["candidate"]),
+                correct=trial.user_attrs["correct"],
+            )
+            for index, trial in enumerate(self._finished())
+        )
+
+    def count(self) -> int:
+        """Number of finished trials."""
+        return len(self._finished())
+
+    def waiting(self) -> bool:
+        """True when a seed was put into the queue and not yet taken out."""
+        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def finish(  # noqa: PLR0913
+        self,
+        trial: optuna.Trial,
+        candidate: Candidate,
+        origin: str,
+        correct: int | None,
+        values: Sequence[float],
+    ) -> None:
+        """Record an evaluation; it survives whatever happens after this call returns."""
+        trial.set_user_attr("candidate", candidate.to_json())
+        trial.set_user_attr("origin", origin)
+        trial.set_user_attr("correct", correct)
+        self.study.tell(trial, list(values))
+
+    def scores(self) -> dict[str, int]:
+        """Images right by "images/network", for what is not a trial: baselines, and the front's final score."""
+        return dict(self.study.user_attrs.get("scores", {}))
+
+    def remember_score(self, key: str, correct: int) -> None:
+        """Keep a score, so that nothing is scored twice."""
+        self.study.set_user_attr("scores", {**self.scores(), key: correct})
+
+    def _finished(self) -> list[optuna.trial.FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def open_store(
+    folder: Path, url: str, name: str, objectives: Sequence[str], identity: Mapping[str, str]
+) -> Store:
+    """Open or create the study `name` in `folder`'s journal file, or in the database at `url`.
+
+    The caller holds the lock on `folder`. `identity` says what the evaluations depend on; SearchError when the
+    stored ones were made with another, naming what differs. A trial that a killed process left running is
+    given up, and so tried again.
+    """
+    directions = ["maximize" if objective == "accuracy" else "minimize" for objective in objectives]
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = _journal(folder / JOURNAL) if url == "journal" else _database(url)
+        study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
+        )
+    except ImportError as error:
+        raise SearchError(
+            f"search.storage: {_masked(url)} needs a driver that is not installed ({error}); "
+            "pip install 'explorer[postgresql]'"
+        ) from error
+    except Exception as error:
+        if isinstance(error, SearchError):
+            raise
+        first = str(error).splitlines()[0]
+        raise SearchError(f"search.storage: cannot open {_masked(url)}: {first}") from error
+    _check_identity(study, identity, folder)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    return Store(study)
+
+
+def _check_identity(study: optuna.Study, identity: Mapping[str, str], folder: Path) -> None:
+    known: dict[str, Any] | None = study.user_attrs.get("identity")
+    if known is None:
+        study.set_user_attr("identity", dict(identity))
+        return
+    changed = sorted(key for key in identity.keys() | known.keys() if identity.get(key) != known.get(key))
+    if changed:
+        details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed)
+        raise SearchError(
+            f"{folder}: holds the results of another study ({details}); choose another --out, or restore it"
+        )
+
+
+class _HeldByFolder(BaseJournalFileLock):
+    """No lock of its own: the run holds its folder's lock, which a killed process cannot leave behind."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return None
+
+
+def _journal(path: Path) -> BaseStorage:
+    if path.exists():
+        _drop_torn_line(path)
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=_HeldByFolder()))
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Remove an unfinished last line, as a process killed while writing leaves; check all others."""
+    text = path.read_bytes()
+    end = text.rfind(b"\n") + 1
+    for number, line in enumerate(text[:end].splitlines(), start=1):
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise SearchError(
+                f"{path}: line {number} is no journal entry ({line[:40]!r}); "
+                "restore the file, or choose another --out"
+            ) from error
+    if end < len(text):
+        with path.open("r+b") as file:
+            file.truncate(end)
+
+
+def _database(url: str) -> BaseStorage:
+    return RDBStorage(url)
+
+
+def _masked(url: str) -> str:
+    """The URL without a password."""
+    if "@" not in url:
+        return url
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2]}"

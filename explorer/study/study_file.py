@@ -1,0 +1,186 @@
+"""A study file: TOML in, one Study record out, or every problem in it at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from explorer.errors import StudyFileError
+from explorer.records import rules_of, settle, table, write_record
+from explorer.rules import collect, integer, refused, suggestion, text
+from explorer.settings import (
+    BudgetSettings,
+    DataSettings,
+    DeviceSettings,
+    ModelSettings,
+    ObjectiveSettings,
+    OutputSettings,
+    RelevanceSettings,
+    SearchSettings,
+    SpaceSettings,
+)
+
+FILE_NAME = "study.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """The [study] section: a name (for files and storage), a title to show, the seed of all draws."""
+
+    SECTION: ClassVar[str] = "study"
+    name: Annotated[str, text("a name of letters, digits, _ and -", r"[A-Za-z0-9_-]{1,80}")]
+    title: Annotated[str, text("one line of text", r"[^\x00-\x1f]*")] = ""
+    seed: Annotated[int, integer(0, 2**32 - 1)] = 0
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+
+SECTIONS: Mapping[str, type] = {
+    "model": ModelSettings,
+    "data": DataSettings,
+    "device": DeviceSettings,
+    "objectives": ObjectiveSettings,
+    "budgets": BudgetSettings,
+    "space": SpaceSettings,
+    "relevance": RelevanceSettings,
+    "search": SearchSettings,
+    "output": OutputSettings,
+}
+WITH_PATHS = ("model", "data", "device", "output")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """Everything that a study file says, defaults filled in; paths are kept as they are written there."""
+
+    name: str
+    title: str = ""
+    seed: int = 0
+    model: ModelSettings
+    data: DataSettings
+    device: DeviceSettings
+    objectives: ObjectiveSettings
+    budgets: BudgetSettings = field(default_factory=BudgetSettings)
+    space: SpaceSettings = field(default_factory=SpaceSettings)
+    relevance: RelevanceSettings = field(default_factory=RelevanceSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+
+    def __post_init__(self) -> None:
+        Heading(name=self.name, title=self.title, seed=self.seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data in the layout of the study file, from which `from_json` rebuilds an equal study."""
+        heading = Heading(name=self.name, title=self.title, seed=self.seed)
+        sections = {section: write_record(getattr(self, section)) for section in SECTIONS}
+        return {"study": write_record(heading), **sections}
+
+    @classmethod
+    def from_json(cls, data: object, study_folder: str = ".") -> Study:
+        """Rebuild a study from `to_json` data or parsed TOML; StudyFileError holds every problem.
+
+        `study_folder` is where its relative paths start. Files and environment variables are not looked at.
+        """
+        if not isinstance(data, Mapping):
+            raise refused("study", "an object with one entry for each section", data)
+        known = ("study", *SECTIONS)
+        readers = [
+            partial(table(kind).read, data.get(section, {}), section)
+            for section, kind in {"study": Heading, **SECTIONS}.items()
+        ]
+        readers += [partial(_refuse_section, name, data[name]) for name in data if name not in known]
+        heading, *records = collect(readers)
+        study = cls(**write_record(heading), **dict(zip(SECTIONS, records, strict=True)))
+        return study._in_folder(study_folder)
+
+    def digest(self) -> str:
+        """SHA-256 over the canonical JSON text, first 16 hexadecimal digits.
+
+        What only says where the search runs, how long and how it is called (title, output, search.trials,
+        search.storage, search.device, search.batch_size) does not change it.
+        """
+        data = self.to_json()
+        del data["output"], data["study"]["title"]
+        for key in ("trials", "storage", "device", "batch_size"):
+            del data["search"][key]
+        canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def _in_folder(self, folder: str) -> Study:
+        return replace(
+            self, **{name: replace(getattr(self, name), study_folder=folder) for name in WITH_PATHS}
+        )
+
+
+def load_study(path: str | Path) -> Study:
+    """The study in a file, or in the study.toml of a folder.
+
+    StudyFileError holds one line for each problem: "file: key: what is expected, what was received".
+    Variables in paths must be set; whether the files exist is found out where they are read.
+    """
+    file = _find(Path(path))
+    try:
+        study = Study.from_json(_parse(file), study_folder=str(file.parent))
+        collect(
+            [
+                lambda: study.model.checkpoint_path,
+                lambda: study.data.file_path,
+                lambda: study.device.location,
+                lambda: study.search.storage_url,
+                lambda: study.output.path,
+            ]
+        )
+    except StudyFileError as error:
+        raise StudyFileError(tuple(f"{file}: {problem}" for problem in error.problems)) from None
+    return study
+
+
+def check_device(study: Study) -> None:
+    """Raise StudyFileError unless the study's device profile can be loaded."""
+    from hwmodels import profiles  # noqa: PLC0415  (a study file can be read without the device models)
+
+    try:
+        profiles.load(study.device.location)
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise StudyFileError(
+            (f"device.profile: {study.device.profile!r} cannot be used: {reason}",)
+        ) from None
+
+
+def _find(path: Path) -> Path:
+    file = path / FILE_NAME if path.is_dir() else path
+    if file.is_file():
+        return file
+    if path.is_dir():
+        raise StudyFileError(
+            (f"{path}: the folder has no {FILE_NAME}; name a folder with one, or the file itself",)
+        )
+    raise StudyFileError((f"{path}: no such file or folder; name a {FILE_NAME} or a folder that holds one",))
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyFileError((f"cannot be read: {error.strerror}",)) from None
+    except UnicodeDecodeError as error:
+        raise StudyFileError((f"byte {error.start} is not UTF-8; save the file as UTF-8 text",)) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise StudyFileError((f"not valid TOML: {error}; correct the file there",)) from None
+
+
+def _refuse_section(name: str, value: object) -> None:
+    owners = [section for section, kind in SECTIONS.items() if name in rules_of(kind)]
+    if name in rules_of(Heading):
+        owners.append("study")
+    hint = f"it belongs into [{owners[0]}]" if owners else suggestion(name, ("study", *SECTIONS))
+    kind = "section" if isinstance(value, Mapping) else "key"
+    raise StudyFileError((f"{name}: unknown {kind}; {hint}",))
