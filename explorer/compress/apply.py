@@ -102,9 +102,7 @@ def insert_quantizers(model: fx.GraphModule, basis: Basis, candidate: Candidate)
     model.recompile()
 
 
-def recalibrate_norms(
-    model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]
-) -> None:
+def recalibrate_norms(model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]) -> None:
     """Correct every batch norm, in depth order, for how compression changed what it receives.
 
     With (mf, vf) the float network's statistics on the calibration images and (mq, vq) the compressed one's,

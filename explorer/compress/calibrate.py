@@ -69,9 +69,7 @@ class _Recorder(fx.Interpreter):
         self.norms: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def run_node(self, n: fx.Node) -> object:
-        if n.op == "call_module" and isinstance(
-            self.fetch_attr(str(n.target)), nn.BatchNorm1d | nn.BatchNorm2d
-        ):
+        if n.op == "call_module" and isinstance(self.fetch_attr(str(n.target)), nn.BatchNorm1d | nn.BatchNorm2d):
             received = self.env[n.all_input_nodes[0]]
             self.norms[n.name] = channel_statistics(received)
         result = super().run_node(n)

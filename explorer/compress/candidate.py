@@ -107,9 +107,7 @@ class Candidate:
         """Rebuild a candidate; CandidateError names the part that is missing, unknown or out of range."""
         if not isinstance(data, Mapping) or set(data) != {"layers", "kept_filters"}:
             received = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
-            raise CandidateError(
-                f"candidate: expected an object with 'layers' and 'kept_filters', received {received}"
-            )
+            raise CandidateError(f"candidate: expected an object with 'layers' and 'kept_filters', received {received}")
         layers, kept_filters = data["layers"], data["kept_filters"]
         if not isinstance(layers, Mapping) or not isinstance(kept_filters, Mapping):
             raise CandidateError("candidate: 'layers' and 'kept_filters' must be objects keyed by name")

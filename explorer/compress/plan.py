@@ -88,8 +88,7 @@ def kept_classes(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
     """How many channel classes are kept of every group of the graph."""
     share = dict(candidate.kept_filters)
     return tuple(
-        group.size if group.locked else kept_count(share.get(group.name, 1.0), group.size)
-        for group in graph.groups
+        group.size if group.locked else kept_count(share.get(group.name, 1.0), group.size) for group in graph.groups
     )
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from hwmodels import Accelerator, ActivationTensor, LayerJob, LayerShape, NetworkCost, evaluate, peak_activation_bytes
-
 from explorer.compress.candidate import Candidate
 from explorer.compress.plan import NetworkPlan, plan
 from explorer.graph.layers import ModelGraph
+from hwmodels import (
+    Accelerator,
+    ActivationTensor,
+    LayerJob,
+    LayerShape,
+    NetworkCost,
+    evaluate,
+    peak_activation_bytes,
+)
 
 FLOAT_BITS = 32
 

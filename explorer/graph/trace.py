@@ -54,9 +54,7 @@ class _RawLayer:
     input_ids: Ids
 
 
-def trace(
-    model: fx.GraphModule, example: torch.Tensor, elementwise: tuple[type[nn.Module], ...] = ()
-) -> ModelGraph:
+def trace(model: fx.GraphModule, example: torch.Tensor, elementwise: tuple[type[nn.Module], ...] = ()) -> ModelGraph:
     """Trace a canonical network (see `canonicalise`) on `example` images, N x C x H x W.
 
     `elementwise` names further module types that act on each element alone, such as activation quantisers.
@@ -275,8 +273,7 @@ class _Tracer:
         return ModelGraph(
             input_shape=input_shape,
             layers=tuple(
-                self._record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups)
-                for raw in self.layers
+                self._record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups) for raw in self.layers
             ),
             groups=groups,
             activations=tuple(
@@ -292,9 +289,7 @@ class _Tracer:
                 )
                 for storage in self.storages
             ),
-            index_maps=tuple(
-                IndexMap(node=node.name, classes=classes(self.ids[node])) for node in self.index_maps
-            ),
+            index_maps=tuple(IndexMap(node=node.name, classes=classes(self.ids[node])) for node in self.index_maps),
             skipped=(*self.skipped, *skipped),
         )
 

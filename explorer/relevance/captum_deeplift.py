@@ -19,7 +19,7 @@ from explorer.relevance.scores import LayerRelevance, Relevance
 Progress = Callable[[int, int], None]
 
 
-def captum_deeplift(  # noqa: PLR0913
+def captum_deeplift(
     model: fx.GraphModule,
     graph: ModelGraph,
     images: torch.Tensor,
@@ -47,9 +47,9 @@ def captum_deeplift(  # noqa: PLR0913
     completeness = _completeness(guarded, images, references, targets)
     if not completeness <= tolerance:
         raise RelevanceError(
-            f"relevance: DeepLIFT is not complete on this network: contributions miss the output difference by "
-            f"{completeness:.2g} (relative), the tolerance is {tolerance:g}; a nonlinearity that Captum does not "
-            "know makes the scores wrong: replace it, or set relevance.tolerance if you accept them"
+            f"relevance: DeepLIFT is not complete on this network: contributions miss the output difference "
+            f"by {completeness:.2g} (relative), the tolerance is {tolerance:g}; a nonlinearity that Captum does "
+            "not know makes the scores wrong: replace it, or set relevance.tolerance if you accept them"
         )
     layers = []
     for index, layer in enumerate(graph.layers):
@@ -82,15 +82,11 @@ def _guard_max_pools(model: fx.GraphModule) -> fx.GraphModule:
     return guarded.eval()
 
 
-def _completeness(
-    model: nn.Module, images: torch.Tensor, references: torch.Tensor, targets: torch.Tensor
-) -> float:
+def _completeness(model: nn.Module, images: torch.Tensor, references: torch.Tensor, targets: torch.Tensor) -> float:
     from captum.attr import DeepLift  # noqa: PLC0415  (slow to import)
 
     with _quiet():
-        _, delta = DeepLift(model).attribute(
-            images, references, target=targets, return_convergence_delta=True
-        )
+        _, delta = DeepLift(model).attribute(images, references, target=targets, return_convergence_delta=True)
     rows = torch.arange(len(images), device=images.device)
     with torch.no_grad():
         difference = model(images)[rows, targets] - model(references)[rows, targets]
@@ -128,9 +124,7 @@ def _layer_relevance(
     )
 
 
-def _weight_multipliers(
-    module: nn.Conv2d | nn.Linear, inputs: torch.Tensor, multipliers: torch.Tensor
-) -> torch.Tensor:
+def _weight_multipliers(module: nn.Conv2d | nn.Linear, inputs: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:
     """Mean over images of |d logit / d weight| along DeepLIFT's multipliers at the layer's output."""
     total = torch.zeros_like(module.weight.data)
     for image, multiplier in zip(inputs, multipliers, strict=True):
@@ -141,12 +135,10 @@ def _weight_multipliers(
     return total / len(inputs)
 
 
-def _convolution_weight_gradient(
-    module: nn.Conv2d, image: torch.Tensor, multiplier: torch.Tensor
-) -> torch.Tensor:
+def _convolution_weight_gradient(module: nn.Conv2d, image: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
     padding = module._reversed_padding_repeated_twice
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    gradient: torch.Tensor = conv2d_weight(
+    gradient: torch.Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
         F.pad(image, padding, mode=mode),
         module.weight.shape,
         multiplier,
@@ -158,13 +150,11 @@ def _convolution_weight_gradient(
     return gradient
 
 
-def _input_multipliers(
-    module: nn.Conv2d | nn.Linear, inputs: torch.Tensor, multipliers: torch.Tensor
-) -> torch.Tensor:
+def _input_multipliers(module: nn.Conv2d | nn.Linear, inputs: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:
     """Mean over images of the sum over positions of |d logit / d input|, per input channel."""
     if isinstance(module, nn.Linear):
         return (multipliers @ module.weight.data).abs().mean(0)
-    gradient: torch.Tensor = conv2d_input(
+    gradient: torch.Tensor = conv2d_input(  # type: ignore[no-untyped-call]
         inputs.shape,
         module.weight.data,
         multipliers,

@@ -67,9 +67,7 @@ class Relevance:
 
     def save(self, path: Path) -> None:
         """Write an .npz file without pickled objects, whole or not at all."""
-        arrays = {
-            f"{index}/{key}": getattr(entry, key) for index, entry in enumerate(self.layers) for key in _ARRAYS
-        }
+        arrays = {f"{index}/{key}": getattr(entry, key) for index, entry in enumerate(self.layers) for key in _ARRAYS}
         unfinished = path.with_name(path.name + ".part")
         with unfinished.open("wb") as file:
             np.savez_compressed(file, description=np.array(json.dumps(self._description())), **arrays)

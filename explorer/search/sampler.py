@@ -51,8 +51,5 @@ def ask(
         study.enqueue_trial(dict(seed_point))
     trial = study.ask()
     _ = trial.relative_params
-    point = {
-        axis.name: trial.suggest_int(axis.name, 0, len(axis.values) - 1)
-        for axis in space.axes
-    }
+    point = {axis.name: trial.suggest_int(axis.name, 0, len(axis.values) - 1) for axis in space.axes}
     return trial, point

@@ -49,9 +49,7 @@ def relevance_seeds(space: SearchSpace, table: Sensitivity, cost_of: CostOf, cou
         solved, options = _bit_trades(space, table, cost_of, start)
         for budget in _budgets(solved, per_level):
             chosen = solved.choices[solved.within(budget)]
-            layers = tuple(
-                option.choices[index] for option, index in zip(options, chosen.tolist(), strict=True)
-            )
+            layers = tuple(option.choices[index] for option, index in zip(options, chosen.tolist(), strict=True))
             origin = f"seed relevance: filters {share:.0%}, level {level + 1}"
             seeds.append(Seed(candidate=replace(start, layers=layers), origin=origin))
     distinct = {space.candidate(space.point(seed.candidate)).digest(): seed for seed in reversed(seeds)}
@@ -104,9 +102,7 @@ def _bit_trades(
     return trades([option.costs for option in options], [option.losses for option in options]), options
 
 
-def _layer_options(
-    layer: str, table: Sensitivity, cost_of: CostOf, start: Candidate, base: float
-) -> _Options:
+def _layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candidate, base: float) -> _Options:
     own = start.choice(layer)
 
     def cost(choice: LayerChoice) -> float:

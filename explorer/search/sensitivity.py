@@ -18,6 +18,7 @@ from explorer.search.space import Axis, SearchSpace
 WeightOption = tuple[int, float, int | None]
 """(weight bits, share of weights kept, codebook size or None)."""
 Progress = Callable[[int, int], None]
+_Axes = Mapping[tuple[str, str], Axis]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ def sensitivity(
     basis: Basis, relevance: Relevance, space: SearchSpace, progress: Progress | None = None
 ) -> Sensitivity:
     """Fill the tables for every value on the axes of the space."""
-    axes = {(axis.kind, axis.of): axis for axis in space.axes}
+    axes: _Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     weights = {}
     for index, layer in enumerate(space.layers):
         module = basis.model.get_submodule(layer)
@@ -54,13 +55,11 @@ def sensitivity(
     for group in basis.graph.prunable:
         ordered = np.array([scores.get(identity, 0.0) for identity in basis.order[group.name]])
         shares = [float(value or 0.0) for value in axes["kept_filters", group.name].values]
-        filters[group.name] = {
-            share: float(ordered[kept_count(share, group.size) :].sum()) for share in shares
-        }
+        filters[group.name] = {share: float(ordered[kept_count(share, group.size) :].sum()) for share in shares}
     return Sensitivity(weights=weights, activations=_activations(basis, relevance, axes), filters=filters)
 
 
-def weight_options(axes: Mapping[tuple[str, str], Axis], layer: str) -> tuple[WeightOption, ...]:
+def weight_options(axes: _Axes, layer: str) -> tuple[WeightOption, ...]:
     """All admissible (bits, share kept, codebook) of a layer, without codebooks that share nothing."""
     return tuple(
         (int(bits or 0), float(kept or 0.0), None if size is None else int(size))
@@ -71,9 +70,7 @@ def weight_options(axes: Mapping[tuple[str, str], Axis], layer: str) -> tuple[We
     )
 
 
-def _perturbation(
-    module: nn.Conv2d | nn.Linear, layer: str, option: WeightOption, multipliers: np.ndarray
-) -> float:
+def _perturbation(module: nn.Conv2d | nn.Linear, layer: str, option: WeightOption, multipliers: np.ndarray) -> float:
     copied = copy.deepcopy(module)
     bits, kept, size = option
     compress_weights(copied, LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size))
@@ -82,9 +79,7 @@ def _perturbation(
     return float((change * multipliers).sum())
 
 
-def _activations(
-    basis: Basis, relevance: Relevance, axes: Mapping[tuple[str, str], Axis]
-) -> dict[str, dict[int, float]]:
+def _activations(basis: Basis, relevance: Relevance, axes: _Axes) -> dict[str, dict[int, float]]:
     table = {}
     for layer in basis.graph.layers:
         total = float(relevance.layer(layer.name).input_multipliers.sum())

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from hwmodels import Accelerator, LayerCost, NetworkCost
-
 from explorer.compress.candidate import Candidate
 from explorer.compress.plan import LayerPlan, plan
 from explorer.evaluate import hardware
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.settings import BudgetSettings
 from explorer.study.record import Cost, LayerTableRow
+from hwmodels import Accelerator, LayerCost, NetworkCost
 
 BUDGETS = ("energy_uj", "latency_ms", "weight_bytes", "activation_bytes")
 
 
-def candidate_cost(
-    graph: ModelGraph, candidate: Candidate, accelerator: Accelerator, with_layers: bool = True
-) -> Cost:
+def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator, with_layers: bool = True) -> Cost:
     """What a candidate costs; without its layers where only the sums are wanted."""
     cost = hardware.cost(graph, candidate, accelerator)
     return Cost(

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from hwmodels import Accelerator
-from hwmodels import load as load_device
 from torch import fx, nn
 
 from explorer.compress.apply import Basis
@@ -29,6 +27,8 @@ from explorer.relevance.captum_deeplift import captum_deeplift
 from explorer.relevance.scores import Relevance, filter_order
 from explorer.settings import RelevanceSettings
 from explorer.study.study_file import Study, check_device
+from hwmodels import Accelerator
+from hwmodels import load as load_device
 
 Notify = Callable[[str, int, int], None]
 """Called with (what is being done, how much of it is done, of how much)."""
@@ -102,9 +102,7 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
         accelerator=accelerator,
         data=data,
         device=device,
-        basis=Basis(
-            model=canonical, graph=graph, order=filter_order(graph, relevance), calibration=calibration
-        ),
+        basis=Basis(model=canonical, graph=graph, order=filter_order(graph, relevance), calibration=calibration),
         relevance=relevance,
         weights_digest=weights_digest,
     )

@@ -49,9 +49,7 @@ def search(task: Search, store: Store, progress: Progress) -> None:
     done = store.count()
     progress(done, trials)
     while done < trials:
-        store.study.sampler = SAMPLERS[task.settings.sampler](
-            _trial_seed(task.seed, done), task.settings.population
-        )
+        store.study.sampler = SAMPLERS[task.settings.sampler](_trial_seed(task.seed, done), task.settings.population)
         seed = task.seeds[done] if done < len(task.seeds) else None
         queue = seed is not None and not store.waiting()
         trial, point = ask(

@@ -12,12 +12,13 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
+from explorer.study.folder import JOURNAL
 
-JOURNAL = "search.journal"
 FINISHED = (TrialState.COMPLETE,)
 
 
@@ -57,7 +58,7 @@ class Store:
         """True when a seed was put into the queue and not yet taken out."""
         return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
-    def finish(  # noqa: PLR0913
+    def finish(
         self,
         trial: optuna.Trial,
         candidate: Candidate,
@@ -83,22 +84,20 @@ class Store:
         return self.study.get_trials(deepcopy=False, states=FINISHED)
 
 
-def open_store(
-    folder: Path, url: str, name: str, objectives: Sequence[str], identity: Mapping[str, str]
-) -> Store:
+def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], identity: Mapping[str, str]) -> Store:
     """Open or create the study `name` in `folder`'s journal file, or in the database at `url`.
 
     The caller holds the lock on `folder`. `identity` says what the evaluations depend on; SearchError when the
     stored ones were made with another, naming what differs. A trial that a killed process left running is
     given up, and so tried again.
     """
-    directions = ["maximize" if objective == "accuracy" else "minimize" for objective in objectives]
+    directions = [
+        StudyDirection.MAXIMIZE if objective == "accuracy" else StudyDirection.MINIMIZE for objective in objectives
+    ]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         storage = _journal(folder / JOURNAL) if url == "journal" else _database(url)
-        study = optuna.create_study(
-            storage=storage, study_name=name, directions=directions, load_if_exists=True
-        )
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
     except ImportError as error:
         raise SearchError(
             f"search.storage: {_masked(url)} needs a driver that is not installed ({error}); "
@@ -153,8 +152,7 @@ def _drop_torn_line(path: Path) -> None:
             json.loads(line)
         except ValueError as error:
             raise SearchError(
-                f"{path}: line {number} is no journal entry ({line[:40]!r}); "
-                "restore the file, or choose another --out"
+                f"{path}: line {number} is no journal entry ({line[:40]!r}); restore the file, or choose another --out"
             ) from error
     if end < len(text):
         with path.open("r+b") as file:

@@ -1,0 +1,220 @@
+"""The command line: run a study, look at its front, export a configuration, look at devices."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.exceptions import TyperException
+
+from explorer.errors import ExplorerError, SearchError, StudyFileError
+from hwmodels.errors import HardwareModelError
+
+if TYPE_CHECKING:
+    from explorer.study.record import Outcome
+    from explorer.study.study_file import Study
+
+DEFAULT_STUDY = Path("studies/digits")
+INTERRUPTED = 130
+BAD_INPUT = 2
+
+app = typer.Typer(
+    help="Explore pruned, weight-shared and mixed-precision variants of a PyTorch network for a device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+devices = typer.Typer(help="The device profiles that come with explorer.", no_args_is_help=True)
+app.add_typer(devices, name="devices")
+console = Console()
+errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+Folder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+
+
+@app.command()
+def run(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="[STUDY]", help="A study.toml or its folder.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; a run found there goes on.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Candidates to evaluate in all.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of training and search.")] = None,
+    device: Annotated[str | None, typer.Option(help="Device profile: a name, or a .toml file.")] = None,
+) -> None:
+    """Search the Pareto front of a study; Ctrl-C keeps what was done, and the same command goes on."""
+    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+
+    settings = _study(study, out, trials, seed, device)
+    folder = out or settings.output.path
+    console.print(f"study [bold]{settings.name}[/bold], results in {folder}", highlight=False)
+    with ProgressDisplay(console) as notify:
+        notify("start", 0, 1)
+        from explorer.study.run import run as run_study  # noqa: PLC0415  (torch takes seconds to import)
+
+        notify("start", 1, 1)
+        try:
+            outcome = run_study(settings, folder, notify)
+        except KeyboardInterrupt:
+            errors.print(f"interrupted: all finished evaluations are kept in {folder}; the same command goes on")
+            raise typer.Exit(INTERRUPTED) from None
+    _write(outcome, folder)
+    _show(outcome, folder)
+
+
+@app.command()
+def front(folder: Folder) -> None:
+    """Print the front of a finished run, next to the float and the uniform 8-bit network."""
+    _show(_outcome(folder), folder)
+
+
+@app.command()
+def report(
+    folder: Folder,
+    pick: Annotated[str, typer.Option(help="Point to show first: knee, accurate, cheapest, or a name.")] = "knee",
+) -> None:
+    """Write front.csv and the standalone report.html of a finished run again."""
+    outcome = _outcome(folder)
+    _write(outcome, folder, pick)
+    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    pick: Annotated[str, typer.Option(help="knee, accurate, cheapest, a point's name or digest.")] = "knee",
+) -> None:
+    """Write a point of the front as a configuration (JSON) and an ONNX QDQ file, and check its predictions."""
+    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.study.front import pick as pick_point  # noqa: PLC0415
+
+    outcome = _outcome(folder)
+    point = pick_point(outcome.front, outcome.objectives, pick)
+    with ProgressDisplay(console) as notify:
+        from explorer.export.deploy import deploy  # noqa: PLC0415  (imports torch)
+
+        exported = deploy(outcome, point, folder, to, notify)
+    console.print(exported.summary(), highlight=False, soft_wrap=True)
+
+
+@devices.command("list")
+def devices_list() -> None:
+    """List all device profiles."""
+    import hwmodels  # noqa: PLC0415
+
+    table = Table("name", "device", "array", "dataflow", "clock", "precision", box=None, pad_edge=False)
+    for name in hwmodels.names():
+        device = hwmodels.load(name)
+        table.add_row(
+            name,
+            device.title,
+            f"{device.rows}x{device.columns}",
+            device.dataflow,
+            f"{device.clock_hz / 1e6:g} MHz",
+            device.precision_law,
+        )
+    console.print(table)
+
+
+@devices.command("show")
+def devices_show(
+    profile: Annotated[str, typer.Argument(metavar="DEVICE", help="A name, or a .toml file.")],
+) -> None:
+    """Show every number of a device profile with its source; what has none says "assumed"."""
+    import hwmodels  # noqa: PLC0415
+
+    device = hwmodels.load(profile)
+    table = Table("key", "value", "source", box=None, pad_edge=False, title=f"{device.name}: {device.title}")
+    for key, value in device.values().items():
+        source = device.sources.get(key, "")
+        style = "yellow" if source == "assumed" else None
+        table.add_row(key, value, source, style=style)
+    console.print(table)
+    assumed = sum(source == "assumed" for source in device.sources.values())
+    console.print(f"{assumed} of {len(device.sources)} values are assumed", highlight=False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what a user can cause is one line for each problem, and exit code 2."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        return int(app(arguments, standalone_mode=False, prog_name="explorer") or 0)
+    except StudyFileError as error:
+        for problem in error.problems:
+            errors.print(f"error: {_one_line(problem)}")
+    except (ExplorerError, HardwareModelError) as error:
+        errors.print(f"error: {_one_line(str(error))}")
+    except TyperException as error:
+        errors.print(f"error: {_one_line(error.format_message())}; see explorer --help")
+    return BAD_INPUT
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _study(path: Path | None, out: Path | None, trials: int | None, seed: int | None, device: str | None) -> Study:
+    """The study file with the command line's options put in."""
+    from explorer.study.study_file import load_study  # noqa: PLC0415
+
+    study = load_study(path or _default_study())
+    if trials is not None:
+        search = replace(study.search, trials=trials, seeds=min(study.search.seeds, trials))
+        study = replace(study, search=search)
+    if seed is not None:
+        study = replace(study, seed=seed)
+    if device is not None:
+        profile = str(Path(device).absolute()) if device.endswith(".toml") else device
+        study = replace(study, device=replace(study.device, profile=profile))
+    if out is not None:
+        study = replace(study, output=replace(study.output, folder=str(out.absolute())))
+    return study
+
+
+def _default_study() -> Path:
+    """The embedded default: in the current folder, or beside the package in a checkout."""
+    checkout = Path(__file__).parent.parent / DEFAULT_STUDY
+    for path in (DEFAULT_STUDY, checkout):
+        if path.is_dir():
+            return path
+    raise SearchError(f"{DEFAULT_STUDY}: the default study is not here; name a study: explorer run STUDY")
+
+
+def _outcome(folder: Path) -> Outcome:
+    from explorer.study.folder import read_outcome  # noqa: PLC0415
+
+    return read_outcome(folder)
+
+
+def _write(outcome: Outcome, folder: Path, pick: str = "knee") -> None:
+    from explorer.report.page import write_report  # noqa: PLC0415
+    from explorer.report.tables import write_front_csv  # noqa: PLC0415
+    from explorer.study.front import pick as pick_point  # noqa: PLC0415
+
+    chosen = pick_point(outcome.front, outcome.objectives, pick).name if outcome.front else None
+    write_front_csv(outcome, folder / "front.csv")
+    write_report(outcome, folder / "report.html", chosen)
+
+
+def _show(outcome: Outcome, folder: Path) -> None:
+    from explorer.report.tables import front_table  # noqa: PLC0415
+
+    console.print(front_table(outcome))
+    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    if outcome.front:
+        console.print(
+            f"next:   explorer export {folder} --pick knee --to {folder / 'export'}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    else:
+        console.print("the front is empty: no candidate kept the budgets; relax [budgets] and run again")

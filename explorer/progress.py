@@ -1,0 +1,81 @@
+"""Progress of long work on a terminal: bars with the time left, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+LINE_INTERVAL_S = 10.0
+
+
+class ProgressDisplay:
+    """Called with (stage, done, total); each stage gets a bar, or on a pipe a line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<18}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, tuple[float, int]] = {}
+        self._printed = 0.0
+
+    def __enter__(self) -> ProgressDisplay:
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` steps of a stage are done."""
+        if self._console.is_terminal:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done)
+            self._bars.update(self._tasks[stage], completed=done, total=total)
+        else:
+            self._line(stage, done, total)
+
+    def _line(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        first = stage not in self._started
+        start, before = self._started.setdefault(stage, (now, done))
+        if first and done < total:
+            self._console.print(f"{stage}: {done} of {total}", highlight=False)
+            self._printed = now
+        elif done >= total or now - self._printed >= LINE_INTERVAL_S:
+            left = (now - start) / max(1, done - before) * (total - done)
+            rest = f"about {_duration(left)} left" if done < total else f"done in {_duration(now - start)}"
+            self._console.print(f"{stage}: {done} of {total}, {rest}", highlight=False)
+            self._printed = now
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
