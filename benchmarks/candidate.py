@@ -1,0 +1,61 @@
+"""What one candidate of the default study costs in CPU time: its price on the device, its network, its accuracy.
+
+Prints the three times and their ratio to pricing alone, which is what a candidate over budget costs.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from explorer.compress.apply import apply
+from explorer.compress.candidate import Candidate
+from explorer.evaluate.accuracy import count_correct
+from explorer.search.space import search_space
+from explorer.study.costing import candidate_cost
+from explorer.study.prepare import prepare
+from explorer.study.study_file import load_study
+
+CANDIDATES = 30
+
+
+def cpu_seconds(work: Callable[[Candidate], object], candidates: list[Candidate]) -> float:
+    """CPU seconds for one candidate, mean over all, after one that does not count."""
+    work(candidates[0])
+    start = time.process_time()
+    for candidate in candidates:
+        work(candidate)
+    return (time.process_time() - start) / len(candidates)
+
+
+def main() -> None:
+    """Prepare the default study in a temporary folder and time random candidates."""
+    torch.set_num_threads(1)
+    study = load_study(Path(__file__).parent.parent / "studies" / "digits")
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(study, Path(folder), lambda stage, done, total: None)
+    space = search_space(prepared.basis.graph, study.space)
+    draw = random.Random(0)
+    candidates = [
+        space.candidate({axis.name: draw.randrange(len(axis.values)) for axis in space.axes}) for _ in range(CANDIDATES)
+    ]
+    images, labels = prepared.tensors(prepared.data.search)
+    models = {candidate.digest(): apply(prepared.basis, candidate) for candidate in candidates}
+    times = {
+        "price": cpu_seconds(
+            lambda c: candidate_cost(prepared.basis.graph, c, prepared.accelerator, with_layers=False), candidates
+        ),
+        "build": cpu_seconds(lambda c: apply(prepared.basis, c), candidates),
+        "score": cpu_seconds(lambda c: count_correct(models[c.digest()], images, labels, 400), candidates),
+    }
+    for name, seconds in times.items():
+        print(f"{name:6} {seconds * 1e3:8.2f} ms CPU, {seconds / times['price']:6.1f} times pricing")
+
+
+if __name__ == "__main__":
+    main()

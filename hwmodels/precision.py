@@ -1,0 +1,114 @@
+"""How the rate and the energy of a multiply-accumulate unit follow from the widths of its operands.
+
+Every law is a pure function of the same signature, listed in LAWS under the name that a device profile uses.
+None of them gives a fraction of a cycle: rates are a whole number of MACs per whole number of cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodels.arrays import FloatArray, IntArray, IntLike, ceil_div
+
+
+class MacCost(NamedTuple):
+    """Rate and energy of one unit, of the widths' common shape."""
+
+    parallel_macs: IntArray
+    """MACs of one dot product that a unit performs together ..."""
+    serial_cycles: IntArray
+    """... in this many cycles."""
+    energy_pj: FloatArray
+    """Energy of one MAC."""
+
+    @property
+    def macs_per_unit_cycle(self) -> FloatArray:
+        """MACs per unit and cycle."""
+        return self.parallel_macs / self.serial_cycles
+
+
+PrecisionLaw = Callable[[IntLike, IntLike, int, float], MacCost]
+"""(weight_bits, input_bits, native_bits, energy of one MAC at 8 x 8 bits in pJ) -> MacCost."""
+
+_PE_WIDTHS_BITS = (2.0, 4.0, 8.0, 16.0)
+_PE_ENERGY_PJ = (0.0407, 0.0824, 0.2034, 0.6027)
+"""Synthesised systolic processing element with accumulator and registers, 45 nm (Bit Fusion, ISCA 2018)."""
+
+
+def product(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
+    """Energy grows as the product of the widths, as in an array multiplier; one MAC per cycle at any width.
+
+    Over-rewards narrow widths: accumulator, registers and control do not shrink with the multiplier.
+    """
+    weight_bits, input_bits = _broadcast(weight_bits, input_bits)
+    one = np.ones_like(weight_bits)
+    return MacCost(one, one, np.asarray(energy_pj_8x8 * (weight_bits * input_bits) / 64.0))
+
+
+def power(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
+    """Energy follows published synthesis of whole processing elements; one MAC per cycle at any width.
+
+    Log-log interpolation between 2, 4, 8 and 16 bits (energy grows as b^1.02, b^1.30, b^1.57), and along the
+    outer pieces beyond. Unequal widths count as their geometric mean, which is assumed.
+    """
+    weight_bits, input_bits = _broadcast(weight_bits, input_bits)
+    log_width = (np.log2(weight_bits) + np.log2(input_bits)) / 2.0
+    widths, energies = np.log2(_PE_WIDTHS_BITS), np.log2(_PE_ENERGY_PJ)
+    piece = np.clip(np.searchsorted(widths, log_width, side="right") - 1, 0, len(widths) - 2)
+    exponent = np.diff(energies) / np.diff(widths)
+    log_energy = energies[piece] + exponent[piece] * (log_width - widths[piece])
+    one = np.ones_like(weight_bits)
+    return MacCost(one, one, energy_pj_8x8 * np.exp2(log_energy) / _PE_ENERGY_PJ[2])
+
+
+def fusion(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
+    """Spatial fusion of 2-bit multipliers (Bit Fusion, ISCA 2018): narrow operands run side by side.
+
+    Widths round up to 2, 4, 8 or 16 bits; a unit performs (8/weight)(8/input) MACs per cycle at constant
+    energy per cycle, and 16-bit operands take two passes each.
+    """
+    weight_bits, input_bits = _broadcast(weight_bits, input_bits)
+    weight_bits, input_bits = _next_power_of_two(weight_bits), _next_power_of_two(input_bits)
+    parallel = np.maximum(8 // weight_bits, 1) * np.maximum(8 // input_bits, 1)
+    serial = ceil_div(weight_bits, 8) * ceil_div(input_bits, 8)
+    return MacCost(parallel, serial, energy_pj_8x8 * serial / parallel)
+
+
+def bit_serial(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
+    """Weights enter bit by bit (as in Stripes, MICRO 2016): time and energy are linear in the weight's bits.
+
+    Inputs are taken in whole, `native_bits` at a time: narrower ones gain nothing.
+    """
+    weight_bits, input_bits = _broadcast(weight_bits, input_bits)
+    serial = weight_bits * ceil_div(input_bits, native_bits)
+    return MacCost(np.ones_like(serial), serial, np.asarray(energy_pj_8x8 * serial / 8.0))
+
+
+def fixed(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
+    """A unit of one width: nothing is gained below `native_bits`, and wider operands take several passes."""
+    weight_bits, input_bits = _broadcast(weight_bits, input_bits)
+    passes = ceil_div(weight_bits, native_bits) * ceil_div(input_bits, native_bits)
+    # The 8 x 8 MAC is itself one of several passes when the unit is narrower than 8 bits.
+    passes_8x8 = (-(-8 // native_bits)) ** 2
+    return MacCost(np.ones_like(passes), passes, energy_pj_8x8 * passes / passes_8x8)
+
+
+def _broadcast(weight_bits: IntLike, input_bits: IntLike) -> tuple[IntArray, IntArray]:
+    """Return both widths as arrays of their common shape."""
+    weight, inputs = np.broadcast_arrays(np.asarray(weight_bits, np.int64), np.asarray(input_bits, np.int64))
+    return weight, inputs
+
+
+def _next_power_of_two(bits: IntArray) -> IntArray:
+    """Return the bits rounded up to 2, 4, 8, 16 ..."""
+    rounded: IntArray = np.left_shift(1, np.ceil(np.log2(np.maximum(bits, 2))).astype(np.int64))
+    return rounded
+
+
+LAWS: Mapping[str, PrecisionLaw] = MappingProxyType(
+    {"product": product, "power": power, "fusion": fusion, "bit_serial": bit_serial, "fixed": fixed}
+)

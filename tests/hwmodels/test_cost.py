@@ -1,0 +1,164 @@
+"""The cost of a network: sums, bounds, notes and errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwmodels import (
+    ActivationTensor,
+    LayerArrays,
+    LayerError,
+    LayerJob,
+    LayerShape,
+    evaluate,
+    evaluate_totals,
+    layer_arrays,
+    load,
+    names,
+)
+
+CONV = LayerShape(
+    name="conv",
+    kind="conv",
+    in_channels=16,
+    out_channels=32,
+    kernel_h=3,
+    kernel_w=3,
+    in_h=16,
+    in_w=16,
+    out_h=16,
+    out_w=16,
+)
+FC = LayerShape(name="fc", kind="linear", in_channels=512, out_channels=10)
+JOBS = [LayerJob(shape=CONV), LayerJob(shape=FC)]
+
+
+@pytest.mark.parametrize("device", names())
+def test_the_network_is_the_sum_of_its_layers(device: str) -> None:
+    cost = evaluate(JOBS, load(device))
+    assert [layer.name for layer in cost.layers] == ["conv", "fc"]
+    assert cost.energy_pj == pytest.approx(sum(layer.energy_pj for layer in cost.layers))
+    assert cost.latency_cycles == sum(layer.latency_cycles for layer in cost.layers)
+    assert cost.weight_bytes == sum(layer.weight_bytes for layer in cost.layers)
+    assert cost.macs == CONV.macs + FC.macs
+    assert cost.latency_ms == pytest.approx(cost.latency_cycles / load(device).clock_hz * 1e3)
+    assert cost.energy_uj == pytest.approx(cost.energy_pj / 1e6)
+    for layer in cost.layers:
+        parts = (layer.mac_pj, layer.sram_pj, layer.dram_pj, layer.static_pj)
+        assert layer.energy_pj == pytest.approx(sum(parts))
+        assert layer.bound == ("dram" if layer.dram_cycles > layer.compute_cycles else "compute")
+        assert layer.latency_cycles >= max(layer.dram_cycles, layer.compute_cycles)
+
+
+def test_bitfusion_by_hand() -> None:
+    conv, fc = evaluate(JOBS, load("bitfusion")).layers
+    # 144 x 32 on 16 x 32: 9 folds of 256 positions, one fill of 2 * 16 + 32 - 2.
+    assert conv.compute_cycles == 9 * 256 + 62
+    assert (conv.mapping_efficiency, conv.macs) == (1.0, 256 * 144 * 32)
+    assert conv.mac_pj == pytest.approx(conv.macs * 0.459)
+    assert (conv.dram_weight_bits, conv.dram_input_bits) == ((144 * 32 + 32 * 8) * 8, 256 * 16 * 8)
+    assert conv.dram_pj == 15 * (conv.dram_weight_bits + conv.dram_input_bits + conv.dram_output_bits)
+    # 32 folds of one position: loading 16 rows of weights takes longer; and DRAM longer still.
+    assert fc.compute_cycles == 31 * 16 + 63
+    assert fc.dram_cycles == -(-(5200 + 512 + 10) * 8 // 192) > 0
+    assert (fc.bound, fc.weight_bytes, fc.weight_format) == ("compute", 5200, "dense")
+
+
+def test_bit_serial_time_is_linear_in_weight_bits() -> None:
+    device = load("bit_serial_16x16")
+    cycles = [evaluate([LayerJob(shape=CONV, weight_bits=b)], device).layers[0].compute_cycles for b in (2, 4, 8)]
+    folds = 16 * 2
+    assert cycles == [folds * (30 + 144 * bits) for bits in (2, 4, 8)]
+
+
+def test_depthwise_runs_group_by_group() -> None:
+    depthwise = dataclasses.replace(CONV, out_channels=16, groups=16)
+    layer = evaluate([LayerJob(shape=depthwise)], load("bit_serial_16x16")).layers[0]
+    assert layer.macs == 256 * 9 * 16
+    assert layer.compute_cycles == 16 * 16 * (30 + 9 * 8)
+
+
+def test_density_and_codebook_save_storage_and_what_the_device_reads() -> None:
+    job = LayerJob(shape=CONV, weight_bits=8, density=0.5, codebook_size=4)
+    plain = LayerJob(shape=CONV, weight_bits=8)
+    for name, credited in (("bit_serial_16x16", True), ("bitfusion", False), ("gemmini_default", False)):
+        ours, theirs = (evaluate([each], load(name)).layers[0] for each in (job, plain))
+        assert (ours.compute_cycles, ours.mac_pj) == (theirs.compute_cycles, theirs.mac_pj)
+        assert (ours.weight_bytes, ours.weight_format) == (144 * 32 // 4 + 4 + 32 * 8, "codebook")
+        assert (ours.dram_weight_bits == ours.weight_bytes * 8) is credited
+        assert credited or ours.dram_weight_bits == theirs.dram_weight_bits
+
+
+def test_notes_say_what_the_numbers_hide() -> None:
+    big = LayerShape(name="big", kind="linear", in_channels=4096, out_channels=4096)
+    jobs = [
+        LayerJob(shape=CONV, weight_bits=4, density=0.2),
+        LayerJob(shape=big, input_bits=5),
+        LayerJob(shape=FC, codebook_size=2),
+    ]
+    tensors = [ActivationTensor(name="a", elements=10**6, bits=8, first_step=0, last_step=0)]
+    cost = evaluate(jobs, load("gemmini_default"), tensors)
+    assert cost.peak_activation_bytes == 10**6
+    for expected in (
+        "4-bit weights run as 8-bit weights on gemmini_default: they save storage and DRAM traffic, but",
+        "5-bit inputs run as 8-bit inputs on gemmini_default",
+        "gemmini_default does not skip zeros: they save neither MACs nor time (conv)",
+        "gemmini_default cannot read bitmap weights: they count for storage",
+        "cannot read codebook weights: they count for storage, and DRAM traffic is that of dense (fc)",
+        "the activation peak of 1000000 bytes exceeds the 327680 bytes of gemmini_default's",
+    ):
+        assert any(expected in note for note in cost.notes), (expected, cost.notes)
+    assert evaluate(JOBS, load("gemmini_default")).notes == ()
+
+
+def test_a_refetched_operand_is_noted() -> None:
+    shape = LayerShape(
+        name="wide", kind="conv", in_channels=512, out_channels=512, in_h=64, in_w=64, out_h=64, out_w=64
+    )
+    notes = evaluate([LayerJob(shape=shape)] * 5, load("bitfusion")).notes
+    assert any("exceed their buffer" in note and "all layers" in note for note in notes)
+
+
+@pytest.mark.parametrize("device", names())
+def test_candidates_times_layers_equal_one_at_a_time(device: str) -> None:
+    accelerator = load(device)
+    candidates = [
+        [
+            LayerJob(shape=CONV, weight_bits=w, input_bits=8, density=d),
+            LayerJob(shape=FC, weight_bits=8, codebook_size=c),
+        ]
+        for w, d, c in ((2, 1.0, 4), (4, 0.5, None), (8, 0.1, 16))
+    ]
+    arrays = [layer_arrays(jobs) for jobs in candidates]
+    fields = [field.name for field in dataclasses.fields(LayerArrays)]
+    stacked: dict[str, Any] = {field: np.stack([getattr(a, field) for a in arrays]) for field in fields}
+    totals = evaluate_totals(LayerArrays(**stacked), accelerator)
+    for index, jobs in enumerate(candidates):
+        cost = evaluate(jobs, accelerator)
+        alone = evaluate_totals(jobs, accelerator)
+        for field in ("energy_pj", "latency_cycles", "latency_s", "weight_bytes", "dram_bits", "macs"):
+            assert getattr(totals, field)[index] == getattr(alone, field) == getattr(cost, field)
+
+
+def test_too_wide_an_operand_is_refused() -> None:
+    jobs = [LayerJob(shape=CONV), LayerJob(shape=FC, weight_bits=32)]
+    with pytest.raises(
+        LayerError, match=r"layer 'fc': `weight_bits <= 8` must hold on gemmini_default .*=32: quantise"
+    ):
+        evaluate(jobs, load("gemmini_default"))
+    with pytest.raises(
+        LayerError, match=r"layer 1: `weight_bits <= 16` must hold on bitfusion \(it supports 2, 4, 8, 16"
+    ):
+        evaluate_totals(jobs, load("bitfusion"))
+    with pytest.raises(LayerError, match=r"at least one layer is needed"):
+        evaluate([], load("bitfusion"))
+
+
+def test_static_power_pays_for_time() -> None:
+    device = dataclasses.replace(load("bitfusion"), static_power_w=0.1)
+    cost = evaluate(JOBS, device)
+    assert sum(layer.static_pj for layer in cost.layers) == pytest.approx(0.1 * cost.latency_s * 1e12)
