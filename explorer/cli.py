@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from explorer.errors import ExplorerError, SearchError, StudyFileError
+from explorer.errors import ExplorerError, SearchError
 from hwmodels.errors import HardwareModelError
 
 if TYPE_CHECKING:
@@ -127,17 +127,20 @@ def devices_show(
     profile: Annotated[str, typer.Argument(metavar="DEVICE", help="A name, or a .toml file.")],
 ) -> None:
     """Show every number of a device profile with its source; what has none says "assumed"."""
-    import hwmodels  # noqa: PLC0415
+    from hwmodels import profiles  # noqa: PLC0415
+    from hwmodels.accelerator import ASSUMED  # noqa: PLC0415
 
-    device = hwmodels.load(profile)
+    device = profiles.load(profile)
     table = Table("key", "value", "source", box=None, pad_edge=False, title=f"{device.name}: {device.title}")
-    for key, value in device.values().items():
-        source = device.sources.get(key, "")
-        style = "yellow" if source == "assumed" else None
-        table.add_row(key, value, source, style=style)
+    entries = profiles.entries(device)
+    for key, value, source in entries:
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if _is_number(value) else value
+        table.add_row(key, str(shown), source, style="yellow" if source == ASSUMED else None)
     console.print(table)
-    assumed = sum(source == "assumed" for source in device.sources.values())
-    console.print(f"{assumed} of {len(device.sources)} values are assumed", highlight=False)
+    assumed = sum(source == ASSUMED for _, _, source in entries)
+    console.print(
+        f"{assumed} of {len(entries)} values are assumed; sources are in hwmodels/sources.bib", highlight=False
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -148,14 +151,16 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str] | None) -> int:
     try:
         return int(app(arguments, standalone_mode=False, prog_name="explorer") or 0)
-    except StudyFileError as error:
-        for problem in error.problems:
-            errors.print(f"error: {_one_line(problem)}")
     except (ExplorerError, HardwareModelError) as error:
-        errors.print(f"error: {_one_line(str(error))}")
+        for problem in getattr(error, "problems", None) or [str(error)]:
+            errors.print(f"error: {_one_line(problem)}")
     except TyperException as error:
         errors.print(f"error: {_one_line(error.format_message())}; see explorer --help")
     return BAD_INPUT
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _one_line(text: str) -> str:

@@ -84,6 +84,14 @@ def load(name_or_path: str | Path) -> Accelerator:
     return _read(_folder() / f"{name_or_path}.toml", sources=source_ids())
 
 
+def entries(device: Accelerator) -> tuple[tuple[str, Any, str], ...]:
+    """Return (dotted key with its unit, value, source id or "assumed") for everything a profile states."""
+    values = {key: getattr(device, attribute) for key, attribute in _KEYS.items()}
+    for buffer in device.buffers:
+        values |= {f"buffers.{buffer.name}.{key}": getattr(buffer, key) for key in _BUFFER_KEYS}
+    return tuple((key, value, device.sources.get(key, "")) for key, value in values.items())
+
+
 def _folder() -> Traversable:
     """Return the folder of the shipped profiles."""
     return resources.files("hwmodels") / "devices"

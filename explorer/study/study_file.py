@@ -114,9 +114,7 @@ class Study:
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def _in_folder(self, folder: str) -> Study:
-        return replace(
-            self, **{name: replace(getattr(self, name), study_folder=folder) for name in WITH_PATHS}
-        )
+        return replace(self, **{name: replace(getattr(self, name), study_folder=folder) for name in WITH_PATHS})
 
 
 def load_study(path: str | Path) -> Study:
@@ -150,9 +148,7 @@ def check_device(study: Study) -> None:
         profiles.load(study.device.location)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise StudyFileError(
-            (f"device.profile: {study.device.profile!r} cannot be used: {reason}",)
-        ) from None
+        raise StudyFileError((f"device.profile: {study.device.profile!r} cannot be used: {reason}",)) from None
 
 
 def _find(path: Path) -> Path:
@@ -160,9 +156,7 @@ def _find(path: Path) -> Path:
     if file.is_file():
         return file
     if path.is_dir():
-        raise StudyFileError(
-            (f"{path}: the folder has no {FILE_NAME}; name a folder with one, or the file itself",)
-        )
+        raise StudyFileError((f"{path}: the folder has no {FILE_NAME}; name a folder with one, or the file itself",))
     raise StudyFileError((f"{path}: no such file or folder; name a {FILE_NAME} or a folder that holds one",))
 
 

@@ -1,0 +1,1 @@
+"""Images: loaded, checked, normalised, and split into train, search and held-out sets."""

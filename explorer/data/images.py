@@ -1,0 +1,48 @@
+"""Records for images: a labelled set, and the sets of a study."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageSet:
+    """Labelled images: `images` is an `n x channels x height x width` float32 array, `labels` n int64."""
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.intp] | slice) -> ImageSet:
+        """The images at these indices, in their order."""
+        return ImageSet(images=self.images[indices], labels=self.labels[indices])
+
+    def digest(self) -> str:
+        """SHA-256 over shape, pixels and labels, first 16 hexadecimal digits."""
+        sha = hashlib.sha256(repr(self.images.shape).encode())
+        sha.update(self.images.tobytes())
+        sha.update(self.labels.tobytes())
+        return sha.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Data:
+    """The images of a study, normalised; the three sets are disjoint, calibration and relevance are of train.
+
+    `input_shape` is (channels, height, width); labels lie in 0..classes-1, and a class may have no image.
+    """
+
+    name: str
+    classes: int
+    input_shape: tuple[int, int, int]
+    train: ImageSet
+    search: ImageSet
+    held_out: ImageSet
+    calibration: ImageSet
+    relevance: ImageSet

@@ -1,0 +1,1 @@
+"""Networks: reference networks, the user's own, their checkpoints and their training."""

@@ -1,0 +1,30 @@
+"""Paths and addresses as written in a study file: environment variables and relative folders."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from explorer.errors import StudyFileError
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def expand_variables(text: str, where: str) -> str:
+    """Replace each ${NAME} by the environment variable; StudyFileError names those that are not set."""
+    unset = sorted({name for name in VARIABLE.findall(text) if not os.environ.get(name)})
+    if unset:
+        raise StudyFileError(
+            tuple(
+                f"{where}: the environment variable {name} is not set, needed for {text!r}; "
+                f"set it (export {name}=...), or write the full value here"
+                for name in unset
+            )
+        )
+    return VARIABLE.sub(lambda match: os.environ[match[1]], text)
+
+
+def resolve_path(text: str, folder: str, where: str) -> Path:
+    """The full path of a path in a study file; relative ones start in `folder`, ~ is the home folder."""
+    return Path(folder, Path(expand_variables(text, where)).expanduser()).absolute()

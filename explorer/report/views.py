@@ -1,0 +1,223 @@
+"""What the tables, the figures and the page show of an outcome, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from explorer.errors import ExplorerError
+from explorer.study.record import Accuracy, Cost, Outcome, Split
+
+REFERENCE = "uniform 8-bit"
+"""The baseline that costs are stated relative to."""
+
+
+class CostAxis(NamedTuple):
+    """A cost that accuracy can be read against; `key` is the field of `Cost` and the key of its budget."""
+
+    objective: str
+    title: str
+    unit: str
+    key: str
+
+
+COST_AXES = (
+    CostAxis("energy", "Energy per image", "µJ", "energy_uj"),
+    CostAxis("latency", "Latency per image", "ms", "latency_ms"),
+    CostAxis("weight_memory", "Weight memory", "bytes", "weight_bytes"),
+    CostAxis("activation_memory", "Activation memory", "bytes", "activation_bytes"),
+)
+COST_KEYS = (*(axis.key for axis in COST_AXES), "macs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointView:
+    """A member of the front or a baseline; `number` and `digest` are None for a baseline.
+
+    `ratios` holds each cost of `COST_KEYS` divided by that of `uniform 8-bit`; None where either is missing or
+    the divisor is 0.
+    """
+
+    name: str
+    kind: Literal["front", "baseline"]
+    origin: str
+    number: int | None
+    digest: str | None
+    search: Accuracy
+    held_out: Accuracy
+    cost: Cost
+    ratios: Mapping[str, float | None]
+
+    def accuracy(self, split: Split) -> Accuracy:
+        """The accuracy on the images of a split."""
+        return self.search if split == "search" else self.held_out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudView:
+    """An evaluation that is not on the front; without `accuracy` where it was over budget and never scored."""
+
+    number: int
+    origin: str
+    cost: Cost
+    accuracy: Accuracy | None
+    violations: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontView:
+    """The front of an outcome and what it is read next to.
+
+    `axes` are all four costs, those that the study minimised first. `chosen` is the name of the member that is
+    shown first, None when the front is empty. `budgets` are keyed by the cost's field, such as `energy_uj`.
+    """
+
+    title: str
+    device: str
+    device_title: str
+    objectives: tuple[str, ...]
+    axes: tuple[CostAxis, ...]
+    front: tuple[PointView, ...]
+    baselines: tuple[PointView, ...]
+    cloud: tuple[CloudView, ...]
+    budgets: Mapping[str, float]
+    chosen: str | None
+    skipped: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
+    provenance: tuple[tuple[str, str], ...]
+
+
+def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
+    """Return what is shown of an outcome; without `chosen`, the member of `default_choice` is shown first.
+
+    Raises:
+        ExplorerError: no member of the front is called `chosen`, or a member was never scored.
+    """
+    front = front_points(outcome)
+    names = [point.name for point in front]
+    if chosen is not None and chosen not in names:
+        listed = ", ".join(names) or "none, since the front is empty"
+        raise ExplorerError(f"report: no member of the front is called {chosen!r}; its members are {listed}")
+    on_front = {point.number for point in front}
+    return FrontView(
+        title=str(outcome.study.get("title") or outcome.study.get("name") or "Exploration"),
+        device=outcome.device,
+        device_title=outcome.device_title,
+        objectives=outcome.objectives,
+        axes=tuple(sorted(COST_AXES, key=lambda axis: axis.objective not in outcome.objectives)),
+        front=front,
+        baselines=baseline_points(outcome),
+        cloud=tuple(
+            CloudView(
+                number=item.number,
+                origin=item.origin,
+                cost=item.cost,
+                accuracy=item.accuracy,
+                violations=item.violations,
+            )
+            for item in outcome.evaluations
+            if item.number not in on_front
+        ),
+        budgets=_budgets(outcome),
+        chosen=default_choice(front) if chosen is None else chosen,
+        skipped=outcome.skipped,
+        settings=tuple(_flat("", outcome.study)),
+        provenance=tuple((str(key), str(value)) for key, value in outcome.provenance.items()),
+    )
+
+
+def front_points(outcome: Outcome) -> tuple[PointView, ...]:
+    """Return the members of the front, in the order of the outcome; ExplorerError if one was never scored."""
+    reference = reference_cost(outcome)
+    points = []
+    for member in outcome.front:
+        evaluation = member.evaluation
+        if evaluation.accuracy is None:
+            raise ExplorerError(
+                f"report: front member {member.name!r} (evaluation {evaluation.number}) has no accuracy on the "
+                "search images; score it before it is put on the front"
+            )
+        point = PointView(
+            name=member.name,
+            kind="front",
+            origin=evaluation.origin,
+            number=evaluation.number,
+            digest=evaluation.candidate.digest(),
+            search=evaluation.accuracy,
+            held_out=member.held_out,
+            cost=evaluation.cost,
+            ratios=cost_ratios(evaluation.cost, reference),
+        )
+        points.append(point)
+    return tuple(points)
+
+
+def baseline_points(outcome: Outcome) -> tuple[PointView, ...]:
+    """Return the baselines, in the order of the outcome."""
+    reference = reference_cost(outcome)
+    return tuple(
+        PointView(
+            name=item.name,
+            kind="baseline",
+            origin="baseline",
+            number=None,
+            digest=None,
+            search=item.search,
+            held_out=item.held_out,
+            cost=item.cost,
+            ratios=cost_ratios(item.cost, reference),
+        )
+        for item in outcome.baselines
+    )
+
+
+def default_choice(front: tuple[PointView, ...]) -> str | None:
+    """Return the member of least energy within one standard error of the best search accuracy; None if empty.
+
+    The one-standard-error rule of Breiman et al. 1984 (Classification and Regression Trees, section 3.4.3), with
+    energy for complexity. A member of unknown energy counts as the dearest. Held-out accuracy plays no part.
+    """
+    if not front:
+        return None
+    best = max(front, key=lambda point: point.search.value).search
+    near = [point for point in front if point.search.value >= best.value - best.standard_error]
+    return min(near, key=_energy_or_infinity).name
+
+
+def reference_cost(outcome: Outcome) -> Cost | None:
+    """Return the cost of the uniform 8-bit baseline, None when the outcome has none."""
+    return next((item.cost for item in outcome.baselines if item.name == REFERENCE), None)
+
+
+def cost_ratios(cost: Cost, reference: Cost | None) -> dict[str, float | None]:
+    """Return each cost of `COST_KEYS` over the reference's; None where either is missing or the divisor is 0."""
+    ratios: dict[str, float | None] = {}
+    for key in COST_KEYS:
+        value, divisor = getattr(cost, key), getattr(reference, key, None)
+        ratios[key] = value / divisor if value is not None and divisor else None
+    return ratios
+
+
+def _energy_or_infinity(point: PointView) -> float:
+    return float("inf") if point.cost.energy_uj is None else point.cost.energy_uj
+
+
+def _budgets(outcome: Outcome) -> dict[str, float]:
+    """Return the budgets that the study sets, keyed by field of `Cost`."""
+    budgets = outcome.study.get("budgets")
+    if not isinstance(budgets, Mapping):
+        return {}
+    keys = [axis.key for axis in COST_AXES]
+    return {key: float(budgets[key]) for key in keys if budgets.get(key) is not None}
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield ("section.key", "value") for every leaf of nested mappings; None leaves are left out."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), entry)
+    elif isinstance(value, list | tuple):
+        yield prefix, ", ".join(str(entry) for entry in value)
+    elif value is not None:
+        yield prefix, str(value)

@@ -1,0 +1,199 @@
+"""Rules for single settings: what a key may hold, how it is read, and the one line that refuses it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from explorer.errors import StudyFileError
+
+Read = Callable[[Any, str], Any]
+"""(value, dotted key) -> the value in its final form; raises StudyFileError, one line for each problem."""
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, for JSON."""
+    return [plain(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+SIMILAR = 0.7
+"""How alike (difflib's ratio) a name must be to be suggested: gpu and cpu, at 0.67, are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a key may hold, in words; how it is read from TOML or JSON; how it is written to JSON."""
+
+    expected: str
+    read: Read
+    write: Callable[[Any], Any] = plain
+
+
+def shown(value: object) -> str:
+    """A received value on one line of at most 60 characters, as it stands in the file."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def dotted(where: str, key: str) -> str:
+    """The path of a key as it is written in TOML."""
+    name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+    return f"{where}.{name}" if where else name
+
+
+def refused(where: str, expected: str, value: object) -> StudyFileError:
+    """The error for a value that does not follow its rule."""
+    return StudyFileError((f"{where}: expected {expected}, received {shown(value)}",))
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """'did you mean ...?' where a known name is close, else the list of known names."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=SIMILAR)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+
+
+def boolean() -> Rule:
+    """True or false."""
+    return _scalar("true or false", lambda value: isinstance(value, bool))
+
+
+def integer(lowest: int, highest: int | None = None) -> Rule:
+    """An integer in lowest..highest; a boolean is none."""
+    expected = f"an integer of at least {lowest}" if highest is None else f"an integer in {lowest}..{highest}"
+    return _scalar(
+        expected,
+        lambda value: is_integer(value) and value >= lowest and (highest is None or value <= highest),
+    )
+
+
+def number(*, above: float = -math.inf, highest: float = math.inf, lowest: float = -math.inf) -> Rule:
+    """A finite number, in the bounds that are given; integers become floats."""
+    bounds = [
+        f"above {above:g}" if above > -math.inf else "",
+        f"of at least {lowest:g}" if lowest > -math.inf else "",
+        f"of at most {highest:g}" if highest < math.inf else "",
+    ]
+    expected = f"a number {' and '.join(bound for bound in bounds if bound)}".strip()
+
+    def read(value: Any, where: str) -> float:
+        if is_number(value) and above < value <= highest and value >= lowest:
+            return float(value)
+        raise refused(where, expected, value)
+
+    return Rule(expected, read)
+
+
+def text(expected: str = "a text", pattern: str = r"(?s).*\S.*") -> Rule:
+    """A string that matches the pattern as a whole; by default one that is not blank."""
+    return _scalar(expected, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None)
+
+
+def one_of(*names: str) -> Rule:
+    """One of these names."""
+    expected = " or ".join(f'"{name}"' for name in names)
+
+    def read(value: Any, where: str) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        close = difflib.get_close_matches(value, names, n=1, cutoff=SIMILAR) if isinstance(value, str) else []
+        raise refused(where, expected + (f" (did you mean {close[0]!r}?)" if close else ""), value)
+
+    return Rule(expected, read)
+
+
+def many(rule: Rule, *, length: int | None = None, distinct: bool = False, ordered: bool = False) -> Rule:
+    """A list of at least one value (or of exactly `length`); `ordered` sorts it, None last."""
+    size = "a list" if length is None else f"a list of {length}"
+    expected = f"{size}{' without repetition' if distinct else ''}, each {rule.expected}"
+
+    def read(value: Any, where: str) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple) or not value or (length is not None and len(value) != length):
+            raise refused(where, expected, value)
+        entries = tuple(collect(partial(rule.read, e, f"{where}[{i}]") for i, e in enumerate(value)))
+        if distinct and len(set(entries)) < len(entries):
+            raise refused(where, expected, value)
+        return tuple(sorted(entries, key=lambda e: (e is None, e or 0))) if ordered else entries
+
+    return Rule(expected, read)
+
+
+def or_none(rule: Rule) -> Rule:
+    """What the rule allows, or the word "none" (null in JSON)."""
+    expected = f'{rule.expected} or "none"'
+
+    def read(value: Any, where: str) -> Any:
+        if value is None or value == "none":
+            return None
+        try:
+            return rule.read(value, where)
+        except StudyFileError:
+            raise refused(where, expected, value) from None
+
+    return Rule(expected, read)
+
+
+def arguments() -> Rule:
+    """A table of keyword arguments: texts, booleans, finite numbers, or lists of them; becomes pairs."""
+    expected = "a table whose values are texts, booleans, finite numbers, or lists of them"
+
+    def freeze(value: Any, where: str) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple(freeze(entry, where) for entry in value)
+        if isinstance(value, str | bool) or is_number(value):
+            return value
+        raise refused(where, expected, value)
+
+    def read(value: Any, where: str) -> tuple[tuple[str, Any], ...]:
+        pairs = value.items() if isinstance(value, Mapping) else value
+        if not isinstance(value, Mapping | tuple) or not all(_is_pair(pair) for pair in pairs):
+            raise refused(where, expected, value)
+        return tuple(sorted((key, freeze(entry, dotted(where, key))) for key, entry in pairs))
+
+    return Rule(expected, read, lambda pairs: {key: plain(value) for key, value in pairs})
+
+
+def collect(readers: Iterable[Callable[[], Any]]) -> list[Any]:
+    """Results of all readers; StudyFileError with the problems of all of them."""
+    results: list[Any] = []
+    problems: list[str] = []
+    for reader in readers:
+        try:
+            results.append(reader())
+        except StudyFileError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise StudyFileError(tuple(problems))
+    return results
+
+
+def is_integer(value: object) -> bool:
+    """True for an int that is no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """True for a finite int or float that is no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _scalar(expected: str, allowed: Callable[[Any], bool]) -> Rule:
+    def read(value: Any, where: str) -> Any:
+        if allowed(value):
+            return value
+        raise refused(where, expected, value)
+
+    return Rule(expected, read)
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
