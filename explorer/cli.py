@@ -31,7 +31,10 @@ app = typer.Typer(
 )
 devices = typer.Typer(help="The device profiles that come with explorer.", no_args_is_help=True)
 app.add_typer(devices, name="devices")
-console = Console()
+PIPE_WIDTH = 110
+"""Columns of a table that is not printed to a terminal."""
+
+console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]

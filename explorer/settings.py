@@ -206,13 +206,18 @@ class ObjectiveSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetSettings:
-    """Limits for one image that a candidate must keep; None is no limit."""
+    """Limits that a candidate must keep; None is no limit.
+
+    Costs are those of one image. `accuracy` is the least share of the search images to be right, in (0, 1]; it
+    is the only limit that takes a scored network to be seen.
+    """
 
     SECTION: ClassVar[str] = "budgets"
     energy_uj: Annotated[float | None, POSITIVE] = None
     latency_ms: Annotated[float | None, POSITIVE] = None
     weight_bytes: Annotated[int | None, COUNT] = None
     activation_bytes: Annotated[int | None, COUNT] = None
+    accuracy: Annotated[float | None, number(above=0, highest=1)] = None
 
     def __post_init__(self) -> None:
         settle(self, self.SECTION)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 
 from explorer.errors import ModelError
 from explorer.settings import TrainingSettings
+from explorer.threads import single_threaded
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with its number (from 1), the number of epochs, and the mean loss."""
+
+Parts = dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler]
 
 MOMENTUM = 0.9
 SMALL_BATCH = 2**16
@@ -31,8 +35,12 @@ def train_model(
     *,
     seed: int,
     progress: Progress | None = None,
+    unfinished: Path | None = None,
 ) -> None:
     """Train the model in place with cross-entropy; it ends in evaluation mode.
+
+    After each epoch the state is written to the file `unfinished`, where one is given. Found there at the
+    start, it is gone on from, to the same weights as without the interruption; at the end it is removed.
 
     `images` is `n x channels x height x width`, `labels` n class numbers. Adam or SGD with momentum 0.9, the
     learning rate along half a cosine to 0 (Loshchilov and Hutter 2017, without restarts). Deterministic for a
@@ -44,10 +52,12 @@ def train_model(
     batches = math.ceil(len(y) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
     generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with generators, _threads(1 if x[: settings.batch_size].numel() < SMALL_BATCH else torch.get_num_threads()):
+    with generators, single_threaded(x[: settings.batch_size].numel() < SMALL_BATCH):
         torch.manual_seed(seed)
+        parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        done = _resume(unfinished, parts) if unfinished is not None else 0
         model.train()
-        for epoch in range(1, settings.epochs + 1):
+        for epoch in range(done + 1, settings.epochs + 1):
             total = 0.0
             for chosen in torch.randperm(len(y)).to(device).chunk(batches):
                 loss = F.cross_entropy(model(_augmented(x[chosen], settings)), y[chosen])
@@ -59,19 +69,43 @@ def train_model(
             if not math.isfinite(total):
                 rate = f"model.training.learning_rate ({settings.learning_rate:g})"
                 raise ModelError(f"model.training: the loss is {total} in epoch {epoch}; lower {rate}")
+            if unfinished is not None:
+                _keep(unfinished, parts, epoch)
             if progress is not None:
                 progress(epoch, settings.epochs, total / len(y))
+    if unfinished is not None:
+        unfinished.unlink(missing_ok=True)
     model.eval()
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def _keep(path: Path, parts: Parts, epoch: int) -> None:
+    """Write the state after an epoch, whole or not at all."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    written = path.with_name(path.name + ".part")
+    torch.save({**state, "epoch": epoch, "random": _random_states()}, written)
+    written.replace(path)
+
+
+def _resume(path: Path, parts: Parts) -> int:
+    """Take up the state of an interrupted training; the number of its epochs, 0 where there is none."""
+    if not path.exists():
+        return 0
     try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        state = torch.load(path, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        torch.set_rng_state(state["random"][0])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random"][1:])
+        return int(state["epoch"])
+    except (OSError, RuntimeError, UnpicklingError, KeyError, ValueError, EOFError) as error:
+        raise ModelError(
+            f"{path}: not the state of an interrupted training ({type(error).__name__}); delete it to train anew"
+        ) from error
+
+
+def _random_states() -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
 
 
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

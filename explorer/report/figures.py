@@ -155,7 +155,7 @@ def _cloud(pair: PairView) -> Iterable[go.Scatter]:
     """Scored evaluations faintly; those never scored as ticks along the bottom."""
     for entries, name, symbol in (
         (pair.feasible, "other evaluations", "circle"),
-        (pair.over_budget, "over budget", "x-thin"),
+        (pair.over_budget, "misses a budget", "x-thin"),
         (pair.unscored, "over budget, unscored", "line-ns"),
     ):
         if entries:

@@ -58,7 +58,7 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
 
 
 def front_table(outcome: Outcome) -> Table:
-    """Return the baselines and the front for a terminal of 100 columns or more; missing numbers are "n/a"."""
+    """Return the baselines and the front, for a small network in 80 columns; missing numbers are "n/a"."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("\nNetwork", no_wrap=True)
     for heading in (
@@ -119,7 +119,7 @@ def _cells(point: PointView) -> list[Text]:
 
 
 def _percent(accuracy: Accuracy) -> str:
-    return f"{100.0 * accuracy.value:.2f} ±{100.0 * accuracy.standard_error:.2f}"
+    return f"{100.0 * accuracy.value:.1f} ±{100.0 * accuracy.standard_error:.1f}"
 
 
 def _number(value: float | None) -> str:

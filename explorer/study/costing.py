@@ -44,14 +44,19 @@ def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:
     )
 
 
-def excesses(cost: Cost, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
-    """(budget key, cost / limit - 1) for every budget that is set; above 0 is over budget."""
+def cost_excesses(cost: Cost, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
+    """(budget key, cost / limit - 1) for every cost that is limited; above 0 is over budget."""
     found = []
     for key in BUDGETS:
         limit, value = getattr(budgets, key), getattr(cost, key)
         if limit is not None and value is not None:
             found.append((key, value / limit - 1.0))
     return tuple(found)
+
+
+def accuracy_excess(accuracy: float, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
+    """("accuracy", limit - accuracy) where accuracy is limited; above 0 is too little."""
+    return () if budgets.accuracy is None else (("accuracy", budgets.accuracy - accuracy),)
 
 
 def _energy_share(cost: NetworkCost) -> dict[str, float]:

@@ -137,6 +137,7 @@ def _weighted_model(study: Study, data: Data, folder: Path, notify: Notify) -> n
         training,
         seed=study.seed,
         progress=lambda epoch, epochs, _: notify("train the network", epoch, epochs),
+        unfinished=kept.with_suffix(".unfinished"),
     )
     unfinished = kept.with_name(kept.name + ".part")
     torch.save(model.state_dict(), unfinished)

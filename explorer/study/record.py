@@ -77,7 +77,7 @@ class Evaluation:
     cost: Cost
     accuracy: Accuracy | None
     violations: tuple[tuple[str, float], ...] = ()
-    """Budgets exceeded: (budget key, relative excess > 0)."""
+    """Limits not kept: (budget key, excess > 0), relative for a cost, in shares of the images for accuracy."""
 
     @property
     def feasible(self) -> bool:

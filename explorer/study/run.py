@@ -11,7 +11,7 @@ from explorer.search.seeds import Seed, relevance_seeds
 from explorer.search.sensitivity import sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.study import front
-from explorer.study.costing import candidate_cost, excesses
+from explorer.study.costing import candidate_cost
 from explorer.study.folder import OUTCOME, locked, write_json, write_study
 from explorer.study.outcome import conclude
 from explorer.study.prepare import Notify, Prepared, prepare
@@ -19,6 +19,10 @@ from explorer.study.record import Cost, Outcome
 from explorer.study.search import Search, search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
+from explorer.threads import single_threaded
+
+SMALL_NETWORK = 2_000_000
+"""Multiply-accumulates of an image below which a second CPU thread costs more than it brings (assumed)."""
 
 
 def run(study: Study, folder: Path, notify: Notify) -> Outcome:
@@ -31,9 +35,10 @@ def run(study: Study, folder: Path, notify: Notify) -> Outcome:
         prepared = prepare(study, folder, notify)
         store = open_store(folder, study.search.storage_url, study.name, study.objectives.names, prepared.identity())
         write_study(folder, study)
-        task = _task(prepared, store, notify)
-        search(task, store, lambda done, total: notify("search", done, total))
-        outcome = conclude(prepared, task, store, notify)
+        with single_threaded(prepared.basis.graph.macs < SMALL_NETWORK):
+            task = _task(prepared, store, notify)
+            search(task, store, lambda done, total: notify("search", done, total))
+            outcome = conclude(prepared, task, store, notify)
         write_json(folder / OUTCOME, outcome.to_json())
         return outcome
 
@@ -58,8 +63,8 @@ def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
         objectives=study.objectives.names,
         images=len(labels),
         cost_of=cost_of,
-        excesses=lambda cost: excesses(cost, study.budgets),
         count_correct=correct,
+        budgets=study.budgets,
     )
 
 

@@ -10,13 +10,13 @@ from explorer.compress.candidate import Candidate
 from explorer.search.sampler import SAMPLERS, ask
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
-from explorer.settings import SearchSettings
+from explorer.settings import BudgetSettings, SearchSettings
+from explorer.study.costing import accuracy_excess, cost_excesses
 from explorer.study.front import objective_value
 from explorer.study.record import Accuracy, Cost, Evaluation
 from explorer.study.store import Store
 
 CostOf = Callable[[Candidate], Cost]
-Excesses = Callable[[Cost], tuple[tuple[str, float], ...]]
 CountCorrect = Callable[[Candidate], int]
 Progress = Callable[[int, int], None]
 
@@ -33,8 +33,8 @@ class Search:
     images: int
     """Number of images that `count_correct` scores."""
     cost_of: CostOf
-    excesses: Excesses
     count_correct: CountCorrect
+    budgets: BudgetSettings
 
 
 def search(task: Search, store: Store, progress: Progress) -> None:
@@ -57,9 +57,7 @@ def search(task: Search, store: Store, progress: Progress) -> None:
         )
         candidate = task.space.candidate(point)
         cost = task.cost_of(candidate)
-        excesses = task.excesses(cost)
-        for key, excess in excesses:
-            trial.set_constraint(key, excess)
+        excesses = cost_excesses(cost, task.budgets)
         correct = None
         if all(excess <= 0 for _, excess in excesses):
             digest = candidate.digest()
@@ -67,6 +65,9 @@ def search(task: Search, store: Store, progress: Progress) -> None:
                 known[digest] = task.count_correct(candidate)
             correct = known[digest]
         accuracy = 0.0 if correct is None else correct / task.images
+        # Every trial needs every constraint: one that was not scored misses the accuracy by all of it.
+        for key, excess in (*excesses, *accuracy_excess(accuracy, task.budgets)):
+            trial.set_constraint(key, excess)
         values = [objective_value(name, cost, accuracy) for name in task.objectives]
         store.finish(trial, candidate, seed.origin if seed else task.settings.sampler, correct, values)
         done += 1
@@ -78,16 +79,18 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
     found = []
     for item in store.stored():
         cost = task.cost_of(item.candidate)
+        accuracy = None if item.correct is None else Accuracy(value=item.correct / task.images, images=task.images)
+        excesses = cost_excesses(cost, task.budgets)
+        if accuracy is not None:
+            excesses += accuracy_excess(accuracy.value, task.budgets)
         found.append(
             Evaluation(
                 number=item.number,
                 origin=item.origin,
                 candidate=item.candidate,
                 cost=cost,
-                accuracy=None
-                if item.correct is None
-                else Accuracy(value=item.correct / task.images, images=task.images),
-                violations=tuple((key, excess) for key, excess in task.excesses(cost) if excess > 0),
+                accuracy=accuracy,
+                violations=tuple((key, excess) for key, excess in excesses if excess > 0),
             )
         )
     return tuple(found)
