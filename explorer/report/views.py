@@ -101,7 +101,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         raise ExplorerError(f"report: no member of the front is called {chosen!r}; its members are {listed}")
     on_front = {point.number for point in front}
     return FrontView(
-        title=str(outcome.study.get("title") or outcome.study.get("name") or "Exploration"),
+        title=_title(outcome.study),
         device=outcome.device,
         device_title=outcome.device_title,
         objectives=outcome.objectives,
@@ -201,6 +201,12 @@ def cost_ratios(cost: Cost, reference: Cost | None) -> dict[str, float | None]:
 
 def _energy_or_infinity(point: PointView) -> float:
     return float("inf") if point.cost.energy_uj is None else point.cost.energy_uj
+
+
+def _title(study: Mapping[str, Any]) -> str:
+    """Return the title of a study as it is stored, its name where it has no title."""
+    heading = study.get("study", {})
+    return str(heading.get("title") or heading.get("name") or "Exploration")
 
 
 def _budgets(outcome: Outcome) -> dict[str, float]:

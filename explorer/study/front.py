@@ -70,17 +70,18 @@ def front(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> tuple
 
 
 def knee(points: Sequence[FrontPoint], objectives: Sequence[str]) -> FrontPoint:
-    """The point nearest to the ideal one, costs on logarithmic scales, every objective scaled to 0..1.
+    """The point nearest to the ideal one, every objective scaled to 0..1 and costs on logarithmic scales.
 
-    Costs span decades, so that on linear scales the most expensive point alone would set the distances.
+    Costs span decades, so that on linear scales the most expensive point alone would set the distances. All
+    costs together weigh as much as the accuracy, since they rise and fall together.
     """
     values = losses([point.evaluation for point in points], objectives)
-    for column, name in enumerate(objectives):
-        if name != "accuracy":
-            values[:, column] = np.log(np.maximum(values[:, column], 1e-12))
+    is_cost = np.array([name != "accuracy" for name in objectives])
+    values[:, is_cost] = np.log(np.maximum(values[:, is_cost], 1e-12))
     span = values.max(axis=0) - values.min(axis=0)
-    scaled = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
-    return points[int(np.square(scaled).sum(axis=1).argmin())]
+    squares = np.square((values - values.min(axis=0)) / np.where(span > 0, span, 1.0))
+    distances = squares[:, ~is_cost].sum(axis=1) + squares[:, is_cost].mean(axis=1)
+    return points[int(distances.argmin())]
 
 
 def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -> FrontPoint:

@@ -61,7 +61,7 @@ class Prepared:
     def identity(self) -> dict[str, str]:
         """What the evaluations depend on, each part by name."""
         return {
-            "study": self.study.digest(),
+            **self.study.essentials(),
             "device": f"{self.accelerator.name}:{self.accelerator.digest()[:16]}",
             "weights": self.weights_digest,
             "images": _digest(self.data.search.digest(), self.data.calibration.digest()),

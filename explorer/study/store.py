@@ -121,7 +121,8 @@ def _check_identity(study: optuna.Study, identity: Mapping[str, str], folder: Pa
         return
     changed = sorted(key for key in identity.keys() | known.keys() if identity.get(key) != known.get(key))
     if changed:
-        details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed)
+        details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:3])
+        details += f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise SearchError(
             f"{folder}: holds the results of another study ({details}); choose another --out, or restore it"
         )

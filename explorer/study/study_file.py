@@ -106,12 +106,16 @@ class Study:
         What only says where the search runs, how long and how it is called (title, output, search.trials,
         search.storage, search.device, search.batch_size) does not change it.
         """
+        canonical = json.dumps(self.essentials(), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def essentials(self) -> dict[str, str]:
+        """The settings that a result depends on: dotted key to its value as JSON text."""
         data = self.to_json()
         del data["output"], data["study"]["title"]
         for key in ("trials", "storage", "device", "batch_size"):
             del data["search"][key]
-        canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return {f"{section}.{key}": json.dumps(value) for section in data for key, value in data[section].items()}
 
     def _in_folder(self, folder: str) -> Study:
         return replace(self, **{name: replace(getattr(self, name), study_folder=folder) for name in WITH_PATHS})

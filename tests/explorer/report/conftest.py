@@ -30,7 +30,7 @@ def make_outcome(layer_prefix: str = "", title: str = "lenet5_digits", front: in
     others = [_evaluation(index, draw.uniform(2, 8), layer_prefix, draw, cloud=True) for index in range(front, 60)]
     return Outcome(
         study={
-            "name": title,
+            "study": {"name": "study", "title": title},
             "objectives": {"names": ["accuracy", "energy", "weight_memory"]},
             "budgets": {"energy_uj": 3.9, "latency_ms": None},
             "search": {"sampler": "nsga2", "trials": 60, "population": 20},

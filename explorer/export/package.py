@@ -1,0 +1,195 @@
+"""Everything that a chosen candidate is deployed from, in one folder: configuration.json and model.onnx."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+import explorer
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate
+from explorer.compress.prune import kept_classes_of
+from explorer.compress.quantize import ActivationQuantizer
+from explorer.errors import ExportError
+from explorer.export.onnx_layers import input_quantizer
+from explorer.export.onnx_qdq import export_onnx
+from explorer.export.verify import Verification, verify_onnx
+from explorer.study.record import Accuracy, FrontPoint
+
+SCHEMA_VERSION = 1
+"""Version of the layout of configuration.json; a change that readers must know of raises it."""
+
+CONFIGURATION, NETWORK = "configuration.json", "model.onnx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What an export wrote, how large it is, and how it compares with the network that was costed.
+
+    `float32_bytes` is the uncompressed network as an ONNX file, `onnx_bytes` the exported file (both with
+    external data), `weight_bytes` the packed weights as the device model costs them.
+    """
+
+    configuration: Path
+    network: Path
+    float32_bytes: int
+    onnx_bytes: int
+    weight_bytes: int
+    accuracy: Accuracy
+    verification: Verification
+
+    def summary(self) -> str:
+        """One line for the terminal: bytes before and after, and the agreement of predictions."""
+        return (
+            f"{self.network}: {self.float32_bytes:,} bytes in float32, {self.onnx_bytes:,} exported "
+            f"({self.float32_bytes / self.onnx_bytes:.1f}x smaller; packed weights {self.weight_bytes:,}); "
+            f"{self.verification.agreeing} of {self.verification.images} predictions agree"
+        )
+
+
+def export_candidate(
+    point: FrontPoint,
+    model: fx.GraphModule,
+    basis: Basis,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    folder: Path,
+    study: str,
+    device: str,
+) -> ExportReport:
+    """Write a member of the front to `folder` and verify it on held-out images (N x C x H x W, labels N).
+
+    `model` is what `apply(basis, point.evaluation.candidate)` built; `study` and `device` are names. The
+    files of an earlier export are replaced only once everything is written and verified; other files in
+    `folder` are never touched. ExportError when a file cannot be written or predictions differ; nothing is
+    left behind then.
+    """
+    try:
+        home = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+        staging = Path(tempfile.mkdtemp(prefix=".export-", dir=home))
+    except OSError as error:
+        raise ExportError(f"export: {folder} cannot be written: {error}; choose another folder") from error
+    try:
+        input_shape = basis.graph.input_shape
+        float32_bytes = export_onnx(basis.model, input_shape, staging / "float32.onnx")
+        network_bytes = export_onnx(model, input_shape, staging / NETWORK)
+        verification = verify_onnx(staging / NETWORK, model, images, labels=labels)
+        assert verification.correct is not None
+        report = ExportReport(
+            configuration=folder / CONFIGURATION,
+            network=folder / NETWORK,
+            float32_bytes=float32_bytes,
+            onnx_bytes=network_bytes,
+            weight_bytes=point.evaluation.cost.weight_bytes,
+            accuracy=Accuracy(value=verification.correct / len(images), images=len(images)),
+            verification=verification,
+        )
+        configuration = {
+            "schema_version": SCHEMA_VERSION,
+            "study": study,
+            "device": device,
+            **_point(point),
+            **_export(report, staging / NETWORK),
+            **describe_network(model, basis, point.evaluation.candidate),
+            "software": _software(),
+        }
+        text = json.dumps(configuration, indent=2, allow_nan=False)
+        (staging / CONFIGURATION).write_text(text + "\n", encoding="utf-8")
+        _publish(staging, folder)
+    except OSError as error:
+        raise ExportError(f"export: {folder} cannot be written: {error}; choose another folder") from error
+    finally:
+        shutil.rmtree(staging)
+    return report
+
+
+def describe_network(model: fx.GraphModule, basis: Basis, candidate: Candidate) -> dict[str, Any]:
+    """Plain data of every layer and activation quantiser: kept indices, widths, scales, shared codes.
+
+    `kept_filters` and `kept_inputs` are indices into the layer of the uncompressed network.
+    """
+    kept = kept_classes_of(basis.graph, candidate, basis.order)
+    nodes = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
+    layers = {}
+    for layer in basis.graph.layers:
+        choice = candidate.choice(layer.name)
+        codes = model.get_submodule(layer.name).get_buffer("weight_codes")
+        layers[layer.name] = {
+            "weight_bits": choice.weight_bits,
+            "activation_bits": choice.activation_bits,
+            "kept_filters": [i for i, identity in enumerate(layer.output_classes) if identity in kept],
+            "kept_inputs": [i for i, identity in enumerate(layer.input_classes) if identity in kept],
+            "codebook": None if choice.codebook_size is None else sorted(set(codes.flatten().tolist())),
+            "input": _quantizer(input_quantizer(model, nodes[layer.name])),
+        }
+    quantizers = {
+        name: _quantizer(module) for name, module in model.named_modules() if isinstance(module, ActivationQuantizer)
+    }
+    return {"layers": layers, "activation_quantizers": quantizers}
+
+
+def _point(point: FrontPoint) -> dict[str, Any]:
+    evaluation = point.evaluation
+    search = evaluation.accuracy
+    return {
+        "point": point.name,
+        "origin": evaluation.origin,
+        "candidate": evaluation.candidate.to_json(),
+        "candidate_digest": evaluation.candidate.digest(),
+        "cost": asdict(evaluation.cost),
+        "accuracy": {
+            "search": None if search is None else _accuracy(search),
+            "held_out": _accuracy(point.held_out),
+        },
+    }
+
+
+def _export(report: ExportReport, network: Path) -> dict[str, Any]:
+    return {
+        "network": {
+            "file": NETWORK,
+            "sha256": hashlib.sha256(network.read_bytes()).hexdigest(),
+            "float32_bytes": report.float32_bytes,
+            "onnx_bytes": report.onnx_bytes,
+            "weight_bytes": report.weight_bytes,
+            "accuracy": _accuracy(report.accuracy),
+            "agreement": report.verification.agreement,
+            "ties": report.verification.ties,
+            "largest_logit_difference": report.verification.largest_logit_difference,
+        }
+    }
+
+
+def _accuracy(accuracy: Accuracy) -> dict[str, float]:
+    return {
+        "value": accuracy.value,
+        "standard_error": accuracy.standard_error,
+        "images": accuracy.images,
+    }
+
+
+def _quantizer(quantizer: ActivationQuantizer) -> dict[str, float]:
+    return {"bits": quantizer.bits, "scale": float(quantizer.scale), "zero_point": quantizer.zero_point}
+
+
+def _software() -> dict[str, str]:
+    packages = {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")}
+    return {"explorer": explorer.__version__, "python": platform.python_version(), **packages}
+
+
+def _publish(staging: Path, folder: Path) -> None:
+    """Rename the finished files into the folder; the configuration, which names the network's hash, last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    networks = sorted(path for path in staging.iterdir() if path.name.startswith(NETWORK))
+    for staged in (*reversed(networks), staging / CONFIGURATION):
+        staged.replace(folder / staged.name)

@@ -1,0 +1,108 @@
+"""Run an exported network in onnxruntime and compare its predictions with the network that was costed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from explorer.errors import ExportError
+from explorer.export.onnx_qdq import INPUT
+
+MINIMUM_AGREEMENT = 0.99
+"""Share of equal predictions below which an export fails (assumed: single codes may round differently)."""
+
+TIE = 1e-5
+"""Logits closer than this share of an image's largest magnitude are equal but for float32 rounding (assumed)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """How an ONNX file compares with the torch network on the same images.
+
+    `agreeing` of `images` predictions are equal. `ties` of these name another class whose logit equals the
+    largest within TIE: narrow weights give exact ties, and then the order of a sum decides. `correct` of the
+    file's predictions are right, None without labels.
+    """
+
+    images: int
+    agreeing: int
+    ties: int
+    correct: int | None
+    largest_logit_difference: float
+
+    @property
+    def agreement(self) -> float:
+        """Share of equal predictions, in [0, 1]."""
+        return self.agreeing / self.images
+
+
+def verify_onnx(
+    path: Path, model: nn.Module, images: torch.Tensor, batch: int = 256, labels: torch.Tensor | None = None
+) -> Verification:
+    """Compare predictions on `images` (N x C x H x W), `batch` at a time; `labels` (N) count the right ones.
+
+    Raises ExportError when onnxruntime cannot load or run the file, when there are no images, when a logit
+    is NaN or infinite, or when less than MINIMUM_AGREEMENT of the predictions are equal.
+    """
+    if len(images) == 0:
+        raise ExportError(f"verify: no images to run {path.name} on; give at least one")
+    received = run_onnx(path, images, batch)
+    expected = _run_torch(model, images, batch)
+    if received.shape != expected.shape or not bool(np.isfinite(received).all()):
+        raise ExportError(
+            f"verify: the logits of {path.name} must be finite and of shape {expected.shape}, received shape "
+            f"{received.shape} and {int((~np.isfinite(received)).sum())} values that are not; "
+            "check the model's own logits on these images"
+        )
+    predictions = received.argmax(1)
+    same = predictions == expected.argmax(1)
+    chosen = np.take_along_axis(expected, predictions[:, None], axis=1)[:, 0]
+    tied = ~same & (expected.max(1) - chosen <= TIE * np.abs(expected).max(1))
+    verification = Verification(
+        images=len(images),
+        agreeing=int((same | tied).sum()),
+        ties=int(tied.sum()),
+        correct=None if labels is None else int((predictions == labels.cpu().numpy()).sum()),
+        largest_logit_difference=float(np.abs(received - expected).max()),
+    )
+    if verification.agreement < MINIMUM_AGREEMENT:
+        raise ExportError(
+            f"verify: {path.name} predicts the same class on {verification.agreeing} of {len(images)} "
+            f"images, less than {MINIMUM_AGREEMENT:.0%} (largest logit difference "
+            f"{verification.largest_logit_difference:.3g}); on an x86 processor without VNNI onnxruntime "
+            "may saturate sums of 8-bit weights: choose at most 7 bits there, or export on another machine"
+        )
+    return verification
+
+
+def run_onnx(path: Path, images: torch.Tensor, batch: int = 256) -> NDArray[np.float32]:
+    """Logits (N x classes) of an ONNX file, from a default onnxruntime session on the processor."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # fatal: what fails is raised, and the rest is noise
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return np.concatenate(
+            [session.run(None, {INPUT: part.cpu().float().numpy()})[0] for part in _batches(images, batch)]
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        raise ExportError(
+            f"verify: onnxruntime {onnxruntime.__version__} cannot run {path.name}: {error}; try a newer onnxruntime"
+        ) from error
+
+
+def _batches(images: torch.Tensor, batch: int) -> Iterator[torch.Tensor]:
+    return (images[start : start + batch] for start in range(0, len(images), batch))
+
+
+def _run_torch(model: nn.Module, images: torch.Tensor, batch: int) -> NDArray[np.float32]:
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        parts = [model(part.to(device)).cpu().numpy() for part in _batches(images, batch)]
+    return np.concatenate(parts)

@@ -1,0 +1,157 @@
+"""An export is complete, says what was built, and leaves nothing behind when it fails."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import fx, nn
+
+from explorer.compress.apply import Basis, apply
+from explorer.compress.calibrate import calibrate
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.errors import ExportError
+from explorer.export.onnx_file import onnx_bytes
+from explorer.export.package import ExportReport, export_candidate
+from explorer.graph.canonical import canonicalise
+from explorer.graph.trace import trace
+from explorer.study.record import Accuracy, Cost, Evaluation, FrontPoint
+
+IMAGES = torch.randn(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(100) % 10
+CANDIDATE = Candidate(
+    layers=(
+        LayerChoice(layer="0", weight_bits=6, activation_bits=8, codebook_size=5),
+        LayerChoice(layer="5", weight_bits=4, activation_bits=3),
+    ),
+    kept_filters=(("0", 0.5),),
+)
+POINT = FrontPoint(
+    name="p03",
+    evaluation=Evaluation(
+        number=17,
+        origin="seed knapsack",
+        candidate=CANDIDATE,
+        cost=Cost(
+            energy_uj=1.5,
+            latency_ms=0.2,
+            latency_cycles=2000,
+            weight_bytes=321,
+            activation_bytes=64,
+            macs=1000,
+            energy_share={"mac": 1.5},
+            layers=(),
+            notes=(),
+        ),
+        accuracy=Accuracy(value=0.9, images=50),
+    ),
+    held_out=Accuracy(value=0.8, images=100),
+)
+
+
+@pytest.fixture(scope="module")
+def basis() -> Basis:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(128, 10),
+    )
+    model = canonicalise(network, IMAGES[:2])
+    graph = trace(model, IMAGES[:2])
+    return Basis(
+        model=model,
+        graph=graph,
+        order={group.name: tuple(reversed(group.classes)) for group in graph.prunable},
+        calibration=calibrate(model, graph, IMAGES),
+    )
+
+
+@pytest.fixture(scope="module")
+def model(basis: Basis) -> fx.GraphModule:
+    return apply(basis, CANDIDATE)
+
+
+def export(basis: Basis, model: fx.GraphModule, folder: Path) -> ExportReport:
+    return export_candidate(POINT, model, basis, IMAGES, LABELS, folder, "digits", "edge-npu")
+
+
+def test_report_measures_what_was_written(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
+    report = export(basis, model, tmp_path / "new" / "p03")
+    assert sorted(path.name for path in report.network.parent.iterdir()) == [
+        "configuration.json",
+        "model.onnx",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert report.onnx_bytes == onnx_bytes(report.network)
+    assert report.float32_bytes > 4 * basis.graph.weights
+    assert report.weight_bytes == 321
+    assert report.verification.agreeing >= 99
+    assert report.accuracy.images == 100
+    assert f"{report.float32_bytes:,} bytes in float32, {report.onnx_bytes:,} exported" in report.summary()
+
+
+def test_configuration_says_what_was_built(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
+    report = export(basis, model, tmp_path)
+    data = json.loads(report.configuration.read_text())
+    assert (data["schema_version"], data["study"], data["device"]) == (1, "digits", "edge-npu")
+    assert Candidate.from_json(data["candidate"]) == CANDIDATE
+    assert data["candidate_digest"] == CANDIDATE.digest()
+    assert data["cost"]["weight_bytes"] == 321
+    assert data["accuracy"]["held_out"]["standard_error"] == POINT.held_out.standard_error
+    assert data["network"]["sha256"] == hashlib.sha256(report.network.read_bytes()).hexdigest()
+    assert set(data["software"]) == {"explorer", "python", "torch", "onnx", "onnxruntime", "numpy"}
+    conv, linear = data["layers"]["0"], data["layers"]["5"]
+    assert conv["kept_filters"] == [4, 5, 6, 7]  # the order keeps the last filters first
+    assert conv["kept_inputs"] == [0]
+    assert linear["kept_inputs"] == list(range(64, 128))
+    assert linear["kept_filters"] == list(range(10))
+    codes = model.get_submodule("0").get_buffer("weight_codes")
+    assert conv["codebook"] == sorted(set(codes.flatten().tolist()))
+    assert linear["codebook"] is None
+    assert (conv["weight_bits"], linear["input"]["bits"]) == (6, 3)
+    assert linear["input"] in data["activation_quantizers"].values()
+
+
+def test_kept_filters_are_those_of_the_float_network(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
+    report = export(basis, model, tmp_path)
+    kept = json.loads(report.configuration.read_text())["layers"]["5"]["kept_inputs"]
+    full = basis.model.get_submodule("5").get_parameter("weight")[:, kept]
+    assert (full - model.get_submodule("5").get_parameter("weight")).abs().mean() < 0.1 * full.abs().mean()
+
+
+def test_failed_verification_leaves_nothing(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="no images"):
+        export_candidate(POINT, model, basis, IMAGES[:0], LABELS[:0], tmp_path / "new" / "p03", "digits", "edge-npu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_earlier_export_is_replaced_only_on_success(
+    basis: Basis, model: fx.GraphModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("configuration.json", "model.onnx", "notes.txt"):
+        (tmp_path / name).write_text("earlier")
+    with monkeypatch.context() as patch:
+        patch.setattr("explorer.export.verify.MINIMUM_AGREEMENT", 1.01)
+        with pytest.raises(ExportError, match="less than 101%"):
+            export(basis, model, tmp_path)
+    names = ["configuration.json", "model.onnx", "notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert all(path.read_text() == "earlier" for path in tmp_path.iterdir())
+    export(basis, model, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / "notes.txt").read_text() == "earlier"
+    assert (tmp_path / "model.onnx").read_bytes() != b"earlier"
+
+
+def test_folder_that_is_a_file_is_refused(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
+    (tmp_path / "p03").write_text("a file")
+    with pytest.raises(ExportError, match=r"p03 cannot be written: .*choose another folder"):
+        export(basis, model, tmp_path / "p03")
+    assert [path.name for path in tmp_path.iterdir()] == ["p03"]

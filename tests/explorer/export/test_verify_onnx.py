@@ -1,0 +1,73 @@
+"""Verification counts equal predictions and refuses a file that differs from the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import fx, nn
+
+from explorer.errors import ExportError
+from explorer.export.onnx_qdq import export_onnx
+from explorer.export.verify import verify_onnx
+from explorer.graph.canonical import canonicalise
+
+SHAPE = (1, 4, 4)
+
+
+def network(seed: int) -> fx.GraphModule:
+    torch.manual_seed(seed)
+    return canonicalise(nn.Sequential(nn.Flatten(), nn.Linear(16, 10)), torch.randn(2, *SHAPE))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    export_onnx(network(seed=0), SHAPE, tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def test_counts(path: Path) -> None:
+    images = torch.randn(10, *SHAPE)
+    labels = network(seed=0)(images).argmax(1)
+    labels[:3] = (labels[:3] + 1) % 10
+    verification = verify_onnx(path, network(seed=0), images, batch=4, labels=labels)
+    assert (verification.images, verification.agreeing, verification.correct) == (10, 10, 7)
+    assert verification.agreement == 1.0
+    assert verification.largest_logit_difference < 1e-5
+    assert verify_onnx(path, network(seed=0), images).correct is None
+
+
+def test_tied_logits_agree(path: Path) -> None:
+    model = network(seed=0)
+    linear = model.get_submodule("1")
+    assert isinstance(linear, nn.Linear)
+    linear.weight.data[3:] = linear.weight.data[3]
+    linear.bias.data[3:] = linear.bias.data[3] + 100
+    linear.bias.data[5] += 1e-5
+    export_onnx(model, SHAPE, path)
+    linear.bias.data[7] += 2e-5
+    verification = verify_onnx(path, model, torch.randn(20, *SHAPE))
+    assert verification.agreeing == 20
+    assert verification.ties > 0
+
+
+def test_another_network_is_refused(path: Path) -> None:
+    with pytest.raises(ExportError, match=r"same class on \d+ of 50 images, less than 99%"):
+        verify_onnx(path, network(seed=1), torch.randn(50, *SHAPE))
+
+
+def test_no_images_are_refused(path: Path) -> None:
+    with pytest.raises(ExportError, match=r"no images to run model\.onnx on"):
+        verify_onnx(path, network(seed=0), torch.zeros(0, *SHAPE))
+
+
+def test_logits_that_are_not_finite_are_refused(path: Path) -> None:
+    with pytest.raises(ExportError, match=r"must be finite .* 10 values that are not"):
+        verify_onnx(path, network(seed=0), torch.full((1, *SHAPE), torch.nan))
+
+
+def test_unreadable_file_is_refused(path: Path) -> None:
+    path.write_bytes(b"no protobuf")
+    with pytest.raises(ExportError, match=r"cannot run model\.onnx"):
+        verify_onnx(path, network(seed=0), torch.zeros(1, *SHAPE))
