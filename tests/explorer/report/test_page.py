@@ -40,7 +40,7 @@ def test_hostile_names_stay_data(outcome: Outcome) -> None:
     cost = replace(outcome.front[0].evaluation.cost, layers=rows, notes=(HOSTILE,))
     hostile = replace(
         outcome,
-        study={"name": HOSTILE},
+        study={"study": {"name": HOSTILE}},
         device_title=HOSTILE,
         front=(replace(outcome.front[0], evaluation=replace(outcome.front[0].evaluation, cost=cost, origin=HOSTILE)),),
         skipped=((HOSTILE, HOSTILE),),
@@ -58,7 +58,7 @@ def test_hostile_names_stay_data(outcome: Outcome) -> None:
 
 
 def test_a_placeholder_in_a_name_is_not_filled_in(outcome: Outcome) -> None:
-    text = report_html(front_view(replace(outcome, study={"name": "{{plotly}}"})))
+    text = report_html(front_view(replace(outcome, study={"study": {"name": "{{plotly}}"}})))
 
     assert _data(text)["title"] == "{{plotly}}"
 
