@@ -7,7 +7,7 @@ from typing import NamedTuple
 from explorer.report.views import COST_AXES, CloudView, CostAxis, FrontView, PointView
 from explorer.study.record import Cost, Split
 
-DECADE = 10.0
+LOG_RATIO = 4.0
 """A cost axis is logarithmic when its largest value exceeds its smallest by more than this factor."""
 
 
@@ -74,7 +74,7 @@ def pair_view(view: FrontView, objective: str, split: Split) -> PairView:
     return PairView(
         axis=axis,
         split=split,
-        logarithmic=_spans_decade(values),
+        logarithmic=_spans_widely(values),
         best=best,
         others=tuple(member for member in members if member not in best),
         baselines=baselines,
@@ -121,9 +121,9 @@ def _best(members: tuple[PlotPoint, ...]) -> tuple[PlotPoint, ...]:
     return tuple(member for member in members if not beaten(member))
 
 
-def _spans_decade(values: list[float]) -> bool:
-    """True when all values are positive and the largest is more than ten times the smallest."""
-    return bool(values) and min(values) > 0.0 and max(values) > DECADE * min(values)
+def _spans_widely(values: list[float]) -> bool:
+    """True when all values are positive and the largest is more than LOG_RATIO times the smallest."""
+    return bool(values) and min(values) > 0.0 and max(values) > LOG_RATIO * min(values)
 
 
 def _y_range(points: list[PointView], split: Split) -> tuple[float, float]:
