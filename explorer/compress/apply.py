@@ -19,6 +19,10 @@ from explorer.compress.quantize import ActivationQuantizer, code_limit, quantize
 from explorer.graph.layers import ModelGraph
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+BIAS_LIMIT = 2**30
+"""Largest magnitude of a bias among 32-bit sums: half of the range is left for the products."""
+SMALLEST_SCALE = 1e-30
+"""Of a weight: times the scale of its input it is still a normal float32 number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,16 +141,25 @@ def fold_norms(model: fx.GraphModule) -> None:
 
 
 def quantize_biases(model: fx.GraphModule) -> None:
-    """Round biases to the grid of the 32-bit sums: input scale times weight scale."""
+    """Round biases to the grid of the 32-bit sums: input scale times weight scale.
+
+    A filter whose bias does not fit in 32 bits on that grid, or none of whose weights is left, is its bias and
+    next to nothing else: its scale is set so that the bias fits, or keeps its precision.
+    """
     for node in model.graph.nodes:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
         if not isinstance(module, nn.Conv2d | nn.Linear) or module.bias is None:
             continue
-        grid = _input_scale(model, node) * module.get_buffer("weight_scale")
-        limit = 2**31 - 1
-        codes = torch.round(module.bias.data.double() / grid.double()).clamp(-limit, limit)
+        input_scale, limit = _input_scale(model, node), 2**31 - 1
+        weight_codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
+        lowest = (module.bias.data.abs() / (input_scale * BIAS_LIMIT)).clamp_min(SMALLEST_SCALE)
+        empty = (weight_codes == 0).flatten(1).all(1)
+        scale = torch.where(empty, lowest, torch.maximum(scale, lowest))
+        attach_codes(module, weight_codes, scale)
+        grid = input_scale.double() * scale.double()
+        codes = torch.round(module.bias.data.double() / grid).clamp(-limit, limit)
         module.register_buffer("bias_codes", codes.to(torch.int32))
-        module.bias = nn.Parameter((codes * grid.double()).float(), requires_grad=False)
+        module.bias = nn.Parameter((codes * grid).float(), requires_grad=False)
 
 
 class _Recalibrator(fx.Interpreter):
@@ -203,7 +216,8 @@ def _insert_after(
 
 
 def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     gain = torch.rsqrt(norm.running_var + norm.eps)
     offset = -norm.running_mean * gain
     if norm.affine:
@@ -212,9 +226,7 @@ def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:
         offset = offset + module.bias.data * gain
     sign = torch.where(gain < 0, -1.0, 1.0)
     codes, scale = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale") * gain.abs()
-    silent = scale <= 0
-    expanded = (sign * ~silent).view(-1, *(1,) * (codes.ndim - 1))
-    attach_codes(module, codes * expanded, torch.where(silent, torch.ones_like(scale), scale))
+    attach_codes(module, codes * sign.view(-1, *(1,) * (codes.ndim - 1)), scale)
     module.bias = nn.Parameter(offset, requires_grad=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -74,6 +75,13 @@ class _Recorder(fx.Interpreter):
             self.norms[n.name] = channel_statistics(received)
         result = super().run_node(n)
         if n.name in self.names and isinstance(result, torch.Tensor):
-            flat = result.flatten()
-            self.samples[n.name] = flat[:: max(1, flat.numel() // SAMPLED_VALUES)].float().cpu().clone()
+            self.samples[n.name] = _sampled(result.flatten()).float().cpu()
         return result
+
+
+def _sampled(values: torch.Tensor) -> torch.Tensor:
+    """About SAMPLED_VALUES of `values`, at a step prime to their number, so that every column and channel occurs."""
+    step = max(1, values.numel() // SAMPLED_VALUES)
+    while math.gcd(step, values.numel()) > 1:
+        step += 1
+    return values[::step].clone()

@@ -6,26 +6,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+BINS = 256
+"""Of the histogram from which k-means starts (assumed: many for the 2 to 64 clusters in use)."""
 
 
 def kmeans_1d(values: Floats, clusters: int, iterations: int = 100) -> Floats:
     """Centroids (ascending, at most `clusters`) of Lloyd's k-means on one-dimensional `values`.
 
-    On sorted values a cluster is an interval, so that one iteration takes a binary search for the boundaries
-    and prefix sums for the means. Starts from the quantiles and from equal steps over the range, and keeps the
-    result with the smaller inertia; deterministic. Raises ValueError for no values or NaN.
+    On sorted values a cluster is an interval: the best intervals of whole histogram bins are found exactly by
+    dynamic programming (Wang and Song, 2011), and from their means one iteration takes a binary search for the
+    boundaries and prefix sums for the means. Deterministic. Raises ValueError for no values or NaN.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64).ravel())
     if ordered.size == 0 or not np.isfinite(ordered).all():
         raise ValueError(f"kmeans_1d needs finite values, received {ordered.size} with NaN or infinity or none")
     if clusters < 1:
         raise ValueError(f"`clusters` must be at least 1, received {clusters}")
-    starts = (
-        np.quantile(ordered, (np.arange(clusters) + 0.5) / clusters),
-        np.linspace(ordered[0], ordered[-1], 2 * clusters + 1)[1::2],
-    )
-    results = [_lloyd(ordered, np.unique(start), iterations) for start in starts]
-    return min(results, key=lambda centroids: inertia(ordered, centroids))
+    distinct = np.unique(ordered)
+    if len(distinct) <= clusters:
+        return distinct
+    return _lloyd(ordered, _interval_means(ordered, clusters), iterations)
 
 
 def inertia(values: Floats, centroids: Floats) -> float:
@@ -53,6 +53,30 @@ def share_codes(codes: Floats, limit: int, clusters: int, mask: NDArray[np.bool_
     shared = np.zeros(codes.shape, dtype=np.int64)
     shared[mask] = centroids[nearest(kept, centroids)].astype(np.int64)
     return shared
+
+
+def _interval_means(ordered: Floats, clusters: int) -> Floats:
+    """Means of the `clusters` intervals of least inertia whose ends lie between histogram bins.
+
+    Half of the bins are equally wide and half equally full, so that neither outliers nor lumps share one.
+    """
+    wide = np.linspace(ordered[0], ordered[-1], BINS // 2 + 1)[1:-1]
+    full = ordered[np.arange(1, BINS // 2) * ordered.size // (BINS // 2)]
+    ends = np.unique(np.concatenate(([0], np.searchsorted(ordered, np.concatenate((wide, full))), [ordered.size])))
+    sums, squares = (np.concatenate(([0.0], np.cumsum(ordered**power)))[ends] for power in (1, 2))
+    counts = np.maximum(ends[None, :] - ends[:, None], 1)
+    spread = squares[None, :] - squares[:, None] - np.square(sums[None, :] - sums[:, None]) / counts
+    spread[np.tril_indices(len(ends), -1)] = np.inf
+    least, starts = spread[0], []
+    for _ in range(min(clusters, len(ends) - 1) - 1):
+        total = least[:, None] + spread
+        starts.append(total.argmin(0))
+        least = total.min(0)
+    cuts = [len(ends) - 1]
+    for start in reversed(starts):
+        cuts.append(int(start[cuts[-1]]))
+    cuts = sorted({0, *cuts})
+    return np.unique(np.diff(sums[cuts]) / np.diff(ends[cuts]))
 
 
 def _lloyd(ordered: Floats, centroids: Floats, iterations: int) -> Floats:

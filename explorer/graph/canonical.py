@@ -11,8 +11,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from explorer.errors import ModelError
+from explorer.graph.out_of_place import work_out_of_place
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
@@ -38,6 +40,8 @@ POOLS: dict[str, Callable[..., nn.Module]] = {
     "adaptive_max_pool2d": nn.AdaptiveMaxPool2d,
 }
 
+_POOL_ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+"""Order of F.max_pool2d's arguments after the input, which is not that of nn.MaxPool2d."""
 _KEYWORDS_DROPPED = {"inplace"}
 _BOOLEAN_DISPATCH: dict[object, str] = {
     F.max_pool2d: "max_pool2d",
@@ -50,21 +54,23 @@ def canonicalise(model: nn.Module, example: torch.Tensor) -> fx.GraphModule:
     """Return a canonical copy of `model` in evaluation mode; the user's model is not touched.
 
     Functional activations and poolings become modules, a module without parameters that is called several
-    times is cloned for each call, nothing works in place, dropout and identities vanish, and a reshape that
-    flattens becomes `nn.Flatten`. `example` is a batch of at least two images (N x C x H x W) on which the
-    logits must stay bit-identical; ModelError otherwise, or when torch.fx cannot trace the model.
+    times is cloned for each call, nothing works in place, dropout and identities vanish, a reshape that
+    flattens becomes `nn.Flatten`, and a filter whose batch norm has a negative gain changes sign with it.
+    `example` is a batch of at least two images (N x C x H x W) on which the logits must stay bit-identical;
+    ModelError otherwise, or when torch.fx cannot trace the model.
     """
     original = copy.deepcopy(model).eval()
     with torch.no_grad():
         expected = _call(original, example)
     graph_module = _trace(original)
-    _clear_inplace(graph_module)
+    work_out_of_place(graph_module)
     propagate_shapes(graph_module, example)
     _functional_to_modules(graph_module)
     _clone_reused(graph_module)
     _drop_identities(graph_module)
     propagate_shapes(graph_module, example)
     _reshape_to_flatten(graph_module)
+    _settle_norms(graph_module)
     graph_module.graph.eliminate_dead_code()
     graph_module.graph.lint()
     graph_module.delete_all_unused_submodules()
@@ -100,7 +106,7 @@ def propagate_shapes(graph_module: fx.GraphModule, example: torch.Tensor) -> Non
 
 def _call(model: nn.Module, example: torch.Tensor) -> torch.Tensor:
     try:
-        output = model(example)
+        output = model(example.clone())  # forward() may work in place on its input
     except Exception as error:
         raise ModelError(
             f"model: forward() fails on images of shape {tuple(example.shape)} at {_last_line(error)}: {error}; "
@@ -135,12 +141,6 @@ def _last_line(error: BaseException) -> str:
     return "an unknown line"
 
 
-def _clear_inplace(graph_module: fx.GraphModule) -> None:
-    for module in graph_module.modules():
-        if getattr(module, "inplace", False):
-            module.inplace = False  # type: ignore[assignment]
-
-
 def _functional_name(node: fx.Node) -> str:
     """The functional name that a call stands for, '' when it is none that becomes a module."""
     if node.op == "call_function":
@@ -166,6 +166,8 @@ def _functional_to_modules(graph_module: fx.GraphModule) -> None:
             continue
         keywords = {k: v for k, v in node.kwargs.items() if k not in _KEYWORDS_DROPPED and k != "input"}
         positional = list(node.args[1:] if name in POOLS else _activation_arguments(name, node))
+        if name == "max_pool2d":
+            keywords, positional = {**dict(zip(_POOL_ARGUMENTS, positional, strict=False)), **keywords}, []
         positional = [_constant(argument) for argument in positional]
         keywords = {key: _constant(argument) for key, argument in keywords.items()}
         module = ({**ACTIVATIONS, **POOLS})[name](*positional, **keywords)
@@ -234,7 +236,7 @@ def _drop_identities(graph_module: fx.GraphModule) -> None:
     for node in list(graph_module.graph.nodes):
         if node.op == "call_module":
             module = graph_module.get_submodule(node.target)
-            drop = isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d | nn.AlphaDropout) or (
+            drop = isinstance(module, nn.Identity | _DropoutNd) or (
                 isinstance(module, nn.Sequential) and len(module) == 0
             )
         else:
@@ -256,3 +258,29 @@ def _reshape_to_flatten(graph_module: fx.GraphModule) -> None:
         flattens = before is not None and len(after) == 2 and after[0] == before[0]
         if flattens and after[1] == int(torch.tensor(before[1:]).prod()):
             _replace_by_module(graph_module, node, nn.Flatten(1), (source,))
+
+
+def _settle_norms(graph_module: fx.GraphModule) -> None:
+    """Refuse batch norms without statistics; turn filters so that the gain of the norm behind them is positive.
+
+    A norm folds into scales, which are positive: a negative gain would negate the codes of some filters only,
+    and a codebook that all filters share would then hold up to twice its values.
+    """
+    for node in graph_module.graph.nodes:
+        norm = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            continue
+        if norm.running_mean is None:
+            raise ModelError(
+                f"model: batch norm {node.target!r} keeps no running statistics, so that its logits depend on the "
+                "other images of a batch; use track_running_stats=True"
+            )
+        source = node.all_input_nodes[0]
+        layer = graph_module.get_submodule(str(source.target)) if source.op == "call_module" else None
+        if norm.affine and isinstance(layer, nn.Conv2d | nn.Linear) and len(source.users) == 1:
+            sign = torch.where(norm.weight.data < 0, -1.0, 1.0).to(norm.weight.data)
+            norm.weight.data *= sign
+            norm.running_mean *= sign
+            layer.weight.data *= sign.view(-1, *(1,) * (layer.weight.ndim - 1))
+            if layer.bias is not None:
+                layer.bias.data *= sign

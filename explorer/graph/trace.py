@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -107,7 +107,7 @@ class _Tracer:
                 return self._elementwise
             if isinstance(module, _POOLS):
                 return self._pool
-            if isinstance(module, nn.Flatten) and len(_shape(node)) == 2:
+            if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(_shape(node)) == 2:
                 return self._flatten
             return self._unknown
         if node.target in _ADDITIONS or node.target in _PRODUCTS:
@@ -118,7 +118,7 @@ class _Tracer:
             return self._concatenate
         if node.target is F.pad:
             return self._pad
-        if node.target is operator.getitem:
+        if node.target is operator.getitem and node.args[0] in self.ids:
             return self._slice
         return self._unknown
 
@@ -171,7 +171,9 @@ class _Tracer:
 
     def _mean(self, node: fx.Node) -> None:
         source = _source(node)
-        if len(_shape(source)) == 4 and _shape(node)[1] == _shape(source)[1] and len(_shape(node)) in {2, 4}:
+        axes = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+        over_positions = isinstance(axes, Sequence) and {int(axis) % 4 for axis in axes} == {2, 3}  # type: ignore[arg-type]
+        if len(_shape(source)) == 4 and over_positions:
             self.ids[node] = self.ids[source]
             self._derive(node, source)
         else:
@@ -183,7 +185,7 @@ class _Tracer:
         self.storage[node] = self.storage[source]
 
     def _join(self, node: fx.Node) -> None:
-        sources = node.all_input_nodes
+        sources = [source for source in node.all_input_nodes if source in self.ids]
         same = all(_shape(source)[:2] == _shape(node)[:2] for source in sources)
         if not same or (node.target in _ADDITIONS and any(_shape(s) != _shape(node) for s in sources)):
             self._unknown(node)
@@ -195,10 +197,11 @@ class _Tracer:
 
     def _concatenate(self, node: fx.Node) -> None:
         dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
-        if dimension not in {1, 1 - len(_shape(node))}:
+        given = node.kwargs.get("tensors", node.args[0] if node.args else None)
+        parts = [part for part in given if isinstance(part, fx.Node)] if isinstance(given, Sequence) else []
+        if not parts or dimension not in {1, 1 - len(_shape(node))}:
             self._unknown(node)
             return
-        parts = [source for source in node.args[0] if isinstance(source, fx.Node)]  # type: ignore[union-attr]
         self.ids[node] = np.concatenate([self.ids[part] for part in parts])
         self._derive(node, *parts)
 
@@ -206,7 +209,7 @@ class _Tracer:
         source = _source(node)
         before, after = channel_padding(node, len(_shape(node)))
         zero = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0) in {0, None}
-        if (before or after) and not zero:
+        if ((before or after) and not zero) or min(before, after) < 0:
             self._unknown(node)
             return
         parts = (self.channels.fresh(before), self.ids[source], self.channels.fresh(after))
@@ -226,7 +229,7 @@ class _Tracer:
     def _unknown(self, node: fx.Node) -> None:
         """Keep everything around an operation without a rule as it is, and say so."""
         reason = f"operation {node.target if node.op != 'call_module' else node.name} has no pruning rule"
-        sources = [source for source in node.all_input_nodes if source in self.ids]
+        sources = self._tensors(node)
         for source in sources:
             self.channels.lock(self.ids[source], reason)
         shape = _shape(node)
@@ -238,6 +241,13 @@ class _Tracer:
         kept = "its weights stay in float and its cost is not counted" if has_weights else "nothing there is pruned"
         self.skipped.append(Skipped(path=str(node.target), reason=f"no rule for this operation: {kept}"))
         self._derive(node, *sources)
+
+    def _tensors(self, node: fx.Node) -> list[fx.Node]:
+        """The tensors that a node is computed from, through nodes that give several at once, such as chunk."""
+        found: dict[fx.Node, None] = {}
+        for source in node.all_input_nodes:
+            found.update({source: None} if source in self.ids else dict.fromkeys(self._tensors(source)))
+        return list(found)
 
     def _derive(self, node: fx.Node, *sources: fx.Node, monotone: bool = False) -> None:
         reads = [self.storage[source] for source in sources]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.grad import conv2d_weight
 
 from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
@@ -154,15 +154,8 @@ def _input_multipliers(module: nn.Conv2d | nn.Linear, inputs: torch.Tensor, mult
     """Mean over images of the sum over positions of |d logit / d input|, per input channel."""
     if isinstance(module, nn.Linear):
         return (multipliers @ module.weight.data).abs().mean(0)
-    gradient: torch.Tensor = conv2d_input(  # type: ignore[no-untyped-call]
-        inputs.shape,
-        module.weight.data,
-        multipliers,
-        stride=module.stride,
-        padding=module.padding,
-        dilation=module.dilation,
-        groups=module.groups,
-    )
+    varied = inputs.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(module(varied), varied, multipliers)
     return gradient.abs().flatten(2).sum(2).mean(0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,17 +78,17 @@ class Relevance:
     def load(cls, path: Path) -> Relevance:
         """Read what `save` wrote; RelevanceError when the file is not of that kind."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 description = json.loads(str(file["description"]))
                 layers = tuple(
                     LayerRelevance(layer=name, **{key: file[f"{index}/{key}"] for key in _ARRAYS})
                     for index, name in enumerate(description.pop("layers"))
                 )
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            return cls(layers=layers, **description)
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise RelevanceError(
                 f"{path}: not a relevance file of this version ({error}); delete it to compute it again"
             ) from error
-        return cls(layers=layers, **description)
 
     def _description(self) -> dict[str, object]:
         return {

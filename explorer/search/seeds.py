@@ -44,10 +44,10 @@ def relevance_seeds(space: SearchSpace, table: Sensitivity, cost_of: CostOf, cou
     widest = _widest(space)
     seeds = [Seed(candidate=widest, origin="seed widest")]
     levels = 1 if count <= 4 else (2 if count <= 8 else 4)
-    per_level = max(1, -(-(count - 1) // levels))
+    per_level, more = divmod(count - 1, levels)
     for level, (share, start) in enumerate(_filter_levels(space, table, cost_of, widest, levels)):
         solved, options = _bit_trades(space, table, cost_of, start)
-        for budget in _budgets(solved, per_level):
+        for budget in _budgets(solved, per_level + (level < more)):
             chosen = solved.choices[solved.within(budget)]
             layers = tuple(option.choices[index] for option, index in zip(options, chosen.tolist(), strict=True))
             origin = f"seed relevance: filters {share:.0%}, level {level + 1}"

@@ -60,14 +60,14 @@ def sensitivity(
 
 
 def weight_options(axes: _Axes, layer: str) -> tuple[WeightOption, ...]:
-    """All admissible (bits, share kept, codebook) of a layer, without codebooks that share nothing."""
-    return tuple(
-        (int(bits or 0), float(kept or 0.0), None if size is None else int(size))
+    """All distinct (bits, share kept, codebook) of a layer; a codebook that shares nothing is none."""
+    options = [
+        (int(bits or 0), float(kept or 0.0), None if size is None or size >= levels(int(bits or 0)) else int(size))
         for bits in axes["weight_bits", layer].values
         for kept in axes["kept_weights", layer].values
         for size in axes["codebook_size", layer].values
-        if size is None or size < levels(int(bits or 0))
-    )
+    ]
+    return tuple(dict.fromkeys(options))
 
 
 def _perturbation(module: nn.Conv2d | nn.Linear, layer: str, option: WeightOption, multipliers: np.ndarray) -> float:

@@ -65,7 +65,10 @@ class SearchSpace:
         )
 
     def point(self, candidate: Candidate) -> dict[str, int]:
-        """The point of a candidate: the nearest admissible value on every axis (None is the first)."""
+        """The point of a candidate: the nearest admissible value on every axis.
+
+        None is the first value of its axis; where it is not admissible, the largest codebook is the nearest.
+        """
         indices = {}
         for axis in self.axes:
             if axis.kind == "kept_filters":
@@ -116,5 +119,7 @@ def _choice(layer: str, values: Mapping[str, Value]) -> LayerChoice:
 def _nearest(values: tuple[Value, ...], wanted: Value) -> int:
     if wanted in values:
         return values.index(wanted)
-    numbers = [(abs(value - (wanted or 0)), index) for index, value in enumerate(values) if value is not None]
-    return min(numbers)[1] if numbers and wanted is not None else 0
+    if wanted is None:
+        return len(values) - 1
+    numbers = [(abs(value - wanted), index) for index, value in enumerate(values) if value is not None]
+    return min(numbers)[1] if numbers else 0

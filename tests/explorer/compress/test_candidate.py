@@ -1,0 +1,110 @@
+"""Candidates: what is refused and how, JSON, digests, and whether one fits a network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from explorer.compress.apply import Basis, apply
+from explorer.compress.candidate import Candidate, LayerChoice, check, kept_count, levels, uniform
+from explorer.errors import CandidateError
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"weight_bits": 1}, r"layer 'a': weight_bits must be an integer in 2\.\.8, received 1"),
+        ({"weight_bits": 9}, "received 9"),
+        ({"weight_bits": 4.0}, r"received 4\.0"),
+        ({"activation_bits": True}, r"activation_bits must be an integer in 2\.\.8, received True"),
+        ({"kept_weights": 0.0}, r"kept_weights must be a share in \(0, 1\], received 0\.0"),
+        ({"kept_weights": 1.01}, r"received 1\.01"),
+        ({"kept_weights": float("nan")}, "received nan"),
+        ({"codebook_size": 1}, "codebook_size must be None or an integer of at least 2, received 1"),
+        ({"weight_bits": 2, "codebook_size": 3}, "codebook_size 3 shares nothing: 2-bit weights have only 3 values"),
+        ({"weight_bits": 4, "codebook_size": 16}, "have only 15 values; use None"),
+        ({"weight_bits": 1, "kept_weights": 2}, "weight_bits must be.*; kept_weights must be"),
+    ],
+)
+def test_a_choice_out_of_range_is_refused(values: dict[str, Any], text: str) -> None:
+    with pytest.raises(CandidateError, match=text):
+        LayerChoice(layer="a", **values)
+
+
+def test_the_limits_are_allowed() -> None:
+    assert LayerChoice(layer="a", weight_bits=2, activation_bits=8, kept_weights=1, codebook_size=2).codebook_size == 2
+    assert LayerChoice(layer="a", weight_bits=4, codebook_size=14).codebook_size == 14
+    assert [levels(bits) for bits in (2, 4, 8)] == [3, 15, 255]
+
+
+def test_a_share_of_filters_of_zero_and_repetitions_are_refused() -> None:
+    with pytest.raises(CandidateError, match=r"group 'g': kept_filters must be a share in \(0, 1\], received 0"):
+        Candidate(layers=(), kept_filters=(("g", 0),))
+    with pytest.raises(CandidateError, match="layer 'a' is chosen more than once"):
+        Candidate(layers=(LayerChoice(layer="a"), LayerChoice(layer="a")), kept_filters=())
+    with pytest.raises(CandidateError, match="group 'g' is chosen more than once"):
+        Candidate(layers=(), kept_filters=(("g", 0.5), ("g", 0.5)))
+
+
+def test_what_does_not_fit_the_network_is_refused(basis: Callable[[str], Basis]) -> None:
+    base = basis("lenet5_digits")
+    whole = uniform(base.graph)
+    check(whole, base.graph)
+    cases = {
+        "unknown layer 'conv9'": replace(whole, layers=(*whole.layers, LayerChoice(layer="conv9"))),
+        "nothing is chosen for layer 'conv1'": replace(whole, layers=whole.layers[1:]),
+        "unknown channel group 'g'; the groups are conv1, conv2, fc1, fc2": replace(whole, kept_filters=(("g", 0.5),)),
+        "filters of 'fc3' cannot be removed: they are the network's output": replace(
+            whole, kept_filters=(("fc3", 0.5),)
+        ),
+    }
+    for text, candidate in cases.items():
+        with pytest.raises(CandidateError, match=f"does not fit the network: {text}"):
+            apply(base, candidate)
+
+
+def test_json_and_digest() -> None:
+    one = LayerChoice(layer="a", weight_bits=3, activation_bits=4, kept_weights=0.3, codebook_size=5)
+    candidate = Candidate(layers=(one, LayerChoice(layer="b")), kept_filters=(("a", 0.5), ("b", 1.0)))
+    again = Candidate.from_json(json.loads(json.dumps(candidate.to_json())))
+    assert again == candidate
+    assert again.digest() == candidate.digest()
+    assert len(candidate.digest()) == 16
+    others = [
+        replace(candidate, kept_filters=(("a", 0.25), ("b", 1.0))),
+        replace(candidate, layers=(replace(one, codebook_size=None), LayerChoice(layer="b"))),
+        replace(candidate, layers=(replace(one, weight_bits=4), LayerChoice(layer="b"))),
+        replace(candidate, layers=(replace(one, activation_bits=5), LayerChoice(layer="b"))),
+        replace(candidate, layers=(replace(one, kept_weights=0.31), LayerChoice(layer="b"))),
+    ]
+    assert len({item.digest() for item in (candidate, *others)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ([], "expected an object with 'layers' and 'kept_filters', received list"),
+        ({"layers": {}}, r"received \['layers'\]"),
+        ({"layers": [], "kept_filters": {}}, "must be objects keyed by name"),
+        ({"layers": {"a": {"bits": 3}}, "kept_filters": {}}, r"layer 'a': unknown \['bits'\]; known are"),
+        ({"layers": {"a": {"weight_bits": "3"}}, "kept_filters": {}}, "weight_bits must be an integer.*received '3'"),
+    ],
+)
+def test_malformed_json_is_refused(data: object, text: str) -> None:
+    with pytest.raises(CandidateError, match=text):
+        Candidate.from_json(data)
+
+
+def test_shares_keep_the_nearest_number_and_at_least_one() -> None:
+    assert [kept_count(share, 10) for share in (0.001, 0.14, 0.15, 0.25, 0.5, 1.0)] == [1, 1, 2, 3, 5, 10]
+
+
+def test_what_is_not_chosen() -> None:
+    candidate = Candidate(layers=(LayerChoice(layer="a"),), kept_filters=(("g", 0.5),))
+    assert (candidate.share("g"), candidate.share("h")) == (0.5, 1.0)
+    with pytest.raises(CandidateError, match="nothing is chosen for layer 'b'"):
+        candidate.choice("b")

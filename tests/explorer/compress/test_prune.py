@@ -1,0 +1,108 @@
+"""Pruning: removed filters compute what a network with masked channels computes; masks and orders."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.prune import kept_classes_of, magnitude_mask, remove_filters
+from explorer.graph.layers import ModelGraph
+
+SHARES = (0.2, 0.5, 0.8)
+
+
+class _Masked(fx.Interpreter):
+    """Sets the removed channels to zero in everything that a layer reads, and nowhere else."""
+
+    def __init__(self, model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
+        super().__init__(model)
+        self.masks = {
+            layer.name: torch.tensor([identity in kept for identity in layer.input_classes]) for layer in graph.layers
+        }
+
+    def call_module(self, target: object, args: tuple[Tensor, ...], kwargs: dict[str, object]) -> object:  # type: ignore[override]
+        if target in self.masks:
+            mask = self.masks[str(target)].to(args[0].dtype)
+            args = (args[0] * mask.view(1, -1, *(1,) * (args[0].ndim - 2)),)
+        return super().call_module(str(target), args, kwargs)
+
+
+def pruned(base: Basis, share: float, order: dict[str, tuple[int, ...]]) -> tuple[fx.GraphModule, frozenset[int]]:
+    candidate = Candidate(
+        layers=uniform(base.graph).layers,
+        kept_filters=tuple((group.name, share) for group in base.graph.prunable),
+    )
+    kept = kept_classes_of(base.graph, candidate, order)
+    model = copy.deepcopy(base.model)
+    for before, after in zip(base.model.graph.nodes, model.graph.nodes, strict=True):
+        after.meta = dict(before.meta)
+    remove_filters(model, base.graph, kept)
+    return model.double(), kept
+
+
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
+def test_removed_filters_equal_masked_ones(
+    name: str, share: float, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+) -> None:
+    base = basis(name)
+    generator = torch.Generator().manual_seed(3)
+    order = {
+        group.name: tuple(group.classes[i] for i in torch.randperm(group.size, generator=generator))
+        for group in base.graph.prunable
+    }
+    model, kept = pruned(base, share, order)
+    assert sum(p.numel() for p in model.parameters()) < sum(p.numel() for p in base.model.parameters())
+    x = images(name, 6).double()
+    whole = copy.deepcopy(base.model).double()
+    with torch.no_grad():
+        expected = _Masked(whole, base.graph, kept).run(x)
+        assert (model(x) - expected).abs().max() <= 1e-9
+        assert (whole(x) - expected).abs().max() > 1e-3
+
+
+def test_the_front_of_the_order_stays(basis: Callable[[str], Basis]) -> None:
+    base = basis("lenet5_digits")
+    group = base.graph.prunable[0]
+    order = {entry.name: entry.classes for entry in base.graph.prunable} | {group.name: group.classes[::-1]}
+    model, kept = pruned(base, 0.25, order)
+    assert set(group.classes) & kept == set(group.classes[-4:])
+    weight = base.model.get_submodule(group.name).get_parameter("weight")
+    assert torch.equal(model.get_submodule(group.name).get_parameter("weight").float(), weight[-4:])
+
+
+def test_everything_kept_is_the_same_network(basis: Callable[[str], Basis]) -> None:
+    for name in ("option_a", "mixed"):
+        base = basis(name)
+        model, _ = pruned(base, 1.0, {group.name: group.classes for group in base.graph.prunable})
+        state = base.model.double().state_dict()
+        base.model.float()
+        assert all(torch.equal(tensor.double(), state[key].double()) for key, tensor in model.state_dict().items())
+
+
+def test_a_mask_keeps_exactly_the_largest_weights() -> None:
+    weight = torch.tensor([[3.0, -1.0, 0.0], [-4.0, 1.0, 1.0]])
+    assert magnitude_mask(weight, 0.34).tolist() == [[True, False, False], [True, False, False]]
+    assert magnitude_mask(weight, 0.5).tolist() == [[True, True, False], [True, False, False]]
+    assert magnitude_mask(weight, 0.001).sum() == 1
+    assert magnitude_mask(torch.zeros(10), 0.3).sum() == 3
+    assert magnitude_mask(weight, 1.0).all()
+
+
+def test_removal_leaves_no_trace_of_the_old_shapes(basis: Callable[[str], Basis]) -> None:
+    base = basis("mixed")
+    model, _ = pruned(base, 0.5, {group.name: group.classes for group in base.graph.prunable})
+    depthwise, norm = model.get_submodule("depthwise"), model.get_submodule("joined_norm")
+    assert isinstance(depthwise, nn.Conv2d)
+    assert (depthwise.groups, depthwise.in_channels, depthwise.out_channels) == (3, 3, 3)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.num_features == 2 + 3
+    fc1 = model.get_submodule("fc1")
+    assert isinstance(fc1, nn.Linear)
+    assert (fc1.in_features, fc1.out_features) == (20, 5)

@@ -1,0 +1,143 @@
+"""Quantisers: scales near the optimum, symmetric codes, ONNX semantics, an exact zero."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor
+
+from explorer.compress.quantize import (
+    ActivationQuantizer,
+    activation_range,
+    code_limit,
+    quantize_weight,
+    weight_scales,
+)
+
+WIDTHS = range(2, 9)
+
+
+def rows(seed: int = 0) -> Tensor:
+    """Channels that are normal, uniform, heavy-tailed, with one outlier, sparse, and tiny."""
+    g = torch.Generator().manual_seed(seed)
+    normal = torch.randn(144, generator=g)
+    outlier = torch.cat((0.1 * torch.randn(143, generator=g), torch.tensor([2.0])))
+    sparse = torch.randn(144, generator=g) * (torch.rand(144, generator=g) < 0.1)
+    heavy = torch.randn(144, generator=g) ** 3
+    return torch.stack((normal, torch.rand(144, generator=g) - 0.5, heavy, outlier, sparse, 1e-6 * normal))
+
+
+def errors(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
+    return (quantize_weight(weight, scale, bits) * scale[:, None] - weight).double().square().sum(1)
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_a_scale_is_never_worse_than_that_of_the_maximum_and_near_the_optimum(bits: int) -> None:
+    weight = rows()
+    peak = weight.abs().amax(1) / code_limit(bits)
+    found = errors(weight, weight_scales(weight, bits), bits)
+    assert (found <= errors(weight, peak, bits) * (1 + 1e-5)).all()
+    grid = torch.linspace(0.02, 1.2, 4000)
+    best = torch.stack([errors(weight, peak * fraction, bits) for fraction in grid]).amin(0)
+    assert (found <= best * (1.1 if bits <= 5 else 1.35)).all()
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_codes_are_symmetric_integers_in_range(bits: int) -> None:
+    weight = rows()
+    scale = weight_scales(weight, bits)
+    codes = quantize_weight(weight, scale, bits)
+    assert torch.equal(codes, codes.round())
+    assert codes.abs().max() == code_limit(bits) == 2 ** (bits - 1) - 1
+    assert torch.equal(weight_scales(-weight, bits), scale)
+    assert torch.equal(quantize_weight(-weight, scale, bits), -codes)
+    assert (codes[weight == 0] == 0).all()
+
+
+def test_the_scale_of_a_channel_does_not_depend_on_the_others_and_follows_its_size() -> None:
+    weight = rows()
+    scale = weight_scales(weight, 4)
+    assert torch.allclose(weight_scales(weight[2:3], 4), scale[2:3], rtol=1e-6)
+    assert torch.allclose(weight_scales(weight * 8, 4), scale * 8, rtol=1e-6)
+    kernel = weight.view(6, 16, 3, 3)
+    assert torch.equal(weight_scales(kernel, 4), scale)
+    assert quantize_weight(kernel, scale, 4).shape == kernel.shape
+
+
+def test_eight_bits_are_close_to_float_and_fewer_bits_farther() -> None:
+    weight = rows()[:2]
+    relative = [
+        (errors(weight, weight_scales(weight, bits), bits) / weight.square().sum(1)).sqrt().max() for bits in WIDTHS
+    ]
+    assert relative[-1] < 0.01
+    assert relative == sorted(relative, reverse=True)
+
+
+def test_a_channel_of_zeros_has_scale_one() -> None:
+    weight = torch.zeros(2, 9)
+    weight[1] = 0.5
+    scale = weight_scales(weight, 2)
+    assert scale[0] == 1.0
+    assert scale[1] == pytest.approx(0.5)
+    assert (quantize_weight(weight, scale, 2)[0] == 0).all()
+
+
+def test_the_quantiser_is_that_of_onnx() -> None:
+    """QuantizeLinear and DequantizeLinear on uint8: halves to even, saturation on both sides."""
+    scale, zero_point = 0.25, 10
+    node_in = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"])
+    node_out = helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"])
+    constants = [
+        helper.make_tensor("s", TensorProto.FLOAT, [], [scale]),
+        helper.make_tensor("z", TensorProto.UINT8, [], [zero_point]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in "xy"]
+    graph = helper.make_graph([node_in, node_out], "qdq", values[:1], values[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.concatenate((np.arange(-40, 300) * scale / 2, np.random.default_rng(0).normal(0, 20, 5000)))
+    x = x.astype(np.float32)
+    (expected,) = session.run(None, {"x": x})
+    received = ActivationQuantizer(8, scale, zero_point)(torch.from_numpy(x)).numpy()
+    assert np.array_equal(received, expected)
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_halves_go_to_even_and_the_range_saturates(bits: int) -> None:
+    quantizer, top = ActivationQuantizer(bits, 0.5, 1), 2**bits - 1
+    x = torch.tensor([0.25, 0.75, -0.25, -999.0, 999.0, 0.0])
+    assert quantizer(x).tolist() == [0.0, 1.0, 0.0, -0.5, (top - 1) * 0.5, 0.0]
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+@pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (-1.0, 3.0), (-5.0, -1.0), (2.0, 3.0), (-1e-5, 1e5)])
+def test_a_range_holds_zero_exactly(bits: int, low: float, high: float) -> None:
+    values = torch.rand(4000, generator=torch.Generator().manual_seed(bits)) * (high - low) + low
+    scale, zero_point = activation_range(values, bits)
+    assert 0 <= zero_point <= 2**bits - 1
+    quantizer = ActivationQuantizer(bits, scale, zero_point)
+    assert quantizer(torch.zeros(3)).tolist() == [0.0] * 3
+    again = quantizer(quantizer(values))
+    assert torch.allclose(again, quantizer(values), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_a_range_clips_outliers_and_is_no_worse_than_the_whole_range(bits: int) -> None:
+    values = torch.randn(20_000, generator=torch.Generator().manual_seed(1)).relu()
+    values[0] = 40.0
+
+    def error(scale: float, zero_point: int) -> float:
+        return float((ActivationQuantizer(bits, scale, zero_point)(values) - values).square().mean())
+
+    scale, zero_point = activation_range(values, bits)
+    assert error(scale, zero_point) <= error(40.0 / (2**bits - 1), 0) * (1 + 1e-6)
+    assert bits > 4 or scale * (2**bits - 1) < 20.0
+
+
+def test_a_range_of_zeros_is_harmless() -> None:
+    assert activation_range(torch.zeros(5), 4) == (1.0, 0)

@@ -1,0 +1,93 @@
+"""Costs from plans: by hand for one layer, and in the direction that each choice must have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.plan import LOGIT_BITS, plan
+from explorer.evaluate.hardware import (
+    activation_tensors,
+    cost,
+    float_activation_bytes,
+    float_weight_bytes,
+    layer_jobs,
+)
+from explorer.graph.layers import ModelGraph
+from hwmodels import load
+
+
+def changed(graph: ModelGraph, layer: str, **values: Any) -> Candidate:
+    whole = uniform(graph)
+    return replace(whole, layers=tuple(replace(c, **values) if c.layer == layer else c for c in whole.layers))
+
+
+def test_jobs_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
+    """conv2 reads half of conv1's filters; fc1 reads four features of each of conv2's filters."""
+    graph = basis("lenet5_digits").graph
+    candidate = replace(
+        changed(graph, "conv2", weight_bits=3, activation_bits=5, kept_weights=0.25, codebook_size=4),
+        kept_filters=(("conv1", 0.5), ("conv2", 0.25), ("fc1", 1.0), ("fc2", 1.0)),
+    )
+    jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
+    conv2, fc1 = jobs["conv2"], jobs["fc1"]
+    assert (conv2.shape.in_channels, conv2.shape.out_channels, conv2.shape.kernel_h) == (8, 8, 3)
+    assert conv2.shape.macs == 8 * 8 * 9 * 16
+    assert (conv2.weight_bits, conv2.input_bits, conv2.codebook_size) == (3, 5, 4)
+    assert conv2.density == 144 / 576
+    assert jobs["conv1"].output_bits == 5
+    assert (fc1.shape.kind, fc1.shape.in_channels, fc1.shape.out_channels) == ("linear", 32, 120)
+    assert jobs["fc3"].output_bits == LOGIT_BITS
+
+
+def test_stored_activations_by_hand(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    tensors = activation_tensors(graph, plan(graph, changed(graph, "fc1", activation_bits=3)))
+    assert [(t.elements, t.bits, t.first_step, t.last_step) for t in tensors] == [
+        (64, 8, 0, 0),
+        (16 * 64, 8, 0, 1),
+        (16 * 16, 8, 1, 2),
+        (32 * 16, 3, 2, 3),
+        (32 * 4, 3, 3, 4),
+        (120, 8, 4, 5),
+        (84, 8, 5, 6),
+        (10, LOGIT_BITS, 6, 7),
+    ]
+
+
+def test_float_bytes_by_hand(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    weights = 16 * 9 + 32 * 16 * 9 + 120 * 128 + 84 * 120 + 10 * 84
+    assert float_weight_bytes(graph) == 4 * (weights + 16 + 32 + 120 + 84 + 10)
+    assert float_activation_bytes(graph) == 4 * (16 * 64 + 16 * 16)
+
+
+def test_no_torch_is_needed_and_the_cost_is_the_devices(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    found = cost(graph, uniform(graph), load("bitfusion"))
+    assert found.macs == graph.macs
+    assert [layer.name for layer in found.layers] == list(graph.layer_names)
+    assert found.peak_activation_bytes == 16 * 64 + 16 * 16
+    assert found.energy_pj == pytest.approx(sum(layer.energy_pj for layer in found.layers))
+
+
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
+def test_compression_never_costs_more(name: str, basis: Callable[[str], Basis]) -> None:
+    graph, device = basis(name).graph, load("bitfusion")
+    whole = cost(graph, uniform(graph), device)
+    layer = graph.layers[1].name
+    for values in ({"weight_bits": 4}, {"activation_bits": 4}, {"kept_weights": 0.3}, {"codebook_size": 4}):
+        less = cost(graph, changed(graph, layer, **values), device)
+        assert less.energy_pj <= whole.energy_pj
+        assert less.weight_bytes <= whole.weight_bytes
+    group = graph.prunable[0].name
+    fewer = cost(graph, replace(uniform(graph), kept_filters=((group, 0.5),)), device)
+    assert fewer.macs < whole.macs
+    assert fewer.weight_bytes < whole.weight_bytes
+    assert fewer.energy_pj < whole.energy_pj
+    assert fewer.peak_activation_bytes <= whole.peak_activation_bytes

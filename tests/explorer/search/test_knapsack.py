@@ -1,0 +1,77 @@
+"""The knapsack: against brute force, and consistent with itself."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from explorer.search.knapsack import trades
+
+Floats = NDArray[np.float64]
+OPTION = st.tuples(st.integers(-50, 50), st.integers(0, 50))
+INSTANCE = st.lists(st.lists(OPTION, min_size=1, max_size=4), min_size=1, max_size=5)
+
+
+def split(instance: list[list[tuple[int, int]]]) -> tuple[list[Floats], list[Floats]]:
+    costs = [np.array([cost for cost, _ in item], dtype=np.float64) for item in instance]
+    return costs, [np.array([loss for _, loss in item], dtype=np.float64) for item in instance]
+
+
+def brute_force(instance: list[list[tuple[int, int]]]) -> list[tuple[int, int]]:
+    """The undominated (cost, loss) of all combinations, ascending in cost."""
+    totals = sorted({(sum(c for c, _ in pick), sum(x for _, x in pick)) for pick in itertools.product(*instance)})
+    front: list[tuple[int, int]] = []
+    for cost, loss in totals:
+        if not front or loss < front[-1][1]:
+            front.append((cost, loss))
+    return front
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(INSTANCE)
+def test_the_front_is_that_of_brute_force(instance: list[list[tuple[int, int]]]) -> None:
+    costs, losses = split(instance)
+    solved = trades(costs, losses)
+    assert list(zip(solved.costs.tolist(), solved.losses.tolist(), strict=True)) == brute_force(instance)
+    for index, choice in enumerate(solved.choices.tolist()):
+        assert sum(costs[j][option] for j, option in enumerate(choice)) == solved.costs[index]
+        assert sum(losses[j][option] for j, option in enumerate(choice)) == solved.losses[index]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(INSTANCE, st.integers(-260, 260))
+def test_within_a_budget_nothing_loses_less(instance: list[list[tuple[int, int]]], budget: int) -> None:
+    solved = trades(*split(instance))
+    index = solved.within(budget)
+    affordable = [loss for cost, loss in brute_force(instance) if cost <= budget]
+    assert solved.losses[index] == (min(affordable) if affordable else solved.losses[0])
+    assert solved.costs[index] <= budget or index == 0
+
+
+def test_a_coarse_resolution_stays_near_the_optimum_and_keeps_both_ends() -> None:
+    draw = np.random.default_rng(0)
+    costs = [np.sort(draw.random(5)) for _ in range(12)]
+    losses = [np.sort(draw.random(5))[::-1] for _ in range(12)]
+    exact, coarse = trades(costs, losses), trades(costs, losses, resolution=300)
+    assert len(coarse.costs) <= 302 < len(exact.costs)
+    assert coarse.costs[0] == pytest.approx(exact.costs[0])
+    assert coarse.losses[-1] == pytest.approx(exact.losses[-1])
+    step = (exact.costs[-1] - exact.costs[0]) / 300
+    for budget in np.linspace(exact.costs[0], exact.costs[-1], 40):
+        found = coarse.losses[coarse.within(budget)]
+        assert exact.losses[exact.within(budget)] <= found + 1e-9
+        assert found <= exact.losses[exact.within(max(budget - 12 * step, exact.costs[0]))] + 1e-9
+    for index in (0, 100, -1):
+        chosen = coarse.choices[index].tolist()
+        assert sum(costs[j][option] for j, option in enumerate(chosen)) == pytest.approx(coarse.costs[index])
+
+
+def test_no_items_and_no_options_are_refused() -> None:
+    for costs in ([], [np.zeros(2), np.zeros(0)]):
+        with pytest.raises(ValueError, match="at least one item, and at least one option for each"):
+            trades(costs, costs)

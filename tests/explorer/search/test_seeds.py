@@ -1,0 +1,159 @@
+"""Sensitivity tables by hand, and the seeds that a knapsack makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate, LayerChoice, check
+from explorer.compress.quantize import quantize_weight, weight_scales
+from explorer.evaluate.hardware import cost
+from explorer.relevance.captum_deeplift import captum_deeplift
+from explorer.relevance.scores import Relevance, class_scores, filter_order
+from explorer.search.seeds import Seed, relevance_seeds
+from explorer.search.sensitivity import Sensitivity, sensitivity, weight_options
+from explorer.search.space import Axis, SearchSpace, search_space
+from explorer.settings import SpaceSettings
+from hwmodels import load
+
+SETTINGS = SpaceSettings(
+    weight_bits=(2, 4, 8),
+    activation_bits=(4, 8),
+    kept_filters=(0.5, 1.0),
+    kept_weights=(0.5, 1.0),
+    codebook_sizes=(None, 4),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    base: Basis
+    relevance: Relevance
+    space: SearchSpace
+    table: Sensitivity
+
+    def cost_of(self, candidate: Candidate) -> float:
+        return cost(self.base.graph, candidate, load("bitfusion")).energy_pj
+
+    def loss_of(self, candidate: Candidate) -> float:
+        """What the table says of a candidate."""
+        total = sum(self.table.filters[group][share] for group, share in candidate.kept_filters)
+        for choice in candidate.layers:
+            option = (choice.weight_bits, choice.kept_weights, choice.codebook_size)
+            total += self.table.weights[choice.layer][option]
+            total += self.table.activations[choice.layer][choice.activation_bits]
+        return total
+
+
+@pytest.fixture(scope="module")
+def case(basis: Callable[[str], Basis]) -> Case:
+    base = basis("option_a")
+    images = base.calibration.images
+    relevance = captum_deeplift(base.model, base.graph, images, torch.arange(len(images)) % 5)
+    base = replace(base, order=filter_order(base.graph, relevance))
+    space = search_space(base.graph, SETTINGS)
+    return Case(base, relevance, space, sensitivity(base, relevance, space))
+
+
+def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
+    layer = "stage1.conv1"
+    weight = case.base.model.get_submodule(layer).get_parameter("weight").detach()
+    scale = weight_scales(weight, 4)
+    change = (quantize_weight(weight, scale, 4) * scale[:, None, None, None] - weight).abs().numpy()
+    entry = case.relevance.layer(layer)
+    assert case.table.weights[layer][4, 1.0, None] == pytest.approx((change * entry.weight_multipliers).sum(), rel=1e-4)
+    source = case.base.graph.layer(layer).source
+    error = case.base.calibration.errors[source][4]
+    assert case.table.activations[layer][4] == pytest.approx(entry.input_multipliers.sum() * error, rel=1e-5)
+    group = case.base.graph.prunable[0]
+    scores = sorted(class_scores(case.base.graph, case.relevance)[identity] for identity in group.classes)
+    assert case.table.filters[group.name] == {0.5: pytest.approx(sum(scores[:2])), 1.0: 0.0}
+
+
+def test_more_compression_loses_more_on_the_table(case: Case) -> None:
+    for layer in case.space.layers:
+        weights = case.table.weights[layer]
+        assert weights[2, 1.0, None] > weights[4, 1.0, None] > weights[8, 1.0, None] > 0
+        assert weights[8, 0.5, None] > weights[8, 1.0, None]
+        assert weights[8, 1.0, 4] > weights[8, 1.0, None]
+        assert case.table.activations[layer][4] > case.table.activations[layer][8]
+
+
+def axes_of(space: SearchSpace) -> dict[tuple[str, str], Axis]:
+    return {(axis.kind, axis.of): axis for axis in space.axes}
+
+
+def test_options_leave_out_codebooks_that_share_nothing(case: Case) -> None:
+    axes = axes_of(case.space)
+    options = weight_options(axes, "fc")
+    assert (2, 1.0, 4) not in options
+    assert (2, 1.0, None) in options
+    assert len(options) == len(set(options)) == 2 * (1 + 2 + 2)
+
+
+def test_a_space_of_codebooks_alone_has_options_at_every_width(case: Case) -> None:
+    space = search_space(case.base.graph, SpaceSettings(weight_bits=(2, 4), codebook_sizes=(4, 8)))
+    axes = axes_of(space)
+    assert set(weight_options(axes, "fc")) == {(2, 1.0, None), (4, 1.0, 4), (4, 1.0, 8)}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9, 20])
+def test_seeds_are_distinct_points_of_the_space(case: Case, count: int) -> None:
+    seeds = relevance_seeds(case.space, case.table, case.cost_of, count)
+    assert len(seeds) == count
+    assert seeds[0].origin == "seed widest"
+    assert all(
+        (choice.weight_bits, choice.kept_weights, choice.codebook_size) == (8, 1.0, None)
+        for choice in seeds[0].candidate.layers
+    )
+    assert len({seed.candidate.digest() for seed in seeds}) == len(seeds)
+    for seed in seeds:
+        check(seed.candidate, case.base.graph)
+        assert case.space.candidate(case.space.point(seed.candidate)) == seed.candidate
+
+
+def by_level(seeds: tuple[Seed, ...]) -> dict[str, list[Candidate]]:
+    levels: dict[str, list[Candidate]] = {}
+    for seed in seeds[1:]:
+        levels.setdefault(seed.origin, []).append(seed.candidate)
+    return levels
+
+
+def test_cheaper_seeds_lose_more_on_the_table(case: Case) -> None:
+    seeds = relevance_seeds(case.space, case.table, case.cost_of, 20)
+    levels = by_level(seeds)
+    kept = [candidates[0].kept_filters for candidates in levels.values()]
+    assert len(set(kept)) == len(levels) == 4
+    costs_of_levels = [case.cost_of(replace(seeds[0].candidate, kept_filters=entry)) for entry in kept]
+    assert costs_of_levels == sorted(costs_of_levels, reverse=True)
+    assert sorted(map(len, levels.values())) == [4, 5, 5, 5]
+    for candidates in levels.values():
+        assert len({candidate.kept_filters for candidate in candidates}) == 1
+        costs, losses = [case.cost_of(c) for c in candidates], [case.loss_of(c) for c in candidates]
+        order = np.argsort(costs)
+        assert (np.diff(np.array(losses)[order]) < 0).all()
+    widest = seeds[0].candidate
+    everything = [seed.candidate for seed in seeds]
+    assert max(map(case.cost_of, everything)) == case.cost_of(widest)
+    assert min(map(case.loss_of, everything)) == case.loss_of(widest)
+    assert min(map(case.cost_of, everything)) < 0.5 * case.cost_of(widest)
+
+
+def test_a_seed_loses_less_than_a_uniform_network_of_its_cost(case: Case) -> None:
+    widest = relevance_seeds(case.space, case.table, case.cost_of, 1)[0].candidate
+    uniform4 = replace(widest, layers=tuple(replace(choice, weight_bits=4) for choice in widest.layers))
+    seeds = relevance_seeds(case.space, case.table, case.cost_of, 200)
+    affordable = [s.candidate for s in seeds if case.cost_of(s.candidate) <= case.cost_of(uniform4)]
+    assert min(map(case.loss_of, affordable)) <= case.loss_of(uniform4) * 1.05
+
+
+def test_a_space_of_one_point_has_one_seed(case: Case) -> None:
+    space = search_space(case.base.graph, SpaceSettings(weight_bits=(8,), activation_bits=(8,)))
+    table = sensitivity(case.base, case.relevance, space)
+    (seed,) = relevance_seeds(space, table, case.cost_of, 5)
+    assert set(seed.candidate.layers) == {LayerChoice(layer=name) for name in case.base.graph.layer_names}

@@ -1,0 +1,101 @@
+"""Search spaces: axes from settings, and the way between points and candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate, LayerChoice, check, uniform
+from explorer.errors import SearchError
+from explorer.search.space import search_space
+from explorer.settings import LayerSpace, SpaceSettings
+
+SETTINGS = {
+    "default": SpaceSettings(),
+    "everything": SpaceSettings(
+        weight_bits=(2, 3, 4, 8),
+        activation_bits=(4, 8),
+        kept_filters=(0.25, 0.5, 1.0),
+        kept_weights=(0.1, 0.5, 1.0),
+        codebook_sizes=(None, 4, 16),
+        layers=(LayerSpace(layer="fc3", weight_bits=(8,), codebook_sizes=(None,)),),
+    ),
+    "always shared": SpaceSettings(weight_bits=(2, 3, 4, 8), codebook_sizes=(4, 16)),
+}
+
+
+@pytest.mark.parametrize("kind", list(SETTINGS))
+def test_a_point_and_its_candidate_are_one(kind: str, basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    space = search_space(graph, SETTINGS[kind])
+    points = st.fixed_dictionaries({axis.name: st.integers(0, len(axis.values) - 1) for axis in space.axes})
+
+    @settings(max_examples=100, deadline=None, derandomize=True, database=None)
+    @given(points)
+    def round_trip(point: dict[str, int]) -> None:
+        candidate = space.candidate(point)
+        check(candidate, graph)
+        again = space.point(candidate)
+        assert space.candidate(again) == candidate
+        assert space.candidate(again).digest() == candidate.digest()
+        assert {k: v for k, v in again.items() if "codebook" not in k} == {
+            k: v for k, v in point.items() if "codebook" not in k
+        }
+        if all(choice.codebook_size is not None for choice in candidate.layers):
+            assert again == point
+
+    round_trip()
+
+
+def test_a_codebook_that_shares_nothing_is_none(basis: Callable[[str], Basis]) -> None:
+    """Two-bit weights have three values: a codebook of 4 is no choice, and the network has one digest."""
+    space = search_space(basis("lenet5_digits").graph, SETTINGS["everything"])
+    point = dict.fromkeys((axis.name for axis in space.axes), 0)
+    same = {**point, "codebook_size/conv1": 1}
+    assert space.candidate(point).choice("conv1").weight_bits == 2
+    assert space.candidate(same) == space.candidate(point)
+    wide = {**same, "weight_bits/conv1": 3}
+    assert space.candidate(wide).choice("conv1").codebook_size == 4
+
+
+def test_axes_are_those_of_the_settings_in_order(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    space = search_space(graph, SETTINGS["everything"])
+    axes = {axis.name: axis.values for axis in space.axes}
+    assert len(axes) == len(space.axes) == 4 * len(graph.layers) + len(graph.prunable)
+    assert axes["weight_bits/fc3"] == (8,)
+    assert axes["activation_bits/fc3"] == (4, 8)
+    assert axes["codebook_size/conv1"] == (None, 4, 16)
+    assert axes["kept_filters/fc1"] == (0.25, 0.5, 1.0)
+    assert "kept_filters/fc3" not in axes
+    assert space.size == (4 * 2 * 3 * 3) ** 4 * (1 * 2 * 3 * 1) * 3**4
+
+
+def test_a_candidate_beside_the_grid_gets_the_nearest_point(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    space = search_space(graph, SETTINGS["everything"])
+    layers = tuple(
+        LayerChoice(layer=name, weight_bits=7, activation_bits=5, kept_weights=0.2, codebook_size=12)
+        for name in graph.layer_names
+    )
+    found = space.candidate(space.point(Candidate(layers=layers, kept_filters=(("conv1", 0.4),))))
+    choice = found.choice("conv2")
+    assert (choice.weight_bits, choice.activation_bits, choice.kept_weights, choice.codebook_size) == (8, 4, 0.1, 16)
+    assert (found.share("conv1"), found.share("conv2")) == (0.5, 1.0)
+
+
+def test_where_every_layer_is_shared_none_becomes_the_largest_codebook(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    space = search_space(graph, SETTINGS["always shared"])
+    assert {choice.codebook_size for choice in space.candidate(space.point(uniform(graph))).layers} == {16}
+
+
+def test_settings_of_an_unknown_layer_are_refused(basis: Callable[[str], Basis]) -> None:
+    settings_ = SpaceSettings(layers=(LayerSpace(layer="conv9", weight_bits=(4,)),))
+    text = r"space\.layers\.'conv9': the network has no such layer or group; it has conv1, conv2, fc1, fc2, fc3"
+    with pytest.raises(SearchError, match=text):
+        search_space(basis("lenet5_digits").graph, settings_)

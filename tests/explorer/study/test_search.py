@@ -1,0 +1,223 @@
+"""The search loop: interrupted anywhere it goes on as if nothing had happened, and scores nothing in vain."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from explorer.compress.candidate import Candidate
+from explorer.search.seeds import Seed
+from explorer.search.space import Axis, SearchSpace
+from explorer.settings import BudgetSettings, SearchSettings
+from explorer.study.record import Cost
+from explorer.study.search import Search, evaluations, search
+from explorer.study.store import Store, Stored, open_store
+
+LAYERS = ("a", "b", "c")
+IMAGES = 100
+BUDGET = 50.0
+Open = Callable[[], Store]
+Point = dict[str, int]
+
+
+class BrokenOffError(Exception):
+    """Stands for a kill while a candidate is being scored."""
+
+
+def space_of(widths: int) -> SearchSpace:
+    """Widths of weights and activations for three layers."""
+    return SearchSpace(
+        layers=LAYERS,
+        axes=tuple(
+            Axis(kind=kind, of=layer, values=values)  # type: ignore[arg-type]
+            for layer in LAYERS
+            for kind, values in (
+                ("weight_bits", tuple(range(2, 2 + widths))),
+                ("activation_bits", (4, 8)),
+                ("kept_weights", (1.0,)),
+                ("codebook_size", (None,)),
+            )
+        ),
+    )
+
+
+def cost_of(candidate: Candidate) -> Cost:
+    bits = sum(c.weight_bits * 2 + c.activation_bits for c in candidate.layers)
+    return Cost(
+        energy_uj=float(bits),
+        latency_ms=1.0,
+        latency_cycles=1,
+        weight_bytes=bits,
+        activation_bytes=1,
+        macs=1,
+        energy_share={},
+        layers=(),
+        notes=(),
+    )
+
+
+class Scorer:
+    """Counts images right by a formula, remembers what it was asked, and breaks off at a given call."""
+
+    def __init__(self, breaks_at: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.breaks_at = breaks_at
+
+    def __call__(self, candidate: Candidate) -> int:
+        if len(self.asked) == self.breaks_at:
+            raise BrokenOffError
+        self.asked.append(candidate.digest())
+        return 40 + sum(3 * c.weight_bits + c.activation_bits for c in candidate.layers) // 2 % 57
+
+
+def task_of(scorer: Scorer, sampler: str = "nsga2", trials: int = 24, widths: int = 7) -> Search:
+    space = space_of(widths)
+    points = [dict.fromkeys((a.name for a in space.axes), 0), {a.name: len(a.values) - 1 for a in space.axes}]
+    points.append({**points[0], "weight_bits/a": 1})
+    return Search(
+        space=space,
+        settings=SearchSettings(trials=trials, population=6, seeds=3, sampler=sampler),
+        seed=5,
+        seeds=tuple(Seed(candidate=space.candidate(p), origin=f"seed {i}") for i, p in enumerate(points)),
+        objectives=("accuracy", "energy"),
+        images=IMAGES,
+        cost_of=cost_of,
+        count_correct=scorer,
+        budgets=BudgetSettings(energy_uj=BUDGET),
+    )
+
+
+@pytest.fixture
+def open_(storage: tuple[str, str], tmp_path: Path) -> Iterator[Open]:
+    """Opens the same store again and again."""
+    opened: list[Store] = []
+
+    def open_again() -> Store:
+        opened.append(open_store(tmp_path, storage[0], storage[1], ("accuracy", "energy"), {"study": "1"}))
+        return opened[-1]
+
+    yield open_again
+    for store in opened:
+        engine = getattr(getattr(store.study._storage, "_backend", None), "engine", None)
+        if engine is not None:
+            engine.dispose()
+    gc.collect()
+
+
+def silent(done: int, total: int) -> None:
+    """No progress is shown."""
+
+
+def found(store: Store) -> list[tuple[int, str, str, int | None]]:
+    return [(s.number, s.origin, s.candidate.digest(), s.correct) for s in store.stored()]
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Callable[[str], list[tuple[int, str, str, int | None]]]:
+    """What an uninterrupted search finds, in a journal of its own."""
+
+    def run(sampler: str) -> list[tuple[int, str, str, int | None]]:
+        folder = tmp_path / f"whole-{sampler}"
+        folder.mkdir()
+        store = open_store(folder, "journal", "whole", ("accuracy", "energy"), {"study": "1"})
+        search(task_of(Scorer(), sampler), store, silent)
+        return found(store)
+
+    return run
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "random", "tpe"])
+def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
+    sampler: str, open_: Open, whole: Callable[[str], list[tuple[int, str, str, int | None]]]
+) -> None:
+    """Broken off at the first seed, the last seed, within and after the first generation, in turn."""
+    for calls in (0, 1, 0, 4, 2, 0):
+        with pytest.raises(BrokenOffError):
+            search(task_of(Scorer(calls), sampler), open_(), silent)
+    store = open_()
+    assert 0 < store.count() < 24
+    search(task_of(Scorer(), sampler), store, silent)
+    assert store.count() == 24
+    assert found(store) == whole(sampler)
+
+
+def test_a_seed_that_was_queued_when_the_process_died_is_taken_once(
+    open_: Open, whole: Callable[[str], list[tuple[int, str, str, int | None]]]
+) -> None:
+    store, task = open_(), task_of(Scorer())
+    store.study.enqueue_trial(task.space.point(task.seeds[0].candidate))
+    search(task, open_(), silent)
+    assert found(open_()) == whole("nsga2")
+
+
+def test_a_finished_search_does_nothing_and_a_longer_one_goes_on(open_: Open) -> None:
+    search(task_of(Scorer(), trials=10), open_(), silent)
+    first = found(open_())
+    scorer, told = Scorer(), []
+    search(task_of(scorer, trials=10), open_(), lambda done, total: told.append((done, total)))
+    assert (scorer.asked, told) == ([], [(10, 10)])
+    search(task_of(scorer, trials=13), open_(), lambda done, total: told.append((done, total)))
+    assert found(open_())[:10] == first
+    assert told[1:] == [(10, 13), (11, 13), (12, 13), (13, 13)]
+
+
+def test_seeds_come_first_with_their_origins(open_: Open) -> None:
+    task = task_of(Scorer(), trials=6)
+    search(task, open_(), silent)
+    items: tuple[Stored, ...] = open_().stored()
+    assert [item.origin for item in items] == ["seed 0", "seed 1", "seed 2", "nsga2", "nsga2", "nsga2"]
+    assert [item.candidate for item in items[:3]] == [seed.candidate for seed in task.seeds]
+
+
+def test_over_budget_is_never_scored_and_never_on_the_front(open_: Open) -> None:
+    scorer = Scorer()
+    task = task_of(scorer)
+    search(task, open_(), silent)
+    items = open_().stored()
+    over = [item for item in items if (cost_of(item.candidate).energy_uj or 0) > BUDGET]
+    assert 2 <= len(over) < len(items)
+    assert not {item.candidate.digest() for item in over} & set(scorer.asked)
+    assert all(item.correct is None for item in over)
+    assert all(item.correct is not None for item in items if item not in over)
+    results = evaluations(task, open_())
+    assert [not result.feasible for result in results] == [item in over for item in items]
+    assert all(result.accuracy is None for result in results if not result.feasible)
+    for item, result in zip(items, results, strict=True):
+        if item.correct is not None:
+            assert result.accuracy is not None
+            assert (result.accuracy.value, result.accuracy.images) == (item.correct / IMAGES, IMAGES)
+    trials = open_().study.trials
+    assert [trial.values[0] for trial in trials] == [(item.correct or 0) / IMAGES for item in items]
+    assert [trial.values[1] for trial in trials] == [cost_of(item.candidate).energy_uj for item in items]
+    assert [any(v > 0 for v in trial.constraints.values()) for trial in trials] == [item in over for item in items]
+
+
+def test_nothing_is_scored_twice(open_: Open) -> None:
+    """On 64 points, of which 3 x 8 trials repeat some, before and after an interruption."""
+    scorer = Scorer()
+    search(task_of(scorer, trials=40, widths=2), open_(), silent)
+    search(task_of(scorer, trials=60, widths=2), open_(), silent)
+    items = open_().stored()
+    repeated = [item for item in items if [i.candidate for i in items].count(item.candidate) > 1]
+    assert repeated
+    assert len(scorer.asked) == len(set(scorer.asked))
+    for one, other in itertools.combinations(repeated, 2):
+        assert one.candidate != other.candidate or one.correct == other.correct
+
+
+def test_the_seed_of_the_study_decides(tmp_path: Path) -> None:
+    results = []
+    for index, seed in enumerate((5, 5, 6)):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        store = open_store(folder, "journal", "s", ("accuracy", "energy"), {})
+        search(replace(task_of(Scorer(), "random"), seed=seed), store, silent)
+        results.append(found(store))
+    assert results[0] == results[1]
+    assert results[0][:3] == results[2][:3]
+    assert results[0][3:] != results[2][3:]

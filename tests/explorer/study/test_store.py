@@ -1,0 +1,147 @@
+"""The store: what survives, what is dropped, and what is refused."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.errors import SearchError
+from explorer.search.sampler import SAMPLERS
+from explorer.study.store import Store, open_store
+
+OBJECTIVES = ("accuracy", "energy")
+IDENTITY = {"study": "1", "weights": "a"}
+Open = Callable[..., Store]
+
+
+@pytest.fixture
+def open_(storage: tuple[str, str], tmp_path: Path) -> Iterator[Open]:
+    """Opens the same store again and again."""
+    opened: list[Store] = []
+
+    def open_again(identity: dict[str, str] = IDENTITY) -> Store:
+        url, name = storage
+        opened.append(open_store(tmp_path, url, name, OBJECTIVES, identity))
+        return opened[-1]
+
+    yield open_again
+    for store in opened:
+        engine = getattr(getattr(store.study._storage, "_backend", None), "engine", None)
+        if engine is not None:
+            engine.dispose()
+    gc.collect()
+
+
+def candidate(bits: int) -> Candidate:
+    layer = LayerChoice(layer="a.b", weight_bits=bits, kept_weights=0.1, codebook_size=2 if bits > 2 else None)
+    return Candidate(layers=(layer,), kept_filters=(("a.b", 0.3),))
+
+
+def finish(store: Store, bits: int, correct: int | None) -> None:
+    store.finish(store.study.ask(), candidate(bits), "seed widest", correct, (0.1 * bits, 5.0))
+
+
+def test_what_was_finished_is_found_again(open_: Open) -> None:
+    store = open_()
+    assert (store.count(), store.stored()) == (0, ())
+    finish(store, 2, 37)
+    finish(store, 3, None)
+    for again in (store, open_()):
+        assert [(item.number, item.origin, item.correct) for item in again.stored()] == [
+            (0, "seed widest", 37),
+            (1, "seed widest", None),
+        ]
+        assert [item.candidate for item in again.stored()] == [candidate(2), candidate(3)]
+        assert again.count() == 2
+        assert [trial.values for trial in again.study.trials] == [[0.2, 5.0], [pytest.approx(0.3), 5.0]]
+        assert [direction.name for direction in again.study.directions] == ["MAXIMIZE", "MINIMIZE"]
+
+
+def test_a_trial_left_running_is_given_up(open_: Open) -> None:
+    store = open_()
+    finish(store, 2, 1)
+    store.study.ask()
+    again = open_()
+    assert [trial.state for trial in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
+    finish(again, 3, 2)
+    assert [(item.number, item.correct) for item in again.stored()] == [(0, 1), (1, 2)]
+
+
+def test_a_seed_waits_until_it_is_taken(open_: Open) -> None:
+    store = open_()
+    assert not store.waiting()
+    store.study.enqueue_trial({"x": 1})
+    assert open_().waiting()
+    store.study.sampler = SAMPLERS["random"](0, 5)
+    assert store.study.ask().suggest_int("x", 0, 3) == 1
+    assert not open_().waiting()
+
+
+def test_scores_are_remembered(open_: Open) -> None:
+    store = open_()
+    assert store.scores() == {}
+    store.remember_score("search/float", 30)
+    store.remember_score("held_out/float", 29)
+    assert open_().scores() == {"search/float": 30, "held_out/float": 29}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the refused connection is dropped
+def test_results_of_another_study_are_refused_with_what_differs(open_: Open) -> None:
+    open_()
+    with pytest.raises(SearchError, match=r"another study \(weights was a, is b\); choose another --out"):
+        open_({"study": "1", "weights": "b"})
+    text = r"\(device was None, is x; study was 1, is 2\)"
+    with pytest.raises(SearchError, match=text):
+        open_({"study": "2", "weights": "a", "device": "x"})
+    assert open_().count() == 0
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """A journal file with three finished trials."""
+    store = open_store(tmp_path, "journal", "s", OBJECTIVES, IDENTITY)
+    for bits in (2, 3, 4):
+        finish(store, bits, bits)
+    return tmp_path / "search.journal"
+
+
+def reopened(journal: Path) -> Store:
+    return open_store(journal.parent, "journal", "s", OBJECTIVES, IDENTITY)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_torn_last_line_is_dropped(journal: Path, cut: int) -> None:
+    """The end of the last trial is lost with it, so that this one is given up; nothing else is."""
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    store = reopened(journal)
+    assert [item.correct for item in store.stored()] == [2, 3]
+    finish(store, 5, 9)
+    assert [item.correct for item in reopened(journal).stored()] == [2, 3, 9]
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+def test_a_torn_line_of_another_process_hides_nothing_before_it(journal: Path) -> None:
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')
+    assert [item.correct for item in reopened(journal).stored()] == [2, 3, 4]
+
+
+def test_a_corrupt_line_is_refused_with_its_number(journal: Path) -> None:
+    lines = journal.read_bytes().splitlines(keepends=True)
+    whole = b"".join([*lines[:4], b"\x00\x01garbage\n", *lines[4:]])
+    journal.write_bytes(whole)
+    with pytest.raises(SearchError, match=r"search\.journal: line 5 is no journal entry .*; restore the file"):
+        reopened(journal)
+    assert journal.read_bytes() == whole
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(SearchError, match=r"search\.storage: .*nosuch") as caught:
+        open_store(tmp_path, "nosuch://user:secret@host/db", "s", OBJECTIVES, IDENTITY)
+    assert "secret" not in str(caught.value)
