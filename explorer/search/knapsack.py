@@ -45,7 +45,7 @@ def trades(costs: Sequence[Floats], losses: Sequence[Floats], resolution: int = 
     for item_costs, item_losses in zip(costs, losses, strict=True):
         merged_costs = (total[:, None] + item_costs[None, :]).ravel()
         merged_losses = (loss[:, None] + item_losses[None, :]).ravel()
-        keep = _undominated(merged_costs, merged_losses)
+        keep = undominated(merged_costs, merged_losses)
         if len(keep) > resolution:
             keep = _thinned(keep, merged_costs, resolution)
         total, loss = merged_costs[keep], merged_losses[keep]
@@ -59,7 +59,8 @@ def trades(costs: Sequence[Floats], losses: Sequence[Floats], resolution: int = 
     return Trades(costs=total, losses=loss, choices=choices)
 
 
-def _undominated(costs: Floats, losses: Floats) -> NDArray[np.int64]:
+def undominated(costs: Floats, losses: Floats) -> NDArray[np.int64]:
+    """Indices of the points that no other beats in cost and loss, in ascending order of cost; one of equal ones."""
     order = np.lexsort((losses, costs))
     best = np.minimum.accumulate(losses[order])
     strictly = np.concatenate(([True], best[1:] < best[:-1]))

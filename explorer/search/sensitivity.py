@@ -23,11 +23,15 @@ _Axes = Mapping[tuple[str, str], Axis]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
-    """Estimated change of the target logit, by layer and choice.
+    """Estimated squared change of the target logit, by layer and choice.
 
-    `weights[layer][option]` is sum over weights of E|G| * |dW|, with G the DeepLIFT multiplier of a weight and
-    dW what the option does to it; `activations[layer][bits]` is sum over input elements of E|m| times the mean
-    error of the quantiser; `filters[group][share]` is the sum of the relevances of the filters removed.
+    `weights[layer][option]` is the sum over weights of (E|G| * dW)^2, with G the DeepLIFT multiplier of a weight
+    and dW what the option does to it; `activations[layer][bits]` the sum over input elements of (E|m| * e)^2, with
+    m an element's multiplier and e the mean error of the quantiser; `filters[group][share]` the sum of the squared
+    relevances of the filters removed.
+
+    Squares add up because errors of different weights, elements and filters are taken as independent. Summing
+    magnitudes instead would let the many small errors of a layer's weights outweigh a removed filter.
     """
 
     weights: Mapping[str, Mapping[WeightOption, float]]
@@ -55,7 +59,8 @@ def sensitivity(
     for group in basis.graph.prunable:
         ordered = np.array([scores.get(identity, 0.0) for identity in basis.order[group.name]])
         shares = [float(value or 0.0) for value in axes["kept_filters", group.name].values]
-        filters[group.name] = {share: float(ordered[kept_count(share, group.size) :].sum()) for share in shares}
+        removed = {share: ordered[kept_count(share, group.size) :] for share in shares}
+        filters[group.name] = {share: float(np.square(scores_of).sum()) for share, scores_of in removed.items()}
     return Sensitivity(weights=weights, activations=_activations(basis, relevance, axes), filters=filters)
 
 
@@ -75,15 +80,17 @@ def _perturbation(module: nn.Conv2d | nn.Linear, layer: str, option: WeightOptio
     bits, kept, size = option
     compress_weights(copied, LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size))
     with torch.no_grad():
-        change = (copied.weight - module.weight).abs().double().cpu().numpy()
-    return float((change * multipliers).sum())
+        change = (copied.weight - module.weight).double().cpu().numpy()
+    return float(np.square(change * multipliers).sum())
 
 
 def _activations(basis: Basis, relevance: Relevance, axes: _Axes) -> dict[str, dict[int, float]]:
     table = {}
     for layer in basis.graph.layers:
-        total = float(relevance.layer(layer.name).input_multipliers.sum())
+        # What a channel's positions add up to, spread evenly over them.
+        positions = layer.input_size[0] * layer.input_size[1]
+        per_unit = float(np.square(relevance.layer(layer.name).input_multipliers).sum()) / positions
         errors = basis.calibration.errors[layer.source]
         bits = [int(value or 0) for value in axes["activation_bits", layer.name].values]
-        table[layer.name] = {width: total * errors[width] for width in bits}
+        table[layer.name] = {width: per_unit * errors[width] ** 2 for width in bits}
     return table

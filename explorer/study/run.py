@@ -11,18 +11,14 @@ from explorer.search.seeds import Seed, relevance_seeds
 from explorer.search.sensitivity import sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.study import front
-from explorer.study.costing import candidate_cost
-from explorer.study.folder import OUTCOME, locked, write_json, write_study
+from explorer.study.costing import candidate_cost, cost_excesses
+from explorer.study.folder import OUTCOME, locked, refuse_other_study, write_json, write_study
 from explorer.study.outcome import conclude
-from explorer.study.prepare import Notify, Prepared, prepare
+from explorer.study.prepare import Notify, Prepared, prepare, threads_for
 from explorer.study.record import Cost, Outcome
 from explorer.study.search import Search, search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
-from explorer.threads import single_threaded
-
-SMALL_NETWORK = 2_000_000
-"""Multiply-accumulates of an image below which a second CPU thread costs more than it brings (assumed)."""
 
 
 def run(study: Study, folder: Path, notify: Notify) -> Outcome:
@@ -32,10 +28,11 @@ def run(study: Study, folder: Path, notify: Notify) -> Outcome:
     locked meanwhile. Raises a child of ExplorerError for what is wrong with the user's input.
     """
     with locked(folder):
+        refuse_other_study(folder, study)
         prepared = prepare(study, folder, notify)
         store = open_store(folder, study.search.storage_url, study.name, study.objectives.names, prepared.identity())
         write_study(folder, study)
-        with single_threaded(prepared.basis.graph.macs < SMALL_NETWORK):
+        with threads_for(prepared.basis.graph):
             task = _task(prepared, store, notify)
             search(task, store, lambda done, total: notify("search", done, total))
             outcome = conclude(prepared, task, store, notify)
@@ -59,7 +56,7 @@ def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
         space=space,
         settings=study.search,
         seed=study.seed,
-        seeds=_seeds(prepared, space, notify) if store.count() < study.search.seeds else (),
+        seeds=_seeds(prepared, space, notify) if store.count() < min(study.search.seeds, study.search.trials) else (),
         objectives=study.objectives.names,
         images=len(labels),
         cost_of=cost_of,
@@ -84,7 +81,11 @@ def _seeds(prepared: Prepared, space: SearchSpace, notify: Notify) -> tuple[Seed
     def cost_of(candidate: Candidate) -> float:
         return sum(value / whole for value, whole in zip(values(candidate), base, strict=True)) / len(base)
 
+    def fits(candidate: Candidate) -> bool:
+        cost = candidate_cost(graph, candidate, accelerator, with_layers=False)
+        return all(excess <= 0 for _, excess in cost_excesses(cost, prepared.study.budgets))
+
     notify("seeds", 0, 1)
-    seeds = relevance_seeds(space, table, cost_of, prepared.study.search.seeds)
+    seeds = relevance_seeds(space, table, cost_of, prepared.study.search.seeds, fits)
     notify("seeds", 1, 1)
     return seeds
