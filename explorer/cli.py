@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.exceptions import TyperException
 
-from explorer.errors import ExplorerError, SearchError
+from explorer.errors import ExplorerError, SearchError, StudyFileError
 from hwmodels.errors import HardwareModelError
 
 if TYPE_CHECKING:
@@ -46,8 +47,12 @@ def run(
         Path | None, typer.Argument(metavar="[STUDY]", help="A study.toml or its folder.", show_default=False)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; a run found there goes on.")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Candidates to evaluate in all.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of training and search.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(parser=_integer, metavar="INTEGER", help="Candidates to evaluate in all, from 1.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(parser=_integer, metavar="INTEGER", help="Seed of training and search, from 0.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="Device profile: a name, or a .toml file.")] = None,
 ) -> None:
     """Search the Pareto front of a study; Ctrl-C keeps what was done, and the same command goes on."""
@@ -55,19 +60,22 @@ def run(
 
     settings = _study(study, out, trials, seed, device)
     folder = out or settings.output.path
-    console.print(f"study [bold]{settings.name}[/bold], results in {folder}", highlight=False)
-    with ProgressDisplay(console) as notify:
-        notify("start", 0, 1)
-        from explorer.study.run import run as run_study  # noqa: PLC0415  (torch takes seconds to import)
+    before = _evaluated(folder)
+    _say(f"study {settings.name}, results in {folder}")
+    try:
+        with ProgressDisplay(console) as notify:
+            notify("start", 0, 1)
+            from explorer.study.run import run as run_study  # noqa: PLC0415  (torch takes seconds to import)
 
-        notify("start", 1, 1)
-        try:
+            notify("start", 1, 1)
             outcome = run_study(settings, folder, notify)
-        except KeyboardInterrupt:
-            errors.print(f"interrupted: all finished evaluations are kept in {folder}; the same command goes on")
-            raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt:
+        errors.print(f"interrupted: all finished evaluations are kept in {folder}; the same command goes on")
+        raise typer.Exit(INTERRUPTED) from None
     _write(outcome, folder)
     _show(outcome, folder)
+    if before == len(outcome.evaluations):
+        _say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")
 
 
 @app.command()
@@ -84,7 +92,7 @@ def report(
     """Write front.csv and the standalone report.html of a finished run again."""
     outcome = _outcome(folder)
     _write(outcome, folder, pick)
-    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    _say(f"report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -103,7 +111,7 @@ def export(
         from explorer.export.deploy import deploy  # noqa: PLC0415  (imports torch)
 
         exported = deploy(outcome, point, folder, to, notify)
-    console.print(exported.summary(), highlight=False, soft_wrap=True)
+    _say(exported.summary())
 
 
 @devices.command("list")
@@ -141,9 +149,7 @@ def devices_show(
         table.add_row(key, str(shown), source, style="yellow" if source == ASSUMED else None)
     console.print(table)
     assumed = sum(source == ASSUMED for _, _, source in entries)
-    console.print(
-        f"{assumed} of {len(entries)} values are assumed; sources are in hwmodels/sources.bib", highlight=False
-    )
+    _say(f"{assumed} of {len(entries)} values are assumed; sources are in hwmodels/sources.bib")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -158,8 +164,27 @@ def _run(arguments: list[str] | None) -> int:
         for problem in getattr(error, "problems", None) or [str(error)]:
             errors.print(f"error: {_one_line(problem)}")
     except TyperException as error:
-        errors.print(f"error: {_one_line(error.format_message())}; see explorer --help")
+        message = _one_line(error.format_message()).removesuffix(".")
+        if message:  # none where there was no command, and the help was printed
+            errors.print(f"error: {message}; see explorer --help")
+    except OSError as error:  # a full disk or a folder without permission, found out on writing
+        file = error.filename2 or error.filename
+        what = f"{file}: {error.strerror}" if file else str(error)
+        errors.print(f"error: {_one_line(what)}; check that the disk has room and the folder can be written")
     return BAD_INPUT
+
+
+def _integer(text: str) -> int:
+    """An option's value as an integer; the records of the study file check its range."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected an integer, received {text!r}") from None
+
+
+def _say(line: str) -> None:
+    """Print a line as it is: brackets in a path are no markup, and a long path is not broken."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _is_number(value: object) -> bool:
@@ -175,11 +200,13 @@ def _study(path: Path | None, out: Path | None, trials: int | None, seed: int | 
     from explorer.study.study_file import load_study  # noqa: PLC0415
 
     study = load_study(path or _default_study())
-    if trials is not None:
-        search = replace(study.search, trials=trials, seeds=min(study.search.seeds, trials))
-        study = replace(study, search=search)
-    if seed is not None:
-        study = replace(study, seed=seed)
+    try:
+        if trials is not None:
+            study = replace(study, search=replace(study.search, trials=trials))
+        if seed is not None:
+            study = replace(study, seed=seed)
+    except StudyFileError as error:
+        raise StudyFileError(tuple(f"command line: {problem}" for problem in error.problems)) from None
     if device is not None:
         profile = str(Path(device).absolute()) if device.endswith(".toml") else device
         study = replace(study, device=replace(study.device, profile=profile))
@@ -203,12 +230,21 @@ def _outcome(folder: Path) -> Outcome:
     return read_outcome(folder)
 
 
+def _evaluated(folder: Path) -> int:
+    """How many evaluations the outcome in a folder holds; 0 where there is none that can be read."""
+    try:
+        return len(_outcome(folder).evaluations)
+    except ExplorerError:
+        return 0
+
+
 def _write(outcome: Outcome, folder: Path, pick: str = "knee") -> None:
     from explorer.report.page import write_report  # noqa: PLC0415
     from explorer.report.tables import write_front_csv  # noqa: PLC0415
     from explorer.study.front import pick as pick_point  # noqa: PLC0415
 
-    chosen = pick_point(outcome.front, outcome.objectives, pick).name if outcome.front else None
+    wanted = outcome.front or pick != "knee"  # an empty front has a report, too, but no point to pick
+    chosen = pick_point(outcome.front, outcome.objectives, pick).name if wanted else None
     write_front_csv(outcome, folder / "front.csv")
     write_report(outcome, folder / "report.html", chosen)
 
@@ -217,12 +253,9 @@ def _show(outcome: Outcome, folder: Path) -> None:
     from explorer.report.tables import front_table  # noqa: PLC0415
 
     console.print(front_table(outcome))
-    console.print(f"report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
+    _say(f"report: {folder / 'report.html'}")
     if outcome.front:
-        console.print(
-            f"next:   explorer export {folder} --pick knee --to {folder / 'export'}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        run_folder, export_folder = (shlex.quote(str(path)) for path in (folder, folder / "export"))
+        _say(f"next:   explorer export {run_folder} --pick knee --to {export_folder}")
     else:
-        console.print("the front is empty: no candidate kept the budgets; relax [budgets] and run again")
+        _say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")

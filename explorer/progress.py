@@ -63,14 +63,16 @@ class ProgressDisplay:
         now = time.monotonic()
         first = stage not in self._started
         start, before = self._started.setdefault(stage, (now, done))
-        if first and done < total:
-            self._console.print(f"{stage}: {done} of {total}", highlight=False)
-            self._printed = now
-        elif done >= total or now - self._printed >= LINE_INTERVAL_S:
+        parts = [f"{done} of {total}"] if total > 1 else []
+        if done >= total:
+            parts.append(f"done in {_duration(now - start)}")
+        elif not first:
+            if now - self._printed < LINE_INTERVAL_S:
+                return
             left = (now - start) / max(1, done - before) * (total - done)
-            rest = f"about {_duration(left)} left" if done < total else f"done in {_duration(now - start)}"
-            self._console.print(f"{stage}: {done} of {total}, {rest}", highlight=False)
-            self._printed = now
+            parts.append(f"about {_duration(left)} left")
+        self._console.print(": ".join(filter(None, (stage, ", ".join(parts)))), highlight=False)
+        self._printed = now
 
 
 def _duration(seconds: float) -> str:

@@ -277,7 +277,11 @@ class RelevanceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """How long and how the space is searched; `seeds` counts the candidates that start the search."""
+    """How long and how the space is searched.
+
+    `seeds` counts the candidates that start the search; a search of fewer trials evaluates the first of them, and
+    goes on with the others once it is given more trials.
+    """
 
     SECTION: ClassVar[str] = "search"
     trials: Annotated[int, integer(1, 1_000_000)] = 400
@@ -290,10 +294,6 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         settle(self, self.SECTION)
-        if self.seeds > self.trials:
-            raise StudyFileError(
-                (f"search.seeds: expected at most search.trials ({self.trials}), received {self.seeds}",)
-            )
 
     @property
     def storage_url(self) -> str:

@@ -150,7 +150,7 @@ def quantize_biases(model: fx.GraphModule) -> None:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
         if not isinstance(module, nn.Conv2d | nn.Linear) or module.bias is None:
             continue
-        input_scale, limit = _input_scale(model, node), 2**31 - 1
+        input_scale, limit = input_quantizer(model, node).scale, 2**31 - 1
         weight_codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
         lowest = (module.bias.data.abs() / (input_scale * BIAS_LIMIT)).clamp_min(SMALLEST_SCALE)
         empty = (weight_codes == 0).flatten(1).all(1)
@@ -160,6 +160,20 @@ def quantize_biases(model: fx.GraphModule) -> None:
         codes = torch.round(module.bias.data.double() / grid).clamp(-limit, limit)
         module.register_buffer("bias_codes", codes.to(torch.int32))
         module.bias = nn.Parameter((codes * grid).float(), requires_grad=False)
+
+
+def input_quantizer(model: fx.GraphModule, node: fx.Node) -> ActivationQuantizer:
+    """The quantiser whose codes the layer at `node` reads through views and monotone operations.
+
+    Raises LookupError where there is none, which `apply` never leaves.
+    """
+    source = node
+    while source.all_input_nodes:
+        source = source.all_input_nodes[0]
+        module = model.get_submodule(str(source.target)) if source.op == "call_module" else None
+        if isinstance(module, ActivationQuantizer):
+            return module
+    raise LookupError(f"layer {node.target} reads no quantised activation")
 
 
 class _Recalibrator(fx.Interpreter):
@@ -228,14 +242,3 @@ def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:
     codes, scale = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale") * gain.abs()
     attach_codes(module, codes * sign.view(-1, *(1,) * (codes.ndim - 1)), scale)
     module.bias = nn.Parameter(offset, requires_grad=False)
-
-
-def _input_scale(model: fx.GraphModule, node: fx.Node) -> torch.Tensor:
-    """Scale of the quantiser that a layer reads through views and monotone operations."""
-    source = node.all_input_nodes[0]
-    while source.op != "placeholder":
-        module = model.get_submodule(str(source.target)) if source.op == "call_module" else None
-        if isinstance(module, ActivationQuantizer):
-            return module.scale
-        source = source.all_input_nodes[0]
-    raise AssertionError(f"{node.target} reads no quantised activation")

@@ -22,8 +22,16 @@ def count_correct(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, 
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one. ValueError for CUDA where there is none."""
+    """The device of that name; "auto" is CUDA where there is one. ValueError for CUDA where there is none.
+
+    On CUDA, convolutions and products keep all bits of float32 from then on: with TF32, whose 10 bits are the
+    default of convolutions, sums of integers would no longer be exact.
+    """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise ValueError('search.device: received "cuda", but torch finds no CUDA device; use "cpu" or "auto"')
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device("cuda")

@@ -8,7 +8,7 @@ from explorer.compress.apply import apply
 from explorer.errors import ExportError
 from explorer.export.package import ExportReport, export_candidate
 from explorer.study.folder import locked, read_study
-from explorer.study.prepare import Notify, prepare
+from explorer.study.prepare import Notify, prepare, threads_for
 from explorer.study.record import FrontPoint, Outcome
 
 
@@ -18,6 +18,8 @@ def deploy(outcome: Outcome, point: FrontPoint, run: Path, to: Path, notify: Not
     ExportError when the model or the data are no longer what was searched, or when the exported network's
     predictions differ.
     """
+    if to.exists() and not to.is_dir():
+        raise ExportError(f"{to}: is not a folder; choose another one for --to")
     with locked(run):
         prepared = prepare(read_study(run), run, notify)
     if prepared.weights_digest != outcome.provenance["weights digest"]:
@@ -26,9 +28,12 @@ def deploy(outcome: Outcome, point: FrontPoint, run: Path, to: Path, notify: Not
             f"was {outcome.provenance['weights digest']}); restore its checkpoint, or run the study again"
         )
     notify("export", 0, 1)
-    model = apply(prepared.basis, point.evaluation.candidate)
     images, labels = prepared.tensors(prepared.data.held_out)
-    exported = export_candidate(point, model, prepared.basis, images, labels, to, prepared.study.name, outcome.device)
+    with threads_for(prepared.basis.graph):
+        model = apply(prepared.basis, point.evaluation.candidate)
+        exported = export_candidate(
+            point, model, prepared.basis, images, labels, to, prepared.study.name, outcome.device
+        )
     if exported.accuracy.images == point.held_out.images and exported.verification.agreement == 1.0:
         _compare(exported, point)
     notify("export", 1, 1)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
+from explorer.compress.apply import input_quantizer
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.export.onnx_builder import OnnxBuilder, refuse, shape_of
 
@@ -68,17 +69,6 @@ def write_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, builder: OnnxBuilder, no
     named = {"weight": weight, "bias": bias, "mean": mean, "variance": variance}
     constants = [builder.constant(f"{node.name}/{key}", _numpy(value)) for key, value in named.items()]
     return builder.node("BatchNormalization", (builder.source(node), *constants), node.name, epsilon=module.eps)
-
-
-def input_quantizer(model: fx.GraphModule, node: fx.Node) -> ActivationQuantizer:
-    """The quantiser whose codes the layer at `node` reads through views and pools; ExportError if none."""
-    source = node
-    while source.all_input_nodes:
-        source = source.all_input_nodes[0]
-        module = model.get_submodule(str(source.target)) if source.op == "call_module" else None
-        if isinstance(module, ActivationQuantizer):
-            return module
-    raise refuse(node, "it reads no quantised activation", "export a network that `apply` has built")
 
 
 def _weight(module: nn.Conv2d | nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:

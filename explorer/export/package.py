@@ -16,12 +16,11 @@ import torch
 from torch import fx
 
 import explorer
-from explorer.compress.apply import Basis
+from explorer.compress.apply import Basis, input_quantizer
 from explorer.compress.candidate import Candidate
 from explorer.compress.prune import kept_classes_of
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
-from explorer.export.onnx_layers import input_quantizer
 from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import Verification, verify_onnx
 from explorer.study.record import Accuracy, FrontPoint
@@ -50,9 +49,13 @@ class ExportReport:
 
     def summary(self) -> str:
         """One line for the terminal: bytes before and after, and the agreement of predictions."""
+        ratio = self.float32_bytes / self.onnx_bytes
+        size = (
+            f"{ratio:.1f}x smaller" if ratio >= 1.0 else f"{1.0 / ratio:.1f}x larger: the format outweighs the weights"
+        )
         return (
             f"{self.network}: {self.float32_bytes:,} bytes in float32, {self.onnx_bytes:,} exported "
-            f"({self.float32_bytes / self.onnx_bytes:.1f}x smaller; packed weights {self.weight_bytes:,}); "
+            f"({size}; packed weights {self.weight_bytes:,}); "
             f"{self.verification.agreeing} of {self.verification.images} predictions agree"
         )
 

@@ -13,10 +13,13 @@ from torch import fx, nn
 from torch.nn.grad import conv2d_weight
 
 from explorer.errors import RelevanceError
+from explorer.graph.canonical import ACTIVATIONS
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 Progress = Callable[[int, int], None]
+WITH_RULE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
+"""Activations that Captum 0.9's DeepLift has the rescale rule for; pooling and linear layers aside."""
 
 
 def captum_deeplift(
@@ -37,20 +40,9 @@ def captum_deeplift(
     of the "true" or of the "predicted" class. Raises RelevanceError when the contributions at the input miss
     the output difference by more than `tolerance`, relative: then a nonlinearity is not covered by Captum.
     """
-    if len(images) < 2:
-        raise RelevanceError(f"relevance: needs at least 2 images for a real-image reference, got {len(images)}")
     guarded = _guard_max_pools(model)
-    references = images.roll(1, dims=0) if reference == "shuffled" else torch.zeros_like(images)
-    with torch.no_grad():
-        logits = guarded(images)
-    targets = logits.argmax(1) if target == "predicted" else labels
-    completeness = _completeness(guarded, images, references, targets)
-    if not completeness <= tolerance:
-        raise RelevanceError(
-            f"relevance: DeepLIFT is not complete on this network: contributions miss the output difference "
-            f"by {completeness:.2g} (relative), the tolerance is {tolerance:g}; a nonlinearity that Captum does "
-            "not know makes the scores wrong: replace it, or set relevance.tolerance if you accept them"
-        )
+    references, targets = _references_and_targets(guarded, images, labels, target, reference)
+    completeness = check_completeness(model, images, labels, target=target, reference=reference, tolerance=tolerance)
     layers = []
     for index, layer in enumerate(graph.layers):
         layers.append(_layer_relevance(guarded, layer.name, images, references, targets))
@@ -64,6 +56,56 @@ def captum_deeplift(
         completeness=completeness,
         layers=tuple(layers),
     )
+
+
+def check_completeness(
+    model: fx.GraphModule,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    target: str = "true",
+    reference: str = "shuffled",
+    tolerance: float = 1e-3,
+) -> float:
+    """How far the contributions at the input miss the output difference, relative (see `Relevance`).
+
+    Arguments are those of `captum_deeplift`. Raises RelevanceError, with the nonlinearities that Captum has no rule
+    for, when it is more than `tolerance`. Cheap, and already tells on an untrained network.
+    """
+    if len(images) < 2:
+        raise RelevanceError(f"relevance: needs at least 2 images for a real-image reference, got {len(images)}")
+    guarded = _guard_max_pools(model)
+    completeness = _completeness(guarded, images, *_references_and_targets(guarded, images, labels, target, reference))
+    if not completeness <= tolerance:
+        raise RelevanceError(
+            f"relevance: DeepLIFT is not complete on this network: contributions miss the output difference by "
+            f"{completeness:.2g} (relative), the tolerance is {tolerance:g}; {_without_rule(model)}: replace what is "
+            "not covered, or set relevance.tolerance if you accept wrong scores"
+        )
+    return completeness
+
+
+def _references_and_targets(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, target: str, reference: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    references = images.roll(1, dims=0) if reference == "shuffled" else torch.zeros_like(images)
+    with torch.no_grad():
+        logits = model(images)
+    return references, logits.argmax(1) if target == "predicted" else labels
+
+
+def _without_rule(model: nn.Module) -> str:
+    """In words, the activations for which Captum has no rule."""
+    activations = tuple(kind for kind in ACTIVATIONS.values() if isinstance(kind, type))
+    found = [
+        f"{path} ({type(module).__name__})"
+        for path, module in model.named_modules()
+        if isinstance(module, activations) and not isinstance(module, WITH_RULE)
+    ]
+    if not found:
+        return "an operation that multiplies or selects activations makes them wrong"
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"Captum has no rule for {', '.join(found[:3])}{more}"
 
 
 def _guard_max_pools(model: fx.GraphModule) -> fx.GraphModule:

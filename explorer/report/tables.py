@@ -59,7 +59,7 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
 
 def front_table(outcome: Outcome) -> Table:
     """Return the baselines and the front, for a small network in 80 columns; missing numbers are "n/a"."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("\nNetwork", no_wrap=True)
     for heading in (
         "Search\naccuracy %",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,24 +13,35 @@ from explorer.errors import SearchError
 from explorer.study.record import Outcome
 from explorer.study.study_file import Study
 
-OUTCOME, STUDY, JOURNAL = "outcome.json", "study.json", "search.journal"
+OUTCOME, STUDY, JOURNAL, LOCK = "outcome.json", "study.json", "search.journal", ".lock"
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder`, created where there is none; SearchError when another process holds it."""
+    """Hold `folder`, created where there is none; SearchError when another process holds it.
+
+    A folder that was created here and got no file is removed again: bad input leaves nothing behind.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = FileLock(folder / LOCK, timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout as error:
-        raise SearchError(
-            f"{folder}: another run is using this folder; wait for it, or choose another --out"
-        ) from error
+        raise SearchError(f"{folder}: another run is using this folder; wait for it, or choose another one") from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise SearchError(f"{folder}: is not a folder; choose another --out") from error
-    except PermissionError as error:
-        raise SearchError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+        raise SearchError(f"{folder}: is not a folder; choose another one") from error
+    except OSError as error:
+        raise SearchError(f"{folder}: cannot be written ({error.strerror}); choose another one") from error
+    try:
+        yield
+    finally:
+        if created and not any(path.name != LOCK for path in folder.iterdir()):
+            (folder / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # something else was put into a folder above it meanwhile
+                for path in created:
+                    path.rmdir()
+        lock.release()
 
 
 def write_json(path: Path, data: object) -> None:
@@ -49,7 +60,7 @@ def read_outcome(folder: Path) -> Outcome:
         raise SearchError(f"{folder}: no run was made here; make one with: explorer run STUDY --out {folder}")
     try:
         return Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SearchError(
             f"{path}: cannot be read as this version's outcome ({type(error).__name__}: {error}); "
             "explorer run again on this folder writes it anew"
@@ -57,8 +68,9 @@ def read_outcome(folder: Path) -> Outcome:
 
 
 def write_study(folder: Path, study: Study) -> None:
-    """Keep the resolved study with its results, and where its relative paths start."""
-    write_json(folder / STUDY, {"study": study.to_json(), "study_folder": study.model.study_folder})
+    """Keep the resolved study with its results, and where its relative paths start, whatever the working folder."""
+    study_folder = str(Path(study.model.study_folder).absolute())
+    write_json(folder / STUDY, {"study": study.to_json(), "study_folder": study_folder})
 
 
 def read_study(folder: Path) -> Study:
@@ -71,3 +83,28 @@ def read_study(folder: Path) -> Study:
         raise SearchError(
             f"{path}: cannot be read ({type(error).__name__}: {error}); explorer run again writes it anew"
         ) from error
+
+
+def refuse_other_study(folder: Path, study: Study) -> None:
+    """Raise SearchError when `folder` holds a search of a study that differs in what results depend on.
+
+    This looks at settings only, before anything is computed; the storage holds what else evaluations depend on.
+    """
+    if not ((folder / STUDY).is_file() and (folder / JOURNAL).is_file()):
+        return
+    try:
+        known = read_study(folder).essentials()
+    except SearchError:
+        return  # the file is written anew, and the storage knows the study, too
+    refuse_changes(folder, known, study.essentials())
+
+
+def refuse_changes(folder: Path, known: Mapping[str, str], identity: Mapping[str, str]) -> None:
+    """Raise SearchError, naming what differs, when `identity` is not that of the results in `folder`."""
+    changed = sorted(key for key in identity.keys() | known.keys() if identity.get(key) != known.get(key))
+    if changed:
+        details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:3])
+        details += f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise SearchError(
+            f"{folder}: holds the results of another study ({details}); choose another --out, or restore it"
+        )

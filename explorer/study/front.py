@@ -87,7 +87,9 @@ def knee(points: Sequence[FrontPoint], objectives: Sequence[str]) -> FrontPoint:
 def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -> FrontPoint:
     """The point that a user names: knee, accurate, cheapest, a point's name or the start of its digest."""
     if not points:
-        raise ExportError("the front is empty: no candidate kept the budgets; relax [budgets] and run again")
+        raise ExportError(
+            "the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out"
+        )
     if choice == "knee":
         return knee(points, objectives)
     if choice == "accurate":

@@ -59,7 +59,7 @@ class _Scorer:
 
     def accuracy(self, split: str, name: str, build: Callable[[], nn.Module]) -> Accuracy:
         images: ImageSet = getattr(self.prepared.data, split)
-        key = f"{split}/{name}"
+        key = f"{split}/{images.digest()}/{name}"
         correct = self.store.scores().get(key)
         if correct is None:
             batch = self.prepared.study.search.batch_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from explorer.compress.apply import Basis
 from explorer.compress.calibrate import calibrate
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
-from explorer.errors import StudyFileError
+from explorer.errors import ModelError, StudyFileError
 from explorer.evaluate.accuracy import torch_device
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
@@ -23,10 +24,12 @@ from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.load import load_model
 from explorer.models.train import train_model
-from explorer.relevance.captum_deeplift import captum_deeplift
+from explorer.relevance.captum_deeplift import captum_deeplift, check_completeness
 from explorer.relevance.scores import Relevance, filter_order
+from explorer.search.space import search_space
 from explorer.settings import RelevanceSettings
 from explorer.study.study_file import Study, check_device
+from explorer.threads import single_threaded
 from hwmodels import Accelerator
 from hwmodels import load as load_device
 
@@ -36,6 +39,9 @@ Notify = Callable[[str, int, int], None]
 RELEVANCE_METHODS = {"captum_deeplift": captum_deeplift}
 EXAMPLES = 4
 """Images on which the canonical network must agree with the user's, and with which shapes are traced."""
+
+SMALL_NETWORK = 2_000_000
+"""Multiply-accumulates of an image below which a second CPU thread costs more than it brings (assumed)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +93,20 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
     notify("load data", 0, 1)
     data = load_data(study.data)
     notify("load data", 1, 1)
-    model = _weighted_model(study, data, folder, notify).to(device).float()
-    weights_digest = state_digest(model)
+    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(device).float()
     example = torch.from_numpy(data.calibration.images[:EXAMPLES]).to(device)
-    canonical = canonicalise(model, example)
-    graph = trace(canonical, example)
-    sample = _Sample(canonical, graph, *_tensors(data.relevance, device))
-    relevance = _relevance(study.relevance, sample, folder, weights_digest, notify)
-    notify("calibrate", 0, 1)
-    calibration = calibrate(canonical, graph, torch.from_numpy(data.calibration.images).to(device))
-    notify("calibrate", 1, 1)
+    canonical, graph = _explorable(model, example, study)  # refused, if at all, before hours go into training
+    if study.model.checkpoint is None:
+        _check_relevance(canonical, data.relevance, study.relevance, device)
+        _train(model, study, data, folder, notify)
+        canonical, graph = _explorable(model, example, study)
+    weights_digest = state_digest(model)
+    with threads_for(graph):
+        sample = _Sample(canonical, graph, *_tensors(data.relevance, device))
+        relevance = _relevance(study.relevance, sample, folder, weights_digest, notify)
+        notify("calibrate", 0, 1)
+        calibration = calibrate(canonical, graph, torch.from_numpy(data.calibration.images).to(device))
+        notify("calibrate", 1, 1)
     return Prepared(
         study=study,
         accelerator=accelerator,
@@ -108,6 +118,11 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
     )
 
 
+def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
+    """Within it, torch uses one CPU thread for a network that is too small to gain from more."""
+    return single_threaded(graph.macs < SMALL_NETWORK)
+
+
 def state_digest(model: nn.Module) -> str:
     """SHA-256 over all parameters and buffers, first 16 hexadecimal digits."""
     state = hashlib.sha256()
@@ -117,18 +132,37 @@ def state_digest(model: nn.Module) -> str:
     return state.hexdigest()[:16]
 
 
-def _weighted_model(study: Study, data: Data, folder: Path, notify: Notify) -> nn.Module:
-    """The network with its checkpoint's weights, or trained, or as it was trained in this folder before."""
-    settings = study.model
-    model = load_model(settings, data.input_shape, data.classes, seed=study.seed)
-    training = settings.training
-    if settings.checkpoint is not None or training is None:
-        return model
+def _explorable(model: nn.Module, example: torch.Tensor, study: Study) -> tuple[fx.GraphModule, ModelGraph]:
+    """The canonical network and its graph; ModelError or SearchError where study and network do not fit."""
+    canonical = canonicalise(model, example)
+    graph = trace(canonical, example)
+    search_space(graph, study.space)
+    return canonical, graph
+
+
+def _check_relevance(
+    model: fx.GraphModule, images: ImageSet, settings: RelevanceSettings, device: torch.device
+) -> None:
+    """RelevanceError when relevance will be refused on this network, trained or not."""
+    sample, labels = _tensors(images.take(slice(EXAMPLES)), device)
+    check_completeness(
+        model, sample, labels, target=settings.target, reference=settings.reference, tolerance=settings.tolerance
+    )
+
+
+def _train(model: nn.Module, study: Study, data: Data, folder: Path, notify: Notify) -> None:
+    """Train the network, or give it the weights that it was trained to in this folder before."""
+    training = study.model.training
+    assert training is not None  # the study file must have a checkpoint otherwise
     description = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
     kept = folder / f"weights-{_digest(json.dumps(description, sort_keys=True))}.pt"
     if kept.exists():
-        load_checkpoint(model, kept)
-        return model.eval()
+        try:
+            load_checkpoint(model, kept)
+        except ModelError as error:
+            reason = str(error).removeprefix(f"model.checkpoint: {kept}").lstrip(": ").partition(";")[0]
+            raise ModelError(f"{kept}: cannot be used: {reason}; delete it to train the network again") from error
+        return
     notify("train the network", 0, training.epochs)
     train_model(
         model,
@@ -142,7 +176,6 @@ def _weighted_model(study: Study, data: Data, folder: Path, notify: Notify) -> n
     unfinished = kept.with_name(kept.name + ".part")
     torch.save(model.state_dict(), unfinished)
     unfinished.replace(kept)
-    return model.eval()
 
 
 def _relevance(

@@ -90,7 +90,7 @@ class FrontPoint:
     """A member of the final front, scored once more on images that the search never saw."""
 
     name: str
-    """"p01", "p02", ... in ascending order of energy."""
+    """"p01", "p02", ... in ascending order of the first cost among the objectives."""
     evaluation: Evaluation
     held_out: Accuracy
 

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
-from explorer.study.folder import JOURNAL
+from explorer.study.folder import JOURNAL, refuse_changes
 
 FINISHED = (TrialState.COMPLETE,)
 
@@ -106,7 +106,7 @@ def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], ide
     except Exception as error:
         if isinstance(error, SearchError):
             raise
-        first = str(error).splitlines()[0]
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise SearchError(f"search.storage: cannot open {_masked(url)}: {first}") from error
     _check_identity(study, identity, folder)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -119,13 +119,7 @@ def _check_identity(study: optuna.Study, identity: Mapping[str, str], folder: Pa
     if known is None:
         study.set_user_attr("identity", dict(identity))
         return
-    changed = sorted(key for key in identity.keys() | known.keys() if identity.get(key) != known.get(key))
-    if changed:
-        details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:3])
-        details += f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
-        raise SearchError(
-            f"{folder}: holds the results of another study ({details}); choose another --out, or restore it"
-        )
+    refuse_changes(folder, known, identity)
 
 
 class _HeldByFolder(BaseJournalFileLock):

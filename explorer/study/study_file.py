@@ -151,8 +151,9 @@ def check_device(study: Study) -> None:
     try:
         profiles.load(study.device.location)
     except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise StudyFileError((f"device.profile: {study.device.profile!r} cannot be used: {reason}",)) from None
+        where = f"device.profile: {study.device.profile!r} cannot be used"
+        reasons = getattr(error, "problems", None) or (str(error),)
+        raise StudyFileError(tuple(f"{where}: {' '.join(reason.split())}" for reason in reasons)) from None
 
 
 def _find(path: Path) -> Path:

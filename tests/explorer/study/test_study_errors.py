@@ -137,7 +137,6 @@ def problems(**sections: Any) -> tuple[str, ...]:
             'relevance.target: expected "true" or "predicted", received "best"',
         ),
         ("search", {"trials": "400"}, 'search.trials: expected an integer in 1..1000000, received "400"'),
-        ("search", {"trials": 5}, "search.seeds: expected at most search.trials (5), received 20"),
         (
             "search",
             {"storage": "here"},

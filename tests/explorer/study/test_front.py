@@ -1,0 +1,216 @@
+"""The front of evaluations, and the points on it that people ask for by name."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.errors import ExportError
+from explorer.study import front
+from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint
+
+OBJECTIVES = ("accuracy", "energy", "weight_memory")
+
+
+def cost(energy: float | None = 1.0, weight_bytes: int = 100, **changed: Any) -> Cost:
+    """A cost with this energy and memory."""
+    values: dict[str, Any] = {
+        "energy_uj": energy,
+        "latency_ms": 2.0,
+        "latency_cycles": 10,
+        "weight_bytes": weight_bytes,
+        "activation_bytes": 7,
+        "macs": 1000,
+        "energy_share": {},
+        "layers": (),
+        "notes": (),
+    }
+    return Cost(**{**values, **changed})
+
+
+def evaluation(
+    number: int, accuracy: float | None, spent: Cost, violations: tuple[tuple[str, float], ...] = ()
+) -> Evaluation:
+    """An evaluation; each number has a candidate of its own."""
+    choice = LayerChoice(layer=f"layer{number}", weight_bits=8, activation_bits=8, kept_weights=1.0, codebook_size=None)
+    return Evaluation(
+        number=number,
+        origin="nsga2",
+        candidate=Candidate(layers=(choice,), kept_filters=()),
+        cost=spent,
+        accuracy=None if accuracy is None else Accuracy(value=accuracy, images=100),
+        violations=violations,
+    )
+
+
+def points(*values: tuple[float, float, int], held_out: Sequence[float] | None = None) -> tuple[FrontPoint, ...]:
+    """Members of a front from (accuracy, energy, weight bytes)."""
+    return tuple(
+        FrontPoint(
+            name=f"p{index + 1:02d}",
+            evaluation=evaluation(index, accuracy, cost(energy, size)),
+            held_out=Accuracy(value=held_out[index] if held_out else accuracy, images=100),
+        )
+        for index, (accuracy, energy, size) in enumerate(values)
+    )
+
+
+def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
+    """The definition, without arrays."""
+    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
+
+
+GRID = st.integers(0, 4).map(float)  # few values: ties are common
+ROWS = st.integers(1, 4).flatmap(lambda columns: st.lists(st.tuples(*[GRID] * columns), min_size=1, max_size=25))
+
+
+@given(ROWS)
+def test_undominated_is_what_the_definition_says(rows: list[tuple[float, ...]]) -> None:
+    expected = [not any(dominates(other, row) for other in rows) for row in rows]
+    assert front.undominated(np.array(rows)).tolist() == expected
+
+
+@given(ROWS, st.randoms(use_true_random=False))
+def test_the_order_of_points_does_not_matter(rows: list[tuple[float, ...]], random: Any) -> None:
+    shuffled = random.sample(rows, len(rows))
+
+    def kept(of: list[tuple[float, ...]]) -> set[tuple[float, ...]]:
+        return {row for row, keep in zip(of, front.undominated(np.array(of)), strict=True) if keep}
+
+    assert kept(rows) == kept(shuffled)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[1.0, 1.0], [1.0, 1.0]], [True, True]),
+        ([[1.0, 1.0], [1.0, 2.0]], [True, False]),
+        ([[1.0, 2.0], [2.0, 1.0]], [True, True]),
+        ([[0.0, 0.0], [math.inf, 0.0]], [True, False]),
+        ([], []),
+    ],
+)
+def test_undominated_by_hand(rows: list[list[float]], expected: list[bool]) -> None:
+    values: NDArray[np.float64] = np.array(rows, dtype=np.float64).reshape(len(rows), 2)
+    assert front.undominated(values).tolist() == expected
+
+
+def test_losses_are_to_be_minimised() -> None:
+    entries = [evaluation(0, 0.9, cost(3.0, 50)), evaluation(1, None, cost(4.0, 60))]
+    objectives = ("latency", "accuracy", "energy", "weight_memory", "activation_memory")
+    assert front.losses(entries, objectives).tolist() == [[2.0, -0.9, 3.0, 50.0, 7.0], [2.0, 0.0, 4.0, 60.0, 7.0]]
+    assert front.losses([], OBJECTIVES).shape == (0, 3)
+
+
+def test_a_cost_that_does_not_exist_is_nan() -> None:
+    assert math.isnan(front.objective_value("energy", cost(None), 0.5))
+    assert front.objective_value("accuracy", cost(None), 0.5) == 0.5
+
+
+def test_the_front_holds_feasible_scored_points_by_ascending_cost() -> None:
+    entries = [
+        evaluation(0, 0.9, cost(5.0)),
+        evaluation(1, 0.8, cost(2.0)),
+        evaluation(2, 0.7, cost(3.0)),  # dominated
+        evaluation(3, 1.0, cost(1.0), (("energy_uj", 0.2),)),  # over budget
+        evaluation(4, None, cost(0.5)),  # not scored
+    ]
+    assert [item.number for item in front.front(entries, OBJECTIVES)] == [1, 0]
+    assert [item.number for item in front.front(entries, ("energy", "accuracy"))] == [1, 0]
+
+
+def test_of_equal_points_the_first_is_kept() -> None:
+    entries = [evaluation(number, 0.9, cost(5.0)) for number in (4, 2, 7)]
+    assert [item.number for item in front.front(entries, OBJECTIVES)] == [4]
+
+
+@pytest.mark.parametrize(
+    "entries", [[], [evaluation(0, None, cost())], [evaluation(0, 0.9, cost(), (("accuracy", 0.05),))]]
+)
+def test_an_empty_front(entries: list[Evaluation]) -> None:
+    assert front.front(entries, OBJECTIVES) == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=20))
+def test_every_evaluation_is_on_the_front_or_dominated_or_equalled_by_it(values: list[tuple[int, int, int]]) -> None:
+    entries = [evaluation(n, a / 5, cost(float(e), w)) for n, (a, e, w) in enumerate(values)]
+    members = front.front(entries, OBJECTIVES)
+    of_members = front.losses(members, OBJECTIVES).tolist()
+    assert len({tuple(row) for row in of_members}) == len(members)
+    assert front.undominated(np.array(of_members)).all()
+    for row in front.losses(entries, OBJECTIVES).tolist():
+        assert row in of_members or any(dominates(member, row) for member in of_members)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([(0.9, 1.0, 1)], "p01"),
+        ([(0.50, 1.0, 10), (0.95, 2.0, 20), (0.96, 16.0, 160)], "p02"),  # a corner
+        ([(0.90, 1.0, 10), (0.95, 8.0, 80), (0.96, 16.0, 160)], "p02"),
+        ([(0.5, 1.0, 10), (0.9, 1.0, 10)], "p02"),  # one cost for all: accuracy decides
+        ([(0.9, 1.0, 10), (0.9, 2.0, 5)], "p01"),  # as far from the ideal: the first
+        ([(0.5, 0.0, 10), (0.9, 1e-3, 11), (0.91, 1.0, 12)], "p02"),  # a cost of 0 has no logarithm
+    ],
+)
+def test_the_knee(values: list[tuple[float, float, int]], expected: str) -> None:
+    assert front.knee(points(*values), OBJECTIVES).name == expected
+
+
+def test_the_knee_of_costs_alone_depends_on_ratios() -> None:
+    values = [(0.5, 1.0, 10), (0.8, 2.0, 20), (0.9, 4.0, 40), (0.95, 64.0, 640)]
+    scaled = [(a, 1000 * e, 7 * w) for a, e, w in values]
+    assert front.knee(points(*values), OBJECTIVES).name == front.knee(points(*scaled), OBJECTIVES).name == "p03"
+
+
+def test_picking_by_name() -> None:
+    members = points((0.5, 1.0, 10), (0.9, 2.0, 20), (0.96, 16.0, 160))
+    digest = members[1].evaluation.candidate.digest()
+    names = {"cheapest": "p01", "accurate": "p03", "knee": "p02", "p02": "p02", digest: "p02", digest[:4]: "p02"}
+    assert {choice: front.pick(members, OBJECTIVES, choice).name for choice in names} == names
+
+
+def test_of_equally_accurate_points_the_cheaper_is_picked() -> None:
+    assert front.pick(points((0.9, 1.0, 20), (0.9, 2.0, 10)), OBJECTIVES, "accurate").name == "p01"
+
+
+@pytest.mark.parametrize("choice", ["p03", "best", "", "abc"])
+def test_picking_what_is_not_there(choice: str) -> None:
+    members = points((0.5, 1.0, 10), (0.9, 2.0, 20))
+    with pytest.raises(
+        ExportError,
+        match=rf"^--pick: received '{choice}'; choose one of knee, accurate, cheapest, or a point: p01, p02$",
+    ):
+        front.pick(members, OBJECTIVES, choice)
+
+
+@pytest.mark.parametrize("choice", ["knee", "p01"])
+def test_picking_from_an_empty_front(choice: str) -> None:
+    with pytest.raises(ExportError, match=r"the front is empty: no candidate kept the budgets; relax \[budgets\]"):
+        front.pick((), OBJECTIVES, choice)
+
+
+def test_a_start_of_a_digest_that_is_too_short_is_no_choice() -> None:
+    members = points((0.5, 1.0, 10))
+    with pytest.raises(ExportError, match="--pick: received"):
+        front.pick(members, OBJECTIVES, members[0].evaluation.candidate.digest()[:3])
+
+
+def test_who_stays_on_the_front_on_held_out_images() -> None:
+    members = points((0.8, 1.0, 10), (0.9, 2.0, 20), (0.95, 3.0, 30), held_out=(0.8, 0.79, 0.85))
+    assert front.still_undominated(members, OBJECTIVES) == (True, False, True)
+    assert front.still_undominated((), OBJECTIVES) == ()
+
+
+def test_the_uniform_baseline() -> None:
+    accuracy = Accuracy(value=0.5, images=10)
+    entries = [
+        Baseline(name=name, cost=cost(), search=accuracy, held_out=accuracy) for name in ("float", "uniform 8-bit")
+    ]
+    assert front.uniform_baseline(entries).name == "uniform 8-bit"

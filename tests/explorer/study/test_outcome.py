@@ -1,0 +1,161 @@
+"""The conclusion of a search: front, baselines, and each network scored once on held-out images."""
+
+import runpy
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from explorer.compress.apply import apply
+from explorer.compress.candidate import uniform
+from explorer.evaluate.accuracy import count_correct
+from explorer.study import front, outcome
+from explorer.study.outcome import conclude
+from explorer.study.prepare import Prepared, prepare
+from explorer.study.record import Outcome
+from explorer.study.run import _task, run
+from explorer.study.search import Search
+from explorer.study.store import Store, open_store
+from explorer.study.study_file import Study, load_study
+
+TINY = Path(__file__).parents[2] / "tiny_study"
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, with its study in "tiny" beside it."""
+    home = tmp_path_factory.mktemp("outcome")
+    shutil.copytree(TINY, home / "tiny", ignore=shutil.ignore_patterns("__pycache__"))
+    runpy.run_path(str(TINY / "shapes.py"))["write"](home / "tiny" / "images.npz")
+    run(study_of(home / "run"), home / "run", quiet)
+    return home / "run"
+
+
+def study_of(folder: Path) -> Study:
+    """The study of the run."""
+    study = load_study(folder.parent / "tiny")
+    return replace(
+        study,
+        search=replace(study.search, trials=25),
+        budgets=replace(study.budgets, weight_bytes=350),
+    )
+
+
+@pytest.fixture
+def parts(folder: Path) -> tuple[Prepared, Search, Store]:
+    """What is concluded from."""
+    study = study_of(folder)
+    prepared = prepare(study, folder, quiet)
+    store = open_store(folder, "journal", study.name, study.objectives.names, prepared.identity())
+    return prepared, _task(prepared, store, quiet), store
+
+
+@pytest.fixture
+def concluded(parts: tuple[Prepared, Search, Store]) -> Outcome:
+    """What came out."""
+    return conclude(*parts, quiet)
+
+
+def test_the_front_is_that_of_the_evaluations(concluded: Outcome) -> None:
+    members = front.front(concluded.evaluations, concluded.objectives)
+    assert [point.evaluation.candidate for point in concluded.front] == [member.candidate for member in members]
+    assert [point.name for point in concluded.front] == [f"p{n + 1:02d}" for n in range(len(members))]
+    energies = [point.evaluation.cost.energy_uj for point in concluded.front]
+    assert energies == sorted(energies, key=lambda energy: energy or 0.0)
+    assert len(members) >= 2
+
+
+def test_only_the_front_is_told_layer_by_layer(concluded: Outcome) -> None:
+    assert all(item.cost.layers == () for item in concluded.evaluations)
+    for point in concluded.front:
+        cost = point.evaluation.cost
+        assert [row.layer for row in cost.layers] == ["0", "3", "7"]
+        assert sum(row.energy_uj for row in cost.layers) == pytest.approx(cost.energy_uj, rel=0.2)
+        assert sum(cost.energy_share.values()) == pytest.approx(cost.energy_uj)
+        assert sum(row.weight_bytes for row in cost.layers) == cost.weight_bytes
+        assert sum(row.macs for row in cost.layers) == cost.macs
+
+
+def test_what_is_over_budget_is_kept_without_an_accuracy(concluded: Outcome) -> None:
+    over = [item for item in concluded.evaluations if not item.feasible]
+    assert over
+    for item in over:
+        assert item.accuracy is None
+        assert item.cost.weight_bytes > 350
+        ((budget, excess),) = item.violations
+        assert budget == "weight_bytes"
+        assert excess == pytest.approx(item.cost.weight_bytes / 350 - 1)
+    scored = sum(1 for item in concluded.evaluations if item.accuracy is not None)
+    assert scored == len(concluded.evaluations) - len(over)
+    assert concluded.provenance["trials"].startswith(f"25, of which {len(over)} over budget; ")
+
+
+def test_accuracies_are_those_of_the_built_networks(parts: tuple[Prepared, Search, Store], concluded: Outcome) -> None:
+    prepared = parts[0]
+    for split, accuracy in (("search", "search"), ("held_out", "held_out")):
+        images = getattr(prepared.data, split)
+        float_right = count_correct(prepared.basis.model, *prepared.tensors(images), 256)
+        eight = apply(prepared.basis, uniform(prepared.basis.graph))
+        eight_right = count_correct(eight, *prepared.tensors(images), 256)
+        for baseline, right in zip(concluded.baselines, (float_right, eight_right), strict=True):
+            assert getattr(baseline, accuracy).value == right / len(images)
+            assert getattr(baseline, accuracy).images == len(images)
+    point = concluded.front[-1]
+    built = apply(prepared.basis, point.evaluation.candidate)
+    right = count_correct(built, *prepared.tensors(prepared.data.held_out), 256)
+    assert point.held_out.value == right / 100
+
+
+def test_the_baselines(concluded: Outcome) -> None:
+    reference, eight = concluded.baselines
+    assert (reference.name, eight.name) == ("float", "uniform 8-bit")
+    assert (reference.cost.energy_uj, reference.cost.latency_ms) == (None, None)
+    assert "no floating-point units" in reference.cost.notes[0]
+    assert reference.cost.weight_bytes == 4 * (4 * 9 + 4 + 4 * 6 * 9 + 6 + 24 * 2 + 2)
+    assert eight.cost.energy_uj is not None
+    assert reference.cost.weight_bytes > eight.cost.weight_bytes
+
+
+def test_nothing_is_scored_twice(
+    parts: tuple[Prepared, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def counting(model: Any, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> int:
+        counted.append(len(images))
+        return count_correct(model, images, labels, batch_size)
+
+    monkeypatch.setattr(outcome, "count_correct", counting)
+    assert conclude(*parts, quiet) == concluded
+    assert counted == []
+    prepared, task, store = parts
+    other = replace(prepared.data, held_out=prepared.data.held_out.take(slice(60)))
+    changed = conclude(replace(prepared, data=other), task, store, quiet)
+    assert counted == [60] * (2 + len(concluded.front))  # other images: the remembered scores are not theirs
+    assert [point.held_out.images for point in changed.front] == [60] * len(concluded.front)
+    assert [point.evaluation for point in changed.front] == [point.evaluation for point in concluded.front]
+
+
+def test_where_it_came_from(concluded: Outcome, parts: tuple[Prepared, Search, Store]) -> None:
+    provenance = concluded.provenance
+    assert provenance["weights digest"] == parts[0].weights_digest
+    assert provenance["study digest"] == parts[0].study.digest()
+    assert provenance["seed"] == "0"
+    assert "300 train, 100 search, 100 held out" in provenance["images"]
+    assert provenance["relevance"].startswith("captum_deeplift, 16 images, completeness ")
+    assert {"torch", "captum", "optuna", "numpy", "python", "explorer"} <= provenance.keys()
+    assert concluded.study == parts[0].study.to_json()
+
+
+def test_progress_of_the_conclusion(parts: tuple[Prepared, Search, Store]) -> None:
+    told: list[tuple[str, int, int]] = []
+    concluded = conclude(*parts, lambda *step: told.append(step))
+    count = len(concluded.front)
+    assert told == [("held-out images", done, count) for done in range(count + 1)]

@@ -1,0 +1,173 @@
+"""What a search starts from: made once, kept in the folder, and refused before it is expensive."""
+
+import runpy
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from explorer.errors import ExplorerError, ModelError, SearchError, StudyFileError
+from explorer.settings import LayerSpace
+from explorer.study import prepare as module
+from explorer.study.prepare import prepare, state_digest
+from explorer.study.study_file import Study, load_study
+
+TINY = Path(__file__).parents[2] / "tiny_study"
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """The tiny study, in a folder of its own."""
+    shutil.copytree(TINY, tmp_path / "tiny", ignore=shutil.ignore_patterns("__pycache__"))
+    runpy.run_path(str(TINY / "shapes.py"))["write"](tmp_path / "tiny" / "images.npz")
+    return load_study(tmp_path / "tiny")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a run."""
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training fails."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(module, "train_model", refuse)
+
+
+def test_all_is_kept_and_found_again(study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages: list[str] = []
+    first = prepare(study, folder, lambda stage, *_: stages.append(stage))
+    assert list(dict.fromkeys(stages)) == ["load data", "train the network", "relevance", "calibrate"]
+    assert {path.suffix for path in folder.iterdir()} == {".pt", ".npz"}
+    stages.clear()
+    again = prepare(study, folder, lambda stage, *_: stages.append(stage))
+    assert list(dict.fromkeys(stages)) == ["load data", "calibrate"]
+    assert again.identity() == first.identity()
+    assert again.basis.order == first.basis.order
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_training_on_another_seed_is_another_file(study: Study, folder: Path) -> None:
+    prepared = [prepare(replace(study, seed=seed), folder, quiet) for seed in (0, 1)]
+    assert len(list(folder.glob("weights-*.pt"))) == 2
+    assert prepared[0].weights_digest != prepared[1].weights_digest
+
+
+def test_the_global_random_state_stays(study: Study, folder: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    prepare(study, folder, quiet)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_identity_names_what_evaluations_depend_on(study: Study, folder: Path) -> None:
+    prepared = prepare(study, folder, quiet)
+    known = prepared.identity()
+    assert known.keys() > {"device", "weights", "images", "relevance", "study.seed", "search.seeds"}
+    data = prepared.data
+    fewer = replace(data, search=data.search.take(slice(50)))
+    assert replace(prepared, data=fewer).identity()["images"] != known["images"]
+    assert replace(prepared, weights_digest="0").identity()["weights"] == "0"
+    assert prepared.identity() == known
+    other_output = replace(study, output=replace(study.output, folder="elsewhere"))
+    assert replace(prepared, study=other_output).identity() == known
+
+
+def test_tensors_are_the_images(study: Study, folder: Path) -> None:
+    prepared = prepare(study, folder, quiet)
+    images, labels = prepared.tensors(prepared.data.held_out)
+    assert np.array_equal(images.numpy(), prepared.data.held_out.images)
+    assert np.array_equal(labels.numpy(), prepared.data.held_out.labels)
+
+
+def test_the_relevance_decides_which_filters_stay(study: Study, folder: Path) -> None:
+    prepared = prepare(study, folder, quiet)
+    assert {name: sorted(order) for name, order in prepared.basis.order.items()} == {
+        group.name: sorted(group.classes) for group in prepared.basis.graph.prunable
+    }
+
+
+BRANCH = """
+from torch import nn
+class Branch(nn.Sequential):
+    def forward(self, x):
+        return super().forward(-x if x.sum() > 0 else x)
+def build():
+    return Branch(nn.Flatten(), nn.Linear(64, 2))
+"""
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("wrong", ["branch", "layer", "device", "cuda"])
+def test_what_cannot_be_explored_is_refused_before_training(
+    wrong: str, study: Study, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if wrong == "branch":
+        (tmp_path / "tiny" / "network.py").write_text(BRANCH)
+    layers = (LayerSpace(layer="9", weight_bits=(8,)),)
+    changes: dict[str, tuple[Callable[[], Study], type[ExplorerError], str]] = {
+        "branch": (lambda: study, ModelError, r"cannot trace Branch at .*network\.py:5"),
+        "layer": (
+            lambda: replace(study, space=replace(study.space, layers=layers)),
+            SearchError,
+            "no such layer or group; it has 0, 3, 7",
+        ),
+        "device": (
+            lambda: replace(study, device=replace(study.device, profile="abacus")),
+            StudyFileError,
+            "device.profile: 'abacus' cannot be used",
+        ),
+        "cuda": (
+            lambda: replace(study, search=replace(study.search, device="cuda")),
+            StudyFileError,
+            'search.device: received "cuda"',
+        ),
+    }
+    change, error, text = changes[wrong]
+    with pytest.raises(error, match=text):
+        prepare(change(), folder, quiet)
+    assert list(folder.iterdir()) == []
+
+
+def test_kept_weights_that_do_not_fit_say_what_to_do(study: Study, folder: Path) -> None:
+    prepare(study, folder, quiet)
+    (kept,) = folder.glob("weights-*.pt")
+    torch.save({"0.weight": torch.zeros(1)}, kept)
+    with pytest.raises(ModelError, match=rf"^{kept}: cannot be used: does not fit the network: .*delete it to train"):
+        prepare(study, folder, quiet)
+
+
+def test_a_checkpoint_is_not_trained(study: Study, folder: Path, tmp_path: Path, no_training: None) -> None:
+    network = runpy.run_path(str(tmp_path / "tiny" / "network.py"))["build"]()
+    torch.save(network.state_dict(), tmp_path / "tiny" / "own.pt")
+    prepared = prepare(replace(study, model=replace(study.model, checkpoint="own.pt")), folder, quiet)
+    assert prepared.weights_digest == state_digest(network)
+    assert not list(folder.glob("weights-*"))
+
+
+def test_the_digest_of_a_state() -> None:
+    layer = nn.Linear(2, 2)
+    digest = state_digest(layer)
+    assert len(digest) == 16
+    assert digest == state_digest(layer)
+    layer.bias.data[0] += 1
+    assert state_digest(layer) != digest
+    assert state_digest(nn.Sequential(layer)) != state_digest(layer)

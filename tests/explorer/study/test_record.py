@@ -1,0 +1,150 @@
+"""Records of results: JSON there and back, and standard errors by hand."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.study.record import (
+    Accuracy,
+    Baseline,
+    Cost,
+    Evaluation,
+    FrontPoint,
+    LayerTableRow,
+    Outcome,
+    cost_from_json,
+)
+
+FINITE = st.floats(0, 1e12, allow_nan=False)
+COUNT = st.integers(0, 10**12)
+NAMES = st.text(max_size=12)
+CANDIDATES = st.builds(
+    lambda bits, kept, size, share: Candidate(
+        layers=(
+            LayerChoice(layer="conv1", weight_bits=bits, activation_bits=8, kept_weights=kept, codebook_size=size),
+        ),
+        kept_filters=(("conv1", share),),
+    ),
+    st.integers(3, 8),
+    st.sampled_from([0.25, 0.5, 1.0]),
+    st.sampled_from([None, 2, 4]),
+    st.sampled_from([0.3, 1.0]),
+)
+ACCURACIES = st.integers(1, 1000).flatmap(
+    lambda n: st.integers(0, n).map(lambda right: Accuracy(value=right / n, images=n))
+)
+LAYERS = st.builds(
+    LayerTableRow,
+    layer=NAMES,
+    kind=NAMES,
+    weight_bits=COUNT,
+    activation_bits=COUNT,
+    filters=COUNT,
+    filters_of=COUNT,
+    kept_weights=FINITE,
+    codebook_size=st.none() | COUNT,
+    macs=COUNT,
+    energy_uj=FINITE,
+    latency_cycles=COUNT,
+    weight_bytes=COUNT,
+    weight_format=NAMES,
+    bound=NAMES,
+)
+COSTS = st.builds(
+    Cost,
+    energy_uj=st.none() | FINITE,
+    latency_ms=st.none() | FINITE,
+    latency_cycles=st.none() | COUNT,
+    weight_bytes=COUNT,
+    activation_bytes=COUNT,
+    macs=COUNT,
+    energy_share=st.dictionaries(NAMES, FINITE, max_size=4),
+    layers=st.lists(LAYERS, max_size=2).map(tuple),
+    notes=st.lists(NAMES, max_size=2).map(tuple),
+)
+EVALUATIONS = st.builds(
+    Evaluation,
+    number=COUNT,
+    origin=NAMES,
+    candidate=CANDIDATES,
+    cost=COSTS,
+    accuracy=st.none() | ACCURACIES,
+    violations=st.lists(st.tuples(st.sampled_from(["energy_uj", "accuracy"]), FINITE), max_size=2).map(tuple),
+)
+OUTCOMES = st.builds(
+    Outcome,
+    study=st.just({"study": {"name": "a"}}),
+    device=NAMES,
+    device_title=NAMES,
+    objectives=st.just(("accuracy", "energy")),
+    baselines=st.lists(
+        st.builds(Baseline, name=NAMES, cost=COSTS, search=ACCURACIES, held_out=ACCURACIES), max_size=2
+    ).map(tuple),
+    front=st.lists(st.builds(FrontPoint, name=NAMES, evaluation=EVALUATIONS, held_out=ACCURACIES), max_size=2).map(
+        tuple
+    ),
+    evaluations=st.lists(EVALUATIONS, max_size=3).map(tuple),
+    skipped=st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
+    provenance=st.dictionaries(NAMES, NAMES, max_size=2),
+)
+
+
+@given(OUTCOMES)
+def test_an_outcome_comes_back_from_json(outcome: Outcome) -> None:
+    plain = outcome.to_json()
+    assert Outcome.from_json(plain) == outcome
+    assert Outcome.from_json(json.loads(json.dumps(plain, allow_nan=False))) == outcome
+
+
+@given(COSTS)
+def test_a_cost_comes_back_from_json(cost: Cost) -> None:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    assert cost_from_json(json.loads(json.dumps(asdict(cost)))) == cost
+
+
+def test_an_evaluation_is_feasible_without_violations() -> None:
+    values: dict[str, Any] = {
+        "number": 0,
+        "origin": "seed",
+        "candidate": Candidate(layers=(), kept_filters=()),
+        "cost": Cost(
+            energy_uj=None,
+            latency_ms=None,
+            latency_cycles=None,
+            weight_bytes=1,
+            activation_bytes=1,
+            macs=1,
+            energy_share={},
+            layers=(),
+            notes=(),
+        ),
+        "accuracy": None,
+    }
+    assert Evaluation(**values).feasible
+    assert not Evaluation(**values, violations=(("energy_uj", 0.1),)).feasible
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "expected"),
+    [
+        (50, 100, math.sqrt(0.25 / 104)),  # 52 of 104
+        (96, 96, math.sqrt(0.98 * 0.02 / 100)),  # 98 of 100
+        (0, 96, math.sqrt(0.02 * 0.98 / 100)),  # 2 of 100
+        (1, 1, math.sqrt(0.6 * 0.4 / 5)),  # 3 of 5
+        (0, 1, math.sqrt(0.4 * 0.6 / 5)),  # 2 of 5
+    ],
+)
+def test_standard_errors_by_hand(right: int, images: int, expected: float) -> None:
+    assert Accuracy(value=right / images, images=images).standard_error == pytest.approx(expected, rel=1e-12)
+
+
+@given(ACCURACIES)
+def test_a_standard_error_is_never_zero_and_falls_with_the_images(accuracy: Accuracy) -> None:
+    more = Accuracy(value=accuracy.value, images=10 * accuracy.images + 10)
+    assert 0 < more.standard_error < accuracy.standard_error <= 0.5
