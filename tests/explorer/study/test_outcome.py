@@ -43,7 +43,7 @@ def study_of(folder: Path) -> Study:
     study = load_study(folder.parent / "tiny")
     return replace(
         study,
-        search=replace(study.search, trials=25),
+        search=replace(study.search, trials=25, seeds=0),  # seeds would all keep the budget
         budgets=replace(study.budgets, weight_bytes=350),
     )
 
@@ -77,7 +77,7 @@ def test_only_the_front_is_told_layer_by_layer(concluded: Outcome) -> None:
     for point in concluded.front:
         cost = point.evaluation.cost
         assert [row.layer for row in cost.layers] == ["0", "3", "7"]
-        assert sum(row.energy_uj for row in cost.layers) == pytest.approx(cost.energy_uj, rel=0.2)
+        assert sum(row.energy_uj for row in cost.layers) == pytest.approx(cost.energy_uj)
         assert sum(cost.energy_share.values()) == pytest.approx(cost.energy_uj)
         assert sum(row.weight_bytes for row in cost.layers) == cost.weight_bytes
         assert sum(row.macs for row in cost.layers) == cost.macs
