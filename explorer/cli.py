@@ -59,7 +59,7 @@ def run(
     from explorer.progress import ProgressDisplay  # noqa: PLC0415
 
     settings = _study(study, out, trials, seed, device)
-    folder = out or settings.output.path
+    folder = out or _from_here(settings.output.path)
     before = _evaluated(folder)
     _say(f"study {settings.name}, results in {folder}")
     try:
@@ -187,6 +187,12 @@ def _say(line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def _from_here(folder: Path) -> Path:
+    """The folder as one would type it in the working folder."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -251,8 +257,18 @@ def _write(outcome: Outcome, folder: Path, pick: str = "knee") -> None:
 
 def _show(outcome: Outcome, folder: Path) -> None:
     from explorer.report.tables import front_table  # noqa: PLC0415
+    from explorer.study.front import selection_gap, still_undominated  # noqa: PLC0415
 
     console.print(front_table(outcome))
+    if outcome.front:
+        stays = sum(still_undominated(outcome.front, outcome.objectives))
+        gap = 100.0 * selection_gap(outcome.front, outcome.baselines)
+        console.print(
+            f"On the search images, which chose it, the front is {gap:+.1f} points better than on the held-out ones; "
+            f"{stays} of {len(outcome.front)} points\nwould be on the front of the held-out images, too.",
+            highlight=False,
+            soft_wrap=True,
+        )
     _say(f"report: {folder / 'report.html'}")
     if outcome.front:
         run_folder, export_folder = (shlex.quote(str(path)) for path in (folder, folder / "export"))

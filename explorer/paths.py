@@ -27,4 +27,4 @@ def expand_variables(text: str, where: str) -> str:
 
 def resolve_path(text: str, folder: str, where: str) -> Path:
     """The full path of a path in a study file; relative ones start in `folder`, ~ is the home folder."""
-    return Path(folder, Path(expand_variables(text, where)).expanduser()).absolute()
+    return Path(folder, Path(expand_variables(text, where)).expanduser()).resolve()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from explorer.report.atomic import replace_file
 from explorer.report.views import COST_KEYS, PointView, baseline_points, front_points
+from explorer.study.front import still_undominated
 from explorer.study.record import Accuracy, Outcome
 
 COLUMNS: dict[str, str] = {
@@ -21,6 +22,7 @@ COLUMNS: dict[str, str] = {
     "accuracy_held_out": "float64",
     "standard_error_held_out": "float64",
     "images_held_out": "int64",
+    "undominated_held_out": "bool",
     "energy_uj": "float64",
     "latency_ms": "float64",
     "latency_cycles": "Int64",
@@ -31,7 +33,11 @@ COLUMNS: dict[str, str] = {
     "origin": "str",
     "digest": "str",
 }
-"""Columns of the front's frame and their types; `<cost>_ratio` is relative to the uniform 8-bit baseline."""
+"""Columns of the front's frame and their types.
+
+`<cost>_ratio` is relative to the uniform 8-bit baseline; `undominated_held_out` tells whether the point would still
+be on the front if the held-out images had the say.
+"""
 
 SIGNIFICANT = "%.9g"
 
@@ -42,6 +48,8 @@ def front_frame(outcome: Outcome) -> pd.DataFrame:
     Accuracies and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them.
     """
     rows = [_row(point) for point in front_points(outcome)]
+    for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
+        row["undominated_held_out"] = stays
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 

@@ -111,6 +111,16 @@ def still_undominated(points: Sequence[FrontPoint], objectives: Sequence[str]) -
     return tuple(bool(entry) for entry in undominated(values))
 
 
-def uniform_baseline(baselines: Sequence[Baseline]) -> Baseline:
-    """The uniform 8-bit network of a run."""
-    return next(baseline for baseline in baselines if baseline.name.startswith("uniform"))
+def selection_gap(points: Sequence[FrontPoint], baselines: Sequence[Baseline]) -> float:
+    """How much better the front does on the images that chose it than on held-out ones, mean over its points.
+
+    In shares of the images. What the float network differs by between the two sets is taken off, since it was not
+    chosen on either. 0 for an empty front.
+    """
+    gaps = [
+        point.evaluation.accuracy.value - point.held_out.value
+        for point in points
+        if point.evaluation.accuracy is not None
+    ]
+    plain = next((entry.search.value - entry.held_out.value for entry in baselines if entry.name == "float"), 0.0)
+    return sum(gaps) / len(gaps) - plain if gaps else 0.0

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from explorer.study.folder import read_outcome
-from explorer.study.front import uniform_baseline
 
 
 def test_the_front_of_the_embedded_study(explorer: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)  # no studies/ here: the one of the checkout is found
     assert explorer("run", "--trials", 60, "--out", "run").code == 0
     outcome = read_outcome(tmp_path / "run")
-    reference = {baseline.name: baseline for baseline in outcome.baselines}["float"]
-    eight_bit = uniform_baseline(outcome.baselines).cost.energy_uj
+    baselines = {baseline.name: baseline for baseline in outcome.baselines}
+    reference, eight_bit = baselines["float"], baselines["uniform 8-bit"].cost.energy_uj
     assert eight_bit is not None
     assert reference.held_out.value > 0.97
     assert len(outcome.front) >= 8

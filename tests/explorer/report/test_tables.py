@@ -13,11 +13,12 @@ import pytest
 from rich.console import Console
 
 from explorer.report.tables import COLUMNS, front_frame, front_table, write_front_csv
+from explorer.study.front import still_undominated
 from explorer.study.record import Cost, Outcome
 
 EXPECTED = (
     "name,accuracy_search,standard_error_search,images_search,accuracy_held_out,standard_error_held_out,"
-    "images_held_out,energy_uj,latency_ms,latency_cycles,weight_bytes,activation_bytes,macs,energy_uj_ratio,"
+    "images_held_out,undominated_held_out,energy_uj,latency_ms,latency_cycles,weight_bytes,activation_bytes,macs,energy_uj_ratio,"
     "latency_ms_ratio,weight_bytes_ratio,activation_bytes_ratio,macs_ratio,origin,digest"
 )
 
@@ -30,6 +31,9 @@ def test_the_frame_has_a_row_for_each_member_and_the_numbers_of_the_record(outco
     assert frame["energy_uj"].tolist() == [point.evaluation.cost.energy_uj for point in outcome.front]
     assert frame["digest"].tolist() == [point.evaluation.candidate.digest() for point in outcome.front]
     assert frame["standard_error_held_out"][0] == outcome.front[0].held_out.standard_error
+    stays = still_undominated(outcome.front, outcome.objectives)
+    assert frame["undominated_held_out"].tolist() == list(stays)
+    assert not all(stays)
 
 
 def test_missing_numbers_are_na_and_counts_stay_whole(outcome: Outcome) -> None:

@@ -208,9 +208,11 @@ def test_who_stays_on_the_front_on_held_out_images() -> None:
     assert front.still_undominated((), OBJECTIVES) == ()
 
 
-def test_the_uniform_baseline() -> None:
-    accuracy = Accuracy(value=0.5, images=10)
-    entries = [
-        Baseline(name=name, cost=cost(), search=accuracy, held_out=accuracy) for name in ("float", "uniform 8-bit")
-    ]
-    assert front.uniform_baseline(entries).name == "uniform 8-bit"
+def test_the_selection_gap_is_what_choosing_on_the_search_images_adds() -> None:
+    members = points((0.8, 1.0, 10), (0.9, 2.0, 20), held_out=(0.75, 0.85))
+    plain = Baseline(
+        name="float", cost=cost(), search=Accuracy(value=0.95, images=10), held_out=Accuracy(value=0.93, images=10)
+    )
+    assert front.selection_gap(members, ()) == pytest.approx(0.05)
+    assert front.selection_gap(members, (plain,)) == pytest.approx(0.03)
+    assert front.selection_gap((), (plain,)) == 0.0
