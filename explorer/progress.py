@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,10 +24,16 @@ LINE_INTERVAL_S = 10.0
 
 
 class ProgressDisplay:
-    """Called with (stage, done, total); each stage gets a bar, or on a pipe a line now and then."""
+    """Called with (stage, done, total); each stage gets a bar, or on a pipe a line now and then.
+
+    Within it a Ctrl-C is never lost: Python drops a KeyboardInterrupt that strikes in a finaliser or in a callback of
+    the garbage collector, so it is remembered and raised again at the next call.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._interrupted = False
+        self._handler: Any = None
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<18}"),
@@ -40,6 +49,8 @@ class ProgressDisplay:
         self._printed = 0.0
 
     def __enter__(self) -> ProgressDisplay:
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._interrupt)
         if self._console.is_terminal:
             self._bars.start()
         return self
@@ -49,9 +60,17 @@ class ProgressDisplay:
     ) -> None:
         if self._console.is_terminal:
             self._bars.stop()
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that `done` of `total` steps of a stage are done."""
+        """Show that `done` of `total` steps of a stage are done; KeyboardInterrupt if one was lost before."""
+        if self._interrupted:
+            raise KeyboardInterrupt
         if self._console.is_terminal:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done)

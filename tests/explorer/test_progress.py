@@ -2,6 +2,8 @@
 
 import io
 import re
+import signal
+import sys
 
 import pytest
 from rich.console import Console
@@ -118,3 +120,22 @@ def test_an_error_ends_the_display(terminal: bool) -> None:
     console.print("next")
     assert file.getvalue().endswith("next\n")
     assert ("\x1b[?25h" in file.getvalue()) == terminal  # the cursor is shown again
+
+
+def test_a_ctrl_c_that_a_callback_swallowed_is_raised_at_the_next_step() -> None:
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda event: seen.append(event.exc_type)
+    try:
+        with pytest.raises(KeyboardInterrupt), ProgressDisplay(Console(file=io.StringIO())) as notify:
+            dying = Dying()
+            del dying
+            assert seen == [KeyboardInterrupt]
+            notify("search", 1, 2)
+    finally:
+        sys.unraisablehook = hook
+    assert signal.getsignal(signal.SIGINT) is before

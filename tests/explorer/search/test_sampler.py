@@ -9,7 +9,7 @@ import pytest
 from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial
 
-from explorer.search.sampler import SAMPLERS, ask
+from explorer.search.sampler import SAMPLERS, ResumableNSGAIISampler, ask
 from explorer.search.space import Axis, SearchSpace
 
 SPACE = SearchSpace(
@@ -43,7 +43,7 @@ def new_study(name: str) -> optuna.Study:
 
 
 def generation_of(study: optuna.Study, trial: FrozenTrial) -> int | None:
-    key = NSGAIISampler._get_generation_key()
+    key = ResumableNSGAIISampler._get_generation_key()
     return study.trials[trial.number].system_attrs.get(key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 from collections.abc import Callable, Iterator
@@ -144,6 +145,22 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
     search(task_of(Scorer(), sampler), store, silent)
     assert store.count() == 24
     assert found(store) == whole(sampler)
+
+
+def test_a_search_broken_off_at_every_single_evaluation_is_the_same(
+    open_: Open, whole: Callable[[str], list[tuple[int, str, str, int | None]]]
+) -> None:
+    """So also at the first child of each generation, where the sampler has stored its parents already."""
+    for _ in range(200):
+        store = open_()
+        if store.count() >= 24:
+            break
+        with contextlib.suppress(BrokenOffError):
+            search(task_of(Scorer(0)), store, silent)  # breaks off at the first candidate that is new
+        store = open_()
+        with contextlib.suppress(BrokenOffError):
+            search(task_of(Scorer(1)), store, silent)
+    assert found(open_()) == whole("nsga2")
 
 
 def test_a_seed_that_was_queued_when_the_process_died_is_taken_once(
