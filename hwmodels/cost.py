@@ -25,7 +25,7 @@ from hwmodels.traffic import DramTraffic, SramTraffic, dram_traffic, sram_traffi
 class LayerCost:
     """What one layer costs; energies in pJ, traffic in bits, times in clock cycles.
 
-    `latency_cycles` is double buffered: the longer of compute and DRAM, after the first tile has arrived.
+    `latency_cycles` is double buffered: once the first tile has arrived, the longer of compute and the rest of DRAM.
     `ofmap_sram_bits` counts writes and the partial sums that are read back. `weight_bytes` is the storage
     in the smallest format, `weight_format`, whether or not the device can read that one.
     """
@@ -186,7 +186,9 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
     sram = sram_traffic(layers, accelerator, widths, counts)
     dram = dram_traffic(layers, accelerator, widths, counts, mac, readable_bytes)
     dram_cycles = _cycles(dram.total_bits, accelerator)
-    latency = np.maximum(counts.cycles, dram_cycles) + _cycles(dram.first_tile_bits, accelerator)
+    first_tile = _cycles(dram.first_tile_bits, accelerator)
+    # The first tile is part of the DRAM traffic: what remains of that runs beside the computation.
+    latency = first_tile + np.maximum(counts.cycles, dram_cycles - first_tile)
     spent = energy(accelerator, layers.macs, mac, (sram, dram), latency)
     return LayerTerms(mac, counts, stored, sram, dram, dram_cycles, latency, spent)
 

@@ -123,6 +123,9 @@ class LayerJob:
     `density` is the share of weights that are not zero; `codebook_size` the number of distinct values that
     they share, or None.
 
+    `stored_input_bits` is the width at which memory holds the input, where that is wider than what this layer reads,
+    since another reader needs more; None is `input_bits`.
+
     Raises:
         LayerError: a field is out of range; all of them are reported at once.
     """
@@ -133,16 +136,29 @@ class LayerJob:
     output_bits: int = 8
     density: float = 1.0
     codebook_size: int | None = None
+    stored_input_bits: int | None = None
 
     def __post_init__(self) -> None:
         problems = []
         for field in ("weight_bits", "input_bits", "output_bits"):
             problems += whole_number(field, getattr(self, field), 1, MAXIMUM_BITS)
         problems += number("density", self.density, 0.0, maximum=1.0)
+        if self.stored_input_bits is not None:
+            problems += whole_number("stored_input_bits", self.stored_input_bits, 1, MAXIMUM_BITS)
+            if not problems and self.stored_input_bits < self.input_bits:
+                problems.append(
+                    "`input_bits <= stored_input_bits` must hold (a layer cannot read more than is stored), but got "
+                    f"(input_bits={self.input_bits}, stored_input_bits={self.stored_input_bits})"
+                )
         if self.codebook_size is not None:
             problems += whole_number("codebook_size", self.codebook_size, 1)
         if problems:
             raise LayerError([f"layer {self.shape.name!r}: {problem}" for problem in problems])
+
+    @property
+    def memory_input_bits(self) -> int:
+        """Width at which an input element is fetched."""
+        return self.input_bits if self.stored_input_bits is None else self.stored_input_bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +213,7 @@ class LayerArrays:
     bias: BoolArray
     weight_bits: IntArray
     input_bits: IntArray
+    memory_input_bits: IntArray
     output_bits: IntArray
     density: FloatArray
     codebook_size: IntArray
@@ -218,7 +235,12 @@ class LayerArrays:
 
 
 _job_row = attrgetter(
-    *(f"shape.{field}" for field in _SHAPE_FIELDS), "shape.bias", "weight_bits", "input_bits", "output_bits"
+    *(f"shape.{field}" for field in _SHAPE_FIELDS),
+    "shape.bias",
+    "weight_bits",
+    "input_bits",
+    "memory_input_bits",
+    "output_bits",
 )
 
 
@@ -231,7 +253,9 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
     if not jobs:
         raise LayerError("at least one layer is needed, but got no jobs: check that the network was traced")
     rows = np.array([_job_row(job) for job in jobs], dtype=np.int64)
-    ic, oc, kh, kw, in_h, in_w, out_h, out_w, groups, bias, weight_bits, input_bits, output_bits = rows.T.copy()
+    ic, oc, kh, kw, in_h, in_w, out_h, out_w, groups, bias, weight_bits, input_bits, memory_input_bits, output_bits = (
+        rows.T.copy()
+    )
     return LayerArrays(
         m=out_h * out_w,
         k=kh * kw * ic // groups,
@@ -246,6 +270,7 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
         bias=bias.astype(np.bool_),
         weight_bits=weight_bits,
         input_bits=input_bits,
+        memory_input_bits=memory_input_bits,
         output_bits=output_bits,
         density=np.array([job.density for job in jobs], dtype=np.float64),
         codebook_size=np.array([job.codebook_size or 0 for job in jobs], dtype=np.int64),

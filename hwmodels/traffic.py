@@ -75,7 +75,7 @@ def dram_traffic(
 ) -> DramTraffic:
     """Return DRAM traffic in bits, given the weights' size in the smallest format that the device reads."""
     weight_bits = weight_bytes * 8
-    input_bits = layers.inputs * layers.input_bits
+    input_bits = layers.inputs * layers.memory_input_bits
     options = fetch_options(layers, accelerator, widths, counts)
     weight_passes, input_passes = cheapest(options, weight_bits, input_bits)
     first_tile = _first_tile_bits(layers, accelerator, mac, weight_bits)
@@ -101,10 +101,10 @@ def _first_tile_bits(layers: LayerArrays, accelerator: Accelerator, mac: MacCost
             np.minimum(layers.n, accelerator.columns),
         )
         depth = np.minimum(layers.k, mac.parallel_macs)
-        tile = positions * depth * layers.input_bits + channels * depth * per_weight
+        tile = positions * depth * layers.memory_input_bits + channels * depth * per_weight
     else:
         depth = np.minimum(layers.k, accelerator.rows * mac.parallel_macs)
         across = np.minimum(layers.n if accelerator.dataflow == "ws" else layers.m, accelerator.columns)
         weights_across, inputs_across = (across, 1) if accelerator.dataflow == "ws" else (1, across)
-        tile = depth * (weights_across * per_weight + inputs_across * layers.input_bits)
+        tile = depth * (weights_across * per_weight + inputs_across * layers.memory_input_bits)
     return np.ceil(tile).astype(np.int64)

@@ -11,6 +11,7 @@ from torch import fx, nn
 
 from explorer.compress.candidate import MAXIMUM_BITS, MINIMUM_BITS
 from explorer.compress.quantize import ActivationQuantizer, activation_range
+from explorer.errors import ModelError
 from explorer.graph.layers import ModelGraph
 
 SAMPLED_VALUES = 65536
@@ -46,6 +47,8 @@ def calibrate(model: fx.GraphModule, graph: ModelGraph, images: torch.Tensor) ->
     ranges: dict[str, dict[int, tuple[float, int]]] = {}
     errors: dict[str, dict[int, float]] = {}
     for name, values in recorder.samples.items():
+        if not bool(torch.isfinite(values).all()):
+            raise ModelError(f"model: activation {name!r} is NaN or infinite on calibration images; check the weights")
         ranges[name] = {bits: activation_range(values, bits) for bits in widths}
         errors[name] = {
             bits: float((ActivationQuantizer(bits, *ranges[name][bits])(values) - values).abs().mean())

@@ -24,6 +24,8 @@ class LayerPlan:
     nonzero_weights: int
     weight_bits: int
     input_bits: int
+    stored_input_bits: int
+    """Width at which its input is stored, for this and all other readers."""
     output_bits: int
     codebook_size: int | None
 
@@ -66,6 +68,7 @@ def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
                 nonzero_weights=kept_count(choice.kept_weights, weights),
                 weight_bits=choice.weight_bits,
                 input_bits=choice.activation_bits,
+                stored_input_bits=bits[layer.source],
                 output_bits=bits[layer.target],
                 codebook_size=choice.codebook_size,
             )

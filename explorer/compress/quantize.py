@@ -9,6 +9,8 @@ SCALE_FRACTIONS = 32
 """Clipping points tried per channel or tensor; 400 lower the squared error of ResNet-20 by 0.1 % at 4 bits."""
 RANGE_FRACTIONS = 48
 """Clipping points tried for an activation, once for all candidates."""
+SMALLEST_RANGE = 1e-30
+"""An activation of a smaller range counts as zero: its scale would not be a normal float32 number."""
 _CLIPPING = {True: (0.2, 1.0), False: (0.5, 1.0)}
 """Range of the clipping points, as fractions of the largest magnitude, for narrow (up to 4 bits) and wide codes."""
 
@@ -74,10 +76,12 @@ def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
     """(scale, zero point) that minimise the squared error on sampled `values` (one dimension, any order).
 
     The range always holds zero exactly, as padding needs. The clipping point is searched over fractions of
-    the sampled range; all-zero samples give (1, 0).
+    the sampled range; all-zero samples give (1, 0). Raises ValueError for NaN or infinite values.
     """
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("activation_range needs finite values, received NaN or infinity")
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
-    if high == low:
+    if high - low < SMALLEST_RANGE:
         return 1.0, 0
     best = (float("inf"), 1.0, 0)
     top = 2**bits - 1

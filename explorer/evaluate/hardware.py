@@ -48,6 +48,7 @@ def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
                 weight_bits=built.weight_bits,
                 input_bits=built.input_bits,
                 output_bits=built.output_bits,
+                stored_input_bits=built.stored_input_bits,
                 density=built.nonzero_weights / built.weights,
                 codebook_size=built.codebook_size,
             )

@@ -215,12 +215,14 @@ def _free_name(graph_module: fx.GraphModule, wanted: str) -> str:
 
 def _clone_reused(graph_module: fx.GraphModule) -> None:
     seen: dict[int, str] = {}
+    owners: dict[int, str] = {}
     for node in list(graph_module.graph.nodes):
         if node.op != "call_module":
             continue
         module = graph_module.get_submodule(node.target)
         if id(module) not in seen:
             seen[id(module)] = node.target
+            _refuse_tied(module, node.target, owners)
             continue
         if any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
             raise ModelError(
@@ -230,6 +232,16 @@ def _clone_reused(graph_module: fx.GraphModule) -> None:
         name = _free_name(graph_module, f"{node.target.replace('.', '_')}_call")
         graph_module.add_submodule(name, copy.deepcopy(module))
         node.target = name
+
+
+def _refuse_tied(module: nn.Module, path: str, owners: dict[int, str]) -> None:
+    for parameter in module.parameters():
+        owner = owners.setdefault(id(parameter), path)
+        if owner != path:
+            raise ModelError(
+                f"model: layers {owner!r} and {path!r} share the same weights; "
+                "shared layers cannot be explored yet: give each layer weights of its own"
+            )
 
 
 def _drop_identities(graph_module: fx.GraphModule) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ _ELEMENTWISE = (
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _POOLS = tuple(factory for factory in POOLS.values() if isinstance(factory, type))
 _MAX_POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
+_CLIPPING = (nn.ReLU, nn.ReLU6)
+"""Activations after which a quantised value is still on its grid."""
+_WEIGHTED_FUNCTIONS = {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, F.linear, torch.conv2d}
 _ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 _PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
 _MEANS = {torch.mean, "mean"}
@@ -38,7 +42,15 @@ class _Storage:
     last_step: int
     readers: list[str] = field(default_factory=list)
     feeds: list[_Storage] = field(default_factory=list)
+    pooled_from: list[_Storage] = field(default_factory=list)
+    """What a max pooling made it from: quantising either gives the same, as long as only clipping follows."""
     monotone_only: bool = True
+
+    @property
+    def quantized(self) -> bool:
+        """Whether it needs a quantiser of its own, rather than that of the one activation pooled from it."""
+        stands_for_it = self.monotone_only and len(self.feeds) == 1 and self.feeds[0].quantized
+        return bool(self.readers) or (bool(self.feeds) and not stands_for_it)
 
 
 @dataclass(slots=True)
@@ -145,7 +157,7 @@ class _Tracer:
                 step=written.first_step,
                 source=read,
                 target=written,
-                in_shape=_shape(source),
+                in_shape=_shape(source)[:2] + min(_shape(source)[2:], _shape(read.node)[2:], key=math.prod),
                 out_shape=_shape(node),
                 output_ids=output_ids,
                 input_ids=input_ids,
@@ -155,19 +167,34 @@ class _Tracer:
     def _elementwise(self, node: fx.Node) -> None:
         source = _source(node)
         self.ids[node] = self.ids[source]
-        if isinstance(self.model.get_submodule(str(node.target)), _BATCH_NORMS):
+        module = self.model.get_submodule(str(node.target))
+        if isinstance(module, _BATCH_NORMS):
             self.index_maps.append(node)
+            if not self._folds(source):
+                reason = "a batch norm that follows no layer runs in float; its time, energy and memory are not counted"
+                self.skipped.append(Skipped(path=str(node.target), reason=reason))
+        if not isinstance(module, _CLIPPING):
+            for pooled in self.storage[source].pooled_from:
+                pooled.monotone_only = False
         if len(source.users) == 1 and self.storage[source].node is source and source.op != "placeholder":
             self.storage[node] = self.storage[source]
             self.storage[node].node = node
         else:
             self._derive(node, source)
 
+    def _folds(self, source: fx.Node) -> bool:
+        """True when `source` is a layer that nothing else reads, into which a batch norm folds."""
+        module = self.model.get_submodule(str(source.target)) if source.op == "call_module" else None
+        return isinstance(module, nn.Conv2d | nn.Linear) and len(source.users) == 1
+
     def _pool(self, node: fx.Node) -> None:
         source = _source(node)
         self.ids[node] = self.ids[source]
         module = self.model.get_submodule(str(node.target))
-        self._derive(node, source, monotone=isinstance(module, _MAX_POOLS))
+        is_max = isinstance(module, _MAX_POOLS)
+        self._derive(node, source, monotone=is_max)
+        if is_max:
+            self.storage[node].pooled_from.append(self.storage[source])
 
     def _mean(self, node: fx.Node) -> None:
         source = _source(node)
@@ -209,7 +236,8 @@ class _Tracer:
         source = _source(node)
         before, after = channel_padding(node, len(_shape(node)))
         zero = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0) in {0, None}
-        if ((before or after) and not zero) or min(before, after) < 0:
+        mode = node.kwargs.get("mode", node.args[2] if len(node.args) > 2 else "constant")
+        if (mode == "constant" and not zero) or min(before, after) < 0:
             self._unknown(node)
             return
         parts = (self.channels.fresh(before), self.ids[source], self.channels.fresh(after))
@@ -228,6 +256,12 @@ class _Tracer:
 
     def _unknown(self, node: fx.Node) -> None:
         """Keep everything around an operation without a rule as it is, and say so."""
+        if node.target in _WEIGHTED_FUNCTIONS:
+            function_name = getattr(node.target, "__name__", str(node.target))
+            raise ModelError(
+                f"model: {node.name} calls {function_name} as a function with weights of its own, which "
+                "cannot be compressed; use the module nn.Conv2d or nn.Linear, and no subclass of it"
+            )
         reason = f"operation {node.target if node.op != 'call_module' else node.name} has no pruning rule"
         sources = self._tensors(node)
         for source in sources:
@@ -295,7 +329,7 @@ class _Tracer:
                     last_step=storage.last_step,
                     readers=tuple(storage.readers),
                     feeds=tuple(fed.node.name for fed in storage.feeds),
-                    quantized=bool(storage.readers) or (bool(storage.feeds) and not storage.monotone_only),
+                    quantized=storage.quantized,
                 )
                 for storage in self.storages
             ),

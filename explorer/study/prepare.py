@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import fx, nn
 
+import explorer
 from explorer.compress.apply import Basis
 from explorer.compress.calibrate import calibrate
 from explorer.data.images import Data, ImageSet
@@ -69,6 +70,8 @@ class Prepared:
         return {
             **self.study.essentials(),
             "device": f"{self.accelerator.name}:{self.accelerator.digest()[:16]}",
+            "explorer": explorer.__version__,
+            "network": network_digest(self.basis.model),
             "weights": self.weights_digest,
             "images": _digest(self.data.search.digest(), self.data.calibration.digest()),
             "relevance": self.relevance.digest(),
@@ -98,7 +101,7 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
     canonical, graph = _explorable(model, example, study)  # refused, if at all, before hours go into training
     if study.model.checkpoint is None:
         _check_relevance(canonical, data.relevance, study.relevance, device)
-        _train(model, study, data, folder, notify)
+        _train(model, network_digest(canonical), study, data, folder, notify)
         canonical, graph = _explorable(model, example, study)
     weights_digest = state_digest(model)
     with threads_for(graph):
@@ -121,6 +124,12 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
 def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
     """Within it, torch uses one CPU thread for a network that is too small to gain from more."""
     return single_threaded(graph.macs < SMALL_NETWORK)
+
+
+def network_digest(model: fx.GraphModule) -> str:
+    """SHA-256 over what a canonical network computes, its weights aside: its code, and its modules with settings."""
+    modules = "\n".join(f"{path}: {module}" for path, module in model.named_modules() if path)
+    return _digest(model.code, modules)
 
 
 def state_digest(model: nn.Module) -> str:
@@ -150,11 +159,12 @@ def _check_relevance(
     )
 
 
-def _train(model: nn.Module, study: Study, data: Data, folder: Path, notify: Notify) -> None:
+def _train(model: nn.Module, network: str, study: Study, data: Data, folder: Path, notify: Notify) -> None:
     """Train the network, or give it the weights that it was trained to in this folder before."""
     training = study.model.training
     assert training is not None  # the study file must have a checkpoint otherwise
-    description = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
+    settings = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
+    description = {**settings, "network": network}
     kept = folder / f"weights-{_digest(json.dumps(description, sort_keys=True))}.pt"
     if kept.exists():
         try:
@@ -181,7 +191,7 @@ def _train(model: nn.Module, study: Study, data: Data, folder: Path, notify: Not
 def _relevance(
     settings: RelevanceSettings, sample: _Sample, folder: Path, weights_digest: str, notify: Notify
 ) -> Relevance:
-    description = {**asdict(settings), "weights": weights_digest, "graph": sample.graph.digest()}
+    description = {**asdict(settings), "weights": weights_digest, "network": network_digest(sample.model)}
     images = hashlib.sha256(sample.images.cpu().numpy().tobytes()).hexdigest()
     kept = folder / f"relevance-{_digest(json.dumps(description, sort_keys=True), images)}.npz"
     if kept.exists():

@@ -55,6 +55,7 @@ def search(task: Search, store: Store, progress: Progress) -> None:
         trial, point = ask(
             store.study, task.space, task.space.point(seed.candidate) if seed is not None and queue else None
         )
+        trial.set_user_attr("owner", store.owner)
         candidate = task.space.candidate(point)
         cost = task.cost_of(candidate)
         excesses = cost_excesses(cost, task.budgets)

@@ -35,8 +35,9 @@ class Stored:
 class Store:
     """Finished evaluations of one search, and its Optuna study for the sampler to read."""
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, study: optuna.Study, owner: str) -> None:
         self.study = study
+        self.owner = owner
 
     def stored(self) -> tuple[Stored, ...]:
         """All finished trials in the order in which they were started."""
@@ -109,9 +110,12 @@ def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], ide
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise SearchError(f"search.storage: cannot open {_masked(url)}: {first}") from error
     _check_identity(study, identity, folder)
+    owner = str(folder.absolute())
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)
-    return Store(study)
+        # The journal is this folder's own; a database may hold a trial that another folder's run is at.
+        if url == "journal" or trial.user_attrs.get("owner") == owner:
+            study.tell(trial.number, state=TrialState.FAIL)
+    return Store(study, owner)
 
 
 def _check_identity(study: optuna.Study, identity: Mapping[str, str], folder: Path) -> None:

@@ -1,0 +1,125 @@
+"""What a device could not do is neither costed as if it could, nor passed over in silence."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from explorer.compress.calibrate import calibrate
+from explorer.compress.candidate import LayerChoice, uniform
+from explorer.compress.plan import plan
+from explorer.errors import ModelError
+from explorer.evaluate.hardware import layer_jobs
+from explorer.graph.canonical import canonicalise
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
+
+IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def traced(model: nn.Module) -> ModelGraph:
+    return trace(canonicalise(model, IMAGES), IMAGES)
+
+
+def head(channels: int) -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 5)]
+
+
+def quantized(graph: ModelGraph) -> dict[str, bool]:
+    return {activation.name: activation.quantized for activation in graph.activations}
+
+
+def test_a_tensor_that_two_layers_read_is_fetched_at_the_width_of_the_wider_one() -> None:
+    class Fork(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.wide, self.narrow = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+            self.head = nn.Sequential(*head(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = F.relu(self.stem(x))
+            y: torch.Tensor = self.head(self.wide(x) + self.narrow(x))
+            return y
+
+    graph = traced(Fork())
+    layers = (LayerChoice(layer=n, activation_bits=2 if n == "narrow" else 8, weight_bits=8) for n in graph.layer_names)
+    candidate = type(uniform(graph))(layers=tuple(layers), kept_filters=())
+    jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
+    assert (jobs["narrow"].input_bits, jobs["narrow"].memory_input_bits) == (2, 8)
+    assert (jobs["wide"].input_bits, jobs["wide"].memory_input_bits) == (8, 8)
+
+
+def test_a_function_with_weights_of_its_own_is_refused() -> None:
+    class Standardised(nn.Conv2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return F.conv2d(input, self.weight - self.weight.mean(), self.bias)
+
+    with pytest.raises(
+        ModelError, match=r"calls conv2d as a function with weights of its own.*use the module nn.Conv2d"
+    ):
+        traced(nn.Sequential(Standardised(3, 4, 3), *head(4)))
+
+
+def test_layers_that_share_weights_are_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1), *head(3))
+    model[2].weight = model[0].weight
+    with pytest.raises(ModelError, match="layers '0' and '2' share the same weights"):
+        canonicalise(model, IMAGES)
+
+
+def test_only_clipping_may_follow_a_pooling_whose_input_has_no_quantiser() -> None:
+    clipped = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.ReLU(), *head(4)))
+    scaled = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU(), *head(4)))
+    assert not quantized(clipped)["_0"]
+    assert quantized(scaled)["_0"]
+
+
+def test_a_tensor_that_two_poolings_read_has_a_quantiser_of_its_own() -> None:
+    class Pools(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.small, self.large = nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.MaxPool2d(3)
+            self.first, self.second = nn.Conv2d(4, 4, 2), nn.Conv2d(4, 4, 1)
+            self.head = nn.Sequential(*head(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.stem(x)
+            y: torch.Tensor = self.head(self.first(self.small(x)) + self.second(self.large(x)))
+            return y
+
+    assert quantized(traced(Pools()))["stem"]
+
+
+def test_a_batch_norm_that_follows_no_layer_is_listed() -> None:
+    before = traced(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), *head(4)))
+    reasons = {item.path: item.reason for item in before.skipped}
+    assert "runs in float" in reasons["0"]
+    assert "3" not in reasons
+
+
+def test_a_border_of_zeros_is_not_fetched_and_another_one_is_no_padding() -> None:
+    class Padded(nn.Module):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            self.stem, self.conv, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3), nn.Sequential(*head(4))
+            self.value = value
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.head(self.conv(F.pad(F.relu(self.stem(x)), (1, 1, 1, 1), value=self.value)))
+            return y
+
+    zeros, other = traced(Padded(0.0)), traced(Padded(0.5))
+    assert zeros.layer("conv").input_size == (8, 8)
+    assert zeros.layer("conv").output_size == (8, 8)
+    assert not any("rule" in item.reason for item in zeros.skipped)
+    assert any("rule" in item.reason for item in other.skipped)
+    assert other.layer("conv").source == "pad"  # stored and quantised as a tensor of its own
+
+
+def test_activations_that_are_not_finite_are_refused() -> None:
+    model = canonicalise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *head(4)), IMAGES)
+    graph = trace(model, IMAGES)
+    with pytest.raises(ModelError, match="is NaN or infinite on calibration images"):
+        calibrate(model, graph, IMAGES * float("inf"))
