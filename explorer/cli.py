@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -257,21 +258,36 @@ def _write(outcome: Outcome, folder: Path, pick: str = "knee") -> None:
 
 def _show(outcome: Outcome, folder: Path) -> None:
     from explorer.report.tables import front_table  # noqa: PLC0415
-    from explorer.study.front import selection_gap, still_undominated  # noqa: PLC0415
+    from explorer.study.front import knee  # noqa: PLC0415
 
     console.print(front_table(outcome))
     if outcome.front:
-        stays = sum(still_undominated(outcome.front, outcome.objectives))
-        gap = 100.0 * selection_gap(outcome.front, outcome.baselines)
-        console.print(
-            f"On the search images, which chose it, the front is {gap:+.1f} points better than on the held-out ones; "
-            f"{stays} of {len(outcome.front)} points\nwould be on the front of the held-out images, too.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.print(_selection(outcome), highlight=False)
     _say(f"report: {folder / 'report.html'}")
     if outcome.front:
         run_folder, export_folder = (shlex.quote(str(path)) for path in (folder, folder / "export"))
-        _say(f"next:   explorer export {run_folder} --pick knee --to {export_folder}")
+        _say(f"knee:   {knee(outcome.front, outcome.objectives).name}, nearest to the best of all objectives at once")
+        _say(f"next:   {_executable()} export {run_folder} --pick knee --to {export_folder}")
     else:
         _say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")
+
+
+def _selection(outcome: Outcome) -> str:
+    """In words, how far the front owes its accuracy to the images that chose it."""
+    from explorer.study.front import selection_gap, still_undominated  # noqa: PLC0415
+
+    stays = sum(still_undominated(outcome.front, outcome.objectives))
+    gap = 100.0 * selection_gap(outcome.front, outcome.baselines)
+    return (
+        f"Compared with the float network, the front does {abs(gap):.1f} points {'better' if gap >= 0 else 'worse'} on "
+        f"the search images, which chose it, than on the held-out ones; {stays} of {len(outcome.front)} points would "
+        "also be on the front of the held-out images."
+    )
+
+
+def _executable() -> str:
+    """How this program is called from the working folder: by its name where that is on the PATH."""
+    started = Path(sys.argv[0])
+    if started.name != "explorer" or shutil.which("explorer"):
+        return "explorer"
+    return shlex.quote(str(_from_here(started.absolute())))

@@ -33,12 +33,13 @@ CONFIGURATION, NETWORK = "configuration.json", "model.onnx"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What an export wrote, how large it is, and how it compares with the network that was costed.
+    """What an export wrote of the front's `point`, how large it is, and how it compares with what was costed.
 
     `float32_bytes` is the uncompressed network as an ONNX file, `onnx_bytes` the exported file (both with
     external data), `weight_bytes` the packed weights as the device model costs them.
     """
 
+    point: str
     configuration: Path
     network: Path
     float32_bytes: int
@@ -48,12 +49,14 @@ class ExportReport:
     verification: Verification
 
     def summary(self) -> str:
-        """One line for the terminal: bytes before and after, and the agreement of predictions."""
+        """Lines for the terminal: the point, its files, bytes before and after, and the agreement of predictions."""
         ratio = self.float32_bytes / self.onnx_bytes
         size = (
             f"{ratio:.1f}x smaller" if ratio >= 1.0 else f"{1.0 / ratio:.1f}x larger: the format outweighs the weights"
         )
         return (
+            f"{self.point}, {self.accuracy.value:.2%} right on {self.accuracy.images} held-out images\n"
+            f"{self.configuration}\n"
             f"{self.network}: {self.float32_bytes:,} bytes in float32, {self.onnx_bytes:,} exported "
             f"({size}; packed weights {self.weight_bytes:,}); "
             f"{self.verification.agreeing} of {self.verification.images} predictions agree"
@@ -89,6 +92,7 @@ def export_candidate(
         verification = verify_onnx(staging / NETWORK, model, images, labels=labels)
         assert verification.correct is not None
         report = ExportReport(
+            point=point.name,
             configuration=folder / CONFIGURATION,
             network=folder / NETWORK,
             float32_bytes=float32_bytes,
@@ -119,20 +123,23 @@ def export_candidate(
 def describe_network(model: fx.GraphModule, basis: Basis, candidate: Candidate) -> dict[str, Any]:
     """Plain data of every layer and activation quantiser: kept indices, widths, scales, shared codes.
 
-    `kept_filters` and `kept_inputs` are indices into the layer of the uncompressed network.
+    `kept_filter_indices` and `kept_input_indices` are those of the uncompressed layer. A weight is its code (in
+    model.onnx, and one of `codebook_codes` where weights are shared) times the `weight_scales` entry of its filter.
     """
     kept = kept_classes_of(basis.graph, candidate, basis.order)
     nodes = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
     layers = {}
     for layer in basis.graph.layers:
         choice = candidate.choice(layer.name)
-        codes = model.get_submodule(layer.name).get_buffer("weight_codes")
+        module = model.get_submodule(layer.name)
+        codes = module.get_buffer("weight_codes")
         layers[layer.name] = {
             "weight_bits": choice.weight_bits,
             "activation_bits": choice.activation_bits,
-            "kept_filters": [i for i, identity in enumerate(layer.output_classes) if identity in kept],
-            "kept_inputs": [i for i, identity in enumerate(layer.input_classes) if identity in kept],
-            "codebook": None if choice.codebook_size is None else sorted(set(codes.flatten().tolist())),
+            "kept_filter_indices": [i for i, identity in enumerate(layer.output_classes) if identity in kept],
+            "kept_input_indices": [i for i, identity in enumerate(layer.input_classes) if identity in kept],
+            "codebook_codes": None if choice.codebook_size is None else sorted(set(codes.flatten().tolist())),
+            "weight_scales": module.get_buffer("weight_scale").tolist(),
             "input": _quantizer(input_quantizer(model, nodes[layer.name])),
         }
     quantizers = {

@@ -48,7 +48,8 @@ def _try_out(model: nn.Module, shape: tuple[int, int, int], classes: int, name: 
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ModelError(
-            f"{name} fails on images of {_text(shape)}: {reason}; the network must take the images of [data]"
+            f"{name} fails on images of {_text(shape)} (channels x height x width): {reason}; the network must take "
+            "the images of [data], and uint8 images are stored channels last, float ones channels first"
         ) from error
     received = _text(tuple(logits.shape)) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
     if received != _text((2, classes)):

@@ -176,22 +176,22 @@
 
   function showComponents(point) {
     const shown = reference && point !== reference ? [point, reference] : [point];
-    const known = shown.filter((entry) => Object.keys(entry.cost.energy_share).length);
+    const known = shown.filter((entry) => Object.keys(entry.cost.energy_uj_by_component).length);
     if (!known.includes(point)) {
       put("components", element("p", { class: "caption" }, "n/a: this network does not run on the device."));
       return;
     }
-    const total = (entry) => Object.values(entry.cost.energy_share).reduce((sum, value) => sum + value, 0);
+    const total = (entry) => Object.values(entry.cost.energy_uj_by_component).reduce((sum, value) => sum + value, 0);
     const widest = Math.max(...known.map(total)) || 1;
     const bars = known.flatMap((entry) => [
       element("span", null, entry.name),
-      element("div", { role: "presentation" }, Object.entries(entry.cost.energy_share).map(([name, value]) =>
+      element("div", { role: "presentation" }, Object.entries(entry.cost.energy_uj_by_component).map(([name, value]) =>
         element("i", { style: { width: `${(100 * value) / widest}%`, background: component(name)[1] } }))),
     ]);
-    const rows = Object.entries(point.cost.energy_share).map(([name, value]) => element("tr", null,
+    const rows = Object.entries(point.cost.energy_uj_by_component).map(([name, value]) => element("tr", null,
       cell(element("span", { class: "swatch", style: { background: component(name)[1] } }), component(name)[0]),
       known.map((entry) => {
-        const part = entry.cost.energy_share[name] ?? 0;
+        const part = entry.cost.energy_uj_by_component[name] ?? 0;
         return number(`${unit(significant(part), "µJ")} `, small(percent(total(entry) ? part / total(entry) : null)));
       })));
     const headings = [["Component"], ...known.map((entry) => [entry.name, "", "number"])];

@@ -131,9 +131,11 @@ def _percent(accuracy: Accuracy) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Return about four significant digits, never in exponent form."""
+    """Return three to four significant digits, in exponent form only below 0.0001."""
     if value is None:
         return "n/a"
+    if value < 0.1:
+        return f"{value:.3g}"
     decimals = next((places for places, limit in ((4, 1.0), (3, 10.0), (2, 100.0), (1, 1000.0)) if value < limit), 0)
     return f"{value:,.{decimals}f}"
 

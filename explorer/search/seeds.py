@@ -86,7 +86,10 @@ def relevance_seeds(
     found = []
     for point in _evenly(_merged_front(levels), EXAMINED):
         share = point.level.base_cost / levels[0].base_cost
-        seed = Seed(candidate=point.level.candidate(point.index), origin=f"seed relevance, filters at {share:.0%}")
+        seed = Seed(
+            candidate=point.level.candidate(point.index),
+            origin=f"seed relevance, filters removed down to {share:.0%} of the cost",
+        )
         if seed.candidate != widest and fits(seed.candidate):
             found.append(replace(point, seed=seed))
     first = (Seed(candidate=widest, origin="seed widest"),) if fits(widest) else ()

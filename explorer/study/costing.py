@@ -23,7 +23,7 @@ def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Acceler
         weight_bytes=cost.weight_bytes,
         activation_bytes=cost.peak_activation_bytes,
         macs=cost.macs,
-        energy_share=_energy_share(cost),
+        energy_uj_by_component=_energy_by_component(cost),
         layers=_rows(graph, candidate, cost) if with_layers else (),
         notes=cost.notes if with_layers else (),
     )
@@ -38,7 +38,7 @@ def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:
         weight_bytes=hardware.float_weight_bytes(graph),
         activation_bytes=hardware.float_activation_bytes(graph),
         macs=graph.macs,
-        energy_share={},
+        energy_uj_by_component={},
         layers=(),
         notes=(f"{accelerator.title} has no floating-point units: energy and latency do not exist",),
     )
@@ -59,7 +59,7 @@ def accuracy_excess(accuracy: float, budgets: BudgetSettings) -> tuple[tuple[str
     return () if budgets.accuracy is None else (("accuracy", budgets.accuracy - accuracy),)
 
 
-def _energy_share(cost: NetworkCost) -> dict[str, float]:
+def _energy_by_component(cost: NetworkCost) -> dict[str, float]:
     parts = {"mac": "mac_pj", "sram": "sram_pj", "dram": "dram_pj", "static": "static_pj"}
     return {name: sum(getattr(layer, key) for layer in cost.layers) * 1e-6 for name, key in parts.items()}
 

@@ -99,6 +99,8 @@ def _baselines(prepared: Prepared, scorer: _Scorer) -> tuple[Baseline, ...]:
 
 def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...]) -> dict[str, str]:
     relevance = prepared.relevance
+    unscored = sum(item.accuracy is None for item in found)
+    missed = sum(not item.feasible for item in found) - unscored
     scored = {item.candidate.digest() for item in found if item.accuracy is not None}
     return {
         "explorer": explorer.__version__,
@@ -112,6 +114,6 @@ def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...])
         f"{len(prepared.data.held_out)} held out",
         "relevance": f"{relevance.method}, {relevance.samples} images, completeness {relevance.completeness:.1e}",
         "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
-        "trials": f"{len(found)}, of which {sum(not item.feasible for item in found)} over budget; "
-        f"{len(scored)} networks scored",
+        "trials": f"{len(found)}, of which {unscored} were over budget and never built, {missed} not accurate enough; "
+        f"{len(scored)} networks scored, the others being repeats",
     }

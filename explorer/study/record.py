@@ -60,8 +60,8 @@ class Cost:
     weight_bytes: int
     activation_bytes: int
     macs: int
-    energy_share: Mapping[str, float]
-    """Energy in uJ by component: mac, sram, dram, static."""
+    energy_uj_by_component: Mapping[str, float]
+    """Energy in uJ of each component: mac, sram, dram, static."""
     layers: tuple[LayerTableRow, ...]
     notes: tuple[str, ...]
 

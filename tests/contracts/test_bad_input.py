@@ -242,7 +242,10 @@ NETWORKS = {
     "is no function": ("build = 3", ("expected a function or class, received a int; name a function",)),
     "fails on the images": (
         "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(65, 2))",
-        ("fails on images of 1 x 8 x 8: RuntimeError", "the network must take the images of [data]"),
+        (
+            "fails on images of 1 x 8 x 8 (channels x height x width): RuntimeError",
+            "the network must take the images of [data]",
+        ),
     ),
     "number of logits": (
         "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))",

@@ -64,7 +64,7 @@ def outcome_of(study: Study, evaluations: int = 0) -> Outcome:
         weight_bytes=100,
         activation_bytes=10,
         macs=1000,
-        energy_share={"mac": 1.0, "sram": 0.0, "dram": 0.0, "static": 0.0},
+        energy_uj_by_component={"mac": 1.0, "sram": 0.0, "dram": 0.0, "static": 0.0},
         layers=(),
         notes=(),
     )

@@ -42,7 +42,7 @@ POINT = FrontPoint(
             weight_bytes=321,
             activation_bytes=64,
             macs=1000,
-            energy_share={"mac": 1.5},
+            energy_uj_by_component={"mac": 1.5},
             layers=(),
             notes=(),
         ),
@@ -108,20 +108,22 @@ def test_configuration_says_what_was_built(basis: Basis, model: fx.GraphModule, 
     assert data["network"]["sha256"] == hashlib.sha256(report.network.read_bytes()).hexdigest()
     assert set(data["software"]) == {"explorer", "python", "torch", "onnx", "onnxruntime", "numpy"}
     conv, linear = data["layers"]["0"], data["layers"]["5"]
-    assert conv["kept_filters"] == [4, 5, 6, 7]  # the order keeps the last filters first
-    assert conv["kept_inputs"] == [0]
-    assert linear["kept_inputs"] == list(range(64, 128))
-    assert linear["kept_filters"] == list(range(10))
+    assert conv["kept_filter_indices"] == [4, 5, 6, 7]  # the order keeps the last filters first
+    assert conv["kept_input_indices"] == [0]
+    assert linear["kept_input_indices"] == list(range(64, 128))
+    assert linear["kept_filter_indices"] == list(range(10))
     codes = model.get_submodule("0").get_buffer("weight_codes")
-    assert conv["codebook"] == sorted(set(codes.flatten().tolist()))
-    assert linear["codebook"] is None
+    assert conv["codebook_codes"] == sorted(set(codes.flatten().tolist()))
+    assert linear["codebook_codes"] is None
+    rebuilt = codes.float() * torch.tensor(conv["weight_scales"])[:, None, None, None]
+    assert torch.allclose(rebuilt, model.get_submodule("0").get_parameter("weight"), rtol=1e-6)
     assert (conv["weight_bits"], linear["input"]["bits"]) == (6, 3)
     assert linear["input"] in data["activation_quantizers"].values()
 
 
 def test_kept_filters_are_those_of_the_float_network(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
     report = export(basis, model, tmp_path)
-    kept = json.loads(report.configuration.read_text())["layers"]["5"]["kept_inputs"]
+    kept = json.loads(report.configuration.read_text())["layers"]["5"]["kept_input_indices"]
     full = basis.model.get_submodule("5").get_parameter("weight")[:, kept]
     assert (full - model.get_submodule("5").get_parameter("weight")).abs().mean() < 0.1 * full.abs().mean()
 

@@ -133,7 +133,10 @@ def test_a_module_that_fails_on_import_is_refused(tmp_path: Path, text: str, exp
 
 def test_a_network_for_other_images_is_refused() -> None:
     settings = ModelSettings(reference="lenet5", training=TrainingSettings())
-    with pytest.raises(ModelError, match=r"model\.reference: 'lenet5' fails on images of 1 x 8 x 8: RuntimeError"):
+    with pytest.raises(
+        ModelError,
+        match=r"model\.reference: 'lenet5' fails on images of 1 x 8 x 8 \(channels x height x width\): RuntimeError",
+    ):
         load_model(settings, (1, 8, 8), 10)
 
 

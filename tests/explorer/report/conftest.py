@@ -142,7 +142,7 @@ def make_cost(candidate: Candidate, waste: float = 1.0) -> Cost:
         weight_bytes=sum(row.weight_bytes for row in rows),
         activation_bytes=4704 * max(choice.activation_bits for choice in candidate.layers) // 8,
         macs=sum(row.macs for row in rows),
-        energy_share={name: share * energy for name, share in COMPONENTS},
+        energy_uj_by_component={name: share * energy for name, share in COMPONENTS},
         layers=tuple(rows),
         notes=(
             "3-bit weights run as 4-bit weights on gemmini_default: they save storage and DRAM traffic, but bring "
@@ -161,7 +161,7 @@ def _float() -> Baseline:
         weight_bytes=4 * 61_706,
         activation_bytes=4 * 4704,
         macs=416_520,
-        energy_share={},
+        energy_uj_by_component={},
         layers=(),
         notes=("float does not run on gemmini_default",),
     )

@@ -27,7 +27,7 @@ def cost(energy: float | None = 1.0, weight_bytes: int = 100, **changed: Any) ->
         "weight_bytes": weight_bytes,
         "activation_bytes": 7,
         "macs": 1000,
-        "energy_share": {},
+        "energy_uj_by_component": {},
         "layers": (),
         "notes": (),
     }

@@ -78,7 +78,7 @@ def test_only_the_front_is_told_layer_by_layer(concluded: Outcome) -> None:
         cost = point.evaluation.cost
         assert [row.layer for row in cost.layers] == ["0", "3", "7"]
         assert sum(row.energy_uj for row in cost.layers) == pytest.approx(cost.energy_uj)
-        assert sum(cost.energy_share.values()) == pytest.approx(cost.energy_uj)
+        assert sum(cost.energy_uj_by_component.values()) == pytest.approx(cost.energy_uj)
         assert sum(row.weight_bytes for row in cost.layers) == cost.weight_bytes
         assert sum(row.macs for row in cost.layers) == cost.macs
 
@@ -94,7 +94,7 @@ def test_what_is_over_budget_is_kept_without_an_accuracy(concluded: Outcome) -> 
         assert excess == pytest.approx(item.cost.weight_bytes / 350 - 1)
     scored = sum(1 for item in concluded.evaluations if item.accuracy is not None)
     assert scored == len(concluded.evaluations) - len(over)
-    assert concluded.provenance["trials"].startswith(f"25, of which {len(over)} over budget; ")
+    assert concluded.provenance["trials"].startswith(f"25, of which {len(over)} were over budget and never built, ")
 
 
 def test_accuracies_are_those_of_the_built_networks(parts: tuple[Prepared, Search, Store], concluded: Outcome) -> None:

@@ -63,7 +63,7 @@ COSTS = st.builds(
     weight_bytes=COUNT,
     activation_bytes=COUNT,
     macs=COUNT,
-    energy_share=st.dictionaries(NAMES, FINITE, max_size=4),
+    energy_uj_by_component=st.dictionaries(NAMES, FINITE, max_size=4),
     layers=st.lists(LAYERS, max_size=2).map(tuple),
     notes=st.lists(NAMES, max_size=2).map(tuple),
 )
@@ -120,7 +120,7 @@ def test_an_evaluation_is_feasible_without_violations() -> None:
             weight_bytes=1,
             activation_bytes=1,
             macs=1,
-            energy_share={},
+            energy_uj_by_component={},
             layers=(),
             notes=(),
         ),

@@ -56,7 +56,7 @@ def cost_of(candidate: Candidate) -> Cost:
         weight_bytes=bits,
         activation_bytes=1,
         macs=1,
-        energy_share={},
+        energy_uj_by_component={},
         layers=(),
         notes=(),
     )
