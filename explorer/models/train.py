@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from explorer.errors import ModelError
+from explorer.files import replaced
 from explorer.settings import TrainingSettings
 from explorer.threads import single_threaded
 
@@ -82,9 +83,8 @@ def train_model(
 def _keep(path: Path, parts: Parts, epoch: int) -> None:
     """Write the state after an epoch, whole or not at all."""
     state = {name: part.state_dict() for name, part in parts.items()}
-    written = path.with_name(path.name + ".part")
-    torch.save({**state, "epoch": epoch, "random": _random_states()}, written)
-    written.replace(path)
+    with replaced(path) as file:
+        torch.save({**state, "epoch": epoch, "random": _random_states()}, file)
 
 
 def _resume(path: Path, parts: Parts) -> int:

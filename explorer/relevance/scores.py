@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import RelevanceError
+from explorer.files import replaced
 from explorer.graph.layers import ModelGraph
 
 Floats = NDArray[np.float32]
@@ -69,10 +70,8 @@ class Relevance:
     def save(self, path: Path) -> None:
         """Write an .npz file without pickled objects, whole or not at all."""
         arrays = {f"{index}/{key}": getattr(entry, key) for index, entry in enumerate(self.layers) for key in _ARRAYS}
-        unfinished = path.with_name(path.name + ".part")
-        with unfinished.open("wb") as file:
+        with replaced(path) as file:
             np.savez_compressed(file, description=np.array(json.dumps(self._description())), **arrays)
-        unfinished.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Relevance:

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.offline
 
-from explorer.report.atomic import replace_file
+from explorer.files import replaced
 from explorer.report.figures import front_figure
 from explorer.report.pairs import PairView, pair_view
 from explorer.report.views import REFERENCE, FrontView, PointView, front_view
@@ -29,7 +29,9 @@ def write_report(outcome: Outcome, path: Path, chosen: str | None = None) -> Non
         ExplorerError: no member of the front is called `chosen`.
         OSError: the file cannot be written.
     """
-    replace_file(path, report_html(front_view(outcome, chosen)).encode())
+    content = report_html(front_view(outcome, chosen)).encode()
+    with replaced(path) as file:
+        file.write(content)
 
 
 def report_html(view: FrontView) -> str:

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from explorer.report.atomic import replace_file
+from explorer.files import replaced
 from explorer.report.views import COST_KEYS, PointView, baseline_points, front_points
 from explorer.study.front import still_undominated
 from explorer.study.record import Accuracy, Outcome
@@ -62,7 +62,8 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
         OSError: the file cannot be written.
     """
     text = front_frame(outcome).to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
-    replace_file(path, text.encode())
+    with replaced(path) as file:
+        file.write(text.encode())
 
 
 def front_table(outcome: Outcome) -> Table:

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from explorer.errors import SearchError
+from explorer.files import replaced
 from explorer.study.record import Outcome
 from explorer.study.study_file import Study
 
@@ -46,9 +47,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 def write_json(path: Path, data: object) -> None:
     """Write a JSON file whole or not at all."""
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with replaced(path) as file:
+        file.write((json.dumps(data, indent=1) + "\n").encode())
 
 
 def read_outcome(folder: Path) -> Outcome:

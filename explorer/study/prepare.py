@@ -19,6 +19,7 @@ from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
 from explorer.errors import ModelError, StudyFileError
 from explorer.evaluate.accuracy import torch_device
+from explorer.files import replaced
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -183,9 +184,8 @@ def _train(model: nn.Module, network: str, study: Study, data: Data, folder: Pat
         progress=lambda epoch, epochs, _: notify("train the network", epoch, epochs),
         unfinished=kept.with_suffix(".unfinished"),
     )
-    unfinished = kept.with_name(kept.name + ".part")
-    torch.save(model.state_dict(), unfinished)
-    unfinished.replace(kept)
+    with replaced(kept) as file:
+        torch.save(model.state_dict(), file)
 
 
 def _relevance(

@@ -85,7 +85,7 @@ def test_a_failed_write_leaves_the_old_file(outcome: Outcome, tmp_path: Path, mo
     def full(descriptor: int) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr("explorer.report.atomic.os.fsync", full)
+    monkeypatch.setattr("explorer.files.os.fsync", full)
     with pytest.raises(OSError, match="no space left"):
         write_front_csv(outcome, tmp_path / "front.csv")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("front.csv", "old")]
