@@ -66,11 +66,18 @@ def test_what_was_finished_is_found_again(open_: Open) -> None:
 def test_a_trial_left_running_is_given_up(open_: Open) -> None:
     store = open_()
     finish(store, 2, 1)
-    store.study.ask()
+    store.study.ask().set_user_attr("owner", store.owner)
     again = open_()
     assert [trial.state for trial in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
     finish(again, 3, 2)
     assert [(item.number, item.correct) for item in again.stored()] == [(0, 1), (1, 2)]
+
+
+def test_a_trial_that_another_folder_is_at_stays_running(open_: Open, storage: tuple[str, str]) -> None:
+    store = open_()
+    store.study.ask().set_user_attr("owner", "/another/folder")
+    expected = TrialState.FAIL if storage[0] == "journal" else TrialState.RUNNING  # a journal has one folder only
+    assert [trial.state for trial in open_().study.trials] == [expected]
 
 
 def test_a_seed_waits_until_it_is_taken(open_: Open) -> None:
