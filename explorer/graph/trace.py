@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,8 +13,9 @@ from torch import fx, nn
 
 from explorer.errors import ModelError
 from explorer.graph.canonical import ACTIVATIONS, POOLS, propagate_shapes
-from explorer.graph.channels import ChannelClasses, Ids, Member, group_channels, shares
-from explorer.graph.layers import Activation, ChannelGroup, IndexMap, Layer, ModelGraph, Skipped
+from explorer.graph.channels import ChannelClasses, Ids, Member, group_channels
+from explorer.graph.layers import IndexMap, ModelGraph, Skipped
+from explorer.graph.traced import Storage, TracedLayer, record_activation, record_layer, shape_of
 
 _ELEMENTWISE = (
     *(factory for factory in ACTIVATIONS.values() if isinstance(factory, type)),
@@ -31,39 +31,6 @@ _WEIGHTED_FUNCTIONS = {F.conv1d, F.conv2d, F.conv3d, F.conv_transpose2d, F.linea
 _ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 _PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
 _MEANS = {torch.mean, "mean"}
-
-
-@dataclass(slots=True)
-class _Storage:
-    """A stored activation while it is being traced."""
-
-    node: fx.Node
-    first_step: int
-    last_step: int
-    readers: list[str] = field(default_factory=list)
-    feeds: list[_Storage] = field(default_factory=list)
-    pooled_from: list[_Storage] = field(default_factory=list)
-    """What a max pooling made it from: quantising either gives the same, as long as only clipping follows."""
-    monotone_only: bool = True
-
-    @property
-    def quantized(self) -> bool:
-        """Whether it needs a quantiser of its own, rather than that of the one activation pooled from it."""
-        stands_for_it = self.monotone_only and len(self.feeds) == 1 and self.feeds[0].quantized
-        return bool(self.readers) or (bool(self.feeds) and not stands_for_it)
-
-
-@dataclass(slots=True)
-class _RawLayer:
-    name: str
-    module: nn.Conv2d | nn.Linear
-    step: int
-    source: _Storage
-    target: _Storage
-    in_shape: tuple[int, ...]
-    out_shape: tuple[int, ...]
-    output_ids: Ids
-    input_ids: Ids
 
 
 def trace(model: fx.GraphModule, example: torch.Tensor, elementwise: tuple[type[nn.Module], ...] = ()) -> ModelGraph:
@@ -90,15 +57,15 @@ class _Tracer:
         self.index_maps: list[fx.Node] = []
         self.channels = ChannelClasses()
         self.ids: dict[fx.Node, Ids] = {}
-        self.storage: dict[fx.Node, _Storage] = {}
-        self.storages: list[_Storage] = []
-        self.layers: list[_RawLayer] = []
+        self.storage: dict[fx.Node, Storage] = {}
+        self.storages: list[Storage] = []
+        self.layers: list[TracedLayer] = []
         self.skipped: list[Skipped] = []
         self.step = 0
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "placeholder":
-            self.ids[node] = self.channels.fresh(_shape(node)[1])
+            self.ids[node] = self.channels.fresh(shape_of(node)[1])
             self.channels.lock(self.ids[node], "they are the network's input")
             self._store(node)
         elif node.op == "output":
@@ -113,13 +80,13 @@ class _Tracer:
     def _rule(self, node: fx.Node) -> Callable[[fx.Node], None]:
         if node.op == "call_module":
             module = self.model.get_submodule(str(node.target))
-            if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and len(_shape(node)) == 2):
+            if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and len(shape_of(node)) == 2):
                 return self._layer
             if isinstance(module, self.elementwise_types):
                 return self._elementwise
             if isinstance(module, _POOLS):
                 return self._pool
-            if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(_shape(node)) == 2:
+            if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(shape_of(node)) == 2:
                 return self._flatten
             return self._unknown
         if node.target in _ADDITIONS or node.target in _PRODUCTS:
@@ -138,7 +105,7 @@ class _Tracer:
         module = self.model.get_submodule(str(node.target))
         assert isinstance(module, nn.Conv2d | nn.Linear)
         source = _source(node)
-        input_ids, output_ids = self.ids[source], self.channels.fresh(_shape(node)[1])
+        input_ids, output_ids = self.ids[source], self.channels.fresh(shape_of(node)[1])
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             if module.groups == module.in_channels == module.out_channels:
                 self.channels.tie(input_ids, output_ids)
@@ -151,14 +118,14 @@ class _Tracer:
         read.readers.append(str(node.target))
         written = self._store(node, read)
         self.layers.append(
-            _RawLayer(
+            TracedLayer(
                 name=str(node.target),
                 module=module,
                 step=written.first_step,
                 source=read,
                 target=written,
-                in_shape=_shape(source)[:2] + min(_shape(source)[2:], _shape(read.node)[2:], key=math.prod),
-                out_shape=_shape(node),
+                in_shape=shape_of(source)[:2] + min(shape_of(source)[2:], shape_of(read.node)[2:], key=math.prod),
+                out_shape=shape_of(node),
                 output_ids=output_ids,
                 input_ids=input_ids,
             )
@@ -200,7 +167,7 @@ class _Tracer:
         source = _source(node)
         axes = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
         over_positions = isinstance(axes, Sequence) and {int(axis) % 4 for axis in axes} == {2, 3}  # type: ignore[arg-type]
-        if len(_shape(source)) == 4 and over_positions:
+        if len(shape_of(source)) == 4 and over_positions:
             self.ids[node] = self.ids[source]
             self._derive(node, source)
         else:
@@ -208,13 +175,13 @@ class _Tracer:
 
     def _flatten(self, node: fx.Node) -> None:
         source = _source(node)
-        self.ids[node] = self.ids[source].repeat(_shape(node)[1] // len(self.ids[source]))
+        self.ids[node] = self.ids[source].repeat(shape_of(node)[1] // len(self.ids[source]))
         self.storage[node] = self.storage[source]
 
     def _join(self, node: fx.Node) -> None:
         sources = [source for source in node.all_input_nodes if source in self.ids]
-        same = all(_shape(source)[:2] == _shape(node)[:2] for source in sources)
-        if not same or (node.target in _ADDITIONS and any(_shape(s) != _shape(node) for s in sources)):
+        same = all(shape_of(source)[:2] == shape_of(node)[:2] for source in sources)
+        if not same or (node.target in _ADDITIONS and any(shape_of(s) != shape_of(node) for s in sources)):
             self._unknown(node)
             return
         for source in sources[1:]:
@@ -226,7 +193,7 @@ class _Tracer:
         dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
         given = node.kwargs.get("tensors", node.args[0] if node.args else None)
         parts = [part for part in given if isinstance(part, fx.Node)] if isinstance(given, Sequence) else []
-        if not parts or dimension not in {1, 1 - len(_shape(node))}:
+        if not parts or dimension not in {1, 1 - len(shape_of(node))}:
             self._unknown(node)
             return
         self.ids[node] = np.concatenate([self.ids[part] for part in parts])
@@ -234,7 +201,7 @@ class _Tracer:
 
     def _pad(self, node: fx.Node) -> None:
         source = _source(node)
-        before, after = channel_padding(node, len(_shape(node)))
+        before, after = channel_padding(node, len(shape_of(node)))
         zero = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0) in {0, None}
         mode = node.kwargs.get("mode", node.args[2] if len(node.args) > 2 else "constant")
         if (mode == "constant" and not zero) or min(before, after) < 0:
@@ -248,7 +215,7 @@ class _Tracer:
 
     def _slice(self, node: fx.Node) -> None:
         source = _source(node)
-        if _shape(source)[:2] != _shape(node)[:2] or len(_shape(source)) != len(_shape(node)):
+        if shape_of(source)[:2] != shape_of(node)[:2] or len(shape_of(source)) != len(shape_of(node)):
             self._unknown(node)
             return
         self.ids[node] = self.ids[source]
@@ -266,7 +233,7 @@ class _Tracer:
         sources = self._tensors(node)
         for source in sources:
             self.channels.lock(self.ids[source], reason)
-        shape = _shape(node)
+        shape = shape_of(node)
         self.ids[node] = self.channels.fresh(shape[1] if len(shape) > 1 else 1)
         self.channels.lock(self.ids[node], reason)
         has_weights = node.op == "call_module" and any(
@@ -290,8 +257,8 @@ class _Tracer:
             read.feeds.append(written)
             read.monotone_only = read.monotone_only and monotone
 
-    def _store(self, node: fx.Node, *reads: _Storage) -> _Storage:
-        storage = _Storage(node=node, first_step=self.step, last_step=self.step)
+    def _store(self, node: fx.Node, *reads: Storage) -> Storage:
+        storage = Storage(node=node, first_step=self.step, last_step=self.step)
         for read in reads:
             read.last_step = self.step
         if node.op != "placeholder":
@@ -317,52 +284,14 @@ class _Tracer:
         return ModelGraph(
             input_shape=input_shape,
             layers=tuple(
-                self._record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups) for raw in self.layers
+                record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups) for raw in self.layers
             ),
             groups=groups,
             activations=tuple(
-                Activation(
-                    name=storage.node.name,
-                    size=_spatial(_shape(storage.node)),
-                    channels=shares(classes(self.ids[storage.node]), groups),
-                    first_step=storage.first_step,
-                    last_step=storage.last_step,
-                    readers=tuple(storage.readers),
-                    feeds=tuple(fed.node.name for fed in storage.feeds),
-                    quantized=storage.quantized,
-                )
-                for storage in self.storages
+                record_activation(storage, classes(self.ids[storage.node]), groups) for storage in self.storages
             ),
             index_maps=tuple(IndexMap(node=node.name, classes=classes(self.ids[node])) for node in self.index_maps),
             skipped=(*self.skipped, *skipped),
-        )
-
-    @staticmethod
-    def _record_layer(
-        raw: _RawLayer,
-        output_classes: tuple[int, ...],
-        input_classes: tuple[int, ...],
-        groups: tuple[ChannelGroup, ...],
-    ) -> Layer:
-        module = raw.module
-        convolution = isinstance(module, nn.Conv2d)
-        return Layer(
-            name=raw.name,
-            kind="conv" if convolution else "linear",
-            step=raw.step,
-            in_channels=raw.in_shape[1],
-            out_channels=raw.out_shape[1],
-            kernel_size=tuple(module.kernel_size) if convolution else (1, 1),  # type: ignore[arg-type]
-            groups=module.groups if isinstance(module, nn.Conv2d) else 1,
-            bias=module.bias is not None,
-            input_size=_spatial(raw.in_shape),
-            output_size=_spatial(raw.out_shape),
-            source=raw.source.node.name,
-            target=raw.target.node.name,
-            output_classes=output_classes,
-            input_classes=input_classes,
-            produces=shares(output_classes, groups),
-            reads=shares(input_classes, groups),
         )
 
 
@@ -374,19 +303,5 @@ def channel_padding(node: fx.Node, dimensions: int) -> tuple[int, int]:
     return (entries[reach], entries[reach + 1]) if len(entries) >= reach + 2 else (0, 0)
 
 
-def _shape(node: fx.Node) -> tuple[int, ...]:
-    shape: tuple[int, ...] = node.meta["shape"]
-    return shape
-
-
 def _source(node: fx.Node) -> fx.Node:
     return node.all_input_nodes[0]
-
-
-def _spatial(shape: tuple[int, ...]) -> tuple[int, int]:
-    if len(shape) == 4:
-        return shape[2], shape[3]
-    count = 1
-    for entry in shape[2:]:
-        count *= entry
-    return 1, count
