@@ -9,6 +9,7 @@
   const plot = document.getElementById("plot");
   const state = { axis: data.axes[0].objective, split: "search", name: data.chosen ?? data.points[0]?.name };
 
+  const CLICK_RADIUS = 8; // pixels: what a marker of the front covers
   const SPLITS = [["search", "search"], ["held_out", "held-out"]];
   const COSTS = [
     ["Energy", "energy_uj", (value) => unit(significant(value), "µJ")],
@@ -255,6 +256,25 @@
     put("front", table(headings, rows));
   }
 
+  // A point of the cloud may lie on one of the front and take its click: what is under the pointer counts.
+  function nearest(pointer) {
+    const box = plot.getBoundingClientRect();
+    const { xaxis, yaxis } = plot._fullLayout;
+    let best;
+    let distance = CLICK_RADIUS;
+    for (const trace of plot.data) {
+      (trace.customdata ?? []).forEach((name, index) => {
+        const across = box.left + xaxis._offset + xaxis.d2p(trace.x[index]) - pointer.clientX;
+        const down = box.top + yaxis._offset + yaxis.d2p(trace.y[index]) - pointer.clientY;
+        if (points.has(name) && Math.hypot(across, down) < distance) {
+          best = name;
+          distance = Math.hypot(across, down);
+        }
+      });
+    }
+    return best;
+  }
+
   function showHeader() {
     const costs = data.objectives.filter((name) => name !== "accuracy").map((name) => name.replaceAll("_", " "));
     const members = data.points.filter((point) => point.kind === "front").length;
@@ -273,7 +293,7 @@
   showFront();
   draw();
   plot.on("plotly_click", (event) => {
-    const name = event.points.find((entry) => points.has(entry.customdata))?.customdata;
+    const name = event.points.find((entry) => points.has(entry.customdata))?.customdata ?? nearest(event.event);
     if (name !== undefined) select(name);
   });
   narrow.addEventListener("change", draw);

@@ -99,7 +99,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
     if chosen is not None and chosen not in names:
         listed = ", ".join(names) or "none, since the front is empty"
         raise ExplorerError(f"report: no member of the front is called {chosen!r}; its members are {listed}")
-    on_front = {point.number for point in front}
+    on_front = {point.evaluation.candidate.digest() for point in outcome.front}
     return FrontView(
         title=_title(outcome.study),
         device=outcome.device,
@@ -117,7 +117,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
                 violations=item.violations,
             )
             for item in outcome.evaluations
-            if item.number not in on_front
+            if item.candidate.digest() not in on_front  # trials repeat a candidate now and then
         ),
         budgets=_budgets(outcome),
         chosen=default_choice(front) if chosen is None else chosen,

@@ -128,6 +128,26 @@ def test_a_click_on_a_point_shows_its_layers(opened: Opened, outcome: Outcome) -
     )
 
 
+def test_a_point_of_the_cloud_does_not_take_the_click_of_the_front(
+    browser: Browser, outcome: Outcome, tmp_path: Path
+) -> None:
+    """A repeated trial, and another candidate of the same values, lie exactly on the front's points."""
+    members = [point.evaluation for point in outcome.front]
+    repeats = [replace(member, number=1000 + index) for index, member in enumerate(members)]
+    twins = [
+        replace(member, number=2000 + index, candidate=replace(member.candidate, kept_filters=()))
+        for index, member in enumerate(members)
+    ]
+    crowded = replace(outcome, evaluations=(*outcome.evaluations, *repeats, *twins))
+    write_report(crowded, tmp_path / "report.html", chosen="p08")
+    window = Opened(browser, tmp_path / "report.html", WIDE)
+    for index in (1, 4, 8):
+        window.page.mouse.click(*window.page.evaluate(POINT_POSITION, outcome.front[index].name))
+        _assert_shown(window.page, outcome, index)
+        window.page.wait_for_timeout(500)  # two clicks within 300 ms are Plotly's double click, which zooms out
+    window.close()
+
+
 def test_a_click_on_a_row_shows_its_layers(opened: Opened, outcome: Outcome) -> None:
     opened.page.locator("#front tbody tr", has_text="p05").locator("td").nth(3).click()
 
