@@ -92,11 +92,6 @@ class Accelerator:
         return self.dram_bandwidth_bits_per_s / self.clock_hz
 
     @property
-    def buffer_bytes(self) -> int:
-        """Total on-chip buffer capacity."""
-        return sum(buffer.size_bytes for buffer in self.buffers)
-
-    @property
     def assumed(self) -> tuple[str, ...]:
         """Profile keys whose value has no published source."""
         return tuple(sorted(key for key, source in self.sources.items() if source == ASSUMED))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 SCALE_FRACTIONS = 32
-"""Clipping points tried per channel or tensor; 400 lower the squared error of ResNet-20 by 0.1 % at 4 bits."""
+"""Clipping points tried for the weights of a channel (assumed: the error is flat around its least)."""
 RANGE_FRACTIONS = 48
 """Clipping points tried for an activation, once for all candidates."""
 SMALLEST_RANGE = 1e-30

@@ -26,7 +26,7 @@ Parts = dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.L
 MOMENTUM = 0.9
 """Of SGD: what ResNets were trained with on CIFAR-10 (He et al., 2016)."""
 SMALL_BATCH = 2**16
-"""Pixels in a batch below which more threads cost more than they save; on a busy machine, a hundredfold."""
+"""Pixels in a batch below which more threads cost more than they save (assumed)."""
 
 
 def train_model(

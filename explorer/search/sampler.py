@@ -27,7 +27,7 @@ class ResumableNSGAIISampler(NSGAIISampler):
 
 
 def _nsga2(seed: int, population: int) -> BaseSampler:
-    # A population of 20 with polynomial mutation beat one of 50 with uniform mutation on 48 axes.
+    # Polynomial mutation stays near a parent's widths and shares, which are ordered; the default draws them anew.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return ResumableNSGAIISampler(population_size=population, mutation=PolynomialMutation(), seed=seed)
