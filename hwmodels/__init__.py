@@ -8,30 +8,32 @@ Example:
     (640, 400)
 """
 
-from hwmodels.accelerator import Accelerator, Buffer
-from hwmodels.cost import (
-    LayerCost,
-    LayerTerms,
-    NetworkCost,
-    NetworkTotals,
-    evaluate,
-    evaluate_totals,
-    layer_terms,
-)
+from hwmodels.accelerator import DATAFLOWS, Accelerator
+from hwmodels.arena import peak_activation_bytes, plan_arena
+from hwmodels.cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost, evaluate
 from hwmodels.errors import DeviceError, HardwareModelError, LayerError
-from hwmodels.layer import ActivationTensor, LayerArrays, LayerJob, LayerShape, layer_arrays
-from hwmodels.memory import WEIGHT_FORMATS, peak_activation_bytes
+from hwmodels.fit import MemoryFit
+from hwmodels.layer import LAYER_KINDS, ActivationTensor, LayerJob, LayerShape
+from hwmodels.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
+from hwmodels.memory import WEIGHT_FORMATS
+from hwmodels.network import Network
+from hwmodels.parts import Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.precision import LAWS
 from hwmodels.profiles import load, names
-from hwmodels.systolic import DATAFLOWS, SystolicCounts, systolic_counts
+from hwmodels.systolic import SYSTOLIC_DATAFLOWS, SystolicCounts, systolic_counts
+from hwmodels.terms import LayerTerms, layer_terms
 
 __all__ = [
     "DATAFLOWS",
+    "ENERGY_COMPONENTS",
     "LAWS",
+    "LAYER_KINDS",
+    "SYSTOLIC_DATAFLOWS",
     "WEIGHT_FORMATS",
     "Accelerator",
     "ActivationTensor",
     "Buffer",
+    "CandidateCosts",
     "DeviceError",
     "HardwareModelError",
     "LayerArrays",
@@ -40,15 +42,22 @@ __all__ = [
     "LayerJob",
     "LayerShape",
     "LayerTerms",
+    "Memory",
+    "MemoryFit",
+    "Network",
     "NetworkCost",
-    "NetworkTotals",
+    "Registers",
     "SystolicCounts",
+    "Unroll",
+    "VectorUnit",
     "evaluate",
-    "evaluate_totals",
     "layer_arrays",
     "layer_terms",
     "load",
     "names",
     "peak_activation_bytes",
+    "plan_arena",
+    "stack",
     "systolic_counts",
+    "with_widths",
 ]

@@ -1,4 +1,4 @@
-"""The record of one accelerator: its array, buffers, DRAM, arithmetic and energies, each with its source."""
+"""The record of one accelerator: its array, buffers, memories, arithmetic and energies, each with its source."""
 
 from __future__ import annotations
 
@@ -11,46 +11,33 @@ from hwmodels.checks import choice, number, text, whole_number
 from hwmodels.errors import DeviceError
 from hwmodels.layer import MAXIMUM_BITS
 from hwmodels.memory import WEIGHT_FORMATS
+from hwmodels.parts import OPERANDS, Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.precision import LAWS
-from hwmodels.systolic import DATAFLOWS
+from hwmodels.systolic import SYSTOLIC_DATAFLOWS
+from hwmodels.technology import NODES_NM
 
-OPERANDS = ("weights", "inputs", "outputs")
 ASSUMED = "assumed"
 """The source of a number that nobody published: a choice of this package or of the profile's author."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Buffer:
-    """One on-chip SRAM and the operands that live in it (several share it in a unified buffer)."""
-
-    name: str
-    operands: tuple[str, ...]
-    size_bytes: int
-    read_energy_pj_per_bit: float
-    write_energy_pj_per_bit: float
-
-    def problems(self) -> list[str]:
-        """Return one line for each field that is out of range, with its dotted key."""
-        key = f"buffers.{self.name}"
-        found = [
-            *whole_number(f"{key}.size_bytes", self.size_bytes, 1),
-            *number(f"{key}.read_energy_pj_per_bit", self.read_energy_pj_per_bit, 0.0),
-            *number(f"{key}.write_energy_pj_per_bit", self.write_energy_pj_per_bit, 0.0),
-        ]
-        for operand in self.operands:
-            found += choice(f"{key}.operands", operand, OPERANDS)
-        return found
+DATAFLOWS = {**SYSTOLIC_DATAFLOWS, "rs": "row stationary", "unrolled": "loops side by side, no systolic array"}
+K_PACKINGS = ("dense", "channels")
+OUTPUT_TRAFFIC = ("outputs", "sums")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """A systolic accelerator with operand buffers behind a DRAM.
+    """An array of multiply-accumulate units with operand buffers in front of one or more memories.
 
-    A job's width rounds up to the next of `weight_bits` and `input_bits`, which is what buffers hold and
-    what `precision_law` is applied to; DRAM holds weights packed at the job's own width. `mac_energy_pj` is
-    that of one MAC of 8 x 8 bits. `weight_formats` are those that the device decodes on the way from DRAM:
-    smaller formats count for storage only. `sources` gives for each dotted profile key a reference's id, or
-    "assumed".
+    A job's width rounds up to the next of `weight_bits` and `input_bits`, which is what buffers hold and what
+    `precision_law` is applied to; memories hold weights packed at the job's own width. `mac_energy_pj` is that
+    of one MAC of 8 x 8 bits, and `idle_energy_share` the share of it that a unit without work takes in a cycle.
+    `weight_formats` are those that the device decodes on the way from memory: smaller formats count for storage
+    only. With a `k_packing` of "channels", rows take the channels of one kernel position at a time, unless there
+    are fewer channels than rows. With an `output_traffic` of "sums", each output passes to memory, and from it,
+    at accumulator width. `network_energy_pj_per_bit` is that of moving a word between two elements of the array.
+    `energy_factor` multiplies all energies: it calibrates the model to one measurement, which its source names.
+    `maximum_layers` is 0 where there is no limit. `sources` gives for each dotted profile key a reference's id,
+    or "assumed".
 
     Raises:
         DeviceError: a field is out of range; all of them are reported at once.
@@ -58,14 +45,10 @@ class Accelerator:
 
     name: str
     title: str
-    rows: int
-    columns: int
     dataflow: str
-    pipelined_folds: bool
     clock_hz: float
     buffers: tuple[Buffer, ...]
-    dram_bandwidth_bits_per_s: float
-    dram_energy_pj_per_bit: float
+    memories: tuple[Memory, ...]
     precision_law: str
     native_bits: int
     weight_bits: tuple[int, ...]
@@ -74,22 +57,31 @@ class Accelerator:
     mac_energy_pj: float
     static_power_w: float
     weight_formats: tuple[str, ...]
+    vector: VectorUnit
+    rows: int = 1
+    columns: int = 1
+    pipelined_folds: bool = False
+    k_packing: str = "dense"
+    idle_energy_share: float = 0.0
+    output_traffic: str = "outputs"
+    network_energy_pj_per_bit: float = 0.0
+    layer_overhead_cycles: int = 0
+    maximum_layers: int = 0
+    node_nm: int = 45
+    energy_factor: float = 1.0
+    registers: Registers = field(default_factory=Registers)
+    unroll: Unroll = field(default_factory=Unroll)
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        problems = [*_number_problems(self), *_choice_problems(self), *_buffer_problems(self.buffers)]
+        problems = [*_number_problems(self), *_choice_problems(self), *_part_problems(self)]
         if problems:
             raise DeviceError([f"device {self.name!r}: {problem}" for problem in problems])
 
     @property
     def units(self) -> int:
-        """Multiply-accumulate units in the array."""
-        return self.rows * self.columns
-
-    @property
-    def dram_bits_per_cycle(self) -> float:
-        """DRAM bandwidth in bits per clock cycle of the array."""
-        return self.dram_bandwidth_bits_per_s / self.clock_hz
+        """Multiply-accumulate units that may work side by side."""
+        return self.unroll.units if self.dataflow == "unrolled" else self.rows * self.columns
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -99,6 +91,14 @@ class Accelerator:
     def buffer_of(self, operand: str) -> Buffer:
         """Return the buffer that holds "weights", "inputs" or "outputs"."""
         return next(buffer for buffer in self.buffers if operand in buffer.operands)
+
+    def memory_of(self, operand: str) -> Memory:
+        """Return the memory that keeps "weights", "inputs" or "outputs"."""
+        return next(memory for memory in self.memories if operand in memory.operands)
+
+    def bits_per_cycle(self, memory: Memory) -> float:
+        """Return a memory's bandwidth in bits per clock cycle of the array."""
+        return memory.bandwidth_bits_per_s / self.clock_hz
 
     def digest(self) -> str:
         """Return a SHA-256 over every field: equal digests have equal costs in one package version."""
@@ -111,12 +111,15 @@ def _number_problems(device: Accelerator) -> list[str]:
         *whole_number("array.rows", device.rows, 1),
         *whole_number("array.columns", device.columns, 1),
         *number("array.clock_hz", device.clock_hz, 0.0, above=True),
-        *number("dram.bandwidth_bits_per_s", device.dram_bandwidth_bits_per_s, 0.0, above=True),
-        *number("dram.energy_pj_per_bit", device.dram_energy_pj_per_bit, 0.0),
+        *number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, 0.0),
+        *whole_number("array.layer_overhead_cycles", device.layer_overhead_cycles, 0),
+        *whole_number("array.maximum_layers", device.maximum_layers, 0),
         *whole_number("arithmetic.native_bits", device.native_bits, 1, MAXIMUM_BITS),
         *whole_number("arithmetic.accumulator_bits", device.accumulator_bits, 1, 2 * MAXIMUM_BITS),
         *number("arithmetic.mac_energy_pj", device.mac_energy_pj, 0.0),
+        *number("arithmetic.idle_energy_share", device.idle_energy_share, 0.0, maximum=1.0),
         *number("power.static_w", device.static_power_w, 0.0),
+        *number("power.energy_factor", device.energy_factor, 0.0, above=True),
     ]
 
 
@@ -126,8 +129,12 @@ def _choice_problems(device: Accelerator) -> list[str]:
         *text("name", device.name),
         *text("title", device.title),
         *choice("array.dataflow", device.dataflow, DATAFLOWS),
+        *choice("array.k_packing", device.k_packing, K_PACKINGS),
+        *choice("array.output_traffic", device.output_traffic, OUTPUT_TRAFFIC),
         *choice("arithmetic.law", device.precision_law, LAWS),
     ]
+    if device.node_nm not in NODES_NM:
+        problems.append(f"`array.node_nm` must be one of {', '.join(map(str, NODES_NM))}, but got {device.node_nm!r}")
     if not isinstance(device.pipelined_folds, bool):
         problems.append(f"`array.pipelined_folds` must be true or false, but got {device.pipelined_folds!r}")
     for key, widths in (("weight_bits", device.weight_bits), ("input_bits", device.input_bits)):
@@ -143,12 +150,20 @@ def _choice_problems(device: Accelerator) -> list[str]:
     return problems
 
 
-def _buffer_problems(buffers: tuple[Buffer, ...]) -> list[str]:
-    """Return what is wrong with the buffers: each operand must live in exactly one."""
-    problems = [problem for buffer in buffers for problem in buffer.problems()]
-    for operand in OPERANDS:
-        holders = [buffer.name for buffer in buffers if operand in buffer.operands]
-        if len(holders) != 1:
-            held = f"but got {', '.join(holders)}" if holders else "but none does"
-            problems.append(f"exactly one of `buffers` must hold the {operand}, {held}")
+def _part_problems(device: Accelerator) -> list[str]:
+    """Return what is wrong with buffers, memories and other parts: each operand must live in exactly one of each."""
+    places: tuple[Buffer | Memory, ...] = (*device.buffers, *device.memories)
+    problems = [problem for place in places for problem in place.problems()]
+    problems += [*device.registers.problems(), *device.vector.problems(), *device.unroll.problems()]
+    for table, kind in (("buffers", Buffer), ("memories", Memory)):
+        for operand in OPERANDS:
+            holders = [place.name for place in places if isinstance(place, kind) and operand in place.operands]
+            if len(holders) != 1:
+                held = f"but got {', '.join(holders)}" if holders else "but none does"
+                problems.append(f"exactly one of `{table}` must hold the {operand}, {held}")
+    if device.dataflow == "rs" and isinstance(device.registers.words, int) and device.registers.words < 3:
+        problems.append(
+            "`registers.words >= 3` must hold for the row-stationary dataflow (a weight, an input and a sum in every "
+            f"element), but got {device.registers.words}"
+        )
     return problems

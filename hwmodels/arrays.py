@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating]
 BoolArray = npt.NDArray[np.bool_]
 IntLike = IntArray | int
 """Whole numbers of any shape; every public function of this package lets them broadcast."""

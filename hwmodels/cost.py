@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
 from hwmodels.accelerator import Accelerator
+from hwmodels.arena import peak_activation_bytes, plan_arena
 from hwmodels.arrays import FloatArray, IntArray
-from hwmodels.energy import Energy, energy
-from hwmodels.errors import LayerError
-from hwmodels.layer import ActivationTensor, LayerArrays, LayerJob, layer_arrays
-from hwmodels.memory import WEIGHT_FORMATS, StoredWeights, peak_activation_bytes, stored_weights
+from hwmodels.fit import MemoryFit, memory_fits
+from hwmodels.latency import BOUNDS
+from hwmodels.layer import LAYER_KINDS, ActivationTensor, LayerJob
+from hwmodels.layer_arrays import LayerArrays, layer_arrays
+from hwmodels.memory import WEIGHT_FORMATS
 from hwmodels.notes import network_notes
-from hwmodels.precision import LAWS, MacCost
-from hwmodels.systolic import SystolicCounts, systolic_counts
-from hwmodels.tiling import OperandWidths
-from hwmodels.traffic import DramTraffic, SramTraffic, dram_traffic, sram_traffic
+from hwmodels.terms import LayerTerms, layer_terms
+
+ENERGY_COMPONENTS = ("mac", "register", "network", "sram", "dram", "vector", "static")
+"""The parts of an energy; "sram" is the sum of all buffers, "dram" that of all memories behind them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCost:
     """What one layer costs; energies in pJ, traffic in bits, times in clock cycles.
 
-    `latency_cycles` is double buffered: once the first tile has arrived, the longer of compute and the rest of DRAM.
-    `ofmap_sram_bits` counts writes and the partial sums that are read back. `weight_bytes` is the storage
-    in the smallest format, `weight_format`, whether or not the device can read that one.
+    `latency_cycles` is double buffered: `overhead_cycles` and `first_tile_cycles`, then the longest of compute, SRAM
+    and the rest of DRAM; `bound` names it. `mapping_efficiency` is the share of the array that has work while it runs,
+    `utilisation` the achieved share of its peak rate at the layer's widths, fill included. `ofmap_sram_bits` counts
+    writes and the partial sums that are read back. `buffers_pj` has one entry for each buffer, the sum of which is
+    `sram_pj`. `weight_bytes` is the storage in the smallest format, `weight_format`, whether or not the device can
+    read that one.
     """
 
     name: str
+    kind: str
     macs: int
+    vector_operations: int
     compute_cycles: int
+    sram_cycles: int
     dram_cycles: int
+    first_tile_cycles: int
+    overhead_cycles: int
     latency_cycles: int
-    bound: Literal["compute", "dram"]
+    bound: Literal["compute", "sram", "dram"]
     mapping_efficiency: float
     utilisation: float
     ifmap_sram_bits: int
@@ -45,8 +55,12 @@ class LayerCost:
     dram_input_bits: int
     dram_output_bits: int
     mac_pj: float
+    register_pj: float
+    network_pj: float
     sram_pj: float
+    buffers_pj: Mapping[str, float]
     dram_pj: float
+    vector_pj: float
     static_pj: float
     energy_pj: float
     weight_bytes: int
@@ -55,20 +69,25 @@ class LayerCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkCost:
-    """What one inference of a network costs; layers run one after another.
+    """What one run of a network costs (of all images of its batch); layers run one after another.
 
-    `peak_activation_bytes` is 0 when no activation tensors were given. `notes` say in words what the numbers
-    alone would hide, such as widths that bring nothing on this device.
+    `peak_activation_bytes` is what a perfect allocator needs, `arena_bytes` what TensorFlow Lite Micro's planner
+    does; both are 0 when no activation tensors were given. `fits` says for each memory and buffer of a stated size
+    what the network needs of it. `notes` say in words what the numbers alone would hide, such as widths that bring
+    nothing on this device.
     """
 
     energy_pj: float
+    energy_pj_by_component: Mapping[str, float]
     latency_cycles: int
     latency_s: float
     weight_bytes: int
     peak_activation_bytes: int
+    arena_bytes: int
     dram_bits: int
     macs: int
     layers: tuple[LayerCost, ...]
+    fits: tuple[MemoryFit, ...]
     notes: tuple[str, ...]
 
     @property
@@ -82,8 +101,8 @@ class NetworkCost:
         return self.latency_s * 1e3
 
 
-class NetworkTotals(NamedTuple):
-    """Sums over the layers, of the leading axes' shape (one number each for a single network)."""
+class CandidateCosts(NamedTuple):
+    """What candidates cost: sums over the layers, of the leading axes' shape, and every term of every layer."""
 
     energy_pj: FloatArray
     latency_cycles: IntArray
@@ -91,142 +110,98 @@ class NetworkTotals(NamedTuple):
     weight_bytes: IntArray
     dram_bits: IntArray
     macs: IntArray
+    terms: LayerTerms
+    """Fields broadcast to `... x layers`."""
+
+    def energy_pj_by_component(self) -> dict[str, FloatArray]:
+        """Return the sums over the layers of each of ENERGY_COMPONENTS, in pJ."""
+        shape = self.terms.energy.total_pj.shape
+        parts = {name: getattr(self.terms.energy, f"{name}_pj") for name in ENERGY_COMPONENTS}
+        return {name: np.broadcast_to(part, shape).sum(axis=-1) for name, part in parts.items()}
 
 
-class LayerTerms(NamedTuple):
-    """Every term of the cost, as arrays of shape `... x layers`."""
+@overload
+def evaluate(
+    jobs: Sequence[LayerJob], accelerator: Accelerator, tensors: Sequence[ActivationTensor] = ()
+) -> NetworkCost: ...
 
-    mac: MacCost
-    counts: SystolicCounts
-    stored: StoredWeights
-    sram: SramTraffic
-    dram: DramTraffic
-    dram_cycles: IntArray
-    latency_cycles: IntArray
-    energy: Energy
+
+@overload
+def evaluate(jobs: LayerArrays, accelerator: Accelerator) -> CandidateCosts: ...
 
 
 def evaluate(
-    jobs: Sequence[LayerJob], accelerator: Accelerator, tensors: Sequence[ActivationTensor] = ()
-) -> NetworkCost:
-    """Return the cost of running the layers in order, one image, on the accelerator.
+    jobs: Sequence[LayerJob] | LayerArrays, accelerator: Accelerator, tensors: Sequence[ActivationTensor] = ()
+) -> NetworkCost | CandidateCosts:
+    """Return the cost of running the layers in order on the accelerator.
 
-    Grouped convolutions run group by group. Density below 1 shrinks storage, and traffic where the device
-    reads the format; it saves neither MACs nor time, since the array does not skip zeros.
+    A sequence of jobs is one network, and gives records and notes. Arrays of `... x layers`, such as candidates x
+    layers (see `stack` and `with_widths`), give arrays of costs in one call. Grouped convolutions run group by group.
+    Density below 1 shrinks storage, and traffic where the device reads the format; it saves neither MACs nor time,
+    since no array here skips zeros.
 
     Raises:
-        LayerError: there is no layer, or an operand is wider than the device takes.
+        LayerError: there is no layer, or an operand is wider than the device takes, or there are too many layers.
     """
+    if isinstance(jobs, LayerArrays):
+        return _candidates(jobs, accelerator)
     layers = layer_arrays(jobs)
     names = [job.shape.name for job in jobs]
     terms = layer_terms(layers, accelerator, names)
-    costs = _layer_costs(names, layers, terms)
-    latency_cycles = int(terms.latency_cycles.sum())
+    costs = _layer_costs(names, layers, accelerator, terms)
+    latency_cycles = sum(layer.latency_cycles for layer in costs)
     peak_bytes = peak_activation_bytes(tensors)
+    arena_bytes = plan_arena(tensors).size_bytes if tensors else 0
+    weight_bytes = sum(layer.weight_bytes for layer in costs)
+    readable_bytes = int(terms.stored.smallest_of(accelerator.weight_formats).sum())
+    fits = memory_fits(accelerator, readable_bytes, peak_bytes)
     return NetworkCost(
-        energy_pj=float(terms.energy.total_pj.sum()),
+        energy_pj=sum(layer.energy_pj for layer in costs),
+        energy_pj_by_component={
+            name: sum(getattr(layer, f"{name}_pj") for layer in costs) for name in ENERGY_COMPONENTS
+        },
         latency_cycles=latency_cycles,
         latency_s=latency_cycles / accelerator.clock_hz,
-        weight_bytes=int(terms.stored.smallest_bytes.sum()),
+        weight_bytes=weight_bytes,
         peak_activation_bytes=peak_bytes,
+        arena_bytes=arena_bytes,
         dram_bits=int(terms.dram.total_bits.sum()),
-        macs=int(layers.macs.sum()),
+        macs=sum(layer.macs for layer in costs),
         layers=costs,
-        notes=network_notes(names, layers, accelerator, terms.stored, terms.dram, peak_bytes),
+        fits=fits,
+        notes=network_notes(names, layers, accelerator, terms, fits),
     )
 
 
-def evaluate_totals(jobs: Sequence[LayerJob] | LayerArrays, accelerator: Accelerator) -> NetworkTotals:
-    """Return only the sums that a search needs, without records and notes, equal to those of `evaluate`.
-
-    Arrays may have leading axes, such as candidates: `candidates x layers` in, `candidates` out.
-
-    Raises:
-        LayerError: there is no layer, or an operand is wider than the device takes.
-    """
-    layers = jobs if isinstance(jobs, LayerArrays) else layer_arrays(jobs)
+def _candidates(layers: LayerArrays, accelerator: Accelerator) -> CandidateCosts:
+    """Return the costs of arrays of layers."""
     terms = layer_terms(layers, accelerator)
-    latency_cycles = terms.latency_cycles.sum(axis=-1)
-    return NetworkTotals(
-        energy_pj=terms.energy.total_pj.sum(axis=-1),
+    shape = layers.shape
+
+    def total(values: Any) -> Any:
+        return np.broadcast_to(values, shape).sum(axis=-1)
+
+    latency_cycles = total(terms.latency.latency_cycles)
+    return CandidateCosts(
+        energy_pj=total(terms.energy.total_pj),
         latency_cycles=latency_cycles,
         latency_s=latency_cycles / accelerator.clock_hz,
-        weight_bytes=terms.stored.smallest_bytes.sum(axis=-1),
-        dram_bits=terms.dram.total_bits.sum(axis=-1),
-        macs=layers.macs.sum(axis=-1),
+        weight_bytes=total(terms.stored.smallest_bytes),
+        dram_bits=total(terms.dram.total_bits),
+        macs=total(layers.macs),
+        terms=terms,
     )
 
 
-def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[str] = ()) -> LayerTerms:
-    """Return every term of the cost as arrays of shape `... x layers`; `names` are for error texts.
-
-    Raises:
-        LayerError: an operand is wider than the device takes.
-    """
-    widths = OperandWidths(
-        weights=_held_bits("weight_bits", layers.weight_bits, accelerator, names),
-        inputs=_held_bits("input_bits", layers.input_bits, accelerator, names),
-    )
-    law = LAWS[accelerator.precision_law]
-    mac = law(widths.weights, widths.inputs, accelerator.native_bits, accelerator.mac_energy_pj)
-    counts = systolic_counts(
-        layers.m,
-        layers.k,
-        layers.n,
-        accelerator.rows,
-        accelerator.columns,
-        accelerator.dataflow,
-        groups=layers.groups,
-        parallel_macs=mac.parallel_macs,
-        serial_cycles=mac.serial_cycles,
-        pipelined_folds=accelerator.pipelined_folds,
-    )
-    stored = stored_weights(layers)
-    readable_bytes = stored.smallest_of(accelerator.weight_formats)
-    sram = sram_traffic(layers, accelerator, widths, counts)
-    dram = dram_traffic(layers, accelerator, widths, counts, mac, readable_bytes)
-    dram_cycles = _cycles(dram.total_bits, accelerator)
-    first_tile = _cycles(dram.first_tile_bits, accelerator)
-    # The first tile is part of the DRAM traffic: what remains of that runs beside the computation.
-    latency = first_tile + np.maximum(counts.cycles, dram_cycles - first_tile)
-    spent = energy(accelerator, layers.macs, mac, (sram, dram), latency)
-    return LayerTerms(mac, counts, stored, sram, dram, dram_cycles, latency, spent)
-
-
-def _cycles(bits: IntArray, accelerator: Accelerator) -> IntArray:
-    """Return the clock cycles that the DRAM needs for so many bits, rounded up."""
-    cycles: IntArray = np.ceil(bits / accelerator.dram_bits_per_cycle).astype(np.int64)
-    return cycles
-
-
-def _held_bits(
-    operand: Literal["weight_bits", "input_bits"],
-    bits: IntArray,
-    accelerator: Accelerator,
-    names: Sequence[str],
-) -> IntArray:
-    """Return the widths rounded up to the next ones that the device supports."""
-    supported = np.array(getattr(accelerator, operand), dtype=np.int64)
-    if bits.max() > supported[-1]:
-        layer = int(np.argmax(bits.max(axis=tuple(range(bits.ndim - 1)))))
-        where = f"layer {names[layer]!r}" if names else f"layer {layer}"
-        raise LayerError(
-            f"{where}: `{operand} <= {supported[-1]}` must hold on {accelerator.name} (it supports "
-            f"{', '.join(map(str, supported))}), but got {operand}={bits.max()}: "
-            "quantise the layer, or choose another device"
-        )
-    held: IntArray = supported[np.searchsorted(supported, bits)]
-    return held
-
-
-def _layer_costs(names: Sequence[str], layers: LayerArrays, terms: LayerTerms) -> tuple[LayerCost, ...]:
+def _layer_costs(
+    names: Sequence[str], layers: LayerArrays, accelerator: Accelerator, terms: LayerTerms
+) -> tuple[LayerCost, ...]:
     """Return one record for each layer."""
-    columns = {
+    time, spent = terms.latency, terms.energy
+    columns: dict[str, Any] = {
         "macs": layers.macs,
-        "compute_cycles": terms.counts.cycles,
-        "dram_cycles": terms.dram_cycles,
-        "latency_cycles": terms.latency_cycles,
-        "bound": np.where(terms.dram_cycles > terms.counts.cycles, "dram", "compute"),
+        "vector_operations": layers.vector_operations,
+        **{field: getattr(time, field) for field in _TIMES},
         "mapping_efficiency": terms.counts.mapping_efficiency,
         "utilisation": terms.counts.utilisation,
         "ifmap_sram_bits": terms.sram.ifmap_read_bits,
@@ -234,18 +209,34 @@ def _layer_costs(names: Sequence[str], layers: LayerArrays, terms: LayerTerms) -
         "ofmap_sram_bits": terms.sram.ofmap_write_bits + terms.sram.ofmap_read_bits,
         "dram_weight_bits": terms.dram.weight_bits,
         "dram_input_bits": terms.dram.input_bits,
-        "dram_output_bits": terms.dram.output_bits,
-        "mac_pj": terms.energy.mac_pj,
-        "sram_pj": terms.energy.sram_pj,
-        "dram_pj": terms.energy.dram_pj,
-        "static_pj": terms.energy.static_pj,
-        "energy_pj": terms.energy.total_pj,
+        "dram_output_bits": terms.dram.output_bits + terms.dram.sum_bits,
+        **{f"{name}_pj": getattr(spent, f"{name}_pj") for name in ENERGY_COMPONENTS},
+        "energy_pj": spent.total_pj,
         "weight_bytes": terms.stored.smallest_bytes,
     }
-    rows = zip(names, *(column.tolist() for column in columns.values()), strict=True)
-    formats = [WEIGHT_FORMATS[index] for index in terms.stored.smallest_format.tolist()]
-    fields = ("name", *columns)
+    count = len(names)
+    words = {
+        "kind": [LAYER_KINDS[index] for index in layers.kind.tolist()],
+        "bound": [BOUNDS[index] for index in _listed(time.bound, count)],
+        "weight_format": [WEIGHT_FORMATS[index] for index in _listed(terms.stored.smallest_format, count)],
+    }
+    buffers = [_listed(part, count) for part in spent.buffers_pj]
+    buffer_names = [buffer.name for buffer in accelerator.buffers]
+    fields = ("name", *columns, *words)
+    rows = zip(names, *(_listed(column, count) for column in columns.values()), *words.values(), strict=True)
     return tuple(
-        LayerCost(**dict(zip(fields, row, strict=True)), weight_format=weight_format)
-        for row, weight_format in zip(rows, formats, strict=True)
+        LayerCost(**dict(zip(fields, row, strict=True)), buffers_pj=dict(zip(buffer_names, parts, strict=True)))
+        for row, parts in zip(rows, zip(*buffers, strict=True), strict=True)
     )
+
+
+_TIMES = (
+    *("compute_cycles", "sram_cycles", "dram_cycles"),
+    *("first_tile_cycles", "overhead_cycles", "latency_cycles"),
+)
+
+
+def _listed(values: Any, count: int) -> list[Any]:
+    """Return an array of layers, or one value that holds for all of them, as a list."""
+    listed: list[Any] = np.broadcast_to(values, (count,)).tolist()
+    return listed

@@ -21,3 +21,7 @@ class LayerError(HardwareModelError):
 
 class DeviceError(HardwareModelError):
     """A device is unknown, or its profile is malformed."""
+
+
+class NetworkError(HardwareModelError):
+    """A file that describes a network cannot be read or written, or states something that no network can be."""

@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Literal
 
-import numpy as np
-
-from hwmodels.arrays import BoolArray, FloatArray, IntArray
 from hwmodels.checks import choice, number, text, whole_number
 from hwmodels.errors import LayerError
 
 MAXIMUM_BITS = 32
 """Widest operand that can be stated: float32."""
 
-LAYER_KINDS = ("conv", "linear")
+PRODUCT_KINDS = ("conv", "linear", "matmul")
+"""Layers that multiply and accumulate, on the array."""
+ELEMENTWISE_KINDS = ("add", "activation")
+VECTOR_KINDS = ("pool", *ELEMENTWISE_KINDS)
+"""Layers without weights or products, on the vector unit."""
+LAYER_KINDS = (*PRODUCT_KINDS, *VECTOR_KINDS)
 _SHAPE_FIELDS = (
     *("in_channels", "out_channels", "kernel_h", "kernel_w"),
-    *("in_h", "in_w", "out_h", "out_w", "groups"),
+    *("in_h", "in_w", "out_h", "out_w", "groups", "batch", "operands"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerShape:
-    """One convolution or fully connected layer, for one image.
+    """One layer; sizes are those of one image, of which `batch` are run together and share the weights.
 
-    A linear layer that is applied to several positions has in_h*in_w = out_h*out_w positions. A batch of
-    convolutions is stated by stacking the images along the height (in_h and out_h times the batch).
+    - "conv": kernel, groups (as many as input channels for a depthwise convolution) and sizes without padding.
+    - "linear": one output per position; in_h*in_w = out_h*out_w positions.
+    - "matmul": a product of two activations, such as queries with keys: positions x in_channels with
+      in_channels x out_channels, split into `groups` heads. The second operand takes the place of weights,
+      but is not stored with the network.
+    - "pool": a window of kernel_h x kernel_w of each channel; global pooling has the window in_h x in_w.
+    - "add": the element-wise sum (or product) of `operands` tensors of the output's size.
+    - "activation": a function of each element.
 
     Raises:
         LayerError: a field is out of range; all of them are reported at once.
     """
 
     name: str
-    kind: Literal["conv", "linear"]
+    kind: Literal["conv", "linear", "matmul", "pool", "add", "activation"]
     in_channels: int
     out_channels: int
     kernel_h: int = 1
@@ -46,6 +52,8 @@ class LayerShape:
     out_w: int = 1
     groups: int = 1
     bias: bool = True
+    batch: int = 1
+    operands: int = 1
 
     def __post_init__(self) -> None:
         problems = [*text("name", self.name), *choice("kind", self.kind, LAYER_KINDS)]
@@ -60,13 +68,13 @@ class LayerShape:
 
     @property
     def m(self) -> int:
-        """Output positions: rows of the input matrix of the layer's matrix product."""
-        return self.out_h * self.out_w
+        """Output positions of all images: rows of the input matrix of the layer's matrix product."""
+        return self.batch * self.out_h * self.out_w
 
     @property
     def k(self) -> int:
-        """Length of one dot product (per group)."""
-        return self.kernel_h * self.kernel_w * self.in_channels // self.groups
+        """Length of one dot product (per group); 0 for a layer without products."""
+        return self.kernel_h * self.kernel_w * self.in_channels // self.groups if self.kind in PRODUCT_KINDS else 0
 
     @property
     def n(self) -> int:
@@ -75,23 +83,30 @@ class LayerShape:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulate operations for one image."""
+        """Multiply-accumulate operations of all images."""
         return self.m * self.k * self.out_channels
 
     @property
     def weights(self) -> int:
-        """Number of weights, biases aside."""
-        return self.k * self.out_channels
+        """Number of stored weights, biases aside; 0 for a layer that has none."""
+        return self.k * self.out_channels if self.kind in ("conv", "linear") else 0
 
     @property
     def inputs(self) -> int:
-        """Number of input elements, padding aside."""
-        return self.in_h * self.in_w * self.in_channels
+        """Number of input elements of all images, padding aside, and all operands of an addition."""
+        return self.batch * self.in_h * self.in_w * self.in_channels * self.operands
 
     @property
     def outputs(self) -> int:
-        """Number of output elements."""
-        return self.out_h * self.out_w * self.out_channels
+        """Number of output elements of all images."""
+        return self.m * self.out_channels
+
+    @property
+    def vector_operations(self) -> int:
+        """Element operations of all images: a window's elements per pooled output, additions, or one function."""
+        if self.kind == "pool":
+            return self.outputs * self.kernel_h * self.kernel_w
+        return {"add": self.outputs * (self.operands - 1), "activation": self.outputs}.get(self.kind, 0)
 
 
 def _shape_conflicts(shape: LayerShape) -> list[str]:
@@ -102,17 +117,26 @@ def _shape_conflicts(shape: LayerShape) -> list[str]:
             problems.append(
                 f"`{field} % groups == 0` must hold, but got {field}={getattr(shape, field)}, groups={shape.groups}"
             )
-    if shape.kind == "linear":
-        if (shape.kernel_h, shape.kernel_w, shape.groups) != (1, 1, 1):
-            problems.append(
-                "a linear layer has kernel_h=kernel_w=groups=1, but got "
-                f"kernel_h={shape.kernel_h}, kernel_w={shape.kernel_w}, groups={shape.groups}"
-            )
+    if shape.kind in ("linear", "matmul", *ELEMENTWISE_KINDS):
+        expected = {"kernel_h": 1, "kernel_w": 1} | ({} if shape.kind == "matmul" else {"groups": 1})
+        if any(getattr(shape, field) != value for field, value in expected.items()):
+            got = ", ".join(f"{field}={getattr(shape, field)}" for field in expected)
+            problems.append(f"a layer of kind {shape.kind!r} has {'='.join(expected)}=1, but got {got}")
         if shape.in_h * shape.in_w != shape.out_h * shape.out_w:
             problems.append(
-                "`in_h*in_w == out_h*out_w` must hold for a linear layer (one output per position), but got "
-                f"{shape.in_h}*{shape.in_w} and {shape.out_h}*{shape.out_w}"
+                f"`in_h*in_w == out_h*out_w` must hold for a layer of kind {shape.kind!r} (one output per position), "
+                f"but got {shape.in_h}*{shape.in_w} and {shape.out_h}*{shape.out_w}"
             )
+    if shape.kind in VECTOR_KINDS and shape.in_channels != shape.out_channels:
+        problems.append(
+            f"`in_channels == out_channels` must hold for a layer of kind {shape.kind!r}, but got "
+            f"in_channels={shape.in_channels}, out_channels={shape.out_channels}"
+        )
+    if shape.kind == "pool" and shape.groups != 1:
+        problems.append(f"a pool works on each channel by itself and has groups=1, but got groups={shape.groups}")
+    if (shape.operands < 2) if shape.kind == "add" else (shape.operands != 1):
+        wanted = "at least 2 operands" if shape.kind == "add" else "operands=1"
+        problems.append(f"a layer of kind {shape.kind!r} has {wanted}, but got operands={shape.operands}")
     return problems
 
 
@@ -121,7 +145,8 @@ class LayerJob:
     """A layer with the widths of its operands in bits, and what is known of its weights.
 
     `density` is the share of weights that are not zero; `codebook_size` the number of distinct values that
-    they share, or None.
+    they share, or None; `index_code_bits` the mean length of a Huffman-coded index into the codebook, in bits,
+    or None where indices are not coded (`hwmodels.huffman` computes it from how often each index occurs).
 
     `stored_input_bits` is the width at which memory holds the input, where that is wider than what this layer reads,
     since another reader needs more; None is `input_bits`.
@@ -137,6 +162,7 @@ class LayerJob:
     density: float = 1.0
     codebook_size: int | None = None
     stored_input_bits: int | None = None
+    index_code_bits: float | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -152,6 +178,13 @@ class LayerJob:
                 )
         if self.codebook_size is not None:
             problems += whole_number("codebook_size", self.codebook_size, 1)
+        if self.index_code_bits is not None:
+            problems += number("index_code_bits", self.index_code_bits, 0.0, above=True, maximum=MAXIMUM_BITS)
+            if self.codebook_size is None:
+                problems.append(
+                    "`index_code_bits` needs a `codebook_size` (only indices into a codebook are coded), but got "
+                    f"(index_code_bits={self.index_code_bits}, codebook_size=None)"
+                )
         if problems:
             raise LayerError([f"layer {self.shape.name!r}: {problem}" for problem in problems])
 
@@ -190,88 +223,3 @@ class ActivationTensor:
             )
         if problems:
             raise LayerError([f"activation {self.name!r}: {problem}" for problem in problems])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerArrays:
-    """The same facts as a sequence of jobs, as arrays of one common shape `... x layers`.
-
-    The last axis is the layer; leading axes, if any, are candidates. Counts `m`, `k` and `n` are per group;
-    `codebook_size` is 0 where weights are not shared.
-    """
-
-    m: IntArray
-    k: IntArray
-    n: IntArray
-    groups: IntArray
-    in_channels: IntArray
-    kernel_h: IntArray
-    in_h: IntArray
-    in_w: IntArray
-    out_h: IntArray
-    out_w: IntArray
-    bias: BoolArray
-    weight_bits: IntArray
-    input_bits: IntArray
-    memory_input_bits: IntArray
-    output_bits: IntArray
-    density: FloatArray
-    codebook_size: IntArray
-
-    @property
-    def macs(self) -> IntArray:
-        """Multiply-accumulate operations, `... x layers`."""
-        return self.m * self.k * self.n * self.groups
-
-    @property
-    def inputs(self) -> IntArray:
-        """Input elements without padding, `... x layers`."""
-        return self.in_h * self.in_w * self.in_channels
-
-    @property
-    def outputs(self) -> IntArray:
-        """Output elements, `... x layers`."""
-        return self.m * self.n * self.groups
-
-
-_job_row = attrgetter(
-    *(f"shape.{field}" for field in _SHAPE_FIELDS),
-    "shape.bias",
-    "weight_bits",
-    "input_bits",
-    "memory_input_bits",
-    "output_bits",
-)
-
-
-def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
-    """Return the jobs as arrays of shape `layers` (stack several with numpy for candidates x layers).
-
-    Raises:
-        LayerError: there is no job.
-    """
-    if not jobs:
-        raise LayerError("at least one layer is needed, but got no jobs: check that the network was traced")
-    rows = np.array([_job_row(job) for job in jobs], dtype=np.int64)
-    ic, oc, kh, kw, in_h, in_w, out_h, out_w, groups, bias, weight_bits, input_bits, memory_input_bits, output_bits = (
-        rows.T.copy()
-    )
-    return LayerArrays(
-        m=out_h * out_w,
-        k=kh * kw * ic // groups,
-        n=oc // groups,
-        groups=groups,
-        in_channels=ic,
-        kernel_h=kh,
-        in_h=in_h,
-        in_w=in_w,
-        out_h=out_h,
-        out_w=out_w,
-        bias=bias.astype(np.bool_),
-        weight_bits=weight_bits,
-        input_bits=input_bits,
-        memory_input_bits=memory_input_bits,
-        output_bits=output_bits,
-        density=np.array([job.density for job in jobs], dtype=np.float64),
-        codebook_size=np.array([job.codebook_size or 0 for job in jobs], dtype=np.int64),
-    )

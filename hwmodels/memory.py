@@ -1,9 +1,9 @@
-"""Bytes that weights take in storage, in each of three formats, and that activations take at their peak.
+"""Bytes that weights take in storage, in each of six formats, and which format is the smallest.
 
 Formats (Han et al., ICLR 2016, for shared and sparse weights): dense packs each output channel's weights to
-whole bytes; codebook stores an index for each weight and the table of values once; bitmap stores one bit
-for each weight and the values of those that are not zero. All add a 4-byte bias (if there is one) and a
-4-byte scale for each output channel; float32 weights have no scale.
+whole bytes; codebook stores an index for each weight and the table of values once; codebook_huffman gives frequent
+indices shorter codes; bitmap, relative_index and csr leave out weights that are zero (`hwmodels.sparse`).
+All add a 4-byte bias (if there is one) and a 4-byte scale for each output channel; float32 weights have no scale.
 """
 
 from __future__ import annotations
@@ -13,21 +13,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.arrays import FloatArray, IntArray, IntLike, ceil_div
-from hwmodels.layer import MAXIMUM_BITS, ActivationTensor, LayerArrays
+from hwmodels.arrays import BoolArray, FloatArray, IntArray, IntLike
+from hwmodels.huffman import CODE_LENGTH_BITS
+from hwmodels.layer import MAXIMUM_BITS
+from hwmodels.layer_arrays import LayerArrays
+from hwmodels.sparse import (
+    bitmap_bytes,
+    ceil_count,
+    csr_bytes,
+    index_bits,
+    nonzero_weights,
+    relative_index_bytes,
+    whole_bytes,
+)
 
-WEIGHT_FORMATS = ("dense", "codebook", "bitmap")
+WEIGHT_FORMATS = ("dense", "codebook", "codebook_huffman", "bitmap", "relative_index", "csr")
 """In the order of preference when two are equally small: the simpler one to decode first."""
 
 BIAS_BYTES = 4
+"""One 32-bit integer, or float, for each output channel (TensorFlow Lite's 8-bit quantisation specification)."""
 SCALE_BYTES = 4
+"""One float32 for each output channel (the same specification)."""
 
 _INAPPLICABLE = np.iinfo(np.int64).max // 64
 """Size of a format that a layer cannot use: larger than anything, yet safe to convert to bits."""
 
 
 class StoredWeights(NamedTuple):
-    """Sizes of `... x layers` weight tensors, biases and scales included."""
+    """Sizes of `... x layers` weight tensors, biases and scales included; 0 for a layer that stores none."""
 
     bytes_by_format: IntArray
     """`formats x ... x layers`, in the order of WEIGHT_FORMATS; enormous where a format does not apply."""
@@ -43,54 +56,86 @@ class StoredWeights(NamedTuple):
 
 
 def stored_weights(layers: LayerArrays) -> StoredWeights:
-    """Return the size of every layer's weights in each format, and which one is the smallest."""
+    """Return the size of every layer's weights in each format, and which one is the smallest.
+
+    A codebook needs a `codebook_size`, Huffman codes `index_code_bits` too, and a sparse format a density below 1;
+    arrays are of the layers' common shape. Layers that store no weights have 0 bytes in every format.
+    """
     channels = layers.n * layers.groups
-    weights = layers.k * channels
     per_channel = layers.bias * BIAS_BYTES + (layers.weight_bits < MAXIMUM_BITS) * SCALE_BYTES
-    sizes = np.stack(
-        [
-            dense_bytes(layers.k, channels, layers.weight_bits),
-            codebook_bytes(weights, layers.weight_bits, layers.codebook_size),
-            bitmap_bytes(weights, layers.weight_bits, layers.density),
-        ]
-    )
-    sizes = sizes + channels * per_channel
-    return StoredWeights(sizes, sizes.min(axis=0), sizes.argmin(axis=0))
+    packed = [
+        _Packed("dense", dense_bytes(layers.k, channels, layers.weight_bits), np.True_),
+        *_shared(layers),
+        *_sparse(layers),
+    ]
+    indices = [WEIGHT_FORMATS.index(entry.name) for entry in packed]
+    sizes = np.full((len(WEIGHT_FORMATS), *layers.shape), _INAPPLICABLE)
+    for index, entry in zip(indices, packed, strict=True):
+        sizes[index] = np.where(entry.applies, entry.size_bytes + channels * per_channel, _INAPPLICABLE)
+    if not layers.stores_weights.all():
+        np.copyto(sizes, 0, where=~layers.stores_weights)
+    smallest, smallest_format = sizes[0], np.zeros(layers.shape, dtype=np.int64)
+    for index in indices[1:]:
+        # Formats come in rising order: the last one that was smaller than all before is the largest such index.
+        smallest_format = np.maximum(smallest_format, (sizes[index] < smallest) * index)
+        smallest = np.minimum(smallest, sizes[index])
+    return StoredWeights(sizes, smallest, smallest_format)
+
+
+class _Packed(NamedTuple):
+    """One format's bytes, and for which layers they hold; shapes broadcast."""
+
+    name: str
+    size_bytes: IntArray
+    applies: BoolArray | np.bool_
+
+
+def _shared(layers: LayerArrays) -> list[_Packed]:
+    """Return the formats with a codebook; none where no layer has one."""
+    shared = layers.codebook_size > 0
+    if not shared.any():
+        return []
+    weights, bits, size = layers.k * layers.n * layers.groups, layers.weight_bits, layers.codebook_size
+    packed = [_Packed("codebook", codebook_bytes(weights, bits, size), shared)]
+    coded = shared & (layers.index_code_bits > 0)
+    if coded.any():
+        coded_bytes = codebook_huffman_bytes(weights, bits, size, layers.index_code_bits)
+        packed.append(_Packed("codebook_huffman", coded_bytes, coded))
+    return packed
+
+
+def _sparse(layers: LayerArrays) -> list[_Packed]:
+    """Return the formats that leave out zeros; none where no layer has any."""
+    sparse = layers.density < 1.0
+    if not sparse.any():
+        return []
+    channels, bits = layers.n * layers.groups, layers.weight_bits
+    weights = layers.k * channels
+    nonzero = nonzero_weights(weights, layers.density)
+    return [
+        _Packed("bitmap", bitmap_bytes(weights, nonzero, bits), sparse),
+        _Packed("relative_index", relative_index_bytes(weights, nonzero, bits), sparse),
+        _Packed("csr", csr_bytes(layers.k, channels, nonzero, bits), sparse),
+    ]
 
 
 def dense_bytes(weights_per_channel: IntLike, channels: IntLike, bits: IntLike) -> IntArray:
     """Return channels * ceil(weights_per_channel * bits / 8): each channel starts on a whole byte."""
-    return channels * ceil_div(weights_per_channel * np.asarray(bits), 8)
+    return channels * whole_bytes(weights_per_channel * np.asarray(bits))
 
 
 def codebook_bytes(weights: IntLike, bits: IntLike, codebook_size: IntLike) -> IntArray:
-    """Return bytes for weights * ceil(log2 codebook_size) + codebook_size * bits; inapplicable for size 0."""
-    size = np.asarray(codebook_size)
-    index_bits = np.ceil(np.log2(np.maximum(size, 1))).astype(np.int64)
-    packed = ceil_div(weights * index_bits + size * bits, 8)
-    return np.where(size > 0, packed, _INAPPLICABLE)
+    """Return bytes for weights * ceil(log2 codebook_size) + codebook_size * bits, for sizes of at least 1."""
+    return whole_bytes(weights * index_bits(codebook_size) + codebook_size * np.asarray(bits))
 
 
-def bitmap_bytes(weights: IntLike, bits: IntLike, density: FloatArray | float) -> IntArray:
-    """Return bytes for weights + nonzero weights * bits; inapplicable for density 1 (nothing to skip)."""
-    # Densities are ratios of counts: round before the ceiling, or 3 of 10 weights may count as 4.
-    nonzero = np.ceil(np.round(np.asarray(density) * weights, 6)).astype(np.int64)
-    packed = ceil_div(weights + nonzero * bits, 8)
-    return np.where(np.asarray(density) < 1.0, packed, _INAPPLICABLE)
+def codebook_huffman_bytes(
+    weights: IntLike, bits: IntLike, codebook_size: IntLike, index_code_bits: FloatArray | float
+) -> IntArray:
+    """Return bytes for weights * index_code_bits + codebook_size * (bits + 8), for sizes of at least 1.
 
-
-def peak_activation_bytes(tensors: Sequence[ActivationTensor]) -> int:
-    """Return the largest sum, over the layer steps, of the whole bytes of all activations alive at that step.
-
-    Liveness alone: what a perfect allocator needs, with neither alignment nor fragmentation; 0 for no
-    tensors.
+    `index_code_bits` is the mean length of an index's code, as of `hwmodels.huffman.mean_code_bits`. The code table
+    is one length of 8 bits for each entry, from which a decoder rebuilds a canonical code: assumed.
     """
-    if not tensors:
-        return 0
-    table = np.array([(t.elements, t.bits, t.first_step, t.last_step) for t in tensors], dtype=np.int64)
-    elements, bits, first, last = table.T
-    sizes = ceil_div(elements * bits, 8)
-    change = np.zeros(int(last.max()) + 2, dtype=np.int64)
-    np.add.at(change, first, sizes)
-    np.add.at(change, last + 1, -sizes)
-    return int(change.cumsum().max())
+    indices = ceil_count(np.asarray(index_code_bits, dtype=np.float64) * weights)
+    return whole_bytes(indices + codebook_size * (np.asarray(bits) + CODE_LENGTH_BITS))

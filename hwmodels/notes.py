@@ -7,26 +7,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from hwmodels.accelerator import Accelerator
-from hwmodels.arrays import BoolArray
-from hwmodels.layer import LayerArrays
+from hwmodels.arrays import BoolArray, IntArray
+from hwmodels.fit import MemoryFit
+from hwmodels.layer_arrays import LayerArrays
 from hwmodels.memory import WEIGHT_FORMATS, StoredWeights
-from hwmodels.traffic import DramTraffic
+from hwmodels.precision import LAWS
+from hwmodels.terms import LayerTerms
+from hwmodels.traffic import DramTraffic, fused
 
 
 def network_notes(
     names: Sequence[str],
     layers: LayerArrays,
     accelerator: Accelerator,
-    stored: StoredWeights,
-    dram: DramTraffic,
-    peak_bytes: int,
+    terms: LayerTerms,
+    fits: Sequence[MemoryFit],
 ) -> tuple[str, ...]:
     """Return the notes on one network (arrays of shape `layers`); empty if there is nothing to say."""
     return (
         *_width_notes(names, layers, accelerator),
         *_density_notes(names, layers, accelerator),
-        *_format_notes(names, accelerator, stored),
-        *_fit_notes(names, accelerator, dram, peak_bytes),
+        *_format_notes(names, accelerator, terms.stored),
+        *_pass_notes(names, accelerator, terms.dram),
+        *_fit_notes(accelerator, fits),
+        *_fused_notes(names, layers, accelerator),
     )
 
 
@@ -38,12 +42,36 @@ def _width_notes(names: Sequence[str], layers: LayerArrays, accelerator: Acceler
         ("inputs", layers.input_bits, accelerator.input_bits),
     ):
         held = np.array(supported)[np.searchsorted(supported, bits)]
-        for width in np.unique(bits[held > bits]).tolist():
+        narrower = layers.is_product & (held > bits)
+        for width in np.unique(bits[narrower]).tolist():
             runs_as = next(candidate for candidate in supported if candidate > width)
             notes.append(
                 f"{width}-bit {operand} run as {runs_as}-bit {operand} on {accelerator.name}: they save "
                 f"storage and DRAM traffic, but bring no MAC or SRAM gain over {runs_as} bits "
-                f"({_which(names, bits == width)})"
+                f"({_which(names, layers.is_product & (bits == width))})"
+            )
+        notes += _law_notes(operand, bits, layers, accelerator)
+    return notes
+
+
+def _law_notes(operand: str, bits: IntArray, layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+    """Say which widths a device supports, but for which its units neither run faster nor take less energy."""
+    notes = []
+    supported = accelerator.weight_bits if operand == "weights" else accelerator.input_bits
+    law, native = LAWS[accelerator.precision_law], accelerator.native_bits
+    for width in np.unique(bits[layers.is_product]).tolist():
+        if width not in supported or width >= native or native not in supported:
+            continue
+        narrow, wide = (
+            law(each, native, native, accelerator.mac_energy_pj)
+            if operand == "weights"
+            else law(native, each, native, accelerator.mac_energy_pj)
+            for each in (width, native)
+        )
+        if narrow.energy_pj == wide.energy_pj and narrow.macs_per_unit_cycle == wide.macs_per_unit_cycle:
+            notes.append(
+                f"{width}-bit {operand} take the MAC energy and time of {native}-bit {operand} on {accelerator.name}: "
+                "they save storage and traffic only"
             )
     return notes
 
@@ -69,24 +97,49 @@ def _format_notes(names: Sequence[str], accelerator: Accelerator, stored: Stored
     return notes
 
 
-def _fit_notes(names: Sequence[str], accelerator: Accelerator, dram: DramTraffic, peak_bytes: int) -> list[str]:
-    """Say what exceeds its buffer and is therefore fetched again, or kept off the chip."""
+def _pass_notes(names: Sequence[str], accelerator: Accelerator, dram: DramTraffic) -> list[str]:
+    """Say what exceeds its buffer and is therefore fetched again."""
     notes = []
     for operand, passes in (("weights", dram.weight_passes), ("inputs", dram.input_passes)):
-        if (passes > 1).any():
+        again = np.broadcast_to(passes > 1, (len(names),))
+        if again.any():
             size = accelerator.buffer_of(operand).size_bytes
             notes.append(
                 f"{operand} exceed their buffer ({size} bytes) and are fetched up to {passes.max()} times "
-                f"({_which(names, passes > 1)})"
+                f"({_which(names, again)})"
             )
-    on_chip = {accelerator.buffer_of(operand) for operand in ("inputs", "outputs")}
-    size = sum(buffer.size_bytes for buffer in on_chip)
-    if peak_bytes > size:
-        notes.append(
-            f"the activation peak of {peak_bytes} bytes exceeds the {size} bytes of {accelerator.name}'s "
-            "input and output buffers: activations live in DRAM"
-        )
     return notes
+
+
+def _fit_notes(accelerator: Accelerator, fits: Sequence[MemoryFit]) -> list[str]:
+    """Say what does not fit."""
+    notes = []
+    for fit in fits:
+        if fit.fits:
+            continue
+        if fit.required:
+            held = " and ".join(fit.holds)
+            notes.append(
+                f"{held} need {fit.needed_bytes} bytes, {-fit.spare_bytes} more than the {fit.size_bytes} bytes of "
+                f"{fit.place} on {accelerator.name}: the network does not fit the device"
+            )
+        else:
+            notes.append(
+                f"the activation peak of {fit.needed_bytes} bytes exceeds the {fit.size_bytes} bytes of "
+                f"{accelerator.name}'s input and output buffers: activations live in DRAM"
+            )
+    return notes
+
+
+def _fused_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+    """Say which layers take no time because they are part of the one before."""
+    flags = fused(layers, accelerator) & ~layers.is_product
+    if not flags.any():
+        return []
+    return [
+        f"{' and '.join(accelerator.vector.fused)} layers work on results as they leave {accelerator.name}'s array: "
+        f"they take energy, but no time or memory traffic of their own ({_which(names, flags)})"
+    ]
 
 
 def _which(names: Sequence[str], chosen: BoolArray) -> str:

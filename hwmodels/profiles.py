@@ -1,8 +1,9 @@
 """Device profiles: TOML files in which every value carries its source, read and checked as a whole.
 
-A profile has `name`, `title` and the tables array, dram, arithmetic, power and buffers.<name>. Every other
-entry is `key = { value = ..., source = "..." }`, the unit being part of the key; a source is the id of an
-entry of sources.bib or "assumed". In a user's own file, a source may be any text.
+A profile has `name`, `title` and the tables array, arithmetic, power, vector, buffers.<name>, memories.<name> and,
+where the device has such, registers and unroll. Every other entry is `key = { value = ..., source = "..." }`,
+the unit being part of the key; a source is the id of an entry of sources.bib or "assumed". In a user's own file,
+a source may be any text.
 """
 
 from __future__ import annotations
@@ -17,17 +18,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from hwmodels.accelerator import ASSUMED, Accelerator, Buffer
+from hwmodels.accelerator import ASSUMED, Accelerator
 from hwmodels.errors import DeviceError
+from hwmodels.parts import Buffer, Memory, Registers, Unroll, VectorUnit
 
-_KEYS: Mapping[str, str] = {
-    "array.rows": "rows",
-    "array.columns": "columns",
+_REQUIRED: Mapping[str, str] = {
     "array.dataflow": "dataflow",
-    "array.pipelined_folds": "pipelined_folds",
     "array.clock_hz": "clock_hz",
-    "dram.bandwidth_bits_per_s": "dram_bandwidth_bits_per_s",
-    "dram.energy_pj_per_bit": "dram_energy_pj_per_bit",
     "arithmetic.law": "precision_law",
     "arithmetic.native_bits": "native_bits",
     "arithmetic.weight_bits": "weight_bits",
@@ -38,9 +35,41 @@ _KEYS: Mapping[str, str] = {
     "power.static_w": "static_power_w",
 }
 """Dotted key of the file -> field of Accelerator."""
-_LISTS = ("arithmetic.weight_bits", "arithmetic.input_bits", "arithmetic.weight_formats")
-_BUFFER_KEYS = ("operands", "size_bytes", "read_energy_pj_per_bit", "write_energy_pj_per_bit")
-_TABLES = ("array", "dram", "arithmetic", "power")
+_OPTIONAL: Mapping[str, str] = {
+    "array.rows": "rows",
+    "array.columns": "columns",
+    "array.pipelined_folds": "pipelined_folds",
+    "array.k_packing": "k_packing",
+    "array.output_traffic": "output_traffic",
+    "array.network_energy_pj_per_bit": "network_energy_pj_per_bit",
+    "array.layer_overhead_cycles": "layer_overhead_cycles",
+    "array.maximum_layers": "maximum_layers",
+    "array.node_nm": "node_nm",
+    "arithmetic.idle_energy_share": "idle_energy_share",
+    "power.energy_factor": "energy_factor",
+}
+_FLAT: Mapping[str, str] = {**_REQUIRED, **_OPTIONAL}
+_PARTS: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
+    "vector": (VectorUnit, ("operations_per_cycle", "energy_pj_per_operation", "fused"), ()),
+    "registers": (Registers, ("words", "accesses_per_mac", "energy_pj_per_bit"), ()),
+    "unroll": (
+        Unroll,
+        (),
+        ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels", "rate"),
+    ),
+}
+"""Table -> (record, keys that must be there, keys that may)."""
+_PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
+    "buffers": (
+        Buffer,
+        ("operands", "size_bytes", "read_energy_pj_per_bit", "write_energy_pj_per_bit"),
+        ("bandwidth_bits_per_cycle", "read_by"),
+    ),
+    "memories": (Memory, ("operands", "bandwidth_bits_per_s", "energy_pj_per_bit"), ("size_bytes",)),
+}
+"""Table of named tables -> the same."""
+_LISTS = frozenset({"weight_bits", "input_bits", "weight_formats", "operands", "fused"})
+_TABLES = ("array", "arithmetic", "power")
 
 
 @dataclass(slots=True)
@@ -85,11 +114,18 @@ def load(name_or_path: str | Path) -> Accelerator:
 
 
 def entries(device: Accelerator) -> tuple[tuple[str, Any, str], ...]:
-    """Return (dotted key with its unit, value, source id or "assumed") for everything a profile states."""
-    values = {key: getattr(device, attribute) for key, attribute in _KEYS.items()}
-    for buffer in device.buffers:
-        values |= {f"buffers.{buffer.name}.{key}": getattr(buffer, key) for key in _BUFFER_KEYS}
-    return tuple((key, value, device.sources.get(key, "")) for key, value in values.items())
+    """Return (dotted key with its unit, value, source id or "assumed") for everything a profile states.
+
+    A device that was not read from a file states all of its values, without sources.
+    """
+    values = {key: getattr(device, attribute) for key, attribute in _FLAT.items()}
+    for table, (_, required, optional) in _PARTS.items():
+        values |= {f"{table}.{key}": getattr(getattr(device, table), key) for key in (*required, *optional)}
+    for table, (_, required, optional) in _PLACES.items():
+        for place in getattr(device, table):
+            values |= {f"{table}.{place.name}.{key}": getattr(place, key) for key in (*required, *optional)}
+    stated = device.sources or dict.fromkeys(values, "")
+    return tuple((key, value, stated[key]) for key, value in values.items() if key in stated)
 
 
 def _folder() -> Traversable:
@@ -111,10 +147,8 @@ def _read(file: Path | Traversable, sources: frozenset[str] | None) -> Accelerat
     except tomllib.TOMLDecodeError as error:
         raise DeviceError(f"{file}: the device profile is not valid TOML: {error}") from error
     reading = _Reading()
-    buffers = document.pop("buffers", {})
     title, name = document.pop("title", None), document.pop("name", None)
-    _read_tables(document, reading)
-    _read_buffers(buffers, reading)
+    _read_document(document, reading)
     if sources is not None:
         reading.problems += [
             f"`{key}`: source {source!r} is neither in sources.bib nor {ASSUMED!r}"
@@ -124,40 +158,55 @@ def _read(file: Path | Traversable, sources: frozenset[str] | None) -> Accelerat
     if reading.problems:
         raise DeviceError([f"{file}: {problem}" for problem in reading.problems])
     try:
-        return _build(name, title, list(buffers), reading)
+        return _build(name, title, document, reading)
     except DeviceError as error:
         raise DeviceError([f"{file}: {problem}" for problem in error.problems]) from error
 
 
-def _read_tables(document: Mapping[str, Any], reading: _Reading) -> None:
-    """Read the fixed tables: every key of _KEYS must be there, and no other."""
-    for table, entries in document.items():
-        if table not in _TABLES or not isinstance(entries, dict):
-            reading.problems.append(_unknown(table, ("name", "title", "buffers", *_TABLES)))
+def _read_document(document: Mapping[str, Any], reading: _Reading) -> None:
+    """Read every table, and say which are unknown or missing."""
+    flat = {table: {key: key in _REQUIRED for key in _FLAT if _in(key, table)} for table in _TABLES}
+    parts = {part: _keys_of(part, fields) for part, fields in _PARTS.items() if part in document or part == "vector"}
+    for table, keys in (flat | parts).items():
+        entries = document.get(table, {})
+        if isinstance(entries, dict):
+            _read_table(table, entries, keys, reading)
+        else:
+            reading.problems.append(f"`{table}` must be a table, but got {entries!r}")
+    for places, fields in _PLACES.items():
+        tables = document.get(places, {})
+        if not isinstance(tables, dict) or not all(isinstance(entries, dict) for entries in tables.values()):
+            reading.problems.append(f"`{places}` must hold one table for each of them, such as [{places}.weights]")
             continue
-        for key, entry in entries.items():
-            dotted = f"{table}.{key}"
-            if dotted in _KEYS:
-                _read_entry(dotted, entry, reading, is_list=dotted in _LISTS)
-            else:
-                reading.problems.append(_unknown(dotted, tuple(_KEYS)))
-    given = {f"{table}.{key}" for table, entries in document.items() if isinstance(entries, dict) for key in entries}
-    reading.problems += [_missing(key) for key in _KEYS if key not in given]
+        for name, entries in tables.items():
+            _read_table(f"{places}.{name}", entries, _keys_of(f"{places}.{name}", fields), reading)
+    known = ("name", "title", *_TABLES, *_PARTS, *_PLACES)
+    reading.problems += [_unknown(table, known) for table in document if table not in known]
+    if "array.dataflow" in reading.values:
+        wanted = ("unroll.rate",) if reading.values["array.dataflow"] == "unrolled" else ("array.rows", "array.columns")
+        reading.problems += [_missing(key) for key in wanted if key not in reading.values]
 
 
-def _read_buffers(buffers: object, reading: _Reading) -> None:
-    """Read the tables buffers.<name>: each has all of _BUFFER_KEYS, and no other."""
-    if not isinstance(buffers, dict) or not all(isinstance(entries, dict) for entries in buffers.values()):
-        reading.problems.append("`buffers` must hold one table for each buffer, such as [buffers.weights]")
-        return
-    for name, entries in buffers.items():
-        for key, entry in entries.items():
-            dotted = f"buffers.{name}.{key}"
-            if key in _BUFFER_KEYS:
-                _read_entry(dotted, entry, reading, is_list=key == "operands")
-            else:
-                reading.problems.append(_unknown(dotted, tuple(f"buffers.{name}.{known}" for known in _BUFFER_KEYS)))
-        reading.problems += [_missing(f"buffers.{name}.{key}") for key in _BUFFER_KEYS if key not in entries]
+def _read_table(table: str, entries: Mapping[str, Any], keys: Mapping[str, bool], reading: _Reading) -> None:
+    """Read one table; `keys` says of each dotted key that may be there whether it must."""
+    for key, entry in entries.items():
+        dotted = f"{table}.{key}"
+        if dotted in keys:
+            _read_entry(dotted, entry, reading, is_list=key in _LISTS)
+        else:
+            reading.problems.append(_unknown(dotted, tuple(keys)))
+    reading.problems += [_missing(key) for key, needed in keys.items() if needed and key.split(".")[-1] not in entries]
+
+
+def _keys_of(table: str, fields: tuple[type[Any], tuple[str, ...], tuple[str, ...]]) -> dict[str, bool]:
+    """Return the dotted keys of a table, each with whether it must be there."""
+    _, required, optional = fields
+    return {f"{table}.{key}": key in required for key in (*required, *optional)}
+
+
+def _in(key: str, table: str) -> bool:
+    """Tell whether a dotted key belongs to a table."""
+    return key.rpartition(".")[0] == table
 
 
 def _read_entry(key: str, entry: object, reading: _Reading, *, is_list: bool) -> None:
@@ -179,19 +228,27 @@ def _read_entry(key: str, entry: object, reading: _Reading, *, is_list: bool) ->
     reading.sources[key] = source
 
 
-def _build(name: object, title: object, buffers: list[str], reading: _Reading) -> Accelerator:
+def _build(name: object, title: object, document: Mapping[str, Any], reading: _Reading) -> Accelerator:
     """Return the record; its own checks refuse values of a wrong type or out of range."""
-    fields: dict[str, Any] = {attribute: reading.values[key] for key, attribute in _KEYS.items()}
+    values = reading.values
+    fields: dict[str, Any] = {attribute: values[key] for key, attribute in _FLAT.items() if key in values}
+    for table, (record, _, _) in _PARTS.items():
+        if table in document:
+            fields[table] = record(**_values_of(table, values))
+    for table, (record, _, _) in _PLACES.items():
+        places = document.get(table, {})
+        fields[table] = tuple(record(name=place, **_values_of(f"{table}.{place}", values)) for place in places)
     return Accelerator(
         name=name,  # type: ignore[arg-type]  # anything may stand in a file: the record's checks report it
         title=title,  # type: ignore[arg-type]
-        buffers=tuple(
-            Buffer(name=buffer, **{key: reading.values[f"buffers.{buffer}.{key}"] for key in _BUFFER_KEYS})
-            for buffer in buffers
-        ),
         sources=reading.sources,
         **fields,
     )
+
+
+def _values_of(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was read of one table, by its key within the table."""
+    return {key.rpartition(".")[2]: value for key, value in values.items() if _in(key, table)}
 
 
 def _unknown(key: str, known: tuple[str, ...]) -> str:

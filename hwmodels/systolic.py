@@ -15,10 +15,10 @@ import numpy as np
 from hwmodels.arrays import FloatArray, IntArray, IntLike, ceil_div
 from hwmodels.errors import HardwareModelError
 
-DATAFLOWS = {"os": "output stationary", "ws": "weight stationary", "is": "input stationary"}
+SYSTOLIC_DATAFLOWS = {"os": "output stationary", "ws": "weight stationary", "is": "input stationary"}
 
 
-_ARGUMENTS = ("m", "k", "n", "rows", "columns", "groups", "parallel_macs", "serial_cycles")
+_ARGUMENTS = ("m", "k", "n", "rows", "columns", "groups", "kernel_positions", "parallel_macs", "serial_cycles")
 
 
 class SystolicCounts(NamedTuple):
@@ -45,6 +45,7 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
     dataflow: str,
     *,
     groups: IntLike = 1,
+    kernel_positions: IntLike = 1,
     parallel_macs: IntLike = 1,
     serial_cycles: IntLike = 1,
     pipelined_folds: bool = False,
@@ -53,7 +54,7 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
 
     All counts broadcast. A unit performs `parallel_macs` MACs of one dot product every `serial_cycles`
     cycles: more of them widen the k that a fold takes in; serial cycles stretch the dimension that runs in
-    time.
+    time. With `kernel_positions` above 1 a fold takes the channels of one position at a time, k / kernel_positions.
 
     A fold is one load of the array; with its Sr x Sc spread over rows x columns and T in time (os: m, n, k;
     ws: k, n, m; is: k, m, n) it takes rows+columns+T-2 cycles for os and 2*rows+columns+T-2 for ws and is.
@@ -64,20 +65,48 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
         HardwareModelError: the dataflow is unknown, or a count is not positive.
     """
     check_dataflow(dataflow)
-    m, k, n, rows, columns, groups, parallel_macs, serial_cycles = _positive_counts(
-        m, k, n, rows, columns, groups, parallel_macs, serial_cycles
+    _check_positive(m, k, n, rows, columns, groups, kernel_positions, parallel_macs, serial_cycles)
+    counts = closed_forms(
+        np.asarray(m, dtype=np.int64),
+        np.asarray(k, dtype=np.int64),
+        np.asarray(n, dtype=np.int64),
+        rows,
+        columns,
+        dataflow,
+        UnitRates(groups, kernel_positions, parallel_macs, serial_cycles, pipelined_folds),
     )
-    k_per_unit = ceil_div(k, parallel_macs)
+    shape = np.broadcast_shapes(*(np.shape(count) for count in counts))
+    return counts._replace(**{field: np.broadcast_to(getattr(counts, field), shape) for field in counts._fields})
+
+
+class UnitRates(NamedTuple):
+    """How the groups of a layer and the units of an array take operands; see `systolic_counts`."""
+
+    groups: IntLike
+    kernel_positions: IntLike
+    parallel_macs: IntLike
+    serial_cycles: IntLike
+    pipelined_folds: bool
+
+
+def closed_forms(
+    m: IntArray, k: IntArray, n: IntArray, rows: IntLike, columns: IntLike, dataflow: str, rates: UnitRates
+) -> SystolicCounts:
+    """Return what `systolic_counts` returns, without its checks; fields have the shape of what they depend on."""
+    groups, positions, parallel_macs, serial_cycles, pipelined = rates
+    k_per_unit = ceil_div(k // positions, parallel_macs)
     spread_rows, spread_columns, in_time = {
-        "os": (m, n, k_per_unit),
+        "os": (m, n, k_per_unit * positions),
         "ws": (k_per_unit, n, m),
         "is": (k_per_unit, m, n),
     }[dataflow]
     in_time = in_time * serial_cycles
     fill = rows + columns - 2 + (0 if dataflow == "os" else rows)
     row_folds, column_folds = ceil_div(spread_rows, rows), ceil_div(spread_columns, columns)
+    if dataflow != "os":
+        row_folds = row_folds * positions
     folds = row_folds * column_folds * groups
-    interval = np.maximum(in_time, rows) if pipelined_folds else fill + in_time
+    interval = np.maximum(in_time, rows) if pipelined else fill + in_time
     cycles = (folds - 1) * interval + fill + in_time
 
     # Of the k that a unit takes in at once, the last step may be partly empty: that is lost efficiency, too.
@@ -96,18 +125,17 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
     )
 
 
-def _positive_counts(*arguments: IntLike) -> tuple[IntArray, ...]:
-    """Return the arguments, in the order of _ARGUMENTS, as arrays of their common shape."""
+def _check_positive(*arguments: IntLike) -> None:
+    """Raise HardwareModelError unless the arguments, in the order of _ARGUMENTS, are at least 1."""
     for label, count in zip(_ARGUMENTS, arguments, strict=True):
         if np.min(count) < 1:
             raise HardwareModelError(f"`{label} >= 1` must hold, but got a smallest value of {np.min(count)}")
-    return np.broadcast_arrays(*(np.asarray(count, dtype=np.int64) for count in arguments))
 
 
 def check_dataflow(dataflow: str) -> None:
-    """Raise HardwareModelError unless `dataflow` is one of DATAFLOWS."""
-    if dataflow not in DATAFLOWS:
-        known = ", ".join(f"{key} ({meaning})" for key, meaning in DATAFLOWS.items())
+    """Raise HardwareModelError unless `dataflow` is one of SYSTOLIC_DATAFLOWS."""
+    if dataflow not in SYSTOLIC_DATAFLOWS:
+        known = ", ".join(f"{key} ({meaning})" for key, meaning in SYSTOLIC_DATAFLOWS.items())
         raise HardwareModelError(f"`dataflow` must be one of {known}, but got {dataflow!r}")
 
 

@@ -18,7 +18,8 @@ Weight stationary, three ways to block m x k x n:
 Input stationary is the same with positions and channels, inputs and weights, in exchanged roles. Output
 stationary keeps sums in the array, and has two loop orders: `for block of positions: for fold of n` fetches
 weights once for each block, `for block of channels: for fold of positions` inputs once for each block; the
-operand of the inner loop's tile is fetched once if that tile stays, else in every repetition.
+operand of the inner loop's tile is fetched once if that tile stays, else in every repetition. So does an engine of
+unrolled loops. Row stationary keeps sums in half of the buffer (see `hwmodels.row_stationary`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ import numpy as np
 
 from hwmodels.accelerator import Accelerator
 from hwmodels.arrays import BoolArray, IntArray, ceil_div
-from hwmodels.layer import LayerArrays
-from hwmodels.systolic import SystolicCounts
+from hwmodels.layer_arrays import LayerArrays
+from hwmodels.mapping import ArrayCounts
+from hwmodels.row_stationary import sum_block_passes
 
 Passes = tuple[IntArray, IntArray]
 """How often (weights, inputs) are fetched from DRAM, `... x layers` each."""
@@ -72,13 +74,30 @@ class _Roles(NamedTuple):
     k: IntArray
 
 
+def fetch_passes(
+    layers: LayerArrays,
+    accelerator: Accelerator,
+    widths: OperandWidths,
+    counts: ArrayCounts,
+    memory_bits: tuple[IntArray, IntArray],
+) -> Passes:
+    """Return how often (weights, inputs) are fetched in the way to block the loops that takes the least traffic.
+
+    `memory_bits` are those that one pass over all weights, and over all inputs, moves.
+    """
+    if accelerator.dataflow == "rs":
+        sums_kept = accelerator.buffer_of("outputs").size_bytes * 8 // 2 // accelerator.accumulator_bits
+        return sum_block_passes(layers.m, layers.n, *memory_bits, sums_kept)
+    return cheapest(fetch_options(layers, accelerator, widths, counts), *memory_bits)
+
+
 def fetch_options(
-    layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, counts: SystolicCounts
+    layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, counts: ArrayCounts
 ) -> tuple[Passes, ...]:
-    """Return the passes of every way to block the loops of the accelerator's dataflow."""
+    """Return the passes of every way to block the loops of a dataflow other than row stationary."""
     fit = _fit(layers, accelerator, widths)
-    if accelerator.dataflow == "os":
-        return _os_options(layers, accelerator, fit, counts)
+    if accelerator.dataflow in ("os", "unrolled"):
+        return _sums_in_place_options(layers, accelerator, fit, counts)
     weights = (layers.n, fit.weights_fit, fit.channels_kept)
     inputs = (layers.m, fit.inputs_fit, fit.positions_kept)
     if accelerator.dataflow == "ws":
@@ -141,7 +160,7 @@ def _fit(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths) -
     )
 
 
-def _stationary_options(roles: _Roles, columns: int, sums_kept: IntArray, counts: SystolicCounts) -> tuple[Passes, ...]:
+def _stationary_options(roles: _Roles, columns: int, sums_kept: IntArray, counts: ArrayCounts) -> tuple[Passes, ...]:
     """Return (passes of the stationary operand, passes of the streamed one) of the three ways to block."""
     across = np.minimum(roles.stationary, columns)
     one_fold_of_k = counts.row_folds == 1
@@ -175,9 +194,15 @@ def _stationary_options(roles: _Roles, columns: int, sums_kept: IntArray, counts
     return large, small, resident
 
 
-def _os_options(layers: LayerArrays, accelerator: Accelerator, fit: _Fit, counts: SystolicCounts) -> tuple[Passes, ...]:
-    """Return the passes of the two loop orders of an output-stationary array."""
-    row_tile, column_tile = np.minimum(layers.m, accelerator.rows), np.minimum(layers.n, accelerator.columns)
+def _sums_in_place_options(
+    layers: LayerArrays, accelerator: Accelerator, fit: _Fit, counts: ArrayCounts
+) -> tuple[Passes, ...]:
+    """Return the passes of the two loop orders of an array that keeps sums where they are computed."""
+    unroll = accelerator.unroll
+    rows, columns = accelerator.rows, accelerator.columns
+    if accelerator.dataflow == "unrolled":
+        rows, columns = unroll.out_h * unroll.out_w, unroll.out_channels
+    row_tile, column_tile = np.minimum(layers.m, rows), np.minimum(layers.n, columns)
     rows_stay, columns_stay = fit.positions_kept >= row_tile, fit.channels_kept >= column_tile
     # A block of several folds is worth something only if the inner loop's tile stays for all of them.
     positions = np.where(columns_stay, np.maximum(row_tile, fit.positions_kept), row_tile)

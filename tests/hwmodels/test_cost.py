@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-import numpy as np
 import pytest
 
 from hwmodels import (
+    ENERGY_COMPONENTS,
     ActivationTensor,
-    LayerArrays,
     LayerError,
     LayerJob,
     LayerShape,
     evaluate,
-    evaluate_totals,
-    layer_arrays,
     load,
     names,
+    stack,
 )
 
 CONV = LayerShape(
@@ -48,10 +45,11 @@ def test_the_network_is_the_sum_of_its_layers(device: str) -> None:
     assert cost.latency_ms == pytest.approx(cost.latency_cycles / load(device).clock_hz * 1e3)
     assert cost.energy_uj == pytest.approx(cost.energy_pj / 1e6)
     for layer in cost.layers:
-        parts = (layer.mac_pj, layer.sram_pj, layer.dram_pj, layer.static_pj)
-        assert layer.energy_pj == pytest.approx(sum(parts))
-        assert layer.bound == ("dram" if layer.dram_cycles > layer.compute_cycles else "compute")
-        assert layer.latency_cycles >= max(layer.dram_cycles, layer.compute_cycles)
+        assert layer.energy_pj == pytest.approx(sum(getattr(layer, f"{part}_pj") for part in ENERGY_COMPONENTS))
+        assert layer.sram_pj == pytest.approx(sum(layer.buffers_pj.values()))
+        longest = max(layer.compute_cycles, layer.sram_cycles, layer.dram_cycles)
+        assert getattr(layer, f"{layer.bound}_cycles") == longest
+        assert layer.latency_cycles >= longest
 
 
 def test_bitfusion_by_hand() -> None:
@@ -59,7 +57,8 @@ def test_bitfusion_by_hand() -> None:
     # 144 x 32 on 16 x 32: 9 folds of 256 positions, one fill of 2 * 16 + 32 - 2.
     assert conv.compute_cycles == 9 * 256 + 62
     assert (conv.mapping_efficiency, conv.macs) == (1.0, 256 * 144 * 32)
-    assert conv.mac_pj == pytest.approx(conv.macs * 0.459)
+    # Every unit takes energy in every cycle, those of the fill too.
+    assert conv.mac_pj == pytest.approx((9 * 256 + 62) * 512 * 0.459)
     assert (conv.dram_weight_bits, conv.dram_input_bits) == ((144 * 32 + 32 * 8) * 8, 256 * 16 * 8)
     assert conv.dram_pj == 15 * (conv.dram_weight_bits + conv.dram_input_bits + conv.dram_output_bits)
     # 32 folds of one position: loading 16 rows of weights takes longer; and DRAM longer still.
@@ -107,7 +106,7 @@ def test_notes_say_what_the_numbers_hide() -> None:
         "4-bit weights run as 8-bit weights on gemmini_default: they save storage and DRAM traffic, but",
         "5-bit inputs run as 8-bit inputs on gemmini_default",
         "gemmini_default does not skip zeros: they save neither MACs nor time (conv)",
-        "gemmini_default cannot read bitmap weights: they count for storage",
+        "gemmini_default cannot read relative_index weights: they count for storage",
         "cannot read codebook weights: they count for storage, and DRAM traffic is that of dense (fc)",
         "the activation peak of 1000000 bytes exceeds the 327680 bytes of gemmini_default's",
     ):
@@ -133,15 +132,15 @@ def test_candidates_times_layers_equal_one_at_a_time(device: str) -> None:
         ]
         for w, d, c in ((2, 1.0, 4), (4, 0.5, None), (8, 0.1, 16))
     ]
-    arrays = [layer_arrays(jobs) for jobs in candidates]
-    fields = [field.name for field in dataclasses.fields(LayerArrays)]
-    stacked: dict[str, Any] = {field: np.stack([getattr(a, field) for a in arrays]) for field in fields}
-    totals = evaluate_totals(LayerArrays(**stacked), accelerator)
+    costs = evaluate(stack(candidates), accelerator)
     for index, jobs in enumerate(candidates):
         cost = evaluate(jobs, accelerator)
-        alone = evaluate_totals(jobs, accelerator)
-        for field in ("energy_pj", "latency_cycles", "latency_s", "weight_bytes", "dram_bits", "macs"):
-            assert getattr(totals, field)[index] == getattr(alone, field) == getattr(cost, field)
+        for field in ("latency_cycles", "weight_bytes", "dram_bits", "macs"):
+            assert getattr(costs, field)[index] == getattr(cost, field)
+        assert costs.energy_pj[index] == pytest.approx(cost.energy_pj, rel=1e-12)
+        assert costs.latency_s[index] == pytest.approx(cost.latency_s, rel=1e-12)
+        for component, energy_pj in costs.energy_pj_by_component().items():
+            assert energy_pj[index] == pytest.approx(cost.energy_pj_by_component[component], rel=1e-12)
 
 
 def test_too_wide_an_operand_is_refused() -> None:
@@ -153,7 +152,7 @@ def test_too_wide_an_operand_is_refused() -> None:
     with pytest.raises(
         LayerError, match=r"layer 1: `weight_bits <= 16` must hold on bitfusion \(it supports 2, 4, 8, 16"
     ):
-        evaluate_totals(jobs, load("bitfusion"))
+        evaluate(stack([jobs]), load("bitfusion"))
     with pytest.raises(LayerError, match=r"at least one layer is needed"):
         evaluate([], load("bitfusion"))
 

@@ -45,13 +45,13 @@ def test_arrays_agree_with_the_records() -> None:
     ("change", "message"),
     [
         ({"name": ""}, r"`name` must be a non-empty text, but got ''"),
-        ({"kind": "pool"}, r"layer 'conv': `kind` must be one of conv, linear, but got 'pool'"),
+        ({"kind": "lstm"}, r"layer 'conv': `kind` must be one of conv, linear, matmul, pool, .* but got 'lstm'"),
         ({"in_channels": 0}, r"`in_channels` must be a whole number of at least 1, but got 0"),
         ({"out_h": 2.0}, r"`out_h` must be a whole number of at least 1, but got 2.0"),
         ({"kernel_h": True}, r"`kernel_h` must be a whole number .* but got True"),
         ({"bias": 1}, r"`bias` must be true or false, but got 1"),
         ({"groups": 5}, r"`in_channels % groups == 0` must hold, but got in_channels=16, groups=5"),
-        ({"kind": "linear"}, r"a linear layer has kernel_h=kernel_w=groups=1, but got kernel_h=3"),
+        ({"kind": "linear"}, r"a layer of kind 'linear' has kernel_h=kernel_w=groups=1, but got kernel_h=3"),
         (
             {"kind": "linear", "kernel_h": 1, "kernel_w": 1, "groups": 1},
             r"`in_h\*in_w == out_h\*out_w` must hold",

@@ -38,8 +38,9 @@ def test_every_shipped_device_loads_with_a_source_for_every_number(name: str) ->
     device = load(name)
     assert device.name == name
     document = tomllib.loads(_text(name))
-    written = sum(len(document[table]) for table in ("array", "dram", "arithmetic", "power"))
-    written += sum(len(buffer) for buffer in document["buffers"].values())
+    tables = ("array", "arithmetic", "power", "vector", "registers", "unroll")
+    written = sum(len(document.get(table, {})) for table in tables)
+    written += sum(len(place) for places in ("buffers", "memories") for place in document[places].values())
     assert len(device.sources) == written
     assert set(device.sources.values()) <= source_ids() | {"assumed"}
     assert device.digest() == load(name).digest()
@@ -49,7 +50,7 @@ def test_every_shipped_device_loads_with_a_source_for_every_number(name: str) ->
 def test_bitfusion_numbers() -> None:
     device = load("bitfusion")
     assert (device.rows, device.columns, device.units, device.dataflow) == (16, 32, 512, "ws")
-    assert device.dram_bits_per_cycle == 192
+    assert device.bits_per_cycle(device.memory_of("weights")) == 192
     assert [device.buffer_of(operand).size_bytes for operand in ("weights", "inputs", "outputs")] == [
         *(65536, 32768, 16384)
     ]
@@ -109,9 +110,15 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
         (
             "{ value = 15.0,",
             "{ value = inf,",
-            r"`dram.energy_pj_per_bit` must be a finite number .* but got inf",
+            r"`memories.dram.energy_pj_per_bit` must be a finite number .* but got inf",
         ),
-        ('{ value = "ws",', '{ value = "rs",', r"`array.dataflow` must be one of os, ws, is, but got 'rs'"),
+        ('{ value = "ws",', '{ value = "wx",', r"`array.dataflow` must be one of os, ws, is, rs, unrolled, .* 'wx'"),
+        ('{ value = "ws",', '{ value = "rs",', r"`registers.words >= 3` must hold for the row-stationary dataflow"),
+        ('{ value = "ws",', '{ value = "unrolled",', r"`unroll.rate` is missing: add it as"),
+        ("rows = {", "rowz = {", r"`array.rows` is missing: add it as"),
+        ("[vector]", "[registers]", r"unknown key `registers.operations_per_cycle`: "),
+        ('["pool", "activation"]', '["conv"]', r"`vector.fused` must be one of pool, add, activation, but got 'conv'"),
+        ('["weights", "inputs", "outputs"]', '["weights"]', r"one of `memories` must hold the inputs, but none"),
         (
             '{ value = "fusion",',
             '{ value = "fuse",',
@@ -120,8 +127,8 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
         ("{ value = true,", "{ value = 1,", r"`array.pipelined_folds` must be true or false, but got 1"),
         (
             '{ value = ["dense"],',
-            '{ value = ["csr"],',
-            r"`arithmetic.weight_formats` must be one of dense,.*'csr'",
+            '{ value = ["coo"],',
+            r"`arithmetic.weight_formats` must be one of dense,.*'coo'",
         ),
         (
             '{ value = ["dense"],',
@@ -174,17 +181,17 @@ def test_a_wrong_entry_is_named_with_what_to_do(tmp_path: Path, old: str, new: s
 def test_all_missing_keys_are_reported_at_once(tmp_path: Path) -> None:
     file = tmp_path / "empty.toml"
     file.write_text("[buffers.weights]\nsize = 1\n", encoding="utf-8")
-    with pytest.raises(DeviceError, match=r"`array.rows` is missing: add it as") as caught:
+    with pytest.raises(DeviceError, match=r"`array.dataflow` is missing: add it as") as caught:
         load(file)
     assert any("did you mean `buffers.weights.size_bytes`" in problem for problem in caught.value.problems)
-    assert len(caught.value.problems) == 15 + 5
+    assert len(caught.value.problems) == 10 + 3 + 5
     assert all(str(file) in problem for problem in caught.value.problems)
 
 
 @pytest.mark.parametrize("text", ["buffers = 3", "buffers = { weights = 3 }"])
 def test_buffers_must_be_tables(tmp_path: Path, text: str) -> None:
     (tmp_path / "b.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(DeviceError, match=r"`buffers` must hold one table for each buffer"):
+    with pytest.raises(DeviceError, match=r"`buffers` must hold one table for each of them"):
         load(tmp_path / "b.toml")
 
 

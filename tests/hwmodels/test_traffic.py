@@ -84,7 +84,7 @@ def test_first_tile() -> None:
         ("os", 8 * 8 + 8 * per_weight),
     ):
         dram = layer_terms(layers, _device(dataflow, 4096, 8192, 16384)).dram
-        assert dram.first_tile_bits.tolist() == [int(np.ceil(bits))]
+        assert (dram.first_tile_weight_bits + dram.first_tile_input_bits).tolist() == [int(np.ceil(bits))]
 
 
 def test_sram_bits_are_counts_times_the_held_width() -> None:

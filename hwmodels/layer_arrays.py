@@ -1,0 +1,153 @@
+"""The facts of many layers, of one network or of many candidates, as arrays that broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwmodels.arrays import BoolArray, FloatArray, IntArray
+from hwmodels.errors import LayerError
+from hwmodels.layer import LAYER_KINDS, PRODUCT_KINDS, LayerJob
+
+_STORED_KINDS = ("conv", "linear")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerArrays:
+    """The same facts as a sequence of jobs; the last axis is the layer, leading axes, if any, are candidates.
+
+    Fields need not have one shape as long as they broadcast: with widths of `candidates x layers` and sizes of
+    `layers`, what depends on sizes alone is computed once. Counts `m` (positions of all images), `k` and `n` are
+    per group, and 1 for a layer without products. `codebook_size` is 0 where weights are not shared,
+    `index_code_bits` where indices are not coded.
+    """
+
+    kind: IntArray
+    """Index into LAYER_KINDS."""
+    m: IntArray
+    k: IntArray
+    n: IntArray
+    groups: IntArray
+    batch: IntArray
+    in_channels: IntArray
+    out_channels: IntArray
+    kernel_h: IntArray
+    kernel_w: IntArray
+    in_h: IntArray
+    in_w: IntArray
+    out_h: IntArray
+    out_w: IntArray
+    bias: BoolArray
+    is_product: BoolArray
+    stores_weights: BoolArray
+    macs: IntArray
+    weights: IntArray
+    """Elements of the second operand of a product, stored or not; 0 for a layer without."""
+    inputs: IntArray
+    outputs: IntArray
+    vector_operations: IntArray
+    weight_bits: IntArray
+    input_bits: IntArray
+    memory_input_bits: IntArray
+    output_bits: IntArray
+    density: FloatArray
+    codebook_size: IntArray
+    index_code_bits: FloatArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The common shape, `... x layers`."""
+        return np.broadcast_shapes(*(np.shape(getattr(self, field.name)) for field in fields(self)))
+
+
+_SHAPE_FIELDS = (
+    *("m", "k", "n", "groups", "batch", "in_channels", "out_channels", "kernel_h", "kernel_w"),
+    *("in_h", "in_w", "out_h", "out_w", "macs", "inputs", "outputs", "vector_operations"),
+)
+_WIDTH_FIELDS = ("weight_bits", "input_bits", "memory_input_bits", "output_bits")
+_shape_row = attrgetter("shape.bias", *(f"shape.{field}" for field in _SHAPE_FIELDS))
+_width_row = attrgetter(*_WIDTH_FIELDS)
+
+
+def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
+    """Return the jobs as arrays of shape `layers`.
+
+    Raises:
+        LayerError: there is no job.
+    """
+    if not jobs:
+        raise LayerError("at least one layer is needed, but got no jobs: check that the network was traced")
+    kind = np.array([LAYER_KINDS.index(job.shape.kind) for job in jobs], dtype=np.int64)
+    is_product = np.array([job.shape.kind in PRODUCT_KINDS for job in jobs])
+    bias, *columns = np.array([_shape_row(job) for job in jobs], dtype=np.int64).T.copy()
+    sizes = dict(zip(_SHAPE_FIELDS, columns, strict=True))
+    weights = np.where(is_product, sizes["k"] * sizes["out_channels"], 0)
+    for field in ("m", "k", "n", "groups"):
+        sizes[field] = np.where(is_product, sizes[field], 1)
+    widths = np.array([_width_row(job) for job in jobs], dtype=np.int64).T.copy()
+    return LayerArrays(
+        kind=kind,
+        bias=bias.astype(np.bool_),
+        is_product=is_product,
+        stores_weights=np.array([job.shape.kind in _STORED_KINDS for job in jobs]),
+        weights=weights,
+        density=np.array([job.density for job in jobs], dtype=np.float64),
+        codebook_size=np.array([job.codebook_size or 0 for job in jobs], dtype=np.int64),
+        index_code_bits=np.array([job.index_code_bits or 0.0 for job in jobs], dtype=np.float64),
+        **sizes,
+        **dict(zip(_WIDTH_FIELDS, widths, strict=True)),
+    )
+
+
+def stack(networks: Sequence[Sequence[LayerJob]]) -> LayerArrays:
+    """Return candidates of one network as arrays of `candidates x layers`.
+
+    Raises:
+        LayerError: there is no candidate, or they differ in their number of layers.
+    """
+    if not networks:
+        raise LayerError("at least one candidate is needed, but got none")
+    lengths = sorted({len(jobs) for jobs in networks})
+    if len(lengths) > 1:
+        raise LayerError(f"candidates must have the same number of layers, but got {lengths[0]} and {lengths[-1]}")
+    flat = layer_arrays([job for jobs in networks for job in jobs])
+    shape = (len(networks), lengths[0])
+    return replace(flat, **{field.name: getattr(flat, field.name).reshape(shape) for field in fields(flat)})
+
+
+def with_widths(
+    layers: LayerArrays,
+    *,
+    weight_bits: npt.ArrayLike | None = None,
+    input_bits: npt.ArrayLike | None = None,
+    output_bits: npt.ArrayLike | None = None,
+) -> LayerArrays:
+    """Return the layers with other widths, such as `candidates x layers` beside sizes of `layers`.
+
+    Inputs are fetched from memory at their own width then.
+
+    Raises:
+        LayerError: a width is below 1, or does not broadcast against the layers.
+    """
+    changes: dict[str, Any] = {}
+    for field, given in (("weight_bits", weight_bits), ("input_bits", input_bits), ("output_bits", output_bits)):
+        if given is None:
+            continue
+        bits = np.asarray(given, dtype=np.int64)
+        if bits.size and bits.min() < 1:
+            raise LayerError(f"`{field} >= 1` must hold, but got a smallest value of {bits.min()}")
+        try:
+            np.broadcast_shapes(bits.shape, layers.shape)
+        except ValueError:
+            raise LayerError(
+                f"`{field}` must broadcast against layers of shape {layers.shape}, but got shape {bits.shape}"
+            ) from None
+        changes[field] = bits
+    if "input_bits" in changes:
+        changes["memory_input_bits"] = changes["input_bits"]
+    return replace(layers, **changes)

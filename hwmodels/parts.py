@@ -1,0 +1,143 @@
+"""The parts of an accelerator beside its array: buffers, memories, registers, vector unit, unrolled loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hwmodels.checks import choice, number, whole_number
+
+OPERANDS = ("weights", "inputs", "outputs")
+READERS = ("edge", "unit")
+FUSABLE = ("pool", "add", "activation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffer:
+    """One on-chip SRAM and the operands that live in it (several share it in a unified buffer).
+
+    `read_by` says who reads it: the array's "edge", from where words travel on, or every "unit" by itself, one
+    word for each MAC. A `bandwidth_bits_per_cycle` of 0 means that the buffer keeps up with its readers.
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    size_bytes: int
+    read_energy_pj_per_bit: float
+    write_energy_pj_per_bit: float
+    bandwidth_bits_per_cycle: float = 0.0
+    read_by: Literal["edge", "unit"] = "edge"
+
+    def problems(self) -> list[str]:
+        """Return one line for each field that is out of range, with its dotted key."""
+        key = f"buffers.{self.name}"
+        found = [
+            *whole_number(f"{key}.size_bytes", self.size_bytes, 1),
+            *number(f"{key}.read_energy_pj_per_bit", self.read_energy_pj_per_bit, 0.0),
+            *number(f"{key}.write_energy_pj_per_bit", self.write_energy_pj_per_bit, 0.0),
+            *number(f"{key}.bandwidth_bits_per_cycle", self.bandwidth_bits_per_cycle, 0.0),
+            *choice(f"{key}.read_by", self.read_by, READERS),
+        ]
+        for operand in self.operands:
+            found += choice(f"{key}.operands", operand, OPERANDS)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """A memory behind the buffers, DRAM or an MCU's flash and SRAM, and the operands that are kept in it.
+
+    A `size_bytes` of 0 means that its size is the system's affair: everything fits.
+    """
+
+    name: str
+    operands: tuple[str, ...]
+    bandwidth_bits_per_s: float
+    energy_pj_per_bit: float
+    size_bytes: int = 0
+
+    def problems(self) -> list[str]:
+        """Return one line for each field that is out of range, with its dotted key."""
+        key = f"memories.{self.name}"
+        found = [
+            *number(f"{key}.bandwidth_bits_per_s", self.bandwidth_bits_per_s, 0.0, above=True),
+            *number(f"{key}.energy_pj_per_bit", self.energy_pj_per_bit, 0.0),
+            *whole_number(f"{key}.size_bytes", self.size_bytes, 0),
+        ]
+        for operand in self.operands:
+            found += choice(f"{key}.operands", operand, OPERANDS)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registers:
+    """Register files of one processing element; words are of the native width.
+
+    Their energy is counted `accesses_per_mac` times for each MAC; where a published MAC energy includes the
+    element's registers, an element has none.
+    """
+
+    words: int = 0
+    accesses_per_mac: float = 0.0
+    energy_pj_per_bit: float = 0.0
+
+    def problems(self) -> list[str]:
+        """Return one line for each field that is out of range, with its dotted key."""
+        return [
+            *whole_number("registers.words", self.words, 0),
+            *number("registers.accesses_per_mac", self.accesses_per_mac, 0.0),
+            *number("registers.energy_pj_per_bit", self.energy_pj_per_bit, 0.0),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorUnit:
+    """What computes pooling, element-wise additions and activation functions.
+
+    Layers of the kinds in `fused` work on results as they leave the array: they take energy, but neither time
+    nor memory traffic of their own. The energy is that of one operation on 8 bits, and grows with the width.
+    """
+
+    operations_per_cycle: float
+    energy_pj_per_operation: float
+    fused: tuple[str, ...] = ()
+
+    def problems(self) -> list[str]:
+        """Return one line for each field that is out of range, with its dotted key."""
+        found = [
+            *number("vector.operations_per_cycle", self.operations_per_cycle, 0.0, above=True),
+            *number("vector.energy_pj_per_operation", self.energy_pj_per_operation, 0.0),
+        ]
+        for kind in self.fused:
+            found += choice("vector.fused", kind, FUSABLE)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unroll:
+    """The loops that run side by side in an engine that is no systolic array.
+
+    A step takes `out_h x out_w` positions, `out_channels` and `in_channels` of one group and `kernel` of the
+    kernel's elements; in a depthwise convolution, `depthwise_channels` groups take the place of the channels.
+    `rate` is the share of steps that do work (above 1 where a step is faster than one clock cycle): what is
+    measured of a processor, loads and loop overheads included.
+    """
+
+    out_h: int = 1
+    out_w: int = 1
+    out_channels: int = 1
+    in_channels: int = 1
+    kernel: int = 1
+    depthwise_channels: int = 1
+    rate: float = 1.0
+
+    def problems(self) -> list[str]:
+        """Return one line for each field that is out of range, with its dotted key."""
+        counts = ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels")
+        found = [line for field in counts for line in whole_number(f"unroll.{field}", getattr(self, field), 1)]
+        return [*found, *number("unroll.rate", self.rate, 0.0, above=True)]
+
+    @property
+    def units(self) -> int:
+        """MACs of one step."""
+        return self.out_h * self.out_w * self.out_channels * self.in_channels * self.kernel

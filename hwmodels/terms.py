@@ -1,0 +1,83 @@
+"""Every term of the cost of many layers at once, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from hwmodels.accelerator import Accelerator
+from hwmodels.arrays import IntArray
+from hwmodels.energy import Energy, energy
+from hwmodels.errors import LayerError
+from hwmodels.latency import Latency, latency
+from hwmodels.layer_arrays import LayerArrays
+from hwmodels.mapping import ArrayCounts, array_counts
+from hwmodels.memory import StoredWeights, stored_weights
+from hwmodels.precision import LAWS, MacCost
+from hwmodels.tiling import OperandWidths
+from hwmodels.traffic import DramTraffic, SramTraffic, dram_traffic, sram_traffic
+
+
+class LayerTerms(NamedTuple):
+    """Every term of the cost; fields broadcast to `... x layers`."""
+
+    widths: OperandWidths
+    mac: MacCost
+    counts: ArrayCounts
+    stored: StoredWeights
+    sram: SramTraffic
+    dram: DramTraffic
+    latency: Latency
+    energy: Energy
+
+
+def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[str] = ()) -> LayerTerms:
+    """Return every term of the cost; `names` are for error texts.
+
+    Raises:
+        LayerError: an operand is wider than the device takes, or there are more layers than it runs.
+    """
+    if accelerator.maximum_layers and layers.is_product.shape[-1] > accelerator.maximum_layers:
+        products = int(np.count_nonzero(layers.is_product, axis=-1).max())
+        if products > accelerator.maximum_layers:
+            raise LayerError(
+                f"`layers <= {accelerator.maximum_layers}` must hold on {accelerator.name}, but got {products} layers "
+                "with weights or products: choose another device, or a network of fewer layers"
+            )
+    widths = OperandWidths(
+        weights=_held_bits("weight_bits", layers, accelerator, names),
+        inputs=_held_bits("input_bits", layers, accelerator, names),
+    )
+    law = LAWS[accelerator.precision_law]
+    mac = law(widths.weights, widths.inputs, accelerator.native_bits, accelerator.mac_energy_pj)
+    counts = array_counts(layers, accelerator, mac)
+    stored = stored_weights(layers)
+    sram = sram_traffic(layers, accelerator, widths, counts)
+    dram = dram_traffic(layers, accelerator, widths, counts, mac, stored.smallest_of(accelerator.weight_formats))
+    time = latency(layers, accelerator, counts, (sram, dram))
+    spent = energy(layers, accelerator, widths, mac, counts, (sram, dram), time.latency_cycles)
+    return LayerTerms(widths, mac, counts, stored, sram, dram, time, spent)
+
+
+def _held_bits(
+    operand: Literal["weight_bits", "input_bits"],
+    layers: LayerArrays,
+    accelerator: Accelerator,
+    names: Sequence[str],
+) -> IntArray:
+    """Return the widths rounded up to the next ones that the device supports; those of other layers as they are."""
+    bits: IntArray = getattr(layers, operand)
+    supported = np.array(getattr(accelerator, operand), dtype=np.int64)
+    products = bits if layers.is_product.all() else np.where(layers.is_product, bits, supported[0])
+    if products.max() > supported[-1]:
+        layer = int(np.argmax(products.max(axis=tuple(range(products.ndim - 1)))))
+        where = f"layer {names[layer]!r}" if names else f"layer {layer}"
+        raise LayerError(
+            f"{where}: `{operand} <= {supported[-1]}` must hold on {accelerator.name} (it supports "
+            f"{', '.join(map(str, supported))}), but got {operand}={products.max()}: "
+            "quantise the layer, or choose another device"
+        )
+    held: IntArray = supported[np.searchsorted(supported, products)]
+    return held
