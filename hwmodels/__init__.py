@@ -10,6 +10,7 @@ Example:
 
 from hwmodels.accelerator import DATAFLOWS, Accelerator
 from hwmodels.arena import peak_activation_bytes, plan_arena
+from hwmodels.calibrate import at_node, calibrate
 from hwmodels.cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost, evaluate
 from hwmodels.errors import DeviceError, HardwareModelError, LayerError
 from hwmodels.fit import MemoryFit
@@ -21,6 +22,7 @@ from hwmodels.parts import Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.precision import LAWS
 from hwmodels.profiles import load, names
 from hwmodels.systolic import SYSTOLIC_DATAFLOWS, SystolicCounts, systolic_counts
+from hwmodels.technology import energy_ratio
 from hwmodels.terms import LayerTerms, layer_terms
 
 __all__ = [
@@ -50,6 +52,9 @@ __all__ = [
     "SystolicCounts",
     "Unroll",
     "VectorUnit",
+    "at_node",
+    "calibrate",
+    "energy_ratio",
     "evaluate",
     "layer_arrays",
     "layer_terms",

@@ -65,7 +65,8 @@ def energy(
         factor * accelerator.memory_of(operand).energy_pj_per_bit for operand in ("weights", "inputs")
     )
     outputs_pj = factor * accelerator.memory_of("outputs").energy_pj_per_bit
-    dram_weight: FloatArray = dram.weight_bits * np.where(layers.stores_weights, weights_pj, activations_pj).astype(np.float64)
+    operand_pj = np.where(layers.stores_weights, weights_pj, activations_pj)
+    dram_weight: FloatArray = np.multiply(dram.weight_bits, operand_pj)
     dram_activation: FloatArray = dram.input_bits * activations_pj + (dram.output_bits + dram.sum_bits) * outputs_pj
     dram_pj = dram_weight + dram_activation
     mac_pj = factor * _mac_pj(layers, accelerator, mac, counts)
@@ -93,11 +94,12 @@ def energy(
 
 def _mac_pj(layers: LayerArrays, accelerator: Accelerator, mac: MacCost, counts: ArrayCounts) -> FloatArray:
     """Return the energy of arithmetic: that of each MAC, and of units that have none while the array is busy."""
-    busy = layers.macs * mac.energy_pj
+    busy: FloatArray = layers.macs * mac.energy_pj
     if not accelerator.idle_energy_share:
         return busy
     slots = counts.cycles * accelerator.units * mac.macs_per_unit_cycle
-    return busy + np.maximum(slots - layers.macs, 0.0) * (mac.energy_pj * accelerator.idle_energy_share)
+    idle: FloatArray = np.maximum(slots - layers.macs, 0.0) * (mac.energy_pj * accelerator.idle_energy_share)
+    return busy + idle
 
 
 def _array_pj(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 
@@ -45,12 +46,12 @@ def _costs(rows: Rows, device: Accelerator) -> Compared:
 
 def _job(row: dict[str, str]) -> LayerJob:
     """Return the job of a row; the published runs write 32-bit outputs, whatever the next layer reads."""
-    sizes = ("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w")
+    sizes: tuple[str, ...] = ("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w")
     shape = LayerShape(
         name=f"{row['network']} {row['layer']}",
         kind="conv" if row["kind"] == "conv" else "linear",
         batch=BATCH,
-        **{size: int(row[size]) for size in sizes},
+        **cast("dict[str, Any]", {size: int(row[size]) for size in sizes}),
     )
     return LayerJob(shape=shape, weight_bits=int(row["weight_bits"]), input_bits=int(row["input_bits"]), output_bits=32)
 
