@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from hwmodels.accelerator import Accelerator
 from hwmodels.arena import peak_activation_bytes, plan_arena
@@ -23,8 +24,7 @@ ENERGY_COMPONENTS = ("mac", "register", "network", "sram", "dram", "vector", "st
 """The parts of an energy; "sram" is the sum of all buffers, "dram" that of all memories behind them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerCost:
+class LayerCost(NamedTuple):
     """What one layer costs; energies in pJ, traffic in bits, times in clock cycles.
 
     `latency_cycles` is double buffered: `overhead_cycles` and `first_tile_cycles`, then the longest of compute, SRAM
@@ -148,25 +148,21 @@ def evaluate(
     layers = layer_arrays(jobs)
     names = [job.shape.name for job in jobs]
     terms = layer_terms(layers, accelerator, names)
-    costs = _layer_costs(names, layers, accelerator, terms)
-    latency_cycles = sum(layer.latency_cycles for layer in costs)
+    costs, sums = _layer_costs(names, layers, accelerator, terms)
     peak_bytes = peak_activation_bytes(tensors)
-    arena_bytes = plan_arena(tensors).size_bytes if tensors else 0
-    weight_bytes = sum(layer.weight_bytes for layer in costs)
     readable_bytes = int(terms.stored.smallest_of(accelerator.weight_formats).sum())
     fits = memory_fits(accelerator, readable_bytes, peak_bytes)
+    latency_cycles = int(sums["latency_cycles"])
     return NetworkCost(
-        energy_pj=sum(layer.energy_pj for layer in costs),
-        energy_pj_by_component={
-            name: sum(getattr(layer, f"{name}_pj") for layer in costs) for name in ENERGY_COMPONENTS
-        },
+        energy_pj=sums["energy_pj"],
+        energy_pj_by_component={name: sums[f"{name}_pj"] for name in ENERGY_COMPONENTS},
         latency_cycles=latency_cycles,
         latency_s=latency_cycles / accelerator.clock_hz,
-        weight_bytes=weight_bytes,
+        weight_bytes=int(sums["weight_bytes"]),
         peak_activation_bytes=peak_bytes,
-        arena_bytes=arena_bytes,
-        dram_bits=int(terms.dram.total_bits.sum()),
-        macs=sum(layer.macs for layer in costs),
+        arena_bytes=plan_arena(tensors).size_bytes if tensors else 0,
+        dram_bits=int(sums["dram_weight_bits"] + sums["dram_input_bits"] + sums["dram_output_bits"]),
+        macs=int(sums["macs"]),
         layers=costs,
         fits=fits,
         notes=network_notes(names, layers, accelerator, terms, fits),
@@ -195,39 +191,44 @@ def _candidates(layers: LayerArrays, accelerator: Accelerator) -> CandidateCosts
 
 def _layer_costs(
     names: Sequence[str], layers: LayerArrays, accelerator: Accelerator, terms: LayerTerms
-) -> tuple[LayerCost, ...]:
-    """Return one record for each layer."""
+) -> tuple[tuple[LayerCost, ...], dict[str, float]]:
+    """Return one record for each layer, and the sum of each of their numbers."""
     time, spent = terms.latency, terms.energy
-    columns: dict[str, Any] = {
+    whole: dict[str, Any] = {
         "macs": layers.macs,
         "vector_operations": layers.vector_operations,
         **{field: getattr(time, field) for field in _TIMES},
-        "mapping_efficiency": terms.counts.mapping_efficiency,
-        "utilisation": terms.counts.utilisation,
         "ifmap_sram_bits": terms.sram.ifmap_read_bits,
         "filter_sram_bits": terms.sram.filter_read_bits,
         "ofmap_sram_bits": terms.sram.ofmap_write_bits + terms.sram.ofmap_read_bits,
         "dram_weight_bits": terms.dram.weight_bits,
         "dram_input_bits": terms.dram.input_bits,
         "dram_output_bits": terms.dram.output_bits + terms.dram.sum_bits,
+        "weight_bytes": terms.stored.smallest_bytes,
+        "kind": layers.kind,
+        "bound": time.bound,
+        "weight_format": terms.stored.smallest_format,
+    }
+    real: dict[str, Any] = {
+        "mapping_efficiency": terms.counts.mapping_efficiency,
+        "utilisation": terms.counts.utilisation,
         **{f"{name}_pj": getattr(spent, f"{name}_pj") for name in ENERGY_COMPONENTS},
         "energy_pj": spent.total_pj,
-        "weight_bytes": terms.stored.smallest_bytes,
     }
-    count = len(names)
-    words = {
-        "kind": [LAYER_KINDS[index] for index in layers.kind.tolist()],
-        "bound": [BOUNDS[index] for index in _listed(time.bound, count)],
-        "weight_format": [WEIGHT_FORMATS[index] for index in _listed(terms.stored.smallest_format, count)],
-    }
-    buffers = [_listed(part, count) for part in spent.buffers_pj]
     buffer_names = [buffer.name for buffer in accelerator.buffers]
-    fields = ("name", *columns, *words)
-    rows = zip(names, *(_listed(column, count) for column in columns.values()), *words.values(), strict=True)
-    return tuple(
-        LayerCost(**dict(zip(fields, row, strict=True)), buffers_pj=dict(zip(buffer_names, parts, strict=True)))
-        for row, parts in zip(rows, zip(*buffers, strict=True), strict=True)
-    )
+    listed: dict[str, Sequence[Any]] = {"name": names}
+    buffers, _ = _columns(dict(zip(buffer_names, spent.buffers_pj, strict=True)), len(names), np.float64)
+    listed["buffers_pj"] = [
+        dict(zip(buffer_names, parts, strict=True)) for parts in zip(*buffers.values(), strict=True)
+    ]
+    sums: dict[str, float] = {}
+    for columns, dtype in ((whole, np.int64), (real, np.float64)):
+        lists, totals = _columns(columns, len(names), dtype)
+        listed, sums = listed | lists, sums | totals
+    for field, words in (("kind", LAYER_KINDS), ("bound", BOUNDS), ("weight_format", WEIGHT_FORMATS)):
+        listed[field] = [words[index] for index in listed[field]]
+    rows = zip(*(listed[field] for field in LayerCost._fields), strict=True)
+    return tuple(map(LayerCost._make, rows)), sums
 
 
 _TIMES = (
@@ -236,7 +237,12 @@ _TIMES = (
 )
 
 
-def _listed(values: Any, count: int) -> list[Any]:
-    """Return an array of layers, or one value that holds for all of them, as a list."""
-    listed: list[Any] = np.broadcast_to(values, (count,)).tolist()
-    return listed
+def _columns(
+    columns: Mapping[str, Any], count: int, dtype: type[np.generic]
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """Return arrays of layers, or values that hold for all of them, as lists, and their sums."""
+    table: npt.NDArray[Any] = np.empty((len(columns), count), dtype=dtype)
+    for row, values in zip(table, columns.values(), strict=True):
+        row[:] = values
+    lists, totals = table.tolist(), table.sum(axis=1).tolist()
+    return dict(zip(columns, lists, strict=True)), dict(zip(columns, totals, strict=True))

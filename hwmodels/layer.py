@@ -93,8 +93,14 @@ class LayerShape:
 
     @property
     def inputs(self) -> int:
-        """Number of input elements of all images, padding aside, and all operands of an addition."""
-        return self.batch * self.in_h * self.in_w * self.in_channels * self.operands
+        """Number of input elements that are read, of all images, padding aside, and of all operands of an addition.
+
+        A stride beyond the kernel skips elements: a 1 x 1 kernel of stride 2 reads a quarter of its input.
+        """
+        read_h, read_w = min(self.in_h, self.out_h * self.kernel_h), min(self.in_w, self.out_w * self.kernel_w)
+        if self.kind not in ("conv", "pool"):
+            read_h, read_w = self.in_h, self.in_w
+        return self.batch * read_h * read_w * self.in_channels * self.operands
 
     @property
     def outputs(self) -> int:

@@ -14,8 +14,6 @@ from hwmodels.arrays import BoolArray, FloatArray, IntArray
 from hwmodels.errors import LayerError
 from hwmodels.layer import LAYER_KINDS, PRODUCT_KINDS, LayerJob
 
-_STORED_KINDS = ("conv", "linear")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerArrays:
@@ -66,12 +64,16 @@ class LayerArrays:
 
 
 _SHAPE_FIELDS = (
-    *("m", "k", "n", "groups", "batch", "in_channels", "out_channels", "kernel_h", "kernel_w"),
-    *("in_h", "in_w", "out_h", "out_w", "macs", "inputs", "outputs", "vector_operations"),
+    *("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w"),
+    *("groups", "batch", "operands", "bias"),
 )
 _WIDTH_FIELDS = ("weight_bits", "input_bits", "memory_input_bits", "output_bits")
-_shape_row = attrgetter("shape.bias", *(f"shape.{field}" for field in _SHAPE_FIELDS))
-_width_row = attrgetter(*_WIDTH_FIELDS)
+_whole_numbers = attrgetter(*(f"shape.{field}" for field in _SHAPE_FIELDS), *_WIDTH_FIELDS)
+_KIND_INDEX = {kind: index for index, kind in enumerate(LAYER_KINDS)}
+_POOL, _ADD, _ACTIVATION = (_KIND_INDEX[kind] for kind in ("pool", "add", "activation"))
+_IS_PRODUCT = np.array([kind in PRODUCT_KINDS for kind in LAYER_KINDS])
+_STORES_WEIGHTS = np.array([kind in ("conv", "linear") for kind in LAYER_KINDS])
+_SLIDES = np.array([kind in ("conv", "pool") for kind in LAYER_KINDS])
 
 
 def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
@@ -82,26 +84,47 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
     """
     if not jobs:
         raise LayerError("at least one layer is needed, but got no jobs: check that the network was traced")
-    kind = np.array([LAYER_KINDS.index(job.shape.kind) for job in jobs], dtype=np.int64)
-    is_product = np.array([job.shape.kind in PRODUCT_KINDS for job in jobs])
-    bias, *columns = np.array([_shape_row(job) for job in jobs], dtype=np.int64).T.copy()
-    sizes = dict(zip(_SHAPE_FIELDS, columns, strict=True))
-    weights = np.where(is_product, sizes["k"] * sizes["out_channels"], 0)
-    for field in ("m", "k", "n", "groups"):
-        sizes[field] = np.where(is_product, sizes[field], 1)
-    widths = np.array([_width_row(job) for job in jobs], dtype=np.int64).T.copy()
+    columns = np.array([_whole_numbers(job) for job in jobs], dtype=np.int64).T.copy()
+    facts = dict(zip((*_SHAPE_FIELDS, *_WIDTH_FIELDS), columns, strict=True))
+    operands, bias = facts.pop("operands"), facts.pop("bias").astype(np.bool_)
+    kind = np.array([_KIND_INDEX[job.shape.kind] for job in jobs], dtype=np.int64)
+    count = len(jobs)
     return LayerArrays(
         kind=kind,
-        bias=bias.astype(np.bool_),
-        is_product=is_product,
-        stores_weights=np.array([job.shape.kind in _STORED_KINDS for job in jobs]),
-        weights=weights,
-        density=np.array([job.density for job in jobs], dtype=np.float64),
-        codebook_size=np.array([job.codebook_size or 0 for job in jobs], dtype=np.int64),
-        index_code_bits=np.array([job.index_code_bits or 0.0 for job in jobs], dtype=np.float64),
-        **sizes,
-        **dict(zip(_WIDTH_FIELDS, widths, strict=True)),
+        bias=bias,
+        **_derived(kind, facts, operands),
+        **facts,
+        density=np.fromiter((job.density for job in jobs), np.float64, count),
+        codebook_size=np.fromiter((job.codebook_size or 0 for job in jobs), np.int64, count),
+        index_code_bits=np.fromiter((job.index_code_bits or 0.0 for job in jobs), np.float64, count),
     )
+
+
+def _derived(kind: IntArray, facts: dict[str, IntArray], operands: IntArray) -> dict[str, Any]:
+    """Return what follows from the sizes, equal to the properties of LayerShape of the same names."""
+    is_product = _IS_PRODUCT[kind]
+    positions = facts["batch"] * facts["out_h"] * facts["out_w"]
+    window = facts["kernel_h"] * facts["kernel_w"]
+    depth = window * facts["in_channels"] // facts["groups"]
+    outputs = positions * facts["out_channels"]
+    weights = is_product * (depth * facts["out_channels"])
+    slides = _SLIDES[kind]
+    read = np.where(slides, np.minimum(facts["in_h"], facts["out_h"] * facts["kernel_h"]), facts["in_h"])
+    read = read * np.where(slides, np.minimum(facts["in_w"], facts["out_w"] * facts["kernel_w"]), facts["in_w"])
+    operations = {_POOL: outputs * window, _ADD: outputs * (operands - 1), _ACTIVATION: outputs}
+    return {
+        "m": np.where(is_product, positions, 1),
+        "k": np.where(is_product, depth, 1),
+        "n": np.where(is_product, facts["out_channels"] // facts["groups"], 1),
+        "is_product": is_product,
+        "stores_weights": _STORES_WEIGHTS[kind],
+        "macs": positions * weights,
+        "weights": weights,
+        "inputs": facts["batch"] * read * facts["in_channels"] * operands,
+        "outputs": outputs,
+        "vector_operations": sum((kind == index) * count for index, count in operations.items()),
+        "groups": np.where(is_product, facts.pop("groups"), 1),
+    }
 
 
 def stack(networks: Sequence[Sequence[LayerJob]]) -> LayerArrays:

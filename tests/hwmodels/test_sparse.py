@@ -71,6 +71,8 @@ def test_csr() -> None:
 def test_relative_index_takes_the_best_width_of_a_run() -> None:
     # A tenth of 1000: 0.9^16 = 0.1853 needs 123 entries of 12 bits, 0.9^32 = 0.0343 104 of 13, 0.9^64 101 of 14.
     assert relative_index_bytes(1000, 100, 8) == 104 * 13 // 8
+    # Long runs, and the widest count of them: 0.999^256 = 0.774 needs 443 entries of 16 bits.
+    assert relative_index_bytes(100_000, 100, 8) == 443 * 16 // 8
     # Nothing is left out: the narrowest run, and no fillers.
     assert relative_index_bytes(1000, 1000, 8) == 1000 * 9 // 8
     assert relative_index_bytes(1000, 0, 8) == 0
