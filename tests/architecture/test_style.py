@@ -25,7 +25,8 @@ def without_docstring(node: ast.AST, where: str) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or child.name.startswith("_"):
             continue
-        if ast.get_docstring(child) is None and not protocol:
+        overload = any(ast.unparse(decorator) == "overload" for decorator in child.decorator_list)
+        if ast.get_docstring(child) is None and not protocol and not overload:
             yield f"{where}: {child.name}"
         if isinstance(child, ast.ClassDef):
             yield from without_docstring(child, f"{where}: {child.name}")
