@@ -11,8 +11,9 @@ from hwmodels.accelerator import Accelerator
 class MemoryFit:
     """What a network needs of one place, in bytes.
 
-    A memory must hold what is kept in it, or the network does not run on the device. A buffer that is too small only
-    makes operands be fetched again, which the costs contain.
+    Where it is `required`, a memory must hold what is kept in it, or the network does not run on the device. A buffer
+    that is too small only makes operands be fetched again, and what overflows some memories comes more slowly: the
+    costs contain both.
     """
 
     place: str
@@ -42,7 +43,8 @@ def memory_fits(accelerator: Accelerator, weight_bytes: int, activation_bytes: i
         if memory.size_bytes:
             activations = {"inputs", "outputs"} & set(memory.operands)
             needed = (weight_bytes if "weights" in memory.operands else 0) + (activation_bytes if activations else 0)
-            found.append(_fit(f"memories.{memory.name}", memory.operands, needed, memory.size_bytes, required=True))
+            required = not memory.overflow_bandwidth_bits_per_s
+            found.append(_fit(f"memories.{memory.name}", memory.operands, needed, memory.size_bytes, required=required))
     on_chip = [accelerator.buffer_of(operand) for operand in ("inputs", "outputs")]
     size = sum(buffer.size_bytes for buffer in dict.fromkeys(on_chip))
     names = "+".join(dict.fromkeys(buffer.name for buffer in on_chip))

@@ -64,8 +64,23 @@ def _memory_cycles(layers: LayerArrays, accelerator: Accelerator, dram: DramTraf
     for memory in accelerator.memories:
         bits, start = memory_bits(layers, memory, dram)
         rate = accelerator.bits_per_cycle(memory)
-        slowest, first = np.maximum(slowest, _cycles(bits, rate)), np.maximum(first, _cycles(start, rate))
+        cycles = _cycles(bits, rate) + _overflow_cycles(layers, accelerator, memory, dram)
+        slowest, first = np.maximum(slowest, cycles), np.maximum(first, _cycles(start, rate))
     return slowest, first
+
+
+def _overflow_cycles(layers: LayerArrays, accelerator: Accelerator, memory: Memory, dram: DramTraffic) -> IntArray:
+    """Return the cycles more that weights beyond a memory's size take, shared out over the layers by their weights."""
+    slower = memory.overflow_bandwidth_bits_per_s / accelerator.clock_hz
+    if not slower or "weights" not in memory.operands:
+        return np.zeros(1, dtype=np.int64)
+    moved = dram.weight_bits * layers.stores_weights
+    kept = np.sum(moved // dram.weight_passes, axis=-1, keepdims=True)
+    excess = np.maximum(1.0 - memory.size_bytes * 8 / np.maximum(kept, 1), 0.0)
+    more: IntArray = np.ceil(moved * excess * (1.0 / slower - 1.0 / accelerator.bits_per_cycle(memory))).astype(
+        np.int64
+    )
+    return np.maximum(more, 0)
 
 
 def memory_bits(layers: LayerArrays, memory: Memory, dram: DramTraffic) -> tuple[IntArray, IntArray]:

@@ -123,6 +123,11 @@ def _fit_notes(accelerator: Accelerator, fits: Sequence[MemoryFit]) -> list[str]
                 f"{held} need {fit.needed_bytes} bytes, {-fit.spare_bytes} more than the {fit.size_bytes} bytes of "
                 f"{fit.place} on {accelerator.name}: the network does not fit the device"
             )
+        elif fit.place.startswith("memories."):
+            notes.append(
+                f"weights need {fit.needed_bytes} bytes, {-fit.spare_bytes} more than the {fit.size_bytes} bytes of "
+                f"{fit.place} on {accelerator.name}: the rest comes more slowly, for every run"
+            )
         else:
             notes.append(
                 f"the activation peak of {fit.needed_bytes} bytes exceeds the {fit.size_bytes} bytes of "

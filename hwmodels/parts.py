@@ -47,7 +47,9 @@ class Buffer:
 class Memory:
     """A memory behind the buffers, DRAM or an MCU's flash and SRAM, and the operands that are kept in it.
 
-    A `size_bytes` of 0 means that its size is the system's affair: everything fits.
+    A `size_bytes` of 0 means that its size is the system's affair: everything fits. With an
+    `overflow_bandwidth_bits_per_s` above 0, weights that exceed the size come from elsewhere, at that bandwidth;
+    with 0, a network of more weights does not fit the device.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Memory:
     bandwidth_bits_per_s: float
     energy_pj_per_bit: float
     size_bytes: int = 0
+    overflow_bandwidth_bits_per_s: float = 0.0
 
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
@@ -63,6 +66,7 @@ class Memory:
             *number(f"{key}.bandwidth_bits_per_s", self.bandwidth_bits_per_s, 0.0, above=True),
             *number(f"{key}.energy_pj_per_bit", self.energy_pj_per_bit, 0.0),
             *whole_number(f"{key}.size_bytes", self.size_bytes, 0),
+            *number(f"{key}.overflow_bandwidth_bits_per_s", self.overflow_bandwidth_bits_per_s, 0.0),
         ]
         for operand in self.operands:
             found += choice(f"{key}.operands", operand, OPERANDS)

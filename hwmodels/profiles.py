@@ -65,7 +65,11 @@ _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
         ("operands", "size_bytes", "read_energy_pj_per_bit", "write_energy_pj_per_bit"),
         ("bandwidth_bits_per_cycle", "read_by"),
     ),
-    "memories": (Memory, ("operands", "bandwidth_bits_per_s", "energy_pj_per_bit"), ("size_bytes",)),
+    "memories": (
+        Memory,
+        ("operands", "bandwidth_bits_per_s", "energy_pj_per_bit"),
+        ("size_bytes", "overflow_bandwidth_bits_per_s"),
+    ),
 }
 """Table of named tables -> the same."""
 _LISTS = frozenset({"weight_bits", "input_bits", "weight_formats", "operands", "fused"})

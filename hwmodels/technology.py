@@ -15,7 +15,7 @@ NODES_NM = tuple(ENERGY_RELATIVE_TO_45_NM)
 
 
 def energy_ratio(from_nm: int, to_nm: int) -> float:
-    """Return the energy of an operation at `to_nm` relative to the same one at `from_nm`, at each one's own voltage.
+    """Return the energy of an operation at `to_nm` relative to the same one at `from_nm`, both at 0.9 V.
 
     Raises:
         DeviceError: a node is not one of NODES_NM.

@@ -161,3 +161,32 @@ def test_static_power_pays_for_time() -> None:
     device = dataclasses.replace(load("bitfusion"), static_power_w=0.1)
     cost = evaluate(JOBS, device)
     assert sum(layer.static_pj for layer in cost.layers) == pytest.approx(0.1 * cost.latency_s * 1e12)
+
+
+def test_weights_beyond_a_memory_come_at_its_overflow_bandwidth() -> None:
+    # Two layers of 6,000,000 bytes each on 8,000,000: a third of every layer comes at 4 Gbit/s, 0.12 of a cycle's bits.
+    device = load("edge_tpu")
+    shapes = [
+        LayerShape(name=name, kind="linear", in_channels=2000, out_channels=3000, bias=False) for name in ("a", "b")
+    ]
+    jobs = [LayerJob(shape=shape, weight_bits=8) for shape in shapes]
+    fast, slow = evaluate(jobs[:1], device), evaluate(jobs, device)
+    memory = device.memory_of("weights")
+    bits = slow.layers[0].dram_weight_bits
+    excess = 1 - memory.size_bytes * 8 / (2 * bits)
+    expected = bits * (1 - excess) / device.bits_per_cycle(memory) + bits * excess / (4e9 / device.clock_hz)
+    assert slow.layers[0].dram_cycles == pytest.approx(expected, abs=2)
+    assert fast.layers[0].dram_cycles < slow.layers[0].dram_cycles / 10
+    fit = next(fit for fit in slow.fits if fit.place == "memories.parameters")
+    assert (fit.fits, fit.required, fit.needed_bytes) == (False, False, slow.weight_bytes)
+    assert any("the rest comes more slowly, for every run" in note for note in slow.notes)
+    assert not any("memories.parameters" in note for note in fast.notes)
+
+
+def test_a_network_that_does_not_fit_is_noted_by_how_much() -> None:
+    big = LayerShape(name="big", kind="linear", in_channels=2000, out_channels=2000, bias=False)
+    cost = evaluate([LayerJob(shape=big)], load("stm32u575"))
+    fit = next(fit for fit in cost.fits if fit.required)
+    assert not fit.fits
+    note = next(note for note in cost.notes if "does not fit" in note)
+    assert f"weights need {cost.weight_bytes} bytes, {cost.weight_bytes - fit.size_bytes} more than" in note

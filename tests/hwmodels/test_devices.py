@@ -19,7 +19,7 @@ EXPECTED = (
 ASSUMED = {
     "bit_serial_16x16": (21, 31),
     "bitfusion": (1, 35),
-    "edge_tpu": (20, 27),
+    "edge_tpu": (21, 28),
     "ethos_u55_128": (3, 32),
     "ethos_u55_256": (3, 33),
     "eyeriss_v1": (2, 27),
