@@ -17,7 +17,6 @@ from hwmodels.arrays import FloatArray, IntArray, IntLike, ceil_div
 from hwmodels.layer_arrays import LayerArrays
 from hwmodels.precision import MacCost
 
-
 CHANNEL_BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 """Into how many blocks the channels may be cut (assumed: published mappings use such small numbers)."""
 
@@ -38,7 +37,8 @@ def row_stationary_counts(layers: LayerArrays, accelerator: Accelerator, mac: Ma
     """Return cycles, buffer reads and words on the array's network.
 
     Time is that of the sets' work plus, whenever new weights enter the registers, a fill of kernel_w + kernel_h
-    cycles until the first sum has passed up the set. On the network a weight takes one row's bus, an input the
+    cycles until the first sum has passed up the set. An element does one MAC at a time, also where the device's
+    precision law would let a unit do several. On the network a weight takes one row's bus, an input the
     buses of the kernel_h / stride rows that use it, and a sum hops kernel_h - 1 times.
     """
     rows, columns = accelerator.rows, accelerator.columns
