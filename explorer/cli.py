@@ -1,4 +1,4 @@
-"""The command line: run a study, look at its front, export a configuration, look at devices."""
+"""The command line: run a study, look at its front, export a configuration, price networks, look at devices."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.exceptions import TyperException
 
+from explorer.commands.cost import cost
+from explorer.commands.devices import devices
 from explorer.errors import ExplorerError, SearchError, StudyFileError
+from explorer.terminal import console, errors, one_line, say
 from hwmodels.errors import HardwareModelError
 
 if TYPE_CHECKING:
@@ -31,13 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-devices = typer.Typer(help="The device profiles that come with explorer.", no_args_is_help=True)
 app.add_typer(devices, name="devices")
-PIPE_WIDTH = 110
-"""Columns of a table that is not printed to a terminal."""
-
-console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 Folder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 
@@ -62,7 +57,7 @@ def run(
     settings = _study(study, out, trials, seed, device)
     folder = out or _from_here(settings.output.path)
     before = _evaluated(folder)
-    _say(f"study {settings.name}, results in {folder}")
+    say(f"study {settings.name}, results in {folder}")
     try:
         with ProgressDisplay(console) as notify:
             notify("start", 0, 1)
@@ -76,7 +71,7 @@ def run(
     _write(outcome, folder)
     _show(outcome, folder)
     if before == len(outcome.evaluations):
-        _say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")
+        say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")
 
 
 @app.command()
@@ -93,7 +88,7 @@ def report(
     """Write front.csv and the standalone report.html of a finished run again."""
     outcome = _outcome(folder)
     _write(outcome, folder, pick)
-    _say(f"report: {folder / 'report.html'}")
+    say(f"report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -112,45 +107,10 @@ def export(
         from explorer.export.deploy import deploy  # noqa: PLC0415  (imports torch)
 
         exported = deploy(outcome, point, folder, to, notify)
-    _say(exported.summary())
+    say(exported.summary())
 
 
-@devices.command("list")
-def devices_list() -> None:
-    """List all device profiles."""
-    import hwmodels  # noqa: PLC0415
-
-    table = Table("name", "device", "array", "dataflow", "clock", "precision", box=None, pad_edge=False)
-    for name in hwmodels.names():
-        device = hwmodels.load(name)
-        table.add_row(
-            name,
-            device.title,
-            f"{device.rows}x{device.columns}",
-            device.dataflow,
-            f"{device.clock_hz / 1e6:g} MHz",
-            device.precision_law,
-        )
-    console.print(table)
-
-
-@devices.command("show")
-def devices_show(
-    profile: Annotated[str, typer.Argument(metavar="DEVICE", help="A name, or a .toml file.")],
-) -> None:
-    """Show every number of a device profile with its source; what has none says "assumed"."""
-    from hwmodels import profiles  # noqa: PLC0415
-    from hwmodels.accelerator import ASSUMED  # noqa: PLC0415
-
-    device = profiles.load(profile)
-    table = Table("key", "value", "source", box=None, pad_edge=False, title=f"{device.name}: {device.title}")
-    entries = profiles.entries(device)
-    for key, value, source in entries:
-        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if _is_number(value) else value
-        table.add_row(key, str(shown), source, style="yellow" if source == ASSUMED else None)
-    console.print(table)
-    assumed = sum(source == ASSUMED for _, _, source in entries)
-    _say(f"{assumed} of {len(entries)} values are assumed; sources are in hwmodels/sources.bib")
+app.command()(cost)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -163,15 +123,15 @@ def _run(arguments: list[str] | None) -> int:
         return int(app(arguments, standalone_mode=False, prog_name="explorer") or 0)
     except (ExplorerError, HardwareModelError) as error:
         for problem in getattr(error, "problems", None) or [str(error)]:
-            errors.print(f"error: {_one_line(problem)}")
+            errors.print(f"error: {one_line(problem)}")
     except TyperException as error:
-        message = _one_line(error.format_message()).removesuffix(".")
+        message = one_line(error.format_message()).removesuffix(".")
         if message:  # none where there was no command, and the help was printed
             errors.print(f"error: {message}; see explorer --help")
     except OSError as error:  # a full disk or a folder without permission, found out on writing
         file = error.filename2 or error.filename
         what = f"{file}: {error.strerror}" if file else str(error)
-        errors.print(f"error: {_one_line(what)}; check that the disk has room and the folder can be written")
+        errors.print(f"error: {one_line(what)}; check that the disk has room and the folder can be written")
     return BAD_INPUT
 
 
@@ -183,23 +143,10 @@ def _integer(text: str) -> int:
         raise typer.BadParameter(f"expected an integer, received {text!r}") from None
 
 
-def _say(line: str) -> None:
-    """Print a line as it is: brackets in a path are no markup, and a long path is not broken."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
 def _from_here(folder: Path) -> Path:
     """The folder as one would type it in the working folder."""
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _study(path: Path | None, out: Path | None, trials: int | None, seed: int | None, device: str | None) -> Study:
@@ -263,13 +210,13 @@ def _show(outcome: Outcome, folder: Path) -> None:
     console.print(front_table(outcome))
     if outcome.front:
         console.print(_selection(outcome), highlight=False)
-    _say(f"report: {folder / 'report.html'}")
+    say(f"report: {folder / 'report.html'}")
     if outcome.front:
         run_folder, export_folder = (shlex.quote(str(path)) for path in (folder, folder / "export"))
-        _say(f"knee:   {knee(outcome.front, outcome.objectives).name}, nearest to the best of all objectives at once")
-        _say(f"next:   {_executable()} export {run_folder} --pick knee --to {export_folder}")
+        say(f"knee:   {knee(outcome.front, outcome.objectives).name}, nearest to the best of all objectives at once")
+        say(f"next:   {_executable()} export {run_folder} --pick knee --to {export_folder}")
     else:
-        _say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")
+        say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")
 
 
 def _selection(outcome: Outcome) -> str:

@@ -12,18 +12,20 @@ from hwmodels.accelerator import DATAFLOWS, Accelerator
 from hwmodels.arena import peak_activation_bytes, plan_arena
 from hwmodels.calibrate import at_node, calibrate
 from hwmodels.cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost, evaluate
-from hwmodels.errors import DeviceError, HardwareModelError, LayerError
+from hwmodels.errors import DeviceError, HardwareModelError, LayerError, NetworkError
 from hwmodels.fit import MemoryFit
 from hwmodels.layer import LAYER_KINDS, ActivationTensor, LayerJob, LayerShape
 from hwmodels.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
 from hwmodels.memory import WEIGHT_FORMATS
 from hwmodels.network import Network
+from hwmodels.onnx_network import OnnxNetwork, read_onnx, read_onnx_jobs
 from hwmodels.parts import Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.precision import LAWS
 from hwmodels.profiles import load, names
 from hwmodels.systolic import SYSTOLIC_DATAFLOWS, SystolicCounts, systolic_counts
 from hwmodels.technology import energy_ratio
 from hwmodels.terms import LayerTerms, layer_terms
+from hwmodels.topology import read_topology, write_topology
 
 __all__ = [
     "DATAFLOWS",
@@ -48,6 +50,8 @@ __all__ = [
     "MemoryFit",
     "Network",
     "NetworkCost",
+    "NetworkError",
+    "OnnxNetwork",
     "Registers",
     "SystolicCounts",
     "Unroll",
@@ -62,7 +66,11 @@ __all__ = [
     "names",
     "peak_activation_bytes",
     "plan_arena",
+    "read_onnx",
+    "read_onnx_jobs",
+    "read_topology",
     "stack",
     "systolic_counts",
     "with_widths",
+    "write_topology",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from hwmodels.checks import whole_number
 from hwmodels.errors import LayerError
 from hwmodels.layer import ActivationTensor, LayerJob, LayerShape
 
@@ -41,14 +42,43 @@ class Network:
         """Stored weights of all layers, biases aside."""
         return sum(layer.weights for layer in self.layers)
 
+    def batched(self, images: int) -> Network:
+        """Return the network that runs `images` times as many images together.
+
+        A product of two activations, of which every image has its own, gets as many times the heads instead: unlike
+        weights, they are not shared.
+
+        Raises:
+            LayerError: `images` is not a whole number of at least 1.
+        """
+        problems = whole_number("images", images, 1)
+        if problems:
+            raise LayerError([f"network {self.name!r}: {problem}" for problem in problems])
+        return replace(
+            self,
+            layers=tuple(_batched(layer, images) for layer in self.layers),
+            tensors=tuple(replace(tensor, elements=tensor.elements * images) for tensor in self.tensors),
+        )
+
     def jobs(self, weight_bits: int = 8, input_bits: int = 8, output_bits: int | None = None) -> tuple[LayerJob, ...]:
-        """Return every layer with the same widths; outputs are as wide as inputs unless stated."""
+        """Return every layer with the same widths; outputs are as wide as inputs unless stated.
+
+        What a product of two activations reads in the place of weights is as wide as an input.
+        """
         return tuple(
             LayerJob(
                 shape=layer,
-                weight_bits=weight_bits,
+                weight_bits=input_bits if layer.kind == "matmul" else weight_bits,
                 input_bits=input_bits,
                 output_bits=input_bits if output_bits is None else output_bits,
             )
             for layer in self.layers
         )
+
+
+def _batched(layer: LayerShape, images: int) -> LayerShape:
+    """Return a layer for `images` times as many images."""
+    if layer.kind != "matmul":
+        return replace(layer, batch=layer.batch * images)
+    sizes = {field: getattr(layer, field) * images for field in ("groups", "in_channels", "out_channels")}
+    return replace(layer, **sizes)

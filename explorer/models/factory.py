@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -19,13 +19,21 @@ from explorer.settings import ModelSettings
 
 
 def call_factory(settings: ModelSettings) -> nn.Module:
-    """The network that "module:callable" returns for the arguments; ModelError says what went wrong.
-
-    The module is looked for beside the study file first, then among the installed ones.
-    """
+    """The network of the [model] settings; see `build`."""
     where = f"model.factory: {settings.factory!r}"
-    module_name, _, name = (settings.factory or "").partition(":")
-    folder = Path(settings.study_folder).absolute()
+    return build(settings.factory or "", Path(settings.study_folder), settings.arguments, where)
+
+
+def build(
+    factory_name: str, folder: Path, arguments: Sequence[tuple[str, object]] = (), where: str | None = None
+) -> nn.Module:
+    """The network that "module:callable" returns for the arguments; ModelError says what went wrong, and `where`.
+
+    The module is looked for in `folder` first, that of the study file, then among the installed ones.
+    """
+    where = where or factory_name
+    module_name, _, name = factory_name.partition(":")
+    folder = folder.absolute()
     # The factory may import modules beside the study file while it runs, too.
     with _importable(folder):
         module = _import(module_name, folder, where)
@@ -39,7 +47,7 @@ def call_factory(settings: ModelSettings) -> nn.Module:
                 "name a function that returns the network"
             )
         try:
-            model = factory(**{key: _as_list(value) for key, value in settings.arguments})
+            model = factory(**{key: _as_list(value) for key, value in arguments})
         except Exception as error:
             raise ModelError(f"{where} raised {_described(error)}; correct it, or model.arguments") from error
     if not isinstance(model, nn.Module):

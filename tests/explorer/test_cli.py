@@ -118,14 +118,16 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ((), ("run", "front", "report", "export", "devices")),
+        ((), ("run", "front", "report", "export", "cost", "devices")),
         (("run",), ("[STUDY]", "--out", "--trials", "--seed", "--device", "Ctrl-C keeps what was done")),
         (("front",), ("RUN", "Print the front")),
         (("report",), ("RUN", "--pick", "report.html")),
         (("export",), ("RUN", "--to", "--pick", "ONNX")),
-        (("devices",), ("list", "show")),
+        (("cost",), ("NETWORK", "--device", "--bits", "--batch", "--layers", "--csv")),
+        (("devices",), ("list", "show", "check")),
         (("devices", "list"), ("List all device profiles",)),
         (("devices", "show"), ("DEVICE", "assumed")),
+        (("devices", "check"), ("FILE", "everything that is wrong")),
     ],
 )
 def test_help(command: tuple[str, ...], words: tuple[str, ...], explorer: Explorer) -> None:
