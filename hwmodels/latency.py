@@ -8,11 +8,13 @@ import numpy as np
 
 from hwmodels.accelerator import Accelerator
 from hwmodels.arrays import IntArray
+from hwmodels.layer import LAYER_KINDS
 from hwmodels.layer_arrays import LayerArrays
 from hwmodels.mapping import ArrayCounts
 from hwmodels.parts import Memory
 from hwmodels.traffic import DramTraffic, SramTraffic, fused
 
+_POOL = LAYER_KINDS.index("pool")
 BOUNDS = ("compute", "sram", "dram")
 
 
@@ -47,7 +49,10 @@ def latency(
     sram, dram = traffic
     compute = counts.cycles
     if not layers.is_product.all():
-        operations = np.ceil(layers.vector_operations / accelerator.vector.operations_per_cycle).astype(np.int64)
+        unit = accelerator.vector
+        rates = (unit.operations_per_cycle, unit.pool_operations_per_cycle or unit.operations_per_cycle)
+        rate = np.where(layers.kind == _POOL, rates[1], rates[0])
+        operations = np.ceil(layers.vector_operations / rate).astype(np.int64)
         compute = compute + operations * ~fused(layers, accelerator)
     dram_cycles, first_tile = _memory_cycles(layers, accelerator, dram)
     sram_cycles = _buffer_cycles(accelerator, sram, dram)

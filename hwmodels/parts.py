@@ -98,19 +98,22 @@ class Registers:
 class VectorUnit:
     """What computes pooling, element-wise additions and activation functions.
 
-    Layers of the kinds in `fused` work on results as they leave the array: they take energy, but neither time
+    Pooling may have a rate of its own; a `pool_operations_per_cycle` of 0 is that of the others. Layers of the kinds in
+    `fused` work on results as they leave the array: they take energy, but neither time
     nor memory traffic of their own. The energy is that of one operation on 8 bits, and grows with the width.
     """
 
     operations_per_cycle: float
     energy_pj_per_operation: float
     fused: tuple[str, ...] = ()
+    pool_operations_per_cycle: float = 0.0
 
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
         found = [
             *number("vector.operations_per_cycle", self.operations_per_cycle, 0.0, above=True),
             *number("vector.energy_pj_per_operation", self.energy_pj_per_operation, 0.0),
+            *number("vector.pool_operations_per_cycle", self.pool_operations_per_cycle, 0.0),
         ]
         for kind in self.fused:
             found += choice("vector.fused", kind, FUSABLE)

@@ -50,7 +50,11 @@ _OPTIONAL: Mapping[str, str] = {
 }
 _FLAT: Mapping[str, str] = {**_REQUIRED, **_OPTIONAL}
 _PARTS: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
-    "vector": (VectorUnit, ("operations_per_cycle", "energy_pj_per_operation", "fused"), ()),
+    "vector": (
+        VectorUnit,
+        ("operations_per_cycle", "energy_pj_per_operation", "fused"),
+        ("pool_operations_per_cycle",),
+    ),
     "registers": (Registers, ("words", "accesses_per_mac", "energy_pj_per_bit"), ()),
     "unroll": (
         Unroll,

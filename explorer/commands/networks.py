@@ -128,11 +128,13 @@ def _torch(factory: str, bits: tuple[int, int], batch: int, images: tuple[int, i
         raise ModelError(f"{factory} fails on images of {images} (C, H, W): {reason}; correct --input") from error
     graph = trace(canonicalise(model, example), example)
     planned = plan(graph, uniform(graph, *bits))
+    groups = {group.name for group in graph.groups}
     network = Network(
         name=factory.partition(":")[2],
         layers=tuple(job.shape for job in layer_jobs(graph, planned)),
         tensors=activation_tensors(graph, planned),
-        skipped=tuple((skipped.path, skipped.reason) for skipped in graph.skipped),
+        # Groups of channels that cannot be pruned are skipped by a search, but cost what they do.
+        skipped=tuple((each.path, each.reason) for each in graph.skipped if each.path not in groups),
     ).batched(batch)
     jobs = tuple(
         replace(job, shape=shape) for job, shape in zip(layer_jobs(graph, planned), network.layers, strict=True)

@@ -99,7 +99,8 @@ def test_four_bit_weights_save_flash_but_no_time_where_arithmetic_decides(device
 )
 def test_cycles_of_ethos_are_near_those_of_vela(device: str, benchmark: str, vela_cycles: int) -> None:
     # The other two networks wait for flash: Vela codes their weights without loss, which depends on their values.
-    assert 0.8 <= _cost(device, benchmark).latency_cycles / vela_cycles <= 1.2
+    # Vela also knows of kernels that leave lanes empty, and of the time between layers: ours is below it.
+    assert 0.7 <= _cost(device, benchmark).latency_cycles / vela_cycles <= 1.0
 
 
 def test_additions_are_a_fifth_of_the_cycles_of_resnet_on_ethos() -> None:

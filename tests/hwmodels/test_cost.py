@@ -190,3 +190,25 @@ def test_a_network_that_does_not_fit_is_noted_by_how_much() -> None:
     assert not fit.fits
     note = next(note for note in cost.notes if "does not fit" in note)
     assert f"weights need {cost.weight_bytes} bytes, {cost.weight_bytes - fit.size_bytes} more than" in note
+
+
+def test_pooling_may_have_a_rate_of_its_own() -> None:
+    pool = LayerShape(
+        name="pool",
+        kind="pool",
+        in_channels=8,
+        out_channels=8,
+        kernel_h=2,
+        kernel_w=2,
+        in_h=8,
+        in_w=8,
+        out_h=4,
+        out_w=4,
+    )
+    add = LayerShape(
+        name="add", kind="add", in_channels=8, out_channels=8, in_h=8, in_w=8, out_h=8, out_w=8, operands=2
+    )
+    device = load("ethos_u55_128")
+    pooled, added = evaluate([LayerJob(shape=pool), LayerJob(shape=add)], device).layers
+    assert (pooled.vector_operations, pooled.compute_cycles) == (512, 512 / 16)
+    assert (added.vector_operations, added.compute_cycles) == (512, 512 * 1.5)
