@@ -1,7 +1,7 @@
 """How many layers the cost models price in a CPU-second, next to a simulator and an optimising cost model.
 
 Prices batches of 1,000 candidates of ResNet-20, every component of the cost, on every device that ships: widths drawn
-for each layer, and channels removed from each layer too. Then one network at a time, as a user calls it. The two ratios
+for each layer, channels removed, weights pruned and shared. Then one network at a time, as a user calls it. The two ratios
 at the end are to times that were measured of SCALE-Sim v3 (77 CPU-seconds for ResNet-18 on a 128 x 128 array) and of
 ZigZag 3.9.1 (2.1 CPU-seconds for a layer).
 """
@@ -9,6 +9,8 @@ ZigZag 3.9.1 (2.1 CPU-seconds for a layer).
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +37,7 @@ def cpu_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def candidates() -> hwmodels.LayerArrays:
-    """ResNet-20 with widths and channels of its own for each layer of each candidate."""
+    """ResNet-20 with widths, channels, zeros and codebooks of its own for each layer of each candidate."""
     draw = random.Random(0)
     layers = NETWORKS["resnet20"]().layers
 
@@ -44,14 +46,31 @@ def candidates() -> hwmodels.LayerArrays:
         if layer.kind in ("conv", "linear"):
             layer = replace(layer, out_channels=max(1, int(layer.out_channels * share)))
         return hwmodels.LayerJob(
-            shape=layer, weight_bits=draw.choice(WIDTHS), input_bits=draw.choice(WIDTHS), output_bits=8
+            shape=layer,
+            weight_bits=draw.choice(WIDTHS),
+            input_bits=draw.choice(WIDTHS),
+            density=draw.choice((0.25, 0.5, 1.0)),
+            codebook_size=draw.choice((None, 16)),
         )
 
     return hwmodels.stack([[job(layer) for layer in layers] for _ in range(CANDIDATES)])
 
 
+def import_cpu_seconds() -> float:
+    """CPU seconds that importing the package takes once numpy is there: the least of several fresh processes."""
+    program = (
+        "import time, numpy, numpy.typing\nstart = time.process_time()\nimport hwmodels\n"
+        "print(time.process_time() - start)"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        for _ in range(REPEATS)
+    ]
+    return min(float(run.stdout) for run in runs)
+
+
 def main() -> None:
-    """Print evaluations per CPU-second, the time of one network, and the ratios to the other tools."""
+    """Print evaluations per CPU-second, the time of one network and of the import, and ratios to the other tools."""
     batch = candidates()
     count = batch.shape[0] * batch.shape[1]
     slowest = 0.0
@@ -70,6 +89,7 @@ def main() -> None:
         alone = cpu_seconds(lambda jobs=jobs: hwmodels.evaluate(jobs, device), repeats=100)  # type: ignore[misc]
         print(f"one network alone, with records and notes: {label}, {len(jobs)} layers: {alone * 1e3:.2f} ms CPU")
     one = cpu_seconds(lambda: hwmodels.evaluate(products, device), repeats=100)
+    print(f"import hwmodels, beyond numpy: {import_cpu_seconds():.3f} s CPU")
     print(f"SCALE-Sim / this, ResNet-18 alone: {SCALE_SIM_CPU_S / one:,.0f}")
     print(f"ZigZag / this, a layer in a batch on the slowest device: {ZIGZAG_CPU_S_PER_LAYER / slowest:,.0f}")
 
