@@ -23,7 +23,10 @@ from explorer.graph.trace import trace
 from explorer.models.reference import lenet5_digits
 
 REPOSITORY = Path(__file__).parents[1]
-IMAGE = {"lenet5_digits": (1, 8, 8), "option_a": (3, 8, 8), "projection": (3, 8, 8), "mixed": (3, 8, 8)}
+IMAGE = {
+    "lenet5_digits": (1, 8, 8),
+    **dict.fromkeys(("option_a", "projection", "mixed", "gated"), (3, 8, 8)),
+}
 """Image shape by name of network."""
 
 
@@ -114,11 +117,30 @@ class MixedNet(nn.Module):
         return self.fc2(self.fc1(x).relu())  # type: ignore[no-any-return]
 
 
+class GatedNet(nn.Module):
+    """Overlapping and unequal windows, a function of what a shortcut reads too, squeeze and excitation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.pool = nn.AvgPool2d(3, stride=2, padding=1)
+        self.conv = nn.Conv2d(6, 6, 3, padding=1)
+        self.gate = nn.Conv2d(6, 6, 1)
+        self.fc = nn.Linear(36, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(self.stem(x))
+        x = x + self.conv(F.hardswish(x))
+        x = x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+        return self.fc(F.adaptive_avg_pool2d(0.5 * x, (3, 2)).flatten(1))  # type: ignore[no-any-return]
+
+
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "lenet5_digits": lenet5_digits,
     "option_a": OptionANet,
     "projection": ProjectionNet,
     "mixed": MixedNet,
+    "gated": GatedNet,
 }
 
 
@@ -163,7 +185,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def network() -> Callable[[str], nn.Module]:
-    """Builds lenet5_digits, option_a, projection or mixed: untrained, with batch norms of all kinds."""
+    """Builds lenet5_digits, option_a, projection, mixed or gated: untrained, with batch norms of all kinds."""
     return _network
 
 

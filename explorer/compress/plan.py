@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from explorer.compress.candidate import MAXIMUM_BITS, Candidate, kept_count
-from explorer.graph.layers import Activation, ModelGraph, Share
+from explorer.compress.candidate import MAXIMUM_BITS, Candidate, LayerChoice, kept_count
+from explorer.graph.layers import Activation, Layer, ModelGraph, Share
 
 LOGIT_BITS = 32
 """Logits leave as the 32-bit sums that they are accumulated in."""
@@ -31,6 +31,20 @@ class LayerPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperationPlan:
+    """One pooling, addition or activation function as a candidate will have it run.
+
+    `input_bits` is the width of the widest activation that it reads, at which a device that joins several has to
+    compute, `output_bits` that of the one that it writes.
+    """
+
+    name: str
+    channels: int
+    input_bits: int
+    output_bits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationPlan:
     """One stored activation as a candidate will have it built: its elements for one image, and their width."""
 
@@ -42,9 +56,10 @@ class ActivationPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkPlan:
-    """All layers and activations of a network as a candidate will have them built."""
+    """All layers, operations and activations of a network as a candidate will have them built."""
 
     layers: tuple[LayerPlan, ...]
+    operations: tuple[OperationPlan, ...]
     activations: tuple[ActivationPlan, ...]
 
 
@@ -52,39 +67,48 @@ def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
     """Derive every shape and width. Kept inputs follow from the channel groups, they are never stated."""
     kept = kept_classes(graph, candidate)
     bits = activation_bits(graph, candidate)
-    layers = []
-    for layer in graph.layers:
-        choice = candidate.choice(layer.name)
-        out_channels, in_channels = _channels(layer.produces, kept), _channels(layer.reads, kept)
-        groups = out_channels if layer.depthwise else layer.groups
-        weights = out_channels * (in_channels // groups) * layer.kernel_size[0] * layer.kernel_size[1]
-        layers.append(
-            LayerPlan(
-                name=layer.name,
-                in_channels=in_channels,
-                out_channels=out_channels,
-                groups=groups,
-                weights=weights,
-                nonzero_weights=kept_count(choice.kept_weights, weights),
-                weight_bits=choice.weight_bits,
-                input_bits=choice.activation_bits,
-                stored_input_bits=bits[layer.source],
-                output_bits=bits[layer.target],
-                codebook_size=choice.codebook_size,
+    return NetworkPlan(
+        layers=tuple(_layer(layer, candidate.choice(layer.name), kept, bits) for layer in graph.layers),
+        operations=tuple(
+            OperationPlan(
+                name=operation.name,
+                channels=_channels(operation.channels, kept),
+                input_bits=max(bits[source] for source in operation.sources),
+                output_bits=bits[operation.target],
             )
-        )
-    activations = []
-    for activation in graph.activations:
-        channels = _channels(activation.channels, kept)
-        activations.append(
-            ActivationPlan(
-                name=activation.name,
-                channels=channels,
-                elements=channels * activation.size[0] * activation.size[1],
-                bits=bits[activation.name],
-            )
-        )
-    return NetworkPlan(layers=tuple(layers), activations=tuple(activations))
+            for operation in graph.operations
+        ),
+        activations=tuple(_activation(activation, kept, bits) for activation in graph.activations),
+    )
+
+
+def _layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Mapping[str, int]) -> LayerPlan:
+    out_channels, in_channels = _channels(layer.produces, kept), _channels(layer.reads, kept)
+    groups = out_channels if layer.depthwise else layer.groups
+    weights = out_channels * (in_channels // groups) * layer.kernel_size[0] * layer.kernel_size[1]
+    return LayerPlan(
+        name=layer.name,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        groups=groups,
+        weights=weights,
+        nonzero_weights=kept_count(choice.kept_weights, weights),
+        weight_bits=choice.weight_bits,
+        input_bits=choice.activation_bits,
+        stored_input_bits=bits[layer.source],
+        output_bits=bits[layer.target],
+        codebook_size=choice.codebook_size,
+    )
+
+
+def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, int]) -> ActivationPlan:
+    channels = _channels(activation.channels, kept)
+    return ActivationPlan(
+        name=activation.name,
+        channels=channels,
+        elements=channels * activation.size[0] * activation.size[1],
+        bits=bits[activation.name],
+    )
 
 
 def kept_classes(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from explorer.compress.candidate import Candidate
-from explorer.compress.plan import NetworkPlan, plan
-from explorer.graph.layers import ModelGraph
+from explorer.compress.plan import LayerPlan, NetworkPlan, OperationPlan, plan
+from explorer.graph.layers import Layer, ModelGraph, Operation
 from hwmodels import (
     Accelerator,
     ActivationTensor,
@@ -25,10 +27,23 @@ def cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> N
 
 
 def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
-    """One job for each layer, in the order of computation."""
-    jobs = []
-    for layer, built in zip(graph.layers, planned.layers, strict=True):
-        shape = LayerShape(
+    """One job for each layer and each operation, in the order of computation; each has a name of its own.
+
+    What works in place comes right behind what writes its tensor.
+    """
+    jobs = [
+        *((layer.step, _layer_job(layer, built)) for layer, built in zip(graph.layers, planned.layers, strict=True)),
+        *(
+            (operation.step, _operation_job(operation, built))
+            for operation, built in zip(graph.operations, planned.operations, strict=True)
+        ),
+    ]
+    return tuple(job for _, job in sorted(jobs, key=itemgetter(0)))
+
+
+def _layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
+    return LayerJob(
+        shape=LayerShape(
             name=layer.name,
             kind=layer.kind,
             in_channels=built.in_channels,
@@ -41,19 +56,34 @@ def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
             out_w=layer.output_size[1],
             groups=built.groups,
             bias=True,  # a batch norm always folds into one, and a layer without either has a zero one
-        )
-        jobs.append(
-            LayerJob(
-                shape=shape,
-                weight_bits=built.weight_bits,
-                input_bits=built.input_bits,
-                output_bits=built.output_bits,
-                stored_input_bits=built.stored_input_bits,
-                density=built.nonzero_weights / built.weights,
-                codebook_size=built.codebook_size,
-            )
-        )
-    return tuple(jobs)
+        ),
+        weight_bits=built.weight_bits,
+        input_bits=built.input_bits,
+        output_bits=built.output_bits,
+        stored_input_bits=built.stored_input_bits,
+        density=built.nonzero_weights / built.weights,
+        codebook_size=built.codebook_size,
+    )
+
+
+def _operation_job(operation: Operation, built: OperationPlan) -> LayerJob:
+    return LayerJob(
+        shape=LayerShape(
+            name=operation.name,
+            kind=operation.kind,
+            in_channels=built.channels,
+            out_channels=built.channels,
+            kernel_h=operation.kernel_size[0],
+            kernel_w=operation.kernel_size[1],
+            in_h=operation.input_size[0],
+            in_w=operation.input_size[1],
+            out_h=operation.output_size[0],
+            out_w=operation.output_size[1],
+            operands=operation.operands,
+        ),
+        input_bits=built.input_bits,
+        output_bits=built.output_bits,
+    )
 
 
 def activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[ActivationTensor, ...]:

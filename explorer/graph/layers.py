@@ -1,4 +1,4 @@
-"""Records of a traced network: layers with shapes, coupled channel groups as index maps, stored activations."""
+"""Records of a traced network: layers, operations, coupled channel groups as index maps, stored activations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from explorer.errors import ModelError
 
 Share = tuple[int, int]
 """(index of a channel group, how many channels or features each class of that group stands for)."""
+
+OperationKind = Literal["pool", "add", "activation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,28 @@ class Layer:
     def depthwise(self) -> bool:
         """True for a convolution with one filter for each input channel."""
         return self.kind == "conv" and self.groups > 1 and self.groups == self.in_channels == self.out_channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What a device computes without weights: a pooling, an addition or product, or a function of each element.
+
+    `kernel_size` is the window of a pooling, all positions for a mean over them, and (1, 1) otherwise; `operands`
+    is the number of tensors that are joined, 1 otherwise. `sources` are the activations that it reads, `target` is
+    the one that it writes: the same where it works in place. `channels` holds for both. What moves data only, such
+    as a concatenation, is no operation.
+    """
+
+    name: str
+    kind: OperationKind
+    step: int
+    kernel_size: tuple[int, int]
+    operands: int
+    sources: tuple[str, ...]
+    target: str
+    channels: tuple[Share, ...]
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +140,7 @@ class ModelGraph:
 
     input_shape: tuple[int, ...]
     layers: tuple[Layer, ...]
+    operations: tuple[Operation, ...]
     groups: tuple[ChannelGroup, ...]
     activations: tuple[Activation, ...]
     index_maps: tuple[IndexMap, ...]
@@ -158,6 +183,7 @@ class ModelGraph:
         return cls(
             input_shape=tuple(data["input_shape"]),
             layers=tuple(Layer(**_as_tuples(item)) for item in data["layers"]),
+            operations=tuple(Operation(**_as_tuples(item)) for item in data["operations"]),
             groups=tuple(ChannelGroup(**_as_tuples(item)) for item in data["groups"]),
             activations=tuple(Activation(**_as_tuples(item)) for item in data["activations"]),
             index_maps=tuple(IndexMap(**_as_tuples(item)) for item in data["index_maps"]),

@@ -1,4 +1,4 @@
-"""Trace a canonical network into a ModelGraph: layers, coupled channel groups, activations, what is skipped."""
+"""Trace a canonical network into a ModelGraph: layers, operations, coupled channels, activations, what is skipped."""
 
 from __future__ import annotations
 
@@ -13,15 +13,10 @@ from torch import fx, nn
 
 from explorer.errors import ModelError
 from explorer.graph.canonical import ACTIVATIONS, POOLS, propagate_shapes
-from explorer.graph.channels import ChannelClasses, Ids, Member, group_channels
-from explorer.graph.layers import IndexMap, ModelGraph, Skipped
-from explorer.graph.traced import Storage, TracedLayer, record_activation, record_layer, shape_of
+from explorer.graph.layers import ModelGraph, OperationKind, Skipped
+from explorer.graph.traced import Storage, Traced, TracedLayer, TracedOperation, record_graph, shape_of
 
-_ELEMENTWISE = (
-    *(factory for factory in ACTIVATIONS.values() if isinstance(factory, type)),
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-)
+_FUNCTIONS = tuple(factory for factory in ACTIVATIONS.values() if isinstance(factory, type))
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _POOLS = tuple(factory for factory in POOLS.values() if isinstance(factory, type))
 _MAX_POOLS = (nn.MaxPool2d, nn.AdaptiveMaxPool2d)
@@ -36,31 +31,28 @@ _MEANS = {torch.mean, "mean"}
 def trace(model: fx.GraphModule, example: torch.Tensor, elementwise: tuple[type[nn.Module], ...] = ()) -> ModelGraph:
     """Trace a canonical network (see `canonicalise`) on `example` images, N x C x H x W.
 
-    `elementwise` names further module types that act on each element alone, such as activation quantisers.
-    Raises ModelError when the network has no convolution or fully connected layer.
+    `elementwise` names further module types that act on each element alone and are no operation for the device,
+    such as activation quantisers. Raises ModelError when the network has no convolution or fully connected layer.
     """
     propagate_shapes(model, example)
     tracer = _Tracer(model, elementwise)
     for node in model.graph.nodes:
         tracer.visit(node)
-    if not tracer.layers:
+    if not tracer.found.layers:
         raise ModelError("model: no convolution (nn.Conv2d) or fully connected layer (nn.Linear) was found")
-    return tracer.graph(tuple(example.shape[1:]))
+    return record_graph(tracer.found, tuple(example.shape[1:]))
 
 
 class _Tracer:
-    """One walk over the nodes; `ids` are the channel ids along dimension 1 of every node's value."""
+    """One walk over the nodes."""
 
     def __init__(self, model: fx.GraphModule, elementwise: tuple[type[nn.Module], ...]) -> None:
         self.model = model
-        self.elementwise_types = (*_ELEMENTWISE, *elementwise)
-        self.index_maps: list[fx.Node] = []
-        self.channels = ChannelClasses()
-        self.ids: dict[fx.Node, Ids] = {}
+        self.elementwise_types = (*_FUNCTIONS, *_BATCH_NORMS, *elementwise)
+        self.found = Traced()
+        self.channels, self.ids = self.found.channels, self.found.ids
         self.storage: dict[fx.Node, Storage] = {}
-        self.storages: list[Storage] = []
-        self.layers: list[TracedLayer] = []
-        self.skipped: list[Skipped] = []
+        self.paths = {str(node.target) for node in model.graph.nodes if node.op == "call_module"}
         self.step = 0
 
     def visit(self, node: fx.Node) -> None:
@@ -117,29 +109,34 @@ class _Tracer:
         read = self.storage[source]
         read.readers.append(str(node.target))
         written = self._store(node, read)
-        self.layers.append(
+        self.found.layers.append(
             TracedLayer(
                 name=str(node.target),
                 module=module,
                 step=written.first_step,
                 source=read,
                 target=written,
-                in_shape=shape_of(source)[:2] + min(shape_of(source)[2:], shape_of(read.node)[2:], key=math.prod),
+                in_shape=self._read_shape(source),
                 out_shape=shape_of(node),
                 output_ids=output_ids,
                 input_ids=input_ids,
             )
         )
 
+    def _read_shape(self, source: fx.Node) -> tuple[int, ...]:
+        """Shape of what is read of a stored tensor: neither a border of zeros nor what a slice leaves out."""
+        stored = shape_of(self.storage[source].node)
+        return shape_of(source)[:2] + min(shape_of(source)[2:], stored[2:], key=math.prod)
+
     def _elementwise(self, node: fx.Node) -> None:
         source = _source(node)
         self.ids[node] = self.ids[source]
         module = self.model.get_submodule(str(node.target))
         if isinstance(module, _BATCH_NORMS):
-            self.index_maps.append(node)
+            self.found.index_maps.append(node)
             if not self._folds(source):
                 reason = "a batch norm that follows no layer runs in float; its time, energy and memory are not counted"
-                self.skipped.append(Skipped(path=str(node.target), reason=reason))
+                self.found.skipped.append(Skipped(path=str(node.target), reason=reason))
         if not isinstance(module, _CLIPPING):
             for pooled in self.storage[source].pooled_from:
                 pooled.monotone_only = False
@@ -148,6 +145,8 @@ class _Tracer:
             self.storage[node].node = node
         else:
             self._derive(node, source)
+        if isinstance(module, _FUNCTIONS):
+            self._operation(node, "activation", (source,))
 
     def _folds(self, source: fx.Node) -> bool:
         """True when `source` is a layer that nothing else reads, into which a batch norm folds."""
@@ -162,6 +161,7 @@ class _Tracer:
         self._derive(node, source, monotone=is_max)
         if is_max:
             self.storage[node].pooled_from.append(self.storage[source])
+        self._operation(node, "pool", (source,), module)
 
     def _mean(self, node: fx.Node) -> None:
         source = _source(node)
@@ -170,6 +170,7 @@ class _Tracer:
         if len(shape_of(source)) == 4 and over_positions:
             self.ids[node] = self.ids[source]
             self._derive(node, source)
+            self._operation(node, "pool", (source,))
         else:
             self._unknown(node)
 
@@ -188,6 +189,28 @@ class _Tracer:
             self.channels.tie(self.ids[sources[0]], self.ids[source])
         self.ids[node] = self.ids[sources[0]]
         self._derive(node, *sources)
+        # Beside a number, or beside itself, a tensor has a function applied to each element.
+        self._operation(node, "add" if len(sources) > 1 else "activation", sources)
+
+    def _operation(
+        self, node: fx.Node, kind: OperationKind, sources: Sequence[fx.Node], module: nn.Module | None = None
+    ) -> None:
+        name = str(node.target) if node.op == "call_module" else node.name
+        if node.op != "call_module" and name in self.paths:
+            name += "()"  # a function that came before a module of its name
+        self.found.operations.append(
+            TracedOperation(
+                name=name,
+                kind=kind,
+                module=module,
+                reads=tuple(self.storage[source] for source in sources),
+                target=self.storage[node],
+                # A gate with one position for each channel counts as large as what it scales.
+                in_shape=self._read_shape(sources[0]) if kind == "pool" else shape_of(node),
+                out_shape=shape_of(node),
+                ids=self.ids[node],
+            )
+        )
 
     def _concatenate(self, node: fx.Node) -> None:
         dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
@@ -198,6 +221,7 @@ class _Tracer:
             return
         self.ids[node] = np.concatenate([self.ids[part] for part in parts])
         self._derive(node, *parts)
+        self.found.moves.append(node.name)
 
     def _pad(self, node: fx.Node) -> None:
         source = _source(node)
@@ -211,7 +235,8 @@ class _Tracer:
         self.ids[node] = np.concatenate(parts)
         self.storage[node] = self.storage[source]
         if before or after:
-            self.index_maps.append(node)
+            self.found.index_maps.append(node)
+        self.found.moves.append(node.name)
 
     def _slice(self, node: fx.Node) -> None:
         source = _source(node)
@@ -220,6 +245,7 @@ class _Tracer:
             return
         self.ids[node] = self.ids[source]
         self.storage[node] = self.storage[source]
+        self.found.moves.append(node.name)
 
     def _unknown(self, node: fx.Node) -> None:
         """Keep everything around an operation without a rule as it is, and say so."""
@@ -239,8 +265,9 @@ class _Tracer:
         has_weights = node.op == "call_module" and any(
             True for _ in self.model.get_submodule(str(node.target)).parameters()
         )
-        kept = "its weights stay in float and its cost is not counted" if has_weights else "nothing there is pruned"
-        self.skipped.append(Skipped(path=str(node.target), reason=f"no rule for this operation: {kept}"))
+        kept = "its weights stay in float" if has_weights else "nothing there is pruned"
+        reason = f"no rule for this operation: {kept} and its cost is not counted"
+        self.found.skipped.append(Skipped(path=str(node.target), reason=reason))
         self._derive(node, *sources)
 
     def _tensors(self, node: fx.Node) -> list[fx.Node]:
@@ -264,35 +291,8 @@ class _Tracer:
         if node.op != "placeholder":
             self.step += 1
         self.storage[node] = storage
-        self.storages.append(storage)
+        self.found.storages.append(storage)
         return storage
-
-    def graph(self, input_shape: tuple[int, ...]) -> ModelGraph:
-        classes = self.channels.classes
-        members = []
-        for raw in self.layers:
-            members.append(Member(name=raw.name, role="produces", classes=classes(raw.output_ids)))
-            members.append(Member(name=raw.name, role="reads", classes=classes(raw.input_ids)))
-        for storage in self.storages:
-            members.append(Member(name=storage.node.name, role="holds", classes=classes(self.ids[storage.node])))
-        groups = group_channels(members, self.channels.locked_classes())
-        skipped = [
-            Skipped(path=group.name, reason=f"its {group.size} channels are all kept: {group.locked}")
-            for group in groups
-            if group.locked and group.producers
-        ]
-        return ModelGraph(
-            input_shape=input_shape,
-            layers=tuple(
-                record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups) for raw in self.layers
-            ),
-            groups=groups,
-            activations=tuple(
-                record_activation(storage, classes(self.ids[storage.node]), groups) for storage in self.storages
-            ),
-            index_maps=tuple(IndexMap(node=node.name, classes=classes(self.ids[node])) for node in self.index_maps),
-            skipped=(*self.skipped, *skipped),
-        )
 
 
 def channel_padding(node: fx.Node, dimensions: int) -> tuple[int, int]:

@@ -20,7 +20,8 @@
     ["MACs", "macs", (value) => count(value)],
   ];
   const COMPONENTS = {
-    mac: ["MAC array", "#0072B2"], sram: ["SRAM", "#56B4E9"], dram: ["DRAM", "#E69F00"], static: ["Static", "#9aa7b4"],
+    mac: ["MAC array", "#0072B2"], register: ["Registers", "#009E73"], network: ["Array network", "#F0E442"],
+    sram: ["SRAM", "#56B4E9"], dram: ["DRAM", "#E69F00"], vector: ["Vector unit", "#D55E00"], static: ["Static", "#9aa7b4"],
   };
 
   // Elements. Children are nodes or strings; null is left out.
@@ -56,6 +57,7 @@
 
   function significant(value) {
     if (value === null) return "n/a";
+    if (value !== 0 && Math.abs(value) < 1e-4) return value.toExponential(2);
     const whole = value === 0 ? 1 : Math.floor(Math.log10(Math.abs(value))) + 1;
     const digits = Math.min(Math.max(4 - whole, 0), 12);
     return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -135,6 +137,7 @@
     showSelection(point);
     showNumbers(point);
     showComponents(point);
+    showFits(point);
     showLayers(point);
     if (plot.data) moveRing();
   }
@@ -177,7 +180,7 @@
 
   function showComponents(point) {
     const shown = reference && point !== reference ? [point, reference] : [point];
-    const known = shown.filter((entry) => Object.keys(entry.cost.energy_uj_by_component).length);
+    const known = shown.filter((entry) => entry.cost.energy_uj !== null);
     if (!known.includes(point)) {
       put("components", element("p", { class: "caption" }, "n/a: this network does not run on the device."));
       return;
@@ -201,24 +204,47 @@
 
   const component = (name) => COMPONENTS[name] ?? [name, "#CC79A7"];
 
+  function showFits(point) {
+    const rows = point.cost.fits.map((fit) => {
+      const [kind, name] = fit.place.split(".");
+      const lacks = fit.needed_bytes > fit.size_bytes ? (fit.required ? " does not fit" : " overflows") : "";
+      return element("tr", { class: lacks && fit.required ? "lacking" : "" },
+        cell(`${name.replaceAll("+", " + ")} `, small(kind === "memories" ? `for ${fit.holds.join(", ")}` : kind)),
+        number(count(fit.needed_bytes)),
+        number(count(fit.size_bytes)), number(percent(fit.needed_bytes / fit.size_bytes, 1), lacks ? small(lacks) : null));
+    });
+    const headings = [["Place"], ["Needed", "bytes", "number"], ["Size", "bytes", "number"], ["Filled", "", "number"]];
+    put("fits", ...(rows.length ? [element("h3", null, "Memory"), table(headings, rows)] : []));
+  }
+
+  const isOperation = (row) => row.filters === null;
+  const orDash = (value) => (value === null ? "–" : count(value)); // null: it has no such thing
+
   function showLayers(point) {
     put("layers-heading", `Layers of ${point.name}`);
     const layers = point.cost.layers;
     const ownReference = point === reference ? null : reference;
     const before = new Map((ownReference?.cost.layers ?? []).map((row) => [row.layer, row.energy_uj]));
     const widest = Math.max(...layers.map((row) => row.energy_uj), ...before.values(), 1e-30);
-    put("layers-caption", layers.length && before.size ? `Energy bars: blue is ${point.name}, grey behind it ${data.reference}, on one scale.` : "");
+    const operations = layers.some(isOperation)
+      ? "Indented rows have no weights; fused ones work on results as they leave the array and take no time of their own." : "";
+    const bars = layers.length && before.size
+      ? `Energy bars: blue is ${point.name}, grey behind it ${data.reference}, on one scale. ` : "";
+    put("layers-caption", bars + operations);
     const headings = [
       ["Layer"], ["Kind"], ["Bits", "weights / inputs", "number"], ["Filters", "kept of", "number"],
-      ["Weights", "kept", "number"], ["Codebook", "values", "number"], ["MACs", "", "number"],
+      ["Weights", "kept", "number"], ["Codebook", "values", "number"], ["MACs", "or operations", "number"],
       ["Energy", "µJ", "number"], ["", ""], ["Latency", "cycles", "number"], ["Weights", "bytes, format", "number"], ["Bound", "by"],
     ];
-    const rows = layers.map((row) => element("tr", null,
-      cell(row.layer), cell(row.kind), number(`${row.weight_bits} / ${row.activation_bits}`),
-      number(`${count(row.filters)} of ${count(row.filters_of)}`), number(percent(row.kept_weights, row.kept_weights < 0.1 ? 1 : 0)),
-      number(row.codebook_size === null ? "–" : count(row.codebook_size)), number(count(row.macs)),
+    const rows = layers.map((row) => element("tr", { class: isOperation(row) ? "operation" : "" },
+      cell(row.layer), cell(row.kind), number(`${orDash(row.weight_bits)} / ${row.activation_bits}`),
+      number(row.filters === null ? "–" : `${count(row.filters)} of ${count(row.filters_of)}`),
+      number(row.kept_weights === null ? "–" : percent(row.kept_weights, row.kept_weights < 0.1 ? 1 : 0)),
+      number(orDash(row.codebook_size)), number(count(isOperation(row) ? row.vector_operations : row.macs)),
       number(significant(row.energy_uj)), cell(meter(row.energy_uj, before.get(row.layer) ?? 0, widest)),
-      number(count(row.latency_cycles)), number(`${count(row.weight_bytes)} `, small(row.weight_format)), cell(row.bound)));
+      number(count(row.latency_cycles)),
+      row.weight_format === null ? number("–") : number(`${count(row.weight_bytes)} `, small(row.weight_format)),
+      cell(row.bound)));
     put("layers", rows.length ? table(headings, rows)
       : element("p", { class: "caption" }, "No layer table: this network was not costed on the device."));
     const notes = point.cost.notes.map((note) => element("li", null, note));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from explorer.compress.candidate import Candidate
-from explorer.compress.plan import LayerPlan, plan
+from explorer.compress.plan import LayerPlan, OperationPlan, plan
 from explorer.evaluate import hardware
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.settings import BudgetSettings
@@ -23,9 +23,10 @@ def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Acceler
         weight_bytes=cost.weight_bytes,
         activation_bytes=cost.peak_activation_bytes,
         macs=cost.macs,
-        energy_uj_by_component=_energy_by_component(cost),
-        layers=_rows(graph, candidate, cost) if with_layers else (),
+        energy_uj_by_component={name: pj * 1e-6 for name, pj in cost.energy_pj_by_component.items() if pj},
+        layers=_rows(graph, candidate, cost, accelerator) if with_layers else (),
         notes=cost.notes if with_layers else (),
+        fits=cost.fits if with_layers else (),
     )
 
 
@@ -59,20 +60,21 @@ def accuracy_excess(accuracy: float, budgets: BudgetSettings) -> tuple[tuple[str
     return () if budgets.accuracy is None else (("accuracy", budgets.accuracy - accuracy),)
 
 
-def _energy_by_component(cost: NetworkCost) -> dict[str, float]:
-    parts = {"mac": "mac_pj", "sram": "sram_pj", "dram": "dram_pj", "static": "static_pj"}
-    return {name: sum(getattr(layer, key) for layer in cost.layers) * 1e-6 for name, key in parts.items()}
-
-
-def _rows(graph: ModelGraph, candidate: Candidate, cost: NetworkCost) -> tuple[LayerTableRow, ...]:
+def _rows(
+    graph: ModelGraph, candidate: Candidate, cost: NetworkCost, accelerator: Accelerator
+) -> tuple[LayerTableRow, ...]:
     planned = plan(graph, candidate)
+    layers = {layer.name: (layer, built) for layer, built in zip(graph.layers, planned.layers, strict=True)}
+    operations = {built.name: built for built in planned.operations}
     return tuple(
-        _row(layer, built, candidate, spent)
-        for layer, built, spent in zip(graph.layers, planned.layers, cost.layers, strict=True)
+        _layer_row(*layers[spent.name], candidate, spent)
+        if spent.name in layers
+        else _operation_row(operations[spent.name], spent, accelerator)
+        for spent in cost.layers
     )
 
 
-def _row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: LayerCost) -> LayerTableRow:
+def _layer_row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: LayerCost) -> LayerTableRow:
     return LayerTableRow(
         layer=layer.name,
         kind="depthwise conv" if layer.depthwise else layer.kind,
@@ -88,4 +90,24 @@ def _row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: LayerCost)
         weight_bytes=spent.weight_bytes,
         weight_format=spent.weight_format,
         bound=spent.bound,
+    )
+
+
+def _operation_row(built: OperationPlan, spent: LayerCost, accelerator: Accelerator) -> LayerTableRow:
+    return LayerTableRow(
+        layer=built.name,
+        kind=spent.kind,
+        weight_bits=None,
+        activation_bits=built.input_bits,
+        filters=None,
+        filters_of=None,
+        kept_weights=None,
+        codebook_size=None,
+        macs=spent.macs,
+        vector_operations=spent.vector_operations,
+        energy_uj=spent.energy_pj * 1e-6,
+        latency_cycles=spent.latency_cycles,
+        weight_bytes=spent.weight_bytes,
+        weight_format=None,
+        bound="fused" if spent.kind in accelerator.vector.fused else spent.bound,
     )

@@ -73,6 +73,7 @@ class Prepared:
             "device": f"{self.accelerator.name}:{self.accelerator.digest()[:16]}",
             "explorer": explorer.__version__,
             "network": network_digest(self.basis.model),
+            "graph": self.basis.graph.digest(),
             "weights": self.weights_digest,
             "images": _digest(self.data.search.digest(), self.data.calibration.digest()),
             "relevance": self.relevance.digest(),

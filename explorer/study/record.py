@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from explorer.compress.candidate import Candidate
+from hwmodels import MemoryFit
 
 Split = Literal["search", "held_out"]
 
@@ -32,22 +33,27 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerTableRow:
-    """What a report shows of one layer of one candidate."""
+    """What a report shows of one layer or operation of one candidate, in the order of computation.
+
+    A pooling, an addition or an activation function has neither weights nor filters: what describes these is None.
+    """
 
     layer: str
     kind: str
-    weight_bits: int
+    weight_bits: int | None
     activation_bits: int
-    filters: int
-    filters_of: int
-    kept_weights: float
+    filters: int | None
+    filters_of: int | None
+    kept_weights: float | None
     codebook_size: int | None
     macs: int
+    vector_operations: int = 0
     energy_uj: float
     latency_cycles: int
     weight_bytes: int
-    weight_format: str
+    weight_format: str | None
     bound: str
+    """What its time is that of: "compute", "sram", "dram", or "fused" where the layer before takes that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +67,11 @@ class Cost:
     activation_bytes: int
     macs: int
     energy_uj_by_component: Mapping[str, float]
-    """Energy in uJ of each component: mac, sram, dram, static."""
+    """Energy in uJ of each of hwmodels.ENERGY_COMPONENTS that takes any."""
     layers: tuple[LayerTableRow, ...]
     notes: tuple[str, ...]
+    fits: tuple[MemoryFit, ...] = ()
+    """What the network needs of each memory and buffer of a stated size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,9 +171,10 @@ class Outcome:
 
 
 def cost_from_json(data: Mapping[str, Any]) -> Cost:
-    """Rebuild a cost from plain data."""
+    """Rebuild a cost from plain data; that of earlier versions has neither fits nor operations."""
     layers = tuple(LayerTableRow(**row) for row in data["layers"])
-    return Cost(**{**data, "layers": layers, "notes": tuple(data["notes"])})
+    fits = tuple(MemoryFit(**{**fit, "holds": tuple(fit["holds"])}) for fit in data.get("fits", ()))
+    return Cost(**{**data, "layers": layers, "notes": tuple(data["notes"]), "fits": fits})
 
 
 def _evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:

@@ -37,6 +37,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+NONE = "\N{EN DASH}"
+"""What stands in a table where a row has no such thing."""
 WIDE, NARROW = (1280, 900), (390, 844)
 FRONT_FIXTURE = Path(__file__).parents[1] / "explorer" / "report" / "conftest.py"
 
@@ -119,6 +121,20 @@ def test_the_chosen_point_is_shown_first(opened: Opened, outcome: Outcome) -> No
     _assert_shown(opened.page, outcome, 7)
 
 
+def test_what_does_not_fit_is_marked(opened: Opened) -> None:
+    flash, buffers = opened.page.locator("#fits tbody tr").all()
+
+    assert flash.locator("td").all_inner_texts() == ["flash for weights", "9,000", "8,192", "109.9 % does not fit"]
+    assert buffers.locator("td").all_inner_texts() == ["inputs + outputs buffers", "4,704", "65,536", "7.2 %"]
+    assert [row.get_attribute("class") for row in (flash, buffers)] == ["lacking", ""]
+
+
+def test_every_component_of_the_energy_has_a_name(opened: Opened) -> None:
+    names = opened.page.locator("#components tbody tr td:first-child").all_inner_texts()
+
+    assert names == ["MAC array", "SRAM", "DRAM", "Vector unit", "Static"]
+
+
 def test_a_click_on_a_point_shows_its_layers(opened: Opened, outcome: Outcome) -> None:
     opened.page.mouse.click(*opened.page.evaluate(POINT_POSITION, "p02"))
 
@@ -188,6 +204,7 @@ def test_a_baseline_can_be_selected(opened: Opened) -> None:
 
     assert opened.page.locator("#layers-heading").inner_text() == "Layers of float"
     assert "n/a" in opened.page.locator("#components").inner_text()
+    assert opened.page.locator("#fits").inner_text() == ""
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
@@ -236,9 +253,14 @@ def _assert_shown(page: Page, outcome: Outcome, index: int) -> None:
     shown = [[cell.inner_text() for cell in row.locator("td").all()] for row in rows.all()]
     expected = point.evaluation.cost.layers
     assert [row[0] for row in shown] == [row.layer for row in expected]
-    assert [row[2] for row in shown] == [f"{row.weight_bits} / {row.activation_bits}" for row in expected]
-    assert [row[3] for row in shown] == [f"{row.filters} of {row.filters_of}" for row in expected]
-    assert [row[6] for row in shown] == [f"{row.macs:,}" for row in expected]
+    for cells, row in zip(shown, expected, strict=True):
+        if row.filters is None:
+            assert cells[2:7] == [f"{NONE} / {row.activation_bits}", NONE, NONE, NONE, f"{row.vector_operations:,}"]
+            assert cells[10:] == [NONE, "fused"]
+        else:
+            assert cells[2:4] == [f"{row.weight_bits} / {row.activation_bits}", f"{row.filters} of {row.filters_of}"]
+            assert cells[6] == f"{row.macs:,}"
+            assert cells[10] == f"{row.weight_bytes:,} {row.weight_format}"
     assert page.locator("#details-heading").inner_text() == f"{point.name} next to uniform 8-bit"
     assert page.locator("#notes li").all_inner_texts() == list(point.evaluation.cost.notes)
     assert point.evaluation.candidate.digest() in page.locator("#origin").inner_text()

@@ -43,7 +43,7 @@ def candidates(draw: st.DrawFn, graph: ModelGraph) -> Candidate:
     )
 
 
-@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed", "gated"])
 def test_what_is_built_is_what_was_costed(
     name: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
 ) -> None:
@@ -58,6 +58,7 @@ def test_what_is_built_is_what_was_costed(
         planned = plan(base.graph, candidate)
         traced = trace(built, example, (ActivationQuantizer,))
         check_layers(base.graph, planned, traced)
+        check_operations(base.graph, planned, traced)
         check_activations(base.graph, planned, built, traced)
         for layer in planned.layers:
             check_weights(built.get_submodule(layer.name), planned, layer.name)
@@ -71,7 +72,7 @@ def test_what_is_built_is_what_was_costed(
 
 
 def check_layers(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) -> None:
-    jobs = layer_jobs(graph, planned)
+    jobs = [job for job in layer_jobs(graph, planned) if job.shape.kind in ("conv", "linear")]
     assert [job.shape.name for job in jobs] == list(traced.layer_names)
     for job, layer, built in zip(jobs, planned.layers, traced.layers, strict=True):
         shape = job.shape
@@ -82,6 +83,25 @@ def check_layers(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) ->
         assert (shape.in_h, shape.in_w) == built.input_size
         assert (shape.out_h, shape.out_w) == built.output_size
         assert shape.macs == built.macs
+
+
+def check_operations(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) -> None:
+    """Every pooling, addition and function of the built network is costed as it is, in its order, and no other."""
+    jobs = layer_jobs(graph, planned)
+    steps = {layer.name: layer.step for layer in traced.layers}
+    steps |= {operation.name: operation.step for operation in traced.operations}
+    assert sorted(steps) == sorted(job.shape.name for job in jobs)
+    order = [steps[job.shape.name] for job in jobs]
+    assert order == sorted(order)
+    shapes = {job.shape.name: job.shape for job in jobs}
+    for operation, built in zip(planned.operations, traced.operations, strict=True):
+        shape = shapes[operation.name]
+        channels = sum(traced.groups[group].size * count for group, count in built.channels)
+        assert (operation.name, shape.kind, shape.operands) == (built.name, built.kind, built.operands)
+        assert operation.channels == shape.in_channels == shape.out_channels == channels
+        assert (shape.kernel_h, shape.kernel_w) == built.kernel_size
+        assert (shape.in_h, shape.in_w) == built.input_size
+        assert (shape.out_h, shape.out_w) == built.output_size
 
 
 def check_activations(graph: ModelGraph, planned: NetworkPlan, built: fx.GraphModule, traced: ModelGraph) -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate, uniform
@@ -18,7 +20,9 @@ from explorer.evaluate.hardware import (
     float_weight_bytes,
     layer_jobs,
 )
+from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
 from hwmodels import load
 
 
@@ -43,6 +47,72 @@ def test_jobs_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
     assert jobs["conv1"].output_bits == 5
     assert (fc1.shape.kind, fc1.shape.in_channels, fc1.shape.out_channels) == ("linear", 32, 120)
     assert jobs["fc3"].output_bits == LOGIT_BITS
+
+
+def test_operations_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
+    """They come in the order of computation, follow the filters, and are as wide as what they read and write."""
+    graph = basis("lenet5_digits").graph
+    candidate = replace(
+        changed(graph, "conv2", activation_bits=5), kept_filters=(("conv1", 0.5), ("conv2", 0.25), ("fc1", 0.5))
+    )
+    jobs = layer_jobs(graph, plan(graph, candidate))
+    assert [job.shape.name for job in jobs] == [
+        *("conv1", "relu", "max_pool2d", "conv2", "relu_1", "max_pool2d_1"),
+        *("fc1", "relu_2", "fc2", "relu_3", "fc3"),
+    ]
+    named = {job.shape.name: job for job in jobs}
+    relu, pool, last = named["relu"], named["max_pool2d"], named["relu_2"]
+    assert (relu.shape.kind, relu.shape.inputs, relu.shape.outputs) == ("activation", 8 * 64, 8 * 64)
+    assert (relu.input_bits, relu.output_bits) == (5, 5)
+    assert (pool.shape.kind, pool.shape.inputs, pool.shape.outputs) == ("pool", 8 * 64, 8 * 16)
+    assert (pool.shape.vector_operations, pool.input_bits, pool.output_bits) == (8 * 16 * 4, 5, 5)
+    assert (last.shape.in_channels, last.shape.outputs) == (60, 60)
+
+
+def test_an_addition_is_as_wide_as_the_widest_tensor_that_it_reads(basis: Callable[[str], Basis]) -> None:
+    """a2's output is as narrow as what b1 and the shortcut read of the sum; a1 reads the stem's with 8 bits."""
+    graph = basis("projection").graph
+    narrow = {"b1", "shortcut"}
+    layers = (replace(c, activation_bits=3 if c.layer in narrow else 8) for c in uniform(graph).layers)
+    planned = plan(graph, replace(uniform(graph), layers=tuple(layers)))
+    (operation,) = (entry for entry in graph.operations if entry.name == "add")
+    stored = {entry.name: entry.bits for entry in planned.activations}
+    assert [stored[source] for source in operation.sources] == [3, 8]
+    (job,) = (entry for entry in layer_jobs(graph, planned) if entry.shape.name == "add")
+    assert (job.shape.operands, job.input_bits, job.output_bits) == (2, 8, 3)
+    assert job.shape.inputs == 2 * 6 * 64
+
+
+def test_what_writes_the_logits_writes_whole_sums() -> None:
+    """A network without a classifier: its mean gives the logits."""
+    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = torch.randn(2, 3, 8, 8)
+    graph = trace(canonicalise(model, images), images)
+    relu, pool = plan(graph, uniform(graph)).operations
+    assert (relu.input_bits, relu.output_bits, pool.input_bits, pool.output_bits) == (8, 8, 8, LOGIT_BITS)
+    assert cost(graph, uniform(graph), load("bitfusion")).layers[-1].kind == "pool"
+
+
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
+@pytest.mark.parametrize("device", ["eyeriss_v1", "bitfusion", "gemmini_default"])
+def test_operations_cost_energy_and_time_unless_they_are_fused(
+    name: str, device: str, basis: Callable[[str], Basis]
+) -> None:
+    graph, accelerator = basis(name).graph, load(device)
+    whole = cost(graph, uniform(graph), accelerator)
+    alone = cost(replace(graph, operations=()), uniform(graph), accelerator)
+    spent = {layer.name: layer for layer in whole.layers}
+    operations = [spent[operation.name] for operation in graph.operations]
+    assert whole.energy_pj > alone.energy_pj
+    assert whole.energy_pj == pytest.approx(alone.energy_pj + sum(entry.energy_pj for entry in operations))
+    assert whole.energy_pj_by_component["vector"] > alone.energy_pj_by_component["vector"] == 0
+    assert all(entry.energy_pj > 0 for entry in operations)
+    assert all((entry.latency_cycles == 0) == (entry.kind in accelerator.vector.fused) for entry in operations)
+    unfused = any(entry.kind not in accelerator.vector.fused for entry in operations)
+    assert (whole.latency_cycles > alone.latency_cycles) == unfused
+    assert (whole.dram_bits > alone.dram_bits) == unfused
+    assert (whole.weight_bytes, whole.macs) == (alone.weight_bytes, alone.macs)
+    assert whole.peak_activation_bytes == alone.peak_activation_bytes
 
 
 def test_stored_activations_by_hand(basis: Callable[[str], Basis]) -> None:
@@ -71,7 +141,7 @@ def test_no_torch_is_needed_and_the_cost_is_the_devices(basis: Callable[[str], B
     graph = basis("lenet5_digits").graph
     found = cost(graph, uniform(graph), load("bitfusion"))
     assert found.macs == graph.macs
-    assert [layer.name for layer in found.layers] == list(graph.layer_names)
+    assert [layer.name for layer in found.layers if layer.macs] == list(graph.layer_names)
     assert found.peak_activation_bytes == 16 * 64 + 16 * 16
     assert found.energy_pj == pytest.approx(sum(layer.energy_pj for layer in found.layers))
 

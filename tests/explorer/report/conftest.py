@@ -8,6 +8,7 @@ import pytest
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint, LayerTableRow, Outcome
+from hwmodels import MemoryFit
 
 LAYERS = (
     ("features.conv1", "conv", 6, 117_600),
@@ -18,7 +19,7 @@ LAYERS = (
 )
 """Path, kind, filters and MACs at full width."""
 
-COMPONENTS = (("mac", 0.28), ("sram", 0.22), ("dram", 0.41), ("static", 0.09))
+COMPONENTS = (("mac", 0.28), ("sram", 0.22), ("dram", 0.40), ("vector", 0.01), ("static", 0.09))
 IMAGES = 400
 
 
@@ -73,7 +74,7 @@ def _on_grid(value: float) -> float:
 
 def _without_layers(evaluation: Evaluation) -> Evaluation:
     cost = evaluation.cost
-    bare = {name: getattr(cost, name) for name in Cost.__slots__} | {"layers": (), "notes": ()}
+    bare = {name: getattr(cost, name) for name in Cost.__slots__} | {"layers": (), "notes": (), "fits": ()}
     fields = {name: getattr(evaluation, name) for name in Evaluation.__slots__} | {"cost": Cost(**bare)}
     return Evaluation(**fields)
 
@@ -133,6 +134,8 @@ def make_cost(candidate: Candidate, waste: float = 1.0) -> Cost:
                 bound="dram" if kind == "linear" else "compute",
             )
         )
+        if kind == "conv":
+            rows.append(_pool(choice.layer.replace("conv", "pool"), choice.activation_bits, done))
     energy = sum(row.energy_uj for row in rows)
     cycles = sum(row.latency_cycles for row in rows)
     return Cost(
@@ -150,6 +153,36 @@ def make_cost(candidate: Candidate, waste: float = 1.0) -> Cost:
             "gemmini_default does not skip zeros: they save neither MACs nor time (features.conv2, classifier.fc1 and "
             "1 more)",
         ),
+        fits=(
+            MemoryFit(place="memories.flash", holds=("weights",), needed_bytes=9000, size_bytes=8192, required=True),
+            MemoryFit(
+                place="buffers.inputs+outputs",
+                holds=("inputs", "outputs"),
+                needed_bytes=4704,
+                size_bytes=65_536,
+                required=False,
+            ),
+        ),
+    )
+
+
+def _pool(name: str, bits: int, operations: int) -> LayerTableRow:
+    return LayerTableRow(
+        layer=name,
+        kind="pool",
+        weight_bits=None,
+        activation_bits=bits,
+        filters=None,
+        filters_of=None,
+        kept_weights=None,
+        codebook_size=None,
+        macs=0,
+        vector_operations=operations // 25,
+        energy_uj=1e-9 * operations,
+        latency_cycles=0,
+        weight_bytes=0,
+        weight_format=None,
+        bound="fused",
     )
 
 

@@ -31,6 +31,12 @@ def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None
     }
     layers = data["points"][0]["cost"]["layers"]
     assert [row["layer"] for row in layers] == [row.layer for row in outcome.front[0].evaluation.cost.layers]
+    pool, fits = layers[1], data["points"][0]["cost"]["fits"]
+    assert (pool["kind"], pool["weight_bits"], pool["filters"], pool["bound"]) == ("pool", None, None, "fused")
+    assert [(fit["place"], fit["required"]) for fit in fits] == [
+        ("memories.flash", True),
+        ("buffers.inputs+outputs", False),
+    ]
     assert data["skipped"] == [list(entry) for entry in outcome.skipped]
     assert ["seed", "7"] in data["provenance"]
 

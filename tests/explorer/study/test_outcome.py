@@ -76,7 +76,9 @@ def test_only_the_front_is_told_layer_by_layer(concluded: Outcome) -> None:
     assert all(item.cost.layers == () for item in concluded.evaluations)
     for point in concluded.front:
         cost = point.evaluation.cost
-        assert [row.layer for row in cost.layers] == ["0", "3", "7"]
+        assert [row.layer for row in cost.layers] == ["0", "1", "2", "3", "4", "5", "7"]
+        assert [row.layer for row in cost.layers if row.filters is not None] == ["0", "3", "7"]
+        assert cost.fits
         assert sum(row.energy_uj for row in cost.layers) == pytest.approx(cost.energy_uj)
         assert sum(cost.energy_uj_by_component.values()) == pytest.approx(cost.energy_uj)
         assert sum(row.weight_bytes for row in cost.layers) == cost.weight_bytes

@@ -80,7 +80,9 @@ def test_the_global_random_state_stays(study: Study, folder: Path) -> None:
 def test_the_identity_names_what_evaluations_depend_on(study: Study, folder: Path) -> None:
     prepared = prepare(study, folder, quiet)
     known = prepared.identity()
-    assert known.keys() > {"device", "weights", "images", "relevance", "study.seed", "search.seeds"}
+    assert known.keys() > {"device", "graph", "weights", "images", "relevance", "study.seed", "search.seeds"}
+    uncounted = replace(prepared.basis, graph=replace(prepared.basis.graph, operations=()))
+    assert replace(prepared, basis=uncounted).identity()["graph"] != known["graph"]
     data = prepared.data
     fewer = replace(data, search=data.search.take(slice(50)))
     assert replace(prepared, data=fewer).identity()["images"] != known["images"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from explorer.study.record import (
     Outcome,
     cost_from_json,
 )
+from hwmodels import MemoryFit
 
 FINITE = st.floats(0, 1e12, allow_nan=False)
 COUNT = st.integers(0, 10**12)
@@ -42,18 +44,27 @@ LAYERS = st.builds(
     LayerTableRow,
     layer=NAMES,
     kind=NAMES,
-    weight_bits=COUNT,
+    weight_bits=st.none() | COUNT,
     activation_bits=COUNT,
-    filters=COUNT,
-    filters_of=COUNT,
-    kept_weights=FINITE,
+    filters=st.none() | COUNT,
+    filters_of=st.none() | COUNT,
+    kept_weights=st.none() | FINITE,
     codebook_size=st.none() | COUNT,
     macs=COUNT,
+    vector_operations=COUNT,
     energy_uj=FINITE,
     latency_cycles=COUNT,
     weight_bytes=COUNT,
-    weight_format=NAMES,
+    weight_format=st.none() | NAMES,
     bound=NAMES,
+)
+FITS = st.builds(
+    MemoryFit,
+    place=NAMES,
+    holds=st.lists(NAMES, max_size=2).map(tuple),
+    needed_bytes=COUNT,
+    size_bytes=COUNT,
+    required=st.booleans(),
 )
 COSTS = st.builds(
     Cost,
@@ -66,6 +77,7 @@ COSTS = st.builds(
     energy_uj_by_component=st.dictionaries(NAMES, FINITE, max_size=4),
     layers=st.lists(LAYERS, max_size=2).map(tuple),
     notes=st.lists(NAMES, max_size=2).map(tuple),
+    fits=st.lists(FITS, max_size=2).map(tuple),
 )
 EVALUATIONS = st.builds(
     Evaluation,
@@ -103,9 +115,24 @@ def test_an_outcome_comes_back_from_json(outcome: Outcome) -> None:
 
 @given(COSTS)
 def test_a_cost_comes_back_from_json(cost: Cost) -> None:
-    from dataclasses import asdict  # noqa: PLC0415
-
     assert cost_from_json(json.loads(json.dumps(asdict(cost)))) == cost
+
+
+def test_a_cost_that_an_earlier_version_stored_is_read() -> None:
+    """Before operations were counted, its layers had no number of these, and it had no fits."""
+    row = {
+        **{"layer": "conv1", "kind": "conv", "weight_bits": 8, "activation_bits": 8, "filters": 4, "filters_of": 4},
+        **{"kept_weights": 1.0, "codebook_size": None, "macs": 36, "energy_uj": 0.5, "latency_cycles": 7},
+        **{"weight_bytes": 9, "weight_format": "dense", "bound": "compute"},
+    }
+    stored = {
+        **{"energy_uj": 0.5, "latency_ms": 0.1, "latency_cycles": 7, "weight_bytes": 9, "activation_bytes": 4},
+        **{"macs": 36, "energy_uj_by_component": {"mac": 0.5}, "layers": [row], "notes": []},
+    }
+    cost = cost_from_json(stored)
+    assert cost.fits == ()
+    assert cost.layers[0].vector_operations == 0
+    assert cost_from_json(asdict(cost)) == cost
 
 
 def test_an_evaluation_is_feasible_without_violations() -> None:
