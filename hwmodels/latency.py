@@ -29,7 +29,8 @@ class Latency(NamedTuple):
     """What the slowest memory needs for its traffic."""
     first_tile_cycles: IntArray
     """What the array waits for before it can start; part of the memory's cycles."""
-    overhead_cycles: int
+    overhead_cycles: IntArray
+    """Of starting a layer; a fused one has none."""
     latency_cycles: IntArray
 
     @property
@@ -58,7 +59,7 @@ def latency(
     sram_cycles = _buffer_cycles(accelerator, sram, dram)
     # The first tile is part of the memory's traffic: what remains of that runs beside the computation.
     waited = np.maximum(np.maximum(compute, sram_cycles), dram_cycles - first_tile) + first_tile
-    overhead = accelerator.layer_overhead_cycles
+    overhead = np.where(fused(layers, accelerator), 0, accelerator.layer_overhead_cycles)
     return Latency(compute, sram_cycles, dram_cycles, first_tile, overhead, waited + overhead)
 
 

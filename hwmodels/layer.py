@@ -157,6 +157,9 @@ class LayerJob:
     `stored_input_bits` is the width at which memory holds the input, where that is wider than what this layer reads,
     since another reader needs more; None is `input_bits`.
 
+    `fusible` is False for a layer without products that cannot work on results as they leave the array, because they
+    are needed elsewhere too: it takes time and traffic of its own even where the device fuses its kind.
+
     Raises:
         LayerError: a field is out of range; all of them are reported at once.
     """
@@ -169,6 +172,7 @@ class LayerJob:
     codebook_size: int | None = None
     stored_input_bits: int | None = None
     index_code_bits: float | None = None
+    fusible: bool = True
 
     def __post_init__(self) -> None:
         problems = []
@@ -182,6 +186,8 @@ class LayerJob:
                     "`input_bits <= stored_input_bits` must hold (a layer cannot read more than is stored), but got "
                     f"(input_bits={self.input_bits}, stored_input_bits={self.stored_input_bits})"
                 )
+        if not isinstance(self.fusible, bool):
+            problems.append(f"`fusible` must be true or false, but got {self.fusible!r}")
         if self.codebook_size is not None:
             problems += whole_number("codebook_size", self.codebook_size, 1)
         if self.index_code_bits is not None:

@@ -56,6 +56,7 @@ class LayerArrays:
     density: FloatArray
     codebook_size: IntArray
     index_code_bits: FloatArray
+    fusible: BoolArray
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,6 +97,7 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
         **facts,
         density=np.fromiter((job.density for job in jobs), np.float64, count),
         codebook_size=np.fromiter((job.codebook_size or 0 for job in jobs), np.int64, count),
+        fusible=np.fromiter((job.fusible for job in jobs), np.bool_, count),
         index_code_bits=np.fromiter((job.index_code_bits or 0.0 for job in jobs), np.float64, count),
     )
 

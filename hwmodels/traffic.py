@@ -55,7 +55,8 @@ class DramTraffic(NamedTuple):
 
 def fused(layers: LayerArrays, accelerator: Accelerator) -> BoolArray:
     """Tell which layers work on results as they leave the array, without time or traffic of their own."""
-    flags: BoolArray = np.array([kind in accelerator.vector.fused for kind in LAYER_KINDS])[layers.kind]
+    of_device = np.array([kind in accelerator.vector.fused for kind in LAYER_KINDS])
+    flags: BoolArray = of_device[layers.kind] & layers.fusible
     return flags
 
 

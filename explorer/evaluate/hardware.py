@@ -31,10 +31,11 @@ def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
 
     What works in place comes right behind what writes its tensor.
     """
+    fusible = _fusible(graph)
     jobs = [
         *((layer.step, _layer_job(layer, built)) for layer, built in zip(graph.layers, planned.layers, strict=True)),
         *(
-            (operation.step, _operation_job(operation, built))
+            (operation.step, _operation_job(operation, built, operation.name in fusible))
             for operation, built in zip(graph.operations, planned.operations, strict=True)
         ),
     ]
@@ -66,7 +67,23 @@ def _layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
     )
 
 
-def _operation_job(operation: Operation, built: OperationPlan) -> LayerJob:
+def _fusible(graph: ModelGraph) -> frozenset[str]:
+    """Names of the operations that work in place, or read what a layer wrote and nothing else reads."""
+    written = {layer.target for layer in graph.layers}
+    read_once = {
+        stored.name: stored.feeds[0]
+        for stored in graph.activations
+        if stored.name in written and len(stored.feeds) == 1 and not stored.readers
+    }
+    return frozenset(
+        operation.name
+        for operation in graph.operations
+        if operation.sources == (operation.target,)
+        or all(read_once.get(source) == operation.target for source in operation.sources)
+    )
+
+
+def _operation_job(operation: Operation, built: OperationPlan, fusible: bool) -> LayerJob:
     return LayerJob(
         shape=LayerShape(
             name=operation.name,
@@ -83,6 +100,7 @@ def _operation_job(operation: Operation, built: OperationPlan) -> LayerJob:
         ),
         input_bits=built.input_bits,
         output_bits=built.output_bits,
+        fusible=fusible,
     )
 
 

@@ -212,3 +212,18 @@ def test_pooling_may_have_a_rate_of_its_own() -> None:
     pooled, added = evaluate([LayerJob(shape=pool), LayerJob(shape=add)], device).layers
     assert (pooled.vector_operations, pooled.compute_cycles) == (512, 512 / 16)
     assert (added.vector_operations, added.compute_cycles) == (512, 512 * 1.5)
+
+
+def test_what_is_needed_elsewhere_cannot_be_fused() -> None:
+    device = dataclasses.replace(load("bitfusion"), layer_overhead_cycles=100)
+    relu = LayerShape(
+        name="relu", kind="activation", in_channels=32, out_channels=32, in_h=16, in_w=16, out_h=16, out_w=16
+    )
+    fused, apart = evaluate(
+        [LayerJob(shape=relu), LayerJob(shape=dataclasses.replace(relu, name="apart"), fusible=False)], device
+    ).layers
+    assert (fused.latency_cycles, fused.dram_pj) == (0, 0)
+    bits = 32 * 256 * 8
+    assert (apart.compute_cycles, apart.dram_input_bits, apart.dram_output_bits) == (256, bits, bits)
+    assert apart.latency_cycles == 100 + max(256, -(-2 * bits // 192))
+    assert fused.vector_pj == apart.vector_pj > 0

@@ -107,8 +107,10 @@ def test_operations_cost_energy_and_time_unless_they_are_fused(
     assert whole.energy_pj == pytest.approx(alone.energy_pj + sum(entry.energy_pj for entry in operations))
     assert whole.energy_pj_by_component["vector"] > alone.energy_pj_by_component["vector"] == 0
     assert all(entry.energy_pj > 0 for entry in operations)
-    assert all((entry.latency_cycles == 0) == (entry.kind in accelerator.vector.fused) for entry in operations)
-    unfused = any(entry.kind not in accelerator.vector.fused for entry in operations)
+    fusible = {job.shape.name: job.fusible for job in layer_jobs(graph, plan(graph, uniform(graph)))}
+    fused = [entry.kind in accelerator.vector.fused and fusible[entry.name] for entry in operations]
+    assert [entry.latency_cycles == 0 for entry in operations] == fused
+    unfused = not all(fused)
     assert (whole.latency_cycles > alone.latency_cycles) == unfused
     assert (whole.dram_bits > alone.dram_bits) == unfused
     assert (whole.weight_bytes, whole.macs) == (alone.weight_bytes, alone.macs)
@@ -161,3 +163,30 @@ def test_compression_never_costs_more(name: str, basis: Callable[[str], Basis]) 
     assert fewer.weight_bytes < whole.weight_bytes
     assert fewer.energy_pj < whole.energy_pj
     assert fewer.peak_activation_bytes <= whole.peak_activation_bytes
+
+
+def test_an_activation_whose_input_is_read_elsewhere_is_not_fused() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, padding=1)
+            self.relu = nn.ReLU()
+            self.tail = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8 * 16, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            logits: torch.Tensor = self.tail(self.relu(x) + x)
+            return logits
+
+    example = torch.rand(2, 3, 8, 8)
+    graph = trace(canonicalise(Net(), example), example)
+    jobs = layer_jobs(graph, plan(graph, uniform(graph)))
+    assert {job.shape.kind: job.fusible for job in jobs if not job.shape.macs} == {
+        "activation": False,
+        "add": False,
+        "pool": False,
+    }
+    plain = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), *Net().tail)
+    graph = trace(canonicalise(plain, example), example)
+    jobs = layer_jobs(graph, plan(graph, uniform(graph)))
+    assert {job.shape.kind: job.fusible for job in jobs if not job.shape.macs} == {"activation": True, "pool": True}
