@@ -13,6 +13,7 @@ from hwmodels.arena import peak_activation_bytes, plan_arena
 from hwmodels.calibrate import at_node, calibrate
 from hwmodels.cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost, evaluate
 from hwmodels.errors import DeviceError, HardwareModelError, LayerError, NetworkError
+from hwmodels.explain import FIGURES, Explanation, explain
 from hwmodels.fit import MemoryFit
 from hwmodels.layer import LAYER_KINDS, ActivationTensor, LayerJob, LayerShape
 from hwmodels.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
@@ -30,6 +31,7 @@ from hwmodels.topology import read_topology, write_topology
 __all__ = [
     "DATAFLOWS",
     "ENERGY_COMPONENTS",
+    "FIGURES",
     "LAWS",
     "LAYER_KINDS",
     "SYSTOLIC_DATAFLOWS",
@@ -39,6 +41,7 @@ __all__ = [
     "Buffer",
     "CandidateCosts",
     "DeviceError",
+    "Explanation",
     "HardwareModelError",
     "LayerArrays",
     "LayerCost",
@@ -60,6 +63,7 @@ __all__ = [
     "calibrate",
     "energy_ratio",
     "evaluate",
+    "explain",
     "layer_arrays",
     "layer_terms",
     "load",

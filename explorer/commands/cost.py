@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import re
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from explorer.terminal import console, say
 
 if TYPE_CHECKING:
     from explorer.commands.networks import Priced
-    from hwmodels import LayerCost, NetworkCost
+    from hwmodels import Accelerator, LayerCost, NetworkCost
 
 FACTORS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 NAMED = 3
@@ -64,7 +65,7 @@ def _image(text: str) -> Image:
     return Image(int(match[1]), int(match[2]), int(match[3]))
 
 
-def cost(
+def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     network: Annotated[
         str,
         typer.Argument(
@@ -91,6 +92,9 @@ def cost(
     ] = None,
     table: Annotated[Path | None, typer.Option("--csv", help="File for every number of every layer.")] = None,
     roofline: Annotated[Path | None, typer.Option(help="HTML file for the roofline plot.")] = None,
+    explained: Annotated[
+        str | None, typer.Option("--explain", metavar="LAYER:FIGURE", help="Say how one number of a layer comes about.")
+    ] = None,
 ) -> None:
     """Price a network on a device: energy, latency, memory, and what is not counted."""
     import hwmodels  # noqa: PLC0415
@@ -99,6 +103,9 @@ def cost(
     accelerator = hwmodels.load(device)
     workload = priced(network, bits, batch or 1, images)
     result = hwmodels.evaluate(workload.jobs, accelerator, workload.tensors)
+    if explained is not None:
+        say(_explanation(explained, workload, accelerator))
+        return
     if table is not None:
         _write_csv(result.layers, table)
     if roofline is not None:
@@ -110,6 +117,22 @@ def cost(
     say(f"{workload.name} on {accelerator.name}, {accelerator.title}; {workload.widths}")
     for line in (*_summary(workload, result), *_not_counted(workload.skipped)):
         say(line)
+
+
+def _explanation(wanted: str, workload: Priced, accelerator: Accelerator) -> str:
+    """The formula of one number of one layer, with its values and their sources."""
+    import hwmodels  # noqa: PLC0415
+
+    name, _, figure = wanted.rpartition(":")
+    jobs = {job.shape.name: job for job in workload.jobs}
+    if name not in jobs:
+        closest = difflib.get_close_matches(name, jobs, n=1)
+        hint = f"did you mean {closest[0]!r}?" if closest else f"layers are {', '.join(jobs)}"
+        raise typer.BadParameter(
+            f"--explain: expected LAYER:FIGURE, such as {next(iter(jobs))}:energy_pj, but "
+            f"{workload.name} has no layer {name!r}: {hint}"
+        )
+    return str(hwmodels.explain(jobs[name], accelerator, figure))
 
 
 def _summary(workload: Priced, result: NetworkCost) -> list[str]:

@@ -230,3 +230,18 @@ def test_a_roofline_is_written(explorer: Explorer, tmp_path: Path) -> None:
     code, out, err = explorer("cost", "resnet8", "--device", "bitfusion", "--roofline", tmp_path / "absent" / "r.html")
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
+
+
+def test_a_number_is_explained(explorer: Explorer) -> None:
+    common = ("cost", "resnet8", "--device", "bitfusion", "--bits", "4/8", "--explain")
+    code, out, err = explorer(*common, "fc:dram_pj")
+    assert (code, err) == (0, "")
+    assert out.startswith("dram_pj of fc = ")
+    assert "memories.dram.energy_pj_per_bit: bitfusion_isca2018" in out
+    code, out, err = explorer(*common, "fcc:dram_pj")
+    assert (code, out) == (2, "")
+    assert "has no layer 'fcc': did you mean 'fc'?" in err
+    code, out, err = explorer(*common, "fc:dram")
+    assert (code, out) == (2, "")
+    assert "dram_pj" in err
+    assert len(err.splitlines()) == 1
