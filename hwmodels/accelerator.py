@@ -30,7 +30,8 @@ class Accelerator:
 
     A job's width rounds up to the next of `weight_bits` and `input_bits`, which is what buffers hold and what
     `precision_law` is applied to; memories hold weights packed at the job's own width. `mac_energy_pj` is that
-    of one MAC of 8 x 8 bits, and `idle_energy_share` the share of it that a unit without work takes in a cycle.
+    of one MAC of 8 x 8 bits. `idle_energy_share` is the share of the energy of its MACs, at the layer's widths, that a
+    unit without work takes in each cycle in which the array computes.
     `weight_formats` are those that the device decodes on the way from memory: smaller formats count for storage
     only. With a `k_packing` of "channels", rows take the channels of one kernel position at a time, unless there
     are fewer channels than rows. With an `output_traffic` of "sums", each output passes to memory, and from it,
@@ -156,6 +157,8 @@ def _part_problems(device: Accelerator) -> list[str]:
     problems = [problem for place in places for problem in place.problems()]
     problems += [*device.registers.problems(), *device.vector.problems(), *device.unroll.problems()]
     for table, kind in (("buffers", Buffer), ("memories", Memory)):
+        names = [place.name for place in places if isinstance(place, kind)]
+        problems += [f"`{table}` must have names of their own, but {name!r} occurs twice" for name in _twice(names)]
         for operand in OPERANDS:
             holders = [place.name for place in places if isinstance(place, kind) and operand in place.operands]
             if len(holders) != 1:
@@ -167,3 +170,8 @@ def _part_problems(device: Accelerator) -> list[str]:
             f"element), but got {device.registers.words}"
         )
     return problems
+
+
+def _twice(names: list[str]) -> list[str]:
+    """Return the names that occur more than once."""
+    return sorted({name for name in names if names.count(name) > 1})

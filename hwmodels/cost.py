@@ -29,10 +29,12 @@ class LayerCost(NamedTuple):
 
     `latency_cycles` is double buffered: `overhead_cycles` and `first_tile_cycles`, then the longest of compute, SRAM
     and the rest of DRAM; `bound` names it. `mapping_efficiency` is the share of the array that has work while it runs,
-    `utilisation` the achieved share of its peak rate at the layer's widths, fill included. `ofmap_sram_bits` counts
-    writes and the partial sums that are read back. `buffers_pj` has one entry for each buffer, the sum of which is
-    `sram_pj`. `weight_bytes` is the storage in the smallest format, `weight_format`, whether or not the device can
-    read that one.
+    `utilisation` the achieved share of its peak rate at the layer's widths, fill included. The `*_sram_bits` are what
+    the array or the vector unit moves, in `ofmap_sram_bits` writes and the partial sums that are read back; energy and
+    time of buffers also contain what memories write to them and read from them. `dram_weight_bits` contains the second
+    operand of a product of activations, `dram_output_bits` sums that are read back from memory. `buffers_pj` has
+    one entry for each buffer, the sum of which is `sram_pj`. `weight_bytes` is the storage in the smallest format,
+    `weight_format`, whether or not the device can read that one.
     """
 
     name: str

@@ -35,11 +35,10 @@ class Latency(NamedTuple):
 
     @property
     def bound(self) -> IntArray:
-        """Index into BOUNDS of what takes longest; compute before the others in a tie."""
+        """Index into BOUNDS of what takes longest beside the first tile; compute before the others in a tie."""
         longest = np.maximum(self.compute_cycles, self.sram_cycles)
-        index: IntArray = np.where(
-            self.dram_cycles > longest, 2, np.where(self.sram_cycles > self.compute_cycles, 1, 0)
-        )
+        rest = self.dram_cycles - self.first_tile_cycles
+        index: IntArray = np.where(rest > longest, 2, np.where(self.sram_cycles > self.compute_cycles, 1, 0))
         return index
 
 

@@ -35,6 +35,10 @@ class ArrayCounts(NamedTuple):
     column_folds: IntArray
 
 
+_LATER = np.zeros(1)
+"""Stands for the utilisation, which `array_counts` works out for every dataflow alike."""
+
+
 def array_counts(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> ArrayCounts:
     """Return what the accelerator's array does for each layer."""
     counts = _COUNTS[accelerator.dataflow](layers, accelerator, mac)
@@ -77,7 +81,7 @@ def _systolic(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> Ar
     return ArrayCounts(
         cycles=counts.cycles,
         mapping_efficiency=counts.mapping_efficiency,
-        utilisation=counts.utilisation,
+        utilisation=_LATER,
         ifmap_reads=counts.ifmap_sram_reads,
         filter_reads=counts.filter_sram_reads,
         ofmap_writes=writes,
@@ -97,7 +101,7 @@ def _row_stationary(layers: LayerArrays, accelerator: Accelerator, mac: MacCost)
     return ArrayCounts(
         cycles=counts.cycles,
         mapping_efficiency=counts.mapping_efficiency,
-        utilisation=counts.mapping_efficiency,
+        utilisation=_LATER,
         ifmap_reads=counts.input_reads,
         filter_reads=counts.weight_reads,
         ofmap_writes=layers.outputs,
@@ -117,7 +121,7 @@ def _unrolled(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> Ar
     return ArrayCounts(
         cycles=counts.cycles,
         mapping_efficiency=counts.mapping_efficiency,
-        utilisation=counts.mapping_efficiency,
+        utilisation=_LATER,
         ifmap_reads=counts.ifmap_reads,
         filter_reads=counts.filter_reads,
         ofmap_writes=layers.outputs,

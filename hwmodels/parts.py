@@ -9,7 +9,8 @@ from hwmodels.checks import choice, number, whole_number
 
 OPERANDS = ("weights", "inputs", "outputs")
 READERS = ("edge", "unit")
-FUSABLE = ("pool", "add", "activation")
+FUSABLE = ("pool", "activation")
+"""An addition is not among them: its second operand has to come from somewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,8 @@ class Memory:
             *whole_number(f"{key}.size_bytes", self.size_bytes, 0),
             *number(f"{key}.overflow_bandwidth_bits_per_s", self.overflow_bandwidth_bits_per_s, 0.0),
         ]
+        if not found and self.overflow_bandwidth_bits_per_s and not self.size_bytes:
+            found.append(f"`{key}.overflow_bandwidth_bits_per_s` needs `{key}.size_bytes`, beyond which it holds")
         for operand in self.operands:
             found += choice(f"{key}.operands", operand, OPERANDS)
         return found
@@ -142,7 +145,13 @@ class Unroll:
         """Return one line for each field that is out of range, with its dotted key."""
         counts = ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels")
         found = [line for field in counts for line in whole_number(f"unroll.{field}", getattr(self, field), 1)]
-        return [*found, *number("unroll.rate", self.rate, 0.0, above=True)]
+        found += number("unroll.rate", self.rate, 0.0, above=True)
+        if not found and self.depthwise_channels > self.out_channels * self.in_channels:
+            found.append(
+                "`unroll.depthwise_channels <= unroll.out_channels * unroll.in_channels` must hold (there are no more "
+                f"lanes), but got {self.depthwise_channels} and {self.out_channels * self.in_channels}"
+            )
+        return found
 
     @property
     def units(self) -> int:

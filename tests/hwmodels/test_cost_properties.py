@@ -204,9 +204,9 @@ def test_more_buffer_never_costs_traffic_or_time(
 @given(job=jobs(), more=st.tuples(*(st.integers(1, 4) for _ in range(6))), unroll=st.sampled_from(UNROLLS))
 def test_more_lanes_never_cost_cycles(job: LayerJob, more: tuple[int, ...], unroll: Unroll) -> None:
     fields = ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels")
-    wider = dataclasses.replace(
-        unroll, **{field: getattr(unroll, field) * times for field, times in zip(fields, more, strict=True)}
-    )
+    lanes = {field: getattr(unroll, field) * times for field, times in zip(fields, more, strict=True)}
+    lanes["depthwise_channels"] = min(lanes["depthwise_channels"], lanes["out_channels"] * lanes["in_channels"])
+    wider = dataclasses.replace(unroll, **lanes)
     device = dataclasses.replace(DEVICES["gemmini_default"], dataflow="unrolled")
     few, many = (dataclasses.replace(device, unroll=each) for each in (unroll, wider))
     assert evaluate([job], many).layers[0].compute_cycles <= evaluate([job], few).layers[0].compute_cycles

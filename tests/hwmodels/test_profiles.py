@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels import Accelerator, DeviceError, load, names
+from hwmodels import Accelerator, DeviceError, Unroll, load, names
 from hwmodels.profiles import source_ids
 
 SHIPPED = ("bit_serial_16x16", "bitfusion", "gemmini_default")
@@ -117,7 +117,7 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
         ('{ value = "ws",', '{ value = "unrolled",', r"`unroll.rate` is missing: add it as"),
         ("rows = {", "rowz = {", r"`array.rows` is missing: add it as"),
         ("[vector]", "[registers]", r"unknown key `registers.operations_per_cycle`: "),
-        ('["pool", "activation"]', '["conv"]', r"`vector.fused` must be one of pool, add, activation, but got 'conv'"),
+        ('["pool", "activation"]', '["conv"]', r"`vector.fused` must be one of pool, activation, but got 'conv'"),
         ('["weights", "inputs", "outputs"]', '["weights"]', r"one of `memories` must hold the inputs, but none"),
         (
             '{ value = "fusion",',
@@ -209,3 +209,16 @@ def test_widths_must_ascend() -> None:
 def test_accelerators_are_hashable_values() -> None:
     device: Accelerator = load("bitfusion")
     assert len({device, load("bitfusion"), load("gemmini_default")}) == 2
+
+
+def test_parts_that_contradict_each_other_are_refused() -> None:
+    device = load("bitfusion")
+    memory = dataclasses.replace(device.memories[0], overflow_bandwidth_bits_per_s=1e9)
+    with pytest.raises(
+        DeviceError, match=r"`memories.dram.overflow_bandwidth_bits_per_s` needs `memories.dram.size_by"
+    ):
+        dataclasses.replace(device, memories=(memory,))
+    with pytest.raises(DeviceError, match=r"unroll.out_channels \* unroll.in_channels` must hold .* but got 16 and 8"):
+        dataclasses.replace(device, unroll=Unroll(out_channels=8, depthwise_channels=16))
+    with pytest.raises(DeviceError, match=r"`buffers` must have names of their own, but 'one' occurs twice"):
+        dataclasses.replace(device, buffers=tuple(dataclasses.replace(each, name="one") for each in device.buffers))
