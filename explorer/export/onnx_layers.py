@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
-from explorer.compress.apply import input_quantizer
+from explorer.compress.activations import input_quantizer
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.export.onnx_builder import OnnxBuilder, refuse, shape_of
 

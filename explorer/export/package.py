@@ -16,7 +16,8 @@ import torch
 from torch import fx
 
 import explorer
-from explorer.compress.apply import Basis, input_quantizer
+from explorer.compress.activations import input_quantizer
+from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate
 from explorer.compress.prune import kept_classes_of
 from explorer.compress.quantize import ActivationQuantizer

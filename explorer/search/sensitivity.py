@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from explorer.compress.apply import Basis, compress_weights
+from explorer.compress.apply import Basis
 from explorer.compress.candidate import LayerChoice, kept_count, levels
+from explorer.compress.weights import compress_weights
 from explorer.relevance.scores import Relevance, class_scores
 from explorer.search.space import Axis, SearchSpace
 

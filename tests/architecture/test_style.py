@@ -10,7 +10,6 @@ REPOSITORY = Path(__file__).parents[2]
 LONGEST = 300
 LONG = {
     "explorer/graph/trace.py": "one walk over the graph, with a rule of a few lines for each kind of operation",
-    "explorer/settings.py": "one record for each table of a study file",
 }
 """Longer files, and why they are not split."""
 

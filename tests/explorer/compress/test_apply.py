@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from explorer.compress.apply import Basis, apply, attach_codes, fold_norms, quantize_biases, recalibrate_norms
+from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import SAMPLED_VALUES, _sampled, calibrate, channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
+from explorer.compress.norms import fold_norms, recalibrate_norms
 from explorer.compress.plan import activation_bits
 from explorer.compress.prune import kept_positions
 from explorer.compress.quantize import ActivationQuantizer
+from explorer.compress.weights import attach_codes, quantize_biases
 from explorer.evaluate.accuracy import count_correct
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ChannelGroup, ModelGraph

@@ -1,0 +1,59 @@
+"""Quantisers of activations: put into a network, and found again in front of a layer."""
+
+from __future__ import annotations
+
+from torch import fx
+
+from explorer.compress.calibrate import Calibration
+from explorer.compress.candidate import Candidate
+from explorer.compress.plan import activation_bits
+from explorer.compress.quantize import ActivationQuantizer
+from explorer.graph.layers import ModelGraph
+
+
+def insert_quantizers(model: fx.GraphModule, graph: ModelGraph, calibration: Calibration, candidate: Candidate) -> None:
+    """Quantise every stored activation at its width, and once more where a layer reads it narrower."""
+    stored = activation_bits(graph, candidate)
+    nodes = {node.name: node for node in model.graph.nodes}
+    quantized: dict[str, fx.Node] = {}
+    for activation in graph.activations:
+        if activation.quantized:
+            quantized[activation.name] = _insert_after(
+                model, nodes[activation.name], calibration, activation.name, stored[activation.name]
+            )
+    by_target = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
+    for layer in graph.layers:
+        bits = candidate.choice(layer.name).activation_bits
+        if bits < stored[layer.source]:
+            node = by_target[layer.name]
+            source = node.all_input_nodes[0]
+            name = f"{layer.name.replace('.', '_')}_input_quantizer"
+            model.add_submodule(name, calibration.quantizer(layer.source, bits))
+            with model.graph.inserting_before(node):
+                node.replace_input_with(source, model.graph.call_module(name, (source,)))
+    model.recompile()
+
+
+def input_quantizer(model: fx.GraphModule, node: fx.Node) -> ActivationQuantizer:
+    """The quantiser whose codes the layer at `node` reads through views and monotone operations.
+
+    Raises LookupError where there is none, which `apply` never leaves.
+    """
+    source = node
+    while source.all_input_nodes:
+        source = source.all_input_nodes[0]
+        module = model.get_submodule(str(source.target)) if source.op == "call_module" else None
+        if isinstance(module, ActivationQuantizer):
+            return module
+    raise LookupError(f"layer {node.target} reads no quantised activation")
+
+
+def _insert_after(
+    model: fx.GraphModule, node: fx.Node, calibration: Calibration, activation: str, bits: int
+) -> fx.Node:
+    name = f"{node.name}_quantizer"
+    model.add_submodule(name, calibration.quantizer(activation, bits))
+    with model.graph.inserting_after(node):
+        inserted = model.graph.call_module(name, (node,))
+    node.replace_all_uses_with(inserted, delete_user_cb=lambda user: user is not inserted)
+    return inserted

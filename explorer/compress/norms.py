@@ -1,0 +1,91 @@
+"""Batch norms of a compressed network: corrected for what compression changed, and folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import fx, nn
+
+from explorer.compress.calibrate import Calibration, channel_statistics
+from explorer.compress.weights import attach_codes
+
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+def recalibrate_norms(model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]) -> None:
+    """Correct every batch norm, in depth order, for how compression changed what it receives.
+
+    With (mf, vf) the float network's statistics on the calibration images and (mq, vq) the compressed one's,
+    var' = var * vq / vf and mean' = mq + (mean - mf) * sqrt(vq / vf): unlike plain recomputation this leaves
+    an unchanged network unchanged, whatever images it was trained on.
+    """
+    norms = {
+        node.name: norm
+        for node in model.graph.nodes
+        if node.op == "call_module" and (norm := _norm(model, node)) is not None
+    }
+    if norms:
+        with torch.no_grad():
+            _Recalibrator(model, norms, calibration, positions).run(calibration.images)
+
+
+def fold_norms(model: fx.GraphModule) -> None:
+    """Fold every batch norm that alone reads a layer into that layer's scales and bias; codes stay integers."""
+    for node in list(model.graph.nodes):
+        norm = _norm(model, node) if node.op == "call_module" else None
+        if norm is None:
+            continue
+        source = node.all_input_nodes[0]
+        module = model.get_submodule(str(source.target)) if source.op == "call_module" else None
+        if not isinstance(module, nn.Conv2d | nn.Linear) or len(source.users) != 1:
+            continue
+        _fold(module, norm)
+        node.replace_all_uses_with(source)
+        model.graph.erase_node(node)
+        model.delete_submodule(str(node.target))
+    model.recompile()
+
+
+class _Recalibrator(fx.Interpreter):
+    def __init__(
+        self,
+        model: fx.GraphModule,
+        norms: Mapping[str, BatchNorm],
+        calibration: Calibration,
+        positions: Mapping[str, torch.Tensor],
+    ) -> None:
+        super().__init__(model)
+        self.norms, self.calibration, self.positions = norms, calibration, positions
+
+    def run_node(self, n: fx.Node) -> object:
+        norm = self.norms.get(n.name)
+        if norm is not None and norm.running_mean is not None and norm.running_var is not None:
+            mean, variance = channel_statistics(self.env[n.all_input_nodes[0]])
+            float_mean, float_variance = (
+                statistic[self.positions[n.name]] for statistic in self.calibration.norms[n.name]
+            )
+            ratio = torch.where(float_variance > 1e-12, variance / float_variance, torch.ones_like(variance))
+            norm.running_mean = mean + (norm.running_mean - float_mean) * ratio.sqrt()
+            norm.running_var = norm.running_var * ratio
+        return super().run_node(n)
+
+
+def _norm(model: fx.GraphModule, node: fx.Node) -> BatchNorm | None:
+    module = model.get_submodule(str(node.target))
+    return module if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) else None
+
+
+def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = torch.rsqrt(norm.running_var + norm.eps)
+    offset = -norm.running_mean * gain
+    if norm.affine:
+        gain, offset = gain * norm.weight.data, offset * norm.weight.data + norm.bias.data
+    if module.bias is not None:
+        offset = offset + module.bias.data * gain
+    sign = torch.where(gain < 0, -1.0, 1.0)
+    codes, scale = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale") * gain.abs()
+    attach_codes(module, codes * sign.view(-1, *(1,) * (codes.ndim - 1)), scale)
+    module.bias = nn.Parameter(offset, requires_grad=False)

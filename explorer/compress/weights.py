@@ -1,0 +1,65 @@
+"""Weights as integer codes with scales: pruned, shared and quantised, and biases on the grid of the sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from explorer.compress.activations import input_quantizer
+from explorer.compress.candidate import LayerChoice
+from explorer.compress.cluster import share_codes
+from explorer.compress.prune import magnitude_mask
+from explorer.compress.quantize import code_limit, quantize_weight, weight_scales
+
+BIAS_LIMIT = 2**30
+"""Largest magnitude of a bias among 32-bit sums: half of the range is left for the products."""
+SMALLEST_SCALE = 1e-30
+"""Of a weight: times the scale of its input it is still a normal float32 number."""
+
+
+def compress_weights(module: nn.Conv2d | nn.Linear, choice: LayerChoice) -> None:
+    """Prune, share and quantise one layer's weights in place, and attach codes and scales."""
+    weight = module.weight.data
+    mask = magnitude_mask(weight, choice.kept_weights)
+    weight = weight * mask
+    scale = weight_scales(weight, choice.weight_bits)
+    if choice.codebook_size is None:
+        codes = quantize_weight(weight, scale, choice.weight_bits)
+    else:
+        real = (weight.flatten(1) / scale[:, None]).view_as(weight).double().cpu().numpy()
+        shared = share_codes(
+            real, code_limit(choice.weight_bits), choice.codebook_size, mask.cpu().numpy().astype(np.bool_)
+        )
+        codes = torch.from_numpy(shared).to(weight)
+    attach_codes(module, codes, scale)
+
+
+def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torch.Tensor) -> None:
+    """Store integer codes and scales beside the weight that they stand for."""
+    module.register_buffer("weight_codes", codes.to(torch.int8))
+    module.register_buffer("weight_scale", scale.float())
+    expanded = scale.float().view(-1, *(1,) * (codes.ndim - 1))
+    module.weight = nn.Parameter(codes.float() * expanded, requires_grad=False)
+
+
+def quantize_biases(model: fx.GraphModule) -> None:
+    """Round biases to the grid of the 32-bit sums: input scale times weight scale.
+
+    A filter whose bias does not fit in 32 bits on that grid, or none of whose weights is left, is its bias and
+    next to nothing else: its scale is set so that the bias fits, or keeps its precision.
+    """
+    for node in model.graph.nodes:
+        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(module, nn.Conv2d | nn.Linear) or module.bias is None:
+            continue
+        input_scale, limit = input_quantizer(model, node).scale, 2**31 - 1
+        weight_codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
+        lowest = (module.bias.data.abs() / (input_scale * BIAS_LIMIT)).clamp_min(SMALLEST_SCALE)
+        empty = (weight_codes == 0).flatten(1).all(1)
+        scale = torch.where(empty, lowest, torch.maximum(scale, lowest))
+        attach_codes(module, weight_codes, scale)
+        grid = input_scale.double() * scale.double()
+        codes = torch.round(module.bias.data.double() / grid).clamp(-limit, limit)
+        module.register_buffer("bias_codes", codes.to(torch.int32))
+        module.bias = nn.Parameter((codes * grid).float(), requires_grad=False)

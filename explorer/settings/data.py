@@ -1,0 +1,91 @@
+"""The [data] section: which images, how they are normalised, and how many go where."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from explorer.errors import StudyFileError
+from explorer.paths import resolve_path
+from explorer.records import settle
+from explorer.rules import integer, many, number, one_of
+from explorer.settings.values import COUNT, FILE, POSITIVE
+
+SOURCES = ("digits", "mnist", "cifar10", "npz")
+
+DEFAULT_SPLITS = {"digits": (997, 400, 400), "mnist": (None, 5000, 5000), "cifar10": (None, 5000, 5000)}
+"""Images in train (None: all), search and held_out."""
+
+DEFAULT_NORMALISATION = {
+    "digits": ((0.0,), (1.0,)),
+    "mnist": ((0.1307,), (0.3081,)),
+    # ImageNet's statistics, which the published CIFAR-10 checkpoints of resnet20 and resnet56 expect.
+    "cifar10": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+"""Mean and standard deviation of each channel, of pixels scaled to 0..1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSettings:
+    """Which images, how they are normalised, and how many go where.
+
+    `train` None means all training images. `calibration` and `relevance` images are drawn from train. All
+    draws are fixed by `split_seed`.
+    """
+
+    SECTION: ClassVar[str] = "data"
+    source: Annotated[str, one_of(*SOURCES)]
+    path: Annotated[str | None, FILE] = None
+    mean: Annotated[tuple[float, ...] | None, many(number())] = None
+    std: Annotated[tuple[float, ...] | None, many(POSITIVE)] = None
+    train: Annotated[int | None, COUNT] = None
+    search: Annotated[int | None, COUNT] = None
+    held_out: Annotated[int | None, COUNT] = None
+    calibration: Annotated[int, COUNT] = 256
+    relevance: Annotated[int, COUNT] = 64
+    split_seed: Annotated[int, integer(0, 2**32 - 1)] = 0
+    study_folder: str = field(default=".", compare=False)
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+        self._fill_defaults()
+        problems = []
+        if self.source == "npz" and self.path is None:
+            problems.append('data.path: missing; source "npz" needs the path of a .npz file')
+        if self.source == "digits" and self.path is not None:
+            problems.append('data.path: source "digits" is built in and takes no path; remove it')
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            counts = f"{len(self.mean)}), received {len(self.std)}"
+            problems.append(f"data.std: expected as many values as in data.mean ({counts}")
+        for key in ("search", "held_out"):
+            if getattr(self, key) is None:
+                problems.append(f'data.{key}: missing; source "npz" needs the number of images')
+        for key in ("calibration", "relevance"):
+            if self.train is not None and getattr(self, key) > self.train:
+                problems.append(
+                    f"data.{key}: expected at most data.train ({self.train}), received {getattr(self, key)}"
+                )
+        if problems:
+            raise StudyFileError(tuple(problems))
+
+    def _fill_defaults(self) -> None:
+        splits = DEFAULT_SPLITS.get(self.source, (None, None, None))
+        mean, std = DEFAULT_NORMALISATION.get(self.source, (None, None))
+        defaults = {
+            **dict(zip(("train", "search", "held_out"), splits, strict=True)),
+            "mean": mean,
+            "std": std,
+        }
+        for key, value in defaults.items():
+            if getattr(self, key) is None:
+                object.__setattr__(self, key, value)
+
+    @property
+    def file_path(self) -> Path | None:
+        """The .npz file: `path`, else EXPLORER_DATA/<source>.npz, else None (digits, or variable unset)."""
+        if self.path is not None:
+            return resolve_path(self.path, self.study_folder, "data.path")
+        folder = os.environ.get("EXPLORER_DATA")
+        return Path(folder) / f"{self.source}.npz" if folder and self.source in ("mnist", "cifar10") else None

@@ -1,0 +1,76 @@
+"""The [model] section: which network, with its weights or how to train them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from explorer.errors import StudyFileError
+from explorer.paths import resolve_path
+from explorer.records import settle, table
+from explorer.rules import arguments, boolean, integer, many, number, one_of, text
+from explorer.settings.values import COUNT, FILE, POSITIVE
+
+REFERENCES = ("lenet5_digits", "lenet5", "resnet8", "resnet20", "resnet56")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """How a network without a checkpoint is trained.
+
+    Images are augmented: moved, turned and zoomed by up to `shift_pixels`, `rotate_degrees` and the share `zoom`,
+    and with `flip` mirrored half of the time.
+    """
+
+    SECTION: ClassVar[str] = "model.training"
+    epochs: Annotated[int, integer(1, 10_000)] = 30
+    optimizer: Annotated[str, one_of("adam", "sgd")] = "adam"
+    learning_rate: Annotated[float, POSITIVE] = 0.003
+    batch_size: Annotated[int, COUNT] = 64
+    weight_decay: Annotated[float, number(lowest=0)] = 0.0001
+    shift_pixels: Annotated[float, number(lowest=0, highest=64)] = 0.0
+    rotate_degrees: Annotated[float, number(lowest=0, highest=180)] = 0.0
+    zoom: Annotated[float, number(lowest=0, highest=0.5)] = 0.0
+    flip: Annotated[bool, boolean()] = False
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Which network: a reference network or the user's own factory, with its weights or how to train them.
+
+    `input_shape` is (C, H, W), taken from the data when None. `study_folder`, no key of the file, is where
+    relative paths start and where the factory's module is looked for first.
+    """
+
+    SECTION: ClassVar[str] = "model"
+    reference: Annotated[str | None, one_of(*REFERENCES)] = None
+    factory: Annotated[str | None, text('"module:callable"', r"[\w.]+:[A-Za-z_]\w*")] = None
+    arguments: Annotated[tuple[tuple[str, Any], ...], arguments()] = ()
+    checkpoint: Annotated[str | None, FILE] = None
+    input_shape: Annotated[tuple[int, int, int] | None, many(COUNT, length=3)] = None
+    training: Annotated[TrainingSettings | None, table(TrainingSettings)] = None
+    study_folder: str = field(default=".", compare=False)
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+        problems = []
+        if (self.reference is None) == (self.factory is None):
+            received = "neither" if self.reference is None else "both"
+            problems.append(f"model: expected exactly one of reference and factory, received {received}")
+        if self.reference is not None and self.arguments:
+            problems.append("model.arguments: only a factory takes arguments; remove them, or name a factory")
+        if self.checkpoint is None and self.training is None:
+            problems.append("model: the network has no weights; give checkpoint, or how to train in [model.training]")
+        if problems:
+            raise StudyFileError(tuple(problems))
+
+    @property
+    def checkpoint_path(self) -> Path | None:
+        """The checkpoint's full path; StudyFileError when a variable in it is not set."""
+        if self.checkpoint is None:
+            return None
+        return resolve_path(self.checkpoint, self.study_folder, "model.checkpoint")

@@ -1,0 +1,162 @@
+"""What is searched, for which device and objectives, within which budgets, and how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from explorer.paths import expand_variables, resolve_path
+from explorer.records import named_tables, settle
+from explorer.rules import integer, many, number, one_of, refused, text
+from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, POSITIVE, SHARES
+
+OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
+RELEVANCE_METHODS = ("captum_deeplift",)
+SAMPLERS = ("nsga2", "random", "tpe")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSettings:
+    """Which device: the name of a profile, or the path of a TOML device file."""
+
+    SECTION: ClassVar[str] = "device"
+    profile: Annotated[str, text("the name of a device, or the path of a .toml file")]
+    study_folder: str = field(default=".", compare=False)
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+    @property
+    def location(self) -> str:
+        """The name, or the full path where `profile` is a .toml file."""
+        if not self.profile.endswith(".toml"):
+            return self.profile
+        return str(resolve_path(self.profile, self.study_folder, "device.profile"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveSettings:
+    """What is traded off: accuracy is maximised, all else is minimised."""
+
+    SECTION: ClassVar[str] = "objectives"
+    names: Annotated[tuple[str, ...], many(one_of(*OBJECTIVES), distinct=True)]
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+        if len(self.names) < 2 or "accuracy" not in self.names:
+            raise refused("objectives.names", 'a list of "accuracy" and at least one other', self.names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSettings:
+    """Limits that a candidate must keep; None is no limit.
+
+    Costs are those of one image. `accuracy` is the least share of the search images to be right, in (0, 1]; it
+    is the only limit that takes a scored network to be seen.
+    """
+
+    SECTION: ClassVar[str] = "budgets"
+    energy_uj: Annotated[float | None, POSITIVE] = None
+    latency_ms: Annotated[float | None, POSITIVE] = None
+    weight_bytes: Annotated[int | None, COUNT] = None
+    activation_bytes: Annotated[int | None, COUNT] = None
+    accuracy: Annotated[float | None, number(above=0, highest=1)] = None
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerSpace:
+    """What differs from the rest of the space for the layer of that name; None is as everywhere."""
+
+    layer: str
+    weight_bits: Annotated[tuple[int, ...] | None, BITS] = None
+    activation_bits: Annotated[tuple[int, ...] | None, BITS] = None
+    kept_filters: Annotated[tuple[float, ...] | None, SHARES] = None
+    kept_weights: Annotated[tuple[float, ...] | None, SHARES] = None
+    codebook_sizes: Annotated[tuple[int | None, ...] | None, CODEBOOKS] = None
+
+    def __post_init__(self) -> None:
+        settle(self, f"space.layers.{self.layer}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceSettings:
+    """What may be chosen for a layer; a codebook size None is a layer without shared weights."""
+
+    SECTION: ClassVar[str] = "space"
+    weight_bits: Annotated[tuple[int, ...], BITS] = (2, 3, 4, 5, 6, 7, 8)
+    activation_bits: Annotated[tuple[int, ...], BITS] = (4, 6, 8)
+    kept_filters: Annotated[tuple[float, ...], SHARES] = (1.0,)
+    kept_weights: Annotated[tuple[float, ...], SHARES] = (1.0,)
+    codebook_sizes: Annotated[tuple[int | None, ...], CODEBOOKS] = (None,)
+    layers: Annotated[tuple[LayerSpace, ...], named_tables(LayerSpace)] = ()
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+    def for_layer(self, name: str) -> SpaceSettings:
+        """The space of one layer, its own settings filled in."""
+        own = next((entry for entry in self.layers if entry.layer == name), None)
+        keys = ("weight_bits", "activation_bits", "kept_filters", "kept_weights", "codebook_sizes")
+        values = {key: getattr(self, key) if (value := getattr(own, key, None)) is None else value for key in keys}
+        return SpaceSettings(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelevanceSettings:
+    """How the relevance of filters and weights is computed, and how complete it must be."""
+
+    SECTION: ClassVar[str] = "relevance"
+    method: Annotated[str, one_of(*RELEVANCE_METHODS)] = "captum_deeplift"
+    target: Annotated[str, one_of("true", "predicted")] = "predicted"
+    tolerance: Annotated[float, POSITIVE] = 1e-3
+    reference: Annotated[str, one_of("shuffled", "zero")] = "shuffled"
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How long and how the space is searched.
+
+    `seeds` counts the candidates that start the search; a search of fewer trials evaluates the first of them, and
+    goes on with the others once it is given more trials.
+    """
+
+    SECTION: ClassVar[str] = "search"
+    trials: Annotated[int, integer(1, 1_000_000)] = 400
+    population: Annotated[int, integer(2, 10_000)] = 20
+    seeds: Annotated[int, integer(0, 10_000)] = 20
+    sampler: Annotated[str, one_of(*SAMPLERS)] = "nsga2"
+    storage: Annotated[str, text('"journal" or a database URL', r"journal|\$\{\w+\}|[a-z0-9+]+://\S*")] = "journal"
+    device: Annotated[str, one_of("cpu", "cuda", "auto")] = "auto"
+    batch_size: Annotated[int, COUNT] = 256
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+    @property
+    def storage_url(self) -> str:
+        """`storage` with its environment variables filled in; StudyFileError when one is not set."""
+        return expand_variables(self.storage, "search.storage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputSettings:
+    """Where the results go."""
+
+    SECTION: ClassVar[str] = "output"
+    folder: Annotated[str, FILE] = "results"
+    study_folder: str = field(default=".", compare=False)
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+    @property
+    def path(self) -> Path:
+        """The full path of the results' folder."""
+        return resolve_path(self.folder, self.study_folder, "output.folder")
