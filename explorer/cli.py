@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
+from explorer.commands.compress import compress
 from explorer.commands.cost import cost
 from explorer.commands.devices import devices
+from explorer.commands.finetune import finetune
 from explorer.errors import ExplorerError, SearchError, StudyFileError
 from explorer.terminal import console, errors, one_line, say
 from hwmodels.errors import HardwareModelError
@@ -96,6 +98,8 @@ def export(
     folder: Folder,
     to: Annotated[Path, typer.Option(help="Folder to write to.")],
     pick: Annotated[str, typer.Option(help="knee, accurate, cheapest, a point's name or digest.")] = "knee",
+    tuned: Annotated[bool, typer.Option("--tuned", help="What explorer finetune made of the point.")] = False,
+    form: Annotated[str, typer.Option("--format", help="onnx: quantised (QDQ); integer: integers only.")] = "onnx",
 ) -> None:
     """Write a point of the front as a configuration (JSON) and an ONNX QDQ file, and check its predictions."""
     from explorer.progress import ProgressDisplay  # noqa: PLC0415
@@ -106,10 +110,12 @@ def export(
     with ProgressDisplay(console) as notify:
         from explorer.export.deploy import deploy  # noqa: PLC0415  (imports torch)
 
-        exported = deploy(outcome, point, folder, to, notify)
+        exported = deploy(outcome, point, folder, to, notify, tuned=tuned, form=form)
     say(exported.summary())
 
 
+app.command()(finetune)
+app.command()(compress)
 app.command()(cost)
 
 

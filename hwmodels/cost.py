@@ -152,7 +152,7 @@ def evaluate(
     terms = layer_terms(layers, accelerator, names)
     costs, sums = _layer_costs(names, layers, accelerator, terms)
     peak_bytes = peak_activation_bytes(tensors)
-    readable_bytes = int(terms.stored.smallest_of(accelerator.weight_formats).sum())
+    readable_bytes = int((terms.stored.smallest_of(accelerator.weight_formats) * ~layers.weights_elsewhere).sum())
     fits = memory_fits(accelerator, readable_bytes, peak_bytes)
     latency_cycles = int(sums["latency_cycles"])
     return NetworkCost(
@@ -184,7 +184,7 @@ def _candidates(layers: LayerArrays, accelerator: Accelerator) -> CandidateCosts
         energy_pj=total(terms.energy.total_pj),
         latency_cycles=latency_cycles,
         latency_s=latency_cycles / accelerator.clock_hz,
-        weight_bytes=total(terms.stored.smallest_bytes),
+        weight_bytes=total(terms.stored.smallest_bytes * ~layers.weights_elsewhere),
         dram_bits=total(terms.dram.total_bits),
         macs=total(layers.macs),
         terms=terms,
@@ -206,7 +206,7 @@ def _layer_costs(
         "dram_weight_bits": terms.dram.weight_bits,
         "dram_input_bits": terms.dram.input_bits,
         "dram_output_bits": terms.dram.output_bits + terms.dram.sum_bits,
-        "weight_bytes": terms.stored.smallest_bytes,
+        "weight_bytes": terms.stored.smallest_bytes * ~layers.weights_elsewhere,
         "kind": layers.kind,
         "bound": time.bound,
         "weight_format": terms.stored.smallest_format,

@@ -121,14 +121,15 @@ def _stored(job: LayerJob, formats: tuple[str, ...], which: str) -> Formula:
     sizes = stored_weights(layer_arrays([job])).bytes_by_format[:, 0].tolist()
     smallest = min(sorted(formats, key=WEIGHT_FORMATS.index), key=lambda name: sizes[WEIGHT_FORMATS.index(name)])
     extras = ["bias_bytes"] * job.shape.bias + ["scale_bytes"] * (job.weight_bits < MAXIMUM_BITS)
-    text = f"{_PACKED[smallest]} + out_channels * ({' + '.join(extras)})" if extras else _PACKED[smallest]
+    channels = "out_channels" if job.columns_per_channel == 1 else "out_channels / columns_per_channel"
+    text = f"{_PACKED[smallest]} + {channels} * ({' + '.join(extras)})" if extras else _PACKED[smallest]
     return Formula(text, f"{smallest}, the smallest of {which}; formats as in han_iclr2016 (hwmodels.memory)")
 
 
 _PACKED = {
     "dense": "out_channels * ceil(k * weight_bits / 8)",
-    "codebook": "ceil((k * out_channels * index_bits + codebook_size * weight_bits) / 8)",
-    "codebook_huffman": "ceil((coded_index_bits + codebook_size * (weight_bits + code_length_bits)) / 8)",
+    "codebook": "ceil((k * out_channels * index_bits + codebooks * codebook_size * weight_bits) / 8)",
+    "codebook_huffman": "ceil((coded_index_bits + codebook_size * (codebooks * weight_bits + code_length_bits)) / 8)",
     "bitmap": "ceil((k * out_channels + nonzero_weights * weight_bits) / 8)",
     "relative_index": "ceil(run_entries * (weight_bits + run_bits) / 8)",
     "csr": "ceil((nonzero_weights * (column_bits + weight_bits) + (out_channels + 1) * row_pointer_bits) / 8)",
@@ -201,7 +202,7 @@ _SIZES = {
     "vector_operations": ": elements of all pooling windows, additions, or activations",
 }
 _WIDTHS = {
-    **dict.fromkeys(("weight_bits", "input_bits", "output_bits", "codebook_size"), ""),
+    **dict.fromkeys("weight_bits input_bits output_bits codebook_size codebooks columns_per_channel".split(), ""),
     "memory_input_bits": ": stored_input_bits, or else input_bits",
 }
 _CONSTANTS = {

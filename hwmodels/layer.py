@@ -151,14 +151,19 @@ class LayerJob:
     """A layer with the widths of its operands in bits, and what is known of its weights.
 
     `density` is the share of weights that are not zero; `codebook_size` the number of distinct values that
-    they share, or None; `index_code_bits` the mean length of a Huffman-coded index into the codebook, in bits,
-    or None where indices are not coded (`hwmodels.huffman` computes it from how often each index occurs).
+    they share, or None; `codebooks` the number of such tables, of one size: 1, or one for each output channel;
+    `index_code_bits` the mean length of a Huffman-coded index into the codebook, in bits, or None where indices are
+    not coded (`hwmodels.huffman` computes it from how often each index occurs).
 
     `stored_input_bits` is the width at which memory holds the input, where that is wider than what this layer reads,
     since another reader needs more; None is `input_bits`.
 
     `fusible` is False for a layer without products that cannot work on results as they leave the array, because they
     are needed elsewhere too: it takes time and traffic of its own even where the device fuses its kind.
+
+    `weights_elsewhere` is True where another layer of the network holds the same weights, biases and scales: they are
+    fetched for this layer too, but take no storage of their own. `columns_per_channel` is how many of the
+    `out_channels` have a bias and a scale in common: the window of a transposed convolution that is run as a product.
 
     Raises:
         LayerError: a field is out of range; all of them are reported at once.
@@ -173,6 +178,9 @@ class LayerJob:
     stored_input_bits: int | None = None
     index_code_bits: float | None = None
     fusible: bool = True
+    codebooks: int = 1
+    weights_elsewhere: bool = False
+    columns_per_channel: int = 1
 
     def __post_init__(self) -> None:
         problems = []
@@ -186,10 +194,23 @@ class LayerJob:
                     "`input_bits <= stored_input_bits` must hold (a layer cannot read more than is stored), but got "
                     f"(input_bits={self.input_bits}, stored_input_bits={self.stored_input_bits})"
                 )
-        if not isinstance(self.fusible, bool):
-            problems.append(f"`fusible` must be true or false, but got {self.fusible!r}")
+        for field in ("fusible", "weights_elsewhere"):
+            if not isinstance(getattr(self, field), bool):
+                problems.append(f"`{field}` must be true or false, but got {getattr(self, field)!r}")
         if self.codebook_size is not None:
             problems += whole_number("codebook_size", self.codebook_size, 1)
+        problems += whole_number("codebooks", self.codebooks, 1)
+        problems += whole_number("columns_per_channel", self.columns_per_channel, 1)
+        if not problems and self.shape.out_channels % self.columns_per_channel:
+            problems.append(
+                "`out_channels % columns_per_channel == 0` must hold, but got "
+                f"out_channels={self.shape.out_channels}, columns_per_channel={self.columns_per_channel}"
+            )
+        if not problems and self.codebooks not in (1, self.shape.out_channels // self.columns_per_channel):
+            problems.append(
+                "`codebooks` must be 1 or one for each of the "
+                f"{self.shape.out_channels // self.columns_per_channel} output channels, but got {self.codebooks!r}"
+            )
         if self.index_code_bits is not None:
             problems += number("index_code_bits", self.index_code_bits, 0.0, above=True, maximum=MAXIMUM_BITS)
             if self.codebook_size is None:

@@ -55,8 +55,11 @@ class LayerArrays:
     output_bits: IntArray
     density: FloatArray
     codebook_size: IntArray
+    codebooks: IntArray
     index_code_bits: FloatArray
     fusible: BoolArray
+    weights_elsewhere: BoolArray
+    columns_per_channel: IntArray
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,7 +100,10 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
         **facts,
         density=np.fromiter((job.density for job in jobs), np.float64, count),
         codebook_size=np.fromiter((job.codebook_size or 0 for job in jobs), np.int64, count),
+        codebooks=np.fromiter((job.codebooks for job in jobs), np.int64, count),
         fusible=np.fromiter((job.fusible for job in jobs), np.bool_, count),
+        weights_elsewhere=np.fromiter((job.weights_elsewhere for job in jobs), np.bool_, count),
+        columns_per_channel=np.fromiter((job.columns_per_channel for job in jobs), np.int64, count),
         index_code_bits=np.fromiter((job.index_code_bits or 0.0 for job in jobs), np.float64, count),
     )
 

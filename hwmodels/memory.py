@@ -1,7 +1,7 @@
 """Bytes that weights take in storage, in each of six formats, and which format is the smallest.
 
 Formats (Han et al., ICLR 2016, for shared and sparse weights): dense packs each output channel's weights to
-whole bytes; codebook stores an index for each weight and the table of values once; codebook_huffman gives frequent
+whole bytes; codebook stores an index for each weight and the tables of values; codebook_huffman gives frequent
 indices shorter codes; bitmap, relative_index and csr leave out weights that are zero (`hwmodels.sparse`).
 All add a 4-byte bias (if there is one) and a 4-byte scale for each output channel; float32 weights have no scale.
 """
@@ -62,6 +62,7 @@ def stored_weights(layers: LayerArrays) -> StoredWeights:
     arrays are of the layers' common shape. Layers that store no weights have 0 bytes in every format.
     """
     channels = layers.n * layers.groups
+    biases = channels // layers.columns_per_channel
     per_channel = layers.bias * BIAS_BYTES + (layers.weight_bits < MAXIMUM_BITS) * SCALE_BYTES
     packed = [
         _Packed("dense", dense_bytes(layers.k, channels, layers.weight_bits), np.True_),
@@ -71,7 +72,7 @@ def stored_weights(layers: LayerArrays) -> StoredWeights:
     indices = [WEIGHT_FORMATS.index(entry.name) for entry in packed]
     sizes = np.full((len(WEIGHT_FORMATS), *layers.shape), _INAPPLICABLE)
     for index, entry in zip(indices, packed, strict=True):
-        sizes[index] = np.where(entry.applies, entry.size_bytes + channels * per_channel, _INAPPLICABLE)
+        sizes[index] = np.where(entry.applies, entry.size_bytes + biases * per_channel, _INAPPLICABLE)
     if not layers.stores_weights.all():
         np.copyto(sizes, 0, where=~layers.stores_weights)
     smallest, smallest_format = sizes[0], np.zeros(layers.shape, dtype=np.int64)
@@ -96,10 +97,11 @@ def _shared(layers: LayerArrays) -> list[_Packed]:
     if not shared.any():
         return []
     weights, bits, size = layers.k * layers.n * layers.groups, layers.weight_bits, layers.codebook_size
-    packed = [_Packed("codebook", codebook_bytes(weights, bits, size), shared)]
+    tables = layers.codebooks
+    packed = [_Packed("codebook", codebook_bytes(weights, bits, size, tables), shared)]
     coded = shared & (layers.index_code_bits > 0)
     if coded.any():
-        coded_bytes = codebook_huffman_bytes(weights, bits, size, layers.index_code_bits)
+        coded_bytes = codebook_huffman_bytes(weights, bits, size, layers.index_code_bits, tables)
         packed.append(_Packed("codebook_huffman", coded_bytes, coded))
     return packed
 
@@ -124,18 +126,23 @@ def dense_bytes(weights_per_channel: IntLike, channels: IntLike, bits: IntLike) 
     return channels * whole_bytes(weights_per_channel * np.asarray(bits))
 
 
-def codebook_bytes(weights: IntLike, bits: IntLike, codebook_size: IntLike) -> IntArray:
-    """Return bytes for weights * ceil(log2 codebook_size) + codebook_size * bits, for sizes of at least 1."""
-    return whole_bytes(weights * index_bits(codebook_size) + codebook_size * np.asarray(bits))
+def codebook_bytes(weights: IntLike, bits: IntLike, codebook_size: IntLike, codebooks: IntLike = 1) -> IntArray:
+    """Return bytes for weights * ceil(log2 codebook_size) + codebooks * codebook_size * bits; sizes are at least 1."""
+    return whole_bytes(weights * index_bits(codebook_size) + codebooks * codebook_size * np.asarray(bits))
 
 
 def codebook_huffman_bytes(
-    weights: IntLike, bits: IntLike, codebook_size: IntLike, index_code_bits: FloatArray | float
+    weights: IntLike,
+    bits: IntLike,
+    codebook_size: IntLike,
+    index_code_bits: FloatArray | float,
+    codebooks: IntLike = 1,
 ) -> IntArray:
-    """Return bytes for weights * index_code_bits + codebook_size * (bits + 8), for sizes of at least 1.
+    """Return bytes for weights * index_code_bits + codebook_size * (codebooks * bits + 8), for sizes of at least 1.
 
     `index_code_bits` is the mean length of an index's code, as of `hwmodels.huffman.mean_code_bits`. The code table
-    is one length of 8 bits for each entry, from which a decoder rebuilds a canonical code: assumed.
+    is one length of 8 bits for each index, from which a decoder rebuilds a canonical code: assumed. Codebooks of
+    several channels have the code in common.
     """
     indices = ceil_count(np.asarray(index_code_bits, dtype=np.float64) * weights)
-    return whole_bytes(indices + codebook_size * (np.asarray(bits) + CODE_LENGTH_BITS))
+    return whole_bytes(indices + codebook_size * (codebooks * np.asarray(bits) + CODE_LENGTH_BITS))

@@ -23,7 +23,7 @@ def insert_quantizers(model: fx.GraphModule, graph: ModelGraph, calibration: Cal
             )
     by_target = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
     for layer in graph.layers:
-        bits = candidate.choice(layer.name).activation_bits
+        bits = candidate.choice(layer.chosen_by).activation_bits
         if bits < stored[layer.source]:
             node = by_target[layer.name]
             source = node.all_input_nodes[0]

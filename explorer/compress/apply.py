@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import fx, nn
 
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.calibrate import Calibration
 from explorer.compress.candidate import Candidate, check
+from explorer.compress.correction import Rounding, correct
+from explorer.compress.importance import Importance, put_in
 from explorer.compress.norms import fold_norms, recalibrate_norms
 from explorer.compress.prune import Order, kept_classes_of, kept_positions, remove_filters
+from explorer.compress.tuned import Tuned, put_codes, put_ranges, put_state, refuse_other
 from explorer.compress.weights import compress_weights, quantize_biases
 from explorer.graph.layers import ModelGraph
+from explorer.settings import QuantizerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,29 +29,86 @@ class Basis:
     graph: ModelGraph
     order: Order
     calibration: Calibration
+    importance: Importance | None = None
+    """What an error of each weight counts when weights share values; 1 by default."""
+    quantizer: QuantizerSettings = field(default_factory=QuantizerSettings)
 
 
-def apply(basis: Basis, candidate: Candidate) -> fx.GraphModule:
+def apply(basis: Basis, candidate: Candidate, tuned: Tuned | None = None) -> fx.GraphModule:
     """Return a compressed copy of the network in evaluation mode.
 
     Filters are removed, weights pruned, shared and quantised, activations quantised, batch norms recalibrated
     and folded, in this order. Each convolution and linear module of the result carries the buffers
     `weight_codes` (int8, shape of the weight) and `weight_scale` (float32, one per output channel) with
-    weight = codes * scale, and `bias_codes` (int32) where it has a bias. Raises CandidateError when the
-    candidate does not fit the network.
+    weight = codes * scale, and `bias_codes` (int32) where it has a bias. With `tuned`, what fine-tuning made of this
+    candidate, weights, scales, ranges and norms are those that were trained. Raises CandidateError when the
+    candidate does not fit the network, or `tuned` not the candidate.
     """
+    model, kept = without_filters(basis, candidate)
+    if tuned is None:
+        compress_layers(model, basis, candidate)
+    else:
+        put_tuned(model, basis, candidate, tuned)
+    insert_quantizers(model, basis.graph, basis.calibration, candidate)
+    if tuned is None:
+        model.to(basis.calibration.device)
+        correct_copy(model, basis, candidate, kept)
+    else:
+        put_ranges(model, tuned)
+        model.to(basis.calibration.device)
+    fold_norms(model)
+    quantize_biases(model)
+    return model.eval()
+
+
+def without_filters(basis: Basis, candidate: Candidate) -> tuple[fx.GraphModule, frozenset[int]]:
+    """A float copy of the network without the filters that the candidate removes, and the channel classes kept."""
     check(candidate, basis.graph)
     model = _copy(basis.model)
     kept = kept_classes_of(basis.graph, candidate, basis.order)
     remove_filters(model, basis.graph, kept)
+    return model, kept
+
+
+def compress_layers(model: fx.GraphModule, basis: Basis, candidate: Candidate) -> None:
+    """Prune, share and quantise, in place, the weights of a copy whose filters are removed."""
+    importance = _importance(basis, candidate)
     for layer in basis.graph.layers:
-        compress_weights(_layer_module(model, layer.name), candidate.choice(layer.name))
-    insert_quantizers(model, basis.graph, basis.calibration, candidate)
-    model.to(basis.calibration.images.device)
-    recalibrate_norms(model, basis.calibration, kept_positions(basis.graph, kept))
-    fold_norms(model)
-    quantize_biases(model)
-    return model.eval()
+        module, choice = layer_module(model, layer.name), candidate.choice(layer.chosen_by)
+        compress_weights(module, choice, importance.get(layer.name), basis.quantizer.scales)
+
+
+def put_tuned(model: fx.GraphModule, basis: Basis, candidate: Candidate, tuned: Tuned) -> None:
+    """Put in place what fine-tuning made of the weights, biases and norms of this candidate."""
+    refuse_other(tuned, candidate)
+    put_state(model, tuned)
+    for layer in basis.graph.layers:
+        bits = candidate.choice(layer.chosen_by).weight_bits
+        put_codes(layer_module(model, layer.name), layer.name, tuned, bits)
+
+
+def correct_copy(model: fx.GraphModule, basis: Basis, candidate: Candidate, kept: frozenset[int]) -> None:
+    """Round adaptively where the settings ask for it, recalibrate batch norms and correct biases, in place.
+
+    What layers share is corrected for none of them.
+    """
+    settings, graph = basis.quantizer, basis.graph
+    shared = {layer.shares_weights for layer in graph.layers}
+    own = [layer for layer in graph.layers if layer.name not in shared and layer.chosen_by == layer.name]
+    means = {}
+    if settings.bias_correction:
+        for layer in own:
+            places = [place for place, identity in enumerate(layer.output_classes) if identity in kept]
+            means[layer.name] = basis.calibration.outputs[layer.name][places]
+    positions = kept_positions(graph, kept)
+    rounding = None
+    if settings.rounding == "adaptive":
+        reference, _ = without_filters(basis, candidate)
+        reference.to(basis.calibration.device)
+        recalibrate_norms(reference, basis.calibration, positions)
+        choices = {layer.name: candidate.choice(layer.name) for layer in own}
+        rounding = Rounding(reference=reference, choices=choices, images=settings.rounding_images)
+    correct(model, basis.calibration, positions, means, rounding)
 
 
 def _copy(model: fx.GraphModule) -> fx.GraphModule:
@@ -56,7 +118,18 @@ def _copy(model: fx.GraphModule) -> fx.GraphModule:
     return copied
 
 
-def _layer_module(model: fx.GraphModule, name: str) -> nn.Conv2d | nn.Linear:
+def _importance(basis: Basis, candidate: Candidate) -> dict[str, torch.Tensor]:
+    """The importance of what is left of every layer's weight; nothing where there is none."""
+    if basis.importance is None:
+        return {}
+    model = _copy(basis.model)
+    put_in(model, basis.importance)
+    remove_filters(model, basis.graph, kept_classes_of(basis.graph, candidate, basis.order))
+    return {layer.name: layer_module(model, layer.name).weight.data for layer in basis.graph.layers}
+
+
+def layer_module(model: fx.GraphModule, name: str) -> nn.Conv2d | nn.Linear:
+    """The convolution or linear module of a layer."""
     module = model.get_submodule(name)
     assert isinstance(module, nn.Conv2d | nn.Linear)
     return module

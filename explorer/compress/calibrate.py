@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import fx, nn
 
 from explorer.compress.candidate import MAXIMUM_BITS, MINIMUM_BITS
-from explorer.compress.quantize import ActivationQuantizer, activation_range
+from explorer.compress.quantize import ActivationQuantizer, activation_range, percentile_range
 from explorer.errors import ModelError
 from explorer.graph.layers import ModelGraph
+from explorer.graph.symbolic import Inputs, as_tuple
+from explorer.settings import QuantizerSettings
 
 SAMPLED_VALUES = 65536
 """Values kept of each activation for the search of its range (assumed: enough for a width of 8 bits)."""
@@ -24,13 +27,20 @@ class Calibration:
 
     `ranges[activation][bits]` is (scale, zero point); `errors[activation][bits]` the mean absolute error that
     this quantiser makes; `norms[node]` the (mean, variance) per channel of what a batch norm receives on the
-    calibration images; `images` those images (N x C x H x W).
+    calibration images; `images` those images (N x C x H x W), or a tuple with one tensor for each input;
+    `outputs[layer]` the mean output per channel of every layer on them.
     """
 
-    images: torch.Tensor
+    images: Inputs
     ranges: Mapping[str, Mapping[int, tuple[float, int]]]
     errors: Mapping[str, Mapping[int, float]]
     norms: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
+    outputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return as_tuple(self.images)[0].device
 
     def quantizer(self, activation: str, bits: int) -> ActivationQuantizer:
         """The quantiser of an activation at a width."""
@@ -38,23 +48,55 @@ class Calibration:
         return ActivationQuantizer(bits, scale, zero_point)
 
 
-def calibrate(model: fx.GraphModule, graph: ModelGraph, images: torch.Tensor) -> Calibration:
-    """Run the float network once over `images` (N x C x H x W) and find all ranges, for all widths."""
-    recorder = _Recorder(model, {entry.name for entry in graph.activations if entry.quantized})
+def calibrate(
+    model: fx.GraphModule, graph: ModelGraph, images: Inputs, settings: QuantizerSettings | None = None
+) -> Calibration:
+    """Run the float network once over `images` (N x C x H x W) and find all ranges, for all widths.
+
+    Activations that share a scale, since they are concatenated, get the range that serves all of them. Statistics
+    are those of the first `recalibration_images`, which are also what candidates are corrected with.
+    """
+    settings = settings or QuantizerSettings()
+    recorder = _Recorder(
+        model, {entry.name for entry in graph.activations if entry.quantized}, settings.recalibration_images
+    )
     with torch.no_grad():
-        recorder.run(images)
+        recorder.run(*as_tuple(images))
     widths = range(MINIMUM_BITS, MAXIMUM_BITS + 1)
     ranges: dict[str, dict[int, tuple[float, int]]] = {}
     errors: dict[str, dict[int, float]] = {}
-    for name, values in recorder.samples.items():
+    for name, values in _pooled(recorder.samples, graph).items():
         if not bool(torch.isfinite(values).all()):
             raise ModelError(f"model: activation {name!r} is NaN or infinite on calibration images; check the weights")
-        ranges[name] = {bits: activation_range(values, bits) for bits in widths}
+        ranges[name] = {bits: _range(values, bits, settings) for bits in widths}
         errors[name] = {
             bits: float((ActivationQuantizer(bits, *ranges[name][bits])(values) - values).abs().mean())
             for bits in widths
         }
-    return Calibration(images=images, ranges=ranges, errors=errors, norms=recorder.norms)
+    kept = tuple(tensor[: settings.recalibration_images] for tensor in as_tuple(images))
+    return Calibration(
+        images=kept if isinstance(images, tuple) else kept[0],
+        ranges=ranges,
+        errors=errors,
+        norms=recorder.norms,
+        outputs=recorder.outputs,
+    )
+
+
+def _range(values: torch.Tensor, bits: int, settings: QuantizerSettings) -> tuple[float, int]:
+    if settings.activation_ranges == "percentile":
+        return percentile_range(values, bits, settings.activation_percentile)
+    return activation_range(values, bits)
+
+
+def _pooled(samples: Mapping[str, torch.Tensor], graph: ModelGraph) -> dict[str, torch.Tensor]:
+    """The samples of every activation, put together with those of the activations that it shares a scale with."""
+    scale_of = {entry.name: entry.scale_of for entry in graph.activations}
+    members: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
+    for name, values in samples.items():
+        members[scale_of[name]].append(values)
+    together = {scale: torch.cat(values) for scale, values in members.items()}
+    return {name: together[scale_of[name]] for name in samples}
 
 
 def channel_statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,20 +105,30 @@ def channel_statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     return values.mean(axes), values.var(axes, unbiased=False)
 
 
-class _Recorder(fx.Interpreter):
-    """Keeps sampled values of the named nodes and the input statistics of batch norms."""
+def channel_means(module: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
+    """Mean output of each channel of a layer, over the batch and the positions; a linear layer's are last."""
+    if isinstance(module, nn.Linear):
+        return outputs.flatten(0, -2).mean(0)
+    return outputs.mean([axis for axis in range(outputs.ndim) if axis != 1])
 
-    def __init__(self, model: fx.GraphModule, names: set[str]) -> None:
+
+class _Recorder(fx.Interpreter):
+    """Keeps sampled values of the named nodes; of the first `count` images the statistics of norms and layers."""
+
+    def __init__(self, model: fx.GraphModule, names: set[str], count: int | None) -> None:
         super().__init__(model)
-        self.names = names
+        self.names, self.count = names, count
         self.samples: dict[str, torch.Tensor] = {}
         self.norms: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.outputs: dict[str, torch.Tensor] = {}
 
     def run_node(self, n: fx.Node) -> object:
-        if n.op == "call_module" and isinstance(self.fetch_attr(str(n.target)), nn.BatchNorm1d | nn.BatchNorm2d):
-            received = self.env[n.all_input_nodes[0]]
-            self.norms[n.name] = channel_statistics(received)
+        module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            self.norms[n.name] = channel_statistics(self.env[n.all_input_nodes[0]][: self.count])
         result = super().run_node(n)
+        if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(result, torch.Tensor):
+            self.outputs[str(n.target)] = channel_means(module, result[: self.count])
         if n.name in self.names and isinstance(result, torch.Tensor):
             self.samples[n.name] = _sampled(result.flatten()).float().cpu()
         return result

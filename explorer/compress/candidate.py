@@ -7,12 +7,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from explorer.errors import CandidateError
 from explorer.graph.layers import ModelGraph
+from explorer.settings.values import parse_pattern
 
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
+Scope = Literal["layer", "channel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,9 @@ class LayerChoice:
     """What is chosen for one layer.
 
     `weight_bits` and `activation_bits` (of the tensor that the layer reads) lie in 2..8, `kept_weights` is the
-    share of weights not pruned, in (0, 1], `codebook_size` the number of shared weight values, or None.
+    share of weights not pruned, in (0, 1], `codebook_size` the number of shared weight values, or None, and
+    `codebook_scope` what has them: the "layer", or each output "channel" of it as many of its own. `pattern` is None,
+    or "n:m": of every m consecutive weights along the input at most n stay, before `kept_weights` removes more.
     """
 
     layer: str
@@ -28,6 +32,8 @@ class LayerChoice:
     activation_bits: int = 8
     kept_weights: float = 1.0
     codebook_size: int | None = None
+    codebook_scope: Scope = "layer"
+    pattern: str | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -38,11 +44,18 @@ class LayerChoice:
         if not is_share(self.kept_weights):
             problems.append(f"kept_weights must be a share in (0, 1], received {self.kept_weights!r}")
         problems.extend(self._codebook_problems())
+        try:
+            if self.pattern is not None:
+                parse_pattern(self.pattern)
+        except ValueError as error:
+            problems.append(f"pattern: {error}")
         if problems:
             raise CandidateError(f"candidate: layer {self.layer!r}: {'; '.join(problems)}")
 
     def _codebook_problems(self) -> list[str]:
         size = self.codebook_size
+        if self.codebook_scope not in ("layer", "channel"):
+            return [f'codebook_scope must be "layer" or "channel", received {self.codebook_scope!r}']
         if size is None:
             return []
         if not _is_integer(size) or size < 2:
@@ -96,6 +109,8 @@ class Candidate:
                     "activation_bits": choice.activation_bits,
                     "kept_weights": choice.kept_weights,
                     "codebook_size": choice.codebook_size,
+                    **({} if choice.codebook_scope == "layer" else {"codebook_scope": choice.codebook_scope}),
+                    **({} if choice.pattern is None else {"pattern": choice.pattern}),
                 }
                 for choice in self.layers
             },
@@ -132,7 +147,7 @@ def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -
     return Candidate(
         layers=tuple(
             LayerChoice(layer=name, weight_bits=weight_bits, activation_bits=activation_bits)
-            for name in graph.layer_names
+            for name in graph.weight_owners
         ),
         kept_filters=tuple((group.name, 1.0) for group in graph.prunable),
     )
@@ -141,7 +156,7 @@ def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -
 def check(candidate: Candidate, graph: ModelGraph) -> None:
     """Raise CandidateError unless the candidate chooses for exactly the layers and groups of the network."""
     chosen = {choice.layer for choice in candidate.layers}
-    known = set(graph.layer_names)
+    known = set(graph.weight_owners)
     prunable = {group.name for group in graph.prunable}
     locked = {group.name: group.locked for group in graph.groups if group.locked}
     problems = [f"unknown layer {name!r}" for name in sorted(chosen - known)]
@@ -170,7 +185,7 @@ def _is_integer(value: object) -> bool:
 
 
 def _choice_from_json(layer: str, entry: object) -> LayerChoice:
-    known = {"weight_bits", "activation_bits", "kept_weights", "codebook_size"}
+    known = {"weight_bits", "activation_bits", "kept_weights", "codebook_size", "codebook_scope", "pattern"}
     if not isinstance(entry, Mapping) or set(entry) - known:
         received = sorted(set(entry) - known) if isinstance(entry, Mapping) else entry
         raise CandidateError(f"candidate: layer {layer!r}: unknown {received!r}; known are {sorted(known)}")

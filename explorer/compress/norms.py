@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from explorer.compress.calibrate import Calibration, channel_statistics
 from explorer.compress.weights import attach_codes
+from explorer.graph.symbolic import as_tuple
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -20,14 +21,18 @@ def recalibrate_norms(model: fx.GraphModule, calibration: Calibration, positions
     var' = var * vq / vf and mean' = mq + (mean - mf) * sqrt(vq / vf): unlike plain recomputation this leaves
     an unchanged network unchanged, whatever images it was trained on.
     """
-    norms = {
+    if norms_of(model):
+        with torch.no_grad():
+            NormCorrector(model, calibration, positions).run(*as_tuple(calibration.images))
+
+
+def norms_of(model: fx.GraphModule) -> dict[str, BatchNorm]:
+    """The batch norms of a network, by the name of their node."""
+    return {
         node.name: norm
         for node in model.graph.nodes
         if node.op == "call_module" and (norm := _norm(model, node)) is not None
     }
-    if norms:
-        with torch.no_grad():
-            _Recalibrator(model, norms, calibration, positions).run(calibration.images)
 
 
 def fold_norms(model: fx.GraphModule) -> None:
@@ -47,16 +52,14 @@ def fold_norms(model: fx.GraphModule) -> None:
     model.recompile()
 
 
-class _Recalibrator(fx.Interpreter):
+class NormCorrector(fx.Interpreter):
+    """Runs a compressed network on the calibration images and recalibrates each batch norm that it comes to."""
+
     def __init__(
-        self,
-        model: fx.GraphModule,
-        norms: Mapping[str, BatchNorm],
-        calibration: Calibration,
-        positions: Mapping[str, torch.Tensor],
+        self, model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]
     ) -> None:
         super().__init__(model)
-        self.norms, self.calibration, self.positions = norms, calibration, positions
+        self.norms, self.calibration, self.positions = norms_of(model), calibration, positions
 
     def run_node(self, n: fx.Node) -> object:
         norm = self.norms.get(n.name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from explorer.compress.candidate import MAXIMUM_BITS, Candidate, LayerChoice, kept_count
+from explorer.compress.pattern import pattern_count
 from explorer.graph.layers import Activation, Layer, ModelGraph, Share
 
 LOGIT_BITS = 32
@@ -28,6 +30,8 @@ class LayerPlan:
     """Width at which its input is stored, for this and all other readers."""
     output_bits: int
     codebook_size: int | None
+    codebooks: int
+    """Tables of that size: 1, or one for each output channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
     kept = kept_classes(graph, candidate)
     bits = activation_bits(graph, candidate)
     return NetworkPlan(
-        layers=tuple(_layer(layer, candidate.choice(layer.name), kept, bits) for layer in graph.layers),
+        layers=tuple(_layer(layer, candidate.choice(layer.chosen_by), kept, bits) for layer in graph.layers),
         operations=tuple(
             OperationPlan(
                 name=operation.name,
@@ -84,7 +88,7 @@ def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
 
 def _layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Mapping[str, int]) -> LayerPlan:
     out_channels, in_channels = _channels(layer.produces, kept), _channels(layer.reads, kept)
-    groups = out_channels if layer.depthwise else layer.groups
+    groups = in_channels if layer.depthwise else layer.groups
     weights = out_channels * (in_channels // groups) * layer.kernel_size[0] * layer.kernel_size[1]
     return LayerPlan(
         name=layer.name,
@@ -92,13 +96,20 @@ def _layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Mapping
         out_channels=out_channels,
         groups=groups,
         weights=weights,
-        nonzero_weights=kept_count(choice.kept_weights, weights),
+        nonzero_weights=_nonzero(choice, weights, in_channels // groups),
         weight_bits=choice.weight_bits,
         input_bits=choice.activation_bits,
         stored_input_bits=bits[layer.source],
         output_bits=bits[layer.target],
         codebook_size=choice.codebook_size,
+        codebooks=out_channels if choice.codebook_scope == "channel" else 1,
     )
+
+
+def _nonzero(choice: LayerChoice, weights: int, row: int) -> int:
+    """Weights that stay of rows of `row` weights along the input."""
+    kept = kept_count(choice.kept_weights, weights)
+    return kept if choice.pattern is None else min(kept, pattern_count(choice.pattern, weights // row, row))
 
 
 def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, int]) -> ActivationPlan:
@@ -123,9 +134,9 @@ def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
     """Stored width of every activation: that of the widest layer that reads it.
 
     Where no layer reads an activation, only an addition or a pooling, it is as wide as what these derive from
-    it; what nothing reads are the logits.
+    it; what nothing reads are the logits. Activations that share a scale have the width of the widest.
     """
-    chosen = {choice.layer: choice.activation_bits for choice in candidate.layers}
+    chosen = {layer.name: candidate.choice(layer.chosen_by).activation_bits for layer in graph.layers}
     activations = {activation.name: activation for activation in graph.activations}
     known: dict[str, int] = {}
 
@@ -140,9 +151,19 @@ def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
                 known[activation.name] = LOGIT_BITS
         return known[activation.name]
 
+    joined: defaultdict[str, int] = defaultdict(int)
     for activation in graph.activations:
-        width(activation)
-    return known
+        bits = width(activation)
+        joined[activation.scale_of] = max(joined[activation.scale_of], bits)
+    # What is concatenated has one scale, so that it needs one width; logits stay the sums that they are.
+    settled: dict[str, int] = {}
+    for activation in reversed(graph.activations):
+        if activation.quantized:
+            settled[activation.name] = joined[activation.scale_of]
+        else:  # the quantiser of what is pooled from it serves for it
+            fed = [settled[name] for name in activation.feeds]
+            settled[activation.name] = min(max(fed), MAXIMUM_BITS) if fed else known[activation.name]
+    return settled
 
 
 def _channels(shares: Sequence[Share], kept: Sequence[int]) -> int:

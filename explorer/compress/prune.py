@@ -8,8 +8,9 @@ import torch
 from torch import fx, nn
 
 from explorer.compress.candidate import Candidate, kept_count
-from explorer.graph.layers import ModelGraph
-from explorer.graph.trace import channel_padding
+from explorer.graph.layers import IndexMap, Layer, ModelGraph
+from explorer.graph.modules import SelectChannels
+from explorer.graph.trace_moves import channel_padding
 
 Order = Mapping[str, tuple[int, ...]]
 """For every prunable group its channel classes, the one to keep first in front."""
@@ -29,32 +30,36 @@ def kept_classes_of(graph: ModelGraph, candidate: Candidate, order: Order) -> fr
 def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
     """Remove, in place, every channel whose class is not kept: filters, their inputs downstream, batch norms."""
     for layer in graph.layers:
-        module = model.get_submodule(layer.name)
-        outputs = _positions(layer.output_classes, kept)
-        inputs = _positions(layer.input_classes, kept)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        weight = module.weight.data[outputs]
-        if layer.depthwise and isinstance(module, nn.Conv2d):
-            module.groups = len(outputs)
-        elif layer.groups == 1:
-            weight = weight[:, inputs]
-        module.weight = nn.Parameter(weight.contiguous())
-        if module.bias is not None:
-            module.bias = nn.Parameter(module.bias.data[outputs])
-        if isinstance(module, nn.Conv2d):
-            module.in_channels, module.out_channels = len(inputs), len(outputs)
-        else:
-            module.in_features, module.out_features = len(inputs), len(outputs)
+        _narrow_layer(model, layer, kept)
     nodes = {node.name: node for node in model.graph.nodes}
     for index_map in graph.index_maps:
         node = nodes[index_map.node]
         if node.op == "call_module":
-            norm = model.get_submodule(str(node.target))
-            assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
-            _slice_norm(norm, _positions(index_map.classes, kept))
+            _narrow_module(model.get_submodule(str(node.target)), index_map, kept)
         else:
             _narrow_padding(node, index_map.classes, kept)
     model.recompile()
+
+
+def mask_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
+    """Set to zero, in place, what `remove_filters` removes; every shape stays, and so do the network's outputs.
+
+    A removed channel need not be zero where it is stored (a sigmoid makes one half of zero), so the weights that read
+    it are zero as well as those that make it.
+    """
+    for layer in graph.layers:
+        module = model.get_submodule(layer.name)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        made = _mask(layer.output_classes, kept).to(module.weight)
+        weight = module.weight.data * made.view(-1, *(1,) * (module.weight.ndim - 1))
+        if layer.depthwise:
+            pass  # it makes what it reads
+        else:
+            columns = layer.input_classes[: len(layer.input_classes) // layer.groups]
+            weight = weight * _mask(columns, kept).to(weight).view(1, -1, *(1,) * (weight.ndim - 2))
+        module.weight = nn.Parameter(weight)
+        if module.bias is not None:
+            module.bias = nn.Parameter(module.bias.data * made)
 
 
 def kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
@@ -76,6 +81,45 @@ def magnitude_mask(weight: torch.Tensor, kept_weights: float) -> torch.Tensor:
 
 def _positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
     return torch.tensor([i for i, identity in enumerate(classes) if identity in kept], dtype=torch.long)
+
+
+def _mask(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
+    return torch.tensor([identity in kept for identity in classes])
+
+
+def _narrow_layer(model: fx.GraphModule, layer: Layer, kept: frozenset[int]) -> None:
+    module = model.get_submodule(layer.name)
+    assert isinstance(module, nn.Conv2d | nn.Linear)
+    outputs, inputs = _positions(layer.output_classes, kept), _positions(layer.input_classes, kept)
+    weight = module.weight.data[outputs]
+    if layer.depthwise and isinstance(module, nn.Conv2d):
+        module.groups = len(inputs)
+    else:
+        # All groups keep the same of their inputs.
+        columns = layer.input_classes[: len(layer.input_classes) // layer.groups]
+        weight = weight[:, _positions(columns, kept)]
+    module.weight = nn.Parameter(weight.contiguous())
+    if module.bias is not None:
+        module.bias = nn.Parameter(module.bias.data[outputs])
+    if isinstance(module, nn.Conv2d):
+        module.in_channels, module.out_channels = len(inputs), len(outputs)
+    else:
+        module.in_features, module.out_features = len(inputs), len(outputs)
+
+
+def _narrow_module(module: nn.Module, index_map: IndexMap, kept: frozenset[int]) -> None:
+    positions = _positions(index_map.classes, kept)
+    if isinstance(module, SelectChannels):
+        # What is selected is kept or removed with what it is selected from.
+        rank = {old: new for new, old in enumerate(_positions(index_map.read_classes, kept).tolist())}
+        chosen = [rank[old] for old in module.index[positions.to(module.index.device)].tolist()]
+        module.index = torch.tensor(chosen, dtype=torch.long, device=module.index.device)
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = len(positions)
+        module.weight = nn.Parameter(module.weight.data[positions])
+    else:
+        assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        _slice_norm(module, positions)
 
 
 def _slice_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, positions: torch.Tensor) -> None:

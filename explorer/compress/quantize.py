@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
-SCALE_FRACTIONS = 32
-"""Clipping points tried for the weights of a channel (assumed: the error is flat around its least)."""
+EXACT_BITS = 5
+"""Up to this width the scale of least error is found exactly; above, the error is flat around its least."""
+SCALE_FRACTIONS = 64
+"""Clipping points tried for wide codes, and as many again around the best of them (assumed)."""
+WIDE_CLIPPING = (0.5, 1.0)
+"""Range of these clipping points, as fractions of the largest magnitude."""
+VALUES_AT_ONCE = 2**22
+"""Places sorted together in the exact search: 100 MB."""
 RANGE_FRACTIONS = 48
 """Clipping points tried for an activation, once for all candidates."""
 SMALLEST_RANGE = 1e-30
 """An activation of a smaller range counts as zero: its scale would not be a normal float32 number."""
-_CLIPPING = {True: (0.2, 1.0), False: (0.5, 1.0)}
-"""Range of the clipping points, as fractions of the largest magnitude, for narrow (up to 4 bits) and wide codes."""
 
 
 class ActivationQuantizer(nn.Module):
@@ -38,38 +44,44 @@ class ActivationQuantizer(nn.Module):
         return f"bits={self.bits}, scale={float(self.scale):.6g}, zero_point={self.zero_point}"
 
 
-def weight_scales(weight: torch.Tensor, bits: int) -> torch.Tensor:
+def weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torch.Tensor:
     """Scale (positive, one per output channel) that minimises the squared error of symmetric quantisation.
 
-    `weight` is out_channels x ...; codes lie in -(2^(bits-1) - 1)..2^(bits-1) - 1. For a grid of clipping points
-    the codes are formed, and the least-squares scale for these codes, <w, q> / <q, q>, is kept where its error
-    is the smallest. A channel of zeros gets scale 1.
+    `weight` is out_channels x ...; `per` "tensor" gives all channels the one scale that is best for all of them.
+    Codes lie in -(2^(bits-1) - 1)..2^(bits-1) - 1; of 1 bit they are -1 and 1, and the scale is mean |w| (Rastegari
+    et al., 2016). Up to EXACT_BITS the scale is the global optimum, above the best of a fine search. A channel of
+    zeros gets scale 1.
     """
     rows = weight.detach().flatten(1)
-    limit = code_limit(bits)
+    if per == "tensor":
+        return weight_scales(weight.detach().reshape(1, -1), bits).expand(len(rows)).contiguous()
     peak = rows.abs().amax(1)
     silent = peak == 0
-    peak = torch.where(silent, torch.ones_like(peak), peak)
-    best_scale, best_error = peak / limit, torch.full_like(peak, float("inf"))
-    for fraction in torch.linspace(*_CLIPPING[bits <= 4], SCALE_FRACTIONS).tolist():
-        codes = _rounded(rows, peak * (fraction / limit), limit)
-        # The largest weight of a channel never rounds to 0, so that <q, q> is at least 1.
-        scale = (rows * codes).sum(1) / codes.square().sum(1).clamp_min(1)
-        error = (rows - codes * scale[:, None]).square().sum(1)
-        better = (error < best_error) & ~silent
-        best_error = torch.where(better, error, best_error)
-        best_scale = torch.where(better, scale, best_scale)
-    return torch.where(silent, torch.ones_like(best_scale), best_scale)
+    if bits == 1:
+        scale = rows.abs().mean(1)
+    elif bits <= EXACT_BITS:
+        scale = _exact_scales(rows, code_limit(bits))
+    else:
+        scale = _searched_scales(rows, torch.where(silent, torch.ones_like(peak), peak), code_limit(bits))
+    return torch.where(silent, torch.ones_like(scale), scale)
 
 
 def code_limit(bits: int) -> int:
-    """Largest magnitude of a symmetric `bits`-bit code."""
-    return (1 << (bits - 1)) - 1
+    """Largest magnitude of a symmetric `bits`-bit code; 1 for 1 bit, whose codes are -1 and 1."""
+    return max(1, (1 << (bits - 1)) - 1)
 
 
 def quantize_weight(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
-    """Integer codes (float tensor of `weight`'s shape) under one scale per output channel."""
-    return _rounded(weight.flatten(1), scale, code_limit(bits)).view_as(weight)
+    """Integer codes (float tensor of `weight`'s shape) under one scale per output channel; at 1 bit 0 becomes 1."""
+    return nearest_codes(weight.flatten(1) / scale[:, None], bits).view_as(weight)
+
+
+def nearest_codes(real: torch.Tensor, bits: int) -> torch.Tensor:
+    """Real-valued codes (weight / scale, of any shape) rounded to the nearest that `bits` bits hold."""
+    if bits == 1:
+        return torch.where(real < 0, -torch.ones_like(real), torch.ones_like(real))
+    limit = code_limit(bits)
+    return torch.round(real).clamp_(-limit, limit)
 
 
 def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
@@ -78,9 +90,7 @@ def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
     The range always holds zero exactly, as padding needs. The clipping point is searched over fractions of
     the sampled range; all-zero samples give (1, 0). Raises ValueError for NaN or infinite values.
     """
-    if not bool(torch.isfinite(values).all()):
-        raise ValueError("activation_range needs finite values, received NaN or infinity")
-    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    low, high = _ends(values)
     if high - low < SMALLEST_RANGE:
         return 1.0, 0
     best = (float("inf"), 1.0, 0)
@@ -96,5 +106,63 @@ def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
     return float(torch.tensor(best[1], dtype=torch.float32)), best[2]
 
 
-def _rounded(rows: torch.Tensor, scale: torch.Tensor, limit: int) -> torch.Tensor:
-    return torch.round(rows / scale[:, None]).clamp_(-limit, limit)
+def percentile_range(values: torch.Tensor, bits: int, percentile: float) -> tuple[float, int]:
+    """(scale, zero point) whose range leaves out the share 1 - percentile / 100 of sampled `values`.
+
+    Half of it at each end, all of it at the other where zero is an end: what is zero is never left out. The range
+    always holds zero exactly; all-zero samples give (1, 0). Raises ValueError for NaN or infinite values.
+    """
+    low, high = _ends(values)
+    left_out = 1.0 - percentile / 100.0
+    below = 0.0 if low == 0.0 else left_out if high == 0.0 else left_out / 2
+    ordered, last = values.sort().values, len(values) - 1
+    low = min(0.0, float(ordered[math.ceil(below * last)])) if low < 0.0 else 0.0
+    high = max(0.0, float(ordered[math.floor((1.0 - left_out + below) * last)])) if high > 0.0 else 0.0
+    if high - low < SMALLEST_RANGE:
+        return 1.0, 0
+    scale = float(torch.tensor((high - low) / (2**bits - 1), dtype=torch.float32))
+    return scale, min(max(round(-low / scale), 0), 2**bits - 1)
+
+
+def _ends(values: torch.Tensor) -> tuple[float, float]:
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("activation ranges need finite values, received NaN or infinity")
+    return min(0.0, float(values.min())), max(0.0, float(values.max()))
+
+
+def _exact_scales(rows: torch.Tensor, limit: int) -> torch.Tensor:
+    """The least squared error over all scales: a falling scale lifts one code after the other by one.
+
+    Code j of weight w is reached below the scale |w| / (j - 1/2). With the codes q between two such places the best
+    scale is <w, q> / <q, q>, and what it takes off the error <w, q>^2 / <q, q>.
+    """
+    steps = torch.arange(1, limit + 1, dtype=torch.float64, device=rows.device)
+    scales = []
+    for part in rows.double().abs().split(max(1, VALUES_AT_ONCE // (rows.shape[1] * limit))):
+        places = (part[:, :, None] / (steps - 0.5)).flatten(1)
+        order = places.argsort(dim=1, descending=True, stable=True)
+        product = part[:, :, None].expand(-1, -1, limit).flatten(1).gather(1, order).cumsum(1)
+        square = (2 * steps - 1).expand(*part.shape, limit).flatten(1).gather(1, order).cumsum(1)
+        best = (product.square() / square).argmax(1, keepdim=True)
+        scales.append((product.gather(1, best) / square.gather(1, best)).flatten())
+    return torch.cat(scales).to(rows)
+
+
+def _searched_scales(rows: torch.Tensor, peak: torch.Tensor, limit: int) -> torch.Tensor:
+    """The best of a grid of clipping points, and of a finer one around that, each with its least-squares scale."""
+    best_scale, best_error = peak / limit, torch.full_like(peak, float("inf"))
+    middle, reach = torch.full_like(peak, sum(WIDE_CLIPPING) / 2), (WIDE_CLIPPING[1] - WIDE_CLIPPING[0]) / 2
+    for _ in range(2):
+        best_fraction = middle
+        for offset in torch.linspace(-reach, reach, SCALE_FRACTIONS).tolist():
+            fraction = middle + offset
+            codes = torch.round(rows / (peak * fraction / limit)[:, None]).clamp_(-limit, limit)
+            # The largest weight of a channel never rounds to 0, so that <q, q> is at least 1.
+            scale = (rows * codes).sum(1) / codes.square().sum(1).clamp_min(1)
+            error = (rows - codes * scale[:, None]).square().sum(1)
+            better = error < best_error
+            best_error = torch.where(better, error, best_error)
+            best_scale = torch.where(better, scale, best_scale)
+            best_fraction = torch.where(better, fraction, best_fraction)
+        middle, reach = best_fraction, 2 * reach / (SCALE_FRACTIONS - 1)
+    return best_scale

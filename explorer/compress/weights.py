@@ -9,8 +9,8 @@ from torch import fx, nn
 from explorer.compress.activations import input_quantizer
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.cluster import share_codes
-from explorer.compress.prune import magnitude_mask
 from explorer.compress.quantize import code_limit, quantize_weight, weight_scales
+from explorer.compress.sparsity import weight_mask
 
 BIAS_LIMIT = 2**30
 """Largest magnitude of a bias among 32-bit sums: half of the range is left for the products."""
@@ -18,18 +18,32 @@ SMALLEST_SCALE = 1e-30
 """Of a weight: times the scale of its input it is still a normal float32 number."""
 
 
-def compress_weights(module: nn.Conv2d | nn.Linear, choice: LayerChoice) -> None:
-    """Prune, share and quantise one layer's weights in place, and attach codes and scales."""
+def compress_weights(
+    module: nn.Conv2d | nn.Linear,
+    choice: LayerChoice,
+    importance: torch.Tensor | None = None,
+    scales: str = "channel",
+) -> None:
+    """Prune, share and quantise one layer's weights in place, and attach codes and scales.
+
+    `importance` (of the weight's shape, not negative) is what an error of each weight counts in sharing; `scales`
+    are one for each "channel", or one for the whole "tensor".
+    """
     weight = module.weight.data
-    mask = magnitude_mask(weight, choice.kept_weights)
+    mask = weight_mask(weight, choice.kept_weights, choice.pattern)
     weight = weight * mask
-    scale = weight_scales(weight, choice.weight_bits)
+    scale = weight_scales(weight, choice.weight_bits, scales)
     if choice.codebook_size is None:
         codes = quantize_weight(weight, scale, choice.weight_bits)
     else:
         real = (weight.flatten(1) / scale[:, None]).view_as(weight).double().cpu().numpy()
         shared = share_codes(
-            real, code_limit(choice.weight_bits), choice.codebook_size, mask.cpu().numpy().astype(np.bool_)
+            real,
+            code_limit(choice.weight_bits),
+            choice.codebook_size,
+            mask.cpu().numpy().astype(np.bool_),
+            None if importance is None else importance.double().cpu().numpy(),
+            choice.codebook_scope,
         )
         codes = torch.from_numpy(shared).to(weight)
     attach_codes(module, codes, scale)

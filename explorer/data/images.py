@@ -36,6 +36,7 @@ class Data:
     """The images of a study, normalised; the three sets are disjoint, calibration and relevance are of train.
 
     `input_shape` is (channels, height, width); labels lie in 0..classes-1, and a class may have no image.
+    `class_names` has the name of each label, or nothing where they have none.
     """
 
     name: str
@@ -46,3 +47,4 @@ class Data:
     held_out: ImageSet
     calibration: ImageSet
     relevance: ImageSet
+    class_names: tuple[str, ...] = ()

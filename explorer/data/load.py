@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.data.archive import Raw, read_archive
+from explorer.data.decode import read_images
+from explorer.data.draws import permutation
+from explorer.data.folder import find_images
 from explorer.data.images import Data, ImageSet
 from explorer.errors import DataError
 from explorer.settings import DataSettings
+from explorer.settings.data import FOLDER_NORMALISATION
 
 CLASSES = {"digits": 10, "mnist": 10, "cifar10": 10}
 MAXIMUM_CLASSES = 100_000
 
 
-def load_data(settings: DataSettings) -> Data:
+def load_data(settings: DataSettings, input_shape: tuple[int, int, int] | None = None) -> Data:
     """Load, check, normalise and split the images; the same settings give the same sets.
 
-    The digits (1,797 images) are shuffled and split within each class. Sets with a published test split give
-    train from their training images, and search and held_out from their test images. Raises DataError.
+    The digits (1,797 images) are shuffled and split within each class. Sets with a published test split, and folders
+    of images, give train from their training images, and search and held_out from their test images. Images of a
+    folder are resized to `input_shape`, the network's (C, H, W), where it is given. Raises DataError.
     """
+    names: tuple[str, ...] = ()
     if settings.source == "digits":
         images, labels = _read_digits()
         counts = (settings.train or 0, settings.search or 0, settings.held_out or 0)
         train, search, held_out = _split_by_class(labels, counts, settings.split_seed)
         classes = CLASSES["digits"]
         sets = [ImageSet(images=images[chosen], labels=labels[chosen]) for chosen in (train, search, held_out)]
+    elif settings.source == "folder":
+        names, sets = _folder_split(settings, input_shape)
+        classes = len(names)
     else:
         sets = _published_split(settings)
         classes = _classes(settings, sets)
@@ -37,6 +47,7 @@ def load_data(settings: DataSettings) -> Data:
     return Data(
         name=settings.source if settings.path is None else f"{settings.source}:{settings.path}",
         classes=classes,
+        class_names=names,
         input_shape=(channels, height, width),
         train=train_set,
         search=sets[1],
@@ -62,25 +73,66 @@ def _published_split(settings: DataSettings) -> list[ImageSet]:
             f"{settings.source}.npz, or data.path to the file"
         )
     (train_x, train_y), (test_x, test_y) = read_archive(path)
-    train_count = len(train_y) if settings.train is None else settings.train
-    scored = (settings.search or 0) + (settings.held_out or 0)
-    if train_count > len(train_y):
-        raise DataError(
-            f"data.train: expected at most the {len(train_y)} images of x_train in {path}, received {train_count}"
-        )
-    if scored > len(test_y):
-        raise DataError(
-            f"data.search + data.held_out: expected at most the {len(test_y)} images of x_test in "
-            f"{path}, received {settings.search} + {settings.held_out}"
-        )
-    train = _permutation(len(train_y), settings.split_seed, "train")[:train_count]
-    test = _permutation(len(test_y), settings.split_seed, "test")
-    search, held_out = test[: settings.search], test[settings.search : scored]
+    parts = {"x_train": len(train_y), "x_test": len(test_y)}
+    counts = (settings.train, settings.search or 0, settings.held_out or 0)
+    train, search, held_out = _choose(parts, counts, path, settings.split_seed)
     return [
         ImageSet(images=train_x[train], labels=train_y[train]),
         ImageSet(images=test_x[search], labels=test_y[search]),
         ImageSet(images=test_x[held_out], labels=test_y[held_out]),
     ]
+
+
+def _folder_split(
+    settings: DataSettings, input_shape: tuple[int, int, int] | None
+) -> tuple[tuple[str, ...], list[ImageSet]]:
+    """Class names, and the three sets of a folder; only the images that are in them are read."""
+    path = settings.file_path
+    assert path is not None  # the settings demand it
+    folder = find_images(path, settings.test_share, settings.split_seed)
+    parts = {"its training part": len(folder.train), "its test part": len(folder.test)}
+    counts = (settings.train, *_halves(len(folder.test), settings.search, settings.held_out))
+    train, search, held_out = _choose(parts, counts, path, settings.split_seed)
+    chosen = (folder.train.take(train), folder.test.take(search), folder.test.take(held_out))
+    images = read_images([file for files in chosen for file in files.paths], input_shape)
+    ends = np.cumsum([len(files) for files in chosen])
+    return folder.classes, [
+        ImageSet(images=part, labels=files.labels)
+        for part, files in zip(np.split(images, ends[:-1]), chosen, strict=True)
+    ]
+
+
+def _halves(count: int, search: int | None, held_out: int | None) -> tuple[int, int]:
+    """How many of `count` test images score candidates and the final front: half each where nothing is said."""
+    if search is None:
+        search = count // 2 if held_out is None else max(0, count - held_out)
+    if held_out is None:
+        held_out = max(0, count - search)
+    if search < 1 or held_out < 1:
+        raise DataError(
+            f"data.search + data.held_out: expected at least one image in each, received {search} + {held_out} "
+            f"of {count} test images; add images, or change data.search and data.held_out"
+        )
+    return search, held_out
+
+
+def _choose(
+    parts: Mapping[str, int], counts: tuple[int | None, int, int], path: Path, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of train, and of search and held_out, among the images of the training and of the test part."""
+    (train_name, train_size), (test_name, test_size) = parts.items()
+    train, search, held_out = train_size if counts[0] is None else counts[0], counts[1], counts[2]
+    if train > train_size:
+        raise DataError(
+            f"data.train: expected at most the {train_size} images of {train_name} in {path}, received {train}"
+        )
+    if search + held_out > test_size:
+        raise DataError(
+            f"data.search + data.held_out: expected at most the {test_size} images of {test_name} in "
+            f"{path}, received {search} + {held_out}"
+        )
+    test = permutation(test_size, seed, "test")
+    return permutation(train_size, seed, "train")[:train], test[:search], test[search : search + held_out]
 
 
 def _split_by_class(labels: NDArray[np.int64], counts: Sequence[int], seed: int) -> list[NDArray[np.intp]]:
@@ -90,7 +142,7 @@ def _split_by_class(labels: NDArray[np.int64], counts: Sequence[int], seed: int)
             f"data.train + data.search + data.held_out: expected at most {len(labels)} images, "
             f"received {' + '.join(map(str, counts))}"
         )
-    order = _permutation(len(labels), seed, "digits")
+    order = permutation(len(labels), seed, "digits")
     # Images of a class come at equal distances, so that every stretch holds all classes in proportion.
     shuffled = labels[order]
     position = np.empty(len(labels))
@@ -100,7 +152,7 @@ def _split_by_class(labels: NDArray[np.int64], counts: Sequence[int], seed: int)
     spread = order[np.argsort(position, kind="stable")]
     ends = np.cumsum(counts)
     sets = np.split(spread[: ends[-1]], ends[:-1])
-    return [chosen[_permutation(len(chosen), seed, f"set {index}")] for index, chosen in enumerate(sets)]
+    return [chosen[permutation(len(chosen), seed, f"set {index}")] for index, chosen in enumerate(sets)]
 
 
 def _classes(settings: DataSettings, sets: Sequence[ImageSet]) -> int:
@@ -120,23 +172,20 @@ def _classes(settings: DataSettings, sets: Sequence[ImageSet]) -> int:
 
 def _normalised(images: ImageSet, settings: DataSettings) -> ImageSet:
     channels = images.images.shape[1]
-    scale = {"mean": settings.mean or (0.0,) * channels, "std": settings.std or (1.0,) * channels}
+    mean, std = (
+        FOLDER_NORMALISATION[channels] if settings.source == "folder" else ((0.0,) * channels, (1.0,) * channels)
+    )
+    scale = {"mean": settings.mean or mean, "std": settings.std or std}
     for key, values in scale.items():
         if len(values) != channels:
             raise DataError(
                 f"data.{key}: expected one value for each of the {channels} channels, received {len(values)}"
             )
-    mean = np.asarray(scale["mean"], np.float32)[:, None, None]
-    std = np.asarray(scale["std"], np.float32)[:, None, None]
-    return ImageSet(images=(images.images - mean) / std, labels=images.labels)
+    shift, divisor = (np.asarray(scale[key], np.float32)[:, None, None] for key in ("mean", "std"))
+    return ImageSet(images=(images.images - shift) / divisor, labels=images.labels)
 
 
 def _draw(train: ImageSet, key: str, count: int, seed: int) -> ImageSet:
     if count > len(train):
         raise DataError(f"data.{key}: expected at most the {len(train)} training images, received {count}")
-    return train.take(_permutation(len(train), seed, key)[:count])
-
-
-def _permutation(count: int, seed: int, purpose: str) -> NDArray[np.intp]:
-    """A shuffle of 0..count-1, of its own for every purpose."""
-    return np.random.default_rng([seed, *purpose.encode()]).permutation(count)
+    return train.take(permutation(len(train), seed, key)[:count])

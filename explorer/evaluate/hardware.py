@@ -43,18 +43,25 @@ def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
 
 
 def _layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
+    """The job of a layer; a transposed convolution is a product at every input position.
+
+    Each position of its input makes kernel_h x kernel_w outputs of every channel, which are added up where they
+    overlap: a 1 x 1 convolution with so many more channels (Dumoulin and Visin, 2016, section 4), whose results count
+    before they are added up.
+    """
+    window = layer.kernel_size[0] * layer.kernel_size[1]
     return LayerJob(
         shape=LayerShape(
             name=layer.name,
             kind=layer.kind,
             in_channels=built.in_channels,
-            out_channels=built.out_channels,
-            kernel_h=layer.kernel_size[0],
-            kernel_w=layer.kernel_size[1],
+            out_channels=built.out_channels * (window if layer.transposed else 1),
+            kernel_h=1 if layer.transposed else layer.kernel_size[0],
+            kernel_w=1 if layer.transposed else layer.kernel_size[1],
             in_h=layer.input_size[0],
             in_w=layer.input_size[1],
-            out_h=layer.output_size[0],
-            out_w=layer.output_size[1],
+            out_h=(layer.input_size if layer.transposed else layer.output_size)[0],
+            out_w=(layer.input_size if layer.transposed else layer.output_size)[1],
             groups=built.groups,
             bias=True,  # a batch norm always folds into one, and a layer without either has a zero one
         ),
@@ -64,6 +71,9 @@ def _layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
         stored_input_bits=built.stored_input_bits,
         density=built.nonzero_weights / built.weights,
         codebook_size=built.codebook_size,
+        codebooks=built.codebooks,
+        weights_elsewhere=bool(layer.shares_weights),
+        columns_per_channel=window if layer.transposed else 1,
     )
 
 
@@ -120,7 +130,7 @@ def activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[Activat
 
 def float_weight_bytes(graph: ModelGraph) -> int:
     """Bytes of all weights and one bias per output channel in float32."""
-    return 4 * sum(layer.weights + layer.out_channels for layer in graph.layers)
+    return 4 * sum(layer.weights + layer.out_channels for layer in graph.layers if not layer.shares_weights)
 
 
 def float_activation_bytes(graph: ModelGraph) -> int:

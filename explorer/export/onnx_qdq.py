@@ -13,7 +13,7 @@ from explorer.export.onnx_builder import OnnxBuilder, refuse, shape_of
 from explorer.export.onnx_file import save_onnx
 from explorer.export.onnx_functions import write_function
 from explorer.export.onnx_modules import write_module
-from explorer.graph.canonical import propagate_shapes
+from explorer.graph.symbolic import propagate_shapes
 
 OPSET, IR_VERSION = 21, 10
 """The first opset with INT4 weights, and the file version that belongs to it."""

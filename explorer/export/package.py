@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -64,7 +65,7 @@ class ExportReport:
         )
 
 
-def export_candidate(
+def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its file says of it)
     point: FrontPoint,
     model: fx.GraphModule,
     basis: Basis,
@@ -73,13 +74,15 @@ def export_candidate(
     folder: Path,
     study: str,
     device: str,
+    *,
+    finetuning: Mapping[str, Any] | None = None,
 ) -> ExportReport:
     """Write a member of the front to `folder` and verify it on held-out images (N x C x H x W, labels N).
 
-    `model` is what `apply(basis, point.evaluation.candidate)` built; `study` and `device` are names. The
-    files of an earlier export are replaced only once everything is written and verified; other files in
-    `folder` are never touched. ExportError when a file cannot be written or predictions differ; nothing is
-    left behind then.
+    `model` is what `apply(basis, point.evaluation.candidate)` built; `study` and `device` are names; `finetuning`
+    says how the model was fine-tuned, where it was. The files of an earlier export are replaced only once everything
+    is written and verified; other files in `folder` are never touched. ExportError when a file cannot be written or
+    predictions differ; nothing is left behind then.
     """
     try:
         home = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
@@ -106,6 +109,7 @@ def export_candidate(
             "schema_version": SCHEMA_VERSION,
             "study": study,
             "device": device,
+            **({} if finetuning is None else {"finetuning": dict(finetuning)}),
             **_point(point),
             **_export(report, staging / NETWORK),
             **describe_network(model, basis, point.evaluation.candidate),
@@ -131,7 +135,7 @@ def describe_network(model: fx.GraphModule, basis: Basis, candidate: Candidate) 
     nodes = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
     layers = {}
     for layer in basis.graph.layers:
-        choice = candidate.choice(layer.name)
+        choice = candidate.choice(layer.chosen_by)
         module = model.get_submodule(layer.name)
         codes = module.get_buffer("weight_codes")
         layers[layer.name] = {
@@ -139,6 +143,7 @@ def describe_network(model: fx.GraphModule, basis: Basis, candidate: Candidate) 
             "activation_bits": choice.activation_bits,
             "kept_filter_indices": [i for i, identity in enumerate(layer.output_classes) if identity in kept],
             "kept_input_indices": [i for i, identity in enumerate(layer.input_classes) if identity in kept],
+            "pattern": choice.pattern,
             "codebook_codes": None if choice.codebook_size is None else sorted(set(codes.flatten().tolist())),
             "weight_scales": module.get_buffer("weight_scale").tolist(),
             "input": _quantizer(input_quantizer(model, nodes[layer.name])),

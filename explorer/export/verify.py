@@ -53,11 +53,19 @@ def verify_onnx(
     """
     if len(images) == 0:
         raise ExportError(f"verify: no images to run {path.name} on; give at least one")
-    received = run_onnx(path, images, batch)
-    expected = _run_torch(model, images, batch)
+    return compare_logits(path.name, run_onnx(path, images, batch), run_torch(model, images, batch), labels)
+
+
+def compare_logits(
+    name: str, received: NDArray[np.floating], expected: NDArray[np.float32], labels: torch.Tensor | None = None
+) -> Verification:
+    """Compare the predictions of file `name` with the expected ones, both from logits N x classes.
+
+    Raises ExportError as `verify_onnx` does.
+    """
     if received.shape != expected.shape or not bool(np.isfinite(received).all()):
         raise ExportError(
-            f"verify: the logits of {path.name} must be finite and of shape {expected.shape}, received shape "
+            f"verify: the logits of {name} must be finite and of shape {expected.shape}, received shape "
             f"{received.shape} and {int((~np.isfinite(received)).sum())} values that are not; "
             "check the model's own logits on these images"
         )
@@ -66,7 +74,7 @@ def verify_onnx(
     chosen = np.take_along_axis(expected, predictions[:, None], axis=1)[:, 0]
     tied = ~same & (expected.max(1) - chosen <= TIE * np.abs(expected).max(1))
     verification = Verification(
-        images=len(images),
+        images=len(expected),
         agreeing=int((same | tied).sum()),
         ties=int(tied.sum()),
         correct=None if labels is None else int((predictions == labels.cpu().numpy()).sum()),
@@ -74,7 +82,7 @@ def verify_onnx(
     )
     if verification.agreement < MINIMUM_AGREEMENT:
         raise ExportError(
-            f"verify: {path.name} predicts the same class on {verification.agreeing} of {len(images)} "
+            f"verify: {name} predicts the same class on {verification.agreeing} of {len(expected)} "
             f"images, less than {MINIMUM_AGREEMENT:.0%} (largest logit difference "
             f"{verification.largest_logit_difference:.3g}); on an x86 processor without VNNI onnxruntime "
             "may saturate sums of 8-bit weights: choose at most 7 bits there, or export on another machine"
@@ -101,7 +109,8 @@ def _batches(images: torch.Tensor, batch: int) -> Iterator[torch.Tensor]:
     return (images[start : start + batch] for start in range(0, len(images), batch))
 
 
-def _run_torch(model: nn.Module, images: torch.Tensor, batch: int) -> NDArray[np.float32]:
+def run_torch(model: nn.Module, images: torch.Tensor, batch: int = 256) -> NDArray[np.float32]:
+    """Logits (N x classes) of a network in evaluation mode."""
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     with torch.no_grad():
         parts = [model(part.to(device)).cpu().numpy() for part in _batches(images, batch)]

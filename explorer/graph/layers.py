@@ -20,9 +20,10 @@ OperationKind = Literal["pool", "add", "activation"]
 class Layer:
     """One convolution or fully connected layer of the canonical network.
 
-    `output_classes[i]` is the channel class of output channel i, `input_classes[j]` that of input channel
-    (or, for a linear layer, input feature) j: the index maps along which filters are removed. `produces` and
-    `reads` sum the same maps up per channel group.
+    `transposed` marks a transposed convolution. `shares_weights` names an earlier layer that holds the same weights,
+    since the model calls one module several times, and is empty otherwise. `output_classes[i]` is the channel class
+    of output channel i, `input_classes[j]` that of input channel (or, for a linear layer, input feature) j: the index
+    maps along which filters are removed. `produces` and `reads` sum the same maps up per channel group.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Layer:
     out_channels: int
     kernel_size: tuple[int, int]
     groups: int
+    transposed: bool = False
+    shares_weights: str = ""
     bias: bool
     input_size: tuple[int, int]
     output_size: tuple[int, int]
@@ -50,12 +53,18 @@ class Layer:
     @property
     def macs(self) -> int:
         """Multiply-accumulate operations for one image."""
-        return self.weights * self.output_size[0] * self.output_size[1]
+        height, width = self.input_size if self.transposed else self.output_size
+        return self.weights * height * width
 
     @property
     def depthwise(self) -> bool:
-        """True for a convolution with one filter for each input channel."""
-        return self.kind == "conv" and self.groups > 1 and self.groups == self.in_channels == self.out_channels
+        """True for a convolution whose filters each read one input channel of their own."""
+        return self.kind == "conv" and self.groups > 1 and self.groups == self.in_channels
+
+    @property
+    def chosen_by(self) -> str:
+        """The layer for which a candidate chooses: the owner of the weights."""
+        return self.shares_weights or self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +115,8 @@ class Activation:
     `readers` are the layers that read it directly, `feeds` the activations that a non-layer operation derives
     from it. `first_step` writes it, `last_step` reads it last. `quantized` is False where a quantiser would
     change nothing (only a monotone operation such as max pooling reads it) or where nothing reads it (logits).
+    `scale_of` names the activation whose scale it has: itself, or the first of those that it is concatenated with,
+    which are all stored at the width of the widest.
     """
 
     name: str
@@ -116,14 +127,16 @@ class Activation:
     readers: tuple[str, ...]
     feeds: tuple[str, ...]
     quantized: bool
+    scale_of: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexMap:
-    """The channel class of every channel at a batch norm or a channel padding (a node of the traced graph)."""
+    """The channel class of every channel that a node gives and reads: a batch norm, a padding, a selection."""
 
     node: str
     classes: tuple[int, ...]
+    read_classes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +151,7 @@ class Skipped:
 class ModelGraph:
     """Everything that the exploration needs to know of a network, without torch."""
 
-    input_shape: tuple[int, ...]
+    input_shapes: tuple[tuple[int, ...], ...]
     layers: tuple[Layer, ...]
     operations: tuple[Operation, ...]
     groups: tuple[ChannelGroup, ...]
@@ -154,9 +167,19 @@ class ModelGraph:
         raise ModelError(f"layer: no layer is called {name!r}; the layers are {', '.join(self.layer_names)}")
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the first input without the batch axis, such as C x H x W."""
+        return self.input_shapes[0]
+
+    @property
     def layer_names(self) -> tuple[str, ...]:
         """Names of all layers in the order of computation."""
         return tuple(layer.name for layer in self.layers)
+
+    @property
+    def weight_owners(self) -> tuple[str, ...]:
+        """Names of the layers with weights of their own, for which a candidate chooses, in order of computation."""
+        return tuple(layer.name for layer in self.layers if not layer.shares_weights)
 
     @property
     def prunable(self) -> tuple[ChannelGroup, ...]:
@@ -170,8 +193,8 @@ class ModelGraph:
 
     @property
     def weights(self) -> int:
-        """Weights of all layers, biases aside."""
-        return sum(layer.weights for layer in self.layers)
+        """Weights of all layers, biases aside; shared ones count once."""
+        return sum(layer.weights for layer in self.layers if not layer.shares_weights)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data from which `from_json` rebuilds an equal graph."""
@@ -181,7 +204,7 @@ class ModelGraph:
     def from_json(cls, data: Mapping[str, Any]) -> ModelGraph:
         """Rebuild a graph from `to_json` data or from its parsed JSON text."""
         return cls(
-            input_shape=tuple(data["input_shape"]),
+            input_shapes=tuple(tuple(shape) for shape in data["input_shapes"]),
             layers=tuple(Layer(**_as_tuples(item)) for item in data["layers"]),
             operations=tuple(Operation(**_as_tuples(item)) for item in data["operations"]),
             groups=tuple(ChannelGroup(**_as_tuples(item)) for item in data["groups"]),
@@ -191,8 +214,12 @@ class ModelGraph:
         )
 
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON text, first 16 hexadecimal digits."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        """SHA-256 over the canonical JSON text, first 16 hexadecimal digits; the wording of reasons is left out."""
+        data = self.to_json()
+        del data["skipped"]
+        for group in data["groups"]:
+            group["locked"] = bool(group["locked"])
+        text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

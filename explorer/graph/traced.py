@@ -1,24 +1,14 @@
-"""What a trace notes down of a network before its channel groups are known, and the graph that becomes of it."""
+"""What a trace notes down of a network: the channels of every tensor, where it is stored, and who reads it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import fx, nn
 
-from explorer.graph.channels import ChannelClasses, Ids, Member, group_channels, shares
-from explorer.graph.layers import (
-    Activation,
-    ChannelGroup,
-    IndexMap,
-    Layer,
-    ModelGraph,
-    Operation,
-    OperationKind,
-    Skipped,
-)
+from explorer.graph.channels import ChannelClasses, Ids
+from explorer.graph.layers import OperationKind, Skipped
 
 
 @dataclass(slots=True)
@@ -33,6 +23,8 @@ class Storage:
     pooled_from: list[Storage] = field(default_factory=list)
     """What a max pooling made it from: quantising either gives the same, as long as only clipping follows."""
     monotone_only: bool = True
+    joins: list[Storage] = field(default_factory=list)
+    """What a concatenation puts together in it, as long as only clipping follows in place."""
 
     @property
     def quantized(self) -> bool:
@@ -84,126 +76,44 @@ class Traced:
     """Names of nodes that copy channels from place to place."""
     skipped: list[Skipped] = field(default_factory=list)
 
+    storage: dict[fx.Node, Storage] = field(default_factory=dict)
+    step: int = 0
 
-def record_graph(traced: Traced, input_shape: tuple[int, ...]) -> ModelGraph:
-    """The record of a whole network, for images of `input_shape`."""
-    classes, ids = traced.channels.classes, traced.ids
-    members = []
-    for raw in traced.layers:
-        members.append(Member(name=raw.name, role="produces", classes=classes(raw.output_ids)))
-        members.append(Member(name=raw.name, role="reads", classes=classes(raw.input_ids)))
-    for storage in traced.storages:
-        members.append(Member(name=storage.node.name, role="holds", classes=classes(ids[storage.node])))
-    groups = group_channels(members, traced.channels.locked_classes())
-    return ModelGraph(
-        input_shape=input_shape,
-        layers=tuple(
-            record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups) for raw in traced.layers
-        ),
-        operations=tuple(record_operation(raw, classes(raw.ids), groups) for raw in traced.operations),
-        groups=groups,
-        activations=tuple(
-            record_activation(storage, classes(ids[storage.node]), groups) for storage in traced.storages
-        ),
-        index_maps=tuple(IndexMap(node=node.name, classes=classes(ids[node])) for node in traced.index_maps),
-        skipped=(*traced.skipped, *_moves(traced.moves), *_locked(groups)),
-    )
+    def store(self, node: fx.Node, *reads: Storage) -> Storage:
+        """A new stored tensor that `node` writes in a step of its own, after reading `reads`."""
+        storage = Storage(node=node, first_step=self.step, last_step=self.step)
+        for read in reads:
+            read.last_step = self.step
+        if node.op != "placeholder":
+            self.step += 1
+        self.storage[node] = storage
+        self.storages.append(storage)
+        return storage
 
+    def derive(self, node: fx.Node, *sources: fx.Node, monotone: bool = False) -> None:
+        """Let `node` write a tensor that is computed from those of `sources` without weights."""
+        reads = [self.storage[source] for source in sources]
+        written = self.store(node, *reads)
+        for read in reads:
+            read.feeds.append(written)
+            read.monotone_only = read.monotone_only and monotone
 
-def _locked(groups: Sequence[ChannelGroup]) -> Iterator[Skipped]:
-    for group in groups:
-        if group.locked and group.producers:
-            yield Skipped(path=group.name, reason=f"its {group.size} channels are all kept: {group.locked}")
+    def alias(self, node: fx.Node, source: fx.Node) -> None:
+        """Let `node` be another view of what is stored of `source`."""
+        self.storage[node] = self.storage[source]
 
-
-def _moves(names: Sequence[str]) -> Iterator[Skipped]:
-    """One entry for all of them: a DenseNet has dozens."""
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        reason = "moves data only, which a device may do by addressing: its time and energy are not counted"
-        yield Skipped(path=", ".join(names[:3]) + more, reason=reason)
+    def read_shape(self, source: fx.Node) -> tuple[int, ...]:
+        """Shape of what is read of a stored tensor: neither a border of zeros nor what a slice leaves out."""
+        stored = shape_of(self.storage[source].node)
+        return shape_of(source)[:2] + min(shape_of(source)[2:], stored[2:], key=math.prod)
 
 
-def record_layer(
-    raw: TracedLayer,
-    output_classes: tuple[int, ...],
-    input_classes: tuple[int, ...],
-    groups: tuple[ChannelGroup, ...],
-) -> Layer:
-    """The record of a layer, given the class of each of its output and input channels."""
-    module = raw.module
-    convolution = isinstance(module, nn.Conv2d)
-    return Layer(
-        name=raw.name,
-        kind="conv" if convolution else "linear",
-        step=raw.step,
-        in_channels=raw.in_shape[1],
-        out_channels=raw.out_shape[1],
-        kernel_size=tuple(module.kernel_size) if convolution else (1, 1),  # type: ignore[arg-type]
-        groups=module.groups if isinstance(module, nn.Conv2d) else 1,
-        bias=module.bias is not None,
-        input_size=spatial(raw.in_shape),
-        output_size=spatial(raw.out_shape),
-        source=raw.source.node.name,
-        target=raw.target.node.name,
-        output_classes=output_classes,
-        input_classes=input_classes,
-        produces=shares(output_classes, groups),
-        reads=shares(input_classes, groups),
-    )
-
-
-def record_operation(raw: TracedOperation, classes: tuple[int, ...], groups: Sequence[ChannelGroup]) -> Operation:
-    """The record of an operation, given the class of each of its channels."""
-    in_size, out_size = spatial(raw.in_shape), spatial(raw.out_shape)
-    return Operation(
-        name=raw.name,
-        kind=raw.kind,
-        step=raw.target.first_step,
-        kernel_size=pool_window(raw.module, in_size, out_size) if raw.kind == "pool" else (1, 1),
-        operands=len(raw.reads),
-        sources=tuple(dict.fromkeys(read.node.name for read in raw.reads)),
-        target=raw.target.node.name,
-        channels=shares(classes, groups),
-        input_size=in_size,
-        output_size=out_size,
-    )
-
-
-def record_activation(storage: Storage, classes: tuple[int, ...], groups: Sequence[ChannelGroup]) -> Activation:
-    """The record of a stored activation, given the class of each of its channels."""
-    return Activation(
-        name=storage.node.name,
-        size=spatial(shape_of(storage.node)),
-        channels=shares(classes, groups),
-        first_step=storage.first_step,
-        last_step=storage.last_step,
-        readers=tuple(storage.readers),
-        feeds=tuple(fed.node.name for fed in storage.feeds),
-        quantized=storage.quantized,
-    )
-
-
-def pool_window(module: nn.Module | None, in_size: tuple[int, int], out_size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a pooling's window: its own, or the largest that an adaptive one or a mean has."""
-    own = getattr(module, "kernel_size", None)
-    if own is not None:
-        return (own, own) if isinstance(own, int) else (own[0], own[-1])
-    height, width = (_adaptive_window(size, parts) for size, parts in zip(in_size, out_size, strict=True))
-    return height, width
-
-
-def _adaptive_window(size: int, parts: int) -> int:
-    """PyTorch's windows start at floor(i * size / parts) and end at ceil((i + 1) * size / parts)."""
-    return max(-(-(part + 1) * size // parts) - part * size // parts for part in range(parts))
+def source_of(node: fx.Node) -> fx.Node:
+    """The first tensor that a node reads."""
+    return node.all_input_nodes[0]
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
     """Shape of the tensor that a node gave when shapes were propagated."""
     shape: tuple[int, ...] = node.meta["shape"]
     return shape
-
-
-def spatial(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of an N x C x H x W shape; (1, number of positions) for any other."""
-    return (shape[2], shape[3]) if len(shape) == 4 else (1, math.prod(shape[2:]))

@@ -13,7 +13,7 @@ from torch import fx, nn
 from torch.nn.grad import conv2d_weight
 
 from explorer.errors import RelevanceError
-from explorer.graph.canonical import ACTIVATIONS
+from explorer.graph.functional import ACTIVATIONS
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import LayerRelevance, Relevance
 

@@ -179,8 +179,8 @@ def _layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candi
 
 
 def _weight_choice(own: LayerChoice, option: WeightOption) -> LayerChoice:
-    bits, kept, size = option
-    return replace(own, weight_bits=bits, kept_weights=kept, codebook_size=size)
+    bits, kept, size, pattern = option
+    return replace(own, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
 
 
 def _undominated(

@@ -16,8 +16,8 @@ from explorer.compress.weights import compress_weights
 from explorer.relevance.scores import Relevance, class_scores
 from explorer.search.space import Axis, SearchSpace
 
-WeightOption = tuple[int, float, int | None]
-"""(weight bits, share of weights kept, codebook size or None)."""
+WeightOption = tuple[int, float, int | None, str | None]
+"""(weight bits, share of weights kept, codebook size or None, pattern or None)."""
 Progress = Callable[[int, int], None]
 _Axes = Mapping[tuple[str, str], Axis]
 
@@ -66,20 +66,29 @@ def sensitivity(
 
 
 def weight_options(axes: _Axes, layer: str) -> tuple[WeightOption, ...]:
-    """All distinct (bits, share kept, codebook) of a layer; a codebook that shares nothing is none."""
+    """All distinct (bits, share kept, codebook, pattern) of a layer; a codebook that shares nothing is none."""
+    patterns = axes["pattern", layer].values if ("pattern", layer) in axes else (None,)
     options = [
-        (int(bits or 0), float(kept or 0.0), None if size is None or size >= levels(int(bits or 0)) else int(size))
+        (
+            int(bits or 0),
+            float(kept or 0.0),
+            size if isinstance(size, int) and size < levels(int(bits or 0)) else None,
+            None if pattern is None else str(pattern),
+        )
         for bits in axes["weight_bits", layer].values
         for kept in axes["kept_weights", layer].values
         for size in axes["codebook_size", layer].values
+        for pattern in patterns
     ]
     return tuple(dict.fromkeys(options))
 
 
 def _perturbation(module: nn.Conv2d | nn.Linear, layer: str, option: WeightOption, multipliers: np.ndarray) -> float:
     copied = copy.deepcopy(module)
-    bits, kept, size = option
-    compress_weights(copied, LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size))
+    bits, kept, size, pattern = option
+    compress_weights(
+        copied, LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
+    )
     with torch.no_grad():
         change = (copied.weight - module.weight).double().cpu().numpy()
     return float(np.square(change * multipliers).sum())

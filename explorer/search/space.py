@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from explorer.compress.candidate import Candidate, LayerChoice, levels
+from explorer.compress.candidate import Candidate, LayerChoice, Scope, levels
+from explorer.compress.pattern import pattern_density
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
 from explorer.settings import SpaceSettings
 
-Value = int | float | None
-Kind = Literal["weight_bits", "activation_bits", "kept_weights", "codebook_size", "kept_filters"]
-_SETTING = {"codebook_size": "codebook_sizes"}
+Value = int | float | str | None
+Kind = Literal["weight_bits", "activation_bits", "kept_weights", "codebook_size", "pattern", "kept_filters"]
+_SETTING = {"codebook_size": "codebook_sizes", "pattern": "patterns"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class SearchSpace:
 
     layers: tuple[str, ...]
     axes: tuple[Axis, ...]
+    codebook_scope: Scope = "layer"
 
     @property
     def size(self) -> float:
@@ -60,14 +62,14 @@ class SearchSpace:
             else:
                 chosen[axis.of][axis.kind] = value
         return Candidate(
-            layers=tuple(_choice(layer, values) for layer, values in chosen.items()),
+            layers=tuple(_choice(layer, values, self.codebook_scope) for layer, values in chosen.items()),
             kept_filters=tuple(kept_filters),
         )
 
     def point(self, candidate: Candidate) -> dict[str, int]:
         """The point of a candidate: the nearest admissible value on every axis.
 
-        None is the first value of its axis; where it is not admissible, the largest codebook is the nearest.
+        Where None is not admissible, the largest codebook and the densest pattern are the nearest.
         """
         indices = {}
         for axis in self.axes:
@@ -79,9 +81,9 @@ class SearchSpace:
         return indices
 
 
-def search_space(graph: ModelGraph, settings: SpaceSettings) -> SearchSpace:
+def search_space(graph: ModelGraph, settings: SpaceSettings, codebook_scope: Scope = "layer") -> SearchSpace:
     """The axes that the study's settings give this network; SearchError for settings of an unknown layer."""
-    known = {*graph.layer_names, *(group.name for group in graph.prunable)}
+    known = {*graph.weight_owners, *(group.name for group in graph.prunable)}
     unknown = [entry.layer for entry in settings.layers if entry.layer not in known]
     if unknown:
         raise SearchError(
@@ -89,30 +91,52 @@ def search_space(graph: ModelGraph, settings: SpaceSettings) -> SearchSpace:
         )
     axes: list[Axis] = []
     kinds: tuple[Kind, ...] = ("weight_bits", "activation_bits", "kept_weights", "codebook_size")
-    for layer in graph.layer_names:
+    scales = {layer.name for layer in graph.layers if layer.weights == layer.out_channels}
+    for layer in graph.weight_owners:
         own = settings.for_layer(layer)
-        axes += [Axis(kind=kind, of=layer, values=_values(own, kind)) for kind in kinds]
+        of = _values_of_scales if layer in scales else _values
+        axes += [Axis(kind=kind, of=layer, values=of(own, kind)) for kind in kinds]
+        if own.patterns != (None,):
+            axes.append(Axis(kind="pattern", of=layer, values=_values(own, "pattern")))
     axes += [
         Axis(kind="kept_filters", of=group.name, values=_values(settings.for_layer(group.name), "kept_filters"))
         for group in graph.prunable
     ]
-    return SearchSpace(layers=graph.layer_names, axes=tuple(axes))
+    return SearchSpace(layers=graph.weight_owners, axes=tuple(axes), codebook_scope=codebook_scope)
 
 
 def _values(settings: SpaceSettings, kind: Kind) -> tuple[Value, ...]:
+    """Ascending; no codebook is the first of its axis, no pattern, which is the densest, the last."""
     values: tuple[Value, ...] = getattr(settings, _SETTING.get(kind, kind))
-    return tuple(sorted(values, key=lambda value: -1 if value is None else value))
+    return tuple(sorted(values, key=lambda value: _size(value, 2.0 if kind == "pattern" else -1.0)))
 
 
-def _choice(layer: str, values: Mapping[str, Value]) -> LayerChoice:
-    bits, size = int(values["weight_bits"] or 0), values["codebook_size"]
-    shares = size is not None and size < levels(bits)
+def _size(value: Value, of_none: float) -> float:
+    """A value as a number: of a pattern its density."""
+    if value is None:
+        return of_none
+    return pattern_density(value) if isinstance(value, str) else value
+
+
+def _values_of_scales(settings: SpaceSettings, kind: Kind) -> tuple[Value, ...]:
+    """One value where a filter has one weight: any width holds it exactly, and without it the filter is gone."""
+    values = _values(settings, kind)
+    if kind == "activation_bits":
+        return values
+    return (None,) if kind == "codebook_size" else values[-1:] if kind == "kept_weights" else values[:1]
+
+
+def _choice(layer: str, values: Mapping[str, Value], scope: Scope) -> LayerChoice:
+    bits, size, pattern = int(values["weight_bits"] or 0), values["codebook_size"], values.get("pattern")
+    shared = size if isinstance(size, int) and size < levels(bits) else None
     return LayerChoice(
         layer=layer,
         weight_bits=bits,
         activation_bits=int(values["activation_bits"] or 0),
         kept_weights=float(values["kept_weights"] or 0.0),
-        codebook_size=int(size) if shares and size is not None else None,
+        codebook_size=shared,
+        codebook_scope=scope if shared else "layer",
+        pattern=None if pattern is None else str(pattern),
     )
 
 
@@ -121,5 +145,6 @@ def _nearest(values: tuple[Value, ...], wanted: Value) -> int:
         return values.index(wanted)
     if wanted is None:
         return len(values) - 1
-    numbers = [(abs(value - wanted), index) for index, value in enumerate(values) if value is not None]
+    target = _size(wanted, 0.0)
+    numbers = [(abs(_size(value, 0.0) - target), index) for index, value in enumerate(values) if value is not None]
     return min(numbers)[1] if numbers else 0

@@ -1,7 +1,10 @@
 """The settings of a study as records: one field for each key of the study file, with its rule and default."""
 
 from explorer.settings.data import DEFAULT_NORMALISATION, DEFAULT_SPLITS, SOURCES, DataSettings
+from explorer.settings.deep_compression import DeepCompressionSettings
+from explorer.settings.finetuning import FineTuningSettings
 from explorer.settings.model import REFERENCES, ModelSettings, TrainingSettings
+from explorer.settings.quantizer import QuantizerSettings
 from explorer.settings.search import (
     OBJECTIVES,
     RELEVANCE_METHODS,
@@ -15,6 +18,7 @@ from explorer.settings.search import (
     SearchSettings,
     SpaceSettings,
 )
+from explorer.settings.sharing import SharingSettings
 
 __all__ = [
     "DEFAULT_NORMALISATION",
@@ -26,13 +30,17 @@ __all__ = [
     "SOURCES",
     "BudgetSettings",
     "DataSettings",
+    "DeepCompressionSettings",
     "DeviceSettings",
+    "FineTuningSettings",
     "LayerSpace",
     "ModelSettings",
     "ObjectiveSettings",
     "OutputSettings",
+    "QuantizerSettings",
     "RelevanceSettings",
     "SearchSettings",
+    "SharingSettings",
     "SpaceSettings",
     "TrainingSettings",
 ]

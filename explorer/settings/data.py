@@ -13,7 +13,7 @@ from explorer.records import settle
 from explorer.rules import integer, many, number, one_of
 from explorer.settings.values import COUNT, FILE, POSITIVE
 
-SOURCES = ("digits", "mnist", "cifar10", "npz")
+SOURCES = ("digits", "mnist", "cifar10", "npz", "folder")
 
 DEFAULT_SPLITS = {"digits": (997, 400, 400), "mnist": (None, 5000, 5000), "cifar10": (None, 5000, 5000)}
 """Images in train (None: all), search and held_out."""
@@ -26,13 +26,17 @@ DEFAULT_NORMALISATION = {
 }
 """Mean and standard deviation of each channel, of pixels scaled to 0..1."""
 
+FOLDER_NORMALISATION = {1: ((0.5,), (0.5,)), 3: DEFAULT_NORMALISATION["cifar10"]}
+"""The same of a folder's images, by channels: RGB as torchvision's networks expect it, grey to -1..1 (assumed)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSettings:
     """Which images, how they are normalised, and how many go where.
 
-    `train` None means all training images. `calibration` and `relevance` images are drawn from train. All
-    draws are fixed by `split_seed`.
+    `train` None means all training images; of a folder's test images, `search` and `held_out` are half each where
+    they are None. `calibration` and `relevance` images are drawn from train. `test_share` is the share of each class
+    that is for testing in a folder without a test part of its own. All draws are fixed by `split_seed`.
     """
 
     SECTION: ClassVar[str] = "data"
@@ -46,6 +50,7 @@ class DataSettings:
     calibration: Annotated[int, COUNT] = 256
     relevance: Annotated[int, COUNT] = 64
     split_seed: Annotated[int, integer(0, 2**32 - 1)] = 0
+    test_share: Annotated[float | None, number(above=0, highest=0.9)] = None
     study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
@@ -54,13 +59,17 @@ class DataSettings:
         problems = []
         if self.source == "npz" and self.path is None:
             problems.append('data.path: missing; source "npz" needs the path of a .npz file')
+        if self.source == "folder" and self.path is None:
+            problems.append('data.path: missing; source "folder" needs the path of a folder of images')
+        if self.source != "folder" and self.test_share is not None:
+            problems.append('data.test_share: only source "folder" takes it; remove it')
         if self.source == "digits" and self.path is not None:
             problems.append('data.path: source "digits" is built in and takes no path; remove it')
         if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
             counts = f"{len(self.mean)}), received {len(self.std)}"
             problems.append(f"data.std: expected as many values as in data.mean ({counts}")
         for key in ("search", "held_out"):
-            if getattr(self, key) is None:
+            if getattr(self, key) is None and self.source != "folder":
                 problems.append(f'data.{key}: missing; source "npz" needs the number of images')
         for key in ("calibration", "relevance"):
             if self.train is not None and getattr(self, key) > self.train:
@@ -84,7 +93,7 @@ class DataSettings:
 
     @property
     def file_path(self) -> Path | None:
-        """The .npz file: `path`, else EXPLORER_DATA/<source>.npz, else None (digits, or variable unset)."""
+        """The file or folder: `path`, else EXPLORER_DATA/<source>.npz, else None (digits, or variable unset)."""
         if self.path is not None:
             return resolve_path(self.path, self.study_folder, "data.path")
         folder = os.environ.get("EXPLORER_DATA")

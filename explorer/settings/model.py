@@ -12,7 +12,13 @@ from explorer.records import settle, table
 from explorer.rules import arguments, boolean, integer, many, number, one_of, text
 from explorer.settings.values import COUNT, FILE, POSITIVE
 
-REFERENCES = ("lenet5_digits", "lenet5", "resnet8", "resnet20", "resnet56")
+REFERENCES = (
+    *("lenet5_digits", "lenet5", "alexnet", "vgg16", "resnet8"),
+    *("resnet20", "resnet32", "resnet44", "resnet56"),
+    *("resnet20_b", "resnet32_b", "resnet44_b", "resnet56_b"),
+    *("resnet18", "mobilenet_v1", "mobilenet_v2", "unet"),
+)
+"""Names of explorer/models/reference.py; "_b" are shortcuts of option B."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from explorer.paths import expand_variables, resolve_path
 from explorer.records import named_tables, settle
 from explorer.rules import integer, many, number, one_of, refused, text
-from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, POSITIVE, SHARES
+from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, POSITIVE, SHARES
 
 OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
 RELEVANCE_METHODS = ("captum_deeplift",)
@@ -77,6 +77,7 @@ class LayerSpace:
     kept_filters: Annotated[tuple[float, ...] | None, SHARES] = None
     kept_weights: Annotated[tuple[float, ...] | None, SHARES] = None
     codebook_sizes: Annotated[tuple[int | None, ...] | None, CODEBOOKS] = None
+    patterns: Annotated[tuple[str | None, ...] | None, PATTERNS] = None
 
     def __post_init__(self) -> None:
         settle(self, f"space.layers.{self.layer}")
@@ -84,7 +85,7 @@ class LayerSpace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceSettings:
-    """What may be chosen for a layer; a codebook size None is a layer without shared weights."""
+    """What may be chosen for a layer; a codebook size None is a layer without shared weights, a pattern None any."""
 
     SECTION: ClassVar[str] = "space"
     weight_bits: Annotated[tuple[int, ...], BITS] = (2, 3, 4, 5, 6, 7, 8)
@@ -92,6 +93,7 @@ class SpaceSettings:
     kept_filters: Annotated[tuple[float, ...], SHARES] = (1.0,)
     kept_weights: Annotated[tuple[float, ...], SHARES] = (1.0,)
     codebook_sizes: Annotated[tuple[int | None, ...], CODEBOOKS] = (None,)
+    patterns: Annotated[tuple[str | None, ...], PATTERNS] = (None,)
     layers: Annotated[tuple[LayerSpace, ...], named_tables(LayerSpace)] = ()
 
     def __post_init__(self) -> None:
@@ -100,7 +102,7 @@ class SpaceSettings:
     def for_layer(self, name: str) -> SpaceSettings:
         """The space of one layer, its own settings filled in."""
         own = next((entry for entry in self.layers if entry.layer == name), None)
-        keys = ("weight_bits", "activation_bits", "kept_filters", "kept_weights", "codebook_sizes")
+        keys = ("weight_bits", "activation_bits", "kept_filters", "kept_weights", "codebook_sizes", "patterns")
         values = {key: getattr(self, key) if (value := getattr(own, key, None)) is None else value for key in keys}
         return SpaceSettings(**values)
 

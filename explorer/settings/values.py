@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from explorer.rules import integer, many, number, or_none, text
+import re
+from typing import Any
+
+from explorer.rules import Rule, integer, many, number, or_none, refused, text
 
 FILE = text("a path", r"[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*")
 BITS = many(integer(2, 8), distinct=True, ordered=True)
@@ -10,3 +13,29 @@ SHARES = many(number(above=0, highest=1), distinct=True, ordered=True)
 CODEBOOKS = many(or_none(integer(2, 256)), distinct=True, ordered=True)
 COUNT = integer(1)
 POSITIVE = number(above=0)
+LONGEST_PATTERN = 32
+"""Largest m of an n:m pattern (assumed)."""
+
+
+def parse_pattern(pattern: object) -> tuple[int, int]:
+    """(n, m) of an "n:m" pattern with 1 <= n < m <= 32; ValueError for anything else."""
+    found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern) if isinstance(pattern, str) else None
+    if found is None or not int(found[1]) < int(found[2]) <= LONGEST_PATTERN:
+        raise ValueError(f'expected a pattern "n:m" with 1 <= n < m <= {LONGEST_PATTERN}, received {pattern!r}')
+    return int(found[1]), int(found[2])
+
+
+def _pattern() -> Rule:
+    expected = f'a pattern "n:m" with 1 <= n < m <= {LONGEST_PATTERN}, such as "2:4"'
+
+    def read(value: Any, where: str) -> str:
+        try:
+            parse_pattern(value)
+        except ValueError:
+            raise refused(where, expected, value) from None
+        return str(value)
+
+    return Rule(expected, read)
+
+
+PATTERNS = many(or_none(_pattern()), distinct=True)

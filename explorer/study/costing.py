@@ -75,14 +75,15 @@ def _rows(
 
 
 def _layer_row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: LayerCost) -> LayerTableRow:
+    choice = candidate.choice(layer.chosen_by)
     return LayerTableRow(
         layer=layer.name,
-        kind="depthwise conv" if layer.depthwise else layer.kind,
+        kind=_kind(layer),
         weight_bits=built.weight_bits,
         activation_bits=built.input_bits,
         filters=built.out_channels,
         filters_of=layer.out_channels,
-        kept_weights=candidate.choice(layer.name).kept_weights,
+        kept_weights=choice.kept_weights if choice.pattern is None else built.nonzero_weights / built.weights,
         codebook_size=built.codebook_size,
         macs=spent.macs,
         energy_uj=spent.energy_pj * 1e-6,
@@ -91,6 +92,12 @@ def _layer_row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: Laye
         weight_format=spent.weight_format,
         bound=spent.bound,
     )
+
+
+def _kind(layer: Layer) -> str:
+    if layer.transposed:
+        return "transposed conv"
+    return "depthwise conv" if layer.depthwise else layer.kind
 
 
 def _operation_row(built: OperationPlan, spent: LayerCost, accelerator: Accelerator) -> LayerTableRow:

@@ -15,6 +15,7 @@ from torch import fx, nn
 import explorer
 from explorer.compress.apply import Basis
 from explorer.compress.calibrate import calibrate
+from explorer.compress.importance import Importance, root_fisher
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
 from explorer.errors import ModelError, StudyFileError
@@ -29,7 +30,7 @@ from explorer.models.train import train_model
 from explorer.relevance.captum_deeplift import captum_deeplift, check_completeness
 from explorer.relevance.scores import Relevance, filter_order
 from explorer.search.space import search_space
-from explorer.settings import RelevanceSettings
+from explorer.settings import RelevanceSettings, SharingSettings
 from explorer.study.study_file import Study, check_device
 from explorer.threads import single_threaded
 from hwmodels import Accelerator
@@ -96,7 +97,7 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
         raise StudyFileError((str(error),)) from error
     accelerator = load_device(study.device.location)
     notify("load data", 0, 1)
-    data = load_data(study.data)
+    data = load_data(study.data, study.model.input_shape)
     notify("load data", 1, 1)
     model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(device).float()
     example = torch.from_numpy(data.calibration.images[:EXAMPLES]).to(device)
@@ -112,12 +113,19 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
         notify("calibrate", 0, 1)
         calibration = calibrate(canonical, graph, torch.from_numpy(data.calibration.images).to(device))
         notify("calibrate", 1, 1)
+        importance = _importance(study.sharing, sample, relevance)
     return Prepared(
         study=study,
         accelerator=accelerator,
         data=data,
         device=device,
-        basis=Basis(model=canonical, graph=graph, order=filter_order(graph, relevance), calibration=calibration),
+        basis=Basis(
+            model=canonical,
+            graph=graph,
+            order=filter_order(graph, relevance),
+            calibration=calibration,
+            importance=importance,
+        ),
         relevance=relevance,
         weights_digest=weights_digest,
     )
@@ -210,6 +218,15 @@ def _relevance(
     )
     relevance.save(kept)
     return relevance
+
+
+def _importance(settings: SharingSettings, sample: _Sample, relevance: Relevance) -> Importance | None:
+    """What an error of each weight counts when weights share values; None where each counts the same."""
+    if settings.weighting == "plain":
+        return None
+    if settings.weighting == "fisher":
+        return root_fisher(sample.model, sample.graph, sample.images)
+    return {entry.layer: torch.from_numpy(entry.weight_multipliers) for entry in relevance.layers}
 
 
 def _tensors(images: ImageSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

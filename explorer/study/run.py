@@ -42,7 +42,7 @@ def run(study: Study, folder: Path, notify: Notify) -> Outcome:
 
 def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
     study, graph = prepared.study, prepared.basis.graph
-    space = search_space(graph, study.space)
+    space = search_space(graph, study.space, study.sharing.codebook_scope)
     images, labels = prepared.tensors(prepared.data.search)
 
     def correct(candidate: Candidate) -> int:

@@ -17,12 +17,15 @@ from explorer.rules import collect, integer, refused, suggestion, text
 from explorer.settings import (
     BudgetSettings,
     DataSettings,
+    DeepCompressionSettings,
     DeviceSettings,
+    FineTuningSettings,
     ModelSettings,
     ObjectiveSettings,
     OutputSettings,
     RelevanceSettings,
     SearchSettings,
+    SharingSettings,
     SpaceSettings,
 )
 
@@ -49,8 +52,11 @@ SECTIONS: Mapping[str, type] = {
     "objectives": ObjectiveSettings,
     "budgets": BudgetSettings,
     "space": SpaceSettings,
+    "sharing": SharingSettings,
     "relevance": RelevanceSettings,
     "search": SearchSettings,
+    "finetuning": FineTuningSettings,
+    "deep_compression": DeepCompressionSettings,
     "output": OutputSettings,
 }
 WITH_PATHS = ("model", "data", "device", "output")
@@ -69,8 +75,11 @@ class Study:
     objectives: ObjectiveSettings
     budgets: BudgetSettings = field(default_factory=BudgetSettings)
     space: SpaceSettings = field(default_factory=SpaceSettings)
+    sharing: SharingSettings = field(default_factory=SharingSettings)
     relevance: RelevanceSettings = field(default_factory=RelevanceSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    finetuning: FineTuningSettings = field(default_factory=FineTuningSettings)
+    deep_compression: DeepCompressionSettings = field(default_factory=DeepCompressionSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
 
     def __post_init__(self) -> None:
@@ -104,7 +113,8 @@ class Study:
         """SHA-256 over the canonical JSON text, first 16 hexadecimal digits.
 
         What only says where the search runs, how long and how it is called (title, output, search.trials,
-        search.storage, search.device, search.batch_size) does not change it.
+        search.storage, search.device, search.batch_size), or what comes after it or instead of it
+        (finetuning, deep_compression), does not change it.
         """
         canonical = json.dumps(self.essentials(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -112,7 +122,7 @@ class Study:
     def essentials(self) -> dict[str, str]:
         """The settings that a result depends on: dotted key to its value as JSON text."""
         data = self.to_json()
-        del data["output"], data["study"]["title"]
+        del data["output"], data["finetuning"], data["deep_compression"], data["study"]["title"]
         for key in ("trials", "storage", "device", "batch_size"):
             del data["search"][key]
         return {f"{section}.{key}": json.dumps(value) for section in data for key, value in data[section].items()}

@@ -89,8 +89,8 @@ STUDY = {
     "unknown device": ("bitfusion", "bitfusoin", ("device.profile: 'bitfusoin'", "did you mean 'bitfusion'?")),
     "unknown reference": (
         'factory = "network:build"',
-        'reference = "resnet21"',
-        ("model.reference", "did you mean 'resnet20'?", 'received "resnet21"'),
+        'reference = "resnet200"',
+        ("model.reference", "did you mean 'resnet20'?", 'received "resnet200"'),
     ),
     "unknown objective": ('"energy"', '"power"', ("objectives.names[1]", '"energy"', 'received "power"')),
     "TOML": ('name = "tiny"', "name = tiny", ("tiny/study.toml: not valid TOML", "line 2", "correct the file")),

@@ -230,7 +230,7 @@ def jobs(draw: st.DrawFn) -> LayerJob:
             out_w=out_w,
             bias=draw(st.booleans()),
         )
-    codebook_size = draw(st.none() | st.integers(1, 300))
+    codebook_size, codebooks = draw(st.none() | st.integers(1, 300)), draw(st.sampled_from((1, shape.out_channels)))
     input_bits = draw(st.integers(1, 32))
     return LayerJob(
         shape=dataclasses.replace(shape, batch=draw(st.integers(1, 4))),
@@ -240,6 +240,7 @@ def jobs(draw: st.DrawFn) -> LayerJob:
         stored_input_bits=draw(st.none() | st.integers(input_bits, 32)),
         density=draw(st.sampled_from((0.0, 0.01, 0.1, 0.5, 1.0)) | st.floats(0, 1)),
         codebook_size=codebook_size,
+        codebooks=codebooks,
         index_code_bits=draw(st.none() | st.floats(0.5, 8.0)) if codebook_size else None,
         fusible=draw(st.booleans()),
     )

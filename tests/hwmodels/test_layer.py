@@ -78,6 +78,8 @@ def test_all_wrong_fields_are_reported_at_once() -> None:
         ({"density": 1.1}, r"`density` must be a finite number of at least 0 and at most 1, but got 1.1"),
         ({"density": float("nan")}, r"`density` .* but got nan"),
         ({"codebook_size": 0}, r"`codebook_size` must be a whole number of at least 1, but got 0"),
+        ({"codebooks": 2}, r"`codebooks` must be 1 or one for each of the \d+ output channels, but got 2"),
+        ({"codebooks": 1.0}, r"`codebooks` must be a whole number of at least 1, but got 1.0"),
     ],
 )
 def test_a_wrong_job_is_refused(change: dict[str, Any], message: str) -> None:

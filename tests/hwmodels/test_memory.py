@@ -32,11 +32,15 @@ def test_dense_channels_start_on_whole_bytes() -> None:
 def test_codebook() -> None:
     assert int(codebook_bytes(1000, 8, 5)) == (1000 * 3 + 5 * 8) // 8
     assert int(codebook_bytes(1000, 8, 1)) == 1
+    # A table for each of 10 channels.
+    assert int(codebook_bytes(1000, 8, 5, 10)) == (1000 * 3 + 10 * 5 * 8) // 8
 
 
 def test_codebook_huffman() -> None:
     # 1000 indices of 1.5 bits, and 4 values of 8 bits with a code length of 8 bits each.
     assert int(codebook_huffman_bytes(1000, 8, 4, 1.5)) == (1500 + 4 * 16 + 7) // 8
+    # Ten tables of values, one of code lengths.
+    assert int(codebook_huffman_bytes(1000, 8, 4, 1.5, 10)) == (1500 + 4 * (10 * 8 + 8) + 7) // 8
     # 0.07 * 100 is a little more than 7 bits.
     assert int(codebook_huffman_bytes(100, 1, 1, 0.07)) == 2
 
@@ -47,6 +51,8 @@ def test_codebook_huffman() -> None:
         (LayerJob(shape=SHAPE, weight_bits=4), 500 + 80, "dense"),
         (LayerJob(shape=SHAPE, weight_bits=8, codebook_size=4), 254 + 80, "codebook"),
         (LayerJob(shape=SHAPE, weight_bits=8, codebook_size=4, index_code_bits=1.5), 196 + 80, "codebook_huffman"),
+        # A codebook for each of ten channels: 40 values instead of 4.
+        (LayerJob(shape=SHAPE, weight_bits=8, codebook_size=4, codebooks=10), 290 + 80, "codebook"),
         # Codes of 1.97 bits save 30 of 2000, but their table takes 32.
         (LayerJob(shape=SHAPE, weight_bits=8, codebook_size=4, index_code_bits=1.97), 254 + 80, "codebook"),
         # Dense beats the bitmap when density > 1 - 1/bits.

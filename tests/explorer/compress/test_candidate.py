@@ -24,9 +24,13 @@ from explorer.errors import CandidateError
         ({"kept_weights": 0.0}, r"kept_weights must be a share in \(0, 1\], received 0\.0"),
         ({"kept_weights": 1.01}, r"received 1\.01"),
         ({"kept_weights": float("nan")}, "received nan"),
+        ({"codebook_scope": "row"}, "codebook_scope must be \"layer\" or \"channel\", received 'row'"),
         ({"codebook_size": 1}, "codebook_size must be None or an integer of at least 2, received 1"),
         ({"weight_bits": 2, "codebook_size": 3}, "codebook_size 3 shares nothing: 2-bit weights have only 3 values"),
         ({"weight_bits": 4, "codebook_size": 16}, "have only 15 values; use None"),
+        ({"pattern": "4:2"}, 'pattern: expected a pattern "n:m" with 1 <= n < m <= 32, received \'4:2\''),
+        ({"pattern": "2:4:8"}, "received '2:4:8'"),
+        ({"pattern": 2}, "pattern: expected .*, received 2"),
         ({"weight_bits": 1, "kept_weights": 2}, "weight_bits must be.*; kept_weights must be"),
     ],
 )
@@ -80,8 +84,10 @@ def test_json_and_digest() -> None:
         replace(candidate, layers=(replace(one, weight_bits=4), LayerChoice(layer="b"))),
         replace(candidate, layers=(replace(one, activation_bits=5), LayerChoice(layer="b"))),
         replace(candidate, layers=(replace(one, kept_weights=0.31), LayerChoice(layer="b"))),
+        replace(candidate, layers=(replace(one, pattern="2:4"), LayerChoice(layer="b"))),
     ]
-    assert len({item.digest() for item in (candidate, *others)}) == 6
+    assert len({item.digest() for item in (candidate, *others)}) == 7
+    assert Candidate.from_json(others[-1].to_json()) == others[-1]
 
 
 @pytest.mark.parametrize(

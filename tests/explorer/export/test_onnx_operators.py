@@ -14,7 +14,8 @@ from torch import Tensor, fx, nn
 from explorer.errors import ExportError
 from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import run_onnx
-from explorer.graph.canonical import ACTIVATIONS, POOLS, canonicalise
+from explorer.graph.canonical import canonicalise
+from explorer.graph.functional import ACTIVATIONS, POOLS
 
 SHAPE = (4, 9, 8)
 

@@ -115,6 +115,7 @@ def test_configuration_says_what_was_built(basis: Basis, model: fx.GraphModule, 
     codes = model.get_submodule("0").get_buffer("weight_codes")
     assert conv["codebook_codes"] == sorted(set(codes.flatten().tolist()))
     assert linear["codebook_codes"] is None
+    assert (conv["pattern"], linear["pattern"]) == (None, None)
     rebuilt = codes.float() * torch.tensor(conv["weight_scales"])[:, None, None, None]
     assert torch.allclose(rebuilt, model.get_submodule("0").get_parameter("weight"), rtol=1e-6)
     assert (conv["weight_bits"], linear["input"]["bits"]) == (6, 3)

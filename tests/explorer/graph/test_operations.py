@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.compress.apply import Basis
-from explorer.graph.canonical import ACTIVATIONS, canonicalise
+from explorer.graph.canonical import canonicalise
+from explorer.graph.functional import ACTIVATIONS
 from explorer.graph.layers import ModelGraph, Operation
 from explorer.graph.trace import trace
 

@@ -9,8 +9,9 @@ from torch import nn
 
 from explorer.data.load import load_data
 from explorer.errors import ModelError
+from explorer.models.augment import augmented
 from explorer.models.load import load_model
-from explorer.models.train import _augmented, train_model
+from explorer.models.train import train_model
 from explorer.settings import DataSettings, ModelSettings, TrainingSettings
 from explorer.study.study_file import load_study
 
@@ -79,7 +80,7 @@ def test_a_diverging_training_is_stopped() -> None:
 def warped(images: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return _augmented(images, settings)
+        return augmented(images, settings)
 
 
 def test_a_shift_moves_whole_images_and_fills_with_the_darkest_value() -> None:

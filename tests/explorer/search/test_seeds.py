@@ -44,7 +44,7 @@ class Case:
         """What the table says of a candidate."""
         total = sum(self.table.filters[group][share] for group, share in candidate.kept_filters)
         for choice in candidate.layers:
-            option = (choice.weight_bits, choice.kept_weights, choice.codebook_size)
+            option = (choice.weight_bits, choice.kept_weights, choice.codebook_size, choice.pattern)
             total += self.table.weights[choice.layer][option]
             total += self.table.activations[choice.layer][choice.activation_bits]
         return total
@@ -67,7 +67,7 @@ def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
     change = (quantize_weight(weight, scale, 4) * scale[:, None, None, None] - weight).abs().numpy()
     entry = case.relevance.layer(layer)
     squares = ((change * entry.weight_multipliers) ** 2).sum()
-    assert case.table.weights[layer][4, 1.0, None] == pytest.approx(squares, rel=1e-4)
+    assert case.table.weights[layer][4, 1.0, None, None] == pytest.approx(squares, rel=1e-4)
     source = case.base.graph.layer(layer).source
     error = case.base.calibration.errors[source][4]
     height, width = case.base.graph.layer(layer).input_size
@@ -82,9 +82,10 @@ def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
 def test_more_compression_loses_more_on_the_table(case: Case) -> None:
     for layer in case.space.layers:
         weights = case.table.weights[layer]
-        assert weights[2, 1.0, None] > weights[4, 1.0, None] > weights[8, 1.0, None] > 0
-        assert weights[8, 0.5, None] > weights[8, 1.0, None]
-        assert weights[8, 1.0, 4] > weights[8, 1.0, None]
+        plain = [weights[bits, 1.0, None, None] for bits in (2, 4, 8)]
+        assert plain[0] > plain[1] > plain[2] > 0
+        assert weights[8, 0.5, None, None] > plain[2]
+        assert weights[8, 1.0, 4, None] > plain[2]
         assert case.table.activations[layer][4] > case.table.activations[layer][8]
 
 
@@ -95,15 +96,28 @@ def axes_of(space: SearchSpace) -> dict[tuple[str, str], Axis]:
 def test_options_leave_out_codebooks_that_share_nothing(case: Case) -> None:
     axes = axes_of(case.space)
     options = weight_options(axes, "fc")
-    assert (2, 1.0, 4) not in options
-    assert (2, 1.0, None) in options
+    assert (2, 1.0, 4, None) not in options
+    assert (2, 1.0, None, None) in options
     assert len(options) == len(set(options)) == 2 * (1 + 2 + 2)
 
 
 def test_a_space_of_codebooks_alone_has_options_at_every_width(case: Case) -> None:
     space = search_space(case.base.graph, SpaceSettings(weight_bits=(2, 4), codebook_sizes=(4, 8)))
     axes = axes_of(space)
-    assert set(weight_options(axes, "fc")) == {(2, 1.0, None), (4, 1.0, 4), (4, 1.0, 8)}
+    assert set(weight_options(axes, "fc")) == {(2, 1.0, None, None), (4, 1.0, 4, None), (4, 1.0, 8, None)}
+
+
+def test_a_pattern_is_one_more_option_and_the_widest_has_none(case: Case) -> None:
+    space = search_space(case.base.graph, SpaceSettings(weight_bits=(4,), patterns=(None, "1:4", "2:4")))
+    options = weight_options(axes_of(space), "fc")
+    assert options == tuple((4, 1.0, None, pattern) for pattern in ("1:4", "2:4", None))
+    table = sensitivity(case.base, case.relevance, space)
+    losses = [table.weights["fc"][option] for option in options]
+    assert losses[0] > losses[1] > losses[2]
+    memory = load("bitfusion")
+    seeds = relevance_seeds(space, table, lambda candidate: cost(case.base.graph, candidate, memory).weight_bytes, 10)
+    assert {choice.pattern for choice in seeds[0].candidate.layers} == {None}
+    assert {choice.pattern for seed in seeds for choice in seed.candidate.layers} == {None, "1:4", "2:4"}
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 9, 20])

@@ -25,6 +25,7 @@ SETTINGS = {
         layers=(LayerSpace(layer="fc3", weight_bits=(8,), codebook_sizes=(None,)),),
     ),
     "always shared": SpaceSettings(weight_bits=(2, 3, 4, 8), codebook_sizes=(4, 16)),
+    "patterns": SpaceSettings(patterns=(None, "2:4", "1:4"), layers=(LayerSpace(layer="fc3", patterns=("2:4",)),)),
 }
 
 
@@ -92,6 +93,30 @@ def test_where_every_layer_is_shared_none_becomes_the_largest_codebook(basis: Ca
     graph = basis("lenet5_digits").graph
     space = search_space(graph, SETTINGS["always shared"])
     assert {choice.codebook_size for choice in space.candidate(space.point(uniform(graph))).layers} == {16}
+
+
+def test_patterns_are_an_axis_in_order_of_density_where_any_is_asked_for(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    space = search_space(graph, SETTINGS["patterns"])
+    axes = {axis.name: axis.values for axis in space.axes if axis.kind == "pattern"}
+    assert axes == {**{f"pattern/{name}": ("1:4", "2:4", None) for name in graph.layer_names}, "pattern/fc3": ("2:4",)}
+    assert not [axis for axis in search_space(graph, SETTINGS["everything"]).axes if axis.kind == "pattern"]
+
+
+def test_a_pattern_beside_the_grid_becomes_the_one_of_nearest_density(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    space = search_space(graph, SETTINGS["patterns"])
+    found = {}
+    for pattern in ("3:8", "9:16", "1:16", None):
+        layers = tuple(LayerChoice(layer=name, pattern=pattern) for name in graph.layer_names)
+        near = space.candidate(space.point(Candidate(layers=layers, kept_filters=())))
+        found[pattern] = (near.choice("conv1").pattern, near.choice("fc3").pattern)
+    assert found == {
+        "3:8": ("1:4", "2:4"),
+        "9:16": ("2:4", "2:4"),
+        "1:16": ("1:4", "2:4"),
+        None: (None, "2:4"),
+    }
 
 
 def test_settings_of_an_unknown_layer_are_refused(basis: Callable[[str], Basis]) -> None:

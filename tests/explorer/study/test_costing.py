@@ -43,6 +43,14 @@ def test_the_rows_of_lenet(basis: Callable[[str], Basis]) -> None:
     assert pool.latency_cycles > 0
 
 
+def test_a_row_tells_the_share_that_a_pattern_leaves(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    start = uniform(graph)
+    candidate = replace(start, layers=tuple(replace(choice, pattern="2:4") for choice in start.layers))
+    rows = {row.layer: row for row in candidate_cost(graph, candidate, load("bitfusion")).layers}
+    assert [rows[name].kept_weights for name in ("conv1", "conv2", "fc3")] == [1.0, 0.5, 0.5]
+
+
 def test_only_components_that_take_energy_are_told(basis: Callable[[str], Basis]) -> None:
     graph = basis("lenet5_digits").graph
     told = {

@@ -50,7 +50,7 @@ def problems(**sections: Any) -> tuple[str, ...]:
             {"reference": "lenet5"},
             "model: the network has no weights; give checkpoint, or how to train",
         ),
-        ("model", {"reference": "resnet2", **TRAINED}, "did you mean 'resnet20'?), received \"resnet2\""),
+        ("model", {"reference": "resnet200", **TRAINED}, "did you mean 'resnet20'?), received \"resnet200\""),
         ("model", {"factory": "net.build", **TRAINED}, 'model.factory: expected "module:callable", received'),
         (
             "model",
@@ -123,6 +123,12 @@ def problems(**sections: Any) -> tuple[str, ...]:
         ("space", {"kept_filters": [0.0]}, "expected a number above 0 and of at most 1, received 0.0"),
         ("space", {"kept_weights": [True]}, "space.kept_weights[0]: expected a number above 0"),
         ("space", {"codebook_sizes": [1]}, 'expected an integer in 2..256 or "none", received 1'),
+        (
+            "space",
+            {"patterns": ["4:4"]},
+            'expected a pattern "n:m" with 1 <= n < m <= 32, such as "2:4" or "none", rec',
+        ),
+        ("space", {"patterns": ["2:4", "2:4"]}, "space.patterns: expected a list without repetition, each a pattern"),
         ("space", {"layers": {"conv1": 8}}, "space.layers.conv1: expected a table [space.layers.conv1]"),
         ("space", {"layers": [1]}, "space.layers: expected a table of tables, received [1]"),
         (

@@ -152,6 +152,7 @@ choices = {
     "kept_filters": shares,
     "kept_weights": shares,
     "codebook_sizes": codebooks,
+    "patterns": st.lists(st.sampled_from(["2:4", "1:4", "15:16", "none"]), min_size=1, max_size=4, unique=True),
 }
 scalars = st.one_of(st.text(strange, max_size=5), st.booleans(), st.integers(-9, 9), st.floats(-9, 9))
 models = st.one_of(

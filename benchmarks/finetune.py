@@ -1,0 +1,154 @@
+"""How much accuracy fine-tuning wins back for the published ResNet-20 on CIFAR-10, on 2 CPU cores in minutes.
+
+Three targets: weights of at most 100,144 bytes, weights of at most 67,000 bytes (both with 8-bit activations; every
+convolution and linear weight packed, scales aside), and half of the multiply-accumulates at 8 bits. Each is trained
+on the training images of cifar10.npz (20,000 there) with the published network as teacher, and scored once on all
+10,000 test images. Settings were chosen with 2,000 training images held aside, by agreement with the published network.
+
+Needs EXPLORER_DATA and EXPLORER_CHECKPOINTS. Interrupted, the same command goes on after the last full epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from explorer.compress.apply import apply
+from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.tuned import Tuned
+from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.finetune import finetune
+from explorer.search.allocation import macs, weight_bytes, with_bits_within, with_filters_within
+from explorer.search.sensitivity import Sensitivity, sensitivity
+from explorer.search.space import search_space
+from explorer.settings import FineTuningSettings, SpaceSettings
+from explorer.study.prepare import Prepared, prepare
+from explorer.study.study_file import load_study
+
+REPOSITORY = Path(__file__).parent.parent
+SHARES = tuple(count / 64 for count in range(8, 65))
+"""Of the filters of a group: every number of filters of the largest groups, from an eighth."""
+THINNED = {"layer3.1.conv1": 52 / 64, "layer3.2.conv1": 52 / 64}
+"""Filters kept in the two largest groups so that 67,000 bytes have room for wider first and last layers."""
+SEED = 1
+BATCH = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A budget, the accuracy in percent that is wanted within it, and how the candidate is tuned."""
+
+    name: str
+    wanted: float
+    build: Callable[[Prepared, Sensitivity], Candidate]
+    epochs: int
+    learning_rate: float
+
+
+def bytes_100144(prepared: Prepared, table: Sensitivity) -> Candidate:
+    """Bits by the relevance knapsack."""
+    graph = prepared.basis.graph
+    return with_bits_within(graph, table, uniform(graph), 100_144)
+
+
+def bytes_67000(prepared: Prepared, table: Sensitivity) -> Candidate:
+    """A few filters removed, by relevance, then bits by the relevance knapsack."""
+    graph = prepared.basis.graph
+    start = uniform(graph)
+    start = replace(start, kept_filters=tuple((name, THINNED.get(name, 1.0)) for name, _ in start.kept_filters))
+    return with_bits_within(graph, table, start, 67_000)
+
+
+def half_macs(prepared: Prepared, table: Sensitivity) -> Candidate:
+    """Filters removed by relevance, how many of each group by the relevance knapsack."""
+    graph = prepared.basis.graph
+    return with_filters_within(table, uniform(graph), lambda candidate: macs(graph, candidate), graph.macs // 2)
+
+
+TARGETS = (
+    Target(name="bytes_100144", wanted=91.2, build=bytes_100144, epochs=3, learning_rate=0.001),
+    Target(name="bytes_67000", wanted=89.5, build=bytes_67000, epochs=6, learning_rate=0.003),
+    Target(name="half_macs", wanted=90.5, build=half_macs, epochs=7, learning_rate=0.003),
+)
+
+
+def tuned_settings(target: Target, epochs: int | None) -> FineTuningSettings:
+    """Crops and flips as the published network was trained with; only the teacher's logits as targets."""
+    return FineTuningSettings(
+        epochs=epochs or target.epochs,
+        learning_rate=target.learning_rate,
+        batch_size=64,
+        crop_pixels=4,
+        flip=True,
+        teacher_weight=1.0,
+        temperature=8.0,
+    )
+
+
+def test_accuracy(prepared: Prepared, candidate: Candidate, tuned: Tuned | None) -> float:
+    """Percent of all 10,000 test images right."""
+    sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
+    model = apply(prepared.basis, candidate, tuned)
+    correct = sum(count_correct(model, images, labels, BATCH) for images, labels in sets)
+    return 100.0 * correct / sum(len(labels) for _, labels in sets)
+
+
+def run(target: Target, prepared: Prepared, table: Sensitivity, arguments: argparse.Namespace) -> None:
+    """Build, tune and score one target."""
+    graph, candidate = prepared.basis.graph, target.build(prepared, table)
+    settings = tuned_settings(target, arguments.epochs)
+    bits = [choice.weight_bits for choice in candidate.layers]
+    print(
+        f"\n{target.name}: {weight_bytes(graph, candidate):,} bytes, {macs(graph, candidate) / graph.macs:.1%} of MACs"
+    )
+    print(f"  bits {bits}\n  {settings}", flush=True)
+    images, labels = prepared.tensors(prepared.data.train)
+    count, begun = arguments.images or len(labels), time.process_time()
+    tuned = finetune(
+        prepared.basis,
+        candidate,
+        images[:count],
+        labels[:count],
+        settings,
+        seed=SEED,
+        progress=lambda epoch, epochs, loss: print(f"  epoch {epoch} of {epochs}: loss {loss:.4f}", flush=True),
+        unfinished=arguments.folder / f"{target.name}.unfinished",
+    )
+    tuned.save(arguments.folder / f"{target.name}.pt")
+    seconds = time.process_time() - begun
+    before, after = (test_accuracy(prepared, candidate, entry) for entry in (None, tuned))
+    print(f"  test images right: {before:.2f} % before, {after:.2f} % after; wanted {target.wanted:.1f} %")
+    print(f"  {1e3 * seconds / count / settings.epochs:.2f} ms CPU for an image and epoch", flush=True)
+
+
+def main() -> None:
+    """Run the chosen targets."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [target.name for target in TARGETS]
+    parser.add_argument("targets", nargs="*", default=names, metavar="TARGET", help=f"of {', '.join(names)}")
+    parser.add_argument("--epochs", type=int, help="instead of each target's own")
+    parser.add_argument("--images", type=int, help="training images; all by default")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "runs" / "finetune", help="for states and results")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.targets) - set(names):
+        parser.error(f"unknown {', '.join(sorted(unknown))}; the targets are {', '.join(names)}")
+    torch.set_num_threads(arguments.threads)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    study = load_study(REPOSITORY / "studies" / "resnet20_cifar10")
+    study = replace(study, data=replace(study.data, calibration=1024))
+    prepared = prepare(study, arguments.folder, lambda stage, done, total: None)
+    space = search_space(prepared.basis.graph, SpaceSettings(activation_bits=(8,), kept_filters=SHARES))
+    table = sensitivity(prepared.basis, prepared.relevance, space)
+    for target in TARGETS:
+        if target.name in arguments.targets:
+            run(target, prepared, table, arguments)
+
+
+if __name__ == "__main__":
+    main()

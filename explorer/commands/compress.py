@@ -1,0 +1,69 @@
+"""The command that takes a study's network through a known pipeline, without a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from explorer.errors import ExportError
+from explorer.rules import suggestion
+from explorer.terminal import console, errors, say
+
+if TYPE_CHECKING:
+    from explorer.study.prepare import Notify
+    from explorer.study.study_file import Study
+
+INTERRUPTED = 130
+
+
+class Report(Protocol):
+    """What a pipeline says when it is done."""
+
+    def summary(self) -> str: ...
+
+
+def _deep_compression(study: Study, to: Path, notify: Notify) -> Report:
+    from explorer.study.deep_compression import deep_compress  # noqa: PLC0415  (imports torch)
+
+    return deep_compress(study, to, notify)
+
+
+def _integer(study: Study, to: Path, notify: Notify) -> Report:
+    from explorer.export.integer_package import deploy_uniform  # noqa: PLC0415  (imports torch)
+
+    return deploy_uniform(study, to / "steps", to, notify)
+
+
+PRESETS: Mapping[str, Callable[[Study, Path, Notify], Report]] = {
+    "deep_compression": _deep_compression,
+    "integer": _integer,
+}
+"""Name -> function from a study, the folder to write to, and what shows progress."""
+
+
+def compress(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")],
+    to: Annotated[Path, typer.Option(help="Folder to write to; what is found there goes on.")],
+    preset: Annotated[
+        str, typer.Option(help="deep_compression: prune, share, code; integer: 8 bits, integers only.")
+    ] = "deep_compression",
+) -> None:
+    """Compress a study's network by a known pipeline; after Ctrl-C the same command goes on."""
+    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.study.study_file import load_study  # noqa: PLC0415
+
+    if preset not in PRESETS:
+        raise ExportError(f"--preset: there is no {preset!r}; {suggestion(preset, PRESETS)}")
+    settings = load_study(study)
+    say(f"study {settings.name}, {preset}, results in {to}")
+    try:
+        with ProgressDisplay(console) as notify:
+            notify("start", 0, 1)
+            report = PRESETS[preset](settings, to, notify)
+    except KeyboardInterrupt:
+        errors.print(f"interrupted: all finished epochs are kept in {to}; the same command goes on")
+        raise typer.Exit(INTERRUPTED) from None
+    say(report.summary())

@@ -1,0 +1,99 @@
+"""What fine-tuning made of a network: its float parameters, and what was held fixed meanwhile; as a file, too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from explorer.compress.candidate import Candidate
+from explorer.compress.quantize import ActivationQuantizer
+from explorer.compress.straight_through import shared_codes, weight_codes
+from explorer.compress.weights import attach_codes
+from explorer.errors import CandidateError
+from explorer.files import replaced
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tuned:
+    """A fine-tuned network, its filters removed, of the candidate with digest `candidate`.
+
+    `state` holds all parameters and batch-norm statistics by name. By layer: `scales` of the weights (one per
+    output channel), `masks` (True where a weight is not pruned; only where any is), `clusters` (which of the
+    `centroids` each weight has) and `centroids` (in codes, not yet rounded), only where weights are shared.
+    `ranges` are (scale, zero point) of the activation quantisers by their module's name. `description` is plain
+    data: how it was tuned.
+    """
+
+    candidate: str
+    description: Mapping[str, Any]
+    state: Tensors
+    scales: Tensors
+    masks: Tensors
+    clusters: Tensors
+    centroids: Tensors
+    ranges: Tensors
+
+    def codes(self, layer: str, weight: Tensor, bits: int) -> Tensor:
+        """Integer codes (float tensor of the shape of `weight`) that a layer is deployed with."""
+        mask = self.masks.get(layer)
+        if layer in self.clusters:
+            return shared_codes(self.centroids[layer], self.clusters[layer].long(), bits, mask)
+        return weight_codes(weight, self.scales[layer], bits, mask)
+
+    def save(self, path: Path) -> None:
+        """Write it whole or not at all, as tensors and text."""
+        content = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        content["description"] = json.dumps(dict(self.description), sort_keys=True)
+        with replaced(path) as file:
+            torch.save(content, file)
+
+    @classmethod
+    def load(cls, path: Path) -> Tuned:
+        """Read it as data only; CandidateError when the file is missing or no such file."""
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            content["description"] = json.loads(content["description"])
+            return cls(**content)
+        except (OSError, RuntimeError, UnpicklingError, KeyError, ValueError, TypeError, EOFError) as error:
+            raise CandidateError(
+                f"{path}: cannot be read as a fine-tuned network ({type(error).__name__}); delete it and tune again"
+            ) from error
+
+
+def refuse_other(tuned: Tuned, candidate: Candidate) -> None:
+    """Raise CandidateError unless `tuned` was made of this candidate."""
+    if tuned.candidate != candidate.digest():
+        raise CandidateError(
+            f"the fine-tuned network is that of candidate {tuned.candidate}, not of {candidate.digest()}; tune this one"
+        )
+
+
+def put_state(model: fx.GraphModule, tuned: Tuned) -> None:
+    """Give a network without the removed filters the tuned parameters; CandidateError where they do not fit."""
+    try:
+        model.load_state_dict(dict(tuned.state))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CandidateError(f"fine-tuned network {tuned.candidate} does not fit this one: {reason}") from error
+
+
+def put_codes(module: nn.Conv2d | nn.Linear, layer: str, tuned: Tuned, bits: int) -> None:
+    """Attach the codes and scales of a tuned layer, whose weight is the tuned one."""
+    attach_codes(module, tuned.codes(layer, module.weight.data, bits), tuned.scales[layer])
+
+
+def put_ranges(model: fx.GraphModule, tuned: Tuned) -> None:
+    """Give every activation quantiser its tuned range."""
+    for name, (scale, zero_point) in tuned.ranges.items():
+        quantizer = model.get_submodule(name)
+        assert isinstance(quantizer, ActivationQuantizer)
+        quantizer.scale, quantizer.zero_point = scale.clone(), int(zero_point)

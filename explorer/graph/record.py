@@ -1,0 +1,161 @@
+"""From what a trace noted down to the records of a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import nn
+
+from explorer.graph.channels import Member, group_channels, shares
+from explorer.graph.layers import Activation, ChannelGroup, IndexMap, Layer, ModelGraph, Operation, Skipped
+from explorer.graph.modules import TransposedConv2d
+from explorer.graph.traced import Storage, Traced, TracedLayer, TracedOperation, shape_of, source_of
+
+
+def record_graph(traced: Traced, input_shapes: tuple[tuple[int, ...], ...], shared: Mapping[str, str]) -> ModelGraph:
+    """The record of a whole network, for inputs of these shapes; `shared` maps layers to the owner of their weights."""
+    classes, ids = traced.channels.classes, traced.ids
+    members = []
+    for raw in traced.layers:
+        members.append(Member(name=raw.name, role="produces", classes=classes(raw.output_ids)))
+        members.append(Member(name=raw.name, role="reads", classes=classes(raw.input_ids)))
+    for storage in traced.storages:
+        members.append(Member(name=storage.node.name, role="holds", classes=classes(ids[storage.node])))
+    groups = group_channels(members, traced.channels.locked_classes())
+    scales = _scales(traced.storages)
+    return ModelGraph(
+        input_shapes=input_shapes,
+        layers=tuple(
+            record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups, shared.get(raw.name, ""))
+            for raw in traced.layers
+        ),
+        operations=tuple(record_operation(raw, classes(raw.ids), groups) for raw in traced.operations),
+        groups=groups,
+        activations=tuple(
+            record_activation(storage, classes(ids[storage.node]), groups, scales[id(storage)])
+            for storage in traced.storages
+        ),
+        index_maps=tuple(
+            IndexMap(node=node.name, classes=classes(ids[node]), read_classes=classes(ids[source_of(node)]))
+            for node in traced.index_maps
+        ),
+        skipped=(*traced.skipped, *_moves(traced.moves), *_locked(groups)),
+    )
+
+
+def _locked(groups: Sequence[ChannelGroup]) -> Iterator[Skipped]:
+    for group in groups:
+        if group.locked and group.producers:
+            yield Skipped(path=group.name, reason=f"its {group.size} channels are all kept: {group.locked}")
+
+
+def _moves(names: Sequence[str]) -> Iterator[Skipped]:
+    """One entry for all of them: a DenseNet has dozens."""
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        reason = "moves data only, which a device may do by addressing: its time and energy are not counted"
+        yield Skipped(path=", ".join(names[:3]) + more, reason=reason)
+
+
+def record_layer(
+    raw: TracedLayer,
+    output_classes: tuple[int, ...],
+    input_classes: tuple[int, ...],
+    groups: tuple[ChannelGroup, ...],
+    shares_weights: str,
+) -> Layer:
+    """The record of a layer, given the class of each of its output and input channels."""
+    module = raw.module
+    convolution = isinstance(module, nn.Conv2d)
+    transposed = isinstance(module, TransposedConv2d)
+    return Layer(
+        name=raw.name,
+        kind="conv" if convolution else "linear",
+        step=raw.step,
+        in_channels=raw.in_shape[1],
+        out_channels=raw.out_shape[1],
+        kernel_size=tuple(module.kernel_size) if convolution else (1, 1),  # type: ignore[arg-type]
+        groups=module.groups if isinstance(module, nn.Conv2d) else 1,
+        transposed=transposed,
+        shares_weights=shares_weights,
+        bias=module.bias is not None,
+        input_size=spatial(raw.in_shape),
+        output_size=spatial(raw.out_shape),
+        source=raw.source.node.name,
+        target=raw.target.node.name,
+        output_classes=output_classes,
+        input_classes=input_classes,
+        produces=shares(output_classes, groups),
+        reads=shares(input_classes, groups),
+    )
+
+
+def record_operation(raw: TracedOperation, classes: tuple[int, ...], groups: Sequence[ChannelGroup]) -> Operation:
+    """The record of an operation, given the class of each of its channels."""
+    in_size, out_size = spatial(raw.in_shape), spatial(raw.out_shape)
+    return Operation(
+        name=raw.name,
+        kind=raw.kind,
+        step=raw.target.first_step,
+        kernel_size=pool_window(raw.module, in_size, out_size) if raw.kind == "pool" else (1, 1),
+        operands=len(raw.reads),
+        sources=tuple(dict.fromkeys(read.node.name for read in raw.reads)),
+        target=raw.target.node.name,
+        channels=shares(classes, groups),
+        input_size=in_size,
+        output_size=out_size,
+    )
+
+
+def _scales(storages: Sequence[Storage]) -> dict[int, str]:
+    """For every storage (by its identity) the first of those that it shares a scale with, by name."""
+    first = {id(storage): storage for storage in storages}
+
+    def find(storage: Storage) -> Storage:
+        while first[id(storage)] is not storage:
+            storage = first[id(storage)]
+        return storage
+
+    order = {id(storage): index for index, storage in enumerate(storages)}
+    for storage in storages:
+        for part in storage.joins:
+            low, high = sorted((find(storage), find(part)), key=lambda each: order[id(each)])
+            first[id(high)] = low
+    return {id(storage): find(storage).node.name for storage in storages}
+
+
+def record_activation(
+    storage: Storage, classes: tuple[int, ...], groups: Sequence[ChannelGroup], scale_of: str
+) -> Activation:
+    """The record of a stored activation, given the class of each of its channels."""
+    return Activation(
+        name=storage.node.name,
+        size=spatial(shape_of(storage.node)),
+        channels=shares(classes, groups),
+        first_step=storage.first_step,
+        last_step=storage.last_step,
+        readers=tuple(storage.readers),
+        feeds=tuple(fed.node.name for fed in storage.feeds),
+        quantized=storage.quantized,
+        scale_of=scale_of,
+    )
+
+
+def pool_window(module: nn.Module | None, in_size: tuple[int, int], out_size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a pooling's window: its own, or the largest that an adaptive one or a mean has."""
+    own = getattr(module, "kernel_size", None)
+    if own is not None:
+        return (own, own) if isinstance(own, int) else (own[0], own[-1])
+    height, width = (_adaptive_window(size, parts) for size, parts in zip(in_size, out_size, strict=True))
+    return height, width
+
+
+def _adaptive_window(size: int, parts: int) -> int:
+    """PyTorch's windows start at floor(i * size / parts) and end at ceil((i + 1) * size / parts)."""
+    return max(-(-(part + 1) * size // parts) - part * size // parts for part in range(parts))
+
+
+def spatial(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of an N x C x H x W shape; (1, number of positions) for any other."""
+    return (shape[2], shape[3]) if len(shape) == 4 else (1, math.prod(shape[2:]))

@@ -1,0 +1,238 @@
+"""From an nn.Module to a torch.fx graph: sizes are numbers where the code needs them, errors name the user's line."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.utils._pytree import tree_flatten
+
+from explorer.errors import ModelError
+
+Inputs = torch.Tensor | tuple[torch.Tensor, ...]
+"""What a network is called with: one tensor, or a tuple with one for each argument of forward()."""
+
+
+def as_tuple(inputs: Inputs) -> tuple[torch.Tensor, ...]:
+    """The inputs as a tuple, in the order of forward()'s arguments."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+def call(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
+    """The model's output tensors on copies of the inputs; ModelError when forward() fails or gives no tensors."""
+    given = as_tuple(inputs)
+    try:
+        with torch.no_grad():
+            output = model(*(tensor.clone() for tensor in given))  # forward() may work in place on its input
+    except Exception as error:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in given)
+        raise ModelError(
+            f"model: forward() fails on images of shape {shapes} at {last_line(error)}: {error}; "
+            "check the model against the data set's image shape"
+        ) from error
+    return check_outputs(output, given[0].shape[0])
+
+
+def check_outputs(output: object, count: int) -> list[torch.Tensor]:
+    """All tensors of an output in order; ModelError unless each is finite and has one entry for each image."""
+    tensors, _ = tree_flatten(output)
+    wrong = [value for value in tensors if not isinstance(value, torch.Tensor) or value.ndim < 2]
+    wrong = wrong or [value for value in tensors if value.shape[0] != count]
+    if wrong or not tensors:
+        value = wrong[0] if wrong else output
+        received = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise ModelError(
+            f"model: forward() must return a tensor of shape (N, outputs, ...) or several of them, received {received}"
+        )
+    if not all(bool(torch.isfinite(value).all()) for value in tensors):
+        raise ModelError("model: forward() returns NaN or infinite outputs on images of the data set")
+    return tensors
+
+
+def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
+    """The fx graph of a model; conditions on sizes are decided as they are for `inputs`.
+
+    ModelError with the line of the model where control flow depends on the values of a tensor, or where a
+    function of Python or another library is given one.
+    """
+    tracer = _Tracer(as_tuple(inputs))
+    name = type(model).__name__
+    try:
+        with torch.no_grad():
+            graph = tracer.trace(model, _left_at_default(model, len(as_tuple(inputs))))
+        _drop_checks(graph, len(as_tuple(inputs)))
+        return fx.GraphModule(tracer.root, graph, name)
+    except Exception as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"model: torch.fx cannot trace {name} at {last_line(error)}: {first}; "
+            "rewrite that line without control flow that depends on the input"
+        ) from error
+
+
+def _left_at_default(model: nn.Module, count: int) -> dict[str, Any] | None:
+    """The arguments of forward() behind the first `count`, with their defaults, which the graph takes as given."""
+    parameters = list(inspect.signature(model.forward).parameters.values())[count:]
+    return {p.name: p.default for p in parameters if p.default is not p.empty} or None
+
+
+def _drop_checks(graph: fx.Graph, inputs: int) -> None:
+    """Remove assertions, which held for the example, and the placeholders of arguments left at their default."""
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    for node in reversed(list(graph.nodes)):
+        check = node.op == "call_function" and getattr(node.target, "__name__", "").startswith("_assert")
+        unread = not node.users and (node.target is operator.eq or node in placeholders[inputs:])
+        if check or unread:
+            graph.erase_node(node)
+
+
+def last_line(error: BaseException) -> str:
+    """File and line of the innermost frame outside torch: the user's own line."""
+    frame = _user_frame(traceback.extract_tb(error.__traceback__))
+    return f"{frame.filename}:{frame.lineno} ({frame.line})" if frame is not None else "an unknown line"
+
+
+def line_of(node: fx.Node) -> str:
+    """ " at file:line (code)" of the user's line that made a node, "" where it is not known."""
+    line: str = node.meta.get("line", "")
+    return f" at {line}" if line else ""
+
+
+def _place(frames: traceback.StackSummary) -> str:
+    """Name of the file, without its folder, and line number of the user's own line."""
+    frame = _user_frame(frames)
+    return f"{Path(frame.filename).name}, line {frame.lineno}" if frame is not None else ""
+
+
+def _user_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
+    outside = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+    return next((frame for frame in reversed(frames) if not frame.filename.startswith(outside)), None)
+
+
+class _Sized(fx.Proxy):
+    """A proxy that can stand for a number: what a size is known to be for the example."""
+
+    def __index__(self) -> int:
+        value = self.tracer.concrete(self)  # type: ignore[attr-defined]
+        return int(value)
+
+    __int__ = __index__
+
+    def __float__(self) -> float:
+        return float(self.tracer.concrete(self))  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        return len(self.tracer.values[self.node])  # type: ignore[attr-defined]
+
+    def __getattr__(self, k: str) -> fx.proxy.Attribute:
+        return _SizedAttribute(self, k)
+
+
+class _SizedAttribute(fx.proxy.Attribute, _Sized):
+    """An attribute, such as a shape, that can stand for a number as well."""
+
+
+class _Tracer(fx.Tracer):
+    """Runs the example along with the trace, so that every node has a value."""
+
+    def __init__(self, inputs: tuple[torch.Tensor, ...]) -> None:
+        super().__init__()
+        self.inputs: Iterator[torch.Tensor] = iter([tensor.clone() for tensor in inputs])
+        self.values: dict[fx.Node, Any] = {}
+        self.running = False
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Sized(node, self)
+
+    def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
+        node = super().create_node(kind, target, args, kwargs, *rest, **named)
+        node.meta["line"] = _place(traceback.extract_stack())
+        self.running = True
+        try:
+            self.values[node] = self._run(node)
+        finally:
+            self.running = False
+        return node
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        return attr_val if self.running else super().getattr(attr, attr_val, parameter_proxy_cache)
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        return forward(*args, **kwargs) if self.running else super().call_module(m, forward, args, kwargs)
+
+    def concrete(self, proxy: fx.Proxy) -> Any:
+        """The value of a size; TraceError for that of a tensor, which other images will not share."""
+        value = self.values.get(proxy.node)
+        if isinstance(value, torch.Tensor) or value is None or _reads_values(proxy.node, self.values):
+            raise fx.proxy.TraceError("its value depends on the pixels of the input")
+        return value
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        return bool(self.concrete(obj))
+
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        value = self.values.get(obj.node)
+        if isinstance(value, tuple | list | torch.Size):
+            return iter([obj[index] for index in range(len(value))])  # type: ignore[index]
+        return super().iter(obj)
+
+    def _run(self, node: fx.Node) -> Any:
+        if node.op == "placeholder":
+            default = node.args[0] if node.args else None
+            return next(self.inputs, default)
+        if node.op == "output":
+            return None
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.values.__getitem__)
+        if node.op == "get_attr":
+            return _attribute(self.root, str(node.target))
+        if node.op == "call_module":
+            return self.root.get_submodule(str(node.target)).forward(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        assert callable(node.target)
+        return node.target(*args, **kwargs)
+
+
+def _reads_values(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
+    """Whether a number comes from what a tensor holds, such as x.sum().item(), rather than from its shape."""
+    if node.op == "call_method" and node.target in {"size", "dim", "numel", "ndimension", "nelement"}:
+        return False
+    if node.op == "call_function" and node.target is getattr:
+        return False
+    for source in node.all_input_nodes:
+        if isinstance(values.get(source), torch.Tensor) or _reads_values(source, values):
+            return True
+    return False
+
+
+def _attribute(root: nn.Module, path: str) -> Any:
+    owner, _, name = path.rpartition(".")
+    return getattr(root.get_submodule(owner), name)
+
+
+def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:
+    """Run `inputs` through the graph and note what each node gives.
+
+    meta['shape'] is the shape of a tensor, or None; meta['value'] is what is not a tensor, such as a size.
+    """
+
+    class ShapeRecorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> object:
+            result = super().run_node(n)
+            n.meta["shape"] = tuple(result.shape) if isinstance(result, torch.Tensor) else None
+            n.meta["value"] = None if isinstance(result, torch.Tensor) else result
+            return result
+
+    with torch.no_grad():
+        ShapeRecorder(graph_module).run(*as_tuple(inputs))
+
+
+def constants(argument: Any) -> Any:
+    """An argument with every size that the graph computes replaced by its value."""
+    return fx.node.map_arg(argument, lambda node: node.meta["value"])

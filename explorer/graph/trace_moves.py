@@ -1,0 +1,116 @@
+"""Rules of the trace for what moves data only: concatenation, padding, slices, selections, reshapes, resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import fx, nn
+
+from explorer.graph.modules import SelectChannels
+from explorer.graph.traced import Traced, shape_of, source_of
+
+
+def concatenate(found: Traced, node: fx.Node) -> bool:
+    """Concatenation of channels; False where it joins another axis."""
+    dimension = node.kwargs.get("dim", node.kwargs.get("axis", node.args[1] if len(node.args) > 1 else 0))
+    given = node.kwargs.get("tensors", node.args[0] if node.args else None)
+    parts = [part for part in given if isinstance(part, fx.Node)] if isinstance(given, Sequence) else []
+    if not parts or dimension not in {1, 1 - len(shape_of(node))} or any(part not in found.ids for part in parts):
+        return False
+    found.ids[node] = np.concatenate([found.ids[part] for part in parts])
+    found.derive(node, *parts)
+    found.storage[node].joins = [found.storage[part] for part in parts]
+    found.moves.append(node.name)
+    return True
+
+
+def pad(found: Traced, node: fx.Node) -> bool:
+    """F.pad with zeros or with copies of the border; zero channels are classes of their own. False for cropping."""
+    source = source_of(node)
+    before, after = channel_padding(node, len(shape_of(node)))
+    value = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0)
+    mode = node.kwargs.get("mode", node.args[2] if len(node.args) > 2 else "constant")
+    if (mode == "constant" and value not in {0, None}) or min(before, after) < 0:
+        return False
+    parts = (found.channels.fresh(before), found.ids[source], found.channels.fresh(after))
+    found.ids[node] = np.concatenate(parts)
+    found.alias(node, source)
+    if before or after:
+        found.index_maps.append(node)
+    found.moves.append(node.name)
+    return True
+
+
+def cut(found: Traced, node: fx.Node) -> bool:
+    """A slice of positions that keeps all channels and images; False for any other."""
+    source = source_of(node)
+    if shape_of(source)[:2] != shape_of(node)[:2] or len(shape_of(source)) != len(shape_of(node)):
+        return False
+    found.ids[node] = found.ids[source]
+    found.alias(node, source)
+    found.moves.append(node.name)
+    return True
+
+
+def select(found: Traced, node: fx.Node, module: SelectChannels) -> None:
+    """Channels in another order, some of them, or some of them several times."""
+    source = source_of(node)
+    found.ids[node] = found.ids[source][module.index.cpu().numpy()]
+    found.alias(node, source)
+    found.index_maps.append(node)
+    found.moves.append(node.name)
+
+
+def flatten(found: Traced, node: fx.Node, module: nn.Flatten) -> bool:
+    """All positions as features, or as one axis; False for flattening that takes in the batch axis."""
+    source = source_of(node)
+    if module.start_dim == 1 and len(shape_of(node)) == 2:
+        found.ids[node] = found.ids[source].repeat(shape_of(node)[1] // len(found.ids[source]))
+    elif module.start_dim == 2 and len(shape_of(node)) == 3:
+        found.ids[node] = found.ids[source]
+    else:
+        return False
+    found.alias(node, source)
+    return True
+
+
+def unflatten(found: Traced, node: fx.Node) -> bool:
+    """Features as channels with positions: all features of a channel stay or go together."""
+    source = source_of(node)
+    channels = shape_of(node)[1]
+    if len(shape_of(source)) != 2 or len(shape_of(node)) != 4:
+        return False
+    columns = found.ids[source].reshape(channels, -1)
+    for column in columns.T[1:]:
+        found.channels.tie(columns[:, 0], column)
+    found.ids[node] = columns[:, 0]
+    found.alias(node, source)
+    return True
+
+
+def shuffle_pixels(found: Traced, node: fx.Node, factor: int) -> None:
+    """Channels as positions (Shi et al., 2016): the factor^2 channels that form one stay or go together."""
+    source = source_of(node)
+    columns = found.ids[source].reshape(-1, factor * factor)
+    for column in columns.T[1:]:
+        found.channels.tie(columns[:, 0], column)
+    found.ids[node] = columns[:, 0]
+    found.derive(node, source)
+    found.moves.append(node.name)
+
+
+def resample(found: Traced, node: fx.Node) -> None:
+    """Upsampling by copies of the nearest pixel, and padding with copies of the border."""
+    source = source_of(node)
+    found.ids[node] = found.ids[source]
+    found.derive(node, source)
+    found.moves.append(node.name)
+
+
+def channel_padding(node: fx.Node, dimensions: int) -> tuple[int, int]:
+    """How many channels an F.pad call puts before and after dimension 1."""
+    padding = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
+    reach = 2 * (dimensions - 2)
+    entries = [int(entry) for entry in padding]  # type: ignore[union-attr, arg-type]
+    return (entries[reach], entries[reach + 1]) if len(entries) >= reach + 2 else (0, 0)

@@ -1,0 +1,65 @@
+"""Augmentation: random changes of a training image that leave its class as it is."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Augmentation(Protocol):
+    """How far images are moved (pixels), turned (degrees), zoomed (share), and whether they are mirrored."""
+
+    @property
+    def shift_pixels(self) -> float: ...
+    @property
+    def rotate_degrees(self) -> float: ...
+    @property
+    def zoom(self) -> float: ...
+    @property
+    def flip(self) -> bool: ...
+
+
+def augmented(images: Tensor, settings: Augmentation) -> Tensor:
+    """Each image moved, turned and zoomed by up to the settings, and mirrored half of the time if they say so.
+
+    Pixels are interpolated linearly; the darkest value of each channel comes in from outside.
+    """
+    if settings.flip:
+        mirrored = torch.rand(len(images), device=images.device) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    if settings.shift_pixels == settings.rotate_degrees == settings.zoom == 0:
+        return images
+    darkest = images.amin(dim=(0, 2, 3), keepdim=True)
+    grid = F.affine_grid(_transforms(images, settings), list(images.shape), align_corners=False)
+    return F.grid_sample(images - darkest, grid, align_corners=False) + darkest
+
+
+def cropped(images: Tensor, padding: int, darkest: Tensor) -> Tensor:
+    """Each image (N x C x H x W) moved by whole pixels, up to `padding` along either side.
+
+    `darkest` (1 x C x 1 x 1) comes in from outside, as where pixels are padded with black before they are normalised.
+    The result lies in memory with its channels last.
+    """
+    count, _, height, width = images.shape
+    padded = F.pad(images - darkest, (padding,) * 4) + darkest
+    start = torch.randint(0, 2 * padding + 1, (2, count, 1), device=images.device)
+    rows = start[0] + torch.arange(height, device=images.device)
+    columns = start[1] + torch.arange(width, device=images.device)
+    which = torch.arange(count, device=images.device)
+    return padded.permute(0, 2, 3, 1)[which[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _transforms(images: Tensor, settings: Augmentation) -> Tensor:
+    """Random affine maps, `n x 2 x 3`, in coordinates that run from -1 to 1 along either side."""
+    count, _, height, width = images.shape
+    up_to = torch.rand(4, count, device=images.device) * 2 - 1
+    angle = up_to[0] * math.radians(settings.rotate_degrees)
+    scale = 1 + up_to[1] * settings.zoom
+    cosine, sine = angle.cos() * scale, angle.sin() * scale
+    right, down = up_to[2] * 2 * settings.shift_pixels / width, up_to[3] * 2 * settings.shift_pixels / height
+    rows = (cosine, -sine * height / width, right, sine * width / height, cosine, down)
+    return torch.stack(rows, dim=1).reshape(count, 2, 3)

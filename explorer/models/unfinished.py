@@ -1,0 +1,53 @@
+"""The state of an interrupted training in a file: what a later call needs to end at the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+
+from explorer.errors import ModelError
+from explorer.files import replaced
+
+Parts = dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler]
+
+
+def keep(path: Path, parts: Parts, epoch: int, identity: str = "") -> None:
+    """Write the state after an epoch, whole or not at all; `identity` names what is being trained, and how."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    with replaced(path) as file:
+        torch.save({**state, "epoch": epoch, "random": _random_states(), "identity": identity}, file)
+
+
+def resume(path: Path, parts: Parts, identity: str = "") -> int:
+    """Take up the state of an interrupted training; the number of its epochs, 0 where there is none.
+
+    ModelError when the file is no such state, or that of another `identity`.
+    """
+    if not path.exists():
+        return 0
+    try:
+        state = torch.load(path, weights_only=True)
+        if state["identity"] != identity:
+            raise ModelError(
+                f"{path}: belongs to a training of other weights, images or settings; restore them, or delete it to "
+                "train anew"
+            )
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        torch.set_rng_state(state["random"][0])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random"][1:])
+        return int(state["epoch"])
+    except ModelError:
+        raise
+    except (OSError, RuntimeError, UnpicklingError, KeyError, ValueError, TypeError, EOFError) as error:
+        raise ModelError(
+            f"{path}: not the state of an interrupted training ({type(error).__name__}); delete it to train anew"
+        ) from error
+
+
+def _random_states() -> list[Tensor]:
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]

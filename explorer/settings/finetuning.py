@@ -1,0 +1,42 @@
+"""The [finetuning] section: how the weights of a chosen candidate are trained further, and on which images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from explorer.records import settle
+from explorer.rules import boolean, integer, number, one_of
+from explorer.settings.values import COUNT, POSITIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuningSettings:
+    """How a candidate is fine-tuned; images are augmented as in training, and by `crop_pixels`.
+
+    `crop_pixels` moves images by up to so many whole pixels, black coming in. With `teacher`, the share
+    `teacher_weight` of the loss is the cross-entropy to the float network's class probabilities at
+    `temperature` (Hinton et al., 2015, times temperature squared), the rest that to the labels. Norms use the
+    statistics of each batch and follow them ("batch"), or stay as they are ("frozen"). With `learn_scales` the scales
+    of weights and activations are trained, too (Esser et al., 2020).
+    """
+
+    SECTION: ClassVar[str] = "finetuning"
+    epochs: Annotated[int, integer(1, 10_000)] = 5
+    optimizer: Annotated[str, one_of("adam", "sgd")] = "sgd"
+    learning_rate: Annotated[float, POSITIVE] = 0.002
+    batch_size: Annotated[int, COUNT] = 64
+    weight_decay: Annotated[float, number(lowest=0)] = 0.0
+    shift_pixels: Annotated[float, number(lowest=0, highest=64)] = 0.0
+    rotate_degrees: Annotated[float, number(lowest=0, highest=180)] = 0.0
+    zoom: Annotated[float, number(lowest=0, highest=0.5)] = 0.0
+    crop_pixels: Annotated[int, integer(0, 64)] = 0
+    flip: Annotated[bool, boolean()] = False
+    teacher: Annotated[bool, boolean()] = True
+    teacher_weight: Annotated[float, number(lowest=0, highest=1)] = 0.9
+    temperature: Annotated[float, POSITIVE] = 4.0
+    batch_norm: Annotated[str, one_of("batch", "frozen")] = "batch"
+    learn_scales: Annotated[bool, boolean()] = True
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)

@@ -1,0 +1,40 @@
+"""The [quantizer] section: how scales, codes and ranges are found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from explorer.records import settle
+from explorer.rules import boolean, number, one_of
+from explorer.settings.values import COUNT
+
+SCALES = ("channel", "tensor")
+ROUNDINGS = ("nearest", "adaptive")
+RANGES = ("mse", "percentile")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizerSettings:
+    """How the numbers of a candidate become integers; the defaults are what a search can afford.
+
+    `scales`: one for each output channel of a weight, or one for the whole "tensor". `rounding`: each weight to the
+    "nearest" code, or "adaptive": the codes of a layer together, so that their errors cancel in its output on the
+    first `rounding_images` calibration images (seconds for a small network, for every candidate).
+    `activation_ranges`: of least squared error ("mse"), or all but the share 1 - `activation_percentile` / 100 of the
+    values ("percentile"). `bias_correction` takes the mean shift of the outputs off the bias where no batch norm does
+    (Nagel et al., 2019). `recalibration_images`: how many of the calibration images correct batch norms and biases,
+    None for all.
+    """
+
+    SECTION: ClassVar[str] = "quantizer"
+    scales: Annotated[str, one_of(*SCALES)] = "channel"
+    rounding: Annotated[str, one_of(*ROUNDINGS)] = "nearest"
+    rounding_images: Annotated[int, COUNT] = 256
+    activation_ranges: Annotated[str, one_of(*RANGES)] = "mse"
+    activation_percentile: Annotated[float, number(lowest=50, highest=100)] = 99.99
+    bias_correction: Annotated[bool, boolean()] = True
+    recalibration_images: Annotated[int | None, COUNT] = None
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)

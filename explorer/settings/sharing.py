@@ -1,0 +1,36 @@
+"""The [sharing] section: how the weights of a layer come to share values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from explorer.records import settle
+from explorer.rules import one_of
+
+SCOPES = ("layer", "channel")
+WEIGHTINGS = ("plain", "relevance", "fisher")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharingSettings:
+    """What has a codebook, and what a weight's squared error counts when its values are chosen.
+
+    `scope`: each layer has one codebook, or each output channel one of its own, of the layer's codebook size.
+    `weighting`: every weight counts 1 ("plain"), the relevance multiplier E|G|, the change of the target logit for
+    a unit of the weight ("relevance"), or the root of the Fisher information, the root mean square of the loss's
+    gradient ("fisher"). The relevance |G w| itself is no choice: it gives large weights all centroids, and small
+    ones, of which there are most, none.
+    """
+
+    SECTION: ClassVar[str] = "sharing"
+    scope: Annotated[str, one_of(*SCOPES)] = "layer"
+    weighting: Annotated[str, one_of(*WEIGHTINGS)] = "plain"
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+    @property
+    def codebook_scope(self) -> Literal["layer", "channel"]:
+        """`scope` as a candidate states it."""
+        return "channel" if self.scope == "channel" else "layer"

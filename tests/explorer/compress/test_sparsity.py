@@ -1,0 +1,201 @@
+"""Masks: N:M patterns against a loop over the rows, their counts, and one threshold for a whole network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from explorer.compress.apply import Basis, apply
+from explorer.compress.candidate import LayerChoice, kept_count, uniform
+from explorer.compress.pattern import group_count, pattern_count, pattern_density
+from explorer.compress.plan import plan
+from explorer.compress.prune import magnitude_mask
+from explorer.compress.sparsity import (
+    global_kept_weights,
+    layer_weights,
+    pattern_mask,
+    prune_globally,
+    weight_mask,
+)
+from explorer.compress.weights import compress_weights
+from explorer.errors import CandidateError
+
+PATTERNS = st.integers(2, 9).flatmap(lambda of: st.integers(1, of - 1).map(lambda kept: f"{kept}:{of}"))
+SHARES = st.one_of(st.floats(0.001, 1.0), st.just(1.0))
+quick = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+
+
+@st.composite
+def weights(draw: st.DrawFn, kernel: bool = True) -> Tensor:
+    """A weight of few values, so that ties and zeros are frequent: out x in (x kernel height x width)."""
+    shape = [draw(st.integers(1, 5)), draw(st.integers(1, 11))]
+    if kernel and draw(st.booleans()):
+        shape += [draw(st.integers(1, 3)), draw(st.integers(1, 3))]
+    size = int(np.prod(shape))
+    return torch.tensor(draw(st.lists(st.integers(-3, 3), min_size=size, max_size=size)), dtype=torch.float32).view(
+        shape
+    )
+
+
+def rows_of(tensor: Tensor) -> Iterator[list[float]]:
+    """The values along the input, for each filter and position of the kernel."""
+    for part in tensor.flatten(2).unbind(0) if tensor.ndim > 2 else tensor.unsqueeze(2).unbind(0):
+        yield from part.T.tolist()
+
+
+def kept_of_row(row: list[float], kept: int, of: int) -> list[bool]:
+    """One row by hand: of every `of` values the largest `kept`, of a shorter rest as many in proportion."""
+    mask = [False] * len(row)
+    for start in range(0, len(row), of):
+        group = range(start, min(start + of, len(row)))
+        count = -(-kept * len(group) // of)
+        for index in sorted(group, key=lambda i: (-abs(row[i]), i))[:count]:
+            mask[index] = True
+    return mask
+
+
+@quick
+@given(weights(), PATTERNS)
+def test_a_pattern_keeps_the_largest_of_every_group(weight: Tensor, pattern: str) -> None:
+    kept, of = map(int, pattern.split(":"))
+    mask = pattern_mask(weight, pattern)
+    assert mask.shape == weight.shape
+    assert list(rows_of(mask)) == [kept_of_row(row, kept, of) for row in rows_of(weight)]
+
+
+@quick
+@given(weights(), PATTERNS, SHARES)
+def test_as_many_weights_stay_as_were_counted(weight: Tensor, pattern: str, share: float) -> None:
+    """The pattern first, then magnitude among the rest."""
+    allowed = pattern_mask(weight, pattern)
+    length = weight.shape[1]
+    assert int(allowed.sum()) == pattern_count(pattern, weight.numel() // length, length)
+    mask = weight_mask(weight, share, pattern)
+    count = int(mask.sum())
+    assert count == min(kept_count(share, weight.numel()), int(allowed.sum()))
+    assert not (mask & ~allowed).any()
+    lost = weight.abs()[allowed & ~mask]
+    assert lost.numel() == 0 or float(lost.max()) <= float(weight.abs()[mask].min())
+    assert torch.equal(weight_mask(weight, share), magnitude_mask(weight, share))
+
+
+def test_a_pattern_runs_along_the_input_channels() -> None:
+    """Mishra et al., 2021: of four weights of one filter at one position of the kernel, the two largest."""
+    weight = torch.zeros(1, 4, 1, 2)
+    weight[0, :, 0, 0] = torch.tensor([4.0, 3.0, -2.0, 1.0])
+    weight[0, :, 0, 1] = torch.tensor([1.0, -2.0, 3.0, 4.0])
+    mask = pattern_mask(weight, "2:4")
+    assert mask[0, :, 0, 0].tolist() == [True, True, False, False]
+    assert mask[0, :, 0, 1].tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "length", "kept"),
+    [
+        ("2:4", 8, 4),
+        ("2:4", 3, 2),
+        ("2:4", 5, 3),
+        ("2:4", 6, 3),
+        ("2:4", 7, 4),
+        ("1:4", 1, 1),
+        ("1:4", 9, 3),
+        ("3:4", 2, 2),
+    ],
+)
+def test_the_rest_of_a_row_is_rounded_up(pattern: str, length: int, kept: int) -> None:
+    assert pattern_count(pattern, 1, length) == kept
+    assert pattern_count(pattern, 6, length) == 6 * kept
+
+
+def test_a_filter_of_one_input_channel_loses_nothing() -> None:
+    assert pattern_mask(torch.randn(6, 1, 3, 3), "1:4").all()
+    assert (group_count("1:4", 1), pattern_density("1:4")) == (1, 0.25)
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("size", [None, 2])
+def test_the_codes_of_a_layer_keep_its_pattern(bits: int, size: int | None) -> None:
+    layer = nn.Conv2d(10, 6, 3)
+    before = layer.weight.detach().clone()
+    compress_weights(layer, LayerChoice(layer="conv", weight_bits=bits, codebook_size=size, pattern="1:4"))
+    codes = layer.get_buffer("weight_codes")
+    assert not codes[~pattern_mask(before, "1:4")].any()
+    assert 0 < torch.count_nonzero(codes) <= pattern_count("1:4", 6 * 9, 10)
+
+
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
+def test_a_plan_counts_what_is_built_with_filters_removed(name: str, basis: Callable[[str], Basis]) -> None:
+    """Eight bits and untrained weights: a weight that stays is hardly ever rounded to zero."""
+    base = basis(name)
+    for pattern, share in (("2:4", 1.0), ("1:4", 0.6), ("3:5", 0.3)):
+        start = uniform(base.graph)
+        candidate = replace(
+            start,
+            layers=tuple(replace(choice, pattern=pattern) for choice in start.layers),
+            kept_filters=tuple((group, share) for group, _ in start.kept_filters),
+        )
+        built = apply(base, candidate)
+        for layer in plan(base.graph, candidate).layers:
+            codes = built.get_submodule(layer.name).get_buffer("weight_codes")
+            expected = pattern_count(pattern, codes.numel() // codes.shape[1], codes.shape[1])
+            assert layer.nonzero_weights == expected
+            assert 0.9 * expected <= torch.count_nonzero(codes) <= expected
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> dict[str, Tensor]:
+    layers = draw(st.lists(weights(), min_size=1, max_size=5))
+    return {f"layer{index}": weight for index, weight in enumerate(layers)}
+
+
+@quick
+@given(networks(), SHARES)
+def test_a_global_share_is_one_threshold_over_all_layers(network: dict[str, Tensor], share: float) -> None:
+    """By sorting (magnitude, layer, position) of every weight by hand."""
+    every = [
+        (-abs(value), layer, position)
+        for layer, weight in enumerate(network.values())
+        for position, value in enumerate(weight.flatten().tolist())
+    ]
+    stay = sorted(every)[: kept_count(share, len(every))]
+    shares = global_kept_weights(network, share)
+    assert list(shares) == list(network)
+    for index, (name, weight) in enumerate(network.items()):
+        positions = {position for _, layer, position in stay if layer == index}
+        assert shares[name] == max(1, len(positions)) / weight.numel()
+        mask = weight_mask(weight, shares[name])
+        if positions:
+            assert set(mask.flatten().nonzero().flatten().tolist()) == positions
+        else:
+            assert int(mask.sum()) == 1
+
+
+def test_a_global_share_spares_the_layers_of_large_weights(basis: Callable[[str], Basis]) -> None:
+    base = basis("lenet5_digits")
+    network = layer_weights(base.model, base.graph)
+    assert list(network) == list(base.graph.layer_names)
+    total = sum(weight.numel() for weight in network.values())
+    candidate = prune_globally(uniform(base.graph, 4), network, 0.2)
+    assert sum(layer.nonzero_weights for layer in plan(base.graph, candidate).layers) == round(0.2 * total)
+    kept = {choice.layer: choice.kept_weights for choice in candidate.layers}
+    # Weights of untrained layers are the smaller the more inputs there are: 9, 84, 120, 128 and 144.
+    assert sorted(kept, key=lambda name: -kept[name]) == ["conv1", "fc3", "fc2", "fc1", "conv2"]
+    assert {choice.weight_bits for choice in candidate.layers} == {4}
+    assert apply(base, candidate)(torch.zeros(1, 1, 8, 8)).isfinite().all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5, float("nan"), True])
+def test_a_share_beyond_all_weights_is_refused(share: float) -> None:
+    with pytest.raises(CandidateError, match=r"kept weights: expected a share in \(0, 1\] of all weights, received"):
+        global_kept_weights({"a": torch.ones(2, 2)}, share)
+
+
+def test_a_network_without_weights_has_no_shares() -> None:
+    assert global_kept_weights({}, 0.5) == {}
