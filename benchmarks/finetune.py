@@ -23,6 +23,7 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.tuned import Tuned
 from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.finetune import finetune
+from explorer.records import write_record
 from explorer.search.allocation import macs, weight_bytes, with_bits_within, with_filters_within
 from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import search_space
@@ -71,9 +72,9 @@ def half_macs(prepared: Prepared, table: Sensitivity) -> Candidate:
 
 
 TARGETS = (
-    Target(name="bytes_100144", wanted=91.2, build=bytes_100144, epochs=3, learning_rate=0.001),
-    Target(name="bytes_67000", wanted=89.5, build=bytes_67000, epochs=6, learning_rate=0.003),
-    Target(name="half_macs", wanted=90.5, build=half_macs, epochs=7, learning_rate=0.003),
+    Target(name="bytes_100144", wanted=91.2, build=bytes_100144, epochs=2, learning_rate=0.001),
+    Target(name="bytes_67000", wanted=89.5, build=bytes_67000, epochs=4, learning_rate=0.003),
+    Target(name="half_macs", wanted=90.5, build=half_macs, epochs=4, learning_rate=0.003),
 )
 
 
@@ -98,6 +99,33 @@ def test_accuracy(prepared: Prepared, candidate: Candidate, tuned: Tuned | None)
     return 100.0 * correct / sum(len(labels) for _, labels in sets)
 
 
+def trained(
+    name: str, candidate: Candidate, prepared: Prepared, settings: FineTuningSettings, arguments: argparse.Namespace
+) -> Tuned:
+    """The tuned network: from the folder where it was finished there, else trained now."""
+    images, labels = (tensor[: arguments.images] for tensor in prepared.tensors(prepared.data.train))
+    file, begun = arguments.folder / f"{name}.pt", time.process_time()
+    description = {**write_record(settings), "seed": SEED, "images": len(labels)}
+    if file.exists():
+        found = Tuned.load(file)
+        if (found.candidate, found.description) == (candidate.digest(), description):
+            return found
+    tuned = finetune(
+        prepared.basis,
+        candidate,
+        images,
+        labels,
+        settings,
+        seed=SEED,
+        progress=lambda epoch, epochs, loss: print(f"  epoch {epoch} of {epochs}: loss {loss:.4f}", flush=True),
+        unfinished=file.with_suffix(".unfinished"),
+    )
+    tuned.save(file)
+    seconds = time.process_time() - begun
+    print(f"  {1e3 * seconds / len(labels) / settings.epochs:.2f} ms CPU for an image and epoch")
+    return tuned
+
+
 def run(target: Target, prepared: Prepared, table: Sensitivity, arguments: argparse.Namespace) -> None:
     """Build, tune and score one target."""
     graph, candidate = prepared.basis.graph, target.build(prepared, table)
@@ -107,23 +135,9 @@ def run(target: Target, prepared: Prepared, table: Sensitivity, arguments: argpa
         f"\n{target.name}: {weight_bytes(graph, candidate):,} bytes, {macs(graph, candidate) / graph.macs:.1%} of MACs"
     )
     print(f"  bits {bits}\n  {settings}", flush=True)
-    images, labels = prepared.tensors(prepared.data.train)
-    count, begun = arguments.images or len(labels), time.process_time()
-    tuned = finetune(
-        prepared.basis,
-        candidate,
-        images[:count],
-        labels[:count],
-        settings,
-        seed=SEED,
-        progress=lambda epoch, epochs, loss: print(f"  epoch {epoch} of {epochs}: loss {loss:.4f}", flush=True),
-        unfinished=arguments.folder / f"{target.name}.unfinished",
-    )
-    tuned.save(arguments.folder / f"{target.name}.pt")
-    seconds = time.process_time() - begun
+    tuned = trained(target.name, candidate, prepared, settings, arguments)
     before, after = (test_accuracy(prepared, candidate, entry) for entry in (None, tuned))
-    print(f"  test images right: {before:.2f} % before, {after:.2f} % after; wanted {target.wanted:.1f} %")
-    print(f"  {1e3 * seconds / count / settings.epochs:.2f} ms CPU for an image and epoch", flush=True)
+    print(f"  test images right: {before:.2f} % before, {after:.2f} % after; wanted {target.wanted:.1f} %", flush=True)
 
 
 def main() -> None:

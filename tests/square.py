@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import torch
 from hypothesis import strategies as st
 from torch import fx, nn
@@ -142,3 +144,23 @@ def check_weights(module: nn.Module, planned: NetworkPlan, name: str) -> None:
     assert (scale > 0).all()
     weight = module.get_parameter("weight")
     assert torch.equal(weight, codes.float() * scale.view(-1, *(1,) * (codes.ndim - 1)))
+
+
+def random_candidate(graph: ModelGraph, draw: random.Random) -> Candidate:
+    """A candidate for a network too large for Hypothesis: each choice is the simplest one half of the time."""
+    return Candidate(
+        layers=tuple(_random_choice(name, draw) for name in graph.weight_owners),
+        kept_filters=tuple((group.name, draw.choice((1.0, draw.uniform(0.01, 1.0)))) for group in graph.prunable),
+    )
+
+
+def _random_choice(layer: str, draw: random.Random) -> LayerChoice:
+    bits = draw.randint(2, 8)
+    return LayerChoice(
+        layer=layer,
+        weight_bits=bits,
+        activation_bits=draw.randint(2, 8),
+        kept_weights=draw.choice((1.0, draw.uniform(0.01, 1.0))),
+        codebook_size=draw.choice((None, draw.randint(2, min(24, levels(bits) - 1)))),
+        pattern=draw.choice((None, None, "2:4", "1:4")),
+    )

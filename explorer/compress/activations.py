@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import fx
 
 from explorer.compress.calibrate import Calibration
@@ -27,6 +28,8 @@ def insert_quantizers(model: fx.GraphModule, graph: ModelGraph, calibration: Cal
         if bits < stored[layer.source]:
             node = by_target[layer.name]
             source = node.all_input_nodes[0]
+            while source.target is F.pad and len(source.users) == 1:  # a border of zeros is not read
+                node, source = source, source.all_input_nodes[0]
             name = f"{layer.name.replace('.', '_')}_input_quantizer"
             model.add_submodule(name, calibration.quantizer(layer.source, bits))
             with model.graph.inserting_before(node):

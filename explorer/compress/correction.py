@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,10 +13,10 @@ from explorer.compress.calibrate import Calibration, channel_means
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.norms import BatchNorm, NormCorrector
 from explorer.compress.quantize import nearest_codes
-from explorer.compress.rounding import Project, adaptive_codes, moments
+from explorer.compress.rounding import Moments, Project, adaptive_codes, moments, output_errors
 from explorer.compress.sparsity import weight_mask
 from explorer.compress.weights import attach_codes
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.symbolic import Inputs, as_tuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,7 +74,10 @@ class _Corrector(NormCorrector):
     ) -> None:
         super().__init__(model, calibration, positions)
         self.means, self.rounding = means, rounding
-        self.beside = None if rounding is None else _Beside(rounding, calibration)
+        self.beside = None
+        if rounding is not None:
+            first = tuple(images[: rounding.images] for images in as_tuple(calibration.images))
+            self.beside = LayerInputs(rounding.reference, first)
 
     def run_node(self, n: fx.Node) -> object:
         module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
@@ -83,10 +86,10 @@ class _Corrector(NormCorrector):
         mean = self.means.get(str(n.target)) if module.bias is not None and not _feeds_norms(self, n) else None
         if self.beside is not None and self.rounding is not None and n.target in self.rounding.choices:
             choice = self.rounding.choices[str(n.target)]
-            wanted = self.beside.input_of(n.name)
             received = self.env[n.all_input_nodes[0]][: self.rounding.images]
             centred = mean is not None or _feeds_norms(self, n)
-            _round(module, self.beside.weight(str(n.target)), choice, received, wanted, centred)
+            given = moments(module, received, self.beside.of(n.name), centred=centred)
+            attach_codes(module, *round_adaptively(module, self.beside.weight(str(n.target)), choice, given))
         result = super().run_node(n)
         if mean is None:
             return result
@@ -96,15 +99,15 @@ class _Corrector(NormCorrector):
         return result + shift.view(-1, *(1,) * (0 if isinstance(module, nn.Linear) else result.ndim - 2))
 
 
-class _Beside(fx.Interpreter):
-    """The float network, run as far as the compressed one has come."""
+class LayerInputs(fx.Interpreter):
+    """Runs a network on `images` as far as it is asked for the input of a layer; keeps nothing behind that."""
 
-    def __init__(self, rounding: Rounding, calibration: Calibration) -> None:
-        super().__init__(rounding.reference)
-        self.args_iter = iter([images[: rounding.images] for images in as_tuple(calibration.images)])
-        self.ahead: Iterator[fx.Node] = iter(rounding.reference.graph.nodes)
+    def __init__(self, model: fx.GraphModule, images: Inputs) -> None:
+        super().__init__(model)
+        self.args_iter = iter(as_tuple(images))
+        self.ahead: Iterator[fx.Node] = iter(self.graph.nodes)
 
-    def input_of(self, name: str) -> Tensor:
+    def of(self, name: str) -> Tensor:
         """What the layer at the node of that name reads; nodes are asked for in the order of computation."""
         for node in self.ahead:
             read = self.env[node.all_input_nodes[0]] if node.name == name else None
@@ -113,28 +116,44 @@ class _Beside(fx.Interpreter):
                 del self.env[used]
             if isinstance(read, Tensor):
                 return read
-        raise LookupError(f"node {name} is not ahead in the float network")
+        raise LookupError(f"node {name} is not ahead in the network")
 
     def weight(self, layer: str) -> Tensor:
-        """The float weight of a layer."""
+        """The weight of a layer."""
         module = self.fetch_attr(layer)
         assert isinstance(module, nn.Conv2d | nn.Linear)
         return module.weight.data
 
 
-def _round(
-    module: nn.Conv2d | nn.Linear,
-    weight: Tensor,
-    choice: LayerChoice,
-    received: Tensor,
-    wanted: Tensor,
-    centred: bool,
-) -> None:
+def float_moments(model: fx.GraphModule, images: Inputs, layers: Collection[str]) -> Iterator[tuple[str, Moments]]:
+    """Second moments of what these layers read in the float network, one layer at a time in depth order."""
+    inputs = LayerInputs(model, images)
+    for node in model.graph.nodes:
+        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if node.target in layers and isinstance(module, nn.Conv2d | nn.Linear):
+            with torch.no_grad():
+                read = inputs.of(node.name)
+                yield str(node.target), moments(module, read, read, centred=True)
+
+
+def round_adaptively(
+    module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments
+) -> tuple[Tensor, Tensor]:
+    """Codes and scales for the float `weight` of a layer, in place of the codes of nearest rounding that it has."""
     groups = 1 if isinstance(module, nn.Linear) else module.groups
     mask = weight_mask(weight, choice.kept_weights, choice.pattern)
     project = project_on(module.get_buffer("weight_codes"), choice, groups)
-    given = moments(module, received, wanted, centred=centred)
-    attach_codes(module, *adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask))
+    return adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask)
+
+
+def error_shares(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments) -> Tensor:
+    """The share of its squared output error that adaptive rounding leaves each filter (out_channels, 0..1).
+
+    `module` holds the codes of nearest rounding of the float `weight`; a filter that has no error keeps share 1.
+    """
+    before = output_errors(weight, module.get_buffer("weight_codes"), module.get_buffer("weight_scale"), given)
+    after = output_errors(weight, *round_adaptively(module, weight, choice, given), given)
+    return torch.where(before > 0, after / before.where(before > 0, before + 1), torch.ones_like(before)).clamp_max(1)
 
 
 def _feeds_norms(interpreter: fx.Interpreter, node: fx.Node) -> bool:

@@ -54,13 +54,14 @@ def integer_program(model: fx.GraphModule, input_shape: tuple[int, ...]) -> Inte
     value to different sides, or where a value lies halfway. ExportError for a node without an integer form, and
     where a sum could overflow.
     """
+    inputs = [node for node in model.graph.nodes if node.op == "placeholder"]
+    if len(inputs) != 1:
+        raise refuse(inputs[-1], f"the network has {len(inputs)} inputs", "use a network of one input")
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     propagate_shapes(model, torch.zeros((2, *input_shape), device=device))
     walk = Walk(model, ProgramBuilder(input_shape), {})
     for node in model.graph.nodes:
         if node.op == "placeholder":
-            if walk.values:
-                raise refuse(node, "the network has several inputs", "use a network of one input")
             walk.values[node] = sum_of(Term(tensor=INPUT, zero_point=0, gain=scalar(1.0)), shape=input_shape)
         elif node.op == "output":
             return walk.builder.program(_output(walk, node))

@@ -23,6 +23,8 @@ from explorer.errors import ExportError
 
 FINE_BITS = 26
 """Width of the grid on which a function of sums finds its code: finer than float32 is."""
+FINEST = 2.0**-24
+"""Smallest step of that grid, in steps of the sums: finer than these it would tell nothing."""
 COARSE = 256
 """Every so many points of that grid a code is computed, and at each point where two of these differ (assumed)."""
 LOGIT_BITS = 30
@@ -92,7 +94,12 @@ def requantize(
     """Terms and offset of `value` on the `grid` (scale, zero point), clipped to the integer `bounds`."""
     scale, zero_point = grid
     factors = [term.gain / scale for term in value.terms]
-    multipliers, offset, shift = fixed_point(factors, value.offset / scale + zero_point, largest_shift)
+    start = value.offset / scale + zero_point
+    if max(float(np.abs(factor).max()) for factor in factors) >= 2**30 and float(np.abs(start).max()) >= 2**29:
+        raise ExportError(
+            f"integer: {name!r} has no multipliers of 32 bits: its batch norm's offset is beyond all sums"
+        )
+    multipliers, offset, shift = fixed_point(factors, start, largest_shift)
     exact = offset.astype(np.int64)
     reach = np.abs(exact).max()
     for term, multiplier in zip(value.terms, multipliers, strict=True):
@@ -150,7 +157,8 @@ def _step(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: s
 
     low, high = _narrowed(code, low, high, float(to.scale))
     top = 2**FINE_BITS - 1
-    scale = (high - low) / top or 1.0
+    step = max(float(np.abs(term.gain).max()) for term in value.terms)
+    scale = max((high - low) / top, step * FINEST) or 1.0
     zero_point = round(-low / scale)
     places, codes = _places(lambda points: code((points - zero_point) * scale), top)
     depth = max(1, len(places).bit_length())
@@ -159,13 +167,13 @@ def _step(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: s
     table = np.concatenate([codes, np.full(spare, codes[-1])])
     lowest, highest = (np.clip(np.rint(bound / scale) + zero_point, 0, top) for bound in (value.low, value.high))
     fine = requantize(builder, f"{name}_fine", value, (scale, zero_point), (lowest, highest))
-    step = Steps(
+    steps = Steps(
         input=fine,
         output=name,
         breakpoints=builder.array(f"{name}.breakpoints", breakpoints, np.int32),
         table=builder.array(f"{name}.table", table, np.uint8),
     )
-    builder.add(step, builder.tensors[step.input].shape, table.min(), table.max())
+    builder.add(steps, builder.tensors[fine].shape, table.min(), table.max())
 
 
 def _places(code: Callable[[Floats], Floats], top: int) -> tuple[Floats, Floats]:

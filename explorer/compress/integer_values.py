@@ -136,7 +136,8 @@ def fixed_point(factors: list[Floats], offset: Floats, largest_shift: int) -> tu
     """(multipliers, offset, shift), integers as float64 arrays, such that multiplier / 2^shift is the factor.
 
     The shift is the largest at which multipliers are int32 and the offset, half a step added, is int64, and at most
-    `largest_shift`, for each entry of its own. A factor of 2^31 or more saturates: any sum but 0 is clipped then.
+    `largest_shift`, for each entry of its own. A factor of 2^31 or more saturates: any sum but 0 is clipped then, as
+    long as the offset is far less.
     """
     exponent = np.frexp(reduce(np.maximum, (np.abs(factor) for factor in factors)))[1]
     room = OFFSET_BITS - np.frexp(offset)[1]

@@ -40,6 +40,7 @@ def simplify_moves(graph_module: fx.GraphModule) -> None:
     `SelectChannels`, `nn.Flatten`, `nn.Unflatten` or an unsqueeze. Then channels can be removed. Chains that
     mix channels with positions or images stay as they are. Needs the shapes that `propagate_shapes` noted.
     """
+    _list_parts(graph_module)
     chains = _Chains(graph_module)
     for node in list(graph_module.graph.nodes):
         if chains.moves(node):
@@ -51,6 +52,21 @@ def simplify_moves(graph_module: fx.GraphModule) -> None:
     for node in list(graph_module.graph.nodes):
         _settle(graph_module, node)
     graph_module.graph.eliminate_dead_code()
+
+
+def _list_parts(graph_module: fx.GraphModule) -> None:
+    """Let a concatenation of all parts that a split gives name each of them."""
+    for node in graph_module.graph.nodes:
+        parts = node.args[0] if node.op == "call_function" and node.args else None
+        if node.target not in {torch.cat, torch.concat, torch.concatenate} or not isinstance(parts, fx.Node):
+            continue
+        with graph_module.graph.inserting_before(node):
+            listed = [
+                graph_module.graph.call_function(operator.getitem, (parts, i)) for i in range(len(parts.meta["value"]))
+            ]
+        for part, value in zip(listed, parts.meta["value"], strict=True):
+            part.meta = {"shape": tuple(value.shape), "value": None, "line": parts.meta.get("line", "")}
+        node.args = (listed, *node.args[1:])
 
 
 def _settle(graph_module: fx.GraphModule, node: fx.Node) -> None:

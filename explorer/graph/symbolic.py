@@ -99,7 +99,7 @@ def last_line(error: BaseException) -> str:
 
 
 def line_of(node: fx.Node) -> str:
-    """ " at file:line (code)" of the user's line that made a node, "" where it is not known."""
+    """Where a node was made, as " at file, line number" of the user's code; empty where that is not known."""
     line: str = node.meta.get("line", "")
     return f" at {line}" if line else ""
 

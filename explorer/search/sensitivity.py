@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,10 @@ from torch import nn
 
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import LayerChoice, kept_count, levels
+from explorer.compress.correction import error_shares, float_moments
+from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
+from explorer.graph.symbolic import as_tuple
 from explorer.relevance.scores import Relevance, class_scores
 from explorer.search.space import Axis, SearchSpace
 
@@ -31,6 +34,8 @@ class Sensitivity:
     m an element's multiplier and e the mean error of the quantiser; `filters[group][share]` the sum of the squared
     relevances of the filters removed.
 
+    With adaptive rounding a filter's sum counts by the share of its output error that this rounding leaves.
+
     Squares add up because errors of different weights, elements and filters are taken as independent. Summing
     magnitudes instead would let the many small errors of a layer's weights outweigh a removed filter.
     """
@@ -45,13 +50,14 @@ def sensitivity(
 ) -> Sensitivity:
     """Fill the tables for every value on the axes of the space."""
     axes: _Axes = {(axis.kind, axis.of): axis for axis in space.axes}
-    weights = {}
-    for index, layer in enumerate(space.layers):
+    weights: dict[str, dict[WeightOption, float]] = {}
+    for index, (layer, given) in enumerate(_moments(basis, space)):
         module = basis.model.get_submodule(layer)
         assert isinstance(module, nn.Conv2d | nn.Linear)
         multipliers = relevance.layer(layer).weight_multipliers
         weights[layer] = {
-            option: _perturbation(module, layer, option, multipliers) for option in weight_options(axes, layer)
+            option: _perturbation(module, _choice(layer, option), multipliers, basis.quantizer.scales, given)
+            for option in weight_options(axes, layer)
         }
         if progress is not None:
             progress(index + 1, len(space.layers))
@@ -83,15 +89,29 @@ def weight_options(axes: _Axes, layer: str) -> tuple[WeightOption, ...]:
     return tuple(dict.fromkeys(options))
 
 
-def _perturbation(module: nn.Conv2d | nn.Linear, layer: str, option: WeightOption, multipliers: np.ndarray) -> float:
-    copied = copy.deepcopy(module)
+def _moments(basis: Basis, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
+    """The layers, with the second moments of their inputs where rounding looks at them."""
+    if basis.quantizer.rounding == "nearest":
+        return iter([(layer, None) for layer in space.layers])
+    first = tuple(images[: basis.quantizer.rounding_images] for images in as_tuple(basis.calibration.images))
+    return float_moments(basis.model, first, space.layers)
+
+
+def _choice(layer: str, option: WeightOption) -> LayerChoice:
     bits, kept, size, pattern = option
-    compress_weights(
-        copied, LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
-    )
+    return LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
+
+
+def _perturbation(
+    module: nn.Conv2d | nn.Linear, choice: LayerChoice, multipliers: np.ndarray, scales: str, given: Moments | None
+) -> float:
+    copied = copy.deepcopy(module)
+    compress_weights(copied, choice, scales=scales)
     with torch.no_grad():
         change = (copied.weight - module.weight).double().cpu().numpy()
-    return float(np.square(change * multipliers).sum())
+        shares = None if given is None else error_shares(copied, module.weight.data, choice, given).cpu().numpy()
+    squares = np.square(change * multipliers).reshape(len(change), -1).sum(1)
+    return float((squares if shares is None else squares * shares).sum())
 
 
 def _activations(basis: Basis, relevance: Relevance, axes: _Axes) -> dict[str, dict[int, float]]:

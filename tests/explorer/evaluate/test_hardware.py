@@ -49,6 +49,19 @@ def test_jobs_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
     assert jobs["fc3"].output_bits == LOGIT_BITS
 
 
+def test_a_codebook_of_each_channel_is_counted(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    sizes = {}
+    for scope in ("layer", "channel"):
+        candidate = changed(graph, "fc1", codebook_size=4, codebook_scope=scope)
+        candidate = replace(candidate, kept_filters=(("fc1", 0.5),))
+        jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
+        assert jobs["fc1"].codebooks == (60 if scope == "channel" else 1)
+        assert jobs["fc2"].codebooks == 1
+        sizes[scope] = cost(graph, candidate, load("bitfusion")).weight_bytes
+    assert sizes["channel"] - sizes["layer"] == 59 * 4
+
+
 def test_operations_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
     """They come in the order of computation, follow the filters, and are as wide as what they read and write."""
     graph = basis("lenet5_digits").graph

@@ -95,6 +95,10 @@ def dropout(m: Any, x: Tensor) -> Any:
     return m.fc(F.max_pool2d(x, 2).contiguous().flatten(start_dim=1))
 
 
+def shared_layer(m: Any, x: Tensor) -> Any:
+    return m.fc(F.max_pool2d(m.conv2(m.conv2(m.conv1(x))), 2).flatten(1))
+
+
 STYLES = [
     functional,
     methods,
@@ -105,6 +109,7 @@ STYLES = [
     computed_sizes,
     pool_arguments_by_position,
     dropout,
+    shared_layer,
 ]
 EXAMPLE = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -141,7 +146,7 @@ def test_train_mode_of_the_users_model_stays() -> None:
 def test_only_modules_are_left(style: Forward) -> None:
     names = modules_of(canonicalise(Net(style), EXAMPLE))
     assert not {"call_function", "call_method", "Dropout", "FeatureAlphaDropout", "Identity", "Sequential"} & set(names)
-    assert names.count("Conv2d") == 2
+    assert names.count("Conv2d") == (3 if style is shared_layer else 2)
     assert names[-2:] == ["Flatten", "Linear"]
 
 
@@ -189,10 +194,6 @@ def test_negative_gains_move_into_the_filters() -> None:
         assert torch.equal(canonical(EXAMPLE), model(EXAMPLE))
 
 
-def shared_layer(m: Any, x: Tensor) -> Any:
-    return m.fc(F.max_pool2d(m.conv2(m.conv2(m.conv1(x))), 2).flatten(1))
-
-
 def branches(m: Any, x: Tensor) -> Any:
     x = m.conv1(x)
     if x.mean() > 0:
@@ -205,7 +206,11 @@ def active_dropout(m: Any, x: Tensor) -> Any:
 
 
 def not_logits(m: Any, x: Tensor) -> Any:
-    return m.conv1(x)
+    return m.conv1(x)[0].flatten(1)
+
+
+def a_number(m: Any, x: Tensor) -> Any:
+    return functional(m, x), 1
 
 
 def not_a_number(m: Any, x: Tensor) -> Any:
@@ -219,11 +224,11 @@ def baked_constant(m: Any, x: Tensor) -> Any:
 @pytest.mark.parametrize(
     ("style", "text"),
     [
-        (shared_layer, r"layer 'conv2' is called more than once with the same weights.*a layer of its own"),
         (branches, r"cannot trace Net at .*test_canonical\.py:\d+ \(if x\.mean\(\) > 0:\).*control flow"),
         (active_dropout, r"calls dropout with training=True.*pass training=self\.training"),
-        (not_logits, r"must return logits of shape \(N, classes\), received \(3, 4, 8, 8\)"),
-        (not_a_number, r"NaN or infinite logits"),
+        (not_logits, r"must return a tensor of shape \(N, outputs, ...\) or several of them, received \(4, 64\)"),
+        (a_number, r"or several of them, received int"),
+        (not_a_number, r"NaN or infinite outputs"),
         (baked_constant, r"gives other logits than the model \(largest difference .*random operation"),
     ],
 )

@@ -15,6 +15,7 @@ from explorer.evaluate.hardware import layer_jobs
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
+from hwmodels import evaluate, load
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -51,29 +52,43 @@ def test_a_tensor_that_two_layers_read_is_fetched_at_the_width_of_the_wider_one(
     assert (jobs["wide"].input_bits, jobs["wide"].memory_input_bits) == (8, 8)
 
 
-def test_a_function_with_weights_of_its_own_is_refused() -> None:
-    class Standardised(nn.Conv2d):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:
-            return F.conv2d(input, self.weight - self.weight.mean(), self.bias)
+def test_a_function_whose_weights_depend_on_the_image_is_kept_and_listed() -> None:
+    class Dynamic(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.kernel = nn.Conv2d(3, 4, 3, padding=1), nn.Parameter(torch.randn(4, 4, 1, 1))
+            self.head = nn.Sequential(*head(4))
 
-    with pytest.raises(
-        ModelError, match=r"calls conv2d as a function with weights of its own.*use the module nn.Conv2d"
-    ):
-        traced(nn.Sequential(Standardised(3, 4, 3), *head(4)))
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = F.relu(self.stem(x))
+            y: torch.Tensor = self.head(F.conv2d(x, self.kernel * x.mean()))
+            return y
+
+    graph = traced(Dynamic())
+    assert graph.layer_names == ("stem", "head.2")
+    (reason,) = [item.reason for item in graph.skipped if item.path == "conv2d"]
+    assert "cost is not counted" in reason
+    assert not graph.prunable
 
 
-def test_layers_that_share_weights_are_refused() -> None:
+def test_layers_that_share_weights_are_one_choice_and_stored_once() -> None:
     model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Conv2d(3, 3, 1), *head(3))
     model[2].weight = model[0].weight
-    with pytest.raises(ModelError, match="layers '0' and '2' share the same weights"):
-        canonicalise(model, IMAGES)
+    graph = traced(model)
+    assert graph.layer("2").shares_weights == "0"
+    assert [choice.layer for choice in uniform(graph).layers] == ["0", "5"]
+    jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, uniform(graph)))}
+    assert [jobs[name].weights_elsewhere for name in ("0", "2", "5")] == [False, True, False]
+    both, one = (evaluate(list(chosen), load("bitfusion")) for chosen in ((jobs["0"], jobs["2"]), (jobs["0"],)))
+    assert both.weight_bytes == one.weight_bytes
+    assert both.dram_bits > one.dram_bits  # they are fetched for each call
 
 
 def test_only_clipping_may_follow_a_pooling_whose_input_has_no_quantiser() -> None:
     clipped = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.ReLU(), *head(4)))
     scaled = traced(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.ReLU(), *head(4)))
     assert not quantized(clipped)["_0"]
-    assert quantized(scaled)["_0"]
+    assert quantized(scaled)["_1"]  # the layer of ones that the norm folds into reads what is pooled
 
 
 def test_a_tensor_that_two_poolings_read_has_a_quantiser_of_its_own() -> None:
@@ -92,10 +107,14 @@ def test_a_tensor_that_two_poolings_read_has_a_quantiser_of_its_own() -> None:
     assert quantized(traced(Pools()))["stem"]
 
 
-def test_a_batch_norm_that_follows_no_layer_is_listed() -> None:
-    before = traced(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), *head(4)))
-    reasons = {item.path: item.reason for item in before.skipped}
-    assert "runs in float" in reasons["0"]
+def test_a_batch_norm_that_follows_no_layer_gets_one_or_is_listed() -> None:
+    layers = nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.BatchNorm1d(144)
+    graph = traced(nn.Sequential(*layers, nn.Linear(144, 5)))
+    gain = graph.layer("0_gain")
+    assert (gain.depthwise, gain.kernel_size, gain.weights) == (True, (1, 1), 3)
+    reasons = {item.path: item.reason for item in graph.skipped}
+    assert "runs in float" in reasons["5"]
+    assert "0" not in reasons
     assert "3" not in reasons
 
 

@@ -29,6 +29,20 @@ SETTINGS = {
 }
 
 
+def test_codebooks_are_the_layers_or_the_channels_own(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    layer, channel = (search_space(graph, SETTINGS["everything"], scope) for scope in ("layer", "channel"))
+    for size in (0, 1):
+        point = {axis.name: size if axis.kind == "codebook_size" and len(axis.values) > 1 else 0 for axis in layer.axes}
+        point |= {axis.name: len(axis.values) - 1 for axis in layer.axes if axis.kind == "weight_bits"}
+        found, other = layer.candidate(point), channel.candidate(point)
+        assert {choice.codebook_scope for choice in found.layers} == {"layer"}
+        for choice in other.layers:
+            assert choice.codebook_scope == ("layer" if choice.codebook_size is None else "channel")
+        assert (found == other) == (size == 0)
+        assert Candidate.from_json(other.to_json()) == other
+
+
 @pytest.mark.parametrize("kind", list(SETTINGS))
 def test_a_point_and_its_candidate_are_one(kind: str, basis: Callable[[str], Basis]) -> None:
     graph = basis("lenet5_digits").graph

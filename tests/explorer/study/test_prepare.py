@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from explorer.errors import ExplorerError, ModelError, SearchError, StudyFileError
-from explorer.settings import LayerSpace
+from explorer.settings import LayerSpace, SharingSettings
 from explorer.study import prepare as module
 from explorer.study.prepare import prepare, state_digest
 from explorer.study.study_file import Study, load_study
@@ -67,6 +67,25 @@ def test_training_on_another_seed_is_another_file(study: Study, folder: Path) ->
     prepared = [prepare(replace(study, seed=seed), folder, quiet) for seed in (0, 1)]
     assert len(list(folder.glob("weights-*.pt"))) == 2
     assert prepared[0].weights_digest != prepared[1].weights_digest
+
+
+def test_what_an_error_of_each_weight_counts(study: Study, folder: Path) -> None:
+    found = {
+        weighting: prepare(replace(study, sharing=SharingSettings(weighting=weighting)), folder, quiet)
+        for weighting in ("plain", "relevance", "fisher")
+    }
+    assert found["plain"].basis.importance is None
+    for weighting in ("relevance", "fisher"):
+        basis = found[weighting].basis
+        assert basis.importance is not None
+        for layer in basis.graph.layers:
+            weight = basis.model.get_submodule(layer.name).get_parameter("weight")
+            assert basis.importance[layer.name].shape == weight.shape
+            assert basis.importance[layer.name].min() >= 0
+    multipliers = found["relevance"].relevance.layers[0]
+    importance = found["relevance"].basis.importance or {}
+    assert np.array_equal(importance[multipliers.layer].numpy(), multipliers.weight_multipliers)
+    assert len({prepared.study.digest() for prepared in found.values()}) == 3
 
 
 def test_the_global_random_state_stays(study: Study, folder: Path) -> None:

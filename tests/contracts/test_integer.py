@@ -1,0 +1,101 @@
+"""For any candidate the integer program agrees with the simulated network, and its ONNX file equals it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from onnx import TensorProto, shape_inference
+from torch import Tensor
+
+from explorer.compress.apply import Basis, apply
+from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.integer import integer_program
+from explorer.compress.integer_program import Connect, Convolve, IntegerProgram, Integers, QuantizeInput, Step
+from explorer.compress.integer_run import run_program
+from explorer.export.onnx_integer import build_integer_onnx, export_integer_onnx
+from explorer.export.verify import compare_logits, run_onnx
+from tests.integers import exact_codes, program_codes, share_equal, simulated_codes
+from tests.square import candidates
+
+NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_random_candidates_keep_their_predictions(
+    name: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor], tmp_path: Path
+) -> None:
+    base, x = basis(name), images(name, 100)
+
+    @settings(
+        max_examples=15,
+        phases=[Phase.generate],  # a smaller failing candidate is not worth the minutes that finding it takes
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(candidates(base.graph))
+    def agrees(candidate: Candidate) -> None:
+        model = apply(base, candidate)
+        program = integer_program(model, base.graph.input_shape)
+        check_bounds(program)
+        received, logits = program_codes(program, x)
+        expected, simulated = simulated_codes(model, x)
+        assert np.abs(received[first := next(iter(expected))] - expected[first]).max() <= 1
+        assert share_equal(exact_codes(model, x)[0], received) >= 0.999
+        real = logits * program.output_scale
+        assert compare_logits(name, real, simulated.astype(np.float32)).agreement >= 0.99
+        export_integer_onnx(program, tmp_path / "integer.onnx")
+        assert np.array_equal(run_onnx(tmp_path / "integer.onnx", x), logits)
+
+    agrees()
+
+
+def check_bounds(program: IntegerProgram) -> None:
+    """No sum of codes times weights, in whatever order, leaves 32 bits."""
+    for step in program.steps:
+        if isinstance(step, Convolve | Connect):
+            weight, source = program.arrays[step.weight].astype(np.int64), program.tensor(step.input)
+            largest = max(abs(source.low - step.zero_point), abs(source.high - step.zero_point))
+            bias = np.abs(program.arrays[step.bias].astype(np.int64)) if step.bias else np.zeros(len(weight), np.int64)
+            assert (np.abs(weight).reshape(len(weight), -1).sum(1) * largest + bias).max() < 2**31
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_there_are_integers_only_behind_the_input(
+    name: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+) -> None:
+    """Every step gives integers within its bounds, reads integers alone, and so does every ONNX node."""
+    base = basis(name)
+    program = integer_program(apply(base, uniform(base.graph, 5, 6)), base.graph.input_shape)
+    seen = 0
+
+    def observe(step: Step, values: Integers) -> None:
+        nonlocal seen
+        tensor, seen = program.tensor(step.output), seen + 1
+        assert values.dtype == tensor.type
+        assert np.issubdtype(values.dtype, np.integer)
+        assert tensor.low <= int(values.min()) <= int(values.max()) <= tensor.high
+
+    run_program(program, images(name, 8).numpy(), observe=observe)
+    assert seen == len(program.steps) == len(program.tensors)
+    assert [step for step in program.steps if isinstance(step, QuantizeInput)] == [program.steps[0]]
+    assert all(np.issubdtype(array.dtype, np.integer) for array in program.arrays.values())
+    check_types(build_integer_onnx(program))
+
+
+def check_types(model: onnx.ModelProto) -> None:
+    graph = shape_inference.infer_shapes(model, strict_mode=True).graph
+    integers = {TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in (*graph.value_info, *graph.output)}
+    kinds |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    assert graph.node[0].op_type == "QuantizeLinear"
+    for node in graph.node:
+        assert all(kinds[output] in integers for output in node.output)
+        if node.op_type != "QuantizeLinear":
+            assert all(kinds[source] in integers for source in node.input if source)

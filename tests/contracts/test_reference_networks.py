@@ -1,0 +1,99 @@
+"""Every reference network: the commuting square for random candidates, and masked against removed filters.
+
+EXPLORER_TEST_CANDIDATES sets how many candidates each network gets (100 takes an hour); a few by default.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+from functools import cache
+
+import pytest
+import torch
+from torch import fx
+
+from explorer.compress.apply import Basis
+from explorer.compress.calibrate import calibrate
+from explorer.compress.prune import mask_filters, remove_filters
+from explorer.graph.canonical import canonicalise
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
+from explorer.models.reference import REFERENCE_NETWORKS
+from tests.square import check_square, random_candidate
+
+SHAPES = {
+    **dict.fromkeys(REFERENCE_NETWORKS, (3, 32, 32)),
+    "lenet5_digits": (1, 8, 8),
+    "lenet5": (1, 28, 28),
+}
+"""Images as small as a network takes: what is compared does not depend on their size."""
+LARGE = 2_000_000
+"""Weights from which a candidate takes seconds."""
+
+
+@cache
+def basis_of(name: str) -> Basis:
+    """A reference network with random weights, ready for candidates; batch norms know what they receive."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = REFERENCE_NETWORKS[name](10).train()
+        for norm in network.modules():
+            if isinstance(norm, torch.nn.BatchNorm2d):
+                norm.momentum = 1.0
+        with torch.no_grad():
+            network(torch.randn(8, *SHAPES[name]))
+        images = torch.randn(2, *SHAPES[name])
+        model = canonicalise(network, images)
+    graph = trace(model, images)
+    order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
+    return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+
+
+@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+def test_what_is_built_is_what_was_costed(name: str) -> None:
+    base = basis_of(name)
+    asked = os.environ.get("EXPLORER_TEST_CANDIDATES")
+    images = torch.zeros(2, *SHAPES[name])
+    for seed in range(int(asked) if asked else (1 if base.graph.weights > LARGE else 4)):
+        check_square(base, random_candidate(base.graph, random.Random(seed)), images)
+
+
+@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+def test_every_filter_but_those_of_the_output_can_be_removed(name: str) -> None:
+    graph = basis_of(name).graph
+    locked = [group for group in graph.groups if group.locked and group.producers]
+    assert [group.producers for group in locked] == [(graph.layers[-1].name,)]
+    assert not [entry for entry in graph.skipped if "rule" in entry.reason or "float" in entry.reason]
+
+
+@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+def test_masked_and_removed_networks_agree(name: str) -> None:
+    base = basis_of(name)
+    images = torch.randn(2, *SHAPES[name], dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    for seed in range(1 if base.graph.weights > LARGE else 3):
+        kept = random_classes(base.graph, seed)
+        removed, masked = double(base.model), double(base.model)
+        remove_filters(removed, base.graph, kept)
+        mask_filters(masked, base.graph, kept)
+        with torch.no_grad():
+            expected, received, whole = masked(images), removed(images), double(base.model)(images)
+        assert (expected - received).abs().max() <= 1e-9
+        assert (received - whole).abs().max() > 1e-3
+
+
+def random_classes(graph: ModelGraph, seed: int) -> frozenset[int]:
+    """All locked channel classes, and some of every other group, at least one."""
+    draw, kept = random.Random(seed), set[int]()
+    for group in graph.groups:
+        kept.update(group.classes if group.locked else draw.sample(group.classes, draw.randint(1, group.size)))
+    return frozenset(kept)
+
+
+def double(model: fx.GraphModule) -> fx.GraphModule:
+    """A copy in float64 that still knows its shapes."""
+    copied = copy.deepcopy(model)
+    for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
+        after.meta = dict(before.meta)
+    return copied.double()

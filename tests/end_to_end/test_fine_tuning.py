@@ -1,0 +1,134 @@
+"""A point of a finished run is fine-tuned, interrupted, gone on with, scored and exported."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from explorer.compress.tuned import Tuned
+from explorer.study import tuning
+from explorer.study.folder import read_outcome
+from explorer.study.front import pick
+
+Explorer = Callable[..., Any]
+
+
+def files(home: Path) -> set[str]:
+    return {path.name for path in (home / "run" / "tuned").glob("*")}
+
+
+def tuned_of(home: Path, name: str = "knee") -> Tuned:
+    outcome = read_outcome(home / "run")
+    digest = pick(outcome.front, outcome.objectives, name).evaluation.candidate.digest()
+    return Tuned.load(home / "run" / "tuned" / f"{digest}.pt")
+
+
+@pytest.fixture
+def finished(home: Path, explorer: Explorer) -> Path:
+    """A run whose study has a [finetuning] section."""
+    study = home / "tiny" / "study.toml"
+    study.write_text(
+        study.read_text() + "[finetuning]\nepochs = 4\nbatch_size = 32\nlearning_rate = 0.004\nflip = true\n"
+    )
+    assert explorer("run", "tiny", "--out", "run").code == 0
+    return home
+
+
+def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    front = (finished / "run" / "front.csv").read_bytes()
+    said = explorer("finetune", "run", "--pick", "knee")
+    assert (said.code, said.err) == (0, "")
+    outcome = read_outcome(finished / "run")
+    point = pick(outcome.front, outcome.objectives, "knee")
+    tuned = tuned_of(finished)
+    after = tuned.description["held_out"]["value"]
+    assert f"{point.name}, right on 100 held-out images: {point.held_out.value:.2%} (+- " in said.out
+    assert f"before, {after:.2%} (+- " in said.out
+    assert "after 4 epochs" in said.out
+    assert "fine-tune: 4 of 4" in said.out
+    assert f"explorer export run --pick {point.name} --tuned --to run/export" in said.out
+    assert files(finished) == {f"{point.evaluation.candidate.digest()}.pt"}
+    assert (finished / "run" / "front.csv").read_bytes() == front
+
+    monkeypatch.setattr(tuning, "finetune", None)  # found, not made again
+    again = explorer("finetune", "run")
+    assert again.code == 0
+    assert again.out.endswith(said.out[said.out.index(point.name) :])
+
+    assert explorer("export", "run", "--tuned", "--to", "tuned").code == 0
+    assert explorer("export", "run", "--to", "plain").code == 0
+    exported, plain = (json.loads((finished / to / "configuration.json").read_text()) for to in ("tuned", "plain"))
+    assert exported["finetuning"] == tuned.description
+    assert exported["finetuning"]["learning_rate"] == 0.004
+    assert exported["accuracy"]["search"] is None
+    assert exported["accuracy"]["held_out"]["value"] == exported["network"]["accuracy"]["value"] == after
+    assert exported["network"]["agreement"] == 1.0
+    assert exported["candidate"] == plain["candidate"]
+    assert exported["layers"] != plain["layers"]
+    assert "finetuning" not in plain
+    assert plain["accuracy"]["held_out"]["value"] == point.held_out.value
+
+
+def test_other_epochs_are_another_tuning(finished: Path, explorer: Explorer) -> None:
+    assert "after 1 epoch\n" in explorer("finetune", "run", "--epochs", 1).out
+    first = tuned_of(finished)
+    assert "after 2 epochs\n" in explorer("finetune", "run", "--epochs", 2).out
+    second = tuned_of(finished)
+    assert (first.description["epochs"], second.description["epochs"]) == (1, 2)
+    assert any(not torch.equal(first.state[name], second.state[name]) for name in first.state)
+
+
+def test_interrupted_and_gone_on_with(finished: Path, start: Explorer, explorer: Explorer) -> None:
+    command = ("finetune", "run", "--epochs", 30)
+    process = start(*command)
+    process.wait_for(lambda: any(name.endswith(".unfinished") for name in files(finished)))
+    said = process.stop(signal.SIGINT)
+    assert said.code == 130
+    assert said.err == "interrupted: all finished epochs are kept in run; the same command goes on\n"
+    other = explorer("finetune", "run", "--epochs", 5)
+    assert other.code == 2
+    assert "belongs to a training of other weights, images or settings" in other.err
+    assert explorer(*command).code == 0
+    resumed = tuned_of(finished)
+    (file,) = (finished / "run" / "tuned").glob("*")
+    file.unlink()
+    assert explorer(*command).code == 0
+    whole = tuned_of(finished)
+    assert all(torch.equal(resumed.state[name], whole.state[name]) for name in whole.state)
+    assert resumed.description == whole.description
+
+
+def test_bad_input_is_one_line(finished: Path, explorer: Explorer) -> None:
+    for arguments, text in (
+        (("finetune", "nowhere"), "nowhere: no run was made here"),
+        (("finetune", "run", "--pick", "p99"), "p99"),
+        (("finetune", "run", "--epochs", "0"), "expected a whole number in 1..10000, received '0'"),
+        (("finetune", "run", "--epochs", "some"), "expected a whole number in 1..10000, received 'some'"),
+        (("export", "run", "--tuned", "--to", "out"), "is not fine-tuned; tune it with: explorer finetune run --pick"),
+    ):
+        said = explorer(*arguments)
+        assert said.code == 2
+        assert said.err.count("\n") == 1
+        assert text in said.err
+    assert not (finished / "out").exists()
+    assert explorer("finetune", "run", "--epochs", 1).code == 0
+    (file,) = (finished / "run" / "tuned").glob("*.pt")
+    file.write_bytes(b"nothing")
+    for arguments in (("export", "run", "--tuned", "--to", "out"), ("finetune", "run", "--epochs", 1)):
+        said = explorer(*arguments)
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert "cannot be read as a fine-tuned network" in said.err
+    assert not (finished / "out").exists()
+
+
+def test_a_network_that_changed_is_not_tuned(finished: Path, explorer: Explorer) -> None:
+    (weights,) = (finished / "run").glob("weights-*.pt")
+    state = torch.load(weights, weights_only=True)
+    torch.save({name: tensor * 1.01 for name, tensor in state.items()}, weights)
+    said = explorer("finetune", "run")
+    assert said.code == 2
+    assert "the network has changed since the search" in said.err
