@@ -24,7 +24,7 @@ NETWORKS = {
     "resnet56": ("resnet56-4bfd9763.th", IMAGENET, 0.9339),
     "resnet8": ("resnet8_mlperf.pt", PIXELS, 0.8721),
 }
-"""Reference network -> its checkpoint, the mean and standard deviation that it expects, and its published share of images that are right."""
+"""Reference network -> checkpoint, the mean and deviation that it expects, published share of images right."""
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from explorer.graph.layers import ModelGraph
 from explorer.settings.values import parse_pattern
 
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
+MINIMUM_WEIGHT_BITS = 1
 Scope = Literal["layer", "channel"]
 
 
@@ -21,10 +22,11 @@ Scope = Literal["layer", "channel"]
 class LayerChoice:
     """What is chosen for one layer.
 
-    `weight_bits` and `activation_bits` (of the tensor that the layer reads) lie in 2..8, `kept_weights` is the
-    share of weights not pruned, in (0, 1], `codebook_size` the number of shared weight values, or None, and
-    `codebook_scope` what has them: the "layer", or each output "channel" of it as many of its own. `pattern` is None,
-    or "n:m": of every m consecutive weights along the input at most n stay, before `kept_weights` removes more.
+    `weight_bits` lie in 1..8, `activation_bits` (of the tensor that the layer reads) in 2..8; `kept_weights` is the
+    share of weights not pruned, in (0, 1], and 1 for 1-bit weights, which are -1 or 1 times a scale and never 0;
+    `codebook_size` is the number of shared weight values, or None, and `codebook_scope` what has them: the "layer", or
+    each output "channel" of it as many of its own. `pattern` is None, or "n:m": of every m consecutive weights along
+    the input at most n stay, before `kept_weights` removes more.
     """
 
     layer: str
@@ -37,12 +39,17 @@ class LayerChoice:
 
     def __post_init__(self) -> None:
         problems = []
-        for key in ("weight_bits", "activation_bits"):
+        for key, lowest in (("weight_bits", MINIMUM_WEIGHT_BITS), ("activation_bits", MINIMUM_BITS)):
             value = getattr(self, key)
-            if not _is_integer(value) or not MINIMUM_BITS <= value <= MAXIMUM_BITS:
-                problems.append(f"{key} must be an integer in {MINIMUM_BITS}..{MAXIMUM_BITS}, received {value!r}")
+            if not _is_integer(value) or not lowest <= value <= MAXIMUM_BITS:
+                problems.append(f"{key} must be an integer in {lowest}..{MAXIMUM_BITS}, received {value!r}")
         if not is_share(self.kept_weights):
             problems.append(f"kept_weights must be a share in (0, 1], received {self.kept_weights!r}")
+        elif self.weight_bits == 1 and (self.kept_weights < 1 or self.pattern is not None):
+            problems.append(
+                "1-bit weights cannot be pruned, since none of their two values is 0: kept_weights must be 1 and "
+                f"pattern None, received {self.kept_weights!r} and {self.pattern!r}; or use 2 bits"
+            )
         problems.extend(self._codebook_problems())
         try:
             if self.pattern is not None:
@@ -138,8 +145,8 @@ class Candidate:
 
 
 def levels(bits: int) -> int:
-    """How many values a symmetric `bits`-bit weight takes: 2^bits - 1, zero included."""
-    return (1 << bits) - 1
+    """How many values a symmetric `bits`-bit weight takes: 2^bits - 1, zero included; at 1 bit the two -1 and 1."""
+    return 2 if bits == 1 else (1 << bits) - 1
 
 
 def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -> Candidate:

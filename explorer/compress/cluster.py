@@ -31,9 +31,9 @@ def kmeans_1d(values: Floats, clusters: int, weights: Floats | None = None) -> F
 
     On sorted values a cluster is an interval; where it starts grows with where it ends, so that divide and conquer
     over prefix sums finds all starts in O(clusters n log n) (Wang and Song, 2011; Gronlund et al., 2017), of which
-    bounds leave little to do: 2.4 million values take a few seconds. `weights`
-    (of the values' shape, not negative, 1 each by default) say how much a value's squared distance counts; values of
-    weight 0 (or below NEGLIGIBLE of all weights together) do not, unless all are of weight 0: then each counts 1.
+    bounds leave little to do: 2.4 million values take seconds. `weights` (of the values' shape, not negative, 1 each
+    by default) say how much a value's squared distance counts; values of weight 0 (or below NEGLIGIBLE of all weights
+    together) do not, unless all are of weight 0: then each counts 1.
 
     Raises ValueError for no values, NaN, infinity, negative weights, or fewer than one cluster.
     """

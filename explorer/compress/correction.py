@@ -58,7 +58,7 @@ def project_on(codes: Tensor, choice: LayerChoice, groups: int) -> Project:
     distinct = [book.unique() for book in books]
     most = max(len(book) for book in distinct)
     padded = torch.stack([torch.cat((book, book[-1:].expand(most - len(book)))) for book in distinct])
-    return partial(_nearest_of, padded.double().unflatten(0, (groups, -1)))
+    return partial(_nearest_of, padded.double().view(groups, -1, most))
 
 
 class _Corrector(NormCorrector):
@@ -83,7 +83,8 @@ class _Corrector(NormCorrector):
         module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         if not isinstance(module, nn.Conv2d | nn.Linear):
             return super().run_node(n)
-        mean = self.means.get(str(n.target)) if module.bias is not None and not _feeds_norms(self, n) else None
+        bias = module.bias
+        mean = None if bias is None or _feeds_norms(self, n) else self.means.get(str(n.target))
         if self.beside is not None and self.rounding is not None and n.target in self.rounding.choices:
             choice = self.rounding.choices[str(n.target)]
             received = self.env[n.all_input_nodes[0]][: self.rounding.images]
@@ -91,11 +92,10 @@ class _Corrector(NormCorrector):
             given = moments(module, received, self.beside.of(n.name), centred=centred)
             attach_codes(module, *round_adaptively(module, self.beside.weight(str(n.target)), choice, given))
         result = super().run_node(n)
-        if mean is None:
+        if mean is None or bias is None or not isinstance(result, Tensor):
             return result
-        assert isinstance(result, Tensor)
         shift = mean - channel_means(module, result)
-        module.bias = nn.Parameter(module.bias + shift, requires_grad=False)
+        module.bias = nn.Parameter(bias + shift, requires_grad=False)
         return result + shift.view(-1, *(1,) * (0 if isinstance(module, nn.Linear) else result.ndim - 2))
 
 

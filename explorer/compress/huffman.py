@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heapq import merge
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -70,8 +70,8 @@ def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Integers:
         raise ExportError(
             f"huffman: {count} symbols need at least as many bits, received {bits.size}; data are missing"
         )
-    symbol_at, length_at = _lookup(table, longest, bits)
-    steps, position, positions = length_at.tolist(), 0, []
+    symbol_at, steps = _lookup(table, longest, bits)
+    position, positions = 0, []
     try:
         for _ in range(count):
             positions.append(position)
@@ -87,7 +87,7 @@ def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Integers:
         raise ExportError(f"huffman: the data end within the last of {count} symbols; data are missing")
     if bits.size - position >= 8 or bits[position:].any():
         raise ExportError(f"huffman: {bits.size - position} bits follow the last symbol; the data are damaged")
-    return symbol_at[positions]
+    return symbol_at[positions].astype(np.int64)
 
 
 def limited_lengths(counts: Integers) -> tuple[int, ...]:
@@ -120,18 +120,18 @@ def _codes(lengths: Integers) -> Integers:
     return codes
 
 
-def _lookup(lengths: Integers, longest: int, bits: npt.NDArray[np.uint8]) -> tuple[Integers, Integers]:
+def _lookup(lengths: Integers, longest: int, bits: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint16], bytes]:
     """(symbol, length) of the code that would start at every bit; length 0 where none does."""
-    symbols, widths = np.zeros(1 << longest, dtype=np.int64), np.zeros(1 << longest, dtype=np.int64)
+    symbols, widths = np.zeros(1 << longest, dtype=np.uint16), np.zeros(1 << longest, dtype=np.uint8)
     for symbol, code in zip(np.flatnonzero(lengths), _codes(lengths)[lengths > 0], strict=True):
         free = longest - lengths[symbol]
         symbols[code << free : (code + 1) << free] = symbol
         widths[code << free : (code + 1) << free] = lengths[symbol]
-    window = np.zeros(bits.size, dtype=np.int64)
-    padded = np.append(bits, np.zeros(longest, dtype=np.uint8))
+    window: npt.NDArray[Any] = np.zeros(bits.size, dtype=np.uint16)
+    padded = np.append(bits, np.zeros(longest, dtype=np.uint8)).astype(np.uint16)
     for place in range(longest):
         window = window << 1 | padded[place : place + bits.size]
-    return symbols[window], widths[window]
+    return symbols[window], widths[window].tobytes()
 
 
 def _refuse_no_code(lengths: Integers, count: int) -> None:

@@ -17,7 +17,7 @@ from explorer.compress.integer_program import (
     Requantize,
     Steps,
 )
-from explorer.compress.integer_values import LARGEST_SHIFT, Floats, Joined, Real, Term, codes_of, fixed_point, scalar
+from explorer.compress.integer_values import Floats, Joined, Real, Term, codes_of, fixed_point, scalar
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
 
@@ -29,8 +29,6 @@ COARSE = 256
 """Every so many points of that grid a code is computed, and at each point where two of these differ (assumed)."""
 LOGIT_BITS = 30
 """Magnitude bits of the logits: more than the 24 of float32."""
-LOGIT_SHIFT = 31
-"""Largest shift of the logits: with it their lower bound is still far within int64."""
 
 
 def quantize(builder: ProgramBuilder, value: Real | Joined, to: ActivationQuantizer, name: str) -> Real:
@@ -76,7 +74,7 @@ def logits(builder: ProgramBuilder, value: Real | Joined) -> float:
         low, high = (
             np.clip(np.rint(bound / scale), -(2.0**LOGIT_BITS), 2.0**LOGIT_BITS) for bound in (part.low, part.high)
         )
-        requantize(builder, name, part, (scale, 0), (low, high), LOGIT_SHIFT)
+        requantize(builder, name, part, (scale, 0), (low, high))
     if len(names) > 1:
         low_, high_ = -(2.0**LOGIT_BITS), 2.0**LOGIT_BITS
         builder.add(Concatenate(inputs=tuple(names), output=OUTPUT, axis=1), value.shape, low_, high_)
@@ -84,33 +82,22 @@ def logits(builder: ProgramBuilder, value: Real | Joined) -> float:
 
 
 def requantize(
-    builder: ProgramBuilder,
-    name: str,
-    value: Real,
-    grid: tuple[float, int],
-    bounds: tuple[Floats, Floats],
-    largest_shift: int = LARGEST_SHIFT,
+    builder: ProgramBuilder, name: str, value: Real, grid: tuple[float, int], bounds: tuple[Floats, Floats]
 ) -> str:
     """Terms and offset of `value` on the `grid` (scale, zero point), clipped to the integer `bounds`."""
-    scale, zero_point = grid
-    factors = [term.gain / scale for term in value.terms]
-    start = value.offset / scale + zero_point
+    (scale, zero_point), (low, high) = grid, bounds
+    factors, start = [term.gain / scale for term in value.terms], value.offset / scale + zero_point
     if max(float(np.abs(factor).max()) for factor in factors) >= 2**30 and float(np.abs(start).max()) >= 2**29:
         raise ExportError(
             f"integer: {name!r} has no multipliers of 32 bits: its batch norm's offset is beyond all sums"
         )
-    multipliers, offset, shift = fixed_point(factors, start, largest_shift)
-    exact = offset.astype(np.int64)
-    reach = np.abs(exact).max()
+    multipliers, rounding, shift = fixed_point(factors, start, np.maximum(np.abs(low), np.abs(high)))
+    offset = rounding.astype(np.int64)
     for term, multiplier in zip(value.terms, multipliers, strict=True):
-        exact = exact - term.zero_point * multiplier.astype(np.int64)
-        tensor = builder.tensors[term.tensor]
-        largest = max(abs(tensor.low), abs(tensor.high)) + abs(term.zero_point)
-        reach = int(reach) + largest * int(np.abs(multiplier).max())
-    low, high = bounds
-    reach += int((np.abs(low) * 2.0**shift).max())  # a deployment may subtract it before it shifts
-    if reach >= 2**63:
-        raise ExportError(f"integer: rescaling {name!r} can overflow 64 bits; choose fewer activation bits")
+        offset = offset - term.zero_point * multiplier.astype(np.int64)
+    _check_64_bits(
+        builder, name, value.terms, multipliers, float(np.abs(rounding).max() + (np.abs(low) * 2**shift).max())
+    )
     step = Requantize(
         inputs=tuple(term.tensor for term in value.terms),
         output=name,
@@ -118,13 +105,25 @@ def requantize(
             builder.array(f"{name}.multiplier{number}", _collapsed(multiplier), np.int32)
             for number, multiplier in enumerate(multipliers)
         ),
-        offset=builder.array(f"{name}.offset", _collapsed(exact), np.int64),
+        offset=builder.array(f"{name}.offset", _collapsed(offset), np.int64),
         shift=builder.array(f"{name}.shift", _collapsed(shift), np.uint8),
         low=builder.array(f"{name}.low", _collapsed(low), np.int32),
         high=builder.array(f"{name}.high", _collapsed(high), np.int32),
     )
     shape = np.broadcast_shapes(*(builder.tensors[term.tensor].shape for term in value.terms))
     return builder.add(step, shape, float(low.min()), float(high.max()))
+
+
+def _check_64_bits(
+    builder: ProgramBuilder, name: str, terms: Sequence[Term], multipliers: Sequence[Floats], rest: float
+) -> None:
+    """ExportError where products, offset and the lower bound, all before the shift, can leave 64 bits together."""
+    reach = rest
+    for term, multiplier in zip(terms, multipliers, strict=True):
+        tensor = builder.tensors[term.tensor]
+        reach += (max(abs(tensor.low), abs(tensor.high)) + abs(term.zero_point)) * float(np.abs(multiplier).max())
+    if reach >= 2**63:
+        raise ExportError(f"integer: rescaling {name!r} can overflow 64 bits; choose fewer activation bits")
 
 
 def _quantize_input(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: str) -> None:

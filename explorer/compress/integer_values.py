@@ -132,18 +132,16 @@ def mapped(value: Real, by: Elementwise) -> Real | None:
     )
 
 
-def fixed_point(factors: list[Floats], offset: Floats, largest_shift: int) -> tuple[list[Floats], Floats, Floats]:
+def fixed_point(factors: list[Floats], offset: Floats, reach: Floats) -> tuple[list[Floats], Floats, Floats]:
     """(multipliers, offset, shift), integers as float64 arrays, such that multiplier / 2^shift is the factor.
 
-    The shift is the largest at which multipliers are int32 and the offset, half a step added, is int64, and at most
-    `largest_shift`, for each entry of its own. A factor of 2^31 or more saturates: any sum but 0 is clipped then, as
-    long as the offset is far less.
+    The shift of each entry is the largest at which multipliers are int32, and the offset, half a step added, and
+    results up to `reach` are int64 before they are shifted; at most LARGEST_SHIFT. A factor of 2^31 or more
+    saturates: any sum but 0 is clipped then, as long as the offset is far less.
     """
     exponent = np.frexp(reduce(np.maximum, (np.abs(factor) for factor in factors)))[1]
-    room = OFFSET_BITS - np.frexp(offset)[1]
-    shift = np.clip(np.minimum(MULTIPLIER_BITS - exponent, room), 1, largest_shift).astype(np.float64)
-    limit = 2.0**MULTIPLIER_BITS - 1
-    multipliers = [np.clip(np.rint(np.ldexp(factor, shift.astype(int))), -limit, limit) for factor in factors]
-    bound = 2.0 ** (OFFSET_BITS + 1)
-    shifted = np.clip(np.rint(np.ldexp(offset + 0.5, shift.astype(int))), -bound, bound)
-    return multipliers, shifted, shift
+    room = OFFSET_BITS - np.frexp(np.maximum(np.abs(offset), reach))[1]
+    shift = np.clip(np.minimum(MULTIPLIER_BITS - exponent, room), 1, LARGEST_SHIFT)
+    limit, bound = 2.0**MULTIPLIER_BITS - 1, 2.0 ** (OFFSET_BITS + 1)
+    multipliers = [np.clip(np.rint(np.ldexp(factor, shift)), -limit, limit) for factor in factors]
+    return multipliers, np.clip(np.rint(np.ldexp(offset + 0.5, shift)), -bound, bound), shift.astype(np.float64)

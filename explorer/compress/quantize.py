@@ -17,6 +17,8 @@ VALUES_AT_ONCE = 2**22
 """Places sorted together in the exact search: 100 MB."""
 RANGE_FRACTIONS = 48
 """Clipping points tried for an activation, once for all candidates."""
+SMALLEST_SCALE = 1e-30
+"""Of a weight: times the scale of its input it is still a normal float32 number."""
 SMALLEST_RANGE = 1e-30
 """An activation of a smaller range counts as zero: its scale would not be a normal float32 number."""
 
@@ -50,7 +52,7 @@ def weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torc
     `weight` is out_channels x ...; `per` "tensor" gives all channels the one scale that is best for all of them.
     Codes lie in -(2^(bits-1) - 1)..2^(bits-1) - 1; of 1 bit they are -1 and 1, and the scale is mean |w| (Rastegari
     et al., 2016). Up to EXACT_BITS the scale is the global optimum, above the best of a fine search. A channel of
-    zeros gets scale 1.
+    zeros gets scale 1, at 1 bit, where its codes are not 0, SMALLEST_SCALE.
     """
     rows = weight.detach().flatten(1)
     if per == "tensor":
@@ -63,7 +65,7 @@ def weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torc
         scale = _exact_scales(rows, code_limit(bits))
     else:
         scale = _searched_scales(rows, torch.where(silent, torch.ones_like(peak), peak), code_limit(bits))
-    return torch.where(silent, torch.ones_like(scale), scale)
+    return torch.where(silent, torch.full_like(scale, SMALLEST_SCALE if bits == 1 else 1.0), scale)
 
 
 def code_limit(bits: int) -> int:
@@ -138,7 +140,9 @@ def _exact_scales(rows: torch.Tensor, limit: int) -> torch.Tensor:
     """
     steps = torch.arange(1, limit + 1, dtype=torch.float64, device=rows.device)
     scales = []
-    for part in rows.double().abs().split(max(1, VALUES_AT_ONCE // (rows.shape[1] * limit))):
+    at_once = max(1, VALUES_AT_ONCE // (rows.shape[1] * limit))
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once].double().abs()
         places = (part[:, :, None] / (steps - 0.5)).flatten(1)
         order = places.argsort(dim=1, descending=True, stable=True)
         product = part[:, :, None].expand(-1, -1, limit).flatten(1).gather(1, order).cumsum(1)

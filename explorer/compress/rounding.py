@@ -63,8 +63,10 @@ def columns(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
         return inputs.reshape(1, -1, inputs.shape[-1]).mT
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
     padded = F.pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
-    unfolded = F.unfold(padded, module.kernel_size, module.dilation, 0, module.stride)  # type: ignore[arg-type]
-    return unfolded.unflatten(1, (module.groups, -1)).permute(1, 2, 0, 3).flatten(2)
+    unfolded = F.unfold(padded, module.kernel_size, module.dilation, 0, module.stride)
+    images, size, places = unfolded.shape
+    grouped = unfolded.view(images, module.groups, size // module.groups, places)
+    return grouped.permute(1, 2, 0, 3).flatten(2)
 
 
 def adaptive_codes(
@@ -80,10 +82,10 @@ def adaptive_codes(
     all starts, nearest rounding at `scale` among them, the best is kept for each filter. Deterministic.
     """
     groups, size = given.received.shape[:2]
-    rows = weight.detach().double().flatten(1).unflatten(0, (groups, -1))
+    rows = weight.detach().double().reshape(groups, -1, size)
     damped, target = _damped_target(rows, given)
-    free = torch.ones_like(rows) if mask is None else mask.double().flatten(1).unflatten(0, (groups, -1))
-    own = scale.double().unflatten(0, (groups, -1))
+    free = torch.ones_like(rows) if mask is None else mask.double().reshape(groups, -1, size)
+    own = scale.double().reshape(groups, -1)
     order = damped.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True, stable=True)
     count = len(STARTS)
     problem = _Problem(target.repeat(1, count, 1), damped, free.repeat(1, count, 1), order.tolist(), project)
@@ -92,7 +94,7 @@ def adaptive_codes(
     nearest = project(rows / own[:, :, None]) * free
     codes, scales = torch.cat((codes, nearest), dim=1), torch.cat((scales, own), dim=1)
     errors = _errors(codes, scales, target.repeat(1, count + 1, 1), damped)
-    best = errors.unflatten(1, (count + 1, -1)).argmin(1)
+    best = errors.view(groups, count + 1, -1).argmin(1)
     chosen = best * rows.shape[1] + torch.arange(rows.shape[1], device=best.device)
     codes = codes.gather(1, chosen[:, :, None].expand(-1, -1, size))
     return codes.reshape(weight.shape).to(weight), scales.gather(1, chosen).flatten().to(weight)
@@ -103,11 +105,10 @@ def output_errors(weight: Tensor, codes: Tensor, scale: Tensor, given: Moments) 
 
     All of it where `given.wanted` is `given.received`, as on the float network's own inputs.
     """
-    groups = given.received.shape[0]
-    rows = weight.detach().double().flatten(1).unflatten(0, (groups, -1))
-    damped, target = _damped_target(rows, given)
-    grouped = codes.double().flatten(1).unflatten(0, (groups, -1))
-    return _errors(grouped, scale.double().unflatten(0, (groups, -1)), target, damped).flatten()
+    groups, size = given.received.shape[:2]
+    damped, target = _damped_target(weight.detach().double().reshape(groups, -1, size), given)
+    grouped = codes.double().reshape(groups, -1, size)
+    return _errors(grouped, scale.double().reshape(groups, -1), target, damped).flatten()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,8 +41,8 @@ def pattern_mask(weight: Tensor, pattern: str) -> Tensor:
 
     The m weights of a group are consecutive along the input channels (of one group of the convolution), at one
     position of the kernel, or along the input features: the axis of summation that sparse matrix units skip along
-    (Mishra et al., 2021, "Accelerating Sparse Deep Neural Networks", sections 3 and 5). A shorter group at the end
-    of a row keeps n/m of it, rounded up. Ties go by position. Exactly `pattern_count` entries are True.
+    (Mishra et al., 2021, "Accelerating Sparse Deep Neural Networks"). A shorter group at the end of a row keeps n/m of
+    it, rounded up. Ties go by position. Exactly `pattern_count` entries are True.
     """
     _, of = parse_pattern(pattern)
     rows = weight.abs().movedim(1, -1)
@@ -63,8 +63,8 @@ def layer_weights(model: fx.GraphModule, graph: ModelGraph) -> dict[str, Tensor]
 def global_kept_weights(weights: Mapping[str, Tensor], share: float) -> dict[str, float]:
     """The share of each layer that stays when only a share of all weights does, the largest of the whole network.
 
-    One threshold for all layers (Han et al., 2015; "global" in Blalock et al., 2020, section 7.2); ties go by the
-    order of layers and by position. At least one weight of every layer stays, so that the network computes
+    One threshold for all layers ("global magnitude" pruning of Blalock et al., 2020); ties go by the order of layers
+    and by position. At least one weight of every layer stays, so that the network computes
     something: only then is the sum larger than `share` says. A share given to `weight_mask` keeps exactly these.
     Raises CandidateError for a share that is not in (0, 1].
     """

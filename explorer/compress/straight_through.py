@@ -30,7 +30,7 @@ class TrainedActivation(nn.Module):
 
 
 class TrainedWeight(nn.Module):
-    """Weights under one trainable scale per output channel; where `mask` is False they are zero and stay so.
+    """Weights under trainable scales, one per output channel or one; where `mask` is False they stay zero.
 
     A parametrisation of the weight of a convolution or linear layer.
     """
@@ -45,7 +45,8 @@ class TrainedWeight(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Codes times scales of the shape of `weight`."""
-        return _RoundWeight.apply(weight, self.scale, self.mask, self.bits)  # type: ignore[no-any-return, no-untyped-call]
+        scale = self.scale.expand(len(weight))
+        return _RoundWeight.apply(weight, scale, self.mask, self.bits)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class SharedWeight(nn.Module):

@@ -49,7 +49,7 @@ class Trainable:
         for layer in self.layers:
             quantizer = _parametrisation(self.model, layer)
             originals[f"{layer}.weight"] = state[f"{layer}.parametrizations.weight.original"]
-            tensors["scales"][layer] = _copied(quantizer.scale)
+            tensors["scales"][layer] = _copied(quantizer.scale.expand(len(originals[f"{layer}.weight"])))
             if quantizer.mask is not None:
                 tensors["masks"][layer] = _copied(quantizer.mask)
             if isinstance(quantizer, SharedWeight):
@@ -88,7 +88,7 @@ def trainable(basis: Basis, candidate: Candidate, start: Tuned | None = None) ->
     own = start if start is not None and start.candidate == candidate.digest() else None
     for layer in basis.graph.layers:
         choice = replace(candidate.choice(layer.chosen_by), layer=layer.name)
-        _parametrise(layer_module(model, layer.name), originals[layer.name], choice, own)
+        _parametrise(layer_module(model, layer.name), originals[layer.name], choice, own, basis.quantizer.scales)
     _tie(basis.model, model, tuple(originals))
     _train_ranges(model, basis, candidate, own)
     for parameter in model.parameters():
@@ -96,7 +96,9 @@ def trainable(basis: Basis, candidate: Candidate, start: Tuned | None = None) ->
     return Trainable(model=model, candidate=candidate, layers=tuple(originals), names=names)
 
 
-def _parametrise(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, own: Tuned | None) -> None:
+def _parametrise(
+    module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, own: Tuned | None, per: str
+) -> None:
     """Put the float weight back, behind the quantiser of its layer."""
     codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
     del module.weight_codes, module.weight_scale
@@ -117,7 +119,7 @@ def _parametrise(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerCho
     mask = None if mask is None else mask.to(scale.device)
     module.weight = nn.Parameter(weight if mask is None else weight * mask)
     if clusters is None or centroids is None:
-        quantizer: nn.Module = TrainedWeight(choice.weight_bits, scale, mask)
+        quantizer: nn.Module = TrainedWeight(choice.weight_bits, scale[:1] if per == "tensor" else scale, mask)
     else:
         quantizer = SharedWeight(choice.weight_bits, scale, mask, clusters, centroids)
     parametrize.register_parametrization(module, "weight", quantizer)

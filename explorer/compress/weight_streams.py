@@ -104,12 +104,14 @@ def _entries(rows: Integers, run_bits: int) -> _Entries:
 def _codebooks(rows: Integers, entries: _Entries, own: bool) -> tuple[bytes, Integers]:
     """The codebooks as bytes, and each entry's index into its own."""
     owners = entries.places // max(rows.shape[1], 1) if own else np.zeros_like(entries.places)
-    keys, found = np.unique(owners * 256 + entries.codes + 128, return_inverse=True)
+    places = owners * 256 + entries.codes + 128
+    occurs = np.bincount(places, minlength=256) > 0
+    keys, found = np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[places]
     sizes = np.bincount(keys >> 8, minlength=len(rows) if own else 1)
     first = np.cumsum(sizes) - sizes
     books = np.split(((keys & 255) - 128).astype(np.int8), first[1:])
     stored = b"".join(bytes([len(book)]) + book.tobytes() for book in books)
-    return stored, found.ravel() - first[owners]
+    return stored, found - first[owners]
 
 
 def _size_bits(rows: Integers, run_bits: int, own: bool) -> int:

@@ -9,13 +9,11 @@ from torch import fx, nn
 from explorer.compress.activations import input_quantizer
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.cluster import share_codes
-from explorer.compress.quantize import code_limit, quantize_weight, weight_scales
+from explorer.compress.quantize import SMALLEST_SCALE, code_limit, quantize_weight, weight_scales
 from explorer.compress.sparsity import weight_mask
 
 BIAS_LIMIT = 2**30
 """Largest magnitude of a bias among 32-bit sums: half of the range is left for the products."""
-SMALLEST_SCALE = 1e-30
-"""Of a weight: times the scale of its input it is still a normal float32 number."""
 
 
 def compress_weights(

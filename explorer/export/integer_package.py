@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import fx
 
 import explorer
@@ -106,22 +107,24 @@ def export_integer(
         expected = run_torch(model, images)
         received = run_onnx(staging / NETWORK, images) * program.output_scale
         verification = compare_logits(NETWORK, received, expected, labels)
-        assert verification.correct is not None
-        simulated = int((expected.argmax(1) == labels.cpu().numpy()).sum())
         report = IntegerReport(
             name=name,
             folder=folder,
             float32_bytes=float32_bytes,
             onnx_bytes=onnx_bytes,
             program_bytes=program_bytes,
-            accuracy=Accuracy(value=verification.correct / len(images), images=len(images)),
-            simulated=Accuracy(value=simulated / len(images), images=len(images)),
+            accuracy=_accuracy(received, labels),
+            simulated=_accuracy(expected, labels),
             verification=verification,
         )
         summary = {**report.to_json(), **(details or {}), "software": _software()}
         (staging / SUMMARY).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         _publish(staging, folder)
     return report
+
+
+def _accuracy(logits: NDArray[np.floating], labels: torch.Tensor) -> Accuracy:
+    return Accuracy(value=float((logits.argmax(1) == labels.cpu().numpy()).mean()), images=len(labels))
 
 
 def deploy_uniform(study: Study, run: Path, to: Path, notify: Notify, bits: tuple[int, int] = (8, 8)) -> IntegerReport:

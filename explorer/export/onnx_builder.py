@@ -21,6 +21,8 @@ class OnnxBuilder:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.values: dict[fx.Node, str] = {}
+        self.reserved: frozenset[str] = frozenset()
+        """Names of the network's inputs and outputs, which no value in between may have."""
 
     def source(self, node: fx.Node) -> str:
         """ONNX name of the first tensor that a node reads."""
@@ -28,6 +30,7 @@ class OnnxBuilder:
 
     def node(self, operator: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Append a node whose one result is called as the node itself; returns that name."""
+        name = f"{name}/value" if name in self.reserved else name
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
 

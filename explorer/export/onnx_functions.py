@@ -24,7 +24,7 @@ def write_function(builder: OnnxBuilder, node: fx.Node) -> str:
     """
     rule = _RULES.get(node.target)
     if rule is None:
-        known = "additions, products, torch.cat, mean over axes, F.pad and strided slices"
+        known = "sums, products, quotients, torch.cat, mean over axes, F.pad and strided slices"
         raise refuse(node, "there is no rule for it", f"rewrite the model with {known}, or with torch.nn modules")
     return rule(builder, node)
 
@@ -33,6 +33,18 @@ def _write_addition(builder: OnnxBuilder, node: fx.Node) -> str:
     if node.kwargs.get("alpha", 1) != 1:
         raise refuse(node, "alpha scales one summand", "multiply before adding")
     return _write_join(builder, node, "Add")
+
+
+def _write_difference(builder: OnnxBuilder, node: fx.Node) -> str:
+    if node.kwargs.get("alpha", 1) != 1:
+        raise refuse(node, "alpha scales what is subtracted", "multiply before subtracting")
+    return _write_join(builder, node, "Sub")
+
+
+def _write_quotient(builder: OnnxBuilder, node: fx.Node) -> str:
+    if node.kwargs.get("rounding_mode") is not None:
+        raise refuse(node, "it rounds the quotient", "divide without rounding_mode")
+    return _write_join(builder, node, "Div")
 
 
 def _write_product(builder: OnnxBuilder, node: fx.Node) -> str:
@@ -136,9 +148,11 @@ def _axis(node: fx.Node, dimension: int, rank: int) -> int:
 
 _RULES: dict[object, Callable[[OnnxBuilder, fx.Node], str]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add", "add_"), _write_addition),
+    **dict.fromkeys((operator.sub, operator.isub, torch.sub, "sub", "sub_"), _write_difference),
+    **dict.fromkeys((operator.truediv, operator.itruediv, torch.div, "div", "div_"), _write_quotient),
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul", "mul_"), _write_product),
     **dict.fromkeys((torch.mean, "mean"), _write_mean),
-    **dict.fromkeys((torch.cat, torch.concat), _write_concatenation),
+    **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), _write_concatenation),
     F.pad: _write_padding,
     operator.getitem: _write_slice,
 }

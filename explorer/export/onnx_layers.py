@@ -10,6 +10,7 @@ from torch import fx, nn
 from explorer.compress.activations import input_quantizer
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.export.onnx_builder import OnnxBuilder, refuse, shape_of
+from explorer.graph.modules import TransposedConv2d
 
 CODE_BITS = 8
 """Width in which activations are stored: UINT8."""
@@ -47,6 +48,42 @@ def write_convolution(module: nn.Conv2d, builder: OnnxBuilder, node: fx.Node) ->
         dilations=list(module.dilation),
         group=module.groups,
     )
+
+
+def write_transposed_convolution(module: TransposedConv2d, builder: OnnxBuilder, node: fx.Node) -> str:
+    """Write a transposed convolution, whose weight is brought from outputs first to ONNX's order as it is read."""
+    name = f"{node.name}/weight"
+    weight, groups = _weight(module, builder, node), module.groups
+    outputs, inputs, *window = module.weight.shape
+    split = (groups, outputs // groups, inputs, *window)
+    joined = (groups * inputs, outputs // groups, *window)
+    for step, shape in (("split", split), ("turned", None), ("joined", joined)):
+        if shape is None:
+            weight = builder.node("Transpose", (weight,), f"{name}/{step}", perm=[0, 2, 1, 3, 4])
+        else:
+            shape_name = builder.constant(f"{name}/{step}_shape", list(shape), np.int64)
+            weight = builder.node("Reshape", (weight, shape_name), f"{name}/{step}")
+    inputs_read = [builder.source(node), weight]
+    if module.bias is not None:
+        inputs_read.append(_bias(module, builder, node))
+    return builder.node(
+        "ConvTranspose",
+        inputs_read,
+        node.name,
+        kernel_shape=list(module.kernel_size),
+        strides=list(module.stride),
+        pads=_convolution_pads(module),
+        dilations=list(module.dilation),
+        output_padding=list(module.output_padding),
+        group=groups,
+    )
+
+
+def write_prelu(module: nn.PReLU, builder: OnnxBuilder, node: fx.Node) -> str:
+    """Write a leaky ReLU whose slope is learned, for all channels or for each."""
+    positions = (1,) * (len(shape_of(node)) - 2)
+    slope = builder.constant(f"{node.name}/slope", _numpy(module.weight.reshape(-1, *positions)))
+    return builder.node("PRelu", (builder.source(node), slope), node.name)
 
 
 def write_linear(module: nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:

@@ -8,7 +8,22 @@ from typing import Literal
 from torch import fx, nn
 
 from explorer.export.onnx_builder import OnnxBuilder, refuse, shape_of
-from explorer.export.onnx_layers import write_convolution, write_linear, write_norm, write_quantizer
+from explorer.export.onnx_layers import (
+    write_convolution,
+    write_linear,
+    write_norm,
+    write_prelu,
+    write_quantizer,
+    write_transposed_convolution,
+)
+from explorer.export.onnx_moves import (
+    write_border,
+    write_flatten,
+    write_pixel_shuffle,
+    write_resize,
+    write_selection,
+    write_unflatten,
+)
 
 _PLAIN = {nn.ReLU: "Relu", nn.Sigmoid: "Sigmoid", nn.Tanh: "Tanh", nn.Hardswish: "HardSwish", nn.Mish: "Mish"}
 """Activations without parameters that are one ONNX operator."""
@@ -27,7 +42,10 @@ def write_module(module: nn.Module, builder: OnnxBuilder, node: fx.Node) -> str:
     )
 
 
-for _rule in (write_quantizer, write_convolution, write_linear, write_norm):
+for _rule in (
+    *(write_quantizer, write_convolution, write_transposed_convolution, write_linear, write_norm, write_prelu),
+    *(write_selection, write_flatten, write_unflatten, write_pixel_shuffle, write_resize, write_border),
+):
     write_module.register(_rule)
 
 
@@ -36,13 +54,6 @@ def _write_plain(
     module: nn.ReLU | nn.Sigmoid | nn.Tanh | nn.Hardswish | nn.Mish, builder: OnnxBuilder, node: fx.Node
 ) -> str:
     return builder.node(_PLAIN[type(module)], (builder.source(node),), node.name)
-
-
-@write_module.register
-def _write_flatten(module: nn.Flatten, builder: OnnxBuilder, node: fx.Node) -> str:
-    if len(shape_of(node)) != 2 or module.start_dim != 1:
-        raise refuse(node, "it does not flatten everything behind the batch axis", "use nn.Flatten(1)")
-    return builder.node("Flatten", (builder.source(node),), node.name, axis=1)
 
 
 @write_module.register

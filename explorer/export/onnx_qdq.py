@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -18,44 +20,60 @@ from explorer.graph.symbolic import propagate_shapes
 OPSET, IR_VERSION = 21, 10
 """The first opset with INT4 weights, and the file version that belongs to it."""
 INPUT, OUTPUT = "images", "logits"
+Shapes = tuple[int, ...] | tuple[tuple[int, ...], ...]
+"""Shape of one input without the batch axis, or one shape for each of several inputs."""
 
 
-def export_onnx(model: fx.GraphModule, input_shape: tuple[int, ...], path: Path) -> int:
+def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
     """Write a canonical network to `path`; returns the bytes written, external data included.
 
     `model` is what `compress.apply` built, or a canonical float network; `input_shape` is C x H x W of one
-    image. The file maps `images` (N x C x H x W, float32) to `logits` (N x classes), for any N. Weights with
-    codes are INT4 where the codes fit, else INT8, with one scale per output channel; biases are INT32 on the
-    grid of the sums; activations are UINT8, clipped to narrower widths. ExportError names a node that cannot
-    be written; an existing file then stays as it was.
+    image, or a tuple of such shapes for several inputs. The file maps `images` (N x C x H x W, float32) to `logits`
+    (N x classes), for any N; further inputs go by the names of forward()'s arguments, further outputs by their keys or
+    as `output_1` and so on. Weights with codes are INT4 where the codes fit, else INT8, with one scale per output
+    channel; biases are INT32 on the grid of the sums; activations are UINT8, clipped to narrower widths. ExportError
+    names a node that cannot be written; an existing file then stays as it was.
     """
     return save_onnx(build_onnx(model, input_shape), path)
 
 
-def build_onnx(model: fx.GraphModule, input_shape: tuple[int, ...]) -> onnx.ModelProto:
+def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
     """The ONNX model of a canonical network, see `export_onnx`."""
+    shapes: tuple[tuple[int, ...], ...] = input_shape if isinstance(input_shape[0], tuple) else (input_shape,)
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    propagate_shapes(model, torch.zeros((2, *input_shape), device=device))
+    propagate_shapes(model, tuple(torch.zeros((2, *shape), device=device) for shape in shapes))
     builder = OnnxBuilder()
-    outputs: tuple[int, ...] = ()
+    inputs: list[onnx.ValueInfoProto] = []
+    outputs: list[onnx.ValueInfoProto] = []
+    *_, last = model.graph.nodes
+    builder.reserved = frozenset({INPUT, *(name for name, _ in _named_outputs(last.args[0]))})
     for node in model.graph.nodes:
         if node.op == "placeholder":
-            builder.values[node] = INPUT
+            builder.values[node] = INPUT if not inputs else str(node.target)
+            inputs.append(_value_info(builder.values[node], shape_of(node)))
         elif node.op == "output":
-            (source,) = node.all_input_nodes
-            builder.node("Identity", (builder.values[source],), OUTPUT)
-            outputs = shape_of(source)
+            builder.reserved = frozenset()
+            for name, source in _named_outputs(node.args[0]):
+                builder.node("Identity", (builder.values[source],), name)
+                outputs.append(_value_info(name, shape_of(source)))
         elif shape_of(node) is not None:
             builder.values[node] = _write(model, builder, node)
-    graph = helper.make_graph(
-        builder.nodes,
-        "explorer",
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", *input_shape])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["N", *outputs[1:]])],
-        builder.initializers,
-    )
+    graph = helper.make_graph(builder.nodes, "explorer", inputs, outputs, builder.initializers)
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
+
+
+def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape[1:]])
+
+
+def _named_outputs(returned: Any) -> list[tuple[str, fx.Node]]:
+    """What forward() returns, as (name, node): the first one is the logits, unless it has a name of its own."""
+    if isinstance(returned, Mapping):
+        return [(str(key), node) for key, node in returned.items()]
+    if isinstance(returned, fx.Node):
+        return [(OUTPUT, returned)]
+    return [(f"output_{index}" if index else OUTPUT, node) for index, node in enumerate(returned)]
 
 
 def _write(model: fx.GraphModule, builder: OnnxBuilder, node: fx.Node) -> str:

@@ -72,14 +72,17 @@ def sensitivity(
 
 
 def weight_options(axes: _Axes, layer: str) -> tuple[WeightOption, ...]:
-    """All distinct (bits, share kept, codebook, pattern) of a layer; a codebook that shares nothing is none."""
+    """All distinct (bits, share kept, codebook, pattern) of a layer; a codebook that shares nothing is none.
+
+    1-bit weights, which cannot be 0, are not pruned.
+    """
     patterns = axes["pattern", layer].values if ("pattern", layer) in axes else (None,)
     options = [
         (
             int(bits or 0),
-            float(kept or 0.0),
+            1.0 if bits == 1 else float(kept or 0.0),
             size if isinstance(size, int) and size < levels(int(bits or 0)) else None,
-            None if pattern is None else str(pattern),
+            None if pattern is None or bits == 1 else str(pattern),
         )
         for bits in axes["weight_bits", layer].values
         for kept in axes["kept_weights", layer].values

@@ -51,7 +51,7 @@ class SearchSpace:
         """The candidate at a point {axis name: index}.
 
         A codebook that could not share anything, since the chosen width has no more values, becomes none, so
-        that one network has one digest.
+        that one network has one digest; and 1-bit weights, which cannot be 0, are not pruned.
         """
         chosen: dict[str, dict[str, Value]] = {layer: {} for layer in self.layers}
         kept_filters: list[tuple[str, float]] = []
@@ -133,10 +133,10 @@ def _choice(layer: str, values: Mapping[str, Value], scope: Scope) -> LayerChoic
         layer=layer,
         weight_bits=bits,
         activation_bits=int(values["activation_bits"] or 0),
-        kept_weights=float(values["kept_weights"] or 0.0),
+        kept_weights=1.0 if bits == 1 else float(values["kept_weights"] or 0.0),
         codebook_size=shared,
         codebook_scope=scope if shared else "layer",
-        pattern=None if pattern is None else str(pattern),
+        pattern=None if pattern is None or bits == 1 else str(pattern),
     )
 
 

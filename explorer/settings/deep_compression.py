@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from explorer.errors import StudyFileError
 from explorer.records import named_tables, settle
 from explorer.rules import integer, number
 from explorer.settings.values import COUNT
@@ -50,6 +52,13 @@ class DeepCompressionSettings:
 
     def __post_init__(self) -> None:
         settle(self, self.SECTION)
+
+    def refuse_unknown(self, layers: Sequence[str]) -> None:
+        """Raise StudyFileError where something is said of a layer that is none of a network's `layers`."""
+        unknown = [entry.layer for entry in self.layers if entry.layer not in layers]
+        if unknown:
+            known = f"the network has no such layer; it has {', '.join(layers)}"
+            raise StudyFileError(tuple(f"deep_compression.layers.{name}: {known}" for name in unknown))
 
     def kept(self, layer: str, convolution: bool) -> float:
         """Share of a layer's weights that are left in the end."""

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from explorer.paths import expand_variables, resolve_path
 from explorer.records import named_tables, settle
 from explorer.rules import integer, many, number, one_of, refused, text
-from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, POSITIVE, SHARES
+from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, POSITIVE, SHARES, WEIGHT_BITS
 
 OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
 RELEVANCE_METHODS = ("captum_deeplift",)
@@ -72,7 +72,7 @@ class LayerSpace:
     """What differs from the rest of the space for the layer of that name; None is as everywhere."""
 
     layer: str
-    weight_bits: Annotated[tuple[int, ...] | None, BITS] = None
+    weight_bits: Annotated[tuple[int, ...] | None, WEIGHT_BITS] = None
     activation_bits: Annotated[tuple[int, ...] | None, BITS] = None
     kept_filters: Annotated[tuple[float, ...] | None, SHARES] = None
     kept_weights: Annotated[tuple[float, ...] | None, SHARES] = None
@@ -88,7 +88,7 @@ class SpaceSettings:
     """What may be chosen for a layer; a codebook size None is a layer without shared weights, a pattern None any."""
 
     SECTION: ClassVar[str] = "space"
-    weight_bits: Annotated[tuple[int, ...], BITS] = (2, 3, 4, 5, 6, 7, 8)
+    weight_bits: Annotated[tuple[int, ...], WEIGHT_BITS] = (2, 3, 4, 5, 6, 7, 8)
     activation_bits: Annotated[tuple[int, ...], BITS] = (4, 6, 8)
     kept_filters: Annotated[tuple[float, ...], SHARES] = (1.0,)
     kept_weights: Annotated[tuple[float, ...], SHARES] = (1.0,)

@@ -9,6 +9,7 @@ from explorer.rules import Rule, integer, many, number, or_none, refused, text
 
 FILE = text("a path", r"[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*")
 BITS = many(integer(2, 8), distinct=True, ordered=True)
+WEIGHT_BITS = many(integer(1, 8), distinct=True, ordered=True)
 SHARES = many(number(above=0, highest=1), distinct=True, ordered=True)
 CODEBOOKS = many(or_none(integer(2, 256)), distinct=True, ordered=True)
 COUNT = integer(1)

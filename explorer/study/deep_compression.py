@@ -17,7 +17,7 @@ from explorer.compress.candidate import Candidate, levels, uniform
 from explorer.compress.packed import LayerSize, Packing, read_packed, write_packed
 from explorer.compress.packing import packable, put_packed
 from explorer.compress.tuned import Tuned
-from explorer.errors import ExportError, StudyFileError
+from explorer.errors import ExportError
 from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.finetune import finetune
 from explorer.files import replaced
@@ -92,16 +92,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
 
 
 def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, ...]:
-    """The candidates of the pipeline, each fine-tuned from the one before.
-
-    StudyFileError where the settings name a layer that the network does not have.
-    """
-    unknown = [entry.layer for entry in settings.layers if entry.layer not in graph.layer_names]
-    if unknown:
-        known = ", ".join(graph.layer_names)
-        raise StudyFileError(
-            tuple(f"deep_compression.layers.{name}: the network has no such layer; it has {known}" for name in unknown)
-        )
+    """The candidates of the pipeline, each fine-tuned from the one before."""
     plain = uniform(graph, settings.weight_bits, settings.activation_bits)
     convolutions = {layer.name: layer.kind == "conv" for layer in graph.layers}
     kept = {

@@ -111,7 +111,8 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
         sample = _Sample(canonical, graph, *_tensors(data.relevance, device))
         relevance = _relevance(study.relevance, sample, folder, weights_digest, notify)
         notify("calibrate", 0, 1)
-        calibration = calibrate(canonical, graph, torch.from_numpy(data.calibration.images).to(device))
+        calibration_images = torch.from_numpy(data.calibration.images).to(device)
+        calibration = calibrate(canonical, graph, calibration_images, study.quantizer)
         notify("calibrate", 1, 1)
         importance = _importance(study.sharing, sample, relevance)
     return Prepared(
@@ -125,6 +126,7 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
             order=filter_order(graph, relevance),
             calibration=calibration,
             importance=importance,
+            quantizer=study.quantizer,
         ),
         relevance=relevance,
         weights_digest=weights_digest,
@@ -156,6 +158,7 @@ def _explorable(model: nn.Module, example: torch.Tensor, study: Study) -> tuple[
     canonical = canonicalise(model, example)
     graph = trace(canonical, example)
     search_space(graph, study.space)
+    study.deep_compression.refuse_unknown(graph.layer_names)
     return canonical, graph
 
 

@@ -23,6 +23,7 @@ from explorer.settings import (
     ModelSettings,
     ObjectiveSettings,
     OutputSettings,
+    QuantizerSettings,
     RelevanceSettings,
     SearchSettings,
     SharingSettings,
@@ -52,6 +53,7 @@ SECTIONS: Mapping[str, type] = {
     "objectives": ObjectiveSettings,
     "budgets": BudgetSettings,
     "space": SpaceSettings,
+    "quantizer": QuantizerSettings,
     "sharing": SharingSettings,
     "relevance": RelevanceSettings,
     "search": SearchSettings,
@@ -75,6 +77,7 @@ class Study:
     objectives: ObjectiveSettings
     budgets: BudgetSettings = field(default_factory=BudgetSettings)
     space: SpaceSettings = field(default_factory=SpaceSettings)
+    quantizer: QuantizerSettings = field(default_factory=QuantizerSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
     relevance: RelevanceSettings = field(default_factory=RelevanceSettings)
     search: SearchSettings = field(default_factory=SearchSettings)

@@ -78,7 +78,7 @@ STUDY = {
     "misspelt section": ("[search]", "[serach]", ("tiny/study.toml", "serach: unknown section", "'search'?")),
     "key in the wrong section": ("seeds = 3", "seed = 3", ("search.seed: unknown key", "did you mean 'seeds'?")),
     "out of range": ("trials = 6", "trials = 0", ("search.trials: expected an integer in 1..1000000, received 0",)),
-    "bits": ("[search]", "[space]\nweight_bits = [1, 8]\n[search]", ("space.weight_bits[0]", "2..8, received 1")),
+    "bits": ("[search]", "[space]\nweight_bits = [0, 8]\n[search]", ("space.weight_bits[0]", "1..8, received 0")),
     "wrong type": ("epochs = 6", 'epochs = "six"', ("model.training.epochs", 'an integer in 1..10000, received "six"')),
     "missing key": ('name = "tiny"', "", ("study.name: missing; expected a name of letters",)),
     "no weights": (

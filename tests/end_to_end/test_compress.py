@@ -94,6 +94,7 @@ def test_wrong_input_is_one_line(study: Path, home: Path, explorer: Callable[...
     said = explorer("compress", study, "--to", "out")
     assert said.code == 2
     assert said.err.startswith("error: deep_compression.layers.fc9: the network has no such layer; it has ")
+    assert not (home / "out").exists()
     study.write_text(study.read_text().replace("kept = 0.5", "kept = 1.5\nvalue = 3"))
     said = explorer("compress", study, "--to", "other")
     assert said.code == 2

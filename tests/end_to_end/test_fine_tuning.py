@@ -118,8 +118,8 @@ def test_bad_input_is_one_line(finished: Path, explorer: Explorer) -> None:
     assert explorer("finetune", "run", "--epochs", 1).code == 0
     (file,) = (finished / "run" / "tuned").glob("*.pt")
     file.write_bytes(b"nothing")
-    for arguments in (("export", "run", "--tuned", "--to", "out"), ("finetune", "run", "--epochs", 1)):
-        said = explorer(*arguments)
+    for command in ("export run --tuned --to out", "finetune run --epochs 1"):
+        said = explorer(*command.split())
         assert (said.code, said.err.count("\n")) == (2, 1)
         assert "cannot be read as a fine-tuned network" in said.err
     assert not (finished / "out").exists()

@@ -37,7 +37,7 @@ def test_gradients_of_an_activation() -> None:
     assert math.isclose(float(quantizer.scale.grad), by_hand / math.sqrt(4 * 3), rel_tol=1e-5)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 8])
+@pytest.mark.parametrize("bits", [1, 2, 3, 8])
 @pytest.mark.parametrize("pruned", [False, True])
 def test_weights_are_rounded_as_deployed(bits: int, pruned: bool) -> None:
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -46,7 +46,7 @@ def test_weights_are_rounded_as_deployed(bits: int, pruned: bool) -> None:
     received = TrainedWeight(bits, scale, mask)(weight)
     codes = weight_codes(weight, scale, bits, mask)
     assert torch.equal(received, codes * scale.view(-1, 1, 1, 1))
-    assert torch.equal(codes, quantize_weight(weight if mask is None else weight * mask, scale, bits))
+    assert torch.equal(codes, quantize_weight(weight, scale, bits) * (1.0 if mask is None else mask))
     if mask is not None:
         assert not received[~mask].any()
 
@@ -60,6 +60,17 @@ def test_gradients_of_a_weight() -> None:
     by_hand = 1 * (0.0 - 0.3) + 2 * (-1.0 + 1.2) + 3 * 1.0
     assert quantizer.scale.grad is not None
     assert math.isclose(float(quantizer.scale.grad), by_hand / math.sqrt(4 * 1), rel_tol=1e-5)
+
+
+def test_one_scale_for_all_channels_gets_the_gradients_of_all() -> None:
+    weight = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    one, each = (TrainedWeight(4, torch.full((count,), 0.2), None) for count in (1, 3))
+    assert torch.equal(one(weight), each(weight))
+    for quantizer in (one, each):
+        quantizer(weight).square().sum().backward()
+    assert one.scale.grad is not None
+    assert each.scale.grad is not None
+    assert torch.allclose(one.scale.grad, each.scale.grad.sum())
 
 
 def test_weights_of_a_cluster_move_together() -> None:

@@ -27,7 +27,7 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.load import load_model
 from explorer.models.train import train_model
-from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, TrainingSettings
+from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
 
 Bases = Callable[[str], Basis]
 Images = Callable[[str, int], Tensor]
@@ -171,9 +171,10 @@ def test_an_interrupted_training_goes_on(
     with pytest.raises(KeyboardInterrupt):
         tuned(base, chosen, x, settings, progress=interrupt, unfinished=file)
     assert file.exists()
+    common: dict[str, Any] = {"base": base, "chosen": chosen, "x": x, "settings": settings, "unfinished": file}
     for other in ({"seed": 2}, {"settings": replace(settings, epochs=4)}, {"chosen": candidate(base, kind, 5)}):
         with pytest.raises(ModelError, match="belongs to a training of other weights, images or settings"):
-            tuned(**{"base": base, "chosen": chosen, "x": x, "settings": settings, "unfinished": file, **other})
+            tuned(**{**common, **other})
     epochs: list[int] = []
     resumed = tuned(base, chosen, x, settings, unfinished=file, progress=lambda epoch, *_: epochs.append(epoch))
     assert epochs == [3]
@@ -208,6 +209,14 @@ def test_scales_and_norms_stay_where_they_are_told_to(basis: Bases, images: Imag
         assert torch.equal(held.state[key], start.state[key])
         assert not torch.equal(moved.state[key], start.state[key])
     assert not torch.equal(held.state["bn.weight"], start.state["bn.weight"])
+
+
+def test_one_scale_for_a_tensor_stays_one(basis: Bases, images: Images) -> None:
+    base, x = basis("option_a"), images("option_a", 32)
+    base = replace(base, quantizer=QuantizerSettings(scales="tensor"))
+    result = tuned(base, candidate(base), x)
+    assert all(bool((scale == scale[0]).all()) and len(scale) > 1 for scale in result.scales.values())
+    apply(base, candidate(base), result)
 
 
 def test_a_tuned_network_is_kept_in_a_file(basis: Bases, images: Images, tmp_path: Path) -> None:

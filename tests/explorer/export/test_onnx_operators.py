@@ -141,7 +141,7 @@ def test_layer(module: nn.Module, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("operation", "message"),
     [
-        (torch.sin, r"node 'sin' \(sin\) .* no rule for it; rewrite the model with additions"),
+        (torch.sin, r"node 'sin' \(sin\) .* no rule for it; rewrite the model with sums"),
         (nn.Softmax(1), "no rule for modules of type Softmax; replace it"),
         (nn.Softplus(threshold=5), "its threshold is 5; use nn.Softplus with threshold=20"),
         (nn.AvgPool2d(2, divisor_override=3), "overrides the divisor; use divisor_override=None"),
@@ -150,9 +150,12 @@ def test_layer(module: nn.Module, tmp_path: Path) -> None:
         (nn.Conv2d(6, 6, 3, padding=1, padding_mode="circular"), "padding mode is 'circular'; use padding_m"),
         (lambda x: torch.add(x, x, alpha=2), "alpha scales one summand; multiply before adding"),
         (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), "does not pad with a constant; use mode='constant'"),
-        (lambda x: x[:, 1], r"its index is .*; index with slices only"),
+        (lambda x: F.relu(x[:, :, 1]), r"its index is .*; index with slices only"),
         (lambda x: torch.cat([x, x], 0)[: x.size(0)], "acts on the batch axis; act on the other axes only"),
-        (nn.Flatten(2), "does not flatten everything behind the batch axis; use nn.Flatten"),
+        (
+            nn.Sequential(nn.Flatten(1, 2), nn.ReLU()),
+            "does not flatten everything behind the batch axis; use nn.Flatten",
+        ),
     ],
 )
 def test_refusal_names_the_node_and_the_remedy(

@@ -78,7 +78,11 @@ def test_an_exported_candidate_has_the_tensors_of_its_plan(
     tensors = read_onnx(tmp_path / "model.onnx").tensors
     costed = activation_tensors(base.graph, plan(base.graph, candidate))
     assert [(tensor.elements, tensor.bits) for tensor in tensors] == [(t.elements, t.bits) for t in costed]
-    assert hwmodels.peak_activation_bytes(tensors) == hwmodels.peak_activation_bytes(costed)
+    read, planned = hwmodels.peak_activation_bytes(tensors), hwmodels.peak_activation_bytes(costed)
+    if any(entry.scale_of != entry.name for entry in base.graph.activations):
+        assert read >= planned  # a file says not when parts are put together: with the layer that reads the whole
+    else:
+        assert read == planned
 
 
 @pytest.mark.parametrize(

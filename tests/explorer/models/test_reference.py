@@ -88,7 +88,8 @@ def test_the_unet_has_one_logit_for_each_class_and_pixel() -> None:
     [
         # Of the layers of LeCun et al., 1998: 156 + 2,416 (all maps read) + 48,120 + 10,164 + 850.
         ("lenet5", 10, 61_706),
-        # The count of lists that name it beside that of VGG-16: five convolutions 2,251,584, three layers 21,020,682.
+        # No paper has this form; public lists of networks count it so beside VGG-16's 14,728,266. Five convolutions
+        # have 2,251,584, three fully connected layers 21,020,682.
         ("alexnet", 10, 23_272_266),
         # github.com/kuangliu/pytorch-cifar, counted by thop in a fork's table; 14,723,136 + 5,130.
         ("vgg16", 10, 14_728_266),

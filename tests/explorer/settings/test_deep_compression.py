@@ -23,6 +23,15 @@ def test_a_layer_of_its_own_and_all_others() -> None:
     assert read(**write_record(settings)) == settings
 
 
+def test_layers_that_a_network_does_not_have_are_refused() -> None:
+    settings = read(layers={"fc9": {"kept": 0.5}, "fc1": {"kept": 0.5}, "fc8": {"values": 3}})
+    with pytest.raises(StudyFileError) as caught:
+        settings.refuse_unknown(("conv1", "fc1"))
+    known = "the network has no such layer; it has conv1, fc1"
+    assert caught.value.problems == tuple(f"deep_compression.layers.{name}: {known}" for name in ("fc9", "fc8"))
+    settings.refuse_unknown(("fc1", "fc8", "fc9"))
+
+
 @pytest.mark.parametrize(
     ("entries", "problem"),
     [

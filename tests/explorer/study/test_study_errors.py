@@ -19,7 +19,7 @@ VALID: dict[str, dict[str, Any]] = {
     "objectives": {"names": ["accuracy", "energy"]},
 }
 TRAINED: dict[str, Any] = {"training": {}}
-BITS = "a list without repetition, each an integer in 2..8"
+BITS = "a list without repetition, each an integer in 1..8"
 
 
 def problems(**sections: Any) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ def problems(**sections: Any) -> tuple[str, ...]:
             {"weight_bytes": 1.5},
             "budgets.weight_bytes: expected an integer of at least 1, received 1.5",
         ),
-        ("space", {"weight_bits": [1]}, "space.weight_bits[0]: expected an integer in 2..8, received 1"),
+        ("space", {"weight_bits": [0]}, "space.weight_bits[0]: expected an integer in 1..8, received 0"),
         ("space", {"weight_bits": []}, f"space.weight_bits: expected {BITS}, received []"),
         ("space", {"weight_bits": 8}, f"space.weight_bits: expected {BITS}, received 8"),
         ("space", {"weight_bits": [4, 4]}, f"space.weight_bits: expected {BITS}, received [4, 4]"),
@@ -134,7 +134,7 @@ def problems(**sections: Any) -> tuple[str, ...]:
         (
             "space",
             {"layers": {"layer1.0.conv1": {"weight_bits": [9]}}},
-            'space.layers."layer1.0.conv1".weight_bits[0]: expected an integer in 2..8, received 9',
+            'space.layers."layer1.0.conv1".weight_bits[0]: expected an integer in 1..8, received 9',
         ),
         ("relevance", {"tolerance": 0}, "relevance.tolerance: expected a number above 0, received 0"),
         (
