@@ -28,12 +28,13 @@ _SUMS = (Convolve, Connect, SumPool, Multiply)
 
 
 class ProgramBuilder:
-    """Steps, tensors and arrays so far."""
+    """Steps, tensors and arrays so far; `bounds` are those of the tensors' integers, by channel where they differ."""
 
     def __init__(self, input_shape: tuple[int, ...]) -> None:
         self.input_shape = input_shape
         self.steps: list[Step] = []
         self.tensors: dict[str, Tensor] = {}
+        self.bounds: dict[str, tuple[Floats, Floats]] = {}
         self.arrays: dict[str, Integers] = {}
 
     def array(self, name: str, values: Integers | Floats, dtype: type[np.generic]) -> str:
@@ -41,8 +42,13 @@ class ProgramBuilder:
         self.arrays[name] = np.array(values, dtype=dtype, order="C")
         return name
 
-    def add(self, step: Step, shape: tuple[int, ...], low: float, high: float) -> str:
-        """Append a step whose integers lie in low..high; ExportError where these are no int32. Returns its output."""
+    def add(self, step: Step, shape: tuple[int, ...], lows: Floats | float, highs: Floats | float) -> str:
+        """Append a step whose integers lie in lows..highs, scalars or arrays that broadcast against the shape.
+
+        Returns its output's name; ExportError where these are no int32.
+        """
+        self.bounds[step.output] = (np.asarray(lows, dtype=np.float64), np.asarray(highs, dtype=np.float64))
+        low, high = float(np.min(lows)), float(np.max(highs))
         if low < -(2**31) or high >= 2**31:
             raise ExportError(
                 f"integer: a sum of {step.output!r} can reach {max(-low, high):.4g}, more than 32 bits hold; "

@@ -20,7 +20,7 @@ from explorer.compress.integer_program import (
     Spread,
     SumPool,
 )
-from explorer.compress.integer_values import Joined, Real, Term, Window, sum_of
+from explorer.compress.integer_values import Floats, Joined, Real, Term, Window, sum_of
 from explorer.errors import ExportError
 from explorer.graph.modules import TransposedConv2d
 
@@ -149,8 +149,8 @@ def _bias(walk: Walk, node: fx.Node, module: nn.Conv2d | nn.Linear) -> str | Non
     return walk.builder.array(f"{node.name}.bias", module.get_buffer("bias_codes").cpu().numpy(), np.int32)
 
 
-def _bounds(walk: Walk, node: fx.Node, term: Term, weight: Integers, bias: str | None) -> tuple[int, int]:
-    """What the sums can reach; ExportError where a partial sum can, in whatever order, leave 32 bits."""
+def _bounds(walk: Walk, node: fx.Node, term: Term, weight: Integers, bias: str | None) -> tuple[Floats, Floats]:
+    """What the sums of each filter can reach; ExportError where a partial sum can, in whatever order, leave 32 bits."""
     tensor = walk.builder.tensors[term.tensor]
     low, high = min(0, tensor.low - term.zero_point), max(0, tensor.high - term.zero_point)
     rows = weight.reshape(len(weight), -1).astype(np.int64)
@@ -163,7 +163,8 @@ def _bounds(walk: Walk, node: fx.Node, term: Term, weight: Integers, bias: str |
             "or activation bits, or fewer inputs"
         )
     least, largest = positive * low + negative * high + biases, positive * high + negative * low + biases
-    return int(least.min()), int(largest.max())
+    axes = (len(rows), *(1,) * (weight.ndim - 2))
+    return least.reshape(axes).astype(np.float64), largest.reshape(axes).astype(np.float64)
 
 
 def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:

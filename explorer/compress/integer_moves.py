@@ -164,8 +164,7 @@ def _moved(
     def arranged(array: Floats) -> Floats:
         return array if array.ndim == 0 else move(np.broadcast_to(array, value.shape))
 
-    tensor = walk.builder.tensors[term.tensor]
-    name = walk.builder.add(step, shape, tensor.low, tensor.high)
+    name = walk.builder.add(step, shape, *(arranged(bound) for bound in walk.builder.bounds[term.tensor]))
     return replace(
         value,
         terms=(Term(tensor=name, zero_point=term.zero_point, gain=arranged(term.gain)),),

@@ -189,8 +189,7 @@ def _range(builder: ProgramBuilder, value: Real) -> tuple[float, float]:
     """The least and the largest real value that the terms can reach, clipped as the value is."""
     lowest, highest = value.offset, value.offset
     for term in value.terms:
-        tensor = builder.tensors[term.tensor]
-        ends = [term.gain * (end - term.zero_point) for end in (tensor.low, tensor.high)]
+        ends = [term.gain * (end - term.zero_point) for end in builder.bounds[term.tensor]]
         lowest, highest = lowest + np.minimum(*ends), highest + np.maximum(*ends)
     return (
         float(np.clip(lowest, value.low, value.high).min()),

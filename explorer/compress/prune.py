@@ -41,27 +41,6 @@ def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int
     model.recompile()
 
 
-def mask_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
-    """Set to zero, in place, what `remove_filters` removes; every shape stays, and so do the network's outputs.
-
-    A removed channel need not be zero where it is stored (a sigmoid makes one half of zero), so the weights that read
-    it are zero as well as those that make it.
-    """
-    for layer in graph.layers:
-        module = model.get_submodule(layer.name)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        made = _mask(layer.output_classes, kept).to(module.weight)
-        weight = module.weight.data * made.view(-1, *(1,) * (module.weight.ndim - 1))
-        if layer.depthwise:
-            pass  # it makes what it reads
-        else:
-            columns = layer.input_classes[: len(layer.input_classes) // layer.groups]
-            weight = weight * _mask(columns, kept).to(weight).view(1, -1, *(1,) * (weight.ndim - 2))
-        module.weight = nn.Parameter(weight)
-        if module.bias is not None:
-            module.bias = nn.Parameter(module.bias.data * made)
-
-
 def kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
     """For every batch norm and padding node, which of its channels stay."""
     return {entry.node: _positions(entry.classes, kept) for entry in graph.index_maps}
@@ -81,10 +60,6 @@ def magnitude_mask(weight: torch.Tensor, kept_weights: float) -> torch.Tensor:
 
 def _positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
     return torch.tensor([i for i, identity in enumerate(classes) if identity in kept], dtype=torch.long)
-
-
-def _mask(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
-    return torch.tensor([identity in kept for identity in classes])
 
 
 def _narrow_layer(model: fx.GraphModule, layer: Layer, kept: frozenset[int]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,11 @@ from explorer.compress.trainable import Trainable, trainable
 from explorer.compress.tuned import Tuned
 from explorer.errors import ModelError
 from explorer.models.augment import augmented, cropped
+from explorer.models.train import MOMENTUM, Progress
 from explorer.models.unfinished import Parts, keep, resume
 from explorer.records import write_record
 from explorer.settings import FineTuningSettings
 
-Progress = Callable[[int, int, float], None]
-"""Called after each epoch with its number (from 1), the number of epochs, and the mean loss."""
-
-MOMENTUM = 0.9
-"""Of SGD: what ResNets were trained with on CIFAR-10 (He et al., 2016)."""
 SMALLEST_SHARE = 1 / 16
 """A trained scale stays above this share of where it started (assumed): at zero it could not come back."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import itertools
 import operator
 import traceback
 from collections.abc import Callable, Iterator
@@ -146,6 +148,7 @@ class _Tracer(fx.Tracer):
         self.inputs: Iterator[torch.Tensor] = iter([tensor.clone() for tensor in inputs])
         self.values: dict[fx.Node, Any] = {}
         self.running = False
+        self.strays: dict[nn.Module, str] = {}
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Sized(node, self)
@@ -165,6 +168,19 @@ class _Tracer(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return forward(*args, **kwargs) if self.running else super().call_module(m, forward, args, kwargs)
+
+    def path_of_module(self, mod: nn.Module) -> str:
+        """The path of a module; one that its owner holds in a list or a closure is copied into the root."""
+        try:
+            return super().path_of_module(mod)
+        except NameError:
+            if mod not in self.strays:
+                name = next(
+                    f"unregistered_{i}" for i in itertools.count() if not hasattr(self.root, f"unregistered_{i}")
+                )
+                self.root.add_module(name, copy.deepcopy(mod))
+                self.strays[mod] = name
+            return self.strays[mod]
 
     def concrete(self, proxy: fx.Proxy) -> Any:
         """The value of a size; TraceError for that of a tensor, which other images will not share."""

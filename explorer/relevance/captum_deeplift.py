@@ -10,11 +10,13 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch.func import functional_call
 from torch.nn.grad import conv2d_weight
 
 from explorer.errors import RelevanceError
 from explorer.graph.functional import ACTIVATIONS
 from explorer.graph.layers import ModelGraph
+from explorer.graph.modules import TransposedConv2d
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 Progress = Callable[[int, int], None]
@@ -178,6 +180,11 @@ def _weight_multipliers(module: nn.Conv2d | nn.Linear, inputs: torch.Tensor, mul
 
 
 def _convolution_weight_gradient(module: nn.Conv2d, image: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
+    if isinstance(module, TransposedConv2d):
+        weight = module.weight.detach().requires_grad_()
+        output = functional_call(module, {"weight": weight}, (image,))
+        (transposed,) = torch.autograd.grad(output, weight, multiplier)
+        return transposed
     padding = module._reversed_padding_repeated_twice
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
     gradient: torch.Tensor = conv2d_weight(  # type: ignore[no-untyped-call]

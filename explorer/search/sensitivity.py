@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from explorer.compress.apply import Basis
@@ -15,6 +16,7 @@ from explorer.compress.candidate import LayerChoice, kept_count, levels
 from explorer.compress.correction import error_shares, float_moments
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
+from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import as_tuple
 from explorer.relevance.scores import Relevance, class_scores
 from explorer.search.space import Axis, SearchSpace
@@ -54,7 +56,7 @@ def sensitivity(
     for index, (layer, given) in enumerate(_moments(basis, space)):
         module = basis.model.get_submodule(layer)
         assert isinstance(module, nn.Conv2d | nn.Linear)
-        multipliers = relevance.layer(layer).weight_multipliers
+        multipliers = _weight_multipliers(basis.graph, relevance, layer)
         weights[layer] = {
             option: _perturbation(module, _choice(layer, option), multipliers, basis.quantizer.scales, given)
             for option in weight_options(axes, layer)
@@ -69,6 +71,12 @@ def sensitivity(
         removed = {share: ordered[kept_count(share, group.size) :] for share in shares}
         filters[group.name] = {share: float(np.square(scores_of).sum()) for share, scores_of in removed.items()}
     return Sensitivity(weights=weights, activations=_activations(basis, relevance, axes), filters=filters)
+
+
+def _weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str) -> NDArray[np.floating]:
+    """E|G| of the weights of a layer; over several calls that share them, the root of the sum of squares."""
+    calls = [relevance.layer(layer.name).weight_multipliers for layer in graph.layers if layer.chosen_by == owner]
+    return calls[0] if len(calls) == 1 else np.sqrt(np.square(calls).sum(0))
 
 
 def weight_options(axes: _Axes, layer: str) -> tuple[WeightOption, ...]:
@@ -118,12 +126,13 @@ def _perturbation(
 
 
 def _activations(basis: Basis, relevance: Relevance, axes: _Axes) -> dict[str, dict[int, float]]:
-    table = {}
+    table: dict[str, dict[int, float]] = {}
     for layer in basis.graph.layers:
         # What a channel's positions add up to, spread evenly over them.
         positions = layer.input_size[0] * layer.input_size[1]
         per_unit = float(np.square(relevance.layer(layer.name).input_multipliers).sum()) / positions
         errors = basis.calibration.errors[layer.source]
-        bits = [int(value or 0) for value in axes["activation_bits", layer.name].values]
-        table[layer.name] = {width: per_unit * errors[width] ** 2 for width in bits}
+        bits = [int(value or 0) for value in axes["activation_bits", layer.chosen_by].values]
+        before = table.get(layer.chosen_by, dict.fromkeys(bits, 0.0))  # of an earlier call of the same layer
+        table[layer.chosen_by] = {width: before[width] + per_unit * errors[width] ** 2 for width in bits}
     return table

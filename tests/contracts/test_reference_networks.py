@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import fx
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
-from explorer.compress.prune import mask_filters, remove_filters
+from explorer.compress.mask import mask_filters, masked
+from explorer.compress.prune import remove_filters
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -81,6 +82,20 @@ def test_masked_and_removed_networks_agree(name: str) -> None:
             expected, received, whole = masked(images), removed(images), double(base.model)(images)
         assert (expected - received).abs().max() <= 1e-9
         assert (received - whole).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+def test_masked_and_removed_networks_agree_once_compressed(name: str) -> None:
+    base = basis_of(name)
+    if base.graph.weights > LARGE:
+        pytest.skip("seconds for each candidate, and nothing there that smaller networks lack")
+    images = torch.randn(2, *SHAPES[name], dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    candidate = random_candidate(base.graph, random.Random(1))
+    built = apply(base, candidate)
+    whole = masked(built, base, candidate)
+    with torch.no_grad():
+        expected, received = built.double()(images), whole.double()(images)
+    assert (expected - received).abs().max() <= 1e-9 * max(1.0, float(expected.abs().max()))
 
 
 def random_classes(graph: ModelGraph, seed: int) -> frozenset[int]:

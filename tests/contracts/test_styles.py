@@ -11,17 +11,18 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor, fx, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate
-from explorer.compress.prune import mask_filters, remove_filters
+from explorer.compress.mask import mask_filters, masked
+from explorer.compress.prune import remove_filters
 from explorer.errors import ModelError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import Inputs, call
 from explorer.graph.trace import trace
 from tests import styles
-from tests.square import candidates, check_square
+from tests.square import candidates, check_square, random_candidate
 
 PRUNABLE = {
     "functional": {"conv2d": 4, "conv2d_1": 3, "conv_transpose2d": 5},  # groups of two lose one channel each at once
@@ -83,6 +84,20 @@ def test_masked_and_removed_networks_agree(name: str) -> None:
             left, of = (m.get_submodule(layer.name).get_parameter("weight").numel() for m in (removed, base.model))
             assert left <= of
     assert changed
+
+
+@pytest.mark.parametrize("name", styles.STYLES)
+def test_a_compressed_network_with_masks_computes_what_the_removed_one_does(name: str) -> None:
+    base, fresh = basis_of(name), doubled(styles.inputs(name, 5, seed=3))
+    for seed in range(10):
+        candidate = random_candidate(base.graph, random.Random(seed))
+        built = apply(base, candidate)
+        whole = masked(built, base, candidate)
+        for layer in base.graph.layers:
+            shapes = [m.get_submodule(layer.name).get_parameter("weight").shape for m in (whole, base.model)]
+            assert shapes[0] == shapes[1]
+        for expected, received in zip(call(built.double(), fresh), call(whole.double(), fresh), strict=True):
+            assert (expected - received).abs().max() <= 1e-9 * max(1.0, float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("name", styles.STYLES)

@@ -17,7 +17,10 @@ from explorer.errors import CandidateError
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"weight_bits": 1}, r"layer 'a': weight_bits must be an integer in 2\.\.8, received 1"),
+        ({"weight_bits": 0}, r"layer 'a': weight_bits must be an integer in 1\.\.8, received 0"),
+        ({"weight_bits": 1, "kept_weights": 0.5}, "1-bit weights cannot be pruned.*received 0.5 and None; or use 2 bits"),
+        ({"weight_bits": 1, "pattern": "2:4"}, "1-bit weights cannot be pruned.*received 1.0 and '2:4'"),
+        ({"weight_bits": 1, "codebook_size": 2}, "codebook_size 2 shares nothing: 1-bit weights have only 2 values"),
         ({"weight_bits": 9}, "received 9"),
         ({"weight_bits": 4.0}, r"received 4\.0"),
         ({"activation_bits": True}, r"activation_bits must be an integer in 2\.\.8, received True"),
@@ -31,7 +34,7 @@ from explorer.errors import CandidateError
         ({"pattern": "4:2"}, 'pattern: expected a pattern "n:m" with 1 <= n < m <= 32, received \'4:2\''),
         ({"pattern": "2:4:8"}, "received '2:4:8'"),
         ({"pattern": 2}, "pattern: expected .*, received 2"),
-        ({"weight_bits": 1, "kept_weights": 2}, "weight_bits must be.*; kept_weights must be"),
+        ({"weight_bits": 0, "kept_weights": 2}, "weight_bits must be.*; kept_weights must be"),
     ],
 )
 def test_a_choice_out_of_range_is_refused(values: dict[str, Any], text: str) -> None:
@@ -42,7 +45,7 @@ def test_a_choice_out_of_range_is_refused(values: dict[str, Any], text: str) -> 
 def test_the_limits_are_allowed() -> None:
     assert LayerChoice(layer="a", weight_bits=2, activation_bits=8, kept_weights=1, codebook_size=2).codebook_size == 2
     assert LayerChoice(layer="a", weight_bits=4, codebook_size=14).codebook_size == 14
-    assert [levels(bits) for bits in (2, 4, 8)] == [3, 15, 255]
+    assert [levels(bits) for bits in (1, 2, 4, 8)] == [2, 3, 15, 255]
 
 
 def test_a_share_of_filters_of_zero_and_repetitions_are_refused() -> None:

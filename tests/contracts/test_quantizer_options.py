@@ -1,0 +1,68 @@
+"""Every option of the quantiser builds what was planned, and exports to a network of the same predictions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from explorer.compress.apply import Basis
+from explorer.compress.calibrate import calibrate
+from explorer.compress.candidate import Candidate
+from explorer.export.onnx_qdq import export_onnx
+from explorer.export.verify import verify_onnx
+from explorer.settings import QuantizerSettings
+from tests.square import check_square, random_candidate
+
+OPTIONS = {
+    "tensor": QuantizerSettings(scales="tensor"),
+    "adaptive": QuantizerSettings(rounding="adaptive", rounding_images=16),
+    "adaptive, tensor": QuantizerSettings(rounding="adaptive", rounding_images=8, scales="tensor"),
+    "percentile": QuantizerSettings(activation_ranges="percentile", activation_percentile=99.0),
+    "no bias correction": QuantizerSettings(bias_correction=False),
+    "few images": QuantizerSettings(recalibration_images=8),
+}
+
+
+def with_one_bit(candidate: Candidate, draw: random.Random) -> Candidate:
+    """A third of the layers at 1 bit, which is neither pruned nor shared."""
+    layers = tuple(
+        replace(choice, weight_bits=1, kept_weights=1.0, codebook_size=None, codebook_scope="layer", pattern=None)
+        if draw.random() < 1 / 3
+        else choice
+        for choice in candidate.layers
+    )
+    return replace(candidate, layers=layers)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed", "gated"])
+def test_an_option_keeps_the_square_and_exports(
+    name: str, option: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor], tmp_path: Path
+) -> None:
+    base, settings = basis(name), OPTIONS[option]
+    calibration = calibrate(base.model, base.graph, base.calibration.images, settings)
+    base = replace(base, calibration=calibration, quantizer=settings)
+    draw, x = random.Random(3), images(name, 200)
+    for index in range(2):
+        candidate = with_one_bit(random_candidate(base.graph, draw), draw)
+        built = check_square(base, candidate, x[:2])
+        path = tmp_path / f"{index}.onnx"
+        export_onnx(built, tuple(x.shape[1:]), path)
+        verified = verify_onnx(path, built, x)
+        assert verified.agreeing + verified.ties >= 0.99 * len(x)
+
+
+def test_one_bit_weights_are_plus_or_minus_their_scale(basis: Callable[[str], Basis]) -> None:
+    base = basis("option_a")
+    candidate = with_one_bit(random_candidate(base.graph, random.Random(1)), random.Random(0))
+    narrow = [choice.layer for choice in candidate.layers if choice.weight_bits == 1]
+    assert narrow
+    built = check_square(base, candidate, torch.zeros(2, 3, 8, 8))
+    for name in narrow:
+        assert (built.get_submodule(name).get_buffer("weight_codes").abs() == 1).all()

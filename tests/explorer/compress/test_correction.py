@@ -1,0 +1,314 @@
+"""Correction in depth order: the batch-norm trap, mean shifts, and adaptive rounding of whole networks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from explorer.compress.activations import insert_quantizers
+from explorer.compress.apply import Basis, apply, compress_layers, without_filters
+from explorer.compress.calibrate import Calibration, calibrate, channel_means, channel_statistics
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
+from explorer.compress.correction import LayerInputs, error_shares, float_moments
+from explorer.compress.norms import norms_of, recalibrate_norms
+from explorer.compress.prune import kept_positions
+from explorer.compress.sparsity import weight_mask
+from explorer.compress.weights import compress_weights
+from explorer.graph.canonical import canonicalise
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
+from explorer.models.checkpoint import load_checkpoint
+from explorer.models.reference import resnet20
+from explorer.settings import QuantizerSettings
+
+Bases = Callable[[str], Basis]
+Images = Callable[[str, int], tuple[Tensor, Tensor]]
+ADAPTIVE = QuantizerSettings(rounding="adaptive", rounding_images=16)
+
+
+def statistics_at_once(model: fx.GraphModule, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """What every batch norm receives while all of them are as they were."""
+    received: dict[str, tuple[Tensor, Tensor]] = {}
+
+    class Recorder(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> object:
+            if n.name in norms:
+                received[n.name] = channel_statistics(self.env[n.all_input_nodes[0]])
+            return super().run_node(n)
+
+    norms = norms_of(model)
+    with torch.no_grad():
+        Recorder(model).run(images)
+    return received
+
+
+def recompute_absolutely(model: fx.GraphModule, images: Tensor) -> None:
+    """In depth order, the plain statistics of the images in place of those of training."""
+
+    class Recomputer(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> object:
+            if n.name in norms:
+                norms[n.name].running_mean, norms[n.name].running_var = channel_statistics(
+                    self.env[n.all_input_nodes[0]]
+                )
+            return super().run_node(n)
+
+    norms = norms_of(model)
+    with torch.no_grad():
+        Recomputer(model).run(images)
+
+
+def recalibrate_at_once(model: fx.GraphModule, calibration: Calibration) -> None:
+    """The relative form, from what all norms receive before any of them is corrected."""
+    images = calibration.images
+    assert isinstance(images, Tensor)
+    received = statistics_at_once(model, images)
+    for name, norm in norms_of(model).items():
+        (mean, variance), (float_mean, float_variance) = received[name], calibration.norms[name]
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        ratio = variance / float_variance.clamp_min(1e-12)
+        norm.running_mean = mean + (norm.running_mean - float_mean) * ratio.sqrt()
+        norm.running_var = norm.running_var * ratio
+
+
+def order_of(graph: ModelGraph) -> dict[str, tuple[int, ...]]:
+    return {group.name: group.classes for group in graph.prunable}
+
+
+def positions(graph: ModelGraph) -> dict[str, Tensor]:
+    return kept_positions(graph, frozenset(identity for group in graph.groups for identity in group.classes))
+
+
+def rough(base: Basis, bits: int) -> fx.GraphModule:
+    """All weights at a width, activations at 8 bits, norms as they were."""
+    candidate = uniform(base.graph, bits, 8)
+    model, _ = without_filters(base, candidate)
+    compress_layers(model, base, candidate)
+    insert_quantizers(model, base.graph, base.calibration, candidate)
+    return model
+
+
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return torch.cat([model(part) for part in images.split(250)])  # type: ignore[no-untyped-call]
+
+
+class Deep(nn.Module):
+    """Eight convolutions in a row, each with a batch norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, *(8,) * 8)
+        layers: list[nn.Module] = []
+        for before, after in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        self.layers, self.fc = nn.Sequential(*layers), nn.Linear(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.layers(x).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def deep() -> tuple[Basis, Tensor]:
+    """A network whose norms have seen images with black borders, as a training with padded crops shows them."""
+    torch.manual_seed(5)
+    clean = torch.nn.functional.avg_pool2d(torch.randn(128, 3, 14, 14), 3, 1) + 1.0
+    seen = clean.clone()
+    seen[:, :, :3], seen[:, :, :, :2] = -2.0, -2.0
+    network = Deep()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # a mean over all batches
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.3)
+    network.train()
+    with torch.no_grad():
+        for part in seen.split(32):  # type: ignore[no-untyped-call]
+            network(part)
+    model = canonicalise(network.eval(), clean[:2])
+    graph = trace(model, clean[:2])
+    return Basis(model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean)), clean
+
+
+def test_absolute_statistics_of_clean_images_change_the_float_network_and_relative_ones_do_not(
+    deep: tuple[Basis, Tensor],
+) -> None:
+    base, images = deep
+    own = logits(base.model, images)
+    absolute, relative = copy.deepcopy(base.model), copy.deepcopy(base.model)
+    recompute_absolutely(absolute, images)
+    recalibrate_norms(relative, base.calibration, positions(base.graph))
+    assert (logits(relative, images) - own).abs().max() < 1e-4 * own.abs().max()
+    assert (logits(absolute, images).argmax(1) == own.argmax(1)).float().mean() < 0.9
+
+
+def test_all_layers_at_once_is_worse_than_in_depth_order(deep: tuple[Basis, Tensor]) -> None:
+    base, images = deep
+    own = logits(base.model, images)
+    at_once, in_order = rough(base, 3), rough(base, 3)
+    recalibrate_at_once(at_once, base.calibration)
+    recalibrate_norms(in_order, base.calibration, positions(base.graph))
+    errors = [float((logits(model, images) - own).square().mean()) for model in (at_once, in_order, rough(base, 3))]
+    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.5 * errors[2]
+
+
+def test_the_trap_on_the_published_network(checkpoints: Path, cifar10_images: Images) -> None:
+    network = resnet20()
+    load_checkpoint(network, checkpoints / "resnet20-12fca82f.th")
+    clean, _ = cifar10_images("train", 128)
+    test, labels = cifar10_images("test", 400)
+    model = canonicalise(network.eval(), clean[:2])
+    graph = trace(model, clean[:2])
+    base = Basis(model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean))
+
+    def right(model: nn.Module) -> float:
+        return float((logits(model, test).argmax(1) == labels).float().mean())
+
+    absolute, relative = copy.deepcopy(model), copy.deepcopy(model)
+    recompute_absolutely(absolute, clean)
+    recalibrate_norms(relative, base.calibration, positions(graph))
+    own = logits(model, test)
+    assert right(absolute) < float((own.argmax(1) == labels).float().mean()) - 0.01
+    assert (logits(relative, test) - own).abs().max() < 1e-3 * own.abs().max()
+    at_once, in_order = rough(base, 3), rough(base, 3)
+    recalibrate_at_once(at_once, base.calibration)
+    recalibrate_norms(in_order, base.calibration, positions(graph))
+    assert right(in_order) > right(at_once) + 0.2
+
+
+class Plain(nn.Module):
+    """No batch norm, biases everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, groups=2)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.relu(self.second(torch.relu(self.first(x)))).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[Basis, Tensor]:
+    torch.manual_seed(2)
+    images = torch.randn(64, 3, 8, 8) + 0.5
+    model = canonicalise(Plain().eval(), images[:2])
+    graph = trace(model, images[:2])
+    return Basis(model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, images)), images
+
+
+def mean_shifts(base: Basis, images: Tensor, candidate: Candidate) -> list[float]:
+    """Of each layer, the largest |mean output difference| of a channel, in units of the outputs' deviation."""
+    found = []
+    built = apply(base, candidate)
+    for layer in base.graph.layer_names:
+        outputs = []
+        for model in (base.model, built):
+            node = next(node for node in model.graph.nodes if node.target == layer)
+            with torch.no_grad():
+                module = model.get_submodule(layer)
+                outputs.append(module(LayerInputs(model, images).of(node.name)))
+        means = [channel_means(base.model.get_submodule(layer), entry) for entry in outputs]
+        found.append(float((means[1] - means[0]).abs().max() / outputs[0].std()))
+    return found
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "adaptive"])
+def test_bias_correction_removes_the_mean_shift(plain: tuple[Basis, Tensor], rounding: str) -> None:
+    base, images = plain
+    candidate = uniform(base.graph, 2, 8)
+    corrected = replace(base, quantizer=QuantizerSettings(rounding=rounding))
+    uncorrected = replace(base, quantizer=QuantizerSettings(rounding=rounding, bias_correction=False))
+    # What is left is the rounding of the bias to the grid of the sums, coarse at 2 bits.
+    left, before = (max(mean_shifts(entry, images, candidate)) for entry in (corrected, uncorrected))
+    assert left < min(0.01, 0.1 * before)
+
+
+def test_bias_correction_leaves_what_a_norm_absorbs(basis: Bases) -> None:
+    """In a network whose every biased layer but the last feeds a norm, only the last bias differs."""
+    base = basis("option_a")
+    candidate = uniform(base.graph, 3, 8)
+    built = [
+        apply(replace(base, quantizer=QuantizerSettings(bias_correction=wanted)), candidate) for wanted in (True, False)
+    ]
+    for layer in base.graph.layer_names:
+        biases = [model.get_submodule(layer).get_parameter("bias") for model in built]
+        assert torch.equal(*biases) is (layer != "fc")
+
+
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
+@pytest.mark.parametrize("bits", [2, 4])
+def test_adaptive_rounding_brings_the_logits_closer(
+    name: str, bits: int, basis: Bases, images: Callable[[str, int], Tensor]
+) -> None:
+    base, x = basis(name), images(name, 16)
+    candidate = uniform(base.graph, bits, 8)
+    own = logits(base.model, x)
+    near = (logits(apply(base, candidate), x) - own).square().mean()
+    adaptive = (logits(apply(replace(base, quantizer=ADAPTIVE), candidate), x) - own).square().mean()
+    assert adaptive < 0.8 * near
+
+
+def test_adaptive_codes_keep_to_masks_and_codebooks(basis: Bases) -> None:
+    base = basis("mixed")
+    for scope, size, kept, pattern in (("layer", 4, 0.5, None), ("channel", 3, 1.0, None), ("layer", None, 1.0, "2:4")):
+        choices = tuple(
+            LayerChoice(
+                layer=name,
+                weight_bits=4,
+                kept_weights=kept,
+                codebook_size=size,
+                codebook_scope=scope,  # type: ignore[arg-type]
+                pattern=pattern,
+            )
+            for name in base.graph.layer_names
+        )
+        candidate = Candidate(layers=choices, kept_filters=())
+        nearest, adaptive = (apply(entry, candidate) for entry in (base, replace(base, quantizer=ADAPTIVE)))
+        moved = 0
+        for name in base.graph.layer_names:
+            before, after = (model.get_submodule(name).get_buffer("weight_codes") for model in (nearest, adaptive))
+            moved += int((before != after).sum())
+            mask = weight_mask(base.model.get_submodule(name).get_parameter("weight"), kept, pattern)
+            assert mask.all() or (after[~mask] == 0).all()
+            if size is not None:
+                books = zip(before, after, strict=True) if scope == "channel" else [(before, after)]
+                for own, other in books:
+                    assert set(other.abs().flatten().tolist()) <= set(own.abs().flatten().tolist())
+        assert moved > 0
+
+
+def test_adaptive_rounding_is_deterministic_and_leaves_the_basis_alone(basis: Bases) -> None:
+    base = replace(basis("projection"), quantizer=ADAPTIVE)
+    before = {key: tensor.clone() for key, tensor in base.model.state_dict().items()}
+    first, second = (apply(base, uniform(base.graph, 3, 6)).state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert all(torch.equal(base.model.state_dict()[key], tensor) for key, tensor in before.items())
+
+
+def test_error_shares_lie_between_none_and_all(basis: Bases) -> None:
+    base = basis("projection")
+    images = base.calibration.images
+    seen, lowest = [], []
+    for name, given in float_moments(base.model, images, base.graph.layer_names):
+        seen.append(name)
+        own = base.model.get_submodule(name)
+        assert isinstance(own, nn.Conv2d | nn.Linear)
+        copied, choice = copy.deepcopy(own), LayerChoice(layer=name, weight_bits=3)
+        compress_weights(copied, choice)
+        shares = error_shares(copied, own.weight.data, choice, given)
+        assert shares.shape == (len(own.weight),)
+        assert ((shares >= 0) & (shares <= 1)).all()
+        lowest.append(float(shares.min()))
+    assert min(lowest) < 0.8
+    assert seen == list(base.graph.layer_names)
+    with pytest.raises(LookupError, match="node nowhere is not ahead"):
+        LayerInputs(base.model, images).of("nowhere")
