@@ -326,6 +326,19 @@ class Attention(nn.Module):
         return self.fc(F.relu(self.after(x)).mean((2, 3)))  # type: ignore[no-any-return]
 
 
+class Heads(nn.Module):
+    """Two heads whose pooled results are the output side by side, a max pooling before a concatenation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.side = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(3, 4, 3, 2, 1)
+        self.left, self.right = nn.Conv2d(10, 2, 1), nn.Conv2d(10, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([F.max_pool2d(F.relu(self.stem(x)), 2), F.relu(self.side(x))], dim=1)
+        return torch.cat([head(x).mean((2, 3)) for head in (self.left, self.right)], 1)
+
+
 STYLES: dict[str, Callable[[], nn.Module]] = {
     "functional": Functional,
     "lambdas": Lambdas,
@@ -339,6 +352,7 @@ STYLES: dict[str, Callable[[], nn.Module]] = {
     "decoder": Decoder,
     "subclass": Subclass,
     "inception": Inception,
+    "heads": Heads,
     "attention": Attention,
 }
 

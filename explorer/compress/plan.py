@@ -154,7 +154,8 @@ def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
     joined: defaultdict[str, int] = defaultdict(int)
     for activation in graph.activations:
         bits = width(activation)
-        joined[activation.scale_of] = max(joined[activation.scale_of], bits)
+        if activation.quantized:
+            joined[activation.scale_of] = max(joined[activation.scale_of], bits)
     # What is concatenated has one scale, so that it needs one width; logits stay the sums that they are.
     settled: dict[str, int] = {}
     for activation in reversed(graph.activations):

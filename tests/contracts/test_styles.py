@@ -37,6 +37,7 @@ PRUNABLE = {
     "decoder": {"down1": 6, "down2": 8, "up1": 6, "merge": 4, "up2": 2, "fine": 3},
     "subclass": {"conv2d": 8},
     "inception": {"stem.1": 6, "one": 4, "three.0": 3, "three.2": 5, "pool.1": 2, "after": 10},
+    "heads": {"stem": 6, "side": 4},
     "attention": {"stem": 6, "after": 6},
 }
 """The channel groups from which filters can be removed, with their numbers of classes."""

@@ -22,6 +22,7 @@ from explorer.compress.weights import attach_codes, quantize_biases
 from explorer.evaluate.accuracy import count_correct
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ChannelGroup, ModelGraph
+from explorer.graph.symbolic import as_tuple
 from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import resnet20
@@ -215,7 +216,7 @@ def test_samples_for_the_ranges_come_from_every_column() -> None:
 def test_calibration_errors_are_those_of_its_quantisers(basis: Callable[[str], Basis]) -> None:
     base = basis("lenet5_digits")
     calibration = base.calibration
-    values = calibration.images.flatten()
+    values = as_tuple(calibration.images)[0].flatten()
     name = base.graph.layers[0].source
     error = (calibration.quantizer(name, 4)(values) - values).abs().mean()
     assert calibration.errors[name][4] == pytest.approx(float(error), rel=1e-5)

@@ -233,7 +233,7 @@ def test_the_predicted_class_can_be_the_target() -> None:
 
 def test_the_network_is_left_as_it_was_and_progress_is_told(basis: Callable[[str], Basis]) -> None:
     base = basis("option_a")
-    images, told = base.calibration.images, []
+    (images,), told = as_tuple(base.calibration.images), []
     with torch.no_grad():
         before = base.model(images)
     relevance = captum_deeplift(

@@ -13,6 +13,7 @@ from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate, LayerChoice, check
 from explorer.compress.quantize import quantize_weight, weight_scales
 from explorer.evaluate.hardware import cost
+from explorer.graph.symbolic import as_tuple
 from explorer.relevance.captum_deeplift import captum_deeplift
 from explorer.relevance.scores import Relevance, class_scores, filter_order
 from explorer.search.seeds import relevance_seeds
@@ -53,7 +54,7 @@ class Case:
 @pytest.fixture(scope="module")
 def case(basis: Callable[[str], Basis]) -> Case:
     base = basis("option_a")
-    images = base.calibration.images
+    (images,) = as_tuple(base.calibration.images)
     relevance = captum_deeplift(base.model, base.graph, images, torch.arange(len(images)) % 5)
     base = replace(base, order=filter_order(base.graph, relevance))
     space = search_space(base.graph, SETTINGS)
