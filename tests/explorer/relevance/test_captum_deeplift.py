@@ -14,6 +14,7 @@ from explorer.compress.apply import Basis
 from explorer.errors import RelevanceError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
+from explorer.graph.symbolic import as_tuple
 from explorer.graph.trace import trace
 from explorer.relevance.captum_deeplift import _completeness, captum_deeplift
 
@@ -233,7 +234,8 @@ def test_the_predicted_class_can_be_the_target() -> None:
 
 def test_the_network_is_left_as_it_was_and_progress_is_told(basis: Callable[[str], Basis]) -> None:
     base = basis("option_a")
-    (images,), told = as_tuple(base.calibration.images), []
+    (images,) = as_tuple(base.calibration.images)
+    told: list[tuple[int, int]] = []
     with torch.no_grad():
         before = base.model(images)
     relevance = captum_deeplift(
