@@ -121,8 +121,8 @@ def _stored(job: LayerJob, formats: tuple[str, ...], which: str) -> Formula:
     sizes = stored_weights(layer_arrays([job])).bytes_by_format[:, 0].tolist()
     smallest = min(sorted(formats, key=WEIGHT_FORMATS.index), key=lambda name: sizes[WEIGHT_FORMATS.index(name)])
     extras = ["bias_bytes"] * job.shape.bias + ["scale_bytes"] * (job.weight_bits < MAXIMUM_BITS)
-    channels = "out_channels" if job.columns_per_channel == 1 else "out_channels / columns_per_channel"
-    text = f"{_PACKED[smallest]} + {channels} * ({' + '.join(extras)})" if extras else _PACKED[smallest]
+    channels = "out_channels" + " / columns_per_channel" * (job.columns_per_channel > 1)
+    text = _PACKED[smallest] + f" + {channels} * ({' + '.join(extras)})" * bool(extras)
     return Formula(text, f"{smallest}, the smallest of {which}; formats as in han_iclr2016 (hwmodels.memory)")
 
 
@@ -202,7 +202,8 @@ _SIZES = {
     "vector_operations": ": elements of all pooling windows, additions, or activations",
 }
 _WIDTHS = {
-    **dict.fromkeys("weight_bits input_bits output_bits codebook_size codebooks columns_per_channel".split(), ""),
+    **dict.fromkeys(("weight_bits", "input_bits", "output_bits"), ""),
+    **dict.fromkeys(("codebook_size", "codebooks", "columns_per_channel"), ""),
     "memory_input_bits": ": stored_input_bits, or else input_bits",
 }
 _CONSTANTS = {

@@ -172,5 +172,3 @@ def _nearest_of(books: Tensor, real: Tensor) -> Tensor:
     repeated = books.repeat(1, real.shape[1] // books.shape[1], 1)
     middles = ((repeated[..., 1:] + repeated[..., :-1]) / 2).contiguous()
     return repeated.gather(2, torch.searchsorted(middles, real.contiguous()))
-
-

@@ -55,13 +55,12 @@ def fold_norms(model: fx.GraphModule) -> None:
 class NormCorrector(fx.Interpreter):
     """Runs a compressed network on the calibration images and recalibrates each batch norm that it comes to."""
 
-    def __init__(
-        self, model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]
-    ) -> None:
+    def __init__(self, model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]) -> None:
         super().__init__(model)
         self.norms, self.calibration, self.positions = norms_of(model), calibration, positions
 
     def run_node(self, n: fx.Node) -> object:
+        """Run a node, a batch norm with what it should be."""
         norm = self.norms.get(n.name)
         if norm is not None and norm.running_mean is not None and norm.running_var is not None:
             mean, variance = channel_statistics(self.env[n.all_input_nodes[0]])

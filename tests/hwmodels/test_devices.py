@@ -294,3 +294,15 @@ def test_depthwise_layers_leave_every_device_but_a_processor_mostly_idle(name: s
         assert 1.0 <= slowdown < 2.0
     else:
         assert slowdown >= 8.0
+
+
+@pytest.mark.parametrize("name", names())
+def test_one_bit_weights_take_the_narrowest_width_that_a_device_has(name: str) -> None:
+    device = load(name)
+    shape = LayerShape(name="fc", kind="linear", in_channels=256, out_channels=64)
+    one, native = (
+        evaluate([LayerJob(shape=shape, weight_bits=bits, input_bits=8)], device).layers[0]
+        for bits in (1, device.weight_bits[0])
+    )
+    assert (one.mac_pj, one.compute_cycles) == (native.mac_pj, native.compute_cycles)
+    assert one.weight_bytes <= native.weight_bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def order_of(graph: ModelGraph) -> dict[str, tuple[int, ...]]:
     return {group.name: group.classes for group in graph.prunable}
 
 
-def positions(graph: ModelGraph) -> dict[str, Tensor]:
+def every_class(graph: ModelGraph) -> dict[str, Tensor]:
     return kept_positions(graph, frozenset(identity for group in graph.groups for identity in group.classes))
 
 
@@ -107,7 +108,7 @@ class Deep(nn.Module):
         super().__init__()
         widths = (3, *(8,) * 8)
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         self.layers, self.fc = nn.Sequential(*layers), nn.Linear(8, 6)
 
@@ -144,7 +145,7 @@ def test_absolute_statistics_of_clean_images_change_the_float_network_and_relati
     own = logits(base.model, images)
     absolute, relative = copy.deepcopy(base.model), copy.deepcopy(base.model)
     recompute_absolutely(absolute, images)
-    recalibrate_norms(relative, base.calibration, positions(base.graph))
+    recalibrate_norms(relative, base.calibration, every_class(base.graph))
     assert (logits(relative, images) - own).abs().max() < 1e-4 * own.abs().max()
     assert (logits(absolute, images).argmax(1) == own.argmax(1)).float().mean() < 0.9
 
@@ -154,34 +155,25 @@ def test_all_layers_at_once_is_worse_than_in_depth_order(deep: tuple[Basis, Tens
     own = logits(base.model, images)
     at_once, in_order = rough(base, 3), rough(base, 3)
     recalibrate_at_once(at_once, base.calibration)
-    recalibrate_norms(in_order, base.calibration, positions(base.graph))
+    recalibrate_norms(in_order, base.calibration, every_class(base.graph))
     errors = [float((logits(model, images) - own).square().mean()) for model in (at_once, in_order, rough(base, 3))]
     assert errors[1] < 0.5 * errors[0]
     assert errors[1] < 0.5 * errors[2]
 
 
-def test_the_trap_on_the_published_network(checkpoints: Path, cifar10_images: Images) -> None:
+def test_all_layers_at_once_destroys_the_published_network(checkpoints: Path, cifar10_images: Images) -> None:
+    """That absolute statistics harm it, and relative ones do not, is tested with `apply`."""
     network = resnet20()
     load_checkpoint(network, checkpoints / "resnet20-12fca82f.th")
-    clean, _ = cifar10_images("train", 128)
-    test, labels = cifar10_images("test", 400)
+    (clean, _), (test, labels) = cifar10_images("train", 128), cifar10_images("test", 300)
     model = canonicalise(network.eval(), clean[:2])
     graph = trace(model, clean[:2])
     base = Basis(model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean))
-
-    def right(model: nn.Module) -> float:
-        return float((logits(model, test).argmax(1) == labels).float().mean())
-
-    absolute, relative = copy.deepcopy(model), copy.deepcopy(model)
-    recompute_absolutely(absolute, clean)
-    recalibrate_norms(relative, base.calibration, positions(graph))
-    own = logits(model, test)
-    assert right(absolute) < float((own.argmax(1) == labels).float().mean()) - 0.01
-    assert (logits(relative, test) - own).abs().max() < 1e-3 * own.abs().max()
     at_once, in_order = rough(base, 3), rough(base, 3)
     recalibrate_at_once(at_once, base.calibration)
-    recalibrate_norms(in_order, base.calibration, positions(graph))
-    assert right(in_order) > right(at_once) + 0.2
+    recalibrate_norms(in_order, base.calibration, every_class(graph))
+    right = [float((logits(entry, test).argmax(1) == labels).float().mean()) for entry in (in_order, at_once)]
+    assert right[0] > right[1] + 0.2
 
 
 class Plain(nn.Module):

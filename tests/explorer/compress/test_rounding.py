@@ -42,9 +42,9 @@ def output_error(module: nn.Module, weight: Tensor, x: Tensor) -> float:
     """Mean squared change of the output, its mean shift taken out."""
     with torch.no_grad():
         difference = module(x)
-        own, module.weight.data = module.weight.data, weight  # type: ignore[union-attr]
+        own, module.weight.data = module.weight.data, weight
         difference = difference - module(x)
-        module.weight.data = own  # type: ignore[union-attr]
+        module.weight.data = own
     flat = difference if difference.ndim == 2 else difference.transpose(0, 1).flatten(1).T
     return float((flat - flat.mean(0)).square().mean())
 

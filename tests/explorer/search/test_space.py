@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate, LayerChoice, check, uniform
 from explorer.errors import SearchError
-from explorer.search.space import search_space
+from explorer.search.sensitivity import weight_options
+from explorer.search.space import Axis, search_space
 from explorer.settings import LayerSpace, SpaceSettings
 
 SETTINGS = {
@@ -138,3 +139,19 @@ def test_settings_of_an_unknown_layer_are_refused(basis: Callable[[str], Basis])
     text = r"space\.layers\.'conv9': the network has no such layer or group; it has conv1, conv2, fc1, fc2, fc3"
     with pytest.raises(SearchError, match=text):
         search_space(basis("lenet5_digits").graph, settings_)
+
+
+def test_one_bit_weights_are_neither_pruned_nor_shared(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    settings = SpaceSettings(
+        weight_bits=(1, 4), kept_weights=(0.5, 1.0), codebook_sizes=(2, None), patterns=("2:4", None)
+    )
+    space = search_space(graph, settings)
+    narrowest = space.candidate({axis.name: 0 for axis in space.axes})
+    for choice in narrowest.layers:
+        assert (choice.weight_bits, choice.kept_weights, choice.codebook_size, choice.pattern) == (1, 1.0, None, None)
+    assert space.candidate(space.point(narrowest)) == narrowest
+    axes: dict[tuple[str, str], Axis] = {(axis.kind, axis.of): axis for axis in space.axes}
+    options = weight_options(axes, space.layers[0])
+    assert [option for option in options if option[0] == 1] == [(1, 1.0, None, None)]
+    assert len(options) == len(set(options)) > 4

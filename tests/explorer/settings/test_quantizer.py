@@ -1,0 +1,36 @@
+"""The [quantizer] section: defaults, and one line for each wrong key."""
+
+from __future__ import annotations
+
+import pytest
+
+from explorer.errors import StudyFileError
+from explorer.records import read_record, write_record
+from explorer.settings import QuantizerSettings
+
+
+def test_defaults_are_what_a_search_can_afford() -> None:
+    settings = QuantizerSettings()
+    assert (settings.scales, settings.rounding, settings.activation_ranges) == ("channel", "nearest", "mse")
+    assert settings.bias_correction
+    assert settings.recalibration_images is None
+    assert read_record(QuantizerSettings, write_record(settings), "quantizer") == settings
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("scales", "layer", 'quantizer.scales: expected "channel" or "tensor"'),
+        ("rounding", "adaptiv", "did you mean 'adaptive'?"),
+        ("rounding_images", 0, "quantizer.rounding_images: expected an integer of at least 1, received 0"),
+        ("activation_percentile", 101, "of at most 100, received 101"),
+        ("bias_correction", 1, "expected true or false, received 1"),
+        ("recalibration_images", -1, "quantizer.recalibration_images"),
+        ("round", "nearest", "quantizer.round: unknown key"),
+    ],
+)
+def test_a_wrong_key_is_refused(key: str, value: object, says: str) -> None:
+    with pytest.raises(StudyFileError) as caught:
+        read_record(QuantizerSettings, {key: value}, "quantizer")
+    assert len(caught.value.problems) == 1
+    assert says in caught.value.problems[0]
