@@ -106,7 +106,8 @@ def correct_copy(model: fx.GraphModule, basis: Basis, candidate: Candidate, kept
         reference, _ = without_filters(basis, candidate)
         reference.to(basis.calibration.device)
         recalibrate_norms(reference, basis.calibration, positions)
-        choices = {layer.name: candidate.choice(layer.name) for layer in own}
+        # What a filter of a transposed convolution is multiplied with depends on the place in its window.
+        choices = {layer.name: candidate.choice(layer.name) for layer in own if not layer.transposed}
         rounding = Rounding(reference=reference, choices=choices, images=settings.rounding_images)
     correct(model, basis.calibration, positions, means, rounding)
 

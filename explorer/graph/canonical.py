@@ -60,8 +60,8 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     graph_module.eval()
     received = call(graph_module, example)
     for before, after in zip(expected, received, strict=True):
-        delta = float((before - after).abs().max())
-        if delta > REORDERED * float(before.abs().max()):
+        delta = float((before.double() - after.double()).abs().max())
+        if delta > REORDERED * float(before.double().abs().max()):
             raise ModelError(
                 f"model: the canonical copy gives other logits than the model (largest difference {delta:.3g}); "
                 "a branch or a random operation in forward() that depends on the input cannot be explored"
@@ -91,7 +91,7 @@ def _drop_identities(graph_module: fx.GraphModule) -> None:
         else:
             drop = node.op == "call_method" and node.target in {"clone", "detach"}
         if drop:
-            node.replace_all_uses_with(node.args[0])
+            node.replace_all_uses_with(node.all_input_nodes[0])
             graph_module.graph.erase_node(node)
 
 

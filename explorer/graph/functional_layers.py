@@ -42,6 +42,8 @@ def constants_to_norms(graph_module: fx.GraphModule) -> None:
         kind = _ARITHMETIC.get(node.target) if node.op in {"call_function", "call_method"} else None
         if kind is None or len(node.args) != 2 or not all(isinstance(entry, fx.Node) for entry in node.args):
             continue
+        if node.kwargs:
+            continue  # another factor, or a way of rounding
         left, right = node.args
         if left.op == "get_attr" and kind in {"add", "mul"}:
             left, right = right, left
@@ -51,7 +53,8 @@ def constants_to_norms(graph_module: fx.GraphModule) -> None:
         shape, rank = left.meta["shape"], len(left.meta["shape"])
         if constant.numel() == 1:
             node.args = tuple(float(constant) if entry is right else entry for entry in node.args)
-        elif constant.numel() == shape[1] == tuple(constant.shape)[::-1][rank - 2]:
+        elif constant.numel() == shape[1] == (1, *constant.shape)[-(rank - 1) :][0] and constant.ndim >= rank - 1:
+            constant = constant if constant.is_floating_point() else constant.float()
             replace_by_module(graph_module, node, _norm_of(kind, constant.flatten(), rank), (left,))
 
 

@@ -51,6 +51,7 @@ def simplify_moves(graph_module: fx.GraphModule) -> None:
             _rewrite(graph_module, node, chains.source_of[node], numbers)
     for node in list(graph_module.graph.nodes):
         _settle(graph_module, node)
+        _settle_size(node)
     graph_module.graph.eliminate_dead_code()
 
 
@@ -75,8 +76,7 @@ def _settle(graph_module: fx.GraphModule, node: fx.Node) -> None:
         return
     if node.target == "view":
         node.target = "reshape"
-    elif node.target == "contiguous" or (node.target in _EXPANSIONS and set(map(_target, node.users)) <= _ARITHMETIC):
-        # Arithmetic expands what it reads by itself.
+    elif node.target == "contiguous" or (node.target in _EXPANSIONS and all(_expands(node, user) for user in node.users)):
         node.replace_all_uses_with(node.all_input_nodes[0])
         graph_module.graph.erase_node(node)
     elif node.target is F.pad:
@@ -89,8 +89,39 @@ def _number(node: fx.Node) -> Any:
     return node if node.meta["shape"] is not None else node.meta["value"]
 
 
-def _target(node: fx.Node) -> object:
-    return node.target
+def _expands(node: fx.Node, reader: fx.Node) -> bool:
+    """Whether `reader` expands what it reads by itself, to the size of another operand."""
+    others = [other for other in reader.all_input_nodes if other is not node and other.target not in _EXPANSIONS]
+    return reader.target in _ARITHMETIC and reader.meta["shape"] in [other.meta["shape"] for other in others]
+
+
+def _settle_size(node: fx.Node) -> None:
+    """Write a number that comes from sizes, and not from that of the batch, into what reads it.
+
+    The pruned network computes with the number of channels that the model has.
+    """
+    value = node.meta["value"]
+    if isinstance(value, int | float) and _fixed(node):
+        for user in list(node.users):
+            user.args, user.kwargs = fx.node.map_arg(
+                (user.args, user.kwargs), lambda entry: value if entry is node else entry
+            )
+
+
+def _fixed(node: fx.Node) -> bool:
+    """Whether a number, or every size of a tuple, is the same for batches of any size."""
+    axis = node.kwargs.get("dim", node.args[1] if node.target == "size" and len(node.args) == 2 else None)
+    if node.target == "size" and isinstance(axis, int):
+        return axis % len(node.all_input_nodes[0].meta["shape"]) != 0
+    if node.target is operator.getitem:
+        source, index = node.args
+        known = isinstance(source, fx.Node) and isinstance(source.meta["value"], torch.Size)
+        if not known or len(node.all_input_nodes) > 1 or (isinstance(index, slice) and index.step is not None):
+            return False
+        places = range(len(source.meta["value"]))[index]  # type: ignore[union-attr, index]
+        return _fixed(source) or 0 not in (places if isinstance(places, range) else (places,))  # type: ignore[arg-type]
+    sources = node.all_input_nodes
+    return bool(sources) and all(source.meta["shape"] is None and _fixed(source) for source in sources)
 
 
 class _Chains:
@@ -118,6 +149,8 @@ class _Chains:
     def run(self, node: fx.Node) -> None:
         """Run a move on the numbers of what it reads; a move that cannot be run starts no chain."""
         source = node.all_input_nodes[0]
+        if any(entry.meta["shape"] is not None for entry in node.all_input_nodes if entry is not source):
+            return  # an index that is a tensor, for one
         fresh = source not in self.numbers
         if fresh:
             shape = source.meta["shape"]
@@ -139,7 +172,7 @@ class _Chains:
                 target = node.target  # type: ignore[assignment]
                 result = target(*args, **kwargs)
         except (RuntimeError, TypeError, AttributeError, IndexError):
-            return  # an index that is a tensor, for one
+            return
         self.numbers[node] = result
         self.source_of[node] = self.source_of[source]
 

@@ -30,12 +30,15 @@ def clone_reused(graph_module: fx.GraphModule) -> None:
 
 
 def shared_weights(graph_module: fx.GraphModule) -> dict[str, str]:
-    """Path of every module whose weight another module, called earlier, holds as well, to the path of that one."""
+    """Path of every layer whose weight another layer, called earlier, holds as well, to the path of that one.
+
+    A linear layer of sequences has no rule, and stays in float.
+    """
     first: dict[int, str] = {}
     found = {}
     for node in graph_module.graph.nodes:
         module = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and len(node.meta["shape"]) == 2):
             path = str(node.target)
             owner = first.setdefault(id(module.weight), path)
             if owner != path:

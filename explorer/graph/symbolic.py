@@ -159,6 +159,9 @@ class _Tracer(fx.Tracer):
         self.running = True
         try:
             self.values[node] = self._run(node)
+        except Exception:
+            self.graph.erase_node(node)  # which forward() may catch
+            raise
         finally:
             self.running = False
         return node
@@ -235,7 +238,8 @@ def _attribute(root: nn.Module, path: str) -> Any:
 def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:
     """Run `inputs` through the graph and note what each node gives.
 
-    meta['shape'] is the shape of a tensor, or None; meta['value'] is what is not a tensor, such as a size.
+    meta['shape'] is the shape of a tensor, or None; meta['value'] is what is not a tensor, such as a size;
+    meta['codes'] is whether it is a tensor of integers or truth values.
     """
 
     class ShapeRecorder(fx.Interpreter):
@@ -243,6 +247,7 @@ def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:
             result = super().run_node(n)
             n.meta["shape"] = tuple(result.shape) if isinstance(result, torch.Tensor) else None
             n.meta["value"] = None if isinstance(result, torch.Tensor) else result
+            n.meta["codes"] = isinstance(result, torch.Tensor) and not result.is_floating_point()
             return result
 
     with torch.no_grad():

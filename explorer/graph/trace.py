@@ -63,11 +63,11 @@ class _Tracer:
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "placeholder":
-            self.ids[node] = self.channels.fresh(shape_of(node)[1])
+            self.ids[node] = self.channels.fresh(shape_of(node)[1] if len(shape_of(node)) > 1 else 1)
             self.channels.lock(self.ids[node], "they are the network's input")
             self.found.store(node)
         elif node.op == "output":
-            for source in node.all_input_nodes:
+            for source in self._tensors(node):
                 self.channels.lock(self.ids[source], "they are the network's output")
                 self.found.storage[source].last_step = self.found.step
         elif node.meta["shape"] is None:
@@ -110,7 +110,8 @@ class _Tracer:
             ({F.pad}, lambda found: trace_moves.pad(self.found, found)),
             ({operator.getitem}, lambda found: found.args[0] in self.ids and trace_moves.cut(self.found, found)),
         )
-        return any(node.target in targets and rule(node) for targets, rule in rules)
+        called = node.op != "get_attr"  # a buffer may have the name of a method
+        return called and any(node.target in targets and rule(node) for targets, rule in rules)
 
     def _layer(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
         source = source_of(node)
@@ -208,7 +209,9 @@ class _Tracer:
         sources = [source for source in node.all_input_nodes if source in self.ids]
         constants = [source for source in node.all_input_nodes if source.op == "get_attr"]
         same = all(shape_of(source)[:2] == shape_of(node)[:2] for source in sources)
-        if not sources or not same or constants or (node.target in _QUOTIENTS and len(sources) > 1):
+        # What is divided by may not be the zero of a masked channel.
+        divides = node.target in _QUOTIENTS and any(source is not node.args[0] for source in sources)
+        if not sources or not same or constants or divides:
             return False
         if node.target in _SUMS and any(shape_of(source) != shape_of(node) for source in sources):
             return False

@@ -47,6 +47,9 @@ def cut(found: Traced, node: fx.Node) -> bool:
     source = source_of(node)
     if shape_of(source)[:2] != shape_of(node)[:2] or len(shape_of(source)) != len(shape_of(node)):
         return False
+    index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+    if not all(entry is Ellipsis or isinstance(entry, slice) for entry in index):
+        return False  # an order of the channels or images, for one
     found.ids[node] = found.ids[source]
     found.alias(node, source)
     found.moves.append(node.name)

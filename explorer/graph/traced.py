@@ -29,6 +29,8 @@ class Storage:
     @property
     def quantized(self) -> bool:
         """Whether it needs a quantiser of its own, rather than that of the one activation pooled from it."""
+        if self.node.meta.get("codes"):
+            return False  # an index or a mask
         stands_for_it = self.monotone_only and len(self.feeds) == 1 and self.feeds[0].quantized
         return bool(self.readers) or (bool(self.feeds) and not stands_for_it)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -105,7 +106,9 @@ def _moments(basis: Basis, space: SearchSpace) -> Iterator[tuple[str, Moments | 
     if basis.quantizer.rounding == "nearest":
         return iter([(layer, None) for layer in space.layers])
     first = tuple(images[: basis.quantizer.rounding_images] for images in as_tuple(basis.calibration.images))
-    return float_moments(basis.model, first, space.layers)
+    transposed = [layer.name for layer in basis.graph.layers if layer.transposed and layer.name in space.layers]
+    rounded = float_moments(basis.model, first, set(space.layers) - set(transposed))
+    return itertools.chain(rounded, ((layer, None) for layer in transposed))
 
 
 def _choice(layer: str, option: WeightOption) -> LayerChoice:

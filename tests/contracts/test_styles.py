@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -21,6 +22,7 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import Inputs, call
 from explorer.graph.trace import trace
+from explorer.settings import QuantizerSettings
 from tests import styles
 from tests.square import candidates, check_square, random_candidate
 
@@ -111,6 +113,14 @@ def test_what_is_built_is_what_was_costed(name: str) -> None:
         check_square(base, candidate, example)
 
     square()
+
+
+@pytest.mark.parametrize("name", styles.STYLES)
+def test_every_option_of_the_quantiser_takes_every_style(name: str) -> None:
+    base, example = basis_of(name), styles.inputs(name, 2)
+    options = QuantizerSettings(rounding="adaptive", rounding_images=4, bias_correction=True, scales="tensor")
+    for seed in range(2):
+        check_square(replace(base, quantizer=options), random_candidate(base.graph, random.Random(seed)), example)
 
 
 def random_classes(graph: ModelGraph, seed: int) -> frozenset[int]:
