@@ -8,6 +8,10 @@ from collections import defaultdict
 import torch
 from torch import fx, nn
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from explorer.errors import ModelError
 from explorer.graph.functional import fold_constants, free_name, functions_to_modules, modules_to_canonical
@@ -34,7 +38,7 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     (with transposed convolutions: equal but for rounding); ModelError otherwise, or when torch.fx cannot trace the
     model.
     """
-    original = copy.deepcopy(model).eval()
+    original = _copied(model).eval()
     expected = call(original, example)
     graph_module = symbolic_trace(original, example)
     work_out_of_place(graph_module)
@@ -67,6 +71,20 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
                 "a branch or a random operation in forward() that depends on the input cannot be explored"
             )
     return graph_module
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy whose weights are tensors of their own, rather than computed in each call (weight norm, pruning)."""
+    held = [value for module in model.modules() for value in vars(module).values() if isinstance(value, torch.Tensor)]
+    copied = copy.deepcopy(model, {id(value): value.detach().clone() for value in held if not value.is_leaf}).eval()
+    for module in list(copied.modules()):
+        for name in [*getattr(module, "parametrizations", ())] if is_parametrized(module) else []:
+            remove_parametrizations(module, name, leave_parametrized=True)
+        for key, hook in list(module._forward_pre_hooks.items()):
+            if isinstance(hook, WeightNorm | SpectralNorm | BasePruningMethod):
+                hook.remove(module)
+                del module._forward_pre_hooks[key]
+    return copied
 
 
 def _drop_unread(graph_module: fx.GraphModule) -> None:
@@ -153,6 +171,8 @@ def _settle_norms(graph_module: fx.GraphModule) -> None:
 def _norm_behind(graph_module: fx.GraphModule, node: fx.Node) -> _Norm | None:
     """The batch norm with gains that alone reads the layer at `node`, or None."""
     (reader, *others) = node.users
+    if len(node.meta["shape"]) == 3:
+        return None  # a linear layer of sequences, whose norm would be one of positions
     norm = graph_module.get_submodule(str(reader.target)) if reader.op == "call_module" else None
     return norm if not others and isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.affine else None
 

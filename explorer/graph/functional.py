@@ -111,7 +111,7 @@ def fold_constants(graph_module: fx.GraphModule) -> None:
         if node.op == "get_attr" or not read or not isinstance(values.get(node), torch.Tensor):
             continue
         name = free_name(graph_module, f"{node.name}_constant")
-        graph_module.register_buffer(name, values[node].clone())
+        graph_module.register_buffer(name, values[node].detach().clone())
         with graph_module.graph.inserting_before(node):
             constant = graph_module.graph.get_attr(name)
         constant.meta = dict(node.meta)

@@ -76,7 +76,9 @@ def _settle(graph_module: fx.GraphModule, node: fx.Node) -> None:
         return
     if node.target == "view":
         node.target = "reshape"
-    elif node.target == "contiguous" or (node.target in _EXPANSIONS and all(_expands(node, user) for user in node.users)):
+    elif node.target == "contiguous" or (
+        node.target in _EXPANSIONS and all(_expands(node, user) for user in node.users)
+    ):
         node.replace_all_uses_with(node.all_input_nodes[0])
         graph_module.graph.erase_node(node)
     elif node.target is F.pad:
