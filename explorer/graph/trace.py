@@ -60,12 +60,14 @@ class _Tracer:
         self.channels, self.ids = self.found.channels, self.found.ids
         self.paths = {str(node.target) for node in model.graph.nodes if node.op == "call_module"}
         self.shared = shared
+        self.images = 0
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "placeholder":
             self.ids[node] = self.channels.fresh(shape_of(node)[1] if len(shape_of(node)) > 1 else 1)
             self.channels.lock(self.ids[node], "they are the network's input")
             self.found.store(node)
+            self.images = self.images or shape_of(node)[0]
         elif node.op == "output":
             for source in self._tensors(node):
                 self.channels.lock(self.ids[source], "they are the network's output")
@@ -137,8 +139,17 @@ class _Tracer:
         for other in self.found.layers:
             if other.name == owner:  # one set of weights loses the same filters and inputs in every call
                 self.channels.tie(other.output_ids, output_ids)
-                self.channels.tie(other.input_ids, input_ids)
+                if len(other.input_ids) == len(input_ids):
+                    self.channels.tie(other.input_ids, input_ids)
+                    continue
+                for ids in (other.input_ids, input_ids):
+                    self.channels.lock(ids, "their weights are read in another number of groups as well")
         self.found.layers.append(layer)
+        if shape_of(node)[0] != self.images:
+            reason = (
+                f"has {shape_of(node)[0]} inputs for {self.images} images{line_of(node)}: its cost is that of one input"
+            )
+            self.found.skipped.append(Skipped(path=layer.name, reason=reason))
 
     def _tie_groups(self, groups: int, input_ids: Ids, output_ids: Ids) -> None:
         """Couple the channels of a grouped convolution so that all groups keep one size.
