@@ -74,7 +74,7 @@ def half_macs(prepared: Prepared, table: Sensitivity) -> Candidate:
 TARGETS = (
     Target(name="bytes_100144", wanted=91.2, build=bytes_100144, epochs=6, learning_rate=0.003),
     Target(name="bytes_67000", wanted=89.5, build=bytes_67000, epochs=4, learning_rate=0.003),
-    Target(name="half_macs", wanted=90.5, build=half_macs, epochs=10, learning_rate=0.003),
+    Target(name="half_macs", wanted=90.5, build=half_macs, epochs=12, learning_rate=0.02),
 )
 
 

@@ -339,6 +339,44 @@ class Heads(nn.Module):
         return torch.cat([head(x).mean((2, 3)) for head in (self.left, self.right)], 1)
 
 
+class ChannelsLast(nn.Module):
+    """A block of ConvNeXt: layer norm and linear layers on channels-last tensors, a learned scale, clamps."""
+
+    order: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.depthwise = nn.Conv2d(3, 8, 2, 2), nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.norm, self.wide, self.narrow = nn.LayerNorm(8), nn.Linear(8, 16), nn.Linear(16, 8)
+        self.scale = nn.Parameter(torch.rand(8))
+        self.register_buffer("order", torch.tensor([3, 1, 2, 0]))
+        self.last, self.mixed, self.fc = nn.Conv2d(8, 6, 3, padding=1), nn.Conv2d(6, 4, 1), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        x = x + (self.scale * self.narrow(F.gelu(self.wide(y)))).permute(0, 3, 1, 2)
+        x = self.last(x).clamp(min=0).clamp(0, 4)
+        x = self.mixed(x / x.shape[1])[:, self.order]
+        return self.fc(x.mean(-1).mean(-1))  # type: ignore[no-any-return]
+
+
+class Sized(nn.Module):
+    """Transposed convolutions that are told how large to become, one of them called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.ModuleList([nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 6, 3, 2, 1)])
+        self.up = nn.ConvTranspose2d(6, 6, 3, 2, 1)
+        self.head = nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = F.relu(self.down[0](F.pad(x, (0, 1, 0, 1))))
+        b = F.relu(self.down[1](a))
+        c = F.relu(self.up(b, output_size=a.size()[2:]))
+        return self.head(F.relu(self.up(c, output_size=[9, 10])))  # type: ignore[no-any-return]
+
+
 STYLES: dict[str, Callable[[], nn.Module]] = {
     "functional": Functional,
     "lambdas": Lambdas,
@@ -353,6 +391,8 @@ STYLES: dict[str, Callable[[], nn.Module]] = {
     "subclass": Subclass,
     "inception": Inception,
     "heads": Heads,
+    "channels_last": ChannelsLast,
+    "sized": Sized,
     "attention": Attention,
 }
 

@@ -8,7 +8,7 @@ import torch
 from torch import fx, nn
 
 from explorer.compress.calibrate import Calibration, channel_statistics
-from explorer.compress.weights import attach_codes
+from explorer.compress.weights import attach_codes, has_codes
 from explorer.graph.symbolic import as_tuple
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -43,7 +43,7 @@ def fold_norms(model: fx.GraphModule) -> None:
             continue
         source = node.all_input_nodes[0]
         module = model.get_submodule(str(source.target)) if source.op == "call_module" else None
-        if not isinstance(module, nn.Conv2d | nn.Linear) or len(source.users) != 1:
+        if not isinstance(module, nn.Conv2d | nn.Linear) or len(source.users) != 1 or not has_codes(module):
             continue
         _fold(module, norm)
         node.replace_all_uses_with(source)

@@ -55,6 +55,11 @@ def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torc
     module.weight = nn.Parameter(codes.float() * expanded, requires_grad=False)
 
 
+def has_codes(module: nn.Module) -> bool:
+    """Whether a layer was compressed; one of sequences, which is no layer of the graph, stays in float."""
+    return "weight_codes" in module._buffers
+
+
 def quantize_biases(model: fx.GraphModule) -> None:
     """Round biases to the grid of the 32-bit sums: input scale times weight scale.
 
@@ -63,7 +68,7 @@ def quantize_biases(model: fx.GraphModule) -> None:
     """
     for node in model.graph.nodes:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(module, nn.Conv2d | nn.Linear) or module.bias is None:
+        if not isinstance(module, nn.Conv2d | nn.Linear) or module.bias is None or not has_codes(module):
             continue
         input_scale, limit = input_quantizer(model, node).scale, 2**31 - 1
         weight_codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")

@@ -70,7 +70,7 @@ def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
 def _named_outputs(returned: Any) -> list[tuple[str, fx.Node]]:
     """What forward() returns, as (name, node): the first one is the logits, unless it has a name of its own."""
     if isinstance(returned, Mapping):
-        return [(str(key), node) for key, node in returned.items()]
+        return [(str(key), node) for key, node in returned.items() if isinstance(node, fx.Node)]
     if isinstance(returned, fx.Node):
         return [(OUTPUT, returned)]
     return [(f"output_{index}" if index else OUTPUT, node) for index, node in enumerate(returned)]

@@ -14,12 +14,12 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from explorer.errors import ModelError
-from explorer.graph.functional import fold_constants, free_name, functions_to_modules, modules_to_canonical
+from explorer.graph.functional import fold_constants, free_name, functions_to_modules, join_means, modules_to_canonical
 from explorer.graph.functional_layers import constants_to_norms, layers_to_modules
 from explorer.graph.moves import simplify_moves
 from explorer.graph.out_of_place import work_out_of_place
 from explorer.graph.reuse import clone_reused
-from explorer.graph.symbolic import Inputs, call, line_of, propagate_shapes, symbolic_trace
+from explorer.graph.symbolic import Inputs, as_tuple, call, line_of, propagate_shapes, symbolic_trace
 
 _Layer = nn.Conv2d | nn.Linear
 _Norm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -39,7 +39,11 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     model.
     """
     original = _copied(model).eval()
-    expected = call(original, example)
+    given = as_tuple(example)[0].dtype
+    other = next((p.dtype for p in original.parameters() if p.is_floating_point() and p.dtype != given), None)
+    if other is not None:
+        raise ModelError(f"model: its weights are of {other}, the images of {given}; convert it by model.to({given})")
+    expected, more = call(original, example), _outputs(original, _one_more(example))
     graph_module = symbolic_trace(original, example)
     work_out_of_place(graph_module)
     fold_constants(graph_module)
@@ -48,6 +52,7 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     layers_to_modules(graph_module)
     constants_to_norms(graph_module)
     modules_to_canonical(graph_module)
+    join_means(graph_module)
     clone_reused(graph_module)
     _drop_identities(graph_module)
     propagate_shapes(graph_module, example)
@@ -68,9 +73,36 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
         if delta > REORDERED * float(before.double().abs().max()):
             raise ModelError(
                 f"model: the canonical copy gives other logits than the model (largest difference {delta:.3g}); "
-                "a branch or a random operation in forward() that depends on the input cannot be explored"
+                "a branch that depends on the input, a random operation, or one that writes into a part of a tensor "
+                "cannot be explored"
             )
+    if more and not _agree(more, _outputs(graph_module, _one_more(example))):
+        count = len(as_tuple(example)[0])
+        raise ModelError(
+            f"model: forward() depends on the number of images: traced with {count} of them, it computes something "
+            f"else for {count + 1}; work on all images of a batch at once, without loops over them"
+        )
     return graph_module
+
+
+def _one_more(example: Inputs) -> tuple[torch.Tensor, ...]:
+    """The example with its first image once more at the end."""
+    return tuple(torch.cat((tensor, tensor[:1])) for tensor in as_tuple(example))
+
+
+def _outputs(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
+    """The outputs, or none where the model does not take this number of images."""
+    try:
+        return call(model, inputs)
+    except ModelError:
+        return []
+
+
+def _agree(expected: list[torch.Tensor], received: list[torch.Tensor]) -> bool:
+    return len(expected) == len(received) and all(
+        before.shape == after.shape and float((before - after).abs().max()) <= REORDERED * float(before.abs().max())
+        for before, after in zip(expected, received, strict=True)
+    )
 
 
 def _copied(model: nn.Module) -> nn.Module:

@@ -50,6 +50,7 @@ _BOOLEAN_DISPATCH: dict[object, str] = {
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
 }
 """Functions whose own name does not tell what they do."""
+_MEANS = {torch.mean, "mean"}
 _MODULES = {**ACTIVATIONS, **POOLS, **_OTHERS}
 
 
@@ -69,6 +70,9 @@ def functions_to_modules(graph_module: fx.GraphModule) -> None:
             graph_module.graph.erase_node(node)
             continue
         keywords = {key: value for key, value in node.kwargs.items() if key not in _KEYWORDS_DROPPED}
+        if name in {"clamp", "clamp_min"}:
+            _clip(graph_module, node, source)
+            continue
         positional = list(_activation_arguments(name, node) if name in ACTIVATIONS else node.args[1:])
         if name == "max_pool2d":
             keywords, positional = {**dict(zip(_POOL_ARGUMENTS, positional, strict=False)), **keywords}, []
@@ -81,14 +85,30 @@ def modules_to_canonical(graph_module: fx.GraphModule) -> None:
     """Give transposed convolutions their weights with outputs first, and paddings with zeros the form of F.pad."""
     for node in list(graph_module.graph.nodes):
         module = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if type(module) is nn.ConvTranspose2d:
-            _set_module(graph_module, str(node.target), TransposedConv2d.of(module))
+        if isinstance(module, nn.ConvTranspose2d) and type(module) is nn.ConvTranspose2d:
+            _transpose(graph_module, node, module)
         elif isinstance(module, nn.ZeroPad2d) or (isinstance(module, nn.ConstantPad2d) and module.value == 0):
             with graph_module.graph.inserting_after(node):
                 padded = graph_module.graph.call_function(F.pad, (node.args[0], tuple(module.padding)))
             padded.meta = dict(node.meta)
             node.replace_all_uses_with(padded)
             graph_module.graph.erase_node(node)
+
+
+def _transpose(graph_module: fx.GraphModule, node: fx.Node, module: nn.ConvTranspose2d) -> None:
+    """Replace a transposed convolution, with the output size that this call asks for."""
+    made = TransposedConv2d.of(module)
+    size = constants(node.kwargs.get("output_size", node.args[1] if len(node.args) > 1 else None))
+    if size is not None:
+        source = torch.empty(node.args[0].meta["shape"], device="meta")  # type: ignore[union-attr]
+        sizes = module.stride, module.padding, module.kernel_size
+        made.output_padding = tuple(module._output_padding(source, list(size), *sizes, 2, module.dilation))  # type: ignore[arg-type]
+    users = [each for each in graph_module.graph.nodes if each.op == "call_module" and each.target == node.target]
+    if len(users) == 1:
+        _set_module(graph_module, str(node.target), made)
+        node.args, node.kwargs = (node.args[0],), {}
+    else:
+        replace_by_module(graph_module, node, made, (node.args[0],))  # its weights are then its own
 
 
 def fold_constants(graph_module: fx.GraphModule) -> None:
@@ -156,13 +176,43 @@ def _functional_name(node: fx.Node) -> str:
     else:
         return ""
     name = name.removesuffix("_")
-    return name if name in _MODULES or name in {"dropout", "dropout2d"} else ""
+    return name if name in _MODULES or name in {"dropout", "dropout2d", "clamp", "clamp_min"} else ""
 
 
 def _activation_arguments(name: str, node: fx.Node) -> tuple[object, ...]:
     """Positional arguments after the input that the module takes as well (the in-place flag is none)."""
     taken = {"leaky_relu": 1, "elu": 1, "hardtanh": 2, "softplus": 2}.get(name, 0)
     return tuple(node.args[1 : 1 + taken])
+
+
+def _clip(graph_module: fx.GraphModule, node: fx.Node, source: Any) -> None:
+    """Write a clamp between numbers as the activation function that it is; any other one stays a function."""
+    given = {**dict(zip(("input", "min", "max"), node.args, strict=False)), **node.kwargs}
+    low, high = constants(given.get("min")), constants(given.get("max"))
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        replace_by_module(graph_module, node, nn.Hardtanh(low, high), (source,))
+    elif low == 0 and high is None:
+        replace_by_module(graph_module, node, nn.ReLU(), (source,))
+
+
+def join_means(graph_module: fx.GraphModule) -> None:
+    """Write a mean over columns and then over rows as one over positions, in place."""
+    for node in list(graph_module.graph.nodes):
+        before = node.args[0] if node.target in _MEANS and node.args else None
+        if not isinstance(before, fx.Node) or before.target not in _MEANS or len(before.users) > 1:
+            continue
+        axes = [_mean_axes(each) for each in (before, node)]
+        keep = [each.kwargs.get("keepdim", each.args[2] if len(each.args) > 2 else False) for each in (before, node)]
+        joined = (axes == [(3,), (2,)]) or (axes == [(2,), (2,)] and not keep[0]) or (axes == [(2,), (3,)] and keep[0])
+        if len(before.args[0].meta["shape"]) == 4 and joined and keep[0] == keep[1]:  # type: ignore[union-attr]
+            node.args, node.kwargs = (before.args[0], (2, 3)), {"keepdim": keep[0]}
+
+
+def _mean_axes(node: fx.Node) -> tuple[int, ...]:
+    axes = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+    rank = len(node.args[0].meta["shape"])  # type: ignore[union-attr]
+    listed = axes if isinstance(axes, list | tuple) else (axes,)
+    return tuple(axis % rank for axis in listed if isinstance(axis, int))
 
 
 def _refuse_active_dropout(node: fx.Node) -> None:

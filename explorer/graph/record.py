@@ -33,7 +33,7 @@ def record_graph(traced: Traced, input_shapes: tuple[tuple[int, ...], ...], shar
         operations=tuple(record_operation(raw, classes(raw.ids), groups) for raw in traced.operations),
         groups=groups,
         activations=tuple(
-            record_activation(storage, classes(ids[storage.node]), groups, scales[id(storage)])
+            record_activation(storage, classes(ids[storage.node]), groups, (scales[id(storage)], traced.images))
             for storage in traced.storages
         ),
         index_maps=tuple(
@@ -126,12 +126,20 @@ def _scales(storages: Sequence[Storage]) -> dict[int, str]:
 
 
 def record_activation(
-    storage: Storage, classes: tuple[int, ...], groups: Sequence[ChannelGroup], scale_of: str
+    storage: Storage, classes: tuple[int, ...], groups: Sequence[ChannelGroup], of: tuple[str, int]
 ) -> Activation:
-    """The record of a stored activation, given the class of each of its channels."""
+    """The record of a stored activation, given the class of each of its channels.
+
+    `of` are the name of the activation whose scale it has, and the number of images that were traced.
+    """
+    scale_of, images = of
+    shape = shape_of(storage.node)
+    # Images that are not along the first axis: all elements, shared out among images and channels.
+    apart = not shape or shape[0] != images
+    size = (1, max(1, -(-math.prod(shape) // (images * max(1, len(classes)))))) if apart else spatial(shape)
     return Activation(
         name=storage.node.name,
-        size=spatial(shape_of(storage.node)),
+        size=size,
         channels=shares(classes, groups),
         first_step=storage.first_step,
         last_step=storage.last_step,

@@ -43,8 +43,8 @@ def call(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
 
 def check_outputs(output: object, count: int) -> list[torch.Tensor]:
     """All tensors of an output in order; ModelError unless each is finite and has one entry for each image."""
-    tensors, _ = tree_flatten(output)
-    wrong = [value for value in tensors if not isinstance(value, torch.Tensor) or value.ndim < 2]
+    tensors = [value for value in tree_flatten(output)[0] if value is not None]
+    wrong = [value for value in tensors if not _is_output(value)]
     wrong = wrong or [value for value in tensors if value.shape[0] != count]
     if wrong or not tensors:
         value = wrong[0] if wrong else output
@@ -55,6 +55,10 @@ def check_outputs(output: object, count: int) -> list[torch.Tensor]:
     if not all(bool(torch.isfinite(value).all()) for value in tensors):
         raise ModelError("model: forward() returns NaN or infinite outputs on images of the data set")
     return tensors
+
+
+def _is_output(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim >= 2 and value.is_floating_point()
 
 
 def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
@@ -80,7 +84,10 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
 
 def _left_at_default(model: nn.Module, count: int) -> dict[str, Any] | None:
     """The arguments of forward() behind the first `count`, with their defaults, which the graph takes as given."""
-    parameters = list(inspect.signature(model.forward).parameters.values())[count:]
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        raise fx.proxy.TraceError("forward() takes any number of arguments (*args); give each a name")
+    parameters = parameters[count:]
     return {p.name: p.default for p in parameters if p.default is not p.empty} or None
 
 
@@ -131,6 +138,9 @@ class _Sized(fx.Proxy):
 
     def __len__(self) -> int:
         return len(self.tracer.values[self.node])  # type: ignore[attr-defined]
+
+    def __setitem__(self, *_: object) -> None:
+        raise fx.proxy.TraceError("it writes into a part of a tensor; put the parts together with torch.cat")
 
     def __getattr__(self, k: str) -> fx.proxy.Attribute:
         return _SizedAttribute(self, k)

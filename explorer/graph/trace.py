@@ -60,18 +60,20 @@ class _Tracer:
         self.channels, self.ids = self.found.channels, self.found.ids
         self.paths = {str(node.target) for node in model.graph.nodes if node.op == "call_module"}
         self.shared = shared
-        self.images = 0
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "placeholder":
             self.ids[node] = self.channels.fresh(shape_of(node)[1] if len(shape_of(node)) > 1 else 1)
             self.channels.lock(self.ids[node], "they are the network's input")
             self.found.store(node)
-            self.images = self.images or shape_of(node)[0]
+            self.found.images = self.found.images or shape_of(node)[0]
         elif node.op == "output":
             for source in self._tensors(node):
                 self.channels.lock(self.ids[source], "they are the network's output")
                 self.found.storage[source].last_step = self.found.step
+        elif node.op == "get_attr":
+            if node.meta["shape"] is not None:
+                self.found.constant(node)
         elif node.meta["shape"] is None:
             pass  # a size or another number: nothing is stored
         elif not (self._module(node) if node.op == "call_module" else self._function(node)):
@@ -145,10 +147,9 @@ class _Tracer:
                 for ids in (other.input_ids, input_ids):
                     self.channels.lock(ids, "their weights are read in another number of groups as well")
         self.found.layers.append(layer)
-        if shape_of(node)[0] != self.images:
-            reason = (
-                f"has {shape_of(node)[0]} inputs for {self.images} images{line_of(node)}: its cost is that of one input"
-            )
+        if shape_of(node)[0] != self.found.images:
+            count = f"{shape_of(node)[0]} inputs for {self.found.images} images"
+            reason = f"has {count}{line_of(node)}: its cost is that of one input"
             self.found.skipped.append(Skipped(path=layer.name, reason=reason))
 
     def _tie_groups(self, groups: int, input_ids: Ids, output_ids: Ids) -> None:
@@ -268,8 +269,7 @@ class _Tracer:
         has_weights = owned or any(source.op == "get_attr" for source in node.all_input_nodes)
         kept = "its weights stay in float" if has_weights else "nothing there is pruned"
         reason = f"no rule for this operation{line_of(node)}: {kept} and its cost is not counted"
-        if node.op != "get_attr":
-            self.found.skipped.append(Skipped(path=str(target), reason=reason))
+        self.found.skipped.append(Skipped(path=str(target), reason=reason))
         self.found.derive(node, *sources)
 
     def _tensors(self, node: fx.Node) -> list[fx.Node]:

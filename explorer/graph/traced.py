@@ -80,6 +80,8 @@ class Traced:
 
     storage: dict[fx.Node, Storage] = field(default_factory=dict)
     step: int = 0
+    images: int = 0
+    """How many images are traced at once."""
 
     def store(self, node: fx.Node, *reads: Storage) -> Storage:
         """A new stored tensor that `node` writes in a step of its own, after reading `reads`."""
@@ -99,6 +101,12 @@ class Traced:
         for read in reads:
             read.feeds.append(written)
             read.monotone_only = read.monotone_only and monotone
+
+    def constant(self, node: fx.Node) -> None:
+        """Note a parameter or buffer that an operation reads: it takes no step, and is no activation."""
+        shape = shape_of(node)
+        self.ids[node] = self.channels.fresh(shape[1] if len(shape) > 1 else 1)
+        self.storage[node] = Storage(node=node, first_step=self.step, last_step=self.step)
 
     def alias(self, node: fx.Node, source: fx.Node) -> None:
         """Let `node` be another view of what is stored of `source`."""

@@ -40,6 +40,8 @@ PRUNABLE = {
     "subclass": {"conv2d": 8},
     "inception": {"stem.1": 6, "one": 4, "three.0": 3, "three.2": 5, "pool.1": 2, "after": 10},
     "heads": {"stem": 6, "side": 4},
+    "channels_last": {"last": 6},
+    "sized": {"down.0": 6, "down.1": 6, "up": 6, "up_2": 6},
     "attention": {"stem": 6, "after": 6},
 }
 """The channel groups from which filters can be removed, with their numbers of classes."""
@@ -162,12 +164,42 @@ class WithNumpy(DependsOnPixels):
         return self.fc(torch.from_numpy(x.numpy() * 2))  # type: ignore[no-any-return]
 
 
+class LoopsOverImages(DependsOnPixels):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.fc(self.conv(x[i : i + 1]).mean((2, 3)))[0] for i in range(x.shape[0])])
+
+
+class WritesIntoParts(DependsOnPixels):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x[:, :2] = 0
+        return self.fc(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class AnyNumber(DependsOnPixels):
+    def forward(self, *xs: Tensor) -> Tensor:
+        return self.fc(self.conv(xs[0]).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class Half(DependsOnPixels):
+    def __init__(self) -> None:
+        super().__init__()
+        self.half()
+
+
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
         (
             DependsOnPixels,
             r"cannot trace DependsOnPixels at .*test_styles\.py:\d+ \(steps = int\(.*on the pixels",
+        ),
+        (LoopsOverImages, r"depends on the number of images: traced with 2 of them, it computes something else for 3"),
+        (WritesIntoParts, r"test_styles\.py:\d+ \(x\[:, :2\] = 0\): it writes into a part of a tensor; put the parts"),
+        (AnyNumber, r"forward\(\) takes any number of arguments \(\*args\); give each a name"),
+        (
+            Half,
+            r"weights are of torch.float16, the images of torch.float32; convert it by model.to\(torch.float32",
         ),
         (WithNumpy, r"cannot trace WithNumpy at .*test_styles\.py:\d+ \(return self\.fc\(torch\.from_numpy"),
     ],
