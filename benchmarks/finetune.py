@@ -47,8 +47,8 @@ class Target:
     name: str
     wanted: float
     build: Callable[[Prepared, Sensitivity], Candidate]
-    epochs: int
-    learning_rate: float
+    courses: tuple[tuple[int, float], ...]
+    """(epochs, learning rate) of each course of training; a later one goes on from the weights of the one before."""
 
 
 def bytes_100144(prepared: Prepared, table: Sensitivity) -> Candidate:
@@ -72,17 +72,17 @@ def half_macs(prepared: Prepared, table: Sensitivity) -> Candidate:
 
 
 TARGETS = (
-    Target(name="bytes_100144", wanted=91.2, build=bytes_100144, epochs=6, learning_rate=0.003),
-    Target(name="bytes_67000", wanted=89.5, build=bytes_67000, epochs=4, learning_rate=0.003),
-    Target(name="half_macs", wanted=90.5, build=half_macs, epochs=12, learning_rate=0.02),
+    Target(name="bytes_100144", wanted=91.2, build=bytes_100144, courses=((6, 0.003),)),
+    Target(name="bytes_67000", wanted=89.5, build=bytes_67000, courses=((4, 0.003),)),
+    Target(name="half_macs", wanted=90.5, build=half_macs, courses=((10, 0.003), (10, 0.006))),
 )
 
 
-def tuned_settings(target: Target, epochs: int | None) -> FineTuningSettings:
+def tuned_settings(course: tuple[int, float], epochs: int | None) -> FineTuningSettings:
     """Crops and flips as the published network was trained with; only the teacher's logits as targets."""
     return FineTuningSettings(
-        epochs=epochs or target.epochs,
-        learning_rate=target.learning_rate,
+        epochs=epochs or course[0],
+        learning_rate=course[1],
         batch_size=64,
         crop_pixels=4,
         flip=True,
@@ -100,11 +100,16 @@ def test_accuracy(prepared: Prepared, candidate: Candidate, tuned: Tuned | None)
 
 
 def trained(
-    name: str, candidate: Candidate, prepared: Prepared, settings: FineTuningSettings, arguments: argparse.Namespace
+    file: Path,
+    candidate: Candidate,
+    prepared: Prepared,
+    settings: FineTuningSettings,
+    images: int | None,
+    start: Tuned | None,
 ) -> Tuned:
-    """The tuned network: from the folder where it was finished there, else trained now."""
-    images, labels = (tensor[: arguments.images] for tensor in prepared.tensors(prepared.data.train))
-    file, begun = arguments.folder / f"{name}.pt", time.process_time()
+    """The tuned network: from the file where it was finished there, else trained now."""
+    seen, labels = (tensor[:images] for tensor in prepared.tensors(prepared.data.train))
+    begun = time.process_time()
     description = {**write_record(settings), "seed": SEED, "images": len(labels)}
     if file.exists():
         found = Tuned.load(file)
@@ -113,12 +118,13 @@ def trained(
     tuned = finetune(
         prepared.basis,
         candidate,
-        images,
+        seen,
         labels,
         settings,
         seed=SEED,
         progress=lambda epoch, epochs, loss: print(f"  epoch {epoch} of {epochs}: loss {loss:.4f}", flush=True),
         unfinished=file.with_suffix(".unfinished"),
+        start=start,
     )
     tuned.save(file)
     seconds = time.process_time() - begun
@@ -129,13 +135,17 @@ def trained(
 def run(target: Target, prepared: Prepared, table: Sensitivity, arguments: argparse.Namespace) -> None:
     """Build, tune and score one target."""
     graph, candidate = prepared.basis.graph, target.build(prepared, table)
-    settings = tuned_settings(target, arguments.epochs)
     bits = [choice.weight_bits for choice in candidate.layers]
     print(
         f"\n{target.name}: {weight_bytes(graph, candidate):,} bytes, {macs(graph, candidate) / graph.macs:.1%} of MACs"
     )
-    print(f"  bits {bits}\n  {settings}", flush=True)
-    tuned = trained(target.name, candidate, prepared, settings, arguments)
+    print(f"  bits {bits}")
+    tuned = None
+    for number, course in enumerate(target.courses, start=1):
+        settings = tuned_settings(course, arguments.epochs)
+        print(f"  {settings}", flush=True)
+        file = arguments.folder / f"{target.name}.{number}.pt"
+        tuned = trained(file, candidate, prepared, settings, arguments.images, tuned)
     before, after = (test_accuracy(prepared, candidate, entry) for entry in (None, tuned))
     print(f"  test images right: {before:.2f} % before, {after:.2f} % after; wanted {target.wanted:.1f} %", flush=True)
 
@@ -145,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = [target.name for target in TARGETS]
     parser.add_argument("targets", nargs="*", default=names, metavar="TARGET", help=f"of {', '.join(names)}")
-    parser.add_argument("--epochs", type=int, help="instead of each target's own")
+    parser.add_argument("--epochs", type=int, help="of each course, instead of its own")
     parser.add_argument("--images", type=int, help="training images; all by default")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "runs" / "finetune", help="for states and results")
     parser.add_argument("--threads", type=int, default=2)
