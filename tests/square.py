@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 import torch
@@ -164,3 +165,19 @@ def _random_choice(layer: str, draw: random.Random) -> LayerChoice:
         codebook_size=draw.choice((None, draw.randint(2, min(24, levels(bits) - 1)))),
         pattern=draw.choice((None, None, "2:4", "1:4")),
     )
+
+
+def random_classes(graph: ModelGraph, draw: random.Random) -> frozenset[int]:
+    """All locked channel classes, and some of every other group, at least one."""
+    kept = set[int]()
+    for group in graph.groups:
+        kept.update(group.classes if group.locked else draw.sample(group.classes, draw.randint(1, group.size)))
+    return frozenset(kept)
+
+
+def double(model: fx.GraphModule) -> fx.GraphModule:
+    """A copy in float64 that still knows its shapes."""
+    copied = copy.deepcopy(model)
+    for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
+        after.meta = dict(before.meta)
+    return copied.double()

@@ -5,24 +5,21 @@ EXPLORER_TEST_CANDIDATES sets how many candidates each network gets (100 takes a
 
 from __future__ import annotations
 
-import copy
 import os
 import random
 from functools import cache
 
 import pytest
 import torch
-from torch import fx
 
 from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.mask import mask_filters, masked
 from explorer.compress.prune import remove_filters
 from explorer.graph.canonical import canonicalise
-from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
-from tests.square import check_square, random_candidate
+from tests.square import check_square, double, random_candidate, random_classes
 
 SHAPES = {
     **dict.fromkeys(REFERENCE_NETWORKS, (3, 32, 32)),
@@ -74,7 +71,7 @@ def test_masked_and_removed_networks_agree(name: str) -> None:
     base = basis_of(name)
     images = torch.randn(2, *SHAPES[name], dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     for seed in range(1 if base.graph.weights > LARGE else 3):
-        kept = random_classes(base.graph, seed)
+        kept = random_classes(base.graph, random.Random(seed))
         removed, masked = double(base.model), double(base.model)
         remove_filters(removed, base.graph, kept)
         mask_filters(masked, base.graph, kept)
@@ -96,19 +93,3 @@ def test_masked_and_removed_networks_agree_once_compressed(name: str) -> None:
     with torch.no_grad():
         expected, received = built.double()(images), whole.double()(images)
     assert (expected - received).abs().max() <= 1e-9 * max(1.0, float(expected.abs().max()))
-
-
-def random_classes(graph: ModelGraph, seed: int) -> frozenset[int]:
-    """All locked channel classes, and some of every other group, at least one."""
-    draw, kept = random.Random(seed), set[int]()
-    for group in graph.groups:
-        kept.update(group.classes if group.locked else draw.sample(group.classes, draw.randint(1, group.size)))
-    return frozenset(kept)
-
-
-def double(model: fx.GraphModule) -> fx.GraphModule:
-    """A copy in float64 that still knows its shapes."""
-    copied = copy.deepcopy(model)
-    for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
-        after.meta = dict(before.meta)
-    return copied.double()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from dataclasses import replace
 from functools import cache
@@ -10,7 +9,7 @@ from functools import cache
 import pytest
 import torch
 from hypothesis import given, settings
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
@@ -19,12 +18,11 @@ from explorer.compress.mask import mask_filters, masked
 from explorer.compress.prune import remove_filters
 from explorer.errors import ModelError
 from explorer.graph.canonical import canonicalise
-from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import Inputs, call
 from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
 from tests import styles
-from tests.square import candidates, check_square, random_candidate
+from tests.square import candidates, check_square, double, random_candidate, random_classes
 
 PRUNABLE = {
     "functional": {"conv2d": 4, "conv2d_1": 3, "conv_transpose2d": 5},  # groups of two lose one channel each at once
@@ -78,7 +76,7 @@ def test_masked_and_removed_networks_agree(name: str) -> None:
     changed = False
     whole = call(double(base.model), fresh)
     for seed in range(30):
-        kept = random_classes(base.graph, seed)
+        kept = random_classes(base.graph, random.Random(seed))
         removed, masked = double(base.model), double(base.model)
         remove_filters(removed, base.graph, kept)
         mask_filters(masked, base.graph, kept)
@@ -123,22 +121,6 @@ def test_every_option_of_the_quantiser_takes_every_style(name: str) -> None:
     options = QuantizerSettings(rounding="adaptive", rounding_images=4, bias_correction=True, scales="tensor")
     for seed in range(2):
         check_square(replace(base, quantizer=options), random_candidate(base.graph, random.Random(seed)), example)
-
-
-def random_classes(graph: ModelGraph, seed: int) -> frozenset[int]:
-    """All locked channel classes, and some of every other group, at least one."""
-    draw, kept = random.Random(seed), set[int]()
-    for group in graph.groups:
-        kept.update(group.classes if group.locked else draw.sample(group.classes, draw.randint(1, group.size)))
-    return frozenset(kept)
-
-
-def double(model: fx.GraphModule) -> fx.GraphModule:
-    """A copy in float64 that still knows its shapes."""
-    copied = copy.deepcopy(model)
-    for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
-        after.meta = dict(before.meta)
-    return copied.double()
 
 
 def doubled(given: Inputs) -> Inputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from explorer.compress.mask import mask_filters
 from explorer.compress.prune import remove_filters
@@ -18,6 +17,7 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.modules import SelectChannels
 from explorer.graph.trace import trace
+from tests.square import double, random_classes
 
 Move = Callable[[Tensor], Tensor]
 EXAMPLE = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
@@ -73,20 +73,6 @@ MOVES: dict[str, Move] = {
     "cut": lambda x: x[:, :, 1:, :-1],
 }
 """What people write; the last two move positions, the others only channels."""
-
-
-def random_classes(graph: ModelGraph, draw: random.Random) -> frozenset[int]:
-    kept = set[int]()
-    for group in graph.groups:
-        kept.update(group.classes if group.locked else draw.sample(group.classes, draw.randint(1, group.size)))
-    return frozenset(kept)
-
-
-def double(model: fx.GraphModule) -> fx.GraphModule:
-    copied = copy.deepcopy(model)
-    for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
-        after.meta = dict(before.meta)
-    return copied.double()
 
 
 def assert_prunable(network: Moved, seed: int = 0) -> ModelGraph:
