@@ -21,6 +21,7 @@ from explorer.compress.calibrate import calibrate
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.reference import lenet5_digits
+from tests.styles import unsettle
 
 REPOSITORY = Path(__file__).parents[1]
 IMAGE = {
@@ -151,14 +152,7 @@ def _network(name: str) -> nn.Module:
         model = BUILDERS[name]().eval()
         for norm in model.modules():
             if isinstance(norm, nn.BatchNorm2d):
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                norm.running_mean.normal_(0, 0.3)
-                norm.running_var.uniform_(0.3, 2.0)
-                norm.weight.data.normal_(0.3, 1.0)
-                norm.weight.data[0] = 0.0
-                norm.weight.data[1] = -0.7
-                norm.bias.data.normal_(0.2, 0.3)
+                unsettle(norm)
     return model
 
 

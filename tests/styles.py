@@ -404,11 +404,12 @@ def build(name: str) -> nn.Module:
         model = STYLES[name]().eval()
         for norm in model.modules():
             if isinstance(norm, nn.BatchNorm2d):
-                _unsettle(norm)
+                unsettle(norm)
     return model
 
 
-def _unsettle(norm: Any) -> None:
+def unsettle(norm: Any) -> None:
+    """Give a batch norm statistics and gains of all kinds, negative and zero too."""
     norm.running_mean.normal_(0, 0.3)
     norm.running_var.uniform_(0.3, 2.0)
     norm.weight.data.normal_(0.3, 1.0)
