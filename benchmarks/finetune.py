@@ -34,8 +34,12 @@ from explorer.study.prepare import Prepared, prepare
 from explorer.study.study_file import load_study
 
 REPOSITORY = Path(__file__).parent.parent
-SHARES = tuple(count / 64 for count in range(8, 65))
-"""Of the filters of a group: every number of filters of the largest groups, from an eighth."""
+SHARES = tuple(count / 64 for count in range(20, 65))
+"""Of the filters of a group: every number of filters of the largest groups, from 5/16.
+
+With an eighth as the least, more is right before tuning, but less after it: on 2,000 training images held aside, the
+divergence from the published network after 6 epochs is 0.174 instead of 0.201.
+"""
 THINNED = {"layer3.1.conv1": 52 / 64, "layer3.2.conv1": 52 / 64}
 """Filters kept in the two largest groups so that 67,000 bytes have room for wider first and last layers."""
 SEED = 1
@@ -76,7 +80,7 @@ def half_macs(prepared: Prepared, table: Sensitivity) -> Candidate:
 TARGETS = (
     Target(name="bytes_100144", wanted=91.2, build=bytes_100144, courses=((6, 0.003),)),
     Target(name="bytes_67000", wanted=89.5, build=bytes_67000, courses=((4, 0.003),)),
-    Target(name="half_macs", wanted=90.5, build=half_macs, courses=((10, 0.003), (12, 0.003))),
+    Target(name="half_macs", wanted=90.5, build=half_macs, courses=((50, 0.003),)),
 )
 
 

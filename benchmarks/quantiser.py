@@ -29,7 +29,8 @@ from explorer.evaluate.accuracy import count_correct
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.load import load_model
-from explorer.relevance.captum_deeplift import captum_deeplift
+from explorer.relevance.deeplift import deeplift
+from explorer.relevance.sample import sample_of
 from explorer.relevance.scores import Relevance, filter_order
 from explorer.search.knapsack import Trades, trades
 from explorer.search.sensitivity import sensitivity
@@ -102,14 +103,8 @@ def _prepared(data: Data) -> tuple[dict[str, Basis], Relevance]:
     model = canonicalise(network, calibration_images[:4])
     graph = trace(model, calibration_images[:4])
     _say("relevance")
-    relevance = captum_deeplift(
-        model,
-        graph,
-        torch.from_numpy(data.relevance.images),
-        torch.from_numpy(data.relevance.labels),
-        target="predicted",
-        progress=_progress("relevance of layers"),
-    )
+    images, labels = (torch.from_numpy(each) for each in (data.relevance.images, data.relevance.labels))
+    relevance = deeplift(sample_of(model, graph, images, labels), _progress("relevance of images"))
     _say("calibration")
     calibration = calibrate(model, graph, calibration_images)
     order = filter_order(graph, relevance)

@@ -4,96 +4,69 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
-from torch import fx, nn
-from torch.func import functional_call
-from torch.nn.grad import conv2d_weight
+from torch import Tensor, fx, nn
 
 from explorer.errors import RelevanceError
 from explorer.graph.functional import ACTIVATIONS
-from explorer.graph.layers import ModelGraph
-from explorer.graph.modules import TransposedConv2d
+from explorer.relevance.aggregation import aggregate
+from explorer.relevance.multipliers import input_multipliers, per_channel, weight_multipliers
+from explorer.relevance.record import as_array, relevance_of
+from explorer.relevance.sample import Progress, Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
-Progress = Callable[[int, int], None]
 WITH_RULE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
 """Activations that Captum 0.9's DeepLift has the rescale rule for; pooling and linear layers aside."""
 
 
-def captum_deeplift(
-    model: fx.GraphModule,
-    graph: ModelGraph,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    target: str = "true",
-    reference: str = "shuffled",
-    tolerance: float = 1e-3,
-    progress: Progress | None = None,
-) -> Relevance:
-    """DeepLIFT (rescale rule; Shrikumar et al., 2017) of a target logit at every layer's output.
+def captum_deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """DeepLIFT (rescale rule; Shrikumar et al., 2017) of a logit at every layer's output, one Captum call for each.
 
-    `images` (N x C x H x W, N >= 2) and `labels` (N) are a sample of the training set. The reference of an
-    image is another image of the batch ("shuffled": the batch rolled by one) or "zero". `target` is the logit
-    of the "true" or of the "predicted" class. Raises RelevanceError when the contributions at the input miss
-    the output difference by more than `tolerance`, relative: then a nonlinearity is not covered by Captum.
+    Contrast targets are not offered by Captum: RelevanceError, as when the contributions at the input miss the output
+    difference by more than the sample's tolerance, relative: then a nonlinearity is not covered by Captum.
     """
-    guarded = _guard_max_pools(model)
-    references, targets = _references_and_targets(guarded, images, labels, target, reference)
-    completeness = check_completeness(model, images, labels, target=target, reference=reference, tolerance=tolerance)
-    layers = []
-    for index, layer in enumerate(graph.layers):
-        layers.append(_layer_relevance(guarded, layer.name, images, references, targets))
-        if progress is not None:
-            progress(index + 1, len(graph.layers))
-    return Relevance(
-        method="captum_deeplift",
-        reference=reference,
-        target=target,
-        samples=len(images),
-        completeness=completeness,
-        layers=tuple(layers),
-    )
-
-
-def check_completeness(
-    model: fx.GraphModule,
-    images: torch.Tensor,
-    labels: torch.Tensor,
-    *,
-    target: str = "true",
-    reference: str = "shuffled",
-    tolerance: float = 1e-3,
-) -> float:
-    """How far the contributions at the input miss the output difference, relative (see `Relevance`).
-
-    Arguments are those of `captum_deeplift`. Raises RelevanceError, with the nonlinearities that Captum has no rule
-    for, when it is more than `tolerance`. Cheap, and already tells on an untrained network.
-    """
-    if len(images) < 2:
-        raise RelevanceError(f"relevance: needs at least 2 images for a real-image reference, got {len(images)}")
-    guarded = _guard_max_pools(model)
-    completeness = _completeness(guarded, images, *_references_and_targets(guarded, images, labels, target, reference))
-    if not completeness <= tolerance:
+    if sample.target == "contrast":
+        raise RelevanceError("relevance.target: Captum explains one logit; contrast takes relevance.method = deeplift")
+    guarded = _guard_max_pools(sample.model)
+    completeness = _completeness(guarded, sample)
+    if not completeness <= sample.tolerance:
         raise RelevanceError(
             f"relevance: DeepLIFT is not complete on this network: contributions miss the output difference by "
-            f"{completeness:.2g} (relative), the tolerance is {tolerance:g}; {_without_rule(model)}: replace what is "
-            "not covered, or set relevance.tolerance if you accept wrong scores"
+            f"{completeness:.2g} (relative), the tolerance is {sample.tolerance:g}; {_without_rule(sample.model)}: "
+            "replace what is not covered, or set relevance.tolerance if you accept wrong scores"
         )
-    return completeness
+    layers = []
+    for index, layer in enumerate(sample.graph.layers):
+        layers.append(_layer_relevance(guarded, layer.name, sample))
+        if progress is not None:
+            progress(index + 1, len(sample.graph.layers))
+    return relevance_of(sample, "captum_deeplift", tuple(layers), completeness)
 
 
-def _references_and_targets(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, target: str, reference: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    references = images.roll(1, dims=0) if reference == "shuffled" else torch.zeros_like(images)
-    with torch.no_grad():
-        logits = model(images)
-    return references, logits.argmax(1) if target == "predicted" else labels
+def layer_contributions(model: nn.Module, name: str, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+    """(contributions, multipliers, inputs) of one layer for each image, from one call of Captum's LayerDeepLift."""
+    from captum.attr import LayerDeepLift  # noqa: PLC0415
+
+    module = model.get_submodule(name)
+    kept: dict[str, Tensor] = {}
+
+    def multipliers_and_differences(
+        multipliers: tuple[Tensor, ...], outputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        kept["multipliers"] = multipliers[0].detach()
+        return tuple(m * (a - b) for m, a, b in zip(multipliers, outputs, baselines, strict=True))
+
+    with _quiet(), _keep_input(module, kept):
+        contributions = LayerDeepLift(model, module).attribute(
+            sample.images,
+            sample.references,
+            target=sample.explained,
+            custom_attribution_func=multipliers_and_differences,
+        )
+    return contributions.detach(), kept["multipliers"], kept["input"][: len(sample)]
 
 
 def _without_rule(model: nn.Module) -> str:
@@ -126,91 +99,36 @@ def _guard_max_pools(model: fx.GraphModule) -> fx.GraphModule:
     return guarded.eval()
 
 
-def _completeness(model: nn.Module, images: torch.Tensor, references: torch.Tensor, targets: torch.Tensor) -> float:
+def _completeness(model: nn.Module, sample: Sample) -> float:
     from captum.attr import DeepLift  # noqa: PLC0415  (slow to import)
 
     with _quiet():
-        _, delta = DeepLift(model).attribute(images, references, target=targets, return_convergence_delta=True)
-    rows = torch.arange(len(images), device=images.device)
+        _, delta = DeepLift(model).attribute(
+            sample.images, sample.references, target=sample.explained, return_convergence_delta=True
+        )
     with torch.no_grad():
-        difference = model(images)[rows, targets] - model(references)[rows, targets]
+        difference = ((model(sample.images) - model(sample.references)) * sample.directions).sum(1)
     return float(delta.abs().mean() / difference.abs().mean().clamp_min(1e-12))
 
 
-def _layer_relevance(
-    model: fx.GraphModule, name: str, images: torch.Tensor, references: torch.Tensor, targets: torch.Tensor
-) -> LayerRelevance:
-    from captum.attr import LayerDeepLift  # noqa: PLC0415
-
+def _layer_relevance(model: fx.GraphModule, name: str, sample: Sample) -> LayerRelevance:
     module = model.get_submodule(name)
     assert isinstance(module, nn.Conv2d | nn.Linear)
-    kept: dict[str, torch.Tensor] = {}
-
-    def multipliers_and_differences(
-        multipliers: tuple[torch.Tensor, ...],
-        outputs: tuple[torch.Tensor, ...],
-        baselines: tuple[torch.Tensor, ...],
-    ) -> tuple[torch.Tensor, ...]:
-        kept["multipliers"] = multipliers[0].detach()
-        return tuple(m * (a - b) for m, a, b in zip(multipliers, outputs, baselines, strict=True))
-
-    with _quiet(), _keep_input(module, kept):
-        contributions = LayerDeepLift(model, module).attribute(
-            images, references, target=targets, custom_attribution_func=multipliers_and_differences
-        )
-    per_filter = contributions.detach().flatten(1).unflatten(1, (contributions.shape[1], -1)).sum(2)
-    inputs, multipliers = kept["input"][: len(images)], kept["multipliers"]
+    contributions, multipliers, inputs = layer_contributions(model, name, sample)
+    table, magnitudes = (as_array(per_channel(module, each)) for each in (contributions, contributions.abs()))
     return LayerRelevance(
         layer=name,
-        filter_scores=per_filter.abs().mean(0).float().cpu().numpy(),
-        weight_multipliers=_weight_multipliers(module, inputs, multipliers).float().cpu().numpy(),
-        input_multipliers=_input_multipliers(module, inputs, multipliers).float().cpu().numpy(),
+        filter_scores=aggregate(table, magnitudes, sample.aggregation),
+        weight_multipliers=as_array(weight_multipliers(module, inputs, multipliers) / len(sample)),
+        input_multipliers=as_array(input_multipliers(module, inputs, multipliers) / len(sample)),
+        contributions=table,
+        magnitudes=magnitudes,
     )
-
-
-def _weight_multipliers(module: nn.Conv2d | nn.Linear, inputs: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:
-    """Mean over images of |d logit / d weight| along DeepLIFT's multipliers at the layer's output."""
-    total = torch.zeros_like(module.weight.data)
-    for image, multiplier in zip(inputs, multipliers, strict=True):
-        if isinstance(module, nn.Linear):
-            total += torch.outer(multiplier, image).abs()
-        else:
-            total += _convolution_weight_gradient(module, image[None], multiplier[None]).abs()
-    return total / len(inputs)
-
-
-def _convolution_weight_gradient(module: nn.Conv2d, image: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
-    if isinstance(module, TransposedConv2d):
-        weight = module.weight.detach().requires_grad_()
-        output = functional_call(module, {"weight": weight}, (image,))
-        (transposed,) = torch.autograd.grad(output, weight, multiplier)
-        return transposed
-    padding = module._reversed_padding_repeated_twice
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    gradient: torch.Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
-        F.pad(image, padding, mode=mode),
-        module.weight.shape,
-        multiplier,
-        stride=module.stride,
-        padding=0,
-        dilation=module.dilation,
-        groups=module.groups,
-    )
-    return gradient
-
-
-def _input_multipliers(module: nn.Conv2d | nn.Linear, inputs: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:
-    """Mean over images of the sum over positions of |d logit / d input|, per input channel."""
-    if isinstance(module, nn.Linear):
-        return (multipliers @ module.weight.data).abs().mean(0)
-    varied = inputs.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(module(varied), varied, multipliers)
-    return gradient.abs().flatten(2).sum(2).mean(0)
 
 
 @contextmanager
-def _keep_input(module: nn.Module, kept: dict[str, torch.Tensor]) -> Iterator[None]:
-    def keep(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+def _keep_input(module: nn.Module, kept: dict[str, Tensor]) -> Iterator[None]:
+    def keep(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         kept["input"] = arguments[0].detach()
 
     handle = module.register_forward_pre_hook(keep)

@@ -7,7 +7,7 @@ import json
 import zipfile
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,41 +16,73 @@ from numpy.typing import NDArray
 from explorer.errors import RelevanceError
 from explorer.files import replaced
 from explorer.graph.layers import ModelGraph
+from explorer.relevance.aggregation import Floats, aggregate
 
-Floats = NDArray[np.float32]
-_ARRAYS = ("filter_scores", "weight_multipliers", "input_multipliers")
+_ARRAYS = ("filter_scores", "weight_multipliers", "input_multipliers", "contributions", "magnitudes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LayerRelevance:
-    """Relevance at one layer, means over the images used.
+    """What a criterion says of one layer.
 
-    `filter_scores` (out_channels): |sum over positions of the contribution| of each filter's output to the
-    target logit. `weight_multipliers` (shape of the weight): |change of the target logit per unit change of
-    the weight|. `input_multipliers` (in_channels): the same per unit change of an input element, summed over
-    the channel's positions.
+    `filter_scores` (out_channels): how much is lost with each filter, in the criterion's own unit.
+    `weight_multipliers` (shape of the weight): what an error of a weight is multiplied with, so that the sum of
+    squares over a layer is its estimated loss, and |multiplier * weight| what is lost with a single weight.
+    `input_multipliers` (in_channels): the same for an error of an input element, summed over the channel's positions.
+    Multipliers of a criterion that says nothing of weights or inputs are 1: plain errors.
+
+    `contributions` and `magnitudes` (images x out_channels) are what the scores were aggregated from: each filter's
+    contribution for each image, summed over positions with its signs, and without; no images where a criterion does
+    not score them one by one.
     """
 
     layer: str
     filter_scores: Floats
     weight_multipliers: Floats
     input_multipliers: Floats
+    contributions: Floats
+    magnitudes: Floats
+
+    def aggregated(self, name: str, chosen: NDArray[np.bool_] | slice = slice(None)) -> LayerRelevance:
+        """The same with scores aggregated anew, over the chosen images; RelevanceError where none were kept."""
+        contributions, magnitudes = self.contributions[chosen], self.magnitudes[chosen]
+        scores = aggregate(contributions, magnitudes, name)
+        return replace(self, filter_scores=scores, contributions=contributions, magnitudes=magnitudes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Relevance:
-    """Relevance of a whole network.
+    """What a criterion says of a whole network.
 
     `completeness` is mean |sum of contributions at the input - output difference| over mean |output
-    difference|: 0 for an attribution that adds up (Shrikumar et al., 2017, eq. 1).
+    difference|: 0 for an attribution that adds up (Shrikumar et al., 2017, eq. 1), None for a criterion of which
+    this is not asked. `explained` (images) is the class whose logit was explained for each image.
     """
 
     method: str
     reference: str
     target: str
+    aggregation: str
     samples: int
-    completeness: float
+    completeness: float | None
+    explained: tuple[int, ...]
     layers: tuple[LayerRelevance, ...]
+
+    def aggregated(self, name: str) -> Relevance:
+        """The same with filter scores aggregated anew; RelevanceError where they were not kept for each image."""
+        return replace(self, aggregation=name, layers=tuple(entry.aggregated(name) for entry in self.layers))
+
+    def of_class(self, number: int) -> Relevance:
+        """Only the images explained as class `number`, for filters; multipliers stay those of all images.
+
+        RelevanceError when there is no such image, or when scores were not kept for each image.
+        """
+        chosen = np.array(self.explained) == number
+        if not chosen.any():
+            raise RelevanceError(f"relevance: none of the {self.samples} images is explained as class {number}")
+        layers = tuple(entry.aggregated(self.aggregation, chosen) for entry in self.layers)
+        count = int(chosen.sum())
+        return replace(self, samples=count, explained=(number,) * count, layers=layers)
 
     def layer(self, name: str) -> LayerRelevance:
         """The relevance at a layer; RelevanceError when there is none."""
@@ -83,7 +115,7 @@ class Relevance:
                     LayerRelevance(layer=name, **{key: file[f"{index}/{key}"] for key in _ARRAYS})
                     for index, name in enumerate(description.pop("layers"))
                 )
-            return cls(layers=layers, **description)
+            return cls(layers=layers, explained=tuple(description.pop("explained")), **description)
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise RelevanceError(
                 f"{path}: not a relevance file of this version ({error}); delete it to compute it again"
@@ -94,7 +126,9 @@ class Relevance:
             "method": self.method,
             "reference": self.reference,
             "target": self.target,
+            "aggregation": self.aggregation,
             "samples": self.samples,
+            "explained": list(self.explained),
             "completeness": self.completeness,
             "layers": [entry.layer for entry in self.layers],
         }

@@ -5,16 +5,21 @@ from explorer.settings.deep_compression import DeepCompressionSettings
 from explorer.settings.finetuning import FineTuningSettings
 from explorer.settings.model import REFERENCES, ModelSettings, TrainingSettings
 from explorer.settings.quantizer import QuantizerSettings
+from explorer.settings.relevance import (
+    RELEVANCE_AGGREGATIONS,
+    RELEVANCE_METHODS,
+    RELEVANCE_REFERENCES,
+    RELEVANCE_TARGETS,
+    RelevanceSettings,
+)
 from explorer.settings.search import (
     OBJECTIVES,
-    RELEVANCE_METHODS,
     SAMPLERS,
     BudgetSettings,
     DeviceSettings,
     LayerSpace,
     ObjectiveSettings,
     OutputSettings,
-    RelevanceSettings,
     SearchSettings,
     SpaceSettings,
 )
@@ -25,7 +30,10 @@ __all__ = [
     "DEFAULT_SPLITS",
     "OBJECTIVES",
     "REFERENCES",
+    "RELEVANCE_AGGREGATIONS",
     "RELEVANCE_METHODS",
+    "RELEVANCE_REFERENCES",
+    "RELEVANCE_TARGETS",
     "SAMPLERS",
     "SOURCES",
     "BudgetSettings",

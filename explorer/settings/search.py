@@ -12,7 +12,6 @@ from explorer.rules import integer, many, number, one_of, refused, text
 from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, POSITIVE, SHARES, WEIGHT_BITS
 
 OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
-RELEVANCE_METHODS = ("captum_deeplift",)
 SAMPLERS = ("nsga2", "random", "tpe")
 
 
@@ -105,20 +104,6 @@ class SpaceSettings:
         keys = ("weight_bits", "activation_bits", "kept_filters", "kept_weights", "codebook_sizes", "patterns")
         values = {key: getattr(self, key) if (value := getattr(own, key, None)) is None else value for key in keys}
         return SpaceSettings(**values)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelevanceSettings:
-    """How the relevance of filters and weights is computed, and how complete it must be."""
-
-    SECTION: ClassVar[str] = "relevance"
-    method: Annotated[str, one_of(*RELEVANCE_METHODS)] = "captum_deeplift"
-    target: Annotated[str, one_of("true", "predicted")] = "predicted"
-    tolerance: Annotated[float, POSITIVE] = 1e-3
-    reference: Annotated[str, one_of("shuffled", "zero")] = "shuffled"
-
-    def __post_init__(self) -> None:
-        settle(self, self.SECTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,7 @@ def _baselines(prepared: Prepared, scorer: _Scorer) -> tuple[Baseline, ...]:
 
 def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...]) -> dict[str, str]:
     relevance = prepared.relevance
+    complete = "" if relevance.completeness is None else f", completeness {relevance.completeness:.1e}"
     unscored = sum(item.accuracy is None for item in found)
     missed = sum(not item.feasible for item in found) - unscored
     scored = {item.candidate.digest() for item in found if item.accuracy is not None}
@@ -112,7 +113,7 @@ def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...])
         "device digest": prepared.accelerator.digest()[:16],
         "images": f"{prepared.data.name}: {len(prepared.data.train)} train, {len(prepared.data.search)} search, "
         f"{len(prepared.data.held_out)} held out",
-        "relevance": f"{relevance.method}, {relevance.samples} images, completeness {relevance.completeness:.1e}",
+        "relevance": f"{relevance.method}, {relevance.samples} images{complete}",
         "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
         "trials": f"{len(found)}, of which {unscored} were over budget and never built, {missed} not accurate enough; "
         f"{len(scored)} networks scored, the others being repeats",

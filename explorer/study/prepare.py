@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import fx, nn
 
@@ -27,7 +28,8 @@ from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.load import load_model
 from explorer.models.train import train_model
-from explorer.relevance.captum_deeplift import captum_deeplift, check_completeness
+from explorer.relevance.criteria import CRITERIA
+from explorer.relevance.sample import Sample, sample_of
 from explorer.relevance.scores import Relevance, filter_order
 from explorer.search.space import search_space
 from explorer.settings import RelevanceSettings, SharingSettings
@@ -39,20 +41,11 @@ from hwmodels import load as load_device
 Notify = Callable[[str, int, int], None]
 """Called with (what is being done, how much of it is done, of how much)."""
 
-RELEVANCE_METHODS = {"captum_deeplift": captum_deeplift}
 EXAMPLES = 4
 """Images on which the canonical network must agree with the user's, and with which shapes are traced."""
 
 SMALL_NETWORK = 2_000_000
 """Multiply-accumulates of an image below which a second CPU thread costs more than it brings (assumed)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    model: fx.GraphModule
-    graph: ModelGraph
-    images: torch.Tensor
-    labels: torch.Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +96,14 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
     example = torch.from_numpy(data.calibration.images[:EXAMPLES]).to(device)
     canonical, graph = _explorable(model, example, study)  # refused, if at all, before hours go into training
     if study.model.checkpoint is None:
-        _check_relevance(canonical, data.relevance, study.relevance, device)
+        first = relevance_sample(canonical, graph, data.relevance.take(slice(EXAMPLES)), study, device)
+        CRITERIA[study.relevance.method].compute(first, None)  # refused, if at all, before the training, too
         _train(model, network_digest(canonical), study, data, folder, notify)
         canonical, graph = _explorable(model, example, study)
     weights_digest = state_digest(model)
     with threads_for(graph):
-        sample = _Sample(canonical, graph, *_tensors(data.relevance, device))
-        relevance = _relevance(study.relevance, sample, folder, weights_digest, notify)
+        sample = relevance_sample(canonical, graph, data.relevance, study, device)
+        relevance = _relevance(study.relevance.method, sample, folder, weights_digest, notify)
         notify("calibrate", 0, 1)
         calibration_images = torch.from_numpy(data.calibration.images).to(device)
         calibration = calibrate(canonical, graph, calibration_images, study.quantizer)
@@ -162,14 +156,35 @@ def _explorable(model: nn.Module, example: torch.Tensor, study: Study) -> tuple[
     return canonical, graph
 
 
-def _check_relevance(
-    model: fx.GraphModule, images: ImageSet, settings: RelevanceSettings, device: torch.device
-) -> None:
-    """RelevanceError when relevance will be refused on this network, trained or not."""
-    sample, labels = _tensors(images.take(slice(EXAMPLES)), device)
-    check_completeness(
-        model, sample, labels, target=settings.target, reference=settings.reference, tolerance=settings.tolerance
+def relevance_sample(
+    model: fx.GraphModule, graph: ModelGraph, images: ImageSet, study: Study, device: torch.device
+) -> Sample:
+    """What relevance is computed on, as the study says; StudyFileError where its reference cannot be read."""
+    settings, (tensors, labels) = study.relevance, _tensors(images, device)
+    return sample_of(
+        model,
+        graph,
+        tensors,
+        labels,
+        target=settings.target,
+        reference=_reference(settings, device),
+        aggregation=settings.aggregation,
+        tolerance=settings.tolerance,
+        seed=study.seed,
     )
+
+
+def _reference(settings: RelevanceSettings, device: torch.device) -> str | torch.Tensor:
+    file = settings.reference_file
+    if file is None:
+        return settings.reference
+    try:
+        image = np.load(file, allow_pickle=False)
+        return torch.from_numpy(np.asarray(image, dtype=np.float32)).to(device)
+    except (OSError, ValueError, EOFError, TypeError) as error:
+        raise StudyFileError(
+            (f"relevance.reference: {file} cannot be read as an image ({error}); save one with numpy.save",)
+        ) from error
 
 
 def _train(model: nn.Module, network: str, study: Study, data: Data, folder: Path, notify: Notify) -> None:
@@ -200,30 +215,23 @@ def _train(model: nn.Module, network: str, study: Study, data: Data, folder: Pat
         torch.save(model.state_dict(), file)
 
 
-def _relevance(
-    settings: RelevanceSettings, sample: _Sample, folder: Path, weights_digest: str, notify: Notify
-) -> Relevance:
-    description = {**asdict(settings), "weights": weights_digest, "network": network_digest(sample.model)}
-    images = hashlib.sha256(sample.images.cpu().numpy().tobytes()).hexdigest()
+def _relevance(method: str, sample: Sample, folder: Path, weights_digest: str, notify: Notify) -> Relevance:
+    """The relevance by a criterion, from the folder where it was computed there before."""
+    keys = ("reference", "target", "aggregation", "tolerance", "seed")
+    settings = {key: getattr(sample, key) for key in keys}
+    description = {**settings, "method": method, "weights": weights_digest, "network": network_digest(sample.model)}
+    tensors = (sample.images, sample.references, sample.directions)
+    images = hashlib.sha256(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
     kept = folder / f"relevance-{_digest(json.dumps(description, sort_keys=True), images)}.npz"
     if kept.exists():
         return Relevance.load(kept)
-    notify("relevance", 0, len(sample.graph.layers))
-    relevance = RELEVANCE_METHODS[settings.method](
-        sample.model,
-        sample.graph,
-        sample.images,
-        sample.labels,
-        target=settings.target,
-        reference=settings.reference,
-        tolerance=settings.tolerance,
-        progress=lambda done, total: notify("relevance", done, total),
-    )
+    notify("relevance", 0, len(sample))
+    relevance = CRITERIA[method].compute(sample, lambda done, total: notify("relevance", done, total))
     relevance.save(kept)
     return relevance
 
 
-def _importance(settings: SharingSettings, sample: _Sample, relevance: Relevance) -> Importance | None:
+def _importance(settings: SharingSettings, sample: Sample, relevance: Relevance) -> Importance | None:
     """What an error of each weight counts when weights share values; None where each counts the same."""
     if settings.weighting == "plain":
         return None

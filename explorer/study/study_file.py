@@ -61,7 +61,7 @@ SECTIONS: Mapping[str, type] = {
     "deep_compression": DeepCompressionSettings,
     "output": OutputSettings,
 }
-WITH_PATHS = ("model", "data", "device", "output")
+WITH_PATHS = ("model", "data", "device", "relevance", "output")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

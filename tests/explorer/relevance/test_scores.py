@@ -22,7 +22,9 @@ def relevance_of(graph: ModelGraph, seed: int = 0) -> Relevance:
         method="captum_deeplift",
         reference="zero",
         target="true",
-        samples=12,
+        aggregation="mean_abs",
+        samples=4,
+        explained=(0, 1, 1, 2),
         completeness=1e-6,
         layers=tuple(
             LayerRelevance(
@@ -30,6 +32,8 @@ def relevance_of(graph: ModelGraph, seed: int = 0) -> Relevance:
                 filter_scores=draw.random(layer.out_channels).astype(np.float32),
                 weight_multipliers=draw.random((layer.out_channels, 2)).astype(np.float32),
                 input_multipliers=draw.random(layer.in_channels).astype(np.float32),
+                contributions=draw.normal(size=(4, layer.out_channels)).astype(np.float32),
+                magnitudes=draw.random((4, layer.out_channels)).astype(np.float32),
             )
             for layer in graph.layers
         ),
@@ -43,16 +47,11 @@ def test_a_file_holds_everything_without_pickle(basis: Callable[[str], Basis], t
     assert [entry.name for entry in tmp_path.iterdir()] == ["relevance.npz"]
     again = Relevance.load(path)
     assert again.digest() == relevance.digest()
-    assert (again.method, again.reference, again.target, again.samples, again.completeness) == (
-        "captum_deeplift",
-        "zero",
-        "true",
-        12,
-        1e-6,
-    )
+    for key in ("method", "reference", "target", "aggregation", "samples", "explained", "completeness"):
+        assert getattr(again, key) == getattr(relevance, key)
     for one, other in zip(relevance.layers, again.layers, strict=True):
         assert one.layer == other.layer
-        for key in ("filter_scores", "weight_multipliers", "input_multipliers"):
+        for key in ("filter_scores", "weight_multipliers", "input_multipliers", "contributions", "magnitudes"):
             assert np.array_equal(getattr(one, key), getattr(other, key))
     with zipfile.ZipFile(path) as archive:
         headers = [archive.read(name)[:128] for name in archive.namelist()]
@@ -114,3 +113,15 @@ def test_ties_go_in_channel_order(basis: Callable[[str], Basis]) -> None:
 def test_an_unknown_layer_is_refused(basis: Callable[[str], Basis]) -> None:
     with pytest.raises(RelevanceError, match="nothing is known of layer 'conv9'"):
         relevance_of(basis("mixed").graph).layer("conv9")
+
+
+def test_scores_of_one_class_are_those_of_its_images(basis: Callable[[str], Basis]) -> None:
+    relevance = relevance_of(basis("mixed").graph)
+    one = relevance.of_class(1)
+    assert (one.samples, one.explained) == (2, (1, 1))
+    for entry, whole in zip(one.layers, relevance.layers, strict=True):
+        assert np.array_equal(entry.contributions, whole.contributions[1:3])
+        assert np.array_equal(entry.filter_scores, np.abs(whole.contributions[1:3]).mean(0))
+        assert np.array_equal(entry.weight_multipliers, whole.weight_multipliers)
+    with pytest.raises(RelevanceError, match="none of the 4 images is explained as class 7"):
+        relevance.of_class(7)

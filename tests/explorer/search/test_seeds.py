@@ -14,7 +14,8 @@ from explorer.compress.candidate import Candidate, LayerChoice, check
 from explorer.compress.quantize import quantize_weight, weight_scales
 from explorer.evaluate.hardware import cost
 from explorer.graph.symbolic import as_tuple
-from explorer.relevance.captum_deeplift import captum_deeplift
+from explorer.relevance.deeplift import deeplift
+from explorer.relevance.sample import sample_of
 from explorer.relevance.scores import Relevance, class_scores, filter_order
 from explorer.search.seeds import relevance_seeds
 from explorer.search.sensitivity import Sensitivity, sensitivity, weight_options
@@ -55,7 +56,7 @@ class Case:
 def case(basis: Callable[[str], Basis]) -> Case:
     base = basis("option_a")
     (images,) = as_tuple(base.calibration.images)
-    relevance = captum_deeplift(base.model, base.graph, images, torch.arange(len(images)) % 5)
+    relevance = deeplift(sample_of(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true"))
     base = replace(base, order=filter_order(base.graph, relevance))
     space = search_space(base.graph, SETTINGS)
     return Case(base, relevance, space, sensitivity(base, relevance, space))

@@ -151,7 +151,7 @@ def test_where_it_came_from(concluded: Outcome, parts: tuple[Prepared, Search, S
     assert provenance["study digest"] == parts[0].study.digest()
     assert provenance["seed"] == "0"
     assert "300 train, 100 search, 100 held out" in provenance["images"]
-    assert provenance["relevance"].startswith("captum_deeplift, 16 images, completeness ")
+    assert provenance["relevance"].startswith("deeplift, 16 images, completeness ")
     assert {"torch", "captum", "optuna", "numpy", "python", "explorer"} <= provenance.keys()
     assert concluded.study == parts[0].study.to_json()
 

@@ -140,7 +140,7 @@ def problems(**sections: Any) -> tuple[str, ...]:
         (
             "relevance",
             {"target": "best"},
-            'relevance.target: expected "true" or "predicted", received "best"',
+            'relevance.target: expected "predicted" or "true" or "contrast", received "best"',
         ),
         ("search", {"trials": "400"}, 'search.trials: expected an integer in 1..1000000, received "400"'),
         (

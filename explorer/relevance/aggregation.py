@@ -1,0 +1,73 @@
+"""From what each filter contributes for each image to one score for each filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.errors import RelevanceError
+
+Floats = NDArray[np.float32]
+Aggregation = Callable[[Floats, Floats], Floats]
+"""(contributions, magnitudes), both images x filters -> scores (filters).
+
+`contributions` are sums over positions with their signs, `magnitudes` sums of what is positive there and what is not,
+without signs.
+"""
+
+
+def _mean_abs(contributions: Floats, magnitudes: Floats) -> Floats:
+    """Mean over images of |sum over positions|: what helps one image and harms another counts for both."""
+    scores: Floats = np.abs(contributions).mean(0)
+    return scores
+
+
+def _mean_elementwise_abs(contributions: Floats, magnitudes: Floats) -> Floats:
+    """Mean over images of sums of |.| over positions: opposite positions of one image do not cancel."""
+    scores: Floats = magnitudes.mean(0)
+    return scores
+
+
+def _abs_mean(contributions: Floats, magnitudes: Floats) -> Floats:
+    """|mean over images|: opposite images cancel."""
+    scores: Floats = np.abs(contributions.mean(0))
+    return scores
+
+
+def _mean(contributions: Floats, magnitudes: Floats) -> Floats:
+    """Mean with its sign: filters that speak against the class come last."""
+    scores: Floats = contributions.mean(0)
+    return scores
+
+
+def _rms(contributions: Floats, magnitudes: Floats) -> Floats:
+    """Root mean square over images."""
+    scores: Floats = np.sqrt(np.square(contributions).mean(0))
+    return scores
+
+
+def _max_abs(contributions: Floats, magnitudes: Floats) -> Floats:
+    """Largest |sum over positions| of any image."""
+    scores: Floats = np.abs(contributions).max(0)
+    return scores
+
+
+AGGREGATIONS: Mapping[str, Aggregation] = {
+    "mean_abs": _mean_abs,
+    "mean_elementwise_abs": _mean_elementwise_abs,
+    "abs_mean": _abs_mean,
+    "mean": _mean,
+    "rms": _rms,
+    "max_abs": _max_abs,
+}
+
+
+def aggregate(contributions: Floats, magnitudes: Floats, name: str) -> Floats:
+    """Scores of filters (float32); RelevanceError for an unknown name and where there is no image."""
+    if name not in AGGREGATIONS:
+        raise RelevanceError(f"relevance.aggregation: expected one of {', '.join(AGGREGATIONS)}, received {name!r}")
+    if not len(contributions):
+        raise RelevanceError("relevance: these scores were not kept for each image, so they cannot be aggregated anew")
+    return AGGREGATIONS[name](contributions, magnitudes).astype(np.float32)

@@ -1,0 +1,136 @@
+"""DeepLIFT (rescale rule) at all layers at once: one forward pass of images and references, one backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from explorer.errors import RelevanceError
+from explorer.relevance.aggregation import aggregate
+from explorer.relevance.multipliers import input_multipliers, per_channel, weight_multipliers
+from explorer.relevance.pairs import Pair, PairedRun, rules_missing
+from explorer.relevance.record import as_array, layer_of, relevance_of
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import LayerRelevance, Relevance
+
+IMAGES_AT_ONCE = 64
+"""Images of one pass (assumed): more cost memory and save nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Attributed:
+    """What one pass gives for a part of the sample.
+
+    By layer: `multipliers` (of its output), `differences` (of its output from the reference's) and `inputs`. At the
+    network's input: `pixels`, the contributions (shape of the images). `missed` are |sum of contributions at the
+    input - output difference| of each image, `changes` |output difference|.
+    """
+
+    multipliers: dict[str, Tensor]
+    differences: dict[str, Tensor]
+    inputs: dict[str, Tensor]
+    pixels: Tensor
+    missed: Tensor
+    changes: Tensor
+
+
+def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """DeepLIFT (rescale rule; Shrikumar et al., 2017) of what the sample explains, at every layer's output.
+
+    Products of two activations share their difference evenly, softmax and norms are taken apart into such steps, so
+    that every operation whose rule is known adds up. Raises RelevanceError when the contributions at the input miss
+    the output difference by more than the sample's tolerance, relative.
+    """
+    sums: dict[str, list[Tensor]] = {}
+    tables: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in sample.graph.layer_names}
+    missed, changes, done = [], [], 0
+    for part in parts_of(sample):
+        found = attribute(part)
+        missed.append(found.missed)
+        changes.append(found.changes)
+        for name in sample.graph.layer_names:
+            module = layer_of(sample, name)
+            contributions = found.multipliers[name] * found.differences[name]
+            tables[name].append((per_channel(module, contributions), per_channel(module, contributions.abs())))
+            both = [rule(module, found.inputs[name], found.multipliers[name]) for rule in _MULTIPLIERS]
+            sums[name] = [a + b for a, b in zip(sums[name], both, strict=True)] if name in sums else both
+        done += len(part)
+        if progress is not None:
+            progress(done, len(sample))
+    completeness = float(torch.cat(missed).mean() / torch.cat(changes).mean().clamp_min(1e-12))
+    refuse_incomplete(sample, completeness, rules_missing(sample.model))
+    layers = []
+    for name in sample.graph.layer_names:
+        contributed, magnitudes = (as_array(torch.cat(table)) for table in zip(*tables[name], strict=True))
+        layers.append(
+            LayerRelevance(
+                layer=name,
+                filter_scores=aggregate(contributed, magnitudes, sample.aggregation),
+                weight_multipliers=as_array(sums[name][0] / len(sample)),
+                input_multipliers=as_array(sums[name][1] / len(sample)),
+                contributions=contributed,
+                magnitudes=magnitudes,
+            )
+        )
+    return relevance_of(sample, "deeplift", tuple(layers), completeness)
+
+
+def attribute(sample: Sample) -> Attributed:
+    """One forward and one backward pass over the whole sample."""
+    model, names = sample.model.eval(), sample.graph.layer_names
+    run = PairedRun(model, names)
+    images = sample.images.detach().requires_grad_()
+    with torch.enable_grad():
+        output = run.run(Pair(images, sample.references))
+        explained = (output.x * sample.directions).sum()
+        wanted = [images, *(run.watched.given[name].x for name in names)]
+        found = torch.autograd.grad(explained, wanted, allow_unused=True)
+    multipliers = [torch.zeros_like(a) if m is None else m for m, a in zip(found, wanted, strict=True)]
+    with torch.no_grad():
+        pixels = multipliers[0] * (images - sample.references)
+        changed = ((output.x - output.reference) * sample.directions).sum(1)
+        differences = {name: run.watched.given[name].x - run.watched.given[name].reference for name in names}
+    return Attributed(
+        multipliers=dict(zip(names, multipliers[1:], strict=True)),
+        differences=differences,
+        inputs={name: run.watched.read[name].detach() for name in names},
+        pixels=pixels,
+        missed=(pixels.flatten(1).sum(1) - changed).abs(),
+        changes=changed.abs(),
+    )
+
+
+def parts_of(sample: Sample, size: int = IMAGES_AT_ONCE) -> Iterator[Sample]:
+    """The sample in parts of at most `size` images, each with its own references."""
+    for start in range(0, len(sample), size):
+        some = slice(start, start + size)
+        yield replace(
+            sample,
+            images=sample.images[some],
+            labels=sample.labels[some],
+            references=sample.references[some],
+            directions=sample.directions[some],
+            explained=sample.explained[some],
+        )
+
+
+def refuse_incomplete(sample: Sample, completeness: float, without_rule: tuple[str, ...]) -> None:
+    """Raise RelevanceError when contributions do not add up, naming what has no rule."""
+    if completeness <= sample.tolerance:
+        return
+    if without_rule:
+        more = f" and {len(without_rule) - 3} more" if len(without_rule) > 3 else ""
+        reason = f"there is no rule for {', '.join(without_rule[:3])}{more}"
+    else:
+        reason = "a function in the network has no rule"
+    raise RelevanceError(
+        f"relevance: DeepLIFT is not complete on this network: contributions miss the output difference by "
+        f"{completeness:.2g} (relative), the tolerance is {sample.tolerance:g}; {reason}: replace what is "
+        "not covered, or set relevance.tolerance if you accept wrong scores"
+    )
+
+
+_MULTIPLIERS = (weight_multipliers, input_multipliers)

@@ -1,0 +1,58 @@
+"""The [relevance] section: which criterion says what matters in a network, and how it looks at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from explorer.paths import resolve_path
+from explorer.records import settle
+from explorer.rules import Rule, one_of, refused
+from explorer.settings.values import FILE, POSITIVE
+
+RELEVANCE_METHODS = ("deeplift", "captum_deeplift")
+RELEVANCE_TARGETS = ("predicted", "true", "contrast")
+RELEVANCE_AGGREGATIONS = ("mean_abs", "mean_elementwise_abs", "abs_mean", "mean", "rms", "max_abs")
+RELEVANCE_REFERENCES = ("shuffled", "zero", "mean")
+
+
+def _reference() -> Rule:
+    names = " or ".join(f'"{name}"' for name in RELEVANCE_REFERENCES)
+    expected = f"{names} or the path of a .npy file with one normalised image"
+
+    def read(value: Any, where: str) -> str:
+        if value in RELEVANCE_REFERENCES:
+            return str(value)
+        if isinstance(value, str) and value.endswith(".npy"):
+            return str(FILE.read(value, where))
+        raise refused(where, expected, value)
+
+    return Rule(expected, read)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelevanceSettings:
+    """How the relevance of filters and weights is computed, and how complete it must be.
+
+    `reference` is what images are compared with, `target` which logit is explained, `aggregation` how the scores
+    of single images become one.
+    """
+
+    SECTION: ClassVar[str] = "relevance"
+    method: Annotated[str, one_of(*RELEVANCE_METHODS)] = "deeplift"
+    target: Annotated[str, one_of(*RELEVANCE_TARGETS)] = "predicted"
+    tolerance: Annotated[float, POSITIVE] = 1e-3
+    reference: Annotated[str, _reference()] = "shuffled"
+    aggregation: Annotated[str, one_of(*RELEVANCE_AGGREGATIONS)] = "mean_abs"
+    study_folder: str = field(default=".", compare=False)
+
+    def __post_init__(self) -> None:
+        settle(self, self.SECTION)
+
+    @property
+    def reference_file(self) -> Path | None:
+        """The full path of the user's own reference; None where it is one of the names."""
+        if self.reference in RELEVANCE_REFERENCES:
+            return None
+        return resolve_path(self.reference, self.study_folder, "relevance.reference")
