@@ -30,7 +30,7 @@ def captum_deeplift(sample: Sample, progress: Progress | None = None) -> Relevan
     """
     if sample.target == "contrast":
         raise RelevanceError("relevance.target: Captum explains one logit; contrast takes relevance.method = deeplift")
-    guarded = _guard_max_pools(sample.model)
+    guarded = guard_max_pools(sample.model)
     completeness = _completeness(guarded, sample)
     if not completeness <= sample.tolerance:
         raise RelevanceError(
@@ -83,7 +83,7 @@ def _without_rule(model: nn.Module) -> str:
     return f"Captum has no rule for {', '.join(found[:3])}{more}"
 
 
-def _guard_max_pools(model: fx.GraphModule) -> fx.GraphModule:
+def guard_max_pools(model: fx.GraphModule) -> fx.GraphModule:
     """Copy the tensor before every max pooling, since Captum is wrong where one follows a ReLU directly.
 
     Captum issue 1104: the gradient hooks of both rules land on the tensor that the two modules share, so

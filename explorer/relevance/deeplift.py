@@ -10,7 +10,7 @@ from torch import Tensor
 
 from explorer.errors import RelevanceError
 from explorer.relevance.aggregation import aggregate
-from explorer.relevance.multipliers import input_multipliers, per_channel, weight_multipliers
+from explorer.relevance.multipliers import per_channel, weight_multipliers
 from explorer.relevance.pairs import Pair, PairedRun, rules_missing
 from explorer.relevance.record import as_array, layer_of, relevance_of
 from explorer.relevance.sample import Progress, Sample
@@ -24,14 +24,16 @@ IMAGES_AT_ONCE = 64
 class Attributed:
     """What one pass gives for a part of the sample.
 
-    By layer: `multipliers` (of its output), `differences` (of its output from the reference's) and `inputs`. At the
-    network's input: `pixels`, the contributions (shape of the images). `missed` are |sum of contributions at the
-    input - output difference| of each image, `changes` |output difference|.
+    By layer: `multipliers` (of its output), `differences` (of its output from the reference's), `inputs`, and
+    `input_multipliers` (of what this layer makes of its input, not what others do). At the network's input:
+    `pixels`, the contributions (shape of the images). `missed` are |sum of contributions at the input - output
+    difference| of each image, `changes` |output difference|.
     """
 
     multipliers: dict[str, Tensor]
     differences: dict[str, Tensor]
     inputs: dict[str, Tensor]
+    input_multipliers: dict[str, Tensor]
     pixels: Tensor
     missed: Tensor
     changes: Tensor
@@ -55,7 +57,10 @@ def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
             module = layer_of(sample, name)
             contributions = found.multipliers[name] * found.differences[name]
             tables[name].append((per_channel(module, contributions), per_channel(module, contributions.abs())))
-            both = [rule(module, found.inputs[name], found.multipliers[name]) for rule in _MULTIPLIERS]
+            both = [
+                weight_multipliers(module, found.inputs[name], found.multipliers[name]),
+                per_channel(module, found.input_multipliers[name].abs()).sum(0),
+            ]
             sums[name] = [a + b for a, b in zip(sums[name], both, strict=True)] if name in sums else both
         done += len(part)
         if progress is not None:
@@ -86,7 +91,8 @@ def attribute(sample: Sample) -> Attributed:
     with torch.enable_grad():
         output = run.run(Pair(images, sample.references))
         explained = (output.x * sample.directions).sum()
-        wanted = [images, *(run.watched.given[name].x for name in names)]
+        given, read = [run.watched.given[name].x for name in names], [run.watched.read[name] for name in names]
+        wanted = [images, *given, *read]
         found = torch.autograd.grad(explained, wanted, allow_unused=True)
     multipliers = [torch.zeros_like(a) if m is None else m for m, a in zip(found, wanted, strict=True)]
     with torch.no_grad():
@@ -94,9 +100,10 @@ def attribute(sample: Sample) -> Attributed:
         changed = ((output.x - output.reference) * sample.directions).sum(1)
         differences = {name: run.watched.given[name].x - run.watched.given[name].reference for name in names}
     return Attributed(
-        multipliers=dict(zip(names, multipliers[1:], strict=True)),
+        multipliers=dict(zip(names, multipliers[1 : 1 + len(names)], strict=True)),
         differences=differences,
         inputs={name: run.watched.read[name].detach() for name in names},
+        input_multipliers=dict(zip(names, multipliers[1 + len(names) :], strict=True)),
         pixels=pixels,
         missed=(pixels.flatten(1).sum(1) - changed).abs(),
         changes=changed.abs(),
@@ -131,6 +138,3 @@ def refuse_incomplete(sample: Sample, completeness: float, without_rule: tuple[s
         f"{completeness:.2g} (relative), the tolerance is {sample.tolerance:g}; {reason}: replace what is "
         "not covered, or set relevance.tolerance if you accept wrong scores"
     )
-
-
-_MULTIPLIERS = (weight_multipliers, input_multipliers)
