@@ -83,10 +83,12 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
             planned = steps(prepared.basis.graph, study.deep_compression)
             tuned = _tuned(prepared, planned, to / STEPS, notify)
             model = apply(prepared.basis, planned[-1].candidate, tuned)
-            packing = write_packed(packable(model), to / NETWORK)
+            unchecked = to / STEPS / NETWORK
+            packing = write_packed(packable(model), unchecked)
             decoded = apply(prepared.basis, planned[-1].candidate)
-            put_packed(decoded, read_packed(to / NETWORK))
+            put_packed(decoded, read_packed(unchecked))
             report = _report(prepared, (model, decoded), packing, to, notify)
+            unchecked.replace(to / NETWORK)  # only what gives back the network takes the place of what was there
         write_sizes(report, to / SIZES)
     return report
 

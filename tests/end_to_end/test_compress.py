@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from explorer.compress.packed import read_packed
+from explorer.compress.packing import put_packed
 
 SETTINGS = """
 [finetuning]
@@ -101,3 +102,24 @@ def test_wrong_input_is_one_line(study: Path, home: Path, explorer: Callable[...
     assert len(said.err.splitlines()) == 2
     assert "value: unknown key; did you mean 'values'?" in said.err
     assert not (home / "other").exists()
+
+
+def test_a_file_that_gives_back_another_network_takes_no_place(
+    study: Path, home: Path, explorer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put_other(model: Any, network: Any) -> None:
+        put_packed(model, network)
+        module = next(
+            module for module in model.modules() if "weight_codes" in dict(module.named_buffers(recurse=False))
+        )
+        module.weight_codes[0] += 1
+
+    assert explorer("compress", study, "--to", "out").code == 0
+    before = (home / "out" / "network.bin").read_bytes()
+    monkeypatch.setattr("explorer.study.deep_compression.put_packed", put_other)
+    for folder in ("out", "new"):
+        said = explorer("compress", study, "--to", folder)
+        assert said.code == 2
+        assert "gives back another network" in said.err
+    assert (home / "out" / "network.bin").read_bytes() == before
+    assert not (home / "new" / "network.bin").exists()
