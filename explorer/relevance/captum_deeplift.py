@@ -96,7 +96,7 @@ def guard_max_pools(model: fx.GraphModule) -> fx.GraphModule:
             with guarded.graph.inserting_before(node):
                 node.replace_input_with(source, guarded.graph.call_method("clone", (source,)))
     guarded.recompile()
-    return guarded.eval()
+    return guarded.eval().requires_grad_()  # a frozen network gives tensors that Captum can put no hooks on
 
 
 def _completeness(model: nn.Module, sample: Sample) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from explorer.relevance.aggregation import Floats
+from explorer.relevance.aggregation import Floats, aggregate
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
@@ -31,6 +32,40 @@ def layer_of(sample: Sample, name: str) -> nn.Conv2d | nn.Linear:
     module = sample.model.get_submodule(name)
     assert isinstance(module, nn.Conv2d | nn.Linear)
     return module
+
+
+def layer_relevance(
+    sample: Sample,
+    name: str,
+    *,
+    filter_scores: Tensor | None = None,
+    weight_multipliers: Tensor | None = None,
+    input_multipliers: Tensor | None = None,
+    contributions: Tensor | None = None,
+    magnitudes: Tensor | None = None,
+) -> LayerRelevance:
+    """What a criterion says of a layer: ones where it says nothing, no images where it does not score one by one.
+
+    With `contributions` and `magnitudes` (images x out_channels) and without `filter_scores` the scores are aggregated
+    as the sample asks.
+    """
+    layer, weight = sample.graph.layer(name), layer_of(sample, name).weight
+    none = weight.new_zeros((0, layer.out_channels))
+    table, without_signs = (as_array(none if each is None else each) for each in (contributions, magnitudes))
+    if filter_scores is None and len(table):
+        scores = aggregate(table, without_signs, sample.aggregation)
+    else:
+        scores = as_array(weight.new_ones(layer.out_channels) if filter_scores is None else filter_scores)
+    return LayerRelevance(
+        layer=name,
+        filter_scores=scores,
+        weight_multipliers=as_array(torch.ones_like(weight) if weight_multipliers is None else weight_multipliers),
+        input_multipliers=as_array(
+            weight.new_ones(layer.in_channels) if input_multipliers is None else input_multipliers
+        ),
+        contributions=table,
+        magnitudes=without_signs,
+    )
 
 
 def as_array(tensor: Tensor) -> Floats:

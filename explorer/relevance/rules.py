@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 SMALLEST_DIFFERENCE = 1e-10
-"""Differences of inputs below it count as none, and the derivative takes their place (as in Captum 0.9)."""
+"""Differences of inputs up to it count as none, and the derivative takes their place (as in Captum 0.9).
+
+In a tensor whose largest difference is below 1, up to this share of the largest: in a network with small activations
+no single one would count otherwise, and contributions would not add up.
+"""
 
 Function = Callable[[Tensor], Tensor]
 
@@ -79,7 +83,7 @@ def normalised_pair(x: Tensor, reference: Tensor, axes: tuple[int, ...], epsilon
 
 def _slope(function: Function, x: Tensor, reference: Tensor, given: Tensor, before: Tensor) -> Tensor:
     difference = x - reference
-    same = difference.abs() < SMALLEST_DIFFERENCE
+    same = _same(difference)
     slope = (given - before) / difference
     if not bool(same.any()):
         return slope
@@ -89,6 +93,12 @@ def _slope(function: Function, x: Tensor, reference: Tensor, given: Tensor, befo
         varied = x.detach().requires_grad_()
         (derivative,) = torch.autograd.grad(function(varied).sum(), varied)
     return torch.where(same, derivative, slope)
+
+
+def _same(difference: Tensor) -> Tensor:
+    """Where inputs do not differ."""
+    sizes = difference.abs()
+    return sizes <= SMALLEST_DIFFERENCE * sizes.amax().clamp_max(1.0)
 
 
 def _with_indices(pool: nn.MaxPool2d | nn.AdaptiveMaxPool2d, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,5 +144,5 @@ class _MaxPooled(torch.autograd.Function):
         spread = spread.view_as(difference)
         # Where nothing differs, nothing is contributed: any finite multiplier will do, and the derivative's is used.
         local = torch.zeros_like(difference).flatten(2).scatter_add_(2, at.flatten(2), gradient.flatten(2))
-        same = difference.abs() < SMALLEST_DIFFERENCE
+        same = _same(difference)
         return torch.where(same, local.view_as(difference), spread / difference), *(None,) * 5

@@ -78,6 +78,9 @@ def sample_of(  # noqa: PLR0913  (what, on what, and how)
             raise RelevanceError(f"relevance.{key}: expected one of {', '.join(known)}, received {name!r}")
     with torch.no_grad():
         logits = model.eval()(images)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        received = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise RelevanceError(f"relevance: a class is explained, so the model must return N x classes, not {received}")
     explained = labels if target == "true" else logits.argmax(1)
     directions = torch.zeros_like(logits)
     directions[torch.arange(len(images), device=logits.device), explained] = 1.0

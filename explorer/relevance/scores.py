@@ -7,6 +7,7 @@ import json
 import zipfile
 import zlib
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,16 @@ from explorer.files import replaced
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.aggregation import Floats, aggregate
 
+NORMALISATIONS: Mapping[str, Callable[[NDArray[np.float64]], float]] = {
+    "none": lambda sizes: 1.0,
+    "mean": lambda sizes: float(sizes.mean()),
+    "l2": lambda sizes: float(np.sqrt(np.square(sizes).sum())),
+    "max": lambda sizes: float(sizes.max()),
+}
+"""By name what a layer's scores are divided by, from their magnitudes; "l2" after Molchanov et al., 2017, section 2.2.
+
+Scores that are all zero stay so.
+"""
 _ARRAYS = ("filter_scores", "weight_multipliers", "input_multipliers", "contributions", "magnitudes")
 
 
@@ -134,19 +145,31 @@ class Relevance:
         }
 
 
-def class_scores(graph: ModelGraph, relevance: Relevance) -> dict[int, float]:
-    """Relevance of every channel class: the sum over the filters that it would remove."""
+def class_scores(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[int, float]:
+    """Relevance of every channel class: the sum over the filters that it would remove.
+
+    `normalised` names one of NORMALISATIONS, by which the scores of each layer are divided before they are summed;
+    RelevanceError for another name.
+    """
+    if normalised not in NORMALISATIONS:
+        known = ", ".join(NORMALISATIONS)
+        raise RelevanceError(f"relevance: normalised: expected one of {known}, received {normalised!r}")
     scores: defaultdict[int, float] = defaultdict(float)
     for layer in graph.layers:
-        filters = relevance.layer(layer.name).filter_scores
+        filters = relevance.layer(layer.name).filter_scores.astype(np.float64)
+        size = NORMALISATIONS[normalised](np.abs(filters))
+        filters = filters / size if size > 0 else filters
         for identity, score in zip(layer.output_classes, filters.tolist(), strict=True):
             scores[identity] += score
     return dict(scores)
 
 
-def filter_order(graph: ModelGraph, relevance: Relevance) -> dict[str, tuple[int, ...]]:
-    """For every prunable group its channel classes, the most relevant first; ties in channel order."""
-    scores = class_scores(graph, relevance)
+def filter_order(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[str, tuple[int, ...]]:
+    """For every prunable group its channel classes, the most relevant first; ties in channel order.
+
+    `normalised` is that of `class_scores`.
+    """
+    scores = class_scores(graph, relevance, normalised)
     return {
         group.name: tuple(sorted(group.classes, key=lambda identity: (-scores.get(identity, 0.0), identity)))
         for group in graph.prunable

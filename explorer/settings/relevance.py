@@ -11,9 +11,28 @@ from explorer.records import settle
 from explorer.rules import Rule, one_of, refused
 from explorer.settings.values import FILE, POSITIVE
 
-RELEVANCE_METHODS = ("deeplift", "captum_deeplift")
+RELEVANCE_METHODS = (
+    "deeplift",
+    "captum_deeplift",
+    "taylor",
+    "fisher",
+    "obs",
+    "hessian_trace",
+    "integrated_gradients",
+    "conductance",
+    "lrp",
+    "l1",
+    "l2",
+    "bn_gamma",
+    "similarity",
+    "activation_mean",
+    "layer_importance",
+    "sqnr",
+    "random",
+)
 RELEVANCE_TARGETS = ("predicted", "true", "contrast")
 RELEVANCE_AGGREGATIONS = ("mean_abs", "mean_elementwise_abs", "abs_mean", "mean", "rms", "max_abs")
+RELEVANCE_SENSITIVITIES = ("perturbation", "measured_kl")
 RELEVANCE_REFERENCES = ("shuffled", "zero", "mean")
 
 
@@ -36,7 +55,8 @@ class RelevanceSettings:
     """How the relevance of filters and weights is computed, and how complete it must be.
 
     `reference` is what images are compared with, `target` which logit is explained, `aggregation` how the scores
-    of single images become one.
+    of single images become one. `sensitivity` is what a search's seeds take for the loss by each single choice: its
+    "perturbation" weighted by relevance, or the divergence of the outputs that it causes, "measured_kl".
     """
 
     SECTION: ClassVar[str] = "relevance"
@@ -45,6 +65,7 @@ class RelevanceSettings:
     tolerance: Annotated[float, POSITIVE] = 1e-3
     reference: Annotated[str, _reference()] = "shuffled"
     aggregation: Annotated[str, one_of(*RELEVANCE_AGGREGATIONS)] = "mean_abs"
+    sensitivity: Annotated[str, one_of(*RELEVANCE_SENSITIVITIES)] = "perturbation"
     study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:

@@ -270,10 +270,10 @@ def test_a_nonlinearity_that_deeplift_does_not_know(home: Path, refused: Refused
     edit(
         home / "tiny" / "network.py",
         "nn.Conv2d(width, 6, 3, padding=1),\n        nn.ReLU()",
-        "nn.Conv2d(width, 6, 3, padding=1),\n        nn.GELU()",
+        "nn.Conv2d(width, 6, 3, padding=1),\n        nn.Softmin(1)",
     )
     lines = refused("run", "tiny", "--out", "new")
-    one_line(lines, ("relevance: ", "no rule for 4 (GELU)", "replace what is not covered"))
+    one_line(lines, ("relevance: ", "no rule for 4 (Softmin)", "replace what is not covered"))
 
 
 class Exploit:

@@ -1,0 +1,34 @@
+"""Mean activation: filters by how much they give on images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from explorer.relevance.activations import activated, layer_nodes, watch
+from explorer.relevance.multipliers import per_channel
+from explorer.relevance.record import layer_of, layer_relevance, relevance_of
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import Relevance
+
+
+def activation_mean(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """Mean |output| of a filter over positions (Molchanov et al., 2017, section 2.2), in units of the activations.
+
+    Taken after the batch norm and the activation that directly follow the layer and alone read it, or after the last
+    of them that there is, else at the layer's own output. Kept for each image, without a sign: `contributions` and
+    `magnitudes` are one, and an aggregation says no more than how images are joined.
+    """
+    model = sample.model
+    nodes = {name: activated(model, node) for name, node in layer_nodes(sample).items()}
+    tables: dict[str, list[Tensor]] = {name: [] for name in nodes}
+
+    def see(name: str, given: Tensor) -> None:
+        module = layer_of(sample, name)
+        totals = per_channel(module, given.abs())
+        tables[name].append(totals * (totals.numel() / given.numel()))
+
+    watch(sample, nodes, see, progress)
+    means = {name: torch.cat(table) for name, table in tables.items()}
+    layers = (layer_relevance(sample, name, contributions=table, magnitudes=table) for name, table in means.items())
+    return relevance_of(sample, "activation_mean", tuple(layers))

@@ -1,0 +1,45 @@
+"""Network slimming: filters by the gain of the batch norm behind them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from explorer.errors import RelevanceError
+from explorer.relevance.activations import layer_nodes, norm_after
+from explorer.relevance.magnitude import filter_norms
+from explorer.relevance.record import layer_of, layer_relevance, relevance_of
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import Relevance
+
+
+def bn_gamma(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """|gain| of the batch norm that alone reads a layer (gamma; Liu et al., 2017, section 3); without unit.
+
+    A layer without one gets its filters' l2 norms over their mean, times the median |gain| of the network: within the
+    layer filters are ranked by magnitude, and against other layers they are neither preferred nor put back. Images are
+    not looked at. RelevanceError when no layer has a batch norm behind it.
+    """
+    gains = {}
+    for name, node in layer_nodes(sample).items():
+        found = norm_after(sample.model, node)
+        if found is not None and found[1].affine and found[1].num_features == sample.graph.layer(name).out_channels:
+            gains[name] = found[1].weight.detach().double().abs()
+    if not gains:
+        raise RelevanceError(
+            "relevance.method: bn_gamma reads the gains of batch norms, and no layer of this network has one behind "
+            "it; choose another criterion, such as l2"
+        )
+    median = torch.cat(tuple(gains.values())).median()
+    layers = []
+    for name in sample.graph.layer_names:
+        scores = gains[name] if name in gains else median * _relative(filter_norms(layer_of(sample, name).weight, 2))
+        layers.append(layer_relevance(sample, name, filter_scores=scores))
+        if progress is not None:
+            progress(len(layers), len(sample.graph.layers))
+    return relevance_of(sample, "bn_gamma", tuple(layers))
+
+
+def _relative(norms: Tensor) -> Tensor:
+    """Norms over their mean; ones where all are zero."""
+    return norms / norms.mean() if bool(norms.any()) else torch.ones_like(norms)

@@ -1,0 +1,38 @@
+"""Criteria that score filters image by image and say nothing else, from what they compute for a part of a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from explorer.relevance.deeplift import parts_of
+from explorer.relevance.multipliers import per_channel
+from explorer.relevance.record import layer_of, layer_relevance, relevance_of
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import Relevance
+
+Contributions = Callable[[Sample], Iterable[tuple[str, Tensor]]]
+"""For a part of the sample every layer's name and what each element of its output contributes for each image."""
+
+
+def filters_by_image(
+    sample: Sample, method: str, contributions: Contributions, progress: Progress | None = None
+) -> Relevance:
+    """Scores of filters from contributions (N x out_channels x ...); `progress` counts images times layers."""
+    names = sample.graph.layer_names
+    parts: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
+    done = 0
+    for part in parts_of(sample):
+        for name, found in contributions(part):
+            module = layer_of(sample, name)
+            parts[name].append((per_channel(module, found), per_channel(module, found.abs())))
+            done += len(part)
+            if progress is not None:
+                progress(done, len(sample) * len(names))
+    layers = []
+    for name in names:
+        table, magnitudes = (torch.cat(each) for each in zip(*parts[name], strict=True))
+        layers.append(layer_relevance(sample, name, contributions=table, magnitudes=magnitudes))
+    return relevance_of(sample, method, tuple(layers))

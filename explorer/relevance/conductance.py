@@ -1,0 +1,48 @@
+"""Conductance: what flows through each filter on the way from the reference to the image, all layers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from torch import Tensor
+
+from explorer.relevance.by_image import filters_by_image
+from explorer.relevance.gradients import derivatives
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import Relevance
+
+STEPS = 24
+"""Steps of the path (assumed; Captum's default is 50)."""
+
+
+def conductance(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """Conductance (Dhamdhere et al., 2019) of what the sample explains, at every layer's output.
+
+    The integral of d explained / d output times the change of the output, along the straight line from reference to
+    image, as the sum over STEPS steps between the points of Gauss and Legendre: Captum's LayerConductance. Every point
+    serves all layers in one pass. Kept for each image; nothing is said of weights and inputs. In units of the logits.
+    """
+    return filters_by_image(sample, "conductance", _contributions, progress)
+
+
+def path_points(count: int) -> tuple[tuple[float, float], ...]:
+    """(place, weight) of the points of Gauss and Legendre on 0..1; the weights add up to 1."""
+    places, weights = np.polynomial.legendre.leggauss(count)
+    return tuple(zip(((1 + places) / 2).tolist(), (weights / 2).tolist(), strict=True))
+
+
+def _contributions(sample: Sample) -> Iterable[tuple[str, Tensor]]:
+    totals: dict[str, Tensor] = {}
+    before = None
+    for place, _ in path_points(STEPS + 1):
+        images = sample.references + place * (sample.images - sample.references)
+        found = derivatives(
+            sample.model, images, sample.graph.layer_names, lambda logits: (logits * sample.directions).sum()
+        )
+        if before is not None:
+            for name, gradient in before.by_given.items():
+                step = gradient * (found.given[name] - before.given[name])
+                totals[name] = totals[name] + step if name in totals else step
+        before = found
+    return totals.items()

@@ -1,0 +1,78 @@
+"""Feature-based importance of layers: what each adds to the accuracy of a classifier by class means."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from explorer.relevance.activations import activated, layer_nodes, watch
+from explorer.relevance.magnitude import filter_norms
+from explorer.relevance.record import layer_of, layer_relevance, relevance_of
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import Relevance
+
+POOLED = 2
+"""Positions a side that an image of features is averaged to (assumed): where in the image still counts, coarsely."""
+
+
+def layer_importance(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """What each layer adds to the accuracy of an imprinted classifier (Elkerdawy et al., 2020).
+
+    Features of a layer, taken where `activation_mean` takes them and averaged to 2 x 2 positions, classify each image
+    by the class whose mean of normalised features is nearest in angle (imprinting; Qi et al., 2018), with the image
+    itself left out of its class; images whose class has no other one are left out. A layer's gain is its accuracy less
+    that of the layer before in order of computation (of the first: less chance), at least what one image is of all,
+    below which accuracies do not tell. Its importance is its share of all gains: the importances of a network add up
+    to 1, and are equal where no class has two images.
+
+    A filter's score is its share in its layer's l2 norms times the importance, so that scores of a layer add up to its
+    importance; weight multipliers are the root of the importance throughout a layer. Labels are the true ones.
+    """
+    nodes = {name: activated(sample.model, node) for name, node in layer_nodes(sample).items()}
+    features: dict[str, list[Tensor]] = {name: [] for name in nodes}
+    watch(sample, nodes, lambda name, given: features[name].append(_pooled(given)), progress)
+    accuracies = [imprinted_accuracy(torch.cat(parts), sample.labels) for parts in features.values()]
+    gains = _gains(accuracies, 1 / len(sample), 1 / sample.directions.shape[1])
+    layers = []
+    for name, importance in zip(nodes, (gain / sum(gains) for gain in gains), strict=True):
+        weight = layer_of(sample, name).weight.detach()
+        norms = filter_norms(weight, 2)
+        shares = norms / norms.sum() if bool(norms.any()) else torch.full_like(norms, 1 / len(norms))
+        multipliers = torch.full_like(weight, importance**0.5)
+        layers.append(layer_relevance(sample, name, filter_scores=importance * shares, weight_multipliers=multipliers))
+    return relevance_of(sample, "layer_importance", tuple(layers))
+
+
+def imprinted_accuracy(features: Tensor, labels: Tensor) -> float | None:
+    """Share of images (rows of features) that are nearest in angle to the mean of the other images of their class.
+
+    Counted are images whose class has others; None when there is none.
+    """
+    normal = F.normalize(features.double(), dim=1)
+    classes, of = torch.unique(labels.to(features.device), return_inverse=True)
+    sums = normal.new_zeros((len(classes), normal.shape[1])).index_add_(0, of, normal)
+    angles = normal @ F.normalize(sums, dim=1).t()
+    own = F.normalize(sums[of] - normal, dim=1)
+    angles[torch.arange(len(of), device=of.device), of] = (normal * own).sum(1)
+    counted = of.bincount()[of] > 1
+    if not bool(counted.any()):
+        return None
+    return float((angles.argmax(1) == of)[counted].double().mean())
+
+
+def _pooled(given: Tensor) -> Tensor:
+    """Features of each image as one row: images averaged to few positions, sequences over all of theirs."""
+    if given.ndim == 4:
+        size = min(POOLED, given.shape[2]), min(POOLED, given.shape[3])
+        return F.adaptive_avg_pool2d(given, size).flatten(1)
+    return given.flatten(1, -2).mean(1) if given.ndim > 2 else given
+
+
+def _gains(accuracies: list[float | None], least: float, chance: float) -> list[float]:
+    before, gains = chance, []
+    for accuracy in accuracies:
+        reached = before if accuracy is None else accuracy
+        gains.append(max(reached - before, least))
+        before = reached
+    return gains

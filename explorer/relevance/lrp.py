@@ -1,0 +1,180 @@
+"""Layer-wise relevance propagation: the explained logit handed back from layer to layer until the filters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_flatten
+
+from explorer.errors import RelevanceError
+from explorer.graph.modules import SelectChannels
+from explorer.graph.symbolic import line_of
+from explorer.relevance.activations import BatchNorm, norm_after
+from explorer.relevance.by_image import filters_by_image
+from explorer.relevance.lrp_rules import joined, passed, share_of_sum, through_average, through_layer
+from explorer.relevance.pairs import ELEMENTWISE, ELEMENTWISE_MODULES
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import Relevance
+
+MOVING_MODULES = (
+    *(nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, SelectChannels),
+    *(nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
+    *(nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
+)
+"""Every element of the result is an element of the operand, or a constant: relevance goes where it came from."""
+MOVES = frozenset(
+    {
+        *("cat", "concat", "concatenate", "stack", "chunk", "split", "tensor_split", "unbind", "getitem", "narrow"),
+        *("flatten", "unflatten", "view", "reshape", "permute", "transpose", "swapaxes", "movedim", "squeeze", "t"),
+        *("unsqueeze", "contiguous", "expand", "expand_as", "repeat", "tile", "select", "index_select", "flip", "roll"),
+        *("pad", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "clone", "to", "float", "double"),
+        *("max", "amax", "min", "amin", "maximum", "minimum"),
+    }
+)
+"""The same of functions and methods, by name."""
+AVERAGING_MODULES = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Upsample)
+AVERAGES = frozenset({"mean", "sum", "avg_pool2d", "adaptive_avg_pool2d", "interpolate"})
+SUMS = frozenset({"add", "iadd", "sub", "isub", "subtract"})
+PRODUCTS = frozenset({"mul", "imul", "multiply"})
+BY_CONSTANTS = frozenset({*SUMS, *PRODUCTS, *ELEMENTWISE, "truediv", "div", "divide", "neg", "rsub"})
+"""With constants beside one tensor, functions of its single elements."""
+
+
+def lrp(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """LRP with the z+ rule (Bach et al., 2015; Montavon et al., 2017) of what the sample explains.
+
+    On the network with its batch norms folded into the layers before them; a filter's relevance is that of its output
+    there. Layers hand it on to positive products of inputs and weights, the first one, too: pixels have signs, and no
+    filter depends on how they share. Means hand it to positive elements in proportion, poolings of maxima to the
+    maximum; where a layer or a mean has nothing positive, the negative takes its place. Two operands of a sum share it
+    by their positive parts, those of a product evenly. Functions of single elements, and norms that have no layer to
+    fold into, pass it on. So the filters of a cut through the network add up to what is explained, but for what came
+    from biases or constants alone. Kept for each image; nothing is said of weights and inputs. In units of the logits.
+    RelevanceError for an operation without a rule.
+    """
+    return filters_by_image(replace(sample, model=folded(sample.model)), "lrp", _contributions, progress)
+
+
+def folded(model: fx.GraphModule) -> fx.GraphModule:
+    """A copy in which every batch norm that alone reads a layer is part of that layer's weight and bias."""
+    copied = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+    for node in list(copied.graph.nodes):
+        module = copied.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        while (found := norm_after(copied, node)) is not None:
+            reader, norm = found
+            _fold(module, norm)
+            reader.replace_all_uses_with(node)
+            copied.graph.erase_node(reader)
+    copied.recompile()
+    return copied
+
+
+def relevances(sample: Sample) -> tuple[dict[str, Tensor], Tensor]:
+    """(by layer, of the shape of its output; of the pixels, N x C x H x W) on a network without batch norms."""
+    run = _Run(sample.model, sample.graph.layer_names)
+    images = sample.images.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = run.run(images)
+        wanted = [*run.given.values(), images]
+        found = torch.autograd.grad(logits, wanted, (logits * sample.directions).detach(), allow_unused=True)
+    filled = [torch.zeros_like(a) if r is None else r for r, a in zip(found, wanted, strict=True)]
+    return dict(zip(run.given, filled[:-1], strict=True)), filled[-1]
+
+
+def _contributions(sample: Sample) -> Iterator[tuple[str, Tensor]]:
+    yield from relevances(sample)[0].items()
+
+
+def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = torch.rsqrt(norm.running_var + norm.eps)
+    gain = gain if norm.weight is None else gain * norm.weight
+    bias = -norm.running_mean if module.bias is None else module.bias - norm.running_mean
+    offset = bias * gain if norm.bias is None else bias * gain + norm.bias
+    weight = module.weight * gain.view(-1, *(1,) * (module.weight.ndim - 1))
+    module.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    module.bias = nn.Parameter(offset.detach(), requires_grad=False)
+
+
+class _Run(fx.Interpreter):
+    """A forward pass whose backward pass hands on relevance in the place of gradients; what needs none is constant."""
+
+    def __init__(self, model: fx.GraphModule, names: Collection[str]) -> None:
+        super().__init__(model)
+        self.names = frozenset(names)
+        self.given: dict[str, Tensor] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """The value of a node."""
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        if n.op in {"placeholder", "get_attr", "output"} or not _varying(args, kwargs):
+            return getattr(self, n.op)(n.target, args, kwargs)
+        if n.op != "call_module":
+            return _by_function(n, args, kwargs)
+        given = _by_module(n, self.fetch_attr(str(n.target)), args, kwargs)
+        if n.target in self.names:
+            self.given[str(n.target)] = given
+        return given
+
+
+def _by_module(node: fx.Node, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if isinstance(module, MOVING_MODULES):
+        return module(*args, **kwargs)
+    if len(args) == 1 and not kwargs:
+        (x,) = args
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            return through_layer(module, x)
+        if isinstance(module, AVERAGING_MODULES):
+            return through_average(module, x)
+        if isinstance(module, (*ELEMENTWISE_MODULES, nn.BatchNorm1d, nn.BatchNorm2d)):
+            return passed(x, module(x.detach()))
+    raise _no_rule(node, f"{node.target} ({type(module).__name__})")
+
+
+def _by_function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A function or method of at least one tensor that depends on the images."""
+    if node.op == "call_method":
+        method = str(node.target)
+        name, function = method.rstrip("_"), _method(method)
+    else:
+        name, function = str(getattr(node.target, "__name__", node.target)).strip("_"), node.target  # type: ignore[assignment]
+    if name in MOVES:
+        return function(*args, **kwargs)
+    varying = _varying(args, kwargs)
+    with torch.no_grad():
+        given = function(*args, **kwargs)
+    if not isinstance(given, Tensor) or not given.is_floating_point():
+        return given  # a size, or a comparison
+    (x, *others) = varying
+    if not others and name in AVERAGES and args[0] is x:
+        return through_average(lambda values: function(values, *args[1:], **kwargs), x)
+    if not others and name in BY_CONSTANTS:
+        return passed(x, given)
+    if len(others) == 1 and name in SUMS:
+        return joined(given, x, others[0], share_of_sum(given, x))
+    if len(others) == 1 and name in PRODUCTS:
+        return joined(given, x, others[0], torch.full_like(given, 0.5))
+    raise _no_rule(node, f"{node.name} ({name})")
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
+
+
+def _varying(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors among the arguments that depend on the images."""
+    return [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor) and each.requires_grad]
+
+
+def _no_rule(node: fx.Node, what: str) -> RelevanceError:
+    return RelevanceError(
+        f"relevance.method: lrp has no rule for {what}{line_of(node)}; choose another method, such as deeplift"
+    )

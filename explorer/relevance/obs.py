@@ -1,0 +1,145 @@
+"""Optimal Brain Surgeon layer by layer: what a layer's output loses without a weight once all others make up for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.graph.modules import TransposedConv2d
+from explorer.relevance.deeplift import parts_of
+from explorer.relevance.gradients import WatchedRun
+from explorer.relevance.multipliers import PRODUCTS_AT_ONCE, per_channel
+from explorer.relevance.record import layer_of, layer_relevance, relevance_of
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import Relevance
+
+DAMPING = 0.01
+"""Share of the Hessian's mean diagonal added to its diagonal, so that it has an inverse (Frantar et al., 2022)."""
+ELEMENTS_AT_ONCE = 2**27
+"""Elements of all Hessians gathered in one pass over the sample (assumed: 1 GiB of float64)."""
+
+
+def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """Layer-wise Optimal Brain Surgeon (Hassibi and Stork, 1993; Dong et al., 2017).
+
+    The loss of a layer is half the squared error of its output, summed over positions, mean over images; its Hessian
+    by a filter's weights is H = E[X X^T], X being what the filter is multiplied with at each position. Without weight
+    w_q, all others at their best, the loss is w_q^2 / (2 [H^-1]_qq), hence the weight multipliers
+    1 / sqrt(2 [H^-1]_qq), the same for all filters that read the same inputs. The same formula for all weights of a
+    filter at once leaves nothing to adjust: its score is w^T H w / 2, half the energy of its output without the bias,
+    kept for each image; H is damped for its inverse only. Says nothing of inputs. In units of the outputs, squared.
+    """
+    energies: dict[str, list[Tensor]] = {name: [] for name in sample.graph.layer_names}
+    multipliers: dict[str, Tensor] = {}
+    passes, done = list(_passes(sample)), 0
+    for names in passes:
+        hessians: dict[str, Tensor] = {}
+        for part in parts_of(sample):
+            run = WatchedRun(sample.model.eval(), names)
+            with torch.no_grad():
+                run.run(part.images)
+                for name in names:
+                    module, before = layer_of(sample, name), hessians.get(name)
+                    hessians[name] = gathered(module, run.read[name], len(sample), before)
+                    energies[name].append(_energies(module, run.given[name]))
+            done += len(part)
+            if progress is not None:
+                progress(done, len(sample) * len(passes))
+        multipliers.update((name, _multipliers(layer_of(sample, name), hessians.pop(name))) for name in names)
+    layers = []
+    for name in sample.graph.layer_names:
+        table = torch.cat(energies[name])
+        layers.append(
+            layer_relevance(sample, name, weight_multipliers=multipliers[name], contributions=table, magnitudes=table)
+        )
+    return relevance_of(sample, "obs", tuple(layers))
+
+
+def columns(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
+    """What the filters of each group are multiplied with at each position: groups x k x (images times positions).
+
+    k is the number of weights of a filter, in the order of the weight's axes behind the first.
+    """
+    if isinstance(module, nn.Linear):
+        return inputs.reshape(1, -1, inputs.shape[-1]).mT
+    grouped = inputs.reshape(-1, module.in_channels // module.groups, *inputs.shape[2:])
+    if isinstance(module, TransposedConv2d):
+        size = prod(module.weight.shape[1:])
+        every = torch.eye(size, dtype=inputs.dtype, device=inputs.device).view(size, *module.weight.shape[1:])
+        sizes = module.stride, module.padding, module.output_padding
+        unfolded = F.conv_transpose2d(grouped, every.transpose(0, 1), None, *sizes, 1, module.dilation).flatten(2)  # type: ignore[arg-type]
+    else:
+        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+        padded = F.pad(grouped, module._reversed_padding_repeated_twice, mode=mode)
+        unfolded = F.unfold(padded, module.kernel_size, module.dilation, 0, module.stride)
+    return unfolded.view(len(inputs), module.groups, *unfolded.shape[1:]).permute(1, 2, 0, 3).flatten(2)
+
+
+def gathered(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before: Tensor | None = None) -> Tensor:
+    """What `before` holds and what these inputs add to it, out of a sample of so many images, in float64.
+
+    The columns themselves (groups x k x fewer than k) where all images have fewer of them than a filter has weights,
+    else their second moments (groups x k x k); divided so that both stand for E[X X^T].
+    """
+    unfolded = inputs[0].numel() * prod(module.weight.shape[2:])
+    for some in torch.split(inputs, max(1, PRODUCTS_AT_ONCE // unfolded)):
+        found = columns(module, some).double() / images**0.5
+        few = found.shape[2] * images < found.shape[1] * len(some)
+        if before is None:
+            before = found if few else found @ found.mT
+        else:
+            before = torch.cat((before, found), 2) if few else before.baddbmm_(found, found.mT)
+    assert before is not None
+    return before
+
+
+def inverse_diagonal(hessian: Tensor) -> Tensor:
+    """Diagonal (groups x k) of the inverse of what `gathered` holds, damped: H + d I.
+
+    From few columns X: (1 - diag(X (X^T X + d I)^-1 X^T)) / d (Woodbury), so that H itself is never built.
+    """
+    _, size, places = hessian.shape
+    diagonal = hessian.diagonal(dim1=1, dim2=2) if places == size else hessian.square().sum(2)
+    damping = (DAMPING * diagonal.mean(1)).clamp_min(torch.finfo(torch.float32).tiny)[:, None, None]
+    square = hessian if places == size else hessian.mT @ hessian
+    factor = torch.linalg.cholesky(square + damping * torch.eye(places, dtype=square.dtype, device=square.device))
+    if places == size:
+        inverse: Tensor = torch.cholesky_inverse(factor)
+        return inverse.diagonal(dim1=1, dim2=2)
+    explained: Tensor = torch.linalg.solve_triangular(factor, hessian.mT, upper=False).square().sum(1)
+    return (1.0 - explained) / damping[:, :, 0]
+
+
+def _multipliers(module: nn.Conv2d | nn.Linear, hessian: Tensor) -> Tensor:
+    """1 / sqrt(2 [H^-1]_qq), of the shape of the weight."""
+    weight = module.weight.detach()
+    rows = (2 * inverse_diagonal(hessian)).rsqrt()
+    return rows.repeat_interleave(len(weight) // len(rows), 0).view(weight.shape).to(weight)
+
+
+def _energies(module: nn.Conv2d | nn.Linear, given: Tensor) -> Tensor:
+    """Half the squared output without its bias, summed over positions (images x out_channels)."""
+    if module.bias is not None:
+        bias = module.bias.detach()
+        given = given - (bias if isinstance(module, nn.Linear) else bias[:, None, None])
+    return per_channel(module, given.square()) / 2
+
+
+def _passes(sample: Sample) -> Iterator[list[str]]:
+    """The layers in the order of computation, as many at a time as memory is set aside for."""
+    names: list[str] = []
+    held = 0
+    for name in sample.graph.layer_names:
+        module = layer_of(sample, name)
+        groups = 1 if isinstance(module, nn.Linear) else module.groups
+        elements = groups * module.weight[0].numel() ** 2
+        if names and held + elements > ELEMENTS_AT_ONCE:
+            yield names
+            names, held = [], 0
+        names.append(name)
+        held += elements
+    yield names

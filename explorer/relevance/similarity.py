@@ -1,0 +1,26 @@
+"""Data-free similarity: a filter that is close to the others of its layer can be replaced by them."""
+
+from __future__ import annotations
+
+import torch
+
+from explorer.relevance.record import layer_of, layer_relevance, relevance_of
+from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.scores import Relevance
+
+
+def similarity(sample: Sample, progress: Progress | None = None) -> Relevance:
+    """The sum of a filter's Euclidean distances to all other filters of its layer (He et al., 2019).
+
+    That sum is smallest for the filters next to the layer's geometric median; Srinivas and Babu (2015) remove neurons
+    by the same thought. In units of the weights, which are those of the layer itself, without its batch norm. In a
+    grouped layer kernels are compared whichever channels they read. The only filter of a layer has score 0. Images are
+    not looked at.
+    """
+    layers = []
+    for name in sample.graph.layer_names:
+        filters = layer_of(sample, name).weight.detach().double().flatten(1)
+        layers.append(layer_relevance(sample, name, filter_scores=torch.cdist(filters, filters).sum(1)))
+        if progress is not None:
+            progress(len(layers), len(sample.graph.layers))
+    return relevance_of(sample, "similarity", tuple(layers))
