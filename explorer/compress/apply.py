@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,7 @@ from explorer.compress.norms import fold_norms, recalibrate_norms
 from explorer.compress.prune import Order, kept_classes_of, kept_positions, remove_filters
 from explorer.compress.tuned import Tuned, put_codes, put_ranges, put_state, refuse_other
 from explorer.compress.weights import compress_weights, quantize_biases
+from explorer.errors import CandidateError
 from explorer.graph.layers import ModelGraph
 from explorer.settings import QuantizerSettings
 
@@ -32,6 +34,18 @@ class Basis:
     importance: Importance | None = None
     """What an error of each weight counts when weights share values; 1 by default."""
     quantizer: QuantizerSettings = field(default_factory=QuantizerSettings)
+    orders: Mapping[str, Order] = field(default_factory=dict)
+    """Filter orders of other criteria by name, for the candidates that ask for one."""
+
+    def kept(self, candidate: Candidate) -> frozenset[int]:
+        """The channel classes that a candidate keeps; CandidateError where its criterion's order is not known."""
+        name = candidate.filters_by
+        if name is not None and name not in self.orders:
+            raise CandidateError(
+                f"candidate: filters_by: no order of filters by {name!r} is known; known are "
+                f"{', '.join(self.orders) or 'none'}: name the criterion in space.filter_criteria"
+            )
+        return kept_classes_of(self.graph, candidate, self.order if name is None else self.orders[name])
 
 
 def apply(basis: Basis, candidate: Candidate, tuned: Tuned | None = None) -> fx.GraphModule:
@@ -65,7 +79,7 @@ def without_filters(basis: Basis, candidate: Candidate) -> tuple[fx.GraphModule,
     """A float copy of the network without the filters that the candidate removes, and the channel classes kept."""
     check(candidate, basis.graph)
     model = _copy(basis.model)
-    kept = kept_classes_of(basis.graph, candidate, basis.order)
+    kept = basis.kept(candidate)
     remove_filters(model, basis.graph, kept)
     return model, kept
 
@@ -125,7 +139,7 @@ def _importance(basis: Basis, candidate: Candidate) -> dict[str, torch.Tensor]:
         return {}
     model = _copy(basis.model)
     put_in(model, basis.importance)
-    remove_filters(model, basis.graph, kept_classes_of(basis.graph, candidate, basis.order))
+    remove_filters(model, basis.graph, basis.kept(candidate))
     return {layer.name: layer_module(model, layer.name).weight.data for layer in basis.graph.layers}
 
 

@@ -77,12 +77,21 @@ class LayerChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A choice for every layer, and the share of filters kept of every channel group that may be pruned."""
+    """A choice for every layer, and the share of filters kept of every channel group that may be pruned.
+
+    `filters_by` names the criterion by whose order filters are removed; None is the study's own, and what it is set
+    to where no filter is removed, so that one network has one digest.
+    """
 
     layers: tuple[LayerChoice, ...]
     kept_filters: tuple[tuple[str, float], ...]
+    filters_by: str | None = None
 
     def __post_init__(self) -> None:
+        if self.filters_by is not None and (not isinstance(self.filters_by, str) or not self.filters_by):
+            raise CandidateError(
+                f"candidate: filters_by must be None or the name of a criterion, received {self.filters_by!r}"
+            )
         for group, share in self.kept_filters:
             if not is_share(share):
                 raise CandidateError(
@@ -95,6 +104,8 @@ class Candidate:
             repeated = sorted({name for name in names if names.count(name) > 1})
             if repeated:
                 raise CandidateError(f"candidate: {kind} {repeated[0]!r} is chosen more than once")
+        if all(share == 1.0 for _, share in self.kept_filters):
+            object.__setattr__(self, "filters_by", None)
 
     def choice(self, layer: str) -> LayerChoice:
         """What is chosen for a layer; CandidateError when nothing is."""
@@ -108,7 +119,7 @@ class Candidate:
         return dict(self.kept_filters).get(group, 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: {"layers": {name: choices}, "kept_filters": {group: share}}."""
+        """Plain data: {"layers": {name: choices}, "kept_filters": {group: share}}; "filters_by" where it is stated."""
         return {
             "layers": {
                 choice.layer: {
@@ -122,12 +133,13 @@ class Candidate:
                 for choice in self.layers
             },
             "kept_filters": dict(self.kept_filters),
+            **({} if self.filters_by is None else {"filters_by": self.filters_by}),
         }
 
     @classmethod
     def from_json(cls, data: object) -> Candidate:
         """Rebuild a candidate; CandidateError names the part that is missing, unknown or out of range."""
-        if not isinstance(data, Mapping) or set(data) != {"layers", "kept_filters"}:
+        if not isinstance(data, Mapping) or set(data) - {"filters_by"} != {"layers", "kept_filters"}:
             received = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
             raise CandidateError(f"candidate: expected an object with 'layers' and 'kept_filters', received {received}")
         layers, kept_filters = data["layers"], data["kept_filters"]
@@ -136,6 +148,7 @@ class Candidate:
         return cls(
             layers=tuple(_choice_from_json(str(name), entry) for name, entry in layers.items()),
             kept_filters=tuple((str(name), share) for name, share in kept_filters.items()),
+            filters_by=data.get("filters_by"),
         )
 
     def digest(self) -> str:

@@ -9,7 +9,6 @@ from torch import fx, nn
 
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate
-from explorer.compress.prune import kept_classes_of
 from explorer.compress.weights import attach_codes
 from explorer.graph.layers import Layer, ModelGraph
 
@@ -39,7 +38,7 @@ def masked(built: fx.GraphModule, basis: Basis, candidate: Candidate) -> fx.Grap
     Codes, scales, biases and quantisers are those of `built`, so that its outputs are too; shapes are those of the
     network that was traced, and so are the same for all candidates. ValueError when `built` is not the candidate's.
     """
-    graph, kept = basis.graph, kept_classes_of(basis.graph, candidate, basis.order)
+    graph, kept = basis.graph, basis.kept(candidate)
     model = copy.deepcopy(built)
     for layer in graph.layers:
         _widen_layer(model.get_submodule(layer.name), basis.model.get_submodule(layer.name), layer, kept)

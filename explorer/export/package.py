@@ -20,7 +20,6 @@ import explorer
 from explorer.compress.activations import input_quantizer
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate
-from explorer.compress.prune import kept_classes_of
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
 from explorer.export.onnx_qdq import export_onnx
@@ -131,7 +130,7 @@ def describe_network(model: fx.GraphModule, basis: Basis, candidate: Candidate) 
     `kept_filter_indices` and `kept_input_indices` are those of the uncompressed layer. A weight is its code (in
     model.onnx, and one of `codebook_codes` where weights are shared) times the `weight_scales` entry of its filter.
     """
-    kept = kept_classes_of(basis.graph, candidate, basis.order)
+    kept = basis.kept(candidate)
     nodes = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
     layers = {}
     for layer in basis.graph.layers:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from explorer.errors import ExplorerError
-from explorer.study.record import Accuracy, Cost, Outcome, Split
+from explorer.study.record import Accuracy, Cost, Evaluation, Outcome, Split
 
 REFERENCE = "uniform 8-bit"
 """The baseline that costs are stated relative to."""
@@ -111,7 +111,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         cloud=tuple(
             CloudView(
                 number=item.number,
-                origin=item.origin,
+                origin=_origin(item),
                 cost=item.cost,
                 accuracy=item.accuracy,
                 violations=item.violations,
@@ -125,6 +125,12 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         settings=tuple(_flat("", outcome.study)),
         provenance=tuple((str(key), str(value)) for key, value in outcome.provenance.items()),
     )
+
+
+def _origin(evaluation: Evaluation) -> str:
+    """Where an evaluation came from, and the criterion that its filters go by where it is not the study's own."""
+    by, origin = evaluation.candidate.filters_by, evaluation.origin
+    return origin if by is None or origin.endswith(f"filters by {by}") else f"{origin}, filters by {by}"
 
 
 def front_points(outcome: Outcome) -> tuple[PointView, ...]:
@@ -141,7 +147,7 @@ def front_points(outcome: Outcome) -> tuple[PointView, ...]:
         point = PointView(
             name=member.name,
             kind="front",
-            origin=evaluation.origin,
+            origin=_origin(evaluation),
             number=evaluation.number,
             digest=evaluation.candidate.digest(),
             search=evaluation.accuracy,

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import bisect
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from explorer.compress.candidate import Candidate
+from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import plan
 from explorer.graph.layers import ModelGraph
+from explorer.relevance.scores import Relevance
 from explorer.search.knapsack import trades
+from explorer.search.options import CostOf, front_on
 from explorer.search.sensitivity import Sensitivity, WeightOption
+
+STRIDES = 200
+"""Points of a front, evenly spread, of which it is asked first whether they keep a budget."""
 
 
 def weight_bytes(graph: ModelGraph, candidate: Candidate) -> int:
@@ -47,9 +54,7 @@ def with_bits_within(graph: ModelGraph, table: Sensitivity, candidate: Candidate
     return replace(candidate, layers=layers)
 
 
-def with_filters_within(
-    table: Sensitivity, candidate: Candidate, cost_of: Callable[[Candidate], float], budget: float
-) -> Candidate:
+def with_filters_within(table: Sensitivity, candidate: Candidate, cost_of: CostOf, budget: float) -> Candidate:
     """The candidate with the filters removed of least estimated loss whose cost keeps the budget.
 
     A knapsack over the shares in the table prices each group alone; of its solutions, in ascending order of loss, the
@@ -68,12 +73,78 @@ def with_filters_within(
     ]
     losses = [np.array([table.filters[group][share] for share in table.filters[group]]) for group in groups]
     solved = trades(costs, losses)
-    for point in reversed(range(len(solved.costs))):
+
+    def at(point: int) -> Candidate:
         options = solved.choices[point]
-        found = with_shares({group: shares[i][options[i]] for i, group in enumerate(groups)})
-        if cost_of(found) <= budget:
-            return found
-    return found
+        return with_shares({group: shares[i][options[i]] for i, group in enumerate(groups)})
+
+    return _best_within(at, len(solved.costs), cost_of, budget, strides=len(solved.costs))
+
+
+def with_choices_within(table: Sensitivity, start: Candidate, cost_of: CostOf, budget: float) -> Candidate:
+    """The candidate with the choices for its layers of least estimated loss whose cost keeps the budget.
+
+    `cost_of` is any one cost, such as the energy or the latency that the device model says; the choices are all
+    that the table holds, of weights and of activations, on the filters of `start`. The exact knapsack prices each
+    option alone (with all other layers as in `start`, best at their widest); since real costs are not quite the sum
+    of these, its solutions are asked in ascending order of loss for the first that keeps the budget as a whole, the
+    cheapest where none does.
+    """
+    front = front_on(table, start, cost_of)
+    return _best_within(front.candidate, len(front.solved.costs), cost_of, budget)
+
+
+def bits_in_proportion(
+    graph: ModelGraph, relevance: Relevance, average_bits: float, widths: Sequence[int] = tuple(range(2, 9))
+) -> Candidate:
+    """Widths of weights in proportion to each layer's total relevance: the naive rule, for comparison.
+
+    The total is the sum of the layer's filter scores, over its calls where several share weights; the width is that
+    total times one factor for all layers, rounded to the nearest of `widths`. The factor is the largest with which
+    the average width over all weights is at most `average_bits`, or 0 where none is. A total says how much goes
+    through a layer, not what an error of its weights does: the rule starves small layers (see the mixed-precision
+    study).
+    """
+    widths = sorted(widths)
+    totals = dict.fromkeys(graph.weight_owners, 0.0)
+    for layer in graph.layers:
+        totals[layer.chosen_by] += float(relevance.layer(layer.name).filter_scores.sum())
+    sizes = {layer.name: layer.weights for layer in graph.layers if layer.name in totals}
+    middles = [(narrow + wide) / 2 for narrow, wide in itertools.pairwise(widths)]
+
+    def rounded(factor: float) -> dict[str, int]:
+        return {name: widths[bisect.bisect_right(middles, factor * total)] for name, total in totals.items()}
+
+    factors = {
+        float(np.nextafter(middle / total, np.inf)) for middle in middles for total in totals.values() if total > 0
+    }
+    kept = 0.0
+    for factor in sorted(factors):
+        bits = rounded(factor)
+        if sum(sizes[name] * bits[name] for name in sizes) > average_bits * sum(sizes.values()):
+            break
+        kept = factor
+    chosen = rounded(kept)
+    start = uniform(graph)
+    return replace(start, layers=tuple(replace(choice, weight_bits=chosen[choice.layer]) for choice in start.layers))
+
+
+def _best_within(
+    at: Callable[[int], Candidate], count: int, cost_of: CostOf, budget: float, strides: int = STRIDES
+) -> Candidate:
+    """Of `count` candidates in descending order of loss the last that keeps the budget; the first where none does.
+
+    At first about `strides` points are looked at, then all between the last of these that keeps the budget and the
+    next: a device model takes long for thousands of points, whose costs hardly ever rise where the sum falls.
+    """
+    stride = max(1, count // strides)
+    coarse = next((point for point in range(count - 1, -1, -stride) if cost_of(at(point)) <= budget), None)
+    if coarse is None:
+        coarse = 0
+    for point in range(min(count, coarse + stride) - 1, coarse, -1):
+        if cost_of(at(point)) <= budget:
+            return at(point)
+    return at(coarse)
 
 
 def _whole(option: WeightOption) -> bool:

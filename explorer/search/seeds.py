@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from explorer.compress.candidate import Candidate, LayerChoice
-from explorer.search.knapsack import Floats, Trades, trades, undominated
-from explorer.search.sensitivity import Sensitivity, WeightOption
+from explorer.compress.candidate import Candidate
+from explorer.search.knapsack import trades, undominated
+from explorer.search.options import CostOf, Front, front_on, with_share
+from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
-CostOf = Callable[[Candidate], float]
-"""What a candidate costs on the device, one number: the objectives other than accuracy, weighed equally."""
 Fits = Callable[[Candidate], bool]
 """Whether a candidate keeps the budgets that can be known without scoring it."""
 
@@ -34,29 +33,11 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Options:
-    """Undominated options of one layer, with what each costs and loses."""
-
-    layer: str
-    choices: tuple[LayerChoice, ...]
-    costs: Floats
-    losses: Floats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Level:
-    """A network with filters removed, and the front of all other choices on it."""
+    """A network with filters removed: what that is estimated to lose, and the front of all other choices on it."""
 
-    start: Candidate
-    base_cost: float
     base_loss: float
-    options: tuple[_Options, ...]
-    solved: Trades
-
-    def candidate(self, index: int) -> Candidate:
-        """The candidate at a point of the front."""
-        chosen = zip(self.options, self.solved.choices[index].tolist(), strict=True)
-        return replace(self.start, layers=tuple(option.choices[which] for option, which in chosen))
+    front: Front
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +61,60 @@ def relevance_seeds(
     on any level is a front of cost and estimated loss, and the seeds are spread evenly along it, from the most
     expensive to the cheapest. Costs are what the device model says of changing one choice alone. A candidate that
     does not fit the budgets is no seed.
+
+    Filters are removed by the study's own criterion, of which alone the table knows; for every other criterion of
+    the space the last seeds hold one that removes as many by its order, where `count` leaves two or more for the own.
     """
     widest = _widest(space)
-    levels = [_level(space, table, cost_of, start) for start in _filter_levels(space, table, cost_of, widest)]
+    levels = [_level(table, cost_of, start) for start in _filter_levels(space, table, cost_of, widest)]
     found = []
     for point in _evenly(_merged_front(levels), EXAMINED):
-        share = point.level.base_cost / levels[0].base_cost
+        share = point.level.front.base_cost / levels[0].front.base_cost
         seed = Seed(
-            candidate=point.level.candidate(point.index),
+            candidate=point.level.front.candidate(point.index),
             origin=f"seed relevance, filters removed down to {share:.0%} of the cost",
         )
         if seed.candidate != widest and fits(seed.candidate):
             found.append(replace(point, seed=seed))
     first = (Seed(candidate=widest, origin="seed widest"),) if fits(widest) else ()
-    chosen = _evenly(found, count - len(first))
-    return (*first, *(point.seed for point in reversed(chosen) if point.seed is not None))
+    criteria = _other_criteria(space)[: max(0, count - 2)]
+    chosen = _evenly(found, count - len(first) - len(criteria))
+    own = tuple(point.seed for point in reversed(chosen) if point.seed is not None)
+    return (*first, *own, *_by_other_criteria(own, criteria))
+
+
+def _other_criteria(space: SearchSpace) -> list[str]:
+    return [
+        str(value) for axis in space.axes if axis.kind == "filters_by" for value in axis.values if value is not None
+    ]
+
+
+def _by_other_criteria(seeds: Sequence[Seed], criteria: Sequence[str]) -> tuple[Seed, ...]:
+    """The middle one of the seeds that remove filters, once by each criterion's order; none where no seed does."""
+    removing = [seed.candidate for seed in seeds if any(share < 1.0 for _, share in seed.candidate.kept_filters)]
+    if not removing:
+        return ()
+    middle = removing[len(removing) // 2]
+    return tuple(
+        Seed(candidate=replace(middle, filters_by=name), origin=f"seed relevance, filters by {name}")
+        for name in criteria
+    )
 
 
 def _merged_front(levels: Sequence[_Level]) -> list[_Point]:
     """What no other point of any level beats, in ascending order of cost."""
-    costs = np.concatenate([level.base_cost + level.solved.costs for level in levels])
-    losses = np.concatenate([level.base_loss + level.solved.losses for level in levels])
-    owners = [(level, index) for level in levels for index in range(len(level.solved.costs))]
+    costs = np.concatenate([level.front.base_cost + level.front.solved.costs for level in levels])
+    losses = np.concatenate([level.base_loss + level.front.solved.losses for level in levels])
+    owners = [(level, index) for level in levels for index in range(len(level.front.solved.costs))]
     return [_Point(float(costs[i]), float(losses[i]), *owners[i]) for i in undominated(costs, losses).tolist()]
 
 
 def _widest(space: SearchSpace) -> Candidate:
     """The point with the most bits, all filters and weights, and no codebook where that is admissible."""
     indices = {
-        axis.name: 0 if axis.kind == "codebook_size" and axis.values[0] is None else len(axis.values) - 1
+        axis.name: 0
+        if axis.kind in ("codebook_size", "filters_by") and axis.values[0] is None
+        else len(axis.values) - 1
         for axis in space.axes
     }
     return space.candidate(indices)
@@ -122,7 +128,7 @@ def _filter_levels(space: SearchSpace, table: Sensitivity, cost_of: CostOf, wide
     base = cost_of(widest)
     costs, losses = [], []
     for axis in groups:
-        alone = [_with_share(widest, axis.of, float(value or 0.0)) for value in axis.values]
+        alone = [with_share(widest, axis.of, float(value or 0.0)) for value in axis.values]
         costs.append(np.array([cost_of(candidate) - base for candidate in alone]))
         losses.append(np.array([table.filters[axis.of][float(value or 0.0)] for value in axis.values]))
     solved = trades(costs, losses)
@@ -132,65 +138,14 @@ def _filter_levels(space: SearchSpace, table: Sensitivity, cost_of: CostOf, wide
         for axis, option in zip(
             groups, solved.choices[solved.within(solved.costs[0] * step / FILTER_LEVELS)], strict=True
         ):
-            candidate = _with_share(candidate, axis.of, float(axis.values[option] or 0.0))
+            candidate = with_share(candidate, axis.of, float(axis.values[option] or 0.0))
         found.setdefault(candidate.digest(), candidate)
     return tuple(found.values())
 
 
-def _with_share(candidate: Candidate, group: str, share: float) -> Candidate:
-    kept = tuple((name, share if name == group else own) for name, own in candidate.kept_filters)
-    return replace(candidate, kept_filters=kept)
-
-
-def _level(space: SearchSpace, table: Sensitivity, cost_of: CostOf, start: Candidate) -> _Level:
-    base = cost_of(start)
-    options = tuple(_layer_options(layer, table, cost_of, start, base) for layer in space.layers)
-    return _Level(
-        start=start,
-        base_cost=base,
-        base_loss=sum(table.filters[group][share] for group, share in start.kept_filters),
-        options=options,
-        solved=trades([option.costs for option in options], [option.losses for option in options]),
-    )
-
-
-def _layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candidate, base: float) -> _Options:
-    own = start.choice(layer)
-
-    def cost(choice: LayerChoice) -> float:
-        layers = tuple(choice if entry.layer == layer else entry for entry in start.layers)
-        return cost_of(replace(start, layers=layers)) - base
-
-    weights = [(_weight_choice(own, option), loss) for option, loss in table.weights[layer].items()]
-    weights = _undominated(weights, [cost(choice) for choice, _ in weights])
-    both = [
-        (replace(choice, activation_bits=bits), loss + more)
-        for choice, loss in weights
-        for bits, more in table.activations[layer].items()
-    ]
-    costs = {id(entry): cost(entry[0]) for entry in both}
-    kept = _undominated(both, list(costs.values()))
-    return _Options(
-        layer=layer,
-        choices=tuple(choice for choice, _ in kept),
-        costs=np.array([costs[id(entry)] for entry in kept]),
-        losses=np.array([loss for _, loss in kept]),
-    )
-
-
-def _weight_choice(own: LayerChoice, option: WeightOption) -> LayerChoice:
-    bits, kept, size, pattern = option
-    return replace(own, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
-
-
-def _undominated(
-    entries: Sequence[tuple[LayerChoice, float]], costs: Sequence[float]
-) -> list[tuple[LayerChoice, float]]:
-    kept: list[tuple[LayerChoice, float]] = []
-    for _, _, index in sorted((cost, entries[i][1], i) for i, cost in enumerate(costs)):
-        if not kept or entries[index][1] < kept[-1][1]:
-            kept.append(entries[index])
-    return kept
+def _level(table: Sensitivity, cost_of: CostOf, start: Candidate) -> _Level:
+    lost = sum(table.filters[group][share] for group, share in start.kept_filters)
+    return _Level(base_loss=lost, front=front_on(table, start, cost_of))
 
 
 def _evenly(points: Sequence[_Point], count: int) -> list[_Point]:

@@ -25,7 +25,8 @@ from explorer.search.space import Axis, SearchSpace
 WeightOption = tuple[int, float, int | None, str | None]
 """(weight bits, share of weights kept, codebook size or None, pattern or None)."""
 Progress = Callable[[int, int], None]
-_Axes = Mapping[tuple[str, str], Axis]
+Axes = Mapping[tuple[str, str], Axis]
+"""The axes of a space by kind and by what they are of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +53,14 @@ def sensitivity(
     basis: Basis, relevance: Relevance, space: SearchSpace, progress: Progress | None = None
 ) -> Sensitivity:
     """Fill the tables for every value on the axes of the space."""
-    axes: _Axes = {(axis.kind, axis.of): axis for axis in space.axes}
+    axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     weights: dict[str, dict[WeightOption, float]] = {}
-    for index, (layer, given) in enumerate(_moments(basis, space)):
+    for index, (layer, given) in enumerate(rounding_moments(basis, space)):
         module = basis.model.get_submodule(layer)
         assert isinstance(module, nn.Conv2d | nn.Linear)
         multipliers = _weight_multipliers(basis.graph, relevance, layer)
         weights[layer] = {
-            option: _perturbation(module, _choice(layer, option), multipliers, basis.quantizer.scales, given)
+            option: _perturbation(module, choice_of(layer, option), multipliers, basis, given)
             for option in weight_options(axes, layer)
         }
         if progress is not None:
@@ -80,7 +81,7 @@ def _weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str) -> 
     return calls[0] if len(calls) == 1 else np.sqrt(np.square(calls).sum(0))
 
 
-def weight_options(axes: _Axes, layer: str) -> tuple[WeightOption, ...]:
+def weight_options(axes: Axes, layer: str) -> tuple[WeightOption, ...]:
     """All distinct (bits, share kept, codebook, pattern) of a layer; a codebook that shares nothing is none.
 
     1-bit weights, which cannot be 0, are not pruned.
@@ -101,7 +102,7 @@ def weight_options(axes: _Axes, layer: str) -> tuple[WeightOption, ...]:
     return tuple(dict.fromkeys(options))
 
 
-def _moments(basis: Basis, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
+def rounding_moments(basis: Basis, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
     """The layers, with the second moments of their inputs where rounding looks at them."""
     if basis.quantizer.rounding == "nearest":
         return iter([(layer, None) for layer in space.layers])
@@ -111,16 +112,17 @@ def _moments(basis: Basis, space: SearchSpace) -> Iterator[tuple[str, Moments | 
     return itertools.chain(rounded, ((layer, None) for layer in transposed))
 
 
-def _choice(layer: str, option: WeightOption) -> LayerChoice:
+def choice_of(layer: str, option: WeightOption) -> LayerChoice:
+    """An option as a layer's choice, at 8-bit activations."""
     bits, kept, size, pattern = option
     return LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
 
 
 def _perturbation(
-    module: nn.Conv2d | nn.Linear, choice: LayerChoice, multipliers: np.ndarray, scales: str, given: Moments | None
+    module: nn.Conv2d | nn.Linear, choice: LayerChoice, multipliers: np.ndarray, basis: Basis, given: Moments | None
 ) -> float:
     copied = copy.deepcopy(module)
-    compress_weights(copied, choice, scales=scales)
+    compress_weights(copied, choice, (basis.importance or {}).get(choice.layer), basis.quantizer.scales)
     with torch.no_grad():
         change = (copied.weight - module.weight).double().cpu().numpy()
         shares = None if given is None else error_shares(copied, module.weight.data, choice, given).cpu().numpy()
@@ -128,7 +130,7 @@ def _perturbation(
     return float((squares if shares is None else squares * shares).sum())
 
 
-def _activations(basis: Basis, relevance: Relevance, axes: _Axes) -> dict[str, dict[int, float]]:
+def _activations(basis: Basis, relevance: Relevance, axes: Axes) -> dict[str, dict[int, float]]:
     table: dict[str, dict[int, float]] = {}
     for layer in basis.graph.layers:
         # What a channel's positions add up to, spread evenly over them.

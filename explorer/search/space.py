@@ -13,13 +13,20 @@ from explorer.graph.layers import ModelGraph
 from explorer.settings import SpaceSettings
 
 Value = int | float | str | None
-Kind = Literal["weight_bits", "activation_bits", "kept_weights", "codebook_size", "pattern", "kept_filters"]
+Kind = Literal[
+    "weight_bits", "activation_bits", "kept_weights", "codebook_size", "pattern", "kept_filters", "filters_by"
+]
+NETWORK = "network"
+"""What an axis is of that decides for all layers and groups at once."""
 _SETTING = {"codebook_size": "codebook_sizes", "pattern": "patterns"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One decision: what is decided, for which layer (or channel group), and the admissible values in order."""
+    """One decision: what is decided, for which layer, channel group or NETWORK, and the admissible values in order.
+
+    The values of "filters_by" are in no order; None, the study's own criterion, is the first.
+    """
 
     kind: Kind
     of: str
@@ -55,34 +62,46 @@ class SearchSpace:
         """
         chosen: dict[str, dict[str, Value]] = {layer: {} for layer in self.layers}
         kept_filters: list[tuple[str, float]] = []
+        filters_by: Value = None
         for axis in self.axes:
             value = axis.values[point[axis.name]]
-            if axis.kind == "kept_filters":
+            if axis.kind == "filters_by":
+                filters_by = value
+            elif axis.kind == "kept_filters":
                 kept_filters.append((axis.of, float(value or 0.0)))
             else:
                 chosen[axis.of][axis.kind] = value
         return Candidate(
             layers=tuple(_choice(layer, values, self.codebook_scope) for layer, values in chosen.items()),
             kept_filters=tuple(kept_filters),
+            filters_by=None if filters_by is None else str(filters_by),
         )
 
     def point(self, candidate: Candidate) -> dict[str, int]:
         """The point of a candidate: the nearest admissible value on every axis.
 
-        Where None is not admissible, the largest codebook and the densest pattern are the nearest.
+        Where None is not admissible, the largest codebook and the densest pattern are the nearest; nearest to an
+        unknown criterion is the study's own.
         """
         indices = {}
         for axis in self.axes:
-            if axis.kind == "kept_filters":
-                wanted: Value = candidate.share(axis.of)
+            if axis.kind == "filters_by":
+                wanted: Value = candidate.filters_by if candidate.filters_by in axis.values else None
+            elif axis.kind == "kept_filters":
+                wanted = candidate.share(axis.of)
             else:
                 wanted = getattr(candidate.choice(axis.of), axis.kind)
             indices[axis.name] = _nearest(axis.values, wanted)
         return indices
 
 
-def search_space(graph: ModelGraph, settings: SpaceSettings, codebook_scope: Scope = "layer") -> SearchSpace:
-    """The axes that the study's settings give this network; SearchError for settings of an unknown layer."""
+def search_space(
+    graph: ModelGraph, settings: SpaceSettings, codebook_scope: Scope = "layer", method: str | None = None
+) -> SearchSpace:
+    """The axes that the study's settings give this network; SearchError for settings of an unknown layer.
+
+    `method` is the study's own criterion, by whose order filters are removed unless a candidate names another.
+    """
     known = {*graph.weight_owners, *(group.name for group in graph.prunable)}
     unknown = [entry.layer for entry in settings.layers if entry.layer not in known]
     if unknown:
@@ -102,6 +121,9 @@ def search_space(graph: ModelGraph, settings: SpaceSettings, codebook_scope: Sco
         Axis(kind="kept_filters", of=group.name, values=_values(settings.for_layer(group.name), "kept_filters"))
         for group in graph.prunable
     ]
+    others = tuple(name for name in settings.filter_criteria or () if name != method)
+    if others and any(share != 1.0 for axis in axes if axis.kind == "kept_filters" for share in axis.values):
+        axes.append(Axis(kind="filters_by", of=NETWORK, values=(None, *others)))
     return SearchSpace(layers=graph.weight_owners, axes=tuple(axes), codebook_scope=codebook_scope)
 
 

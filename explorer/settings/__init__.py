@@ -1,5 +1,6 @@
 """The settings of a study as records: one field for each key of the study file, with its rule and default."""
 
+from explorer.settings.comparison import CASE_RULES, ComparisonSettings
 from explorer.settings.data import DEFAULT_NORMALISATION, DEFAULT_SPLITS, SOURCES, DataSettings
 from explorer.settings.deep_compression import DeepCompressionSettings
 from explorer.settings.finetuning import FineTuningSettings
@@ -26,6 +27,7 @@ from explorer.settings.search import (
 from explorer.settings.sharing import SharingSettings
 
 __all__ = [
+    "CASE_RULES",
     "DEFAULT_NORMALISATION",
     "DEFAULT_SPLITS",
     "OBJECTIVES",
@@ -37,6 +39,7 @@ __all__ = [
     "SAMPLERS",
     "SOURCES",
     "BudgetSettings",
+    "ComparisonSettings",
     "DataSettings",
     "DeepCompressionSettings",
     "DeviceSettings",

@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 
 from explorer.paths import expand_variables, resolve_path
 from explorer.records import named_tables, settle
-from explorer.rules import integer, many, number, one_of, refused, text
+from explorer.rules import integer, many, number, one_of, or_none, refused, text
+from explorer.settings.relevance import RELEVANCE_METHODS
 from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, POSITIVE, SHARES, WEIGHT_BITS
 
 OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
@@ -84,7 +85,11 @@ class LayerSpace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceSettings:
-    """What may be chosen for a layer; a codebook size None is a layer without shared weights, a pattern None any."""
+    """What may be chosen for a layer; a codebook size None is a layer without shared weights, a pattern None any.
+
+    `filter_criteria` are criteria by whose order a candidate may remove its filters beside that of the study's
+    own, `relevance.method`: one more choice for the network as a whole.
+    """
 
     SECTION: ClassVar[str] = "space"
     weight_bits: Annotated[tuple[int, ...], WEIGHT_BITS] = (2, 3, 4, 5, 6, 7, 8)
@@ -93,6 +98,7 @@ class SpaceSettings:
     kept_weights: Annotated[tuple[float, ...], SHARES] = (1.0,)
     codebook_sizes: Annotated[tuple[int | None, ...], CODEBOOKS] = (None,)
     patterns: Annotated[tuple[str | None, ...], PATTERNS] = (None,)
+    filter_criteria: Annotated[tuple[str, ...] | None, or_none(many(one_of(*RELEVANCE_METHODS), distinct=True))] = None
     layers: Annotated[tuple[LayerSpace, ...], named_tables(LayerSpace)] = ()
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,10 @@ from explorer.models.train import train_model
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, sample_of
 from explorer.relevance.scores import Relevance, filter_order
+from explorer.search.fallback import comparable
 from explorer.search.space import search_space
 from explorer.settings import RelevanceSettings, SharingSettings
+from explorer.study.filter_criteria import other_criteria
 from explorer.study.study_file import Study, check_device
 from explorer.threads import single_threaded
 from hwmodels import Accelerator
@@ -71,11 +73,23 @@ class Prepared:
             "weights": self.weights_digest,
             "images": _digest(self.data.search.digest(), self.data.calibration.digest()),
             "relevance": self.relevance.digest(),
+            **({"orders": _digest(json.dumps(self.basis.orders))} if self.basis.orders else {}),
         }
 
     def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
         """Images and labels as tensors on the device."""
         return _tensors(images, self.device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A study's images and its network: as the user wrote it, canonical, and traced; on `device`."""
+
+    data: Data
+    device: torch.device
+    model: nn.Module
+    canonical: fx.GraphModule
+    graph: ModelGraph
 
 
 def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
@@ -84,26 +98,19 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
     Raises a child of ExplorerError for everything that the study file, the data or the model can have wrong.
     """
     check_device(study)
-    try:
-        device = torch_device(study.search.device)
-    except ValueError as error:
-        raise StudyFileError((str(error),)) from error
+    others = other_criteria(study)
     accelerator = load_device(study.device.location)
-    notify("load data", 0, 1)
-    data = load_data(study.data, study.model.input_shape)
-    notify("load data", 1, 1)
-    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(device).float()
-    example = torch.from_numpy(data.calibration.images[:EXAMPLES]).to(device)
-    canonical, graph = _explorable(model, example, study)  # refused, if at all, before hours go into training
-    if study.model.checkpoint is None:
-        first = relevance_sample(canonical, graph, data.relevance.take(slice(EXAMPLES)), study, device)
-        CRITERIA[study.relevance.method].compute(first, None)  # refused, if at all, before the training, too
-        _train(model, network_digest(canonical), study, data, folder, notify)
-        canonical, graph = _explorable(model, example, study)
-    weights_digest = state_digest(model)
+    network = with_weights(open_network(study, notify), study, folder, notify)
+    data, device, canonical, graph = network.data, network.device, network.canonical, network.graph
+    weights_digest = state_digest(network.model)
     with threads_for(graph):
         sample = relevance_sample(canonical, graph, data.relevance, study, device)
-        relevance = _relevance(study.relevance.method, sample, folder, weights_digest, notify)
+        method = study.relevance.method
+        scores = kept_relevance(method, sample, folder, weights_digest, notify)
+        relevance = comparable(scores, sample, CRITERIA[method].says)
+        orders = {
+            name: filter_order(graph, kept_relevance(name, sample, folder, weights_digest, notify)) for name in others
+        }
         notify("calibrate", 0, 1)
         calibration_images = torch.from_numpy(data.calibration.images).to(device)
         calibration = calibrate(canonical, graph, calibration_images, study.quantizer)
@@ -121,10 +128,39 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
             calibration=calibration,
             importance=importance,
             quantizer=study.quantizer,
+            orders=orders,
         ),
         relevance=relevance,
         weights_digest=weights_digest,
     )
+
+
+def open_network(study: Study, notify: Notify) -> Network:
+    """Load the images, build the network and trace it; it has its weights if they are those of a checkpoint."""
+    try:
+        device = torch_device(study.search.device)
+    except ValueError as error:
+        raise StudyFileError((str(error),)) from error
+    notify("load data", 0, 1)
+    data = load_data(study.data, study.model.input_shape)
+    notify("load data", 1, 1)
+    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(device).float()
+    canonical, graph = _explorable(model, _example(data, device), study)
+    return Network(data=data, device=device, model=model, canonical=canonical, graph=graph)
+
+
+def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -> Network:
+    """The network with the weights of its checkpoint, or trained, unless it was trained in `folder` before."""
+    if study.model.checkpoint is not None:
+        return network
+    data, device = network.data, network.device
+    few = data.relevance.take(slice(EXAMPLES))
+    first = relevance_sample(network.canonical, network.graph, few, study, device)
+    for name in (study.relevance.method, *other_criteria(study)):
+        CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
+    _train(network.model, network_digest(network.canonical), study, data, folder, notify)
+    canonical, graph = _explorable(network.model, _example(data, device), study)
+    return replace(network, canonical=canonical, graph=graph)
 
 
 def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
@@ -145,6 +181,10 @@ def state_digest(model: nn.Module) -> str:
         state.update(name.encode())
         state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return state.hexdigest()[:16]
+
+
+def _example(data: Data, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(data.calibration.images[:EXAMPLES]).to(device)
 
 
 def _explorable(model: nn.Module, example: torch.Tensor, study: Study) -> tuple[fx.GraphModule, ModelGraph]:
@@ -215,7 +255,7 @@ def _train(model: nn.Module, network: str, study: Study, data: Data, folder: Pat
         torch.save(model.state_dict(), file)
 
 
-def _relevance(method: str, sample: Sample, folder: Path, weights_digest: str, notify: Notify) -> Relevance:
+def kept_relevance(method: str, sample: Sample, folder: Path, weights_digest: str, notify: Notify) -> Relevance:
     """The relevance by a criterion, from the folder where it was computed there before."""
     keys = ("reference", "target", "aggregation", "tolerance", "seed")
     settings = {key: getattr(sample, key) for key in keys}

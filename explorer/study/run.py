@@ -7,8 +7,9 @@ from pathlib import Path
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.accuracy import count_correct
+from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import Seed, relevance_seeds
-from explorer.search.sensitivity import sensitivity
+from explorer.search.sensitivity import Progress, Sensitivity, sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.study import front
 from explorer.study.costing import candidate_cost, cost_excesses
@@ -42,7 +43,7 @@ def run(study: Study, folder: Path, notify: Notify) -> Outcome:
 
 def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
     study, graph = prepared.study, prepared.basis.graph
-    space = search_space(graph, study.space, study.sharing.codebook_scope)
+    space = search_space(graph, study.space, study.sharing.codebook_scope, study.relevance.method)
     images, labels = prepared.tensors(prepared.data.search)
 
     def correct(candidate: Candidate) -> int:
@@ -65,10 +66,15 @@ def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
     )
 
 
+def _table(prepared: Prepared, space: SearchSpace, progress: Progress) -> Sensitivity:
+    if prepared.study.relevance.sensitivity == "measured_kl":
+        images, _ = prepared.tensors(prepared.data.relevance)
+        return measured_sensitivity(prepared.basis, space, images, progress)
+    return sensitivity(prepared.basis, prepared.relevance, space, progress)
+
+
 def _seeds(prepared: Prepared, space: SearchSpace, notify: Notify) -> tuple[Seed, ...]:
-    table = sensitivity(
-        prepared.basis, prepared.relevance, space, lambda done, total: notify("sensitivity", done, total)
-    )
+    table = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
     objectives = [name for name in prepared.study.objectives.names if name != "accuracy"]
     graph, accelerator = prepared.basis.graph, prepared.accelerator
 

@@ -16,6 +16,7 @@ from explorer.records import rules_of, settle, table, write_record
 from explorer.rules import collect, integer, refused, suggestion, text
 from explorer.settings import (
     BudgetSettings,
+    ComparisonSettings,
     DataSettings,
     DeepCompressionSettings,
     DeviceSettings,
@@ -59,6 +60,7 @@ SECTIONS: Mapping[str, type] = {
     "search": SearchSettings,
     "finetuning": FineTuningSettings,
     "deep_compression": DeepCompressionSettings,
+    "comparison": ComparisonSettings,
     "output": OutputSettings,
 }
 WITH_PATHS = ("model", "data", "device", "relevance", "output")
@@ -83,6 +85,7 @@ class Study:
     search: SearchSettings = field(default_factory=SearchSettings)
     finetuning: FineTuningSettings = field(default_factory=FineTuningSettings)
     deep_compression: DeepCompressionSettings = field(default_factory=DeepCompressionSettings)
+    comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
 
     def __post_init__(self) -> None:
@@ -117,7 +120,7 @@ class Study:
 
         What only says where the search runs, how long and how it is called (title, output, search.trials,
         search.storage, search.device, search.batch_size), or what comes after it or instead of it
-        (finetuning, deep_compression), does not change it.
+        (finetuning, deep_compression, comparison), does not change it.
         """
         canonical = json.dumps(self.essentials(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -125,7 +128,7 @@ class Study:
     def essentials(self) -> dict[str, str]:
         """The settings that a result depends on: dotted key to its value as JSON text."""
         data = self.to_json()
-        del data["output"], data["finetuning"], data["deep_compression"], data["study"]["title"]
+        del data["output"], data["finetuning"], data["deep_compression"], data["comparison"], data["study"]["title"]
         for key in ("trials", "storage", "device", "batch_size"):
             del data["search"][key]
         return {f"{section}.{key}": json.dumps(value) for section in data for key, value in data[section].items()}

@@ -111,6 +111,35 @@ def test_malformed_json_is_refused(data: object, text: str) -> None:
         Candidate.from_json(data)
 
 
+def test_the_criterion_of_filters_is_part_of_a_candidate_that_removes_some() -> None:
+    layer = LayerChoice(layer="a")
+    own = Candidate(layers=(layer,), kept_filters=(("g", 0.5), ("h", 1.0)))
+    other = replace(own, filters_by="l1")
+    assert "filters_by" not in own.to_json()
+    assert other.to_json() == {**own.to_json(), "filters_by": "l1"}
+    assert Candidate.from_json(json.loads(json.dumps(other.to_json()))) == other
+    assert other.digest() != own.digest()
+    whole = replace(other, kept_filters=(("g", 1.0), ("h", 1.0)))
+    assert whole.filters_by is None
+    assert whole == replace(own, kept_filters=(("g", 1.0), ("h", 1.0)))
+    for wrong in ("", 3):
+        with pytest.raises(CandidateError, match="filters_by must be None or the name of a criterion, received"):
+            Candidate.from_json({**own.to_json(), "filters_by": wrong})
+
+
+def test_filters_go_by_the_order_that_the_candidate_names(basis: Callable[[str], Basis]) -> None:
+    base = basis("lenet5_digits")
+    group = base.graph.prunable[0]
+    base = replace(base, orders={"l1": {g.name: tuple(reversed(base.order[g.name])) for g in base.graph.prunable}})
+    own = replace(uniform(base.graph), kept_filters=((group.name, 0.5),))
+    half = group.size // 2
+    for candidate, order in ((own, base.order), (replace(own, filters_by="l1"), base.orders["l1"])):
+        assert base.kept(candidate) & set(group.classes) == set(order[group.name][:half])
+    text = "filters_by: no order of filters by 'random' is known; known are l1: name the criterion in space"
+    with pytest.raises(CandidateError, match=text):
+        apply(base, replace(own, filters_by="random"))
+
+
 def test_shares_keep_the_nearest_number_and_at_least_one() -> None:
     assert [kept_count(share, 10) for share in (0.001, 0.14, 0.15, 0.25, 0.5, 1.0)] == [1, 1, 2, 3, 5, 10]
 

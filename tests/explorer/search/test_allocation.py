@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+
+import numpy as np
 
 from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.search.allocation import macs, weight_bytes, with_bits_within, with_filters_within
+from explorer.evaluate.hardware import cost
+from explorer.relevance.scores import LayerRelevance, Relevance
+from explorer.search.allocation import (
+    bits_in_proportion,
+    macs,
+    weight_bytes,
+    with_bits_within,
+    with_choices_within,
+    with_filters_within,
+)
 from explorer.search.sensitivity import Sensitivity
+from explorer.search.space import search_space
+from explorer.settings import SpaceSettings
+from hwmodels import load
 
 WIDTHS, SHARES = (2, 4, 8), (0.25, 0.5, 1.0)
 
@@ -70,3 +85,96 @@ def test_filters_keep_the_budget(basis: Callable[[str], Basis]) -> None:
     assert losses == sorted(losses, reverse=True)
     assert found == start
     assert macs(base.graph, with_filters_within(table, start, lambda c: macs(base.graph, c), 0)) > 0
+
+
+def relevance_for(base: Basis, totals: Mapping[str, float]) -> Relevance:
+    """Relevance whose filter scores of a layer add up to the given total."""
+    layers = tuple(
+        LayerRelevance(
+            layer=layer.name,
+            filter_scores=np.full(layer.out_channels, totals[layer.name] / layer.out_channels, np.float32),
+            weight_multipliers=np.ones(1, np.float32),
+            input_multipliers=np.ones(layer.in_channels, np.float32),
+            contributions=np.zeros((0, layer.out_channels), np.float32),
+            magnitudes=np.zeros((0, layer.out_channels), np.float32),
+        )
+        for layer in base.graph.layers
+    )
+    how = {"method": "deeplift", "reference": "zero", "target": "true", "aggregation": "mean"}
+    return Relevance(**how, samples=0, completeness=None, explained=(), layers=layers)
+
+
+def test_choices_keep_a_budget_of_the_device(basis: Callable[[str], Basis]) -> None:
+    base, device = basis("lenet5_digits"), load("bitfusion")
+    space = search_space(
+        base.graph, SpaceSettings(weight_bits=(2, 4, 8), activation_bits=(4, 8), kept_weights=(0.5, 1))
+    )
+    bits = {layer: {4: (i + 1) / 10, 8: 0.001} for i, layer in enumerate(space.layers)}
+    table = Sensitivity(
+        weights={
+            layer: {(b, k, None, None): (7 * i % 5 + 1) * (2.0**-b + (k < 1)) for b in (2, 4, 8) for k in (0.5, 1.0)}
+            for i, layer in enumerate(space.layers)
+        },
+        activations=bits,
+        filters={},
+    )
+
+    def loss(candidate: Candidate) -> float:
+        return sum(
+            table.weights[c.layer][c.weight_bits, c.kept_weights, None, None]
+            + table.activations[c.layer][c.activation_bits]
+            for c in candidate.layers
+        )
+
+    draw, start = random.Random(3), uniform(base.graph)
+    for measure in ("energy_pj", "latency_cycles", "weight_bytes", "peak_activation_bytes"):
+
+        def cost_of(candidate: Candidate, measure: str = measure) -> float:
+            return float(getattr(cost(base.graph, candidate, device), measure))
+
+        most, losses = cost_of(start), []
+        for share in (0.5, 0.7, 0.9, 1.0):
+            found = with_choices_within(table, start, cost_of, share * most)
+            assert cost_of(found) <= share * most
+            losses.append(loss(found))
+            for _ in range(30):
+                other = space.candidate({axis.name: draw.randrange(len(axis.values)) for axis in space.axes})
+                other = replace(other, kept_filters=start.kept_filters)
+                assert loss(other) >= 0.98 * loss(found) or cost_of(other) > share * most
+        assert losses == sorted(losses, reverse=True)
+        assert found == start
+        cheapest = with_choices_within(table, start, cost_of, 0)
+        assert 0 < cost_of(cheapest) <= cost_of(with_choices_within(table, start, cost_of, 0.5 * most))
+
+
+def test_any_budget_of_bytes_is_what_the_exact_allocation_gives(basis: Callable[[str], Basis]) -> None:
+    base = basis("option_a")
+    table, start = table_for(base), uniform(base.graph)
+    whole = replace(table, weights={n: {o: v for o, v in row.items() if v} for n, row in table.weights.items()})
+    for share in (0.3, 0.5, 0.8):
+        budget = int(share * weight_bytes(base.graph, start))
+        exact = with_bits_within(base.graph, whole, start, budget)
+        found = with_choices_within(whole, start, lambda candidate: weight_bytes(base.graph, candidate), budget)
+        assert loss_of(table, found) == loss_of(table, exact)
+
+
+def test_bits_follow_the_total_relevance_of_layers(basis: Callable[[str], Basis]) -> None:
+    base = basis("lenet5_digits")
+    names = base.graph.layer_names
+    relevance = relevance_for(base, {name: 2.0**i for i, name in enumerate(names)})
+    sizes = {layer.name: layer.weights for layer in base.graph.layers}
+    before = 0.0
+    for average in (2.0, 2.5, 3.0, 4.5, 8.0):
+        found = bits_in_proportion(base.graph, relevance, average)
+        bits = {choice.layer: choice.weight_bits for choice in found.layers}
+        mean = sum(bits[name] * sizes[name] for name in names) / sum(sizes.values())
+        assert before <= mean <= average
+        assert list(bits.values()) == sorted(bits.values())
+        before = mean
+    assert found == uniform(base.graph)
+    alike = relevance_for(base, dict.fromkeys(names, 1.0))
+    assert bits_in_proportion(base.graph, alike, 5.2) == uniform(base.graph, 5)
+    assert bits_in_proportion(base.graph, alike, 5.2, (2, 4, 8)) == uniform(base.graph, 4)
+    assert bits_in_proportion(base.graph, alike, 1.0) == uniform(base.graph, 2)
+    nothing = relevance_for(base, dict.fromkeys(names, 0.0))
+    assert bits_in_proportion(base.graph, nothing, 6.0) == uniform(base.graph, 2)

@@ -181,3 +181,16 @@ def test_a_space_of_one_point_has_one_seed(case: Case) -> None:
     table = sensitivity(case.base, case.relevance, space)
     (seed,) = relevance_seeds(space, table, case.cost_of, 5)
     assert set(seed.candidate.layers) == {LayerChoice(layer=name) for name in case.base.graph.layer_names}
+
+
+def test_every_other_criterion_has_a_seed(case: Case) -> None:
+    settings = replace(SETTINGS, filter_criteria=("l1", "random"))
+    space = search_space(case.base.graph, settings, method="deeplift")
+    seeds = relevance_seeds(space, case.table, case.cost_of, 8)
+    assert len(seeds) == 8
+    assert [seed.candidate.filters_by for seed in seeds] == [None] * 6 + ["l1", "random"]
+    assert seeds[-1].origin == "seed relevance, filters by random"
+    for seed in seeds:
+        assert space.candidate(space.point(seed.candidate)) == seed.candidate
+    assert replace(seeds[-1].candidate, filters_by=None) in [seed.candidate for seed in seeds[:6]]
+    assert [seed.candidate.filters_by for seed in relevance_seeds(space, case.table, case.cost_of, 2)] == [None] * 2

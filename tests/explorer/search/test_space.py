@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ SETTINGS = {
         codebook_sizes=(None, 4, 16),
         layers=(LayerSpace(layer="fc3", weight_bits=(8,), codebook_sizes=(None,)),),
     ),
+    "criteria": SpaceSettings(kept_filters=(0.5, 1.0), filter_criteria=("deeplift", "l1", "random")),
     "always shared": SpaceSettings(weight_bits=(2, 3, 4, 8), codebook_sizes=(4, 16)),
     "patterns": SpaceSettings(patterns=(None, "2:4", "1:4"), layers=(LayerSpace(layer="fc3", patterns=("2:4",)),)),
 }
@@ -60,11 +62,31 @@ def test_a_point_and_its_candidate_are_one(kind: str, basis: Callable[[str], Bas
         assert space.candidate(again).digest() == candidate.digest()
         assert {k: v for k, v in again.items() if "codebook" not in k} == {
             k: v for k, v in point.items() if "codebook" not in k
-        }
+        } or all(share == 1.0 for _, share in candidate.kept_filters)  # by no criterion
         if all(choice.codebook_size is not None for choice in candidate.layers):
             assert again == point
 
     round_trip()
+
+
+def test_the_criterion_of_filters_is_one_more_axis_where_filters_can_go(basis: Callable[[str], Basis]) -> None:
+    graph = basis("lenet5_digits").graph
+    space = search_space(graph, SETTINGS["criteria"], method="deeplift")
+    (axis,) = (axis for axis in space.axes if axis.kind == "filters_by")
+    assert (axis.name, axis.values) == ("filters_by/network", (None, "l1", "random"))
+    point = dict.fromkeys((axis.name for axis in space.axes), 0)
+    assert space.candidate(point).filters_by is None
+    assert space.candidate({**point, axis.name: 2}).filters_by == "random"
+    whole = point | {axis.name: 1 for axis in space.axes if axis.kind == "kept_filters"}
+    assert space.candidate({**whole, axis.name: 2}) == space.candidate(whole)
+    unknown = replace(space.candidate(point), filters_by="taylor")
+    assert space.point(unknown)[axis.name] == 0
+    for settings_, method in (
+        (SpaceSettings(filter_criteria=("l1",)), None),
+        (SpaceSettings(kept_filters=(0.5, 1.0), filter_criteria=("l1",)), "l1"),
+        (SETTINGS["everything"], None),
+    ):
+        assert not [a for a in search_space(graph, settings_, method=method).axes if a.kind == "filters_by"]
 
 
 def test_a_codebook_that_shares_nothing_is_none(basis: Callable[[str], Basis]) -> None:

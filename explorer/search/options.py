@@ -1,0 +1,109 @@
+"""The options of every layer of a network, each priced alone, and the front of all their combinations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.search.knapsack import Floats, Trades, trades
+from explorer.search.sensitivity import Sensitivity, WeightOption
+
+CostOf = Callable[[Candidate], float]
+"""What a candidate costs, one number."""
+_Entry = tuple[LayerChoice, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Options:
+    """Undominated options of one layer, with what each costs and loses."""
+
+    layer: str
+    choices: tuple[LayerChoice, ...]
+    costs: Floats
+    losses: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Front:
+    """A network with its filters, what it costs, and the front of all other choices on it."""
+
+    start: Candidate
+    base_cost: float
+    options: tuple[Options, ...]
+    solved: Trades
+
+    def candidate(self, index: int) -> Candidate:
+        """The candidate at a point of the front."""
+        chosen = zip(self.options, self.solved.choices[index].tolist(), strict=True)
+        return replace(self.start, layers=tuple(option.choices[which] for option, which in chosen))
+
+
+def front_on(table: Sensitivity, start: Candidate, cost_of: CostOf) -> Front:
+    """The front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
+
+    What an option costs is the change of `cost_of` when one layer of `start` alone takes it.
+    """
+    base = cost_of(start)
+    options = tuple(layer_options(choice.layer, table, cost_of, start, base) for choice in start.layers)
+    solved = trades([option.costs for option in options], [option.losses for option in options])
+    return Front(start=start, base_cost=base, options=options, solved=solved)
+
+
+def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candidate, base: float) -> Options:
+    """The options of a layer that none beats in cost and loss; each costs a call of `cost_of` or two.
+
+    What a width of the weights saves may depend on that of the inputs: a device that computes at the wider of both
+    saves nothing by one alone. Options of weights are therefore compared at the start's and at the narrowest input.
+    """
+    own = start.choice(layer)
+    inputs: Mapping[int, float] = table.activations.get(layer) or {own.activation_bits: 0.0}
+
+    def costs(choices: Sequence[LayerChoice]) -> list[float]:
+        return [cost_of(_with_choice(start, choice)) - base for choice in choices]
+
+    weights = [(_weight_choice(own, option), loss) for option, loss in table.weights[layer].items()]
+    kept: dict[LayerChoice, float] = {}
+    for bits in dict.fromkeys((own.activation_bits, min(inputs))):
+        at_width = costs([replace(choice, activation_bits=bits) for choice, _ in weights])
+        kept |= {weights[i][0]: weights[i][1] for i in _undominated(weights, at_width)}
+    both = [
+        (replace(choice, activation_bits=bits), loss + more)
+        for choice, loss in kept.items()
+        for bits, more in inputs.items()
+    ]
+    prices = costs([choice for choice, _ in both])
+    chosen = _undominated(both, prices)
+    return Options(
+        layer=layer,
+        choices=tuple(both[i][0] for i in chosen),
+        costs=np.array([prices[i] for i in chosen]),
+        losses=np.array([both[i][1] for i in chosen]),
+    )
+
+
+def with_share(candidate: Candidate, group: str, share: float) -> Candidate:
+    """The candidate with another share of one group's filters kept."""
+    kept = tuple((name, share if name == group else own) for name, own in candidate.kept_filters)
+    return replace(candidate, kept_filters=kept)
+
+
+def _with_choice(start: Candidate, choice: LayerChoice) -> Candidate:
+    layers = tuple(choice if entry.layer == choice.layer else entry for entry in start.layers)
+    return replace(start, layers=layers)
+
+
+def _weight_choice(own: LayerChoice, option: WeightOption) -> LayerChoice:
+    bits, kept, size, pattern = option
+    return replace(own, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
+
+
+def _undominated(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:
+    """Indices of what no other entry beats in cost and loss, in ascending order of cost."""
+    kept: list[int] = []
+    for _, loss, index in sorted((cost, entries[i][1], i) for i, cost in enumerate(costs)):
+        if not kept or loss < entries[kept[-1]][1]:
+            kept.append(index)
+    return kept

@@ -1,0 +1,46 @@
+"""Options of a layer: which are kept, on devices whose widths depend on one another, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate, uniform
+from explorer.search.options import front_on, layer_options
+from explorer.search.sensitivity import Sensitivity
+
+WIDTHS = (2, 4, 8)
+
+
+def table_for(base: Basis) -> Sensitivity:
+    losses = {bits: 4.0**-bits for bits in WIDTHS}
+    layers = base.graph.layer_names
+    return Sensitivity(
+        weights={layer: {(bits, 1.0, None, None): loss for bits, loss in losses.items()} for layer in layers},
+        activations={layer: dict(losses) for layer in layers},
+        filters={},
+    )
+
+
+def widest_operand(candidate: Candidate) -> float:
+    """A device that computes at the wider of both operands: narrowing one alone saves nothing."""
+    return float(sum(max(choice.weight_bits, choice.activation_bits) for choice in candidate.layers))
+
+
+def test_narrow_weights_are_options_where_they_save_only_with_narrow_inputs(basis: Callable[[str], Basis]) -> None:
+    base = basis("lenet5_digits")
+    start = uniform(base.graph)
+    options = layer_options("fc1", table_for(base), widest_operand, start, widest_operand(start))
+    found = [(choice.weight_bits, choice.activation_bits) for choice in options.choices]
+    assert found == [(2, 2), (4, 4), (8, 8)]
+    assert options.costs.tolist() == [-6.0, -4.0, 0.0]
+    assert options.losses.tolist() == [2 * 4.0**-bits for bits in WIDTHS]
+
+
+def test_the_front_reaches_from_the_narrowest_to_the_widest(basis: Callable[[str], Basis]) -> None:
+    base = basis("lenet5_digits")
+    front = front_on(table_for(base), uniform(base.graph), widest_operand)
+    assert front.candidate(0) == uniform(base.graph, 2, 2)
+    assert front.candidate(len(front.solved.costs) - 1) == uniform(base.graph)
+    for index in range(len(front.solved.costs)):
+        assert widest_operand(front.candidate(index)) == front.base_cost + front.solved.costs[index]
