@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
+from explorer.commands.compare import compare
 from explorer.commands.compress import compress
 from explorer.commands.cost import cost
 from explorer.commands.devices import devices
 from explorer.commands.finetune import finetune
+from explorer.commands.relevance import relevance
 from explorer.errors import ExplorerError, SearchError, StudyFileError
 from explorer.terminal import console, errors, one_line, say
 from hwmodels.errors import HardwareModelError
@@ -116,6 +118,8 @@ def export(
 
 app.command()(finetune)
 app.command()(compress)
+app.command()(compare)
+app.command()(relevance)
 app.command()(cost)
 
 

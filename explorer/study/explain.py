@@ -1,0 +1,200 @@
+"""The relevance of a study's network by one criterion, and the pixels that chosen filters' relevance comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from explorer.data.images import Data
+from explorer.errors import RelevanceError
+from explorer.graph.layers import ModelGraph
+from explorer.relevance.criteria import CRITERIA
+from explorer.relevance.pixels import Filter, chosen, pixel_contributions, refuse_unknown
+from explorer.relevance.sample import Sample
+from explorer.relevance.scores import Relevance
+from explorer.settings import DataSettings
+from explorer.settings.data import FOLDER_NORMALISATION
+from explorer.study.folder import locked
+from explorer.study.prepare import (
+    Network,
+    Notify,
+    kept_relevance,
+    open_network,
+    relevance_sample,
+    state_digest,
+    threads_for,
+    with_weights,
+)
+from explorer.study.study_file import Study
+
+FILTERS_SHOWN = 4
+"""Layers of which one filter's pixels are shown, where none is named (assumed: what fits beside an image)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is asked for: `images` are indices in the relevance sample, and `count` says how many where there are none.
+
+    Without `filters`, the most relevant one of a few layers across the depth; with `of_class`, only images that are
+    explained as that class.
+    """
+
+    images: tuple[int, ...] = ()
+    count: int = 4
+    filters: tuple[Filter, ...] = ()
+    of_class: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ExplainedImage:
+    """An image of the sample, and where in it relevance comes from.
+
+    `pixels` and `reference` are as they look (H x W x 3, uint8); `whole` (H x W, colours summed) is what each pixel
+    contributes to what is explained, `maps` (filters x H x W) what it contributes through each filter.
+    """
+
+    index: int
+    label: int
+    explained: int
+    pixels: NDArray[np.uint8]
+    reference: NDArray[np.uint8]
+    whole: NDArray[np.float32]
+    maps: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Explained:
+    """The relevance of a study's network, and the images whose pixels were asked about.
+
+    `of_class` is None where all images count. `scores_filters` is False for a criterion that says nothing of filters,
+    whose scores are ones. `left_out` is why there are no images, and empty where there are.
+    """
+
+    title: str
+    graph: ModelGraph
+    relevance: Relevance
+    of_class: int | None
+    scores_filters: bool
+    class_names: tuple[str, ...]
+    filters: tuple[Filter, ...]
+    images: tuple[ExplainedImage, ...]
+    left_out: str
+
+
+def explain(study: Study, wanted: Wanted, folder: Path, notify: Notify) -> Explained:
+    """Compute relevance as the study says; weights and relevance are kept in `folder`, and found there again.
+
+    Raises a child of ExplorerError for what is wrong with the study, and for images, filters and classes that there
+    are not; before the network is trained where that can be known.
+    """
+    with locked(folder):
+        network = open_network(study, notify)
+        _refuse_unknown(wanted, network)
+        network = with_weights(network, study, folder, notify)
+        with threads_for(network.graph):
+            sample = relevance_sample(network.canonical, network.graph, network.data.relevance, study, network.device)
+            method = study.relevance.method
+            relevance = kept_relevance(method, sample, folder, state_digest(network.model), notify)
+            if wanted.of_class is not None:
+                relevance = relevance.of_class(wanted.of_class)
+            filters = wanted.filters or _most_relevant(relevance)
+            images, left_out = _images(sample, wanted, filters, study.data)
+    return Explained(
+        title=study.title or study.name,
+        graph=network.graph,
+        relevance=relevance,
+        of_class=wanted.of_class,
+        scores_filters="filters" in CRITERIA[method].says,
+        class_names=network.data.class_names,
+        filters=filters,
+        images=images,
+        left_out=left_out,
+    )
+
+
+def _refuse_unknown(wanted: Wanted, network: Network) -> None:
+    for name, index in wanted.filters:
+        refuse_unknown(network.graph, name, index)
+    data: Data = network.data
+    for index in wanted.images:
+        if not 0 <= index < len(data.relevance):
+            last = len(data.relevance) - 1
+            raise RelevanceError(f"image {index}: expected an index in 0..{last} (data.relevance), received {index}")
+    if wanted.of_class is not None and not 0 <= wanted.of_class < data.classes:
+        raise RelevanceError(f"class {wanted.of_class}: expected one in 0..{data.classes - 1}")
+
+
+def _most_relevant(relevance: Relevance) -> tuple[Filter, ...]:
+    """The first filter by score of a few layers across the depth; the last layer's are the classes themselves."""
+    layers = relevance.layers[:-1] or relevance.layers
+    places = np.linspace(0, len(layers) - 1, min(FILTERS_SHOWN, len(layers))).round().astype(int)
+    return tuple((layers[place].layer, int(layers[place].filter_scores.argmax())) for place in places)
+
+
+def _images(
+    sample: Sample, wanted: Wanted, filters: tuple[Filter, ...], settings: DataSettings
+) -> tuple[tuple[ExplainedImage, ...], str]:
+    """The images with their maps, or none and the reason."""
+    indices = wanted.images or _of_different_classes(sample, wanted)
+    some = chosen(sample, indices)
+    try:
+        whole, maps = (_summed(each) for each in _stacked(some, filters))
+    except RelevanceError as error:  # scores by another criterion do not need DeepLIFT to add up
+        return (), str(error)
+    looks = _as_seen(some.images, settings), _as_seen(some.references, settings)
+    return tuple(
+        ExplainedImage(
+            index=index,
+            label=int(some.labels[place]),
+            explained=int(some.explained[place]),
+            pixels=looks[0][place],
+            reference=looks[1][place],
+            whole=whole[0, place],
+            maps=maps[:, place],
+        )
+        for place, index in enumerate(indices)
+    ), ""
+
+
+def _of_different_classes(sample: Sample, wanted: Wanted) -> tuple[int, ...]:
+    """The first images of classes that none before has; then the first of the others."""
+    explained, labels = sample.explained.tolist(), sample.labels.tolist()
+    allowed = [i for i, each in enumerate(explained) if wanted.of_class in {None, each}]
+    seen = [labels[i] for i in allowed]
+    first = [i for place, i in enumerate(allowed) if labels[i] not in seen[:place]]
+    ordered = first + [i for i in allowed if i not in first]
+    return tuple(ordered[: wanted.count])
+
+
+def _stacked(sample: Sample, filters: Sequence[Filter]) -> tuple[torch.Tensor, torch.Tensor]:
+    whole, maps = pixel_contributions(sample, filters)
+    return whole[None], torch.stack(maps)
+
+
+def _summed(maps: torch.Tensor) -> NDArray[np.float32]:
+    """Maps (... x C x H x W) with their colours summed."""
+    array: NDArray[np.float32] = maps.sum(-3).float().cpu().numpy()
+    return array
+
+
+def _as_seen(images: torch.Tensor, settings: DataSettings) -> NDArray[np.uint8]:
+    """Images as they look, N x H x W x 3: normalisation undone; what has neither 1 nor 3 channels in grey, their mean.
+
+    Sources that state no statistics have those that the images were loaded with.
+    """
+    channels = images.shape[1]
+    known = settings.source == "folder" and channels in FOLDER_NORMALISATION
+    mean, std = FOLDER_NORMALISATION[channels] if known else ((0.0,) * channels, (1.0,) * channels)
+    shift, scale = (
+        np.asarray(values, np.float32)[:, None, None] for values in (settings.mean or mean, settings.std or std)
+    )
+    shown = np.clip(images.float().cpu().numpy() * scale + shift, 0.0, 1.0)
+    if channels != 3:
+        shown = shown.mean(1, keepdims=True).repeat(3, 1)
+    colours: NDArray[np.uint8] = np.rint(255.0 * shown).astype(np.uint8).transpose(0, 2, 3, 1)
+    return colours
