@@ -1,0 +1,58 @@
+"""The command that compares criteria of relevance on a study's network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from explorer.errors import SearchError
+from explorer.terminal import console, errors, say
+
+INTERRUPTED = 130
+PAGE = "comparison.html"
+
+
+def compare(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml with a [comparison], or its folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run, output.folder by default; one found there goes on.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder for tables (CSV) and plots (SVG) instead of --out.")
+    ] = None,
+) -> None:
+    """Compare criteria of relevance on a study's network; after Ctrl-C the same command goes on."""
+    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.study.study_file import load_study  # noqa: PLC0415
+
+    settings = load_study(study)
+    folder = out or settings.output.path
+    say(f"study {settings.name}, comparison of criteria ({settings.comparison.case}), in {folder}")
+    if results is not None and results.exists() and not results.is_dir():
+        raise SearchError(f"{results}: is not a folder; choose another one for --results")
+    try:
+        with ProgressDisplay(console) as notify:
+            notify("start", 0, 1)
+            from explorer.study.comparison import compare as compare_criteria  # noqa: PLC0415  (imports torch)
+
+            notify("start", 1, 1)
+            comparison = compare_criteria(settings, folder, notify)
+    except KeyboardInterrupt:
+        errors.print(f"interrupted: all scored networks are kept in {folder}; the same command goes on")
+        raise typer.Exit(INTERRUPTED) from None
+    from explorer.report.comparison_page import write_comparison_page  # noqa: PLC0415
+    from explorer.report.comparison_svg import write_charts  # noqa: PLC0415
+    from explorer.report.comparison_tables import verdict_table, write_tables  # noqa: PLC0415
+    from explorer.report.comparison_views import comparison_view  # noqa: PLC0415
+
+    view, to = comparison_view(comparison), results or folder
+    to.mkdir(parents=True, exist_ok=True)
+    written = (*write_tables(view, to), *write_charts(view, to))
+    write_comparison_page(view, folder / PAGE)
+    console.print(verdict_table(view))
+    for name, reason in comparison.skipped:
+        say(f"skipped: {name}: {reason}")
+    say(f"page:   {folder / PAGE}")
+    say(f"tables and plots in {to}: {', '.join(path.name for path in written)}")

@@ -1,0 +1,68 @@
+"""Widths of weights for an average: by the knapsack over a criterion's estimates, or by a simple rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from explorer.compress.candidate import Candidate, uniform
+from explorer.search.allocation import bits_in_proportion, weight_bytes, with_bits_within
+from explorer.search.measured import measured_sensitivity
+from explorer.search.sensitivity import sensitivity
+from explorer.search.space import SearchSpace, search_space
+from explorer.settings import LayerSpace, SpaceSettings
+from explorer.study.comparison_points import Place
+from explorer.study.comparison_sample import RelevanceOf, seeded_sample
+from explorer.study.prepare import Prepared
+
+ACTIVATION_BITS = 8
+
+
+def choose_widths(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> Candidate:
+    """The candidate of a place; its `weight_bytes` are at most those of the average width over all weights."""
+    graph = prepared.basis.graph
+    if place.criterion == "uniform":
+        return uniform_within(prepared, place.level)
+    if place.criterion == "proportional":
+        widths = prepared.study.space.weight_bits
+        return bits_in_proportion(graph, relevance_of("deeplift", place.seed), place.level, widths)
+    space = width_space(prepared)
+    if place.criterion == "measured_kl":
+        table = measured_sensitivity(prepared.basis, space, seeded_sample(prepared, place.seed).images)
+    else:
+        table = sensitivity(prepared.basis, relevance_of(place.criterion, place.seed), space)
+    return with_bits_within(
+        graph, table, uniform(graph, activation_bits=ACTIVATION_BITS), budget(prepared, place.level)
+    )
+
+
+def budget(prepared: Prepared, average_bits: float) -> int:
+    """Bytes of all weights at an average width, each layer's rounded up."""
+    graph = prepared.basis.graph
+    sizes = {layer.chosen_by: layer.weights for layer in graph.layers}
+    return int(sum(-(-size * average_bits // 8) for size in sizes.values()))
+
+
+def uniform_within(prepared: Prepared, average_bits: float) -> Candidate:
+    """The same width everywhere; for an average between two the wider one in the first layers, as far as it goes."""
+    graph, limit = prepared.basis.graph, budget(prepared, average_bits)
+    found = uniform(graph, int(average_bits), ACTIVATION_BITS)
+    for index in range(len(found.layers)):
+        wider = tuple(
+            replace(choice, weight_bits=int(average_bits) + (place <= index))
+            for place, choice in enumerate(found.layers)
+        )
+        candidate = replace(found, layers=wider)
+        if weight_bytes(graph, candidate) > limit:
+            break
+        found = candidate
+    return found
+
+
+def width_space(prepared: Prepared) -> SearchSpace:
+    """The study's widths of weights; nothing is pruned or shared, and activations have 8 bits."""
+    own = prepared.study.space
+    layers = tuple(
+        LayerSpace(layer=entry.layer, weight_bits=entry.weight_bits) for entry in own.layers if entry.weight_bits
+    )
+    settings = SpaceSettings(weight_bits=own.weight_bits, activation_bits=(ACTIVATION_BITS,), layers=layers)
+    return search_space(prepared.basis.graph, settings)

@@ -1,0 +1,41 @@
+"""What criteria look at in a comparison: for every seed its own images of the training set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from explorer.data.draws import permutation
+from explorer.relevance.sample import Sample
+from explorer.relevance.scores import Relevance
+from explorer.study.prepare import Notify, Prepared, kept_relevance, relevance_sample
+
+RelevanceOf = Callable[[str, int], Relevance]
+"""(criterion, seed) -> what it says."""
+
+
+def seeded_sample(prepared: Prepared, seed: int) -> Sample:
+    """As many images as the study computes relevance on, drawn by `seed`, which also fixes what criteria draw."""
+    images, study = prepared.data.train, prepared.study
+    chosen = permutation(len(images), seed, "relevance")[: study.data.relevance]
+    basis = prepared.basis
+    sample = relevance_sample(basis.model, basis.graph, images.take(chosen), study, prepared.device)
+    return replace(sample, seed=seed)
+
+
+def relevance_in(prepared: Prepared, folder: Path, notify: Notify) -> RelevanceOf:
+    """What computes relevance once for each criterion and seed, and keeps it in `folder`."""
+    found: dict[tuple[str, int], Relevance] = {}
+
+    def relevance_of(criterion: str, seed: int) -> Relevance:
+        if (criterion, seed) not in found:
+
+            def named(_: str, done: int, total: int) -> None:
+                notify(f"relevance: {criterion}", done, total)
+
+            sample = seeded_sample(prepared, seed)
+            found[criterion, seed] = kept_relevance(criterion, sample, folder, prepared.weights_digest, named)
+        return found[criterion, seed]
+
+    return relevance_of
