@@ -1,0 +1,68 @@
+"""studies/hardware in small: a tiny network searched for two devices, and compared by the study's own script."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+STUDY = Path(__file__).parents[2] / "studies" / "hardware"
+DEVICES = ("gap9_ne16", "stm32h7a3")
+SPACE = "[space]\nweight_bits = [3, 4, 8]\nactivation_bits = [8]\nkept_filters = [0.5, 0.75, 1.0]\n[search]"
+Row = dict[str, str]
+
+
+def script() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("compare_devices", STUDY / "compare.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results(home: Path, explorer: Callable[..., Any]) -> Path:
+    """The folder with what the script makes of a run for each device."""
+    file = home / "tiny" / "study.toml"
+    text = file.read_text().replace('"weight_memory"', '"latency"').replace("[search]", SPACE)
+    file.write_text(text.replace("trials = 6", "trials = 16").replace("seeds = 3", "seeds = 12"))
+    for device in DEVICES:
+        assert explorer("run", "tiny", "--device", device, "--out", f"runs/{device}").code == 0
+    refused = explorer("run", "tiny", "--device", DEVICES[1], "--out", f"runs/{DEVICES[0]}")
+    assert refused.code == 2
+    assert "holds the results of another study (device.profile was" in refused.err
+    script().compare(sorted((home / "runs").iterdir()), home / "results")
+    return home / "results"
+
+
+def rows(file: Path) -> list[Row]:
+    with file.open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def test_two_devices_are_compared(results: Path) -> None:
+    chosen = {(row["device"], row["loss"]): row for row in rows(results / "choices.csv")}
+    serial, micro = (chosen[device, "0.03"] for device in DEVICES)
+    assert float(serial["energy_ratio"]) < 1
+    # Bits are time on one of them, and nothing on the other.
+    assert float(serial["mean_weight_bits"]) < float(micro["mean_weight_bits"])
+    saved = {(row["device"], row["change"]): float(row["energy_ratio"]) for row in rows(results / "levers.csv")}
+    assert saved["gap9_ne16", "4-bit weights"] < 0.95
+    assert saved["stm32h7a3", "4-bit weights"] > 0.99
+    own = [row for row in rows(results / "transfers.csv") if row["chosen_for"] == row["run_on"]]
+    assert {row["energy_ratio"] for row in own} == {"1"}
+    assert all(float(row["energy_ratio"]) <= 1 for row in rows(results / "pool.csv"))
+    layers = [row for row in rows(results / "layers.csv") if row["loss"] == "0.03"]
+    assert len(layers) == 2 * 3
+    names = {path.name for path in results.glob("*.svg")}
+    assert names == {"fronts.svg", "transfers.svg", "choices_1.svg", "choices_3.svg"}
+    for path in results.glob("*.svg"):
+        shown = " ".join(element.text or "" for element in ET.parse(path).iter())
+        assert "gap9" in shown, path.name
