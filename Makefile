@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STUDY ?= studies/digits
 OUT ?= runs/digits
+# `make studies` makes all of studies/*/results anew, STUDIES="hardware pruning" those; each of JOBS takes one core.
+STUDIES ?=
+JOBS ?= 2
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench studies clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -27,6 +30,9 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+studies: $(VENV)/.installed
+	$(BIN)/python studies/run.py --jobs $(JOBS) $(STUDIES)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,169 @@
+"""The runner of studies/: what is chosen, what goes on after an interruption, and what it says of missing data."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+def load() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("studies_run", STUDIES / "run.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+run = load()
+APPEND = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
+"""A command that leaves a trace each time that it runs."""
+
+
+class Bench:
+    """A folder of fake studies, and what the runner says while it runs them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.said = folder, list[str]()
+
+    def study(self, name: str, *steps: Any, needs: tuple[str, ...] = ()) -> Any:
+        (self.folder / "studies" / name).mkdir(parents=True, exist_ok=True)
+        return run.Study(name=name, steps=steps, results=(("out/*.csv", "results"),), needs=needs)
+
+    def step(self, name: str, text: str, last: bool = False, code: str = APPEND) -> Any:
+        program = f"import pathlib; pathlib.Path(r'{{work}}', 'out').mkdir(exist_ok=True); {code}"
+        command = ("python", "-c", program, "{work}/out/table.csv", text)
+        return run.Step(name=name, command=command, minutes=1.0, last=last)
+
+    def run(self, *studies: Any, jobs: int = 1, environment: Mapping[str, str] | None = None) -> int:
+        self.said.clear()
+        place = run.Place(
+            studies=self.folder / "studies",
+            work=self.folder / "work",
+            jobs=jobs,
+            environment={**os.environ, **(environment or {})},
+            say=self.said.append,
+        )
+        return int(run.run_studies(studies, place))
+
+    def result(self, name: str) -> str:
+        return (self.folder / "studies" / name / "results" / "table.csv").read_text()
+
+    def says(self, text: str) -> bool:
+        return any(text in line for line in self.said)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Fake studies in a folder of their own."""
+    return Bench(tmp_path)
+
+
+def test_steps_run_and_the_results_are_copied(bench: Bench) -> None:
+    study = bench.study("a", bench.step("join", "3", last=True), bench.step("one", "1"), bench.step("two", "2"))
+    assert bench.run(study) == 0
+    assert bench.result("a") == "123"  # the last step ran after the others
+    assert bench.said[1] == "3 steps, 0 of them done before; about 3 min left"
+    assert bench.says("[3 of 3] a: join: done in")
+
+
+def test_what_is_done_is_not_run_again_until_the_study_changes(bench: Bench) -> None:
+    study = bench.study("a", bench.step("one", "1"))
+    assert bench.run(study) == 0
+    assert bench.run(study) == 0
+    assert bench.result("a") == "1"
+    assert bench.says("1 steps, 1 of them done before; about 0 s left")
+    (bench.folder / "studies" / "a" / "study.toml").write_text("seed = 2")
+    assert bench.run(study) == 0
+    assert bench.says("1 steps, 0 of them done before; about 60 s left")
+
+
+def test_a_failed_step_keeps_the_results_and_the_other_studies(bench: Bench) -> None:
+    good = bench.step("one", "1")
+    assert bench.run(bench.study("a", good)) == 0
+    bad = bench.step("two", "2", code="print('no disk'); raise SystemExit(3)")
+    failing = bench.study("a", good, bad, bench.step("join", "3", last=True))
+    assert bench.run(failing, bench.study("b", bench.step("one", "b"))) == run.INCOMPLETE
+    assert bench.says("a: two: failed, exit code 3: no disk")
+    assert bench.says("a: not made; the same command tries again")
+    assert not bench.says("join")
+    assert (bench.result("a"), bench.result("b")) == ("1", "b")
+
+
+def test_missing_data_is_said_in_one_line_and_the_rest_is_made(bench: Bench, tmp_path: Path) -> None:
+    needs = ("SOME_DATA/images.npz",)
+    unset = bench.study("unset", bench.step("one", "1"), needs=needs)
+    assert bench.run(unset, bench.study("b", bench.step("one", "b"))) == run.INCOMPLETE
+    assert bench.said[0] == "unset: not run: SOME_DATA is not set; set it to the folder with images.npz"
+    assert bench.result("b") == "b"
+    assert bench.run(unset, environment={"SOME_DATA": str(tmp_path)}) == run.INCOMPLETE
+    assert bench.said[0] == f"unset: not run: there is no images.npz in {tmp_path}, to which SOME_DATA is set"
+    (tmp_path / "images.npz").touch()
+    assert bench.run(unset, environment={"SOME_DATA": str(tmp_path)}) == 0
+
+
+def test_several_commands_run_at_a_time(bench: Bench) -> None:
+    """Each waits for the other: only side by side do they end."""
+    wait = (
+        "import sys, time; me, other = sys.argv[2]; work = pathlib.Path(r'{work}'); (work / me).touch()\n"
+        "end = time.monotonic() + 20\n"
+        "while not (work / other).exists() and time.monotonic() < end: time.sleep(0.01)\n"
+        "raise SystemExit(not (work / other).exists())"
+    )
+    study = bench.study("a", bench.step("one", "xy", code=wait), bench.step("two", "yx", code=wait))
+    assert bench.run(study, jobs=2) == 0
+
+
+def test_an_interruption_is_passed_on_and_the_next_run_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = f"import time; on = pathlib.Path(r'{{work}}', 'on'); on.exists() or on.touch() or time.sleep(60); {APPEND}"
+    study = bench.study("a", bench.step("one", "1"), bench.step("two", "2", code=slow))
+
+    class Impatient:
+        """Interrupts once the second step is under way."""
+
+        monotonic = time.monotonic
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            time.sleep(seconds)
+            if list(bench.folder.glob("work/*/on")):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "time", Impatient)
+    start = time.monotonic()
+    assert bench.run(study) == run.INTERRUPTED
+    assert time.monotonic() - start < 30  # the command did not sleep on
+    assert bench.says("interrupted: what was done is kept in")
+    assert not (bench.folder / "studies" / "a" / "results").exists()
+    monkeypatch.undo()
+    assert bench.run(study) == 0
+    assert bench.says("2 steps, 1 of them done before")
+    assert bench.result("a") == "12"
+
+
+def test_the_list_names_studies_and_profiles_that_exist() -> None:
+    for study in run.read_studies(run.LIST):
+        assert (STUDIES / study.name).is_dir(), study.name
+        assert len({step.name for step in study.steps}) == len(study.steps), study.name
+        for step in study.steps:
+            assert step.command[0] in {"explorer", "python"}
+            assert (STUDIES.parent / step.command[1]).exists() or (STUDIES.parent / step.command[2]).exists()
+
+
+def test_an_unknown_study_is_refused() -> None:
+    command = [sys.executable, str(STUDIES / "run.py"), "digit"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert "there is no study 'digit'; known are digits, " in ended.stderr
