@@ -72,13 +72,12 @@ def choose_filters(prepared: Prepared, place: Place, relevance_of: RelevanceOf) 
 
 
 def choose_weights(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> Choice:
-    """Set the share `level` of the weights of every layer, or of the network, to zero: those of least |M w|."""
+    """Set the share `level` of the weights of every layer, or of the network, to zero: those of least saliency.
+
+    That is |w| ("magnitude"), |M w| with M the multipliers of a criterion, or the draw of the control ("random").
+    """
     basis = prepared.basis
-    multipliers = None if place.criterion == "magnitude" else relevance_of(place.criterion, place.seed)
-    saliency = {
-        name: np.abs(weight) if multipliers is None else np.abs(weight * _multipliers(basis, multipliers, name))
-        for name, weight in _weights(basis).items()
-    }
+    saliency = _saliency(basis, place, relevance_of)
     fixed = _one_weight_each(basis)
     masks = _masks({name: values for name, values in saliency.items() if name not in fixed}, place)
     masks.update({name: np.ones_like(saliency[name], dtype=np.bool_) for name in fixed})
@@ -182,6 +181,17 @@ def _with_weights(basis: Basis, weights: Mapping[str, Floats], recalibrated: boo
         weight = layer_module(model, name).weight
         weight.data.copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
     return _finished(model, basis, kept, recalibrated)
+
+
+def _saliency(basis: Basis, place: Place, relevance_of: RelevanceOf) -> dict[str, Floats]:
+    weights = _weights(basis)
+    if place.criterion == "magnitude":
+        return {name: np.abs(weight) for name, weight in weights.items()}
+    relevance = relevance_of(place.criterion, place.seed)
+    multipliers = {name: _multipliers(basis, relevance, name) for name in weights}
+    if place.criterion == "random":  # times |w| it would not be chance alone
+        return multipliers
+    return {name: np.abs(weight * multipliers[name]) for name, weight in weights.items()}
 
 
 def _masks(saliency: Mapping[str, Floats], place: Place) -> dict[str, Bools]:

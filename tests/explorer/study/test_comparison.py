@@ -123,6 +123,17 @@ def test_weights_of_least_magnitude_go(scope: str, prepared: Prepared, choose: C
     assert size.macs < prepared.basis.graph.macs
 
 
+def test_weights_that_go_by_chance_are_of_any_size(prepared: Prepared, choose: Callable[..., Any]) -> None:
+    model = choose("weights", "random", 0.5).build(False)
+    before, after = weights(prepared.basis.model, prepared), weights(model, prepared)
+    sizes = {name: np.abs(values) / np.abs(values).mean() for name, values in before.items()}
+    gone, left = (
+        np.concatenate([sizes[name][(after[name] == 0) == removed] for name in before]) for removed in (True, False)
+    )
+    error = np.hypot(gone.std() / np.sqrt(len(gone)), left.std() / np.sqrt(len(left)))
+    assert abs(gone.mean() - left.mean()) < 4 * error  # were they |draw * w|, it would be 0.5 less
+
+
 def prepared_parameters(prepared: Prepared) -> int:
     return sum(parameter.numel() for parameter in prepared.basis.model.parameters())
 
