@@ -120,16 +120,26 @@ def _loss(task: _Task, chosen: Tensor) -> Tensor:
     images = augmented(task.images[chosen], settings)
     if settings.crop_pixels:
         images = cropped(images, settings.crop_pixels, task.darkest)
+    share = float(torch.rand(())) if settings.mixup and float(torch.rand(())) < settings.mixup else 1.0
+    if share < 1.0:
+        images = torch.lerp(images.flip(0), images, share)
     images = images.contiguous(memory_format=torch.channels_last)
-    logits, labels = task.network.model(images), task.labels[chosen]
+    logits = task.network.model(images)
     if task.teacher is None:
-        return F.cross_entropy(logits, labels)
+        return _to_labels(logits, task.labels[chosen], share)
     with torch.no_grad():
         targets = F.softmax(task.teacher(images) / settings.temperature, dim=1)
     soft = F.cross_entropy(logits / settings.temperature, targets) * settings.temperature**2
     if settings.teacher_weight == 1.0:
         return soft
-    return settings.teacher_weight * soft + (1.0 - settings.teacher_weight) * F.cross_entropy(logits, labels)
+    hard = _to_labels(logits, task.labels[chosen], share)
+    return settings.teacher_weight * soft + (1.0 - settings.teacher_weight) * hard
+
+
+def _to_labels(logits: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Cross-entropy to the labels by `share`, and for the rest to those of the images mixed in, in reverse order."""
+    found = F.cross_entropy(logits, labels)
+    return found if share == 1.0 else share * found + (1.0 - share) * F.cross_entropy(logits, labels.flip(0))
 
 
 def _training_mode(model: nn.Module, settings: FineTuningSettings) -> None:

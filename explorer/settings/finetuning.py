@@ -14,7 +14,9 @@ from explorer.settings.values import COUNT, POSITIVE
 class FineTuningSettings:
     """How a candidate is fine-tuned; images are augmented as in training, and by `crop_pixels`.
 
-    `crop_pixels` moves images by up to so many whole pixels, black coming in. With `teacher`, the share
+    `crop_pixels` moves images by up to so many whole pixels, black coming in. In the share `mixup` of the batches each
+    image is a mix with another one, in shares drawn evenly for the batch, and labels count by these shares (Zhang et
+    al., 2018); the teacher sees the mix itself (Beyer et al., 2022). With `teacher`, the share
     `teacher_weight` of the loss is the cross-entropy to the float network's class probabilities at
     `temperature` (Hinton et al., 2015, times temperature squared), the rest that to the labels. Norms use the
     statistics of each batch and follow them ("batch"), or stay as they are ("frozen"). With `learn_scales` the scales
@@ -32,6 +34,7 @@ class FineTuningSettings:
     zoom: Annotated[float, number(lowest=0, highest=0.5)] = 0.0
     crop_pixels: Annotated[int, integer(0, 64)] = 0
     flip: Annotated[bool, boolean()] = False
+    mixup: Annotated[float, number(lowest=0, highest=1)] = 0.0
     teacher: Annotated[bool, boolean()] = True
     teacher_weight: Annotated[float, number(lowest=0, highest=1)] = 0.9
     temperature: Annotated[float, POSITIVE] = 4.0

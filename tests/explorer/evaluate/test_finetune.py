@@ -147,12 +147,27 @@ def test_training_repeats_itself_for_a_seed(basis: Bases, images: Images) -> Non
     base, x = basis("option_a"), images("option_a", 40)
     chosen, state = candidate(base), torch.get_rng_state()
     network = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
-    settings = replace(SHORT, crop_pixels=1, flip=True, shift_pixels=1.0)
+    settings = replace(SHORT, crop_pixels=1, flip=True, shift_pixels=1.0, mixup=0.5)
     first, second = tuned(base, chosen, x, settings), tuned(base, chosen, x, settings)
     assert same(first, second)
     assert not same(first, tuned(base, chosen, x, settings, seed=2))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, network[name]) for name, tensor in base.model.state_dict().items())
+
+
+@pytest.mark.parametrize("teacher", [{"teacher": False}, {"teacher_weight": 0.5}])
+def test_mixes_of_one_image_with_itself_teach_the_same(
+    teacher: dict[str, Any], basis: Bases, images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, x = basis("option_a"), images("option_a", 32)
+    settings = replace(SHORT, **teacher)
+    mixed = replace(settings, mixup=1.0)
+    assert not same(tuned(base, candidate(base), x, settings), tuned(base, candidate(base), x, mixed))
+    monkeypatch.setitem(globals(), "labels", lambda count: torch.full((count,), 2))
+    equal = x[:1].expand_as(x).contiguous()
+    first, second = (tuned(base, candidate(base), equal, each) for each in (settings, mixed))
+    for name, tensor in first.state.items():
+        torch.testing.assert_close(second.state[name], tensor, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("change", [{"optimizer": "adam", "learning_rate": 0.001}, {"batch_norm": "frozen"}])
