@@ -32,23 +32,33 @@ ALL: frozenset[Subject] = frozenset({"filters", "weights", "inputs"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion:
-    """A function from a sample to relevance; of what is not in `says`, its record holds ones."""
+    """A function from a sample to relevance; of what is not in `says`, its record holds ones.
+
+    With `quadratic`, a filter's score is itself what a loss grows by; of all others its square is, as with multipliers.
+    """
 
     compute: Callable[[Sample, Progress | None], Relevance]
     says: frozenset[Subject]
     source: str
+    quadratic: bool = False
 
 
 CRITERIA: Mapping[str, Criterion] = {
     "deeplift": Criterion(compute=deeplift, says=ALL, source="Shrikumar et al., 2017"),
     "captum_deeplift": Criterion(compute=captum_deeplift, says=ALL, source="Shrikumar et al., 2017; Captum"),
     "taylor": Criterion(compute=taylor, says=ALL, source="Molchanov et al., 2017"),
-    "fisher": Criterion(compute=fisher, says=ALL, source="LeCun et al., 1990; Theis et al., 2018"),
+    "fisher": Criterion(compute=fisher, says=ALL, source="LeCun et al., 1990; Theis et al., 2018", quadratic=True),
     "obs": Criterion(
-        compute=obs, says=frozenset({"filters", "weights"}), source="Hassibi and Stork, 1993; Dong et al., 2017"
+        compute=obs,
+        says=frozenset({"filters", "weights"}),
+        source="Hassibi and Stork, 1993; Dong et al., 2017",
+        quadratic=True,
     ),
     "hessian_trace": Criterion(
-        compute=hessian_trace, says=frozenset({"filters", "weights"}), source="Dong et al., 2020; Yu et al., 2022"
+        compute=hessian_trace,
+        says=frozenset({"filters", "weights"}),
+        source="Dong et al., 2020; Yu et al., 2022",
+        quadratic=True,
     ),
     "integrated_gradients": Criterion(
         compute=integrated_gradients, says=frozenset({"filters"}), source="Sundararajan et al., 2017"
@@ -63,7 +73,10 @@ CRITERIA: Mapping[str, Criterion] = {
     ),
     "activation_mean": Criterion(compute=activation_mean, says=frozenset({"filters"}), source="Molchanov et al., 2017"),
     "layer_importance": Criterion(
-        compute=layer_importance, says=frozenset({"filters", "weights"}), source="Elkerdawy et al., 2020"
+        compute=layer_importance,
+        says=frozenset({"filters", "weights"}),
+        source="Elkerdawy et al., 2020",
+        quadratic=True,
     ),
     "sqnr": Criterion(compute=sqnr, says=frozenset({"weights", "inputs"}), source="Lin et al., 2016"),
     "random": Criterion(compute=random_scores, says=frozenset({"filters", "weights"}), source="a control"),

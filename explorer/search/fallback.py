@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from explorer.graph.layers import Layer
-from explorer.relevance.criteria import ALL, Subject
+from explorer.graph.layers import Layer, ModelGraph
+from explorer.relevance.criteria import ALL, CRITERIA, Subject
 from explorer.relevance.record import as_array, layer_of
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance, class_scores
@@ -34,7 +34,7 @@ def comparable(relevance: Relevance, sample: Sample, says: Collection[Subject]) 
     )
     filled = replace(relevance, layers=layers)
     lost = {
-        "filters": sum(score**2 for score in class_scores(sample.graph, filled).values()),
+        "filters": sum(filter_losses(sample.graph, filled).values()),
         "weights": sum(
             float(np.square(entry.weight_multipliers * weight_of(sample, entry.layer)).sum()) for entry in layers
         ),
@@ -43,8 +43,21 @@ def comparable(relevance: Relevance, sample: Sample, says: Collection[Subject]) 
             for entry, layer in zip(layers, sample.graph.layers, strict=True)
         ),
     }
-    factors = {part: total**-0.5 if total > 0 else 1.0 for part, total in lost.items()}
+    powers = {"filters": -1.0 if quadratic(filled.method) else -0.5}
+    factors = {part: total ** powers.get(part, -0.5) if total > 0 else 1.0 for part, total in lost.items()}
     return replace(filled, layers=tuple(_scaled(entry, factors) for entry in layers))
+
+
+def filter_losses(graph: ModelGraph, relevance: Relevance) -> dict[int, float]:
+    """Estimated loss without each channel class: the sum of its filters' scores, squared unless these are losses."""
+    power = 1 if quadratic(relevance.method) else 2
+    return {identity: score**power for identity, score in class_scores(graph, relevance).items()}
+
+
+def quadratic(method: str) -> bool:
+    """Whether the filter scores of a criterion are losses themselves; those filled in for it never are."""
+    criterion = CRITERIA.get(method)
+    return criterion is not None and criterion.quadratic and "filters" in criterion.says
 
 
 def weight_of(sample: Sample, layer: str) -> np.ndarray:

@@ -19,7 +19,8 @@ from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import as_tuple
-from explorer.relevance.scores import Relevance, class_scores
+from explorer.relevance.scores import Relevance
+from explorer.search.fallback import filter_losses
 from explorer.search.space import Axis, SearchSpace
 
 WeightOption = tuple[int, float, int | None, str | None]
@@ -36,7 +37,7 @@ class Sensitivity:
     `weights[layer][option]` is the sum over weights of (E|G| * dW)^2, with G the DeepLIFT multiplier of a weight
     and dW what the option does to it; `activations[layer][bits]` the sum over input elements of (E|m| * e)^2, with
     m an element's multiplier and e the mean error of the quantiser; `filters[group][share]` the sum of the squared
-    relevances of the filters removed.
+    relevances of the filters removed, or of their scores where these are losses themselves.
 
     With adaptive rounding a filter's sum counts by the share of its output error that this rounding leaves.
 
@@ -65,13 +66,13 @@ def sensitivity(
         }
         if progress is not None:
             progress(index + 1, len(space.layers))
-    scores = class_scores(basis.graph, relevance)
+    losses = filter_losses(basis.graph, relevance)
     filters = {}
     for group in basis.graph.prunable:
-        ordered = np.array([scores.get(identity, 0.0) for identity in basis.order[group.name]])
+        ordered = np.array([losses.get(identity, 0.0) for identity in basis.order[group.name]])
         shares = [float(value or 0.0) for value in axes["kept_filters", group.name].values]
         removed = {share: ordered[kept_count(share, group.size) :] for share in shares}
-        filters[group.name] = {share: float(np.square(scores_of).sum()) for share, scores_of in removed.items()}
+        filters[group.name] = {share: float(losses_of.sum()) for share, losses_of in removed.items()}
     return Sensitivity(weights=weights, activations=_activations(basis, relevance, axes), filters=filters)
 
 

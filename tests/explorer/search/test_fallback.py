@@ -112,7 +112,23 @@ def test_seeds_do_not_put_everything_on_one_part(case: Case) -> None:
     assert any(filters < 1 and weights > 0.8 for filters, weights in map(parts_used, seeds))
 
 
-@pytest.mark.parametrize("method", ["l1", "sqnr"])
+@pytest.mark.parametrize("method", [name for name, criterion in CRITERIA.items() if criterion.quadratic])
+def test_losses_count_as_they_are(case: Case, method: str) -> None:
+    """Scores that are losses are summed, not squared: half of all filters cost what the criterion says they do."""
+    graph, own = case.base.graph, CRITERIA[method].compute(case.sample, None)
+    relevance = comparable(own, case.sample, CRITERIA[method].says)
+    base = replace(case.base, order=filter_order(graph, relevance))
+    table = sensitivity(base, relevance, search_space(graph, SPACE))
+    said, scores = class_scores(graph, own), class_scores(graph, relevance)
+    ratios = []
+    for group in graph.prunable:
+        gone = base.order[group.name][-(group.size // 2) :]
+        ratios.append(table.filters[group.name][0.5] / sum(said[identity] for identity in gone))
+        assert table.filters[group.name][0.5] == pytest.approx(sum(scores[identity] for identity in gone), rel=1e-5)
+    assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["l1", "sqnr", "fisher"])
 def test_seeds_of_criteria_that_say_less(case: Case, method: str) -> None:
     criterion = CRITERIA[method]
     relevance = comparable(criterion.compute(case.sample, None), case.sample, criterion.says)
