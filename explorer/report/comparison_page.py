@@ -13,9 +13,10 @@ from plotly.subplots import make_subplots
 
 from explorer.files import replaced
 from explorer.report.comparison_styles import FAINT, GRID, INK, MUTED, Style, styles
-from explorer.report.comparison_svg import FONT, VERDICT_COLORS
+from explorer.report.comparison_svg import VERDICT_COLORS
 from explorer.report.comparison_tables import POINT_COLUMNS, point_rows
 from explorer.report.comparison_views import BarChart, Chart, ComparisonView
+from explorer.report.drawing import FONT
 from explorer.report.page import script_json
 
 PLOTLY_DASHES = {"none": "solid", "7 3": "dash", "2 2": "dot", "8 3 2 3": "dashdot", "4 3": "dash"}
@@ -46,7 +47,7 @@ def comparison_html(view: ComparisonView) -> str:
     seeds = sorted({group.accuracy.seeds for group in view.groups})
     about = (
         f"{view.float_accuracy.images:,} search images; {', '.join(map(str, seeds))} seeds of what criteria look at "
-        "and draw. Error bars are one standard error over images and seeds, of differences two."
+        "and draw. Error bars are one standard error over images and seeds, of differences 95 % intervals."
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(view.title)}</title>'
@@ -102,7 +103,7 @@ def bar_figure(chart: BarChart) -> go.Figure:
             go.Scatter(
                 x=[bar.value for bar in panel.bars],
                 y=[bar.criterion for bar in panel.bars],
-                error_x={"type": "data", "array": [2 * bar.error for bar in panel.bars], "color": FAINT},
+                error_x={"type": "data", "array": [bar.half_width for bar in panel.bars], "color": FAINT},
                 mode="markers",
                 marker={"color": [VERDICT_COLORS[bar.verdict] for bar in panel.bars], "size": 9},
                 showlegend=False,

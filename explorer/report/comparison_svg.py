@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from explorer.files import replaced
-from explorer.report.comparison_styles import FAINT, GRID, INK, MUTED, Style, styles
+from explorer.report.comparison_styles import FAINT, GRID, MUTED, Style, styles
 from explorer.report.comparison_views import Bar, BarChart, BarPanel, Chart, ComparisonView, Curve, Panel
+from explorer.report.drawing import document, round_ticks, text_at
 
-FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 WIDTH, HEIGHT = 340, 300
 """Pixels of the area of one panel."""
 LEFT, TOP, GAP, BOTTOM = 62, 64, 62, 56
@@ -38,34 +37,34 @@ def draw_chart(chart: Chart, view: ComparisonView) -> str:
     tops = [point.y + point.error for point in points] + [panel.float_accuracy for panel in chart.panels]
     y_low, y_high = _wide([*(point.y - point.error for point in points), *tops])
     levels = sorted({point.x for point in points})
-    ticks = levels if len(levels) <= 6 else _steps(x_low, x_high)
+    ticks = levels if len(levels) <= 6 else round_ticks(x_low, x_high)
     width = LEFT + len(chart.panels) * (WIDTH + GAP) + LEGEND
     height = max(TOP + HEIGHT + BOTTOM, TOP + 20 * (len(known) + 2))
-    parts = [_text(16, 26, chart.title, size=15, weight="bold")]
+    parts = [text_at(16, 26, chart.title, size=15, weight="bold")]
     for index, panel in enumerate(chart.panels):
         frame = _Frame(LEFT + index * (WIDTH + GAP), TOP, WIDTH, HEIGHT, (x_low, x_high), (y_low, y_high))
-        parts += _axes(frame, [(scale(tick), f"{tick:.4g}") for tick in ticks], _steps(y_low, y_high))
+        parts += _axes(frame, [(scale(tick), f"{tick:.4g}") for tick in ticks], round_ticks(y_low, y_high))
         parts += _panel(frame, panel, chart, known)
-        parts.append(_text(frame.left, TOP + HEIGHT + 40, chart.x_title))
-    parts.append(_turned(18, TOP + HEIGHT / 2, "Right on the search images (%)"))
+        parts.append(text_at(frame.left, TOP + HEIGHT + 40, chart.x_title))
+    parts.append(text_at(18, TOP + HEIGHT / 2, "Right on the search images (%)", anchor="middle", turned=True))
     parts += _legend(width - LEGEND + 6, TOP, [name for name in view.criteria if _drawn(chart, name)], known)
-    return _document(width, height, parts)
+    return document(width, height, parts)
 
 
 def draw_bars(chart: BarChart) -> str:
-    """Differences with two standard errors to either side, coloured by who wins."""
+    """Differences with their 95 % intervals, coloured by who wins."""
     tall = ROW * max(len(panel.bars) for panel in chart.panels) + 76
     columns, rows = (1 + max(getattr(panel, key) for panel in chart.panels) for key in ("column", "row"))
-    bounds = [bar.value + sign * 2 * bar.error for panel in chart.panels for bar in panel.bars for sign in (-1, 1)]
+    bounds = [bar.value + sign * bar.half_width for panel in chart.panels for bar in panel.bars for sign in (-1, 1)]
     low, high = _wide([*bounds, 0.0])
     wide = BAR_LABEL + BAR_WIDTH + 24
-    parts = [_text(16, 26, chart.title, size=15, weight="bold")]
-    parts.append(_text(16, 46, "Points of accuracy, with 2 standard errors over images and seeds", color=MUTED))
+    parts = [text_at(16, 26, chart.title, size=15, weight="bold")]
+    parts.append(text_at(16, 46, "Points of accuracy, with 95 % intervals over images and seeds", color=MUTED))
     for panel in chart.panels:
         left, top = 16 + panel.column * wide + BAR_LABEL, 80 + panel.row * tall
         height = float(ROW * len(panel.bars))
         parts += _bar_panel(_Frame(left, top, BAR_WIDTH, height, (low, high), (0.0, height)), panel)
-    return _document(16 + columns * wide, 80 + rows * tall, parts)
+    return document(16 + columns * wide, 80 + rows * tall, parts)
 
 
 class _Frame:
@@ -98,17 +97,17 @@ def _axes(frame: _Frame, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence
     bottom, right = frame.top + frame.height, frame.left + frame.width
     for tick in y_ticks:
         yield _line(frame.left, frame.y(tick), right, frame.y(tick), GRID)
-        yield _text(frame.left - 6, frame.y(tick) + 4, f"{tick:g}", anchor="end", color=MUTED)
+        yield text_at(frame.left - 6, frame.y(tick) + 4, f"{tick:g}", anchor="end", color=MUTED)
     for place, label in x_ticks:
         yield _line(frame.x(place), bottom, frame.x(place), bottom + 5, FAINT)
-        yield _text(frame.x(place), bottom + 19, label, anchor="middle", color=MUTED)
+        yield text_at(frame.x(place), bottom + 19, label, anchor="middle", color=MUTED)
     yield _line(frame.left, bottom, right, bottom, FAINT)
     yield _line(frame.left, frame.top, frame.left, bottom, FAINT)
 
 
 def _panel(frame: _Frame, panel: Panel, chart: Chart, known: dict[str, Style]) -> Iterable[str]:
     level = frame.y(panel.float_accuracy)
-    yield _text(frame.left, frame.top - 10, panel.title, weight="bold")
+    yield text_at(frame.left, frame.top - 10, panel.title, weight="bold")
     yield _line(frame.left, level, frame.left + frame.width, level, MUTED, dash="2 4")
     # The focus comes last, so that nothing covers it.
     for curve in sorted(panel.curves, key=lambda curve: known[curve.criterion].width):
@@ -137,27 +136,27 @@ def _legend(left: float, top: float, names: Sequence[str], known: dict[str, Styl
         y, style = top + 20 * index, known[name]
         yield _line(left, y, left + 26, y, style.color, dash=style.dash, width=style.width)
         yield f'<circle cx="{left + 13:g}" cy="{y:g}" r="{1.5 + style.width:g}" fill="{style.color}"/>'
-        yield _text(left + 33, y + 4, name, weight="bold" if style.width > 2 else "normal")
+        yield text_at(left + 33, y + 4, name, weight="bold" if style.width > 2 else "normal")
     y = top + 20 * len(names)
     yield _line(left, y, left + 26, y, MUTED, dash="2 4")
-    yield _text(left + 33, y + 4, "float network", color=MUTED)
-    yield _text(left, y + 22, "Bars: one standard error", color=MUTED, size=11)
+    yield text_at(left + 33, y + 4, "float network", color=MUTED)
+    yield text_at(left, y + 22, "Bars: one standard error", color=MUTED, size=11)
 
 
 def _bar_panel(frame: _Frame, panel: BarPanel) -> Iterable[str]:
-    yield _text(frame.left - BAR_LABEL, frame.top - 10, panel.title, weight="bold")
+    yield text_at(frame.left - BAR_LABEL, frame.top - 10, panel.title, weight="bold")
     bottom = frame.top + frame.height
-    for tick in _steps(*frame.x_range, most=5):
+    for tick in round_ticks(*frame.x_range, most=5):
         yield _line(frame.x(tick), frame.top, frame.x(tick), bottom, FAINT if tick == 0 else GRID)
-        yield _text(frame.x(tick), bottom + 16, f"{tick:g}", anchor="middle", color=MUTED, size=11)
+        yield text_at(frame.x(tick), bottom + 16, f"{tick:g}", anchor="middle", color=MUTED, size=11)
     for index, bar in enumerate(panel.bars):
         yield from _bar(frame, bar, frame.top + ROW * (index + 0.5))
 
 
 def _bar(frame: _Frame, bar: Bar, y: float) -> Iterable[str]:
     color = VERDICT_COLORS[bar.verdict]
-    yield _text(frame.left - 8, y + 4, bar.criterion, anchor="end")
-    yield _line(frame.x(bar.value - 2 * bar.error), y, frame.x(bar.value + 2 * bar.error), y, color, width=2)
+    yield text_at(frame.left - 8, y + 4, bar.criterion, anchor="end")
+    yield _line(frame.x(bar.value - bar.half_width), y, frame.x(bar.value + bar.half_width), y, color, width=2)
     yield f'<circle cx="{frame.x(bar.value):.1f}" cy="{y:.1f}" r="4" fill="{color}"/>'
 
 
@@ -172,40 +171,8 @@ def _wide(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _steps(low: float, high: float, most: int = 7) -> list[float]:
-    """Round numbers in a range, steps of 1, 2 or 5 times a power of ten apart."""
-    exact = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(exact))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= exact)
-    return [round(index * step, 10) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
 def _line(x1: float, y1: float, x2: float, y2: float, color: str, dash: str = "none", width: float = 1.0) -> str:
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" '
         f'stroke-width="{width:g}" stroke-dasharray="{dash}"/>'
     )
-
-
-def _text(
-    x: float, y: float, text: str, anchor: str = "start", color: str = INK, size: int = 12, weight: str = "normal"
-) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
-        f'fill="{color}">{html.escape(text)}</text>'
-    )
-
-
-def _turned(x: float, y: float, text: str) -> str:
-    return (
-        f'<text transform="translate({x:.1f} {y:.1f}) rotate(-90)" text-anchor="middle" font-size="12" '
-        f'fill="{INK}">{html.escape(text)}</text>'
-    )
-
-
-def _document(width: float, height: float, parts: Iterable[str]) -> str:
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}" font-family="{html.escape(FONT)}">'
-    )
-    return "\n".join((head, '<rect width="100%" height="100%" fill="white"/>', *parts, "</svg>", ""))

@@ -22,7 +22,7 @@ POINT_COLUMNS = (
 )
 DIFFERENCE_COLUMNS = (
     *("focus", "criterion", "scope", "state", "level", "seeds", "images", "difference", "standard_error"),
-    *("standard_error_images", "standard_error_seeds", "verdict"),
+    *("standard_error_images", "standard_error_seeds", "half_width_95", "verdict"),
 )
 
 
@@ -64,7 +64,7 @@ def point_rows(view: ComparisonView) -> Iterable[Sequence[object]]:
 
 def verdict_table(view: ComparisonView) -> Table:
     """For the terminal: accuracy of the focus and of the best other criterion, and how often the focus wins."""
-    table = Table(title=f"{view.title}: {view.focus} against the others", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(f"{view.title}: {view.focus} against the others"), box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("State", "Scope", "Level", f"{view.focus} %", "best other %", "wins", "ties", "loses"):
         table.add_column(heading, justify="left" if heading in ("State", "Scope") else "right", no_wrap=True)
     for (state, scope, level), counts in verdicts(view.differences).items():
@@ -83,6 +83,7 @@ def _difference_row(entry: Difference) -> Sequence[object]:
     return (
         *(entry.focus, entry.criterion, entry.scope, entry.state, f"{entry.level:g}"),
         *_estimate(entry.difference),
+        f"{entry.difference.half_width:.5f}",
         entry.verdict,
     )
 

@@ -74,11 +74,11 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A difference to one other criterion and its standard error, in points of accuracy."""
+    """A difference to one other criterion and half of its 95 % interval, in points of accuracy."""
 
     criterion: str
     value: float
-    error: float
+    half_width: float
     verdict: str
 
 
@@ -231,7 +231,7 @@ def _bars(members: Sequence[Difference]) -> Iterable[Bar]:
         yield Bar(
             criterion=entry.criterion,
             value=100.0 * entry.difference.value,
-            error=100.0 * entry.difference.standard_error,
+            half_width=100.0 * entry.difference.half_width,
             verdict=entry.verdict,
         )
 

@@ -9,14 +9,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from explorer.study.comparison_points import Point, Size
 
 Verdict = Literal["wins", "ties", "loses"]
 Key = tuple[str, str, float, str]
 """(state, scope, level, criterion)."""
-DECIDED = 2.0
-"""Standard errors that a difference must exceed to count as one."""
+CONFIDENCE = 0.95
+"""Of the interval around a difference that must not hold 0 for it to count as one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,9 @@ class Estimate:
 
     `over_images` is that of the mean over seeds of each image, `over_seeds` that of the mean over images of each
     seed, 0 for a single one. `standard_error` is the root of the sum of their squares: what images and seeds have in
-    common counts twice, so that it is rather too large.
+    common counts twice, so that it is rather too large. `half_width` is that of the interval of CONFIDENCE: the
+    root of the sum of squares of both errors, each times Student's t for its own number of values, since few seeds know
+    their own spread badly. Simulated, it is at least as wide as it has to be.
     """
 
     value: float
@@ -38,6 +41,13 @@ class Estimate:
     def standard_error(self) -> float:
         """Over images and seeds together."""
         return float(np.hypot(self.over_images, self.over_seeds))
+
+    @property
+    def half_width(self) -> float:
+        """Half of the interval of CONFIDENCE; 0 without any spread."""
+        freedom = np.maximum([self.images - 1, self.seeds - 1], 1)
+        factors = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
+        return float(np.hypot(*(factors * [self.over_images, self.over_seeds])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +78,9 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """Of the focus: wins or loses where the difference is above DECIDED standard errors, else ties."""
-        value, error = self.difference.value, self.difference.standard_error
-        if abs(value) <= DECIDED * error:
+        """Of the focus: wins or loses where the interval of CONFIDENCE leaves out 0, else ties."""
+        value = self.difference.value
+        if abs(value) <= self.difference.half_width:
             return "ties"
         return "wins" if value > 0 else "loses"
 

@@ -49,6 +49,22 @@ def test_the_error_covers_the_mean_of_two_way_draws() -> None:
     assert 270 <= hits <= 298
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_chance_hardly_ever_decides(seeds: int) -> None:
+    """Without any difference at most one in twenty intervals leaves out 0, also with few seeds of wide spread."""
+    draws, wrong = np.random.default_rng(0), 0
+    for _ in range(400):
+        found = estimate(draws.normal(0, 0.3, (1, 400)) + draws.normal(0, 0.03, (seeds, 1)))
+        wrong += abs(found.value) > found.half_width
+    assert wrong <= 20 + 2 * 4.4  # two standard deviations of 400 draws
+
+
+def test_the_interval_is_that_of_student() -> None:
+    found = estimate(np.array([[0.1], [0.2], [0.3]]))
+    assert found.half_width == pytest.approx(4.302653 * 0.1 / np.sqrt(3), rel=1e-5)  # tables of t: 2 degrees, 97.5 %
+    assert estimate(np.ones((1, 3))).half_width == 0.0
+
+
 def test_pairs_cancel_what_both_have_in_common() -> None:
     hard = [0] * 50 + [1] * 50
     better = [*hard[:-10], *([1] * 10)]
@@ -62,7 +78,7 @@ def test_pairs_cancel_what_both_have_in_common() -> None:
     assert (turned.difference.value, turned.verdict) == (-found.difference.value, "loses")
 
 
-def test_a_tie_within_two_standard_errors() -> None:
+def test_a_tie_within_the_interval() -> None:
     (found,) = differences([point("deeplift", 0, [1, 1, 0, 1]), point("l1", 0, [1, 0, 1, 0])], "deeplift")
     assert found.difference.value == 0.25
     assert found.verdict == "ties"
