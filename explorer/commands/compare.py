@@ -15,7 +15,9 @@ PAGE = "comparison.html"
 
 
 def compare(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml with a [comparison], or its folder.")],
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="A study.toml, or its folder; it says what to compare.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run, output.folder by default; one found there goes on.")
     ] = None,

@@ -77,7 +77,12 @@ def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argumen
     ] = None,
     of_class: Annotated[
         int | None,
-        typer.Option("--class", parser=_index, metavar="INTEGER", help="Only images that are explained as this class."),
+        typer.Option(
+            "--class",
+            parser=_index,
+            metavar="INTEGER",
+            help="Scores, and without --image pixels, of images explained as this class.",
+        ),
     ] = None,
 ) -> None:
     """Say which filters matter, and which pixels make them; weights that were trained are kept and found again."""

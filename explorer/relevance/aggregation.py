@@ -17,6 +17,8 @@ Aggregation = Callable[[Floats, Floats], Floats]
 without signs.
 """
 
+NOT_KEPT = "relevance: these scores were not kept for each image, so they cannot be taken over other images or anew"
+
 
 def _mean_abs(contributions: Floats, magnitudes: Floats) -> Floats:
     """Mean over images of |sum over positions|: what helps one image and harms another counts for both."""
@@ -69,5 +71,5 @@ def aggregate(contributions: Floats, magnitudes: Floats, name: str) -> Floats:
     if name not in AGGREGATIONS:
         raise RelevanceError(f"relevance.aggregation: expected one of {', '.join(AGGREGATIONS)}, received {name!r}")
     if not len(contributions):
-        raise RelevanceError("relevance: these scores were not kept for each image, so they cannot be aggregated anew")
+        raise RelevanceError(NOT_KEPT)
     return AGGREGATIONS[name](contributions, magnitudes).astype(np.float32)

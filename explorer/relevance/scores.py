@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from explorer.errors import RelevanceError
 from explorer.files import replaced
 from explorer.graph.layers import ModelGraph
-from explorer.relevance.aggregation import Floats, aggregate
+from explorer.relevance.aggregation import NOT_KEPT, Floats, aggregate
 
 NORMALISATIONS: Mapping[str, Callable[[NDArray[np.float64]], float]] = {
     "none": lambda sizes: 1.0,
@@ -56,6 +56,8 @@ class LayerRelevance:
 
     def aggregated(self, name: str, chosen: NDArray[np.bool_] | slice = slice(None)) -> LayerRelevance:
         """The same with scores aggregated anew, over the chosen images; RelevanceError where none were kept."""
+        if not len(self.contributions):
+            raise RelevanceError(NOT_KEPT)
         contributions, magnitudes = self.contributions[chosen], self.magnitudes[chosen]
         scores = aggregate(contributions, magnitudes, name)
         return replace(self, filter_scores=scores, contributions=contributions, magnitudes=magnitudes)

@@ -17,11 +17,22 @@ from explorer.models.train import train_model
 from explorer.records import write_record
 from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings
+from explorer.study.comparison_bits import refuse_unreachable
 from explorer.study.comparison_cases import CASES, Choice, float_size
-from explorer.study.comparison_points import FLOAT, Bools, Place, Point, Size, append_point, open_points, packed
+from explorer.study.comparison_points import (
+    FLOAT,
+    Bools,
+    Place,
+    Point,
+    Size,
+    append_point,
+    open_points,
+    packed,
+    read_identity,
+)
 from explorer.study.comparison_record import Comparison
 from explorer.study.comparison_sample import RelevanceOf, relevance_in
-from explorer.study.folder import locked
+from explorer.study.folder import locked, refuse_changes
 from explorer.study.prepare import Notify, Prepared, prepare, threads_for
 from explorer.study.study_file import Study
 
@@ -49,7 +60,10 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
     settings = study.comparison
     check_subjects(settings)
     with locked(folder):
+        refuse_other_settings(folder, study)
         prepared = prepare(study, folder, notify)
+        if settings.case == "bits":
+            refuse_unreachable(prepared)
         scored = open_points(folder, _identity(prepared))
         images, labels = prepared.tensors(prepared.data.search)
         with threads_for(prepared.basis.graph):
@@ -76,12 +90,16 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
 def check_subjects(settings: ComparisonSettings) -> None:
     """Raise StudyFileError where a named criterion says nothing of what the case needs."""
     needs = CASES[settings.case].needs
-    silent = [name for name in settings.criteria or () if name in CRITERIA and needs not in CRITERIA[name].says]
-    if silent:
-        able = [name for name, criterion in CRITERIA.items() if needs in criterion.says]
-        raise StudyFileError(
-            tuple(f"comparison.criteria: {name!r} says nothing of {needs}; {', '.join(able)} do" for name in silent)
-        )
+    able = [name for name, criterion in CRITERIA.items() if needs in criterion.says]
+    named = {"criteria": settings.criteria, "focus": (settings.focus,), "tuned_criteria": settings.tuned_criteria}
+    problems = [
+        f"comparison.{key}: {name!r} says nothing of {needs}; {', '.join(able)} do"
+        for key, names in named.items()
+        for name in names or ()
+        if name in CRITERIA and name not in able
+    ]
+    if problems:
+        raise StudyFileError(tuple(problems))
 
 
 def compared(settings: ComparisonSettings) -> tuple[str, ...]:
@@ -135,7 +153,7 @@ def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
         if chosen:
             task.notify(stage, done, len(chosen))
         for place in chosen:
-            if place in scored:
+            if place in scored or place.criterion in skipped:
                 continue
             try:
                 _score(task, scored, equal, place)
@@ -204,13 +222,26 @@ def _batch(task: _Task) -> int:
     return task.prepared.study.search.batch_size
 
 
+def refuse_other_settings(folder: Path, study: Study) -> None:
+    """Raise SearchError when points in `folder` were scored under other settings, before anything is computed."""
+    known, own = read_identity(folder), _settings(study)
+    if known is not None:
+        refuse_changes(folder, {key: known[key] for key in own.keys() & known.keys()}, own)
+
+
 def _identity(prepared: Prepared) -> dict[str, str]:
     """What points depend on, beside where they stand."""
-    settings = prepared.study.comparison
-    needed = {"model", "data", "quantizer", "relevance", "explorer", "network", "graph", "weights", "images"}
-    needed |= {"space"} if settings.case == "bits" else set()
-    known = {key: value for key, value in prepared.identity().items() if key.partition(".")[0] in needed}
-    for key in ("relevance", "relevance.method", "relevance.sensitivity"):  # of the study's own criterion
+    needed = {"explorer", "network", "graph", "weights", "images"}
+    known = {key: value for key, value in prepared.identity().items() if key in needed}
+    return {**_settings(prepared.study), **known, "training images": prepared.data.train.digest()}
+
+
+def _settings(study: Study) -> dict[str, str]:
+    """The settings that points depend on, those of the study's own criterion aside."""
+    settings = study.comparison
+    needed = {"model", "data", "quantizer", "relevance"} | ({"space"} if settings.case == "bits" else set())
+    known = {key: value for key, value in study.essentials().items() if key.partition(".")[0] in needed}
+    for key in ("relevance.method", "relevance.sensitivity"):
         known.pop(key, None)
     training = None if settings.training is None else write_record(settings.training)
     own = {"case": settings.case, "training": training, "tuned_images": settings.tuned_images}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from explorer.compress.candidate import Candidate, uniform
+from explorer.errors import StudyFileError
+from explorer.rules import refused
 from explorer.search.allocation import bits_in_proportion, weight_bytes, with_bits_within
 from explorer.search.measured import measured_sensitivity
 from explorer.search.sensitivity import sensitivity
@@ -42,10 +44,30 @@ def budget(prepared: Prepared, average_bits: float) -> int:
     return int(sum(-(-size * average_bits // 8) for size in sizes.values()))
 
 
+def refuse_unreachable(prepared: Prepared) -> None:
+    """Raise StudyFileError where the study's widths cannot have an average that [comparison] asks for."""
+    axes = {axis.of: axis.values for axis in width_space(prepared).axes if axis.kind == "weight_bits"}
+    sizes = {layer.chosen_by: layer.weights for layer in prepared.basis.graph.layers}
+    least, most = (
+        sum(size * bound(int(width or 0) for width in axes[layer]) for layer, size in sizes.items())
+        / sum(sizes.values())
+        for bound in (min, max)
+    )
+    stray = [level for level in prepared.study.comparison.at_levels if not least <= level <= most]
+    if stray:
+        text = f"averages of {least:g}..{most:g} bits, which the widths in [space] can have"
+        raise StudyFileError((str(refused("comparison.levels", text, stray)),))
+
+
 def uniform_within(prepared: Prepared, average_bits: float) -> Candidate:
-    """The same width everywhere; for an average between two the wider one in the first layers, as far as it goes."""
+    """The same width everywhere; for an average between two the wider one in the first layers, as far as it goes.
+
+    Widths that the study's space does not have are used, too.
+    """
     graph, limit = prepared.basis.graph, budget(prepared, average_bits)
     found = uniform(graph, int(average_bits), ACTIVATION_BITS)
+    if average_bits == int(average_bits):
+        return found
     for index in range(len(found.layers)):
         wider = tuple(
             replace(choice, weight_bits=int(average_bits) + (place <= index))

@@ -201,7 +201,13 @@ def _masks(saliency: Mapping[str, Floats], place: Place) -> dict[str, Bools]:
     together = _largest(np.concatenate([values.ravel() for values in saliency.values()]), 1.0 - place.level)
     ends = np.cumsum([values.size for values in saliency.values()])[:-1]
     parts = zip(saliency.items(), np.split(together, ends), strict=True)
-    return {name: part.reshape(values.shape) | (values == values.max()) for (name, values), part in parts}
+    return {name: _one_at_least(part, values).reshape(values.shape) for (name, values), part in parts}
+
+
+def _one_at_least(mask: Bools, values: Floats) -> Bools:
+    if not mask.any():
+        mask[values.argmax()] = True
+    return mask
 
 
 def _largest(values: Floats, share: float) -> Bools:

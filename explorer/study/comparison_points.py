@@ -92,22 +92,36 @@ def open_points(folder: Path, identity: Mapping[str, str]) -> dict[Place, Point]
     SearchError where they were scored under another `identity`, or the file holds something else.
     """
     path = folder / POINTS
-    text = path.read_bytes() if path.is_file() else b""
-    whole = text[: text.rfind(b"\n") + 1]
+    text, whole = _lines(path)
     if not whole:
         _write(path, json.dumps({"identity": dict(identity)}), "wb")
         return {}
     if len(whole) < len(text):
         with path.open("r+b") as file:
             file.truncate(len(whole))
-    try:
-        first, *lines = (json.loads(line) for line in whole.splitlines())
-        known = dict(first["identity"])
-        points = [Point.from_json(line) for line in lines]
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
-        raise SearchError(f"{path}: not the points of a comparison ({error}); delete it to score them again") from error
+    known, points = _parsed(path, whole)
     refuse_changes(folder, known, identity)
     return {point.place: point for point in points}
+
+
+def read_identity(folder: Path) -> dict[str, str] | None:
+    """What the points in the folder were scored under, None where there are none; SearchError for anything else."""
+    _, whole = _lines(folder / POINTS)
+    return _parsed(folder / POINTS, whole)[0] if whole else None
+
+
+def _lines(path: Path) -> tuple[bytes, bytes]:
+    """All that the file holds, and of that the whole lines."""
+    text = path.read_bytes() if path.is_file() else b""
+    return text, text[: text.rfind(b"\n") + 1]
+
+
+def _parsed(path: Path, whole: bytes) -> tuple[dict[str, str], list[Point]]:
+    try:
+        first, *lines = (json.loads(line) for line in whole.splitlines())
+        return dict(first["identity"]), [Point.from_json(line) for line in lines]
+    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise SearchError(f"{path}: not the points of a comparison ({error}); delete it to score them again") from error
 
 
 def append_point(folder: Path, point: Point) -> None:

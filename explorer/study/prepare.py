@@ -259,8 +259,15 @@ def kept_relevance(method: str, sample: Sample, folder: Path, weights_digest: st
     """The relevance by a criterion, from the folder where it was computed there before."""
     keys = ("reference", "target", "aggregation", "tolerance", "seed")
     settings = {key: getattr(sample, key) for key in keys}
-    description = {**settings, "method": method, "weights": weights_digest, "network": network_digest(sample.model)}
-    tensors = (sample.images, sample.references, sample.directions)
+    network = network_digest(sample.model)
+    description = {
+        **settings,
+        "method": method,
+        "weights": weights_digest,
+        "network": network,
+        "explorer": explorer.__version__,
+    }
+    tensors = (sample.images, sample.references, sample.directions, sample.labels)
     images = hashlib.sha256(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
     kept = folder / f"relevance-{_digest(json.dumps(description, sort_keys=True), images)}.npz"
     if kept.exists():

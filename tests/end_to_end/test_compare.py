@@ -111,3 +111,11 @@ def test_results_that_are_no_folder(home: Path, explorer: Callable[..., Any]) ->
     (home / "file").write_text("")
     said = explorer("compare", study(home, "filters", ""), "--out", "run", "--results", "file")
     assert (said.code, said.err) == (2, "error: file: is not a folder; choose another one for --results\n")
+
+
+def test_a_title_in_brackets_is_text(home: Path, explorer: Callable[..., Any]) -> None:
+    file = study(home, "filters", 'criteria = ["deeplift", "l1"]\nlevels = [0.5]')
+    file.write_text(file.read_text().replace("[study]\n", '[study]\ntitle = "Filters [/MNIST]"\n'))
+    said = explorer("compare", "tiny", "--out", "run")
+    assert (said.code, said.err) == (0, "")
+    assert "Filters [/MNIST]: deeplift against the others" in said.out

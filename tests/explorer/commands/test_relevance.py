@@ -143,3 +143,13 @@ def test_a_study_with_problems_is_named(explorer: Explorer, tmp_path: Path) -> N
     code, out, err = explorer("relevance", tmp_path)
     assert (code, out) == (2, "")
     assert f"error: {tmp_path / 'study.toml'}: study.name: expected" in err
+
+
+def test_a_class_of_scores_that_are_not_kept_for_each_image(explorer: Explorer, trained: Path, tmp_path: Path) -> None:
+    files = ("--to", tmp_path / "r.npz")
+    code, _, err = explorer(
+        "relevance", trained / "tiny", "--folder", trained / "run", "--method", "l1", "--class", 1, *files
+    )
+    assert (code, err.count("\n")) == (2, 1)
+    assert "relevance: these scores were not kept for each image" in err
+    assert not (tmp_path / "r.npz").exists()

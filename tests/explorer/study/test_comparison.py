@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from explorer.compress.apply import layer_module
-from explorer.errors import SearchError, StudyFileError
-from explorer.settings import ComparisonSettings
-from explorer.study import comparison
+from explorer.errors import RelevanceError, SearchError, StudyFileError
+from explorer.relevance.criteria import CRITERIA
+from explorer.settings import ComparisonSettings, SpaceSettings
+from explorer.study import comparison, comparison_cases
 from explorer.study.comparison import compare, places
 from explorer.study.comparison_bits import budget, choose_widths, uniform_within
 from explorer.study.comparison_cases import CASES
@@ -172,6 +173,20 @@ def test_a_mix_of_two_widths_widens_the_first_layers(prepared: Prepared) -> None
     assert set(mixed) == {2, 3}
 
 
+def test_averages_that_the_space_does_not_have_are_refused(prepared: Prepared, tmp_path: Path) -> None:
+    assert {entry.weight_bits for entry in uniform_within(prepared, 8).layers} == {8}
+    few = study(case="bits", criteria=["deeplift", "uniform"], levels=[2.5, 4, 8])
+    few = replace(few, space=SpaceSettings(weight_bits=(4, 6)))
+    with pytest.raises(StudyFileError, match=r"comparison.levels: .*4..6 bits.*received \[2.5, 8"):
+        compare(few, tmp_path / "few", quiet)
+
+
+def test_a_layer_without_any_saliency_keeps_one_weight() -> None:
+    place = Place(criterion="l1", scope="global", level=0.9, state="uncorrected", seed=0)
+    masks = comparison_cases._masks({"a": np.zeros((2, 5)), "b": np.arange(1.0, 11.0)}, place)
+    assert [int(mask.sum()) for mask in masks.values()] == [1, 2]
+
+
 def test_seeds_draw_other_images(prepared: Prepared) -> None:
     first, second = seeded_sample(prepared, 0), seeded_sample(prepared, 1)
     assert len(first) == len(second) == 8
@@ -254,6 +269,48 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / POINTS).write_text('{"identity": {}}\n{"place": 1}\n')
     with pytest.raises(SearchError, match="not the points of a comparison"):
         compare(asked, tmp_path, quiet)
+
+
+def test_other_settings_are_refused_before_the_training(tmp_path: Path) -> None:
+    asked = study(criteria=["deeplift"], levels=[0.5])
+    compare(asked, tmp_path, quiet)
+    weights = sorted(tmp_path.glob("weights-*"))
+    assert asked.model.training is not None
+    longer = replace(asked, model=replace(asked.model, training=replace(asked.model.training, epochs=3)))
+    with pytest.raises(SearchError, match=r"holds the results of another study \(model.training was"):
+        compare(longer, tmp_path, quiet)
+    assert sorted(tmp_path.glob("weights-*")) == weights
+
+
+def test_a_criterion_that_fails_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def failing(*_: Any) -> Any:
+        asked.append(1)
+        raise RelevanceError("relevance: no rule")
+
+    lrp = replace(CRITERIA["lrp"], compute=failing)
+    monkeypatch.setitem(CRITERIA, "lrp", lrp)
+    settings = ComparisonSettings(levels=(0.25, 0.5), states=("uncorrected",), seeds=(0, 1))
+    monkeypatch.setattr(ComparisonSettings, "compared", property(lambda self: ("deeplift", "lrp")))
+    found = compare(replace(study(), comparison=settings), tmp_path, quiet)
+    assert found.skipped == (("lrp", "relevance: no rule"),)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"focus": "sqnr"}, "comparison.focus: 'sqnr' says nothing of filters"),
+        ({"tuned_criteria": ["sqnr", "l1"]}, "comparison.tuned_criteria: 'sqnr' says nothing of filters"),
+    ],
+)
+def test_a_focus_that_says_nothing_of_the_case_is_refused(
+    settings: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StudyFileError, match=problem):
+        compare(study(**settings), tmp_path / "new", quiet)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_criterion_that_says_nothing_of_the_case_is_refused(tmp_path: Path) -> None:
