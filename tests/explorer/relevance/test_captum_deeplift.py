@@ -48,6 +48,15 @@ def test_without_canonicalisation_captum_is_wrong() -> None:
     assert _completeness(bare, sample_of(bare, graph, images, labels, target="true")) > 0.02
 
 
+def test_of_a_reused_activation_captum_makes_nothing() -> None:
+    _, graph, images, labels = canonical(reused)
+    torch.manual_seed(2)
+    images = images.float()
+    bare = symbolic_trace(Net(reused).eval(), images)
+    with pytest.raises(RuntimeError, match=r"A Module ReLU.* was detected"):
+        _completeness(bare, sample_of(bare, graph, images, labels, target="true"))
+
+
 @pytest.mark.parametrize("body", [smooth, product])
 def test_what_captum_does_not_know_is_refused(body: Body) -> None:
     model, graph, images, labels = canonical(body)

@@ -13,10 +13,13 @@ from torch import Tensor, nn
 
 from explorer.compress.apply import Basis
 from explorer.errors import RelevanceError
+from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import as_tuple
-from explorer.relevance.captum_deeplift import captum_deeplift
+from explorer.graph.trace import trace
+from explorer.models.reference import REFERENCE_NETWORKS
+from explorer.relevance.captum_deeplift import captum_deeplift, guard_max_pools, layer_contributions
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.deeplift import IMAGES_AT_ONCE, deeplift
+from explorer.relevance.deeplift import IMAGES_AT_ONCE, attribute, deeplift
 from explorer.relevance.sample import sample_of
 from tests.attribution import (
     Body,
@@ -169,6 +172,22 @@ def test_one_pass_is_captum_at_every_layer(body: Body) -> None:
     for one, other in zip(deeplift(sample).layers, captum_deeplift(sample).layers, strict=True):
         for key in ("filter_scores", "weight_multipliers", "input_multipliers", "contributions", "magnitudes"):
             assert np.allclose(getattr(one, key), getattr(other, key), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_one_pass_is_captum_at_every_layer_of_resnet8(dtype: torch.dtype, tolerance: float) -> None:
+    """Relative to the largest contribution of each layer; what is stored is float32, so this looks at the passes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        images = torch.randn(4, 3, 32, 32)
+        model = canonicalise(REFERENCE_NETWORKS["resnet8"](10).eval(), images)
+    graph = trace(model, images)
+    sample = sample_of(model.to(dtype), graph, images.to(dtype), torch.arange(4))
+    found, guarded = attribute(sample), guard_max_pools(sample.model)
+    for name in graph.layer_names:
+        expected = layer_contributions(guarded, name, sample)[0]
+        received = found.multipliers[name] * found.differences[name]
+        assert float((received - expected).abs().max() / expected.abs().max()) < tolerance, name
 
 
 def test_what_has_no_rule_is_refused_and_named() -> None:
