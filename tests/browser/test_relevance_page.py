@@ -26,8 +26,6 @@ pytestmark = [
     ),
 ]
 
-CHROMIUM = os.environ.get("EXPLORER_CHROMIUM", "/usr/bin/chromium")
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 MINUS = "\N{MINUS SIGN}"
 WIDE, NARROW = (1280, 900), (390, 844)
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
@@ -88,16 +86,6 @@ def view() -> RelevanceView:
         ),
         notes=(),
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
 
 
 class Opened:

@@ -27,16 +27,6 @@ pytestmark = [
     ),
 ]
 
-CHROMIUM = os.environ.get("EXPLORER_CHROMIUM", "/usr/bin/chromium")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 NONE = "\N{EN DASH}"
 """What stands in a table where a row has no such thing."""
 WIDE, NARROW = (1280, 900), (390, 844)
@@ -63,16 +53,6 @@ def outcome() -> Outcome:
     spec.loader.exec_module(module)
     made: Outcome = module.make_outcome()
     return made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
 
 
 class Opened:
