@@ -33,6 +33,7 @@ bench: $(VENV)/.installed
 
 studies: $(VENV)/.installed
 	$(BIN)/python studies/run.py --jobs $(JOBS) $(STUDIES)
+	$(BIN)/python studies/tables.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,6 +26,8 @@ LINE_INTERVAL_S = 10.0
 class ProgressDisplay:
     """Called with (stage, done, total); each stage gets a bar, or on a pipe a line now and then.
 
+    A stage of which 0 is done again is another one of its kind, and its time begins anew.
+
     Within it a Ctrl-C is never lost: Python drops a KeyboardInterrupt that strikes in a finaliser or in a callback of
     the garbage collector, so it is remembered and raised again at the next call.
     """
@@ -74,6 +76,8 @@ class ProgressDisplay:
         if self._console.is_terminal:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done)
+            elif done == 0:
+                self._bars.reset(self._tasks[stage])
             self._bars.update(self._tasks[stage], completed=done, total=total)
         else:
             self._line(stage, done, total)
@@ -81,6 +85,8 @@ class ProgressDisplay:
     def _line(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         first = stage not in self._started
+        if done == 0:
+            self._started[stage] = (now, 0)
         start, before = self._started.setdefault(stage, (now, done))
         parts = [f"{done} of {total}"] if total > 1 else []
         if done >= total:
@@ -88,8 +94,9 @@ class ProgressDisplay:
         elif not first:
             if now - self._printed < LINE_INTERVAL_S:
                 return
-            left = (now - start) / max(1, done - before) * (total - done)
-            parts.append(f"about {_duration(left)} left")
+            if done > before:
+                left = (now - start) / (done - before) * (total - done)
+                parts.append(f"about {_duration(left)} left")
         self._console.print(": ".join(filter(None, (stage, ", ".join(parts)))), highlight=False)
         self._printed = now
 

@@ -1,7 +1,8 @@
-"""The tables of a comparison's README, from its CSV files: python studies/tables.py studies/pruning/results/*
+"""Puts the tables of comparisons into the READMEs of their studies: python studies/tables.py [STUDY...]
 
-For every scope and state a table of criteria by level: percent of the search images right, and in parentheses how many
-points the focus is ahead (+) or behind (-), with its standard error, bold where that is more than two of them.
+They stand behind the heading "## Tables", for each folder of results, and for every scope and state of it, criteria by
+level: percent of the search images right, and in parentheses how many points the focus is ahead (+) or behind (-),
+with its standard error, bold where that is more than two of them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,12 @@ import argparse
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+
+from explorer.files import replaced
+
+HERE = Path(__file__).resolve().parent
+STUDIES = ("pruning", "weight_sharing", "mixed_precision")
+HEADING = "\n## Tables\n"
 
 STATES = {
     "uncorrected": "not corrected",
@@ -21,7 +28,20 @@ SCOPES = {
     "global": "one ranking of all layers",
     "global_normalised": "one ranking of all layers, normalised",
 }
+EXPLANATION = (
+    "Percent of the search images right; in parentheses how many points the focus, in the first row, is ahead (+) or\n"
+    "behind (-), with the standard error of that, bold where it is more than two of them. Columns are levels."
+)
 Row = dict[str, str]
+
+
+def with_tables(text: str, results: Path) -> str:
+    """The text of a README with the tables of all folders in `results`; ValueError where it has no place for them."""
+    if HEADING not in text:
+        raise ValueError(f"README.md of {results.parent.name}: there is no heading {HEADING.strip()!r}")
+    folders = sorted(folder for folder in results.iterdir() if (folder / "points.csv").is_file())
+    lines = [line for folder in folders for line in readme_tables(folder)]
+    return "\n".join([text.partition(HEADING)[0] + HEADING, EXPLANATION, "", *lines]).rstrip() + "\n"
 
 
 def readme_tables(folder: Path) -> list[str]:
@@ -29,15 +49,19 @@ def readme_tables(folder: Path) -> list[str]:
     points, differences = _rows(folder / "points.csv"), _rows(folder / "differences.csv")
     compared = {(row["scope"], row["state"], row["level"], row["criterion"]): row for row in differences}
     focus = differences[0]["focus"]
-    lines: list[str] = []
-    for scope, state in dict.fromkeys((row["scope"], row["state"]) for row in points if row["scope"]):
+    whole = next(row for row in points if row["criterion"] == "float")
+    given = f"In float {_cell(whole, None)} % of the {whole['images']} images are right."
+    lines = [f"### {folder.name}", "", given, ""]
+    places = tuple(dict.fromkeys((row["scope"], row["state"]) for row in points if row["scope"]))
+    for scope, state in places:
         here = [row for row in points if (row["scope"], row["state"]) == (scope, state)]
         levels = list(dict.fromkeys(row["level"] for row in here))
         cells = {
             (row["criterion"], row["level"]): _cell(row, compared.get((scope, state, row["level"], row["criterion"])))
             for row in here
         }
-        lines += [f"{SCOPES[scope][0].upper()}{SCOPES[scope][1:]}, {STATES[state]}:", ""]
+        title = STATES[state] if len({scope for scope, _ in places}) == 1 else f"{SCOPES[scope]}, {STATES[state]}"
+        lines += [f"{title[0].upper()}{title[1:]}:", ""]
         lines += [f"| criterion | {' | '.join(levels)} |", f"|{'---|' * (len(levels) + 1)}"]
         for criterion in _by_accuracy(here, focus):
             name = f"**{criterion}**" if criterion == focus else criterion
@@ -68,12 +92,14 @@ def _rows(path: Path) -> list[Row]:
 
 
 def main() -> None:
-    """Print the tables of the folders that are named."""
-    parser = argparse.ArgumentParser(description="Print the tables of a comparison's README.")
-    parser.add_argument("results", nargs="+", type=Path, help="folders with points.csv and differences.csv")
-    for folder in parser.parse_args().results:
-        print(f"### {folder.name}\n")
-        print("\n".join(readme_tables(folder)))
+    """Put the tables into the READMEs of the studies that are named, all by default."""
+    parser = argparse.ArgumentParser(description="Put the tables of comparisons into the READMEs of their studies.")
+    parser.add_argument("studies", nargs="*", default=STUDIES, help=f"of {', '.join(STUDIES)}; all by default")
+    for study in parser.parse_args().studies:
+        readme = HERE / study / "README.md"
+        text = with_tables(readme.read_text(encoding="utf-8"), HERE / study / "results")
+        with replaced(readme) as file:
+            file.write(text.encode())
 
 
 if __name__ == "__main__":

@@ -53,6 +53,22 @@ def test_lines_with_the_time_left(clock: Clock) -> None:
     assert len(lines) == 1 + 20
 
 
+def test_a_stage_that_begins_again_has_its_own_time(clock: Clock) -> None:
+    file, console = pipe()
+    with ProgressDisplay(console) as notify:
+        for _ in range(2):
+            notify("relevance", 0, 64)
+            clock.now += 5
+            notify("relevance", 64, 64)
+            clock.now += 300
+    assert file.getvalue().splitlines() == [
+        "relevance: 0 of 64",
+        "relevance: 64 of 64, done in 5 s",
+        "relevance: 0 of 64",
+        "relevance: 64 of 64, done in 5 s",
+    ]
+
+
 def test_the_time_left_of_what_goes_on_counts_the_new_steps_only(clock: Clock) -> None:
     file, console = pipe()
     with ProgressDisplay(console) as notify:
