@@ -1,0 +1,73 @@
+"""Every comparison of studies/ in small: its own study file, with few images, one seed and its first level.
+
+Needs the data and the checkpoint that the study names; `make studies` runs them whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from explorer.report.comparison_svg import write_charts
+from explorer.report.comparison_tables import write_tables
+from explorer.report.comparison_views import comparison_view
+from explorer.settings import ComparisonSettings
+from explorer.study.comparison import compare, compared, places
+from explorer.study.study_file import Study, load_study
+
+REPOSITORY = Path(__file__).parents[2]
+STUDIES = sorted(
+    file.parent.relative_to(REPOSITORY / "studies").as_posix()
+    for name in ("pruning", "weight_sharing", "mixed_precision")
+    for file in (REPOSITORY / "studies" / name).glob("*/study.toml")
+)
+
+
+def reduced(name: str) -> Study:
+    """The study with next to nothing of everything; all its criteria, scopes and states stay."""
+    study = load_study(REPOSITORY / "studies" / name)
+    asked, training = study.comparison, study.model.training
+    tuning = None if asked.training is None else replace(asked.training, epochs=1)
+    settings = replace(
+        asked,
+        levels=asked.at_levels[:1],
+        seeds=asked.seeds[:1],
+        training=tuning,
+        tuned_levels=asked.at_levels[:1] if asked.tuned_levels else None,
+        tuned_images=64,
+    )
+    return replace(
+        study,
+        model=replace(study.model, training=None if training is None else replace(training, epochs=1)),
+        data=replace(study.data, train=256, search=40, held_out=40, calibration=32, relevance=8),
+        comparison=settings,
+    )
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_comparison_in_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, folder in (("EXPLORER_DATA", "data"), ("EXPLORER_CHECKPOINTS", "checkpoints")):
+        found = Path(os.environ.get(variable) or REPOSITORY.parent / "shared" / folder)
+        if not found.is_dir():
+            pytest.skip(f"{variable} is not set; set it to the folder with the {folder}")
+        monkeypatch.setenv(variable, str(found))
+    study = reduced(name)
+    settings: ComparisonSettings = study.comparison
+    comparison = compare(study, tmp_path / "run", lambda *_: None)
+    skipped = {criterion for criterion, _ in comparison.skipped}
+    assert {point.place for point in comparison.points} == {
+        place for place in places(settings) if place.criterion not in skipped
+    }
+    assert skipped <= {"bn_gamma"}  # LeNet-5 has no batch norm
+    assert {point.place.criterion for point in comparison.points} == set(compared(settings)) - skipped
+    view = comparison_view(comparison)
+    tables, charts = write_tables(view, tmp_path), write_charts(view, tmp_path)
+    with tables[0].open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 1 + len(comparison.points)
+    for scope in settings.scopes:
+        names = {path.stem.removeprefix(f"{scope}_") for path in charts if path.stem.startswith(f"{scope}_")}
+        assert {"by_level", "differences"} <= names  # and over size, where it differs
