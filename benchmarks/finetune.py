@@ -53,10 +53,11 @@ class Target:
     name: str
     wanted: float
     build: Callable[[Prepared, Sensitivity], Candidate]
-    courses: tuple[tuple[int, float], ...]
-    """(epochs, learning rate) of each course of training; a later one goes on from the weights of the one before."""
-    mixup: float = 0.0
-    """Share of the batches whose images are mixes of two: for many epochs of few images."""
+    courses: tuple[tuple[int, float, float], ...]
+    """(epochs, learning rate, share of batches of mixed images) of each course of training.
+
+    A later one goes on from the weights of the one before.
+    """
 
 
 def bytes_100144(prepared: Prepared, table: Sensitivity) -> Candidate:
@@ -80,13 +81,13 @@ def half_macs(prepared: Prepared, table: Sensitivity) -> Candidate:
 
 
 TARGETS = (
-    Target(name="bytes_100144", wanted=91.2, build=bytes_100144, courses=((6, 0.003),)),
-    Target(name="bytes_67000", wanted=89.5, build=bytes_67000, courses=((4, 0.003),)),
-    Target(name="half_macs", wanted=90.5, build=half_macs, courses=((50, 0.005),), mixup=0.5),
+    Target(name="bytes_100144", wanted=91.2, build=bytes_100144, courses=((6, 0.003, 0.0),)),
+    Target(name="bytes_67000", wanted=89.5, build=bytes_67000, courses=((4, 0.003, 0.0),)),
+    Target(name="half_macs", wanted=90.5, build=half_macs, courses=((50, 0.005, 0.5), (12, 0.002, 0.0))),
 )
 
 
-def tuned_settings(target: Target, course: tuple[int, float], epochs: int | None) -> FineTuningSettings:
+def tuned_settings(course: tuple[int, float, float], epochs: int | None) -> FineTuningSettings:
     """Crops and flips as the published network was trained with; only the teacher's logits as targets."""
     return FineTuningSettings(
         epochs=epochs or course[0],
@@ -94,7 +95,7 @@ def tuned_settings(target: Target, course: tuple[int, float], epochs: int | None
         batch_size=64,
         crop_pixels=4,
         flip=True,
-        mixup=target.mixup,
+        mixup=course[2],
         teacher_weight=1.0,
         temperature=8.0,
     )
@@ -151,7 +152,7 @@ def run(target: Target, prepared: Prepared, table: Sensitivity, arguments: argpa
     print(f"  bits {bits}")
     tuned = None
     for number, course in enumerate(target.courses, start=1):
-        settings = tuned_settings(target, course, arguments.epochs)
+        settings = tuned_settings(course, arguments.epochs)
         print(f"  {settings}", flush=True)
         file = arguments.folder / f"{target.name}.{number}.pt"
         tuned = trained(file, candidate, prepared, settings, arguments.images, tuned)

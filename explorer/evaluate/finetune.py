@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +126,8 @@ def _loss(task: _Task, chosen: Tensor) -> Tensor:
     if share < 1.0:
         images = torch.lerp(images.flip(0), images, share)
     images = images.contiguous(memory_format=torch.channels_last)
-    logits = task.network.model(images)
+    with _statistics_held(task.network.model) if share < 1.0 else nullcontext():
+        logits = task.network.model(images)
     if task.teacher is None:
         return _to_labels(logits, task.labels[chosen], share)
     with torch.no_grad():
@@ -134,6 +137,20 @@ def _loss(task: _Task, chosen: Tensor) -> Tensor:
         return soft
     hard = _to_labels(logits, task.labels[chosen], share)
     return settings.teacher_weight * soft + (1.0 - settings.teacher_weight) * hard
+
+
+@contextmanager
+def _statistics_held(model: nn.Module) -> Iterator[None]:
+    """Within it batch norms do not learn: what they will meet are images, not mixes, whose variance is smaller."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
 
 
 def _to_labels(logits: Tensor, labels: Tensor, share: float) -> Tensor:
