@@ -2,7 +2,7 @@
 
 They stand behind the heading "## Tables", for each folder of results, and for every scope and state of it, criteria by
 level: percent of the search images right, and in parentheses how many points the focus is ahead (+) or behind (-),
-with its standard error, bold where that is more than two of them.
+with its standard error, bold where a 95 % interval tells it from 0.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SCOPES = {
 }
 EXPLANATION = (
     "Percent of the search images right; in parentheses how many points the focus, in the first row, is ahead (+) or\n"
-    "behind (-), with the standard error of that, bold where it is more than two of them. Columns are levels."
+    "behind (-), with the standard error of that, bold where a 95 % interval tells it from 0. Columns are levels."
 )
 Row = dict[str, str]
 
