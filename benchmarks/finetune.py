@@ -4,9 +4,9 @@ Three targets: weights of at most 100,144 bytes, weights of at most 67,000 bytes
 convolution and linear weight packed, scales aside), and half of the multiply-accumulates at 8 bits. Each is trained
 on the training images of cifar10.npz (20,000 there) with the published network as teacher, and scored on all
 10,000 test images. Settings were chosen with 2,000 training images held aside, by agreement with the published
-network. But the first target was trained longer after a first score (91.11 %), and the third was scored five times: after
-10 epochs (89.72 %), at a higher rate (0.02: 85.97 %), after 22 epochs (90.08 %), after 50 with mixed images (90.35 %), and
-as it stands here, with 12 more of plain images.
+network. But the first target was trained longer after a first score (91.11 %), and the third was scored five times:
+after 10 epochs (89.72 %), at a higher rate (0.02: 85.97 %), after 22 epochs (90.08 %), after 50 with mixed images
+(90.35 %), and as it stands here, with 12 more of plain images.
 
 Needs EXPLORER_DATA and EXPLORER_CHECKPOINTS. Interrupted, the same command goes on after the last full epoch.
 """

@@ -15,6 +15,8 @@ WIDTH, HEIGHT = 340, 300
 """Pixels of the area of one panel."""
 LEFT, TOP, GAP, BOTTOM = 62, 64, 62, 56
 LEGEND, ROW, BAR_LABEL, BAR_WIDTH = 190, 19, 150, 190
+TITLE_CHARACTER = 9
+"""Pixels; a bold character of 15-pixel type is about so wide (assumed)."""
 VERDICT_COLORS = {"wins": "#0072B2", "ties": "#9aa7b4", "loses": "#D55E00"}
 
 
@@ -39,6 +41,7 @@ def draw_chart(chart: Chart, view: ComparisonView) -> str:
     levels = sorted({point.x for point in points})
     ticks = levels if len(levels) <= 6 else round_ticks(x_low, x_high)
     width = LEFT + len(chart.panels) * (WIDTH + GAP) + LEGEND
+    whole = max(width, 32 + TITLE_CHARACTER * len(chart.title))
     height = max(TOP + HEIGHT + BOTTOM, TOP + 20 * (len(known) + 2))
     parts = [text_at(16, 26, chart.title, size=15, weight="bold")]
     for index, panel in enumerate(chart.panels):
@@ -48,7 +51,7 @@ def draw_chart(chart: Chart, view: ComparisonView) -> str:
         parts.append(text_at(frame.left, TOP + HEIGHT + 40, chart.x_title))
     parts.append(text_at(18, TOP + HEIGHT / 2, "Right on the search images (%)", anchor="middle", turned=True))
     parts += _legend(width - LEGEND + 6, TOP, [name for name in view.criteria if _drawn(chart, name)], known)
-    return document(width, height, parts)
+    return document(whole, height, parts)
 
 
 def draw_bars(chart: BarChart) -> str:
