@@ -299,7 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def say(line: str) -> None:
         print(line, flush=True)
 
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):  # the former is ignored where a shell starts this in the background
+        signal.signal(number, signal.default_int_handler)
     return run_studies(wanted, Place(studies=HERE, work=WORK, jobs=chosen.jobs, environment=os.environ, say=say))
 
 

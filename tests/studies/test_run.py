@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -167,3 +168,28 @@ def test_an_unknown_study_is_refused() -> None:
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert "there is no study 'digit'; known are digits, " in ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_can_be_stopped_where_a_shell_started_it_in_the_background(number: int, tmp_path: Path) -> None:
+    """Such a shell has interruptions ignored; what runs is asked to end all the same."""
+    program = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.path.insert(0, {str(STUDIES)!r})
+import run
+def endless(studies, place):
+    try:
+        print("begun", flush=True)
+        run.time.sleep(60)
+    except KeyboardInterrupt:
+        return run.INTERRUPTED
+    return 0
+run.run_studies = endless
+sys.exit(run.main(["digits"]))
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(number)
+        assert process.wait(timeout=30) == run.INTERRUPTED
