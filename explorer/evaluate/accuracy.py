@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 
@@ -11,14 +13,19 @@ def count_correct(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, 
 
     A network that gives NaN logits for an image has that image wrong. Model and tensors share one device.
     """
-    correct = 0
+    return int(right_images(model, images, labels, batch_size).sum())
+
+
+def right_images(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> NDArray[np.bool_]:
+    """Which images those are (N)."""
+    found = []
     model.eval()
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             logits = model(images[start : start + batch_size])
             right = logits.argmax(1) == labels[start : start + batch_size]
-            correct += int((right & ~logits.isnan().any(1)).sum())
-    return correct
+            found.append((right & ~logits.isnan().any(1)).cpu().numpy())
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.bool_)
 
 
 def torch_device(name: str) -> torch.device:

@@ -59,7 +59,7 @@ def sensitivity(
     for index, (layer, given) in enumerate(rounding_moments(basis, space)):
         module = basis.model.get_submodule(layer)
         assert isinstance(module, nn.Conv2d | nn.Linear)
-        multipliers = _weight_multipliers(basis.graph, relevance, layer)
+        multipliers = weight_multipliers(basis.graph, relevance, layer)
         weights[layer] = {
             option: _perturbation(module, choice_of(layer, option), multipliers, basis, given)
             for option in weight_options(axes, layer)
@@ -76,7 +76,7 @@ def sensitivity(
     return Sensitivity(weights=weights, activations=_activations(basis, relevance, axes), filters=filters)
 
 
-def _weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str) -> NDArray[np.floating]:
+def weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str) -> NDArray[np.floating]:
     """E|G| of the weights of a layer; over several calls that share them, the root of the sum of squares."""
     calls = [relevance.layer(layer.name).weight_multipliers for layer in graph.layers if layer.chosen_by == owner]
     return calls[0] if len(calls) == 1 else np.sqrt(np.square(calls).sum(0))

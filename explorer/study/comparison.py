@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from explorer.errors import RelevanceError, StudyFileError
+from explorer.evaluate.accuracy import right_images
 from explorer.models.train import train_model
 from explorer.records import write_record
 from explorer.relevance.criteria import CRITERIA
@@ -204,18 +203,6 @@ def _built(task: _Task, choice: Choice, place: Place) -> fx.GraphModule:
         parameter.requires_grad_(True)
     train_model(model, images.images, images.labels, training, seed=place.seed, unfinished=task.folder / unfinished)
     return model
-
-
-def right_images(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> Bools:
-    """Which images (N x C x H x W) have their label's logit as the largest (N); none with a NaN logit has."""
-    found = []
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            logits = model(images[start : start + batch_size])
-            right = logits.argmax(1) == labels[start : start + batch_size]
-            found.append((right & ~logits.isnan().any(1)).cpu().numpy())
-    return np.concatenate(found)
 
 
 def _batch(task: _Task) -> int:

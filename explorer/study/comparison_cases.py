@@ -18,9 +18,9 @@ from explorer.compress.cluster import kmeans_1d, nearest
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.prune import kept_classes_of, kept_positions
 from explorer.relevance.criteria import Subject
-from explorer.relevance.scores import Relevance
 from explorer.search.allocation import macs, weight_bytes
 from explorer.search.ranking import rank_filters
+from explorer.search.sensitivity import weight_multipliers
 from explorer.study.comparison_bits import choose_widths
 from explorer.study.comparison_points import Bools, Place, Size
 from explorer.study.comparison_sample import RelevanceOf
@@ -188,7 +188,7 @@ def _saliency(basis: Basis, place: Place, relevance_of: RelevanceOf) -> dict[str
     if place.criterion == "magnitude":
         return {name: np.abs(weight) for name, weight in weights.items()}
     relevance = relevance_of(place.criterion, place.seed)
-    multipliers = {name: _multipliers(basis, relevance, name) for name in weights}
+    multipliers = {name: weight_multipliers(basis.graph, relevance, name) for name in weights}
     if place.criterion == "random":  # times |w| it would not be chance alone
         return multipliers
     return {name: np.abs(weight * multipliers[name]) for name, weight in weights.items()}
@@ -223,15 +223,12 @@ def _counts(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> dict
     basis = prepared.basis
     if place.criterion != "saliency":
         relevance = relevance_of(place.criterion, place.seed)
-        return {name: _multipliers(basis, relevance, name) for name in basis.graph.weight_owners}
+        return {name: weight_multipliers(basis.graph, relevance, name) for name in basis.graph.weight_owners}
     relevance = relevance_of("deeplift", place.seed)
-    return {name: np.abs(weight * _multipliers(basis, relevance, name)) for name, weight in _weights(basis).items()}
-
-
-def _multipliers(basis: Basis, relevance: Relevance, owner: str) -> Floats:
-    """Multipliers of the weights of a layer; over several calls that share them, the root of the sum of squares."""
-    calls = [relevance.layer(call.name).weight_multipliers for call in basis.graph.layers if call.chosen_by == owner]
-    return calls[0] if len(calls) == 1 else np.sqrt(np.square(calls).sum(0))
+    return {
+        name: np.abs(weight * weight_multipliers(basis.graph, relevance, name))
+        for name, weight in _weights(basis).items()
+    }
 
 
 def _weights(basis: Basis) -> dict[str, Floats]:
