@@ -15,6 +15,7 @@ import torch
 
 from explorer.compress.apply import layer_module
 from explorer.errors import RelevanceError, SearchError, StudyFileError
+from explorer.evaluate.accuracy import right_images
 from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings, SpaceSettings
 from explorer.study import comparison, comparison_cases
@@ -230,7 +231,7 @@ def test_goes_on_after_an_interruption(
 ) -> None:
     expected = whole(tmp_path_factory.mktemp("other"))
     scored: list[int] = []
-    real = comparison.right_images
+    real = right_images
 
     def stopping(*arguments: Any) -> Any:
         if len(scored) == 5:
