@@ -13,7 +13,7 @@ RULE = "#d5dbe2"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette, told apart with the common colour-vision deficiencies."""
 DASHES = ("none", "6 4", "2 3")
-CELL_WIDTH, CELL_HEIGHT, CHARACTER = 64, 24, 7
+CELL_WIDTH, CELL_HEIGHT, CHARACTER = 72, 24, 7
 """Pixels; a character of 12-pixel type is about so wide (assumed)."""
 PLOT_WIDTH, PLOT_HEIGHT = 420, 300
 FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
