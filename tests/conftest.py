@@ -13,6 +13,7 @@ import optuna
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
@@ -22,6 +23,12 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.reference import lenet5_digits
 from tests.styles import unsettle
+
+# Every machine draws the same examples and takes the time that it takes.
+settings.register_profile(
+    "repeatable", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).parents[1]
 IMAGE = {

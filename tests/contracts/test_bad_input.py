@@ -449,6 +449,6 @@ def test_a_report_that_cannot_be_written(home: Path, refused: Refused) -> None:
 def test_as_a_process(arguments: tuple[str, ...], says: str, home: Path) -> None:
     before = contents(home)
     command = [sys.executable, "-c", "from explorer.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=home, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=home, timeout=600, check=False)
     assert (done.returncode, done.stderr, done.stdout) == (2, says, "")
     assert contents(home) == before

@@ -23,7 +23,7 @@ def test_what_is_built_is_what_was_costed(
     before = {key: tensor.clone() for key, tensor in base.model.state_dict().items()}
     code = base.model.code
 
-    @settings(max_examples=50, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=50)
     @given(candidates(base.graph))
     def square(candidate: Candidate) -> None:
         check_square(base, candidate, example)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from onnx import TensorProto, shape_inference
 from torch import Tensor
 
@@ -34,10 +34,6 @@ def test_random_candidates_keep_their_predictions(
     @settings(
         max_examples=15,
         phases=[Phase.generate],  # a smaller failing candidate is not worth the minutes that finding it takes
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
     )
     @given(candidates(base.graph))
     def agrees(candidate: Candidate) -> None:

@@ -107,7 +107,7 @@ def test_a_compressed_network_with_masks_computes_what_the_removed_one_does(name
 def test_what_is_built_is_what_was_costed(name: str) -> None:
     base, example = basis_of(name), styles.inputs(name, 2)
 
-    @settings(max_examples=25, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=25)
     @given(candidates(base.graph))
     def square(candidate: Candidate) -> None:
         check_square(base, candidate, example)
@@ -196,7 +196,7 @@ def test_calls_of_one_layer_lose_the_same_filters_and_have_the_same_codes() -> N
     shared = [layer for layer in base.graph.layers if layer.shares_weights]
     assert [layer.shares_weights for layer in shared] == ["again", "again", "block.0", "left"]
 
-    @settings(max_examples=10, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=10)
     @given(candidates(base.graph))
     def check(candidate: Candidate) -> None:
         built = check_square(base, candidate, styles.inputs("reused", 2))

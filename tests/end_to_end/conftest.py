@@ -44,7 +44,7 @@ class Process:
 
     def wait_for(self, condition: Callable[[], object]) -> None:
         """Return once the condition holds; fail when the process ends before."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while not condition():
             assert self.popen.poll() is None, f"ended too soon: {self.popen.communicate()}"
             assert time.monotonic() < end
@@ -53,7 +53,7 @@ class Process:
     def stop(self, signal: int) -> Said:
         """Send a signal, and wait for the end."""
         self.popen.send_signal(signal)
-        out, err = self.popen.communicate(timeout=60)
+        out, err = self.popen.communicate(timeout=600)
         return Said(self.popen.returncode, out, err)
 
 

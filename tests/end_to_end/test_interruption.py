@@ -72,7 +72,7 @@ def test_ctrl_c(home: Path, start: Callable[..., Any], journal: Callable[..., An
     assert said.err == "interrupted: all finished evaluations are kept in run; the same command goes on\n"
     before = journal(home / "run")
     process = start("run", "tiny", "--out", "run", "--trials", len(before) + 5)
-    out, err = process.popen.communicate(timeout=60)
+    out, err = process.popen.communicate(timeout=600)
     assert (process.popen.returncode, err) == (0, "")
     assert journal(home / "run")[: len(before)] == before
     assert len(journal(home / "run")) == len(before) + 5

@@ -192,7 +192,7 @@ def product_layers(draw: st.DrawFn) -> LayerShape:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(layers=st.lists(product_layers(), min_size=1, max_size=6, unique_by=lambda layer: layer.name))
 def test_what_is_written_is_read_back(layers: list[LayerShape], tmp_path: Path) -> None:
     network = Network(name="net", layers=tuple(layers))

@@ -91,7 +91,7 @@ def test_a_channel_of_zeros_has_scale_one() -> None:
     assert (quantize_weight(weight, scale, 2)[0] == 0).all()
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@settings(max_examples=20)
 @given(st.integers(2, EXACT_BITS), st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=12))
 def test_no_scale_is_better_than_the_exact_one(bits: int, values: list[float]) -> None:
     weight = torch.tensor([values])

@@ -103,7 +103,7 @@ def test_errors_are_those_of_the_output() -> None:
     assert measured <= float(estimated) <= 1.5 * measured
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(st.integers(1, 8), st.integers(0, 1000), st.sampled_from(["linear", "grouped"]))
 def test_no_filter_is_worse_off(bits: int, seed: int, name: str) -> None:
     module = layer(name)

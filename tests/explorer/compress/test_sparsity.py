@@ -29,7 +29,7 @@ from explorer.errors import CandidateError
 
 PATTERNS = st.integers(2, 9).flatmap(lambda of: st.integers(1, of - 1).map(lambda kept: f"{kept}:{of}"))
 SHARES = st.one_of(st.floats(0.001, 1.0), st.just(1.0))
-quick = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+quick = settings(max_examples=150)
 
 
 @st.composite

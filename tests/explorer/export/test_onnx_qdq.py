@@ -137,8 +137,6 @@ def test_predictions_agree_at_every_width(basis: Basis, bits: int, tmp_path: Pat
 @settings(
     max_examples=20,
     phases=[Phase.generate],  # a smaller failing candidate is not worth the minutes that finding it takes
-    deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

@@ -95,7 +95,7 @@ def test_channels_are_followed_through_every_move(name: str) -> None:
     assert not [entry for entry in graph.skipped if "rule" in entry.reason]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(sorted(MOVES)), min_size=2, max_size=5), st.integers(0, 2**16))
 def test_removed_channels_leave_the_right_ones_behind_any_chain_of_moves(names: list[str], seed: int) -> None:
     try:

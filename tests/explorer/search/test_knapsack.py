@@ -32,7 +32,7 @@ def brute_force(instance: list[list[tuple[int, int]]]) -> list[tuple[int, int]]:
     return front
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200)
 @given(INSTANCE)
 def test_the_front_is_that_of_brute_force(instance: list[list[tuple[int, int]]]) -> None:
     costs, losses = split(instance)
@@ -43,7 +43,7 @@ def test_the_front_is_that_of_brute_force(instance: list[list[tuple[int, int]]])
         assert sum(losses[j][option] for j, option in enumerate(choice)) == solved.losses[index]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100)
 @given(INSTANCE, st.integers(-260, 260))
 def test_within_a_budget_nothing_loses_less(instance: list[list[tuple[int, int]]], budget: int) -> None:
     solved = trades(*split(instance))

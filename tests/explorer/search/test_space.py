@@ -52,7 +52,7 @@ def test_a_point_and_its_candidate_are_one(kind: str, basis: Callable[[str], Bas
     space = search_space(graph, SETTINGS[kind])
     points = st.fixed_dictionaries({axis.name: st.integers(0, len(axis.values) - 1) for axis in space.axes})
 
-    @settings(max_examples=100, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=100)
     @given(points)
     def round_trip(point: dict[str, int]) -> None:
         candidate = space.candidate(point)

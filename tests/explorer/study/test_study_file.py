@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.settings import BudgetSettings, LayerSpace, SpaceSettings
@@ -195,7 +195,6 @@ studies = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(studies)
 def test_a_study_survives_json(data: dict[str, Any]) -> None:
     study = Study.from_json(data)
