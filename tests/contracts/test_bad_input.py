@@ -301,7 +301,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], tuple[
         lambda state: {**state, "7.weight": torch.zeros(3, 24)},
         ("1 of another shape: 7.weight (expected (2, 24), received (3, 24))",),
     ),
-    "NaN": (lambda state: {**state, "0.bias": torch.full((4,), torch.nan)}, ("NaN or infinite values in 0.bias",)),
+    "NaN": (lambda state: {**state, "0.bias": torch.full((4,), torch.nan)}, ("0.bias: NaN or infinite values",)),
     "code": (lambda state: Exploit(), ("refused, because it holds more than tensors", "torch.save(model.state_dict()")),
     "a list": (lambda state: [1, 2], ("expected a state dict (names with tensors), received a list", "write it with")),
     "nothing": (lambda state: {}, ("received nothing in it; save model.state_dict()",)),
