@@ -29,6 +29,10 @@ class CandidateError(ExplorerError):
     """A candidate is malformed, or does not fit the model."""
 
 
+class NumericalError(ExplorerError):
+    """A candidate cannot be computed: it gives values that are not finite. Others may do, so that a search goes on."""
+
+
 class SearchError(ExplorerError):
     """The search cannot be started or resumed."""
 

@@ -16,6 +16,7 @@ from explorer.compress.quantize import nearest_codes
 from explorer.compress.rounding import Moments, Project, adaptive_codes, moments, output_errors
 from explorer.compress.sparsity import weight_mask
 from explorer.compress.weights import attach_codes
+from explorer.errors import NumericalError
 from explorer.graph.symbolic import Inputs, as_tuple
 
 
@@ -139,7 +140,15 @@ def float_moments(model: fx.GraphModule, images: Inputs, layers: Collection[str]
 def round_adaptively(
     module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments
 ) -> tuple[Tensor, Tensor]:
-    """Codes and scales for the float `weight` of a layer, in place of the codes of nearest rounding that it has."""
+    """Codes and scales for the float `weight` of a layer, in place of the codes of nearest rounding that it has.
+
+    NumericalError where the moments are NaN or infinite.
+    """
+    if not all(bool(torch.isfinite(entry).all()) for entry in (given.received, given.wanted)):
+        raise NumericalError(
+            f"layer {choice.layer!r}: what it reads is NaN or infinite on calibration images, so that its weights "
+            "cannot be rounded to fit it; use more bits in the layers before it, or check the network's own outputs"
+        )
     groups = 1 if isinstance(module, nn.Linear) else module.groups
     mask = weight_mask(weight, choice.kept_weights, choice.pattern)
     project = project_on(module.get_buffer("weight_codes"), choice, groups)

@@ -11,6 +11,7 @@ from explorer.compress.candidate import LayerChoice
 from explorer.compress.cluster import share_codes
 from explorer.compress.quantize import SMALLEST_SCALE, code_limit, quantize_weight, weight_scales
 from explorer.compress.sparsity import weight_mask
+from explorer.errors import NumericalError
 
 BIAS_LIMIT = 2**30
 """Largest magnitude of a bias among 32-bit sums: half of the range is left for the products."""
@@ -64,12 +65,18 @@ def quantize_biases(model: fx.GraphModule) -> None:
     """Round biases to the grid of the 32-bit sums: input scale times weight scale.
 
     A filter whose bias does not fit in 32 bits on that grid, or none of whose weights is left, is its bias and
-    next to nothing else: its scale is set so that the bias fits, or keeps its precision.
+    next to nothing else: its scale is set so that the bias fits, or keeps its precision. NumericalError names a layer
+    whose bias is NaN or infinite.
     """
     for node in model.graph.nodes:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
         if not isinstance(module, nn.Conv2d | nn.Linear) or module.bias is None or not has_codes(module):
             continue
+        if not bool(torch.isfinite(module.bias).all()):
+            raise NumericalError(
+                f"layer {node.target!r}: its bias is NaN or infinite once the batch norm behind it is folded, or the "
+                "mean of its output corrected; use more bits, or check the network's outputs on the training images"
+            )
         input_scale, limit = input_quantizer(model, node).scale, 2**31 - 1
         weight_codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
         lowest = (module.bias.data.abs() / (input_scale * BIAS_LIMIT)).clamp_min(SMALLEST_SCALE)

@@ -21,6 +21,7 @@ from explorer.compress.norms import norms_of, recalibrate_norms
 from explorer.compress.prune import kept_positions
 from explorer.compress.sparsity import weight_mask
 from explorer.compress.weights import compress_weights
+from explorer.errors import NumericalError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -304,3 +305,15 @@ def test_error_shares_lie_between_none_and_all(basis: Bases) -> None:
     assert seen == list(base.graph.layer_names)
     with pytest.raises(LookupError, match="node nowhere is not ahead"):
         LayerInputs(base.model, images).of("nowhere")
+
+
+@pytest.mark.parametrize("settings", [ADAPTIVE, QuantizerSettings()], ids=["adaptive", "nearest"])
+def test_values_that_are_not_finite_are_refused_by_the_name_of_the_layer(
+    basis: Bases, settings: QuantizerSettings
+) -> None:
+    base = basis("projection")
+    images = base.calibration.images
+    assert isinstance(images, Tensor)
+    spoilt = replace(base.calibration, images=torch.where(images > 2, torch.nan, images))
+    with pytest.raises(NumericalError, match=r"layer 'stem': (what it reads|its bias) is NaN or infinite .* more bits"):
+        apply(replace(base, calibration=spoilt, quantizer=settings), uniform(base.graph))

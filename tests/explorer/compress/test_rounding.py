@@ -147,3 +147,39 @@ def test_inputs_that_are_all_zero_change_nothing() -> None:
     scale = weight_scales(module.weight.data, 4)
     codes, scales = adaptive_codes(module.weight.data, dead, scale, partial(nearest_codes, bits=4))
     assert (codes * scales[:, None] - module.weight.data).abs().max() <= scale.max()
+
+
+DEGENERATE: dict[str, Callable[[Tensor], Tensor]] = {
+    "zero": torch.zeros_like,
+    "one constant": lambda x: torch.full_like(x, 0.7),
+    "a constant for each channel": lambda x: x[:1, :, :1, :1].expand_as(x) if x.ndim == 4 else x[:1].expand_as(x),
+    "hardly more than constants": lambda x: 3 + 1e-6 * x,
+    "twice the same channels": lambda x: torch.cat((x[:, : x.shape[1] // 2],) * 2, 1),
+    "one channel beside zeros": lambda x: x * (torch.arange(x.shape[1]) == 1).view(-1, *(1,) * (x.ndim - 2)),
+    "tiny": lambda x: 1e-30 * x,
+    "huge": lambda x: 1e30 * x,
+    "one channel a billion times the others": lambda x: torch.cat((1e9 * x[:, :1], x[:, 1:]), 1),
+    "one image": lambda x: x[:1],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [(kind, torch.float32) for kind in DEGENERATE]
+    + [("a constant for each channel", dtype) for dtype in (torch.float64, torch.bfloat16, torch.float16)],
+)
+@pytest.mark.parametrize("name", ["linear", "grouped", "depthwise"])
+def test_inputs_without_variance_of_any_size_are_rounded_for(name: str, kind: str, dtype: torch.dtype) -> None:
+    """Low activation bits and gates give inputs that are constant, of which the moments are hardly positive."""
+    module = layer(name).to(dtype)
+    wanted = inputs(module, seed=1, count=64).to(dtype)
+    received, scale = DEGENERATE[kind](wanted), weight_scales(module.weight.data, 4)
+    nearest = quantize_weight(module.weight.data, scale, 4)
+    for centred in (False, True):
+        for read in (received, DEGENERATE[kind](1.1 * wanted)):
+            given = moments(module, received, read, centred=centred)
+            codes, scales = adaptive_codes(module.weight.data, given, scale, partial(nearest_codes, bits=4))
+            assert torch.equal(codes, nearest_codes(codes, bits=4))
+            assert (scales > 0).all()
+            before, after = (output_errors(module.weight.data, *c, given) for c in ((nearest, scale), (codes, scales)))
+            assert (after <= before * (1 + (1e-6 if dtype.itemsize > 2 else 0.1)) + 1e-12).all()
