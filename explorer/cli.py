@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from explorer.commands.devices import devices
 from explorer.commands.finetune import finetune
 from explorer.commands.relevance import relevance
 from explorer.errors import ExplorerError, SearchError, StudyFileError
-from explorer.terminal import console, errors, one_line, say
+from explorer.terminal import command, console, errors, from_here, one_line, prepare_streams, say
 from hwmodels.errors import HardwareModelError
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ def run(
     from explorer.progress import ProgressDisplay  # noqa: PLC0415
 
     settings = _study(study, out, trials, seed, device)
-    folder = out or _from_here(settings.output.path)
+    folder = out or from_here(settings.output.path)
     before = _evaluated(folder)
     say(f"study {settings.name}, results in {folder}")
     try:
@@ -125,6 +123,7 @@ app.command()(cost)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what a user can cause is one line for each problem, and exit code 2."""
+    prepare_streams()
     sys.exit(_run(arguments))
 
 
@@ -151,12 +150,6 @@ def _integer(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"expected an integer, received {text!r}") from None
-
-
-def _from_here(folder: Path) -> Path:
-    """The folder as one would type it in the working folder."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _study(path: Path | None, out: Path | None, trials: int | None, seed: int | None, device: str | None) -> Study:
@@ -222,9 +215,8 @@ def _show(outcome: Outcome, folder: Path) -> None:
         console.print(_selection(outcome), highlight=False)
     say(f"report: {folder / 'report.html'}")
     if outcome.front:
-        run_folder, export_folder = (shlex.quote(str(path)) for path in (folder, folder / "export"))
         say(f"knee:   {knee(outcome.front, outcome.objectives).name}, nearest to the best of all objectives at once")
-        say(f"next:   {_executable()} export {run_folder} --pick knee --to {export_folder}")
+        say(f"next:   {command('export', folder, '--pick', 'knee', '--to', folder / 'export')}")
     else:
         say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")
 
@@ -240,11 +232,3 @@ def _selection(outcome: Outcome) -> str:
         f"the search images, which chose it, than on the held-out ones; {stays} of {len(outcome.front)} points would "
         "also be on the front of the held-out images."
     )
-
-
-def _executable() -> str:
-    """How this program is called from the working folder: by its name where that is on the PATH."""
-    started = Path(sys.argv[0])
-    if started.name != "explorer" or shutil.which("explorer"):
-        return "explorer"
-    return shlex.quote(str(_from_here(started.absolute())))

@@ -1,12 +1,18 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and no text into it that what reads it would take for a command."""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters other than tab and line feed, and what changes the direction of writing."""
 
 
 @contextmanager
@@ -26,3 +32,40 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def without_controls(text: str) -> str:
+    """Return a text with every control character, such as one that begins a terminal's command, replaced by a sign."""
+    return CONTROLS.sub("\ufffd", text)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a table as CSV, whole or not at all: UTF-8, LF, None empty, texts as `csv_cell` gives them.
+
+    Raises OSError when the file cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([csv_cell(value) for value in row] for row in rows)
+    with replaced(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def csv_cell(value: object) -> object:
+    """Return what to write into a cell: a text that a spreadsheet would take for a formula gets an apostrophe first.
+
+    Numbers stay numbers, also where they are written as text, and so do all other values.
+    """
+    if not isinstance(value, str):
+        return value
+    text = without_controls(value)
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

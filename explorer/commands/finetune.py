@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from explorer.terminal import console, errors, say
+from explorer.terminal import command, console, errors, say
 
 INTERRUPTED = 130
 
@@ -43,5 +42,5 @@ def finetune(
         errors.print(f"interrupted: all finished epochs are kept in {folder}; the same command goes on")
         raise typer.Exit(INTERRUPTED) from None
     say(report.summary())
-    run, to = (shlex.quote(str(path)) for path in (folder, folder / "export"))
-    say(f"next:   explorer export {run} --pick {point.name} --tuned --to {to}")
+    to = folder / "export"
+    say(f"next:   {command('export', folder, '--pick', point.name, '--tuned', '--to', to)}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from explorer.files import replaced
+from explorer.files import write_csv
 from explorer.report.comparison_views import ComparisonView, verdicts
 from explorer.study.comparison_statistics import Difference, Estimate, Group
 
@@ -33,8 +31,8 @@ def write_tables(view: ComparisonView, folder: Path) -> tuple[Path, ...]:
     (Blalock et al., 2020), its weights in float32, Huffman coded where they are.
     """
     points, compared = folder / "points.csv", folder / "differences.csv"
-    _write(points, POINT_COLUMNS, point_rows(view))
-    _write(compared, DIFFERENCE_COLUMNS, (_difference_row(entry) for entry in view.differences))
+    write_csv(points, POINT_COLUMNS, point_rows(view))
+    write_csv(compared, DIFFERENCE_COLUMNS, (_difference_row(entry) for entry in view.differences))
     return points, compared
 
 
@@ -99,12 +97,3 @@ def _count(value: float | None) -> str:
 
 def _percent(value: Estimate) -> str:
     return f"{100.0 * value.value:.2f} ±{100.0 * value.standard_error:.2f}"
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    with replaced(path) as file:
-        file.write(text.getvalue().encode())

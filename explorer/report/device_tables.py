@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from explorer.files import replaced
+from explorer.files import write_csv
 from explorer.study.devices import Choice, DeviceRun, Lever, Transfer, cycles_by_bound
 from explorer.study.record import Cost, LayerTableRow
 from hwmodels import ENERGY_COMPONENTS
@@ -112,12 +110,12 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()} for row in rows)
-    with replaced(path) as file:
-        file.write(text.getvalue().encode())
+    columns = list(rows[0]) if rows else []
+    write_csv(path, columns, ([_short(row[key]) for key in columns] for row in rows))
+
+
+def _short(value: str | int | float | None) -> str | int | None:
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def weighted_layers(cost: Cost) -> tuple[LayerTableRow, ...]:

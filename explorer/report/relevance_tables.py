@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from explorer.files import replaced
+from explorer.files import write_csv
 from explorer.report.relevance_views import RelevanceView
 
 COLUMNS = ("layer", "filter", "group", "score", "share")
@@ -42,12 +40,9 @@ def write_filters_csv(view: RelevanceView, path: Path) -> None:
         OSError: the file cannot be written.
     """
     total = sum(abs(score) for layer in view.layers for score in layer.scores)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for layer in view.layers:
-        for index, (score, group) in enumerate(zip(layer.scores, layer.groups, strict=True)):
-            share = abs(score) / total if total else 0.0
-            writer.writerow((layer.name, index, group, f"{score:.9g}", f"{share:.9g}"))
-    with replaced(path) as file:
-        file.write(text.getvalue().encode())
+    rows = (
+        (layer.name, index, group, f"{score:.9g}", f"{abs(score) / total if total else 0.0:.9g}")
+        for layer in view.layers
+        for index, (score, group) in enumerate(zip(layer.scores, layer.groups, strict=True))
+    )
+    write_csv(path, COLUMNS, rows)

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from explorer.files import replaced
+from explorer.files import csv_cell, replaced
 from explorer.report.views import COST_KEYS, PointView, baseline_points, front_points
 from explorer.study.front import still_undominated
 from explorer.study.record import Accuracy, Outcome
@@ -39,6 +39,7 @@ COLUMNS: dict[str, str] = {
 be on the front if the held-out images had the say.
 """
 
+TEXTS = [column for column, kind in COLUMNS.items() if kind == "str"]
 SIGNIFICANT = "%.9g"
 
 
@@ -61,7 +62,9 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    text = front_frame(outcome).to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
+    frame = front_frame(outcome)
+    frame[TEXTS] = frame[TEXTS].map(csv_cell)
+    text = frame.to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
     with replaced(path) as file:
         file.write(text.encode())
 

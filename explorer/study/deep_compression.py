@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +18,7 @@ from explorer.compress.tuned import Tuned
 from explorer.errors import ExportError
 from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.finetune import finetune
-from explorer.files import replaced
+from explorer.files import write_csv
 from explorer.graph.layers import ModelGraph
 from explorer.records import write_record
 from explorer.settings import DeepCompressionSettings, FineTuningSettings
@@ -197,23 +195,18 @@ def _logits(model: fx.GraphModule, images: torch.Tensor, batch: int) -> torch.Te
 
 def write_sizes(report: DeepCompressionReport, path: Path) -> None:
     """Write a line for each layer, one for what is no layer's, and the sum, which is the size of the file."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     parts = ("codebook_bytes", "table_bytes", "index_bytes", "run_bytes", "scale_bytes", "bias_bytes")
-    writer.writerow(
-        ("layer", "weights", "density", "clusters", "coded_entries", *parts, "bytes", "float32_bytes", "ratio")
-    )
-    for size in report.packing.layers:
-        writer.writerow(
-            (*_counts(size), *(getattr(size, part) for part in parts), *_ratio(size.size_bytes, size.float32_bytes))
-        )
+    columns = ("layer", "weights", "density", "clusters", "coded_entries", *parts, "bytes", "float32_bytes", "ratio")
+    rows: list[tuple[object, ...]] = [
+        (*_counts(size), *(getattr(size, part) for part in parts), *_ratio(size.size_bytes, size.float32_bytes))
+        for size in report.packing.layers
+    ]
     frame, whole = report.packing.frame_bytes, len(report.packing.data)
     in_layers = sum(size.float32_bytes for size in report.packing.layers)
     blank = ("",) * (4 + len(parts))
-    writer.writerow(("header, quantisers, checksum", *blank, *_ratio(frame, report.float32_bytes - in_layers)))
-    writer.writerow(("network", *blank, *_ratio(whole, report.float32_bytes)))
-    with replaced(path) as file:
-        file.write(text.getvalue().encode())
+    rows.append(("header, quantisers, checksum", *blank, *_ratio(frame, report.float32_bytes - in_layers)))
+    rows.append(("network", *blank, *_ratio(whole, report.float32_bytes)))
+    write_csv(path, columns, rows)
 
 
 def _counts(size: LayerSize) -> tuple[object, ...]:
