@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.compress.apply import apply
+from explorer.compress.apply import Basis, apply
+from explorer.compress.candidate import uniform
+from explorer.compress.integer import integer_program
 from explorer.errors import ExportError
 from explorer.export.integer_package import IntegerReport, export_integer
+from explorer.export.onnx_integer import export_integer_onnx
+from explorer.export.onnx_qdq import export_onnx
 from explorer.export.package import ExportReport, export_candidate
+from explorer.export.verify import run_onnx
+from explorer.graph.symbolic import as_tuple
 from explorer.study.folder import locked
 from explorer.study.prepare import Notify, threads_for
 from explorer.study.record import Accuracy, FrontPoint, Outcome
@@ -67,6 +74,31 @@ def deploy(
         _compare(exported, point)
     notify("export", 1, 1)
     return exported
+
+
+def refusals(basis: Basis, form: str) -> tuple[str, ...]:
+    """Why no candidate of a network can be exported as `form`, one of FORMS; empty where the export works.
+
+    Found by exporting the network with 8 bits everywhere, and the float one beside it, to a folder that is removed:
+    whether there is a rule for a node depends on neither widths nor weights, so that those of an untrained network
+    serve as well. What a single candidate alone can be refused for, such as sums beyond 32 bits, is not foreseen.
+    """
+    shapes = basis.graph.input_shapes
+    try:
+        if len(shapes) > 1:
+            raise ExportError(f"export: the network has {len(shapes)} inputs; export one that has a single one")
+        model = apply(basis, uniform(basis.graph))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.onnx"
+            if form == "integer":
+                export_integer_onnx(integer_program(model, shapes[0]), path)
+            else:
+                export_onnx(model, shapes[0], path)
+            run_onnx(path, as_tuple(basis.calibration.images)[0][:2])
+            export_onnx(basis.model, shapes[0], path)
+    except ExportError as error:
+        return (str(error),)
+    return ()
 
 
 def _compare(exported: ExportReport, point: FrontPoint) -> None:

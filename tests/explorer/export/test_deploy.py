@@ -1,0 +1,26 @@
+"""Which exports a network has is known without a search."""
+
+from __future__ import annotations
+
+import pytest
+
+from explorer.export.deploy import FORMS, refusals
+from tests.explorer.export.test_onnx_styles import basis_of
+
+REFUSED = {
+    ("two_inputs", "onnx"): "has 2 inputs",
+    ("two_inputs", "integer"): "has 2 inputs",
+    ("attention", "onnx"): "node 'flatten",
+    ("attention", "integer"): "node 'getitem",
+    ("channels_last", "onnx"): "node 'permute",
+    ("channels_last", "integer"): "node 'permute",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["lambdas", "two_inputs", "attention", "channels_last"])
+def test_reasons_name_what_cannot_be_exported(name: str, form: str) -> None:
+    reasons = refusals(basis_of(name), form)
+    assert len(reasons) == ((name, form) in REFUSED)
+    for reason in reasons:
+        assert REFUSED[name, form] in reason
