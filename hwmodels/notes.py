@@ -41,8 +41,8 @@ def _width_notes(names: Sequence[str], layers: LayerArrays, accelerator: Acceler
         ("weights", layers.weight_bits, accelerator.weight_bits),
         ("inputs", layers.input_bits, accelerator.input_bits),
     ):
-        held = np.array(supported)[np.searchsorted(supported, bits)]
-        narrower = layers.is_product & (held > bits)
+        products = np.where(layers.is_product, bits, supported[0])  # other layers may be wider than any product
+        narrower = np.array(supported)[np.searchsorted(supported, products)] > products
         for width in np.unique(bits[narrower]).tolist():
             runs_as = next(candidate for candidate in supported if candidate > width)
             notes.append(

@@ -14,6 +14,7 @@ from hwmodels import (
     SYSTOLIC_DATAFLOWS,
     Accelerator,
     LayerCost,
+    LayerError,
     LayerJob,
     LayerShape,
     Registers,
@@ -24,11 +25,14 @@ from hwmodels import (
     names,
     systolic_counts,
 )
+from hwmodels.layer import MAXIMUM_BITS, PRODUCT_KINDS
 from hwmodels.memory import stored_weights
 
 DEVICES = {name: load(name) for name in names()}
 UNROLLS = (Unroll(rate=0.6), Unroll(out_w=2, out_channels=8, in_channels=8, depthwise_channels=8))
 widths = st.integers(1, 8)
+any_width = st.integers(1, MAXIMUM_BITS)
+BITS = ("weight_bits", "input_bits", "output_bits")
 factors = st.floats(1.0, 20.0)
 
 
@@ -157,6 +161,25 @@ def test_no_layer_is_free(shape: LayerShape, device: Accelerator, bits: int) -> 
         assert layer.compute_cycles * (own or unit.operations_per_cycle) >= shape.vector_operations
         assert (layer.dram_input_bits, layer.dram_output_bits) == (shape.inputs * bits, shape.outputs * bits)
         assert layer.latency_cycles >= max(layer.compute_cycles, layer.dram_cycles)
+
+
+@given(
+    layers=st.lists(st.builds(LayerJob, shape=shapes() | vector_shapes, **dict.fromkeys(BITS, any_width)), min_size=1),
+    device=devices(),
+)
+def test_any_mix_of_widths_has_a_cost_or_is_refused(layers: list[LayerJob], device: Accelerator) -> None:
+    """A file that is quantised in part: layers without products may be wider than any product of the device."""
+    try:
+        cost = evaluate(layers, device)
+    except LayerError as error:
+        assert len(error.problems) == 1
+        wide = [job for job in layers if job.shape.kind in PRODUCT_KINDS]
+        assert any(
+            job.weight_bits > device.weight_bits[-1] or job.input_bits > device.input_bits[-1] for job in wide
+        ) or (0 < device.maximum_layers < len(wide))
+    else:
+        assert 0 <= cost.energy_pj < np.inf
+        assert cost.latency_cycles >= 0
 
 
 @given(job=jobs(), bits=st.integers(1, 31))

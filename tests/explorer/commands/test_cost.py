@@ -115,6 +115,18 @@ def test_an_onnx_file_in_float_needs_widths(explorer: Explorer, tmp_path: Path) 
     assert explorer("cost", path, "--device", "bitfusion", "--bits", "4/8")[0] == 0
 
 
+def test_a_file_that_is_quantised_in_part_has_a_price_on_every_device(explorer: Explorer, tmp_path: Path) -> None:
+    path = save_onnx(tmp_path / "net.onnx", quantised=True)
+    model = onnx.load_model(path)
+    model.graph.node.append(helper.make_node("Softmax", ["fc"], ["y"], name="probabilities"))
+    model.graph.output[0].name = "y"
+    onnx.save_model(model, path)
+    for device in hwmodels.names():
+        code, out, err = explorer("cost", path, "--device", device)
+        assert (code, err) == (0, ""), device
+        assert ["32" in row.split() for row in out.splitlines() if row.startswith("probabilities")] == [True], device
+
+
 def test_a_file_with_every_number(explorer: Explorer, tmp_path: Path) -> None:
     file_option = ("--csv", tmp_path / "layers.csv")
     assert explorer("cost", "lenet5", "--device", "bitfusion", "--bits", 8, *file_option)[0] == 0
