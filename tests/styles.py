@@ -377,6 +377,42 @@ class Sized(nn.Module):
         return self.head(F.relu(self.up(c, output_size=[9, 10])))  # type: ignore[no-any-return]
 
 
+class Generator(nn.Module):
+    """Features become images in three ways of writing it, for a transposed convolution, a convolution and poolings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.latent = nn.Conv2d(3, 4, 4, 4), nn.Linear(16, 12)
+        self.seed, self.second, self.third = nn.Linear(12, 64), nn.Linear(12, 48), nn.Linear(12, 64)
+        self.image = nn.Unflatten(1, (3, 4, 4))
+        self.up, self.plain = nn.ConvTranspose2d(4, 6, 4, 2, 1), nn.Conv2d(3, 5, 3, padding=1)
+        self.head = nn.Conv2d(15, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.latent(torch.flatten(F.relu(self.encode(x)), 1)))
+        a = F.relu(self.up(F.relu(self.seed(x)).view(-1, 4, 4, 4)))
+        b = F.relu(self.plain(self.image(F.relu(self.second(x)))))
+        c = F.relu(self.third(x)).reshape(x.shape[0], 4, 4, 4)
+        parts = F.avg_pool2d(a, 2), b, F.max_pool2d(F.pad(c, (1, 1, 1, 1)), 3, 1)
+        return self.head(torch.cat(parts, 1)).mean((2, 3))  # type: ignore[no-any-return]
+
+
+class Pixels(nn.Module):
+    """A linear layer that reads each pixel, and a convolution that reads four crops, as if they were images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.stem, self.each = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 3, 2, 1), nn.Linear(6, 8)
+        self.crops, self.fc = nn.Conv2d(8, 6, 2), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(F.relu(self.first(x))))
+        n, c, h, w = x.shape
+        x = F.relu(self.each(x.permute(0, 2, 3, 1).reshape(-1, c))).view(n, h, w, -1).permute(0, 3, 1, 2)
+        crops = x.reshape(n, -1, 2, h // 2, 2, w // 2).permute(0, 2, 4, 1, 3, 5).reshape(4 * n, -1, h // 2, w // 2)
+        return self.fc(F.relu(self.crops(crops)).mean((2, 3)).view(n, 4, -1).mean(1))  # type: ignore[no-any-return]
+
+
 STYLES: dict[str, Callable[[], nn.Module]] = {
     "functional": Functional,
     "lambdas": Lambdas,
@@ -394,6 +430,8 @@ STYLES: dict[str, Callable[[], nn.Module]] = {
     "channels_last": ChannelsLast,
     "sized": Sized,
     "attention": Attention,
+    "generator": Generator,
+    "pixels": Pixels,
 }
 
 

@@ -88,9 +88,10 @@ class _Corrector(NormCorrector):
         mean = None if bias is None or _feeds_norms(self, n) else self.means.get(str(n.target))
         if self.beside is not None and self.rounding is not None and n.target in self.rounding.choices:
             choice = self.rounding.choices[str(n.target)]
-            received = self.env[n.all_input_nodes[0]][: self.rounding.images]
+            wanted = self.beside.of(n.name)
+            received = self.env[n.all_input_nodes[0]][: len(wanted)]  # several rows for each image, it may be
             centred = mean is not None or _feeds_norms(self, n)
-            given = moments(module, received, self.beside.of(n.name), centred=centred)
+            given = moments(module, received, wanted, centred=centred)
             attach_codes(module, *round_adaptively(module, self.beside.weight(str(n.target)), choice, given))
         result = super().run_node(n)
         if mean is None or bias is None or not isinstance(result, Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from operator import itemgetter
 
 from explorer.compress.candidate import Candidate
@@ -78,8 +79,11 @@ def _layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
 
 
 def _fusible(graph: ModelGraph) -> frozenset[str]:
-    """Names of the operations that work in place, or read what a layer wrote and nothing else reads."""
-    written = {layer.target for layer in graph.layers}
+    """Names of the operations that work in place, or read what a layer wrote and nothing else reads.
+
+    A pooling of what `view` makes of a linear layer's features is not among them: its windows span the array's columns.
+    """
+    written = {layer.target: math.prod(layer.output_size) for layer in graph.layers}
     read_once = {
         stored.name: stored.feeds[0]
         for stored in graph.activations
@@ -89,7 +93,11 @@ def _fusible(graph: ModelGraph) -> frozenset[str]:
         operation.name
         for operation in graph.operations
         if operation.sources == (operation.target,)
-        or all(read_once.get(source) == operation.target for source in operation.sources)
+        or all(
+            read_once.get(source) == operation.target
+            and (operation.kind != "pool" or math.prod(operation.input_size) <= written[source])
+            for source in operation.sources
+        )
     )
 
 

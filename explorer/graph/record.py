@@ -26,11 +26,8 @@ def record_graph(traced: Traced, input_shapes: tuple[tuple[int, ...], ...], shar
     scales = _scales(traced.storages)
     return ModelGraph(
         input_shapes=input_shapes,
-        layers=tuple(
-            record_layer(raw, classes(raw.output_ids), classes(raw.input_ids), groups, shared.get(raw.name, ""))
-            for raw in traced.layers
-        ),
-        operations=tuple(record_operation(raw, classes(raw.ids), groups) for raw in traced.operations),
+        layers=tuple(record_layer(raw, traced, groups, shared.get(raw.name, "")) for raw in traced.layers),
+        operations=tuple(record_operation(raw, traced, groups) for raw in traced.operations),
         groups=groups,
         activations=tuple(
             record_activation(storage, classes(ids[storage.node]), groups, (scales[id(storage)], traced.images))
@@ -58,14 +55,9 @@ def _moves(names: Sequence[str]) -> Iterator[Skipped]:
         yield Skipped(path=", ".join(names[:3]) + more, reason=reason)
 
 
-def record_layer(
-    raw: TracedLayer,
-    output_classes: tuple[int, ...],
-    input_classes: tuple[int, ...],
-    groups: tuple[ChannelGroup, ...],
-    shares_weights: str,
-) -> Layer:
-    """The record of a layer, given the class of each of its output and input channels."""
+def record_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, ...], shares_weights: str) -> Layer:
+    """The record of a layer."""
+    output_classes, input_classes = traced.channels.classes(raw.output_ids), traced.channels.classes(raw.input_ids)
     module = raw.module
     convolution = isinstance(module, nn.Conv2d)
     transposed = isinstance(module, TransposedConv2d)
@@ -80,8 +72,8 @@ def record_layer(
         transposed=transposed,
         shares_weights=shares_weights,
         bias=module.bias is not None,
-        input_size=spatial(raw.in_shape),
-        output_size=spatial(raw.out_shape),
+        input_size=_for_one_image(raw.in_shape, traced.images),
+        output_size=_for_one_image(raw.out_shape, traced.images),
         source=raw.source.node.name,
         target=raw.target.node.name,
         output_classes=output_classes,
@@ -91,20 +83,20 @@ def record_layer(
     )
 
 
-def record_operation(raw: TracedOperation, classes: tuple[int, ...], groups: Sequence[ChannelGroup]) -> Operation:
-    """The record of an operation, given the class of each of its channels."""
-    in_size, out_size = spatial(raw.in_shape), spatial(raw.out_shape)
+def record_operation(raw: TracedOperation, traced: Traced, groups: Sequence[ChannelGroup]) -> Operation:
+    """The record of an operation."""
+    window = pool_window(raw.module, spatial(raw.in_shape), spatial(raw.out_shape)) if raw.kind == "pool" else (1, 1)
     return Operation(
         name=raw.name,
         kind=raw.kind,
         step=raw.target.first_step,
-        kernel_size=pool_window(raw.module, in_size, out_size) if raw.kind == "pool" else (1, 1),
+        kernel_size=window,
         operands=len(raw.reads),
         sources=tuple(dict.fromkeys(read.node.name for read in raw.reads)),
         target=raw.target.node.name,
-        channels=shares(classes, groups),
-        input_size=in_size,
-        output_size=out_size,
+        channels=shares(traced.channels.classes(raw.ids), groups),
+        input_size=_for_one_image(raw.in_shape, traced.images),
+        output_size=_for_one_image(raw.out_shape, traced.images),
     )
 
 
@@ -167,3 +159,12 @@ def _adaptive_window(size: int, parts: int) -> int:
 def spatial(shape: tuple[int, ...]) -> tuple[int, int]:
     """Height and width of an N x C x H x W shape; (1, number of positions) for any other."""
     return (shape[2], shape[3]) if len(shape) == 4 else (1, math.prod(shape[2:]))
+
+
+def _for_one_image(shape: tuple[int, ...], images: int) -> tuple[int, int]:
+    """Height and width of all that belongs to one image, one below the other where it has several inputs.
+
+    A layer may read each pixel, or each of several crops, as if it were an image.
+    """
+    height, width = spatial(shape)
+    return (height * shape[0] // images if shape[0] % images == 0 else height, width)

@@ -147,7 +147,7 @@ class _Tracer:
                 for ids in (other.input_ids, input_ids):
                     self.channels.lock(ids, "their weights are read in another number of groups as well")
         self.found.layers.append(layer)
-        if shape_of(node)[0] != self.found.images:
+        if shape_of(node)[0] % self.found.images:
             count = f"{shape_of(node)[0]} inputs for {self.found.images} images"
             reason = f"has {count}{line_of(node)}: its cost is that of one input"
             self.found.skipped.append(Skipped(path=layer.name, reason=reason))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import fx, nn
 
 from explorer.graph.modules import SelectChannels
+from explorer.graph.symbolic import constants
 from explorer.graph.traced import Traced, shape_of, source_of
 
 
@@ -31,11 +33,13 @@ def pad(found: Traced, node: fx.Node) -> bool:
     before, after = channel_padding(node, len(shape_of(node)))
     value = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0)
     mode = node.kwargs.get("mode", node.args[2] if len(node.args) > 2 else "constant")
-    if (mode == "constant" and value not in {0, None}) or min(before, after) < 0:
+    images = shape_of(source)[0] == shape_of(node)[0]
+    if (mode == "constant" and value not in {0, None}) or min(before, after) < 0 or not images:
         return False
     parts = (found.channels.fresh(before), found.ids[source], found.channels.fresh(after))
     found.ids[node] = np.concatenate(parts)
     found.alias(node, source)
+    found.fetched[node] = _with_border(found.stored_positions(source), _padding(node))
     if before or after:
         found.index_maps.append(node)
     found.moves.append(node.name)
@@ -52,6 +56,8 @@ def cut(found: Traced, node: fx.Node) -> bool:
         return False  # an order of the channels or images, for one
     found.ids[node] = found.ids[source]
     found.alias(node, source)
+    stored = np.broadcast_to(found.stored_positions(source), shape_of(source))
+    found.fetched[node] = stored[constants(index)][0, 0]
     found.moves.append(node.name)
     return True
 
@@ -61,6 +67,7 @@ def select(found: Traced, node: fx.Node, module: SelectChannels) -> None:
     source = source_of(node)
     found.ids[node] = found.ids[source][module.index.cpu().numpy()]
     found.alias(node, source)
+    found.fetched[node] = found.stored_positions(source)
     found.index_maps.append(node)
     found.moves.append(node.name)
 
@@ -113,7 +120,24 @@ def resample(found: Traced, node: fx.Node) -> None:
 
 def channel_padding(node: fx.Node, dimensions: int) -> tuple[int, int]:
     """How many channels an F.pad call puts before and after dimension 1."""
-    padding = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
+    entries = _padding(node)
     reach = 2 * (dimensions - 2)
-    entries = [int(entry) for entry in padding]  # type: ignore[union-attr, arg-type]
     return (entries[reach], entries[reach + 1]) if len(entries) >= reach + 2 else (0, 0)
+
+
+def _padding(node: fx.Node) -> list[int]:
+    """The entries of an F.pad call: two for each axis, the last axis first."""
+    padding = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
+    return [int(entry) for entry in padding]  # type: ignore[union-attr, arg-type]
+
+
+def _with_border(stored: NDArray[np.bool_], padding: list[int]) -> NDArray[np.bool_]:
+    """Which positions are stored once F.pad has put a border around them, or has cut one off."""
+    for axis, (before, after) in zip(
+        reversed(range(stored.ndim)), zip(padding[::2], padding[1::2], strict=True), strict=False
+    ):
+        width = [(0, 0)] * stored.ndim
+        width[axis] = (max(before, 0), max(after, 0))
+        kept = np.arange(max(-before, 0), stored.shape[axis] - max(-after, 0))
+        stored = np.pad(stored.take(kept, axis), width)
+    return stored

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import fx, nn
 
 from explorer.graph.channels import ChannelClasses, Ids
@@ -79,6 +80,8 @@ class Traced:
     skipped: list[Skipped] = field(default_factory=list)
 
     storage: dict[fx.Node, Storage] = field(default_factory=dict)
+    fetched: dict[fx.Node, NDArray[np.bool_]] = field(default_factory=dict)
+    """For nodes with a border that nobody stores: which of their positions are stored."""
     step: int = 0
     images: int = 0
     """How many images are traced at once."""
@@ -112,10 +115,17 @@ class Traced:
         """Let `node` be another view of what is stored of `source`."""
         self.storage[node] = self.storage[source]
 
+    def stored_positions(self, node: fx.Node) -> NDArray[np.bool_]:
+        """Which positions of a node's value are stored, rather than a border of F.pad."""
+        known = self.fetched.get(node)
+        return np.ones(shape_of(node)[2:], dtype=np.bool_) if known is None else known
+
     def read_shape(self, source: fx.Node) -> tuple[int, ...]:
-        """Shape of what is read of a stored tensor: neither a border of zeros nor what a slice leaves out."""
-        stored = shape_of(self.storage[source].node)
-        return shape_of(source)[:2] + min(shape_of(source)[2:], stored[2:], key=math.prod)
+        """Shape of what is fetched by whoever reads the value of `source`: all of it but a border of F.pad."""
+        stored = self.stored_positions(source)
+        axes = range(stored.ndim)
+        sizes = (int(stored.any(axis=tuple(other for other in axes if other != axis)).sum()) for axis in axes)
+        return shape_of(source)[:2] + tuple(max(1, size) for size in sizes)
 
 
 def source_of(node: fx.Node) -> fx.Node:

@@ -19,6 +19,7 @@ from explorer.compress.prune import remove_filters
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
+from tests.macs import check_macs
 from tests.square import check_square, double, random_candidate, random_classes
 
 SHAPES = {
@@ -56,6 +57,12 @@ def test_what_is_built_is_what_was_costed(name: str) -> None:
     images = torch.zeros(2, *SHAPES[name])
     for seed in range(int(asked) if asked else (1 if base.graph.weights > LARGE else 4)):
         check_square(base, random_candidate(base.graph, random.Random(seed)), images)
+
+
+@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+def test_macs_are_those_that_torch_counts(name: str) -> None:
+    base = basis_of(name)
+    check_macs(REFERENCE_NETWORKS[name](10).eval(), base.model, base.graph, torch.zeros(2, *SHAPES[name]))
 
 
 @pytest.mark.parametrize("name", REFERENCE_NETWORKS)

@@ -22,6 +22,7 @@ from explorer.graph.symbolic import Inputs, call
 from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
 from tests import styles
+from tests.macs import check_macs
 from tests.square import candidates, check_square, double, random_candidate, random_classes
 
 PRUNABLE = {
@@ -41,6 +42,8 @@ PRUNABLE = {
     "channels_last": {"last": 6},
     "sized": {"down.0": 6, "down.1": 6, "up": 6, "up_2": 6},
     "attention": {"stem": 6, "after": 6},
+    "generator": {"encode": 4, "latent": 12, "seed": 4, "up": 6, "second": 3, "plain": 5, "third": 4},
+    "pixels": {"first": 4},
 }
 """The channel groups from which filters can be removed, with their numbers of classes."""
 
@@ -113,6 +116,12 @@ def test_what_is_built_is_what_was_costed(name: str) -> None:
         check_square(base, candidate, example)
 
     square()
+
+
+@pytest.mark.parametrize("name", styles.STYLES)
+def test_macs_are_those_that_torch_counts(name: str) -> None:
+    base = basis_of(name)
+    check_macs(styles.build(name), base.model, base.graph, styles.inputs(name, 2))
 
 
 @pytest.mark.parametrize("name", styles.STYLES)

@@ -26,6 +26,38 @@ from explorer.graph.trace import trace
 from hwmodels import load
 
 
+class Viewed(nn.Module):
+    """An operation on what `view` makes of features, or on images of that very size."""
+
+    def __init__(self, operation: nn.Module, features: bool) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(), nn.Linear(128, 128), nn.ReLU())
+        self.operation, self.features, self.head = operation, features, nn.Conv2d(8, 5, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.features:
+            x = self.encode(x).view(-1, 8, 4, 4)
+        return self.head(self.operation(x)).mean((2, 3))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [nn.ConvTranspose2d(8, 8, 4, 2, 1), nn.Conv2d(8, 8, 3, padding=1), nn.AvgPool2d(2), nn.MaxPool2d(3, 1, 1)],
+    ids=lambda module: type(module).__name__,
+)
+@pytest.mark.parametrize("device", ["bitfusion", "gemmini_default", "ethos_u55_128", "stm32l4r5"])
+def test_what_reads_a_view_of_features_costs_what_it_costs_on_images(operation: nn.Module, device: str) -> None:
+    found = []
+    for features, shape in ((True, (3, 16, 16)), (False, (8, 4, 4))):
+        images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+        graph = trace(canonicalise(Viewed(operation, features), images), images)
+        layers = cost(graph, uniform(graph), load(device)).layers
+        (layer,) = [layer for layer in layers if layer.name == "operation"]
+        found.append((layer.macs, layer.latency_cycles, layer.dram_input_bits, layer.dram_output_bits))
+    assert found[0] == found[1]
+    assert found[0][2] == 8 * 4 * 4 * 8
+
+
 def changed(graph: ModelGraph, layer: str, **values: Any) -> Candidate:
     whole = uniform(graph)
     return replace(whole, layers=tuple(replace(c, **values) if c.layer == layer else c for c in whole.layers))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -135,6 +137,37 @@ def test_a_border_of_zeros_is_not_fetched_and_another_one_is_no_padding() -> Non
     assert not any("rule" in item.reason for item in zeros.skipped)
     assert any("rule" in item.reason for item in other.skipped)
     assert other.layer("conv").source == "pad"  # stored and quantised as a tensor of its own
+
+
+@pytest.mark.parametrize(
+    ("body", "size"),
+    [
+        (lambda x: x, (8, 8)),
+        (lambda x: F.pad(x, (2, 1, 3, 0)), (8, 8)),
+        (lambda x: F.pad(x, (-1, -1, 2, 2)), (8, 6)),
+        (lambda x: F.pad(x, (2, 2, 2, 2), mode="reflect"), (8, 8)),
+        (lambda x: x[:, :, 1:-1, ::2], (6, 4)),
+        (lambda x: F.pad(x, (2, 2, 2, 2))[:, :, 1:-1, :7], (8, 5)),
+        (lambda x: F.pad(x[..., :6], (0, 4)), (8, 6)),
+        (lambda x: F.pad(x, (1, 1, 1, 1)).flip(1), (8, 8)),
+        (lambda x: F.pad(F.relu(F.pad(x, (1, 1, 1, 1))), (1, 1, 1, 1)), (10, 10)),
+    ],
+)
+def test_a_layer_fetches_what_it_reads_but_for_borders(
+    body: Callable[[torch.Tensor], torch.Tensor], size: tuple[int, int]
+) -> None:
+    class Reading(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.conv, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3), nn.Sequential(*head(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.head(self.conv(body(self.stem(x))))
+            return y
+
+    graph = traced(Reading())
+    assert graph.layer("conv").input_size == size
+    assert not any("rule" in item.reason for item in graph.skipped)
 
 
 def test_activations_that_are_not_finite_are_refused() -> None:
