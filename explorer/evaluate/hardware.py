@@ -137,8 +137,14 @@ def activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[Activat
 
 
 def float_weight_bytes(graph: ModelGraph) -> int:
-    """Bytes of all weights and one bias per output channel in float32."""
-    return 4 * sum(layer.weights + layer.out_channels for layer in graph.layers if not layer.shares_weights)
+    """Bytes of all weights and one bias per output channel in float32, and of what no layer holds."""
+    held = 4 * sum(layer.weights + layer.out_channels for layer in graph.layers if not layer.shares_weights)
+    return held + kept_float_bytes(graph)
+
+
+def kept_float_bytes(graph: ModelGraph) -> int:
+    """Bytes of what no layer holds and no candidate changes: it is stored in float32 beside the layers' weights."""
+    return 4 * graph.float_values
 
 
 def float_activation_bytes(graph: ModelGraph) -> int:

@@ -158,6 +158,8 @@ class ModelGraph:
     activations: tuple[Activation, ...]
     index_maps: tuple[IndexMap, ...]
     skipped: tuple[Skipped, ...]
+    float_values: int = 0
+    """Weights, biases and constants that no layer holds: they stay in float, and a device stores them, too."""
 
     def layer(self, name: str) -> Layer:
         """The layer of that name; ModelError with the known names when there is none."""
@@ -211,6 +213,7 @@ class ModelGraph:
             activations=tuple(Activation(**_as_tuples(item)) for item in data["activations"]),
             index_maps=tuple(IndexMap(**_as_tuples(item)) for item in data["index_maps"]),
             skipped=tuple(Skipped(**item) for item in data["skipped"]),
+            float_values=data.get("float_values", 0),
         )
 
     def digest(self) -> str:
@@ -219,6 +222,8 @@ class ModelGraph:
         del data["skipped"]
         for group in data["groups"]:
             group["locked"] = bool(group["locked"])
+        if not self.float_values:
+            del data["float_values"]  # of a network that is wholly covered, as before there was such a number
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import fx, nn
 from explorer.errors import ModelError
 from explorer.graph import trace_moves
 from explorer.graph.channels import Ids
+from explorer.graph.coverage import stored_values
 from explorer.graph.functional import ACTIVATIONS, POOLS
 from explorer.graph.layers import ModelGraph, OperationKind, Skipped
 from explorer.graph.modules import SelectChannels
@@ -47,7 +49,8 @@ def trace(model: fx.GraphModule, example: Inputs, elementwise: tuple[type[nn.Mod
         tracer.visit(node)
     if not tracer.found.layers:
         raise ModelError("model: no convolution (nn.Conv2d) or fully connected layer (nn.Linear) was found")
-    return record_graph(tracer.found, tuple(tuple(given.shape[1:]) for given in as_tuple(example)), shared)
+    graph = record_graph(tracer.found, tuple(tuple(given.shape[1:]) for given in as_tuple(example)), shared)
+    return replace(graph, float_values=stored_values(model, graph.layer_names, elementwise).in_float)
 
 
 class _Tracer:

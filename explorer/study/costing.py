@@ -20,14 +20,20 @@ def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Acceler
         energy_uj=cost.energy_uj,
         latency_ms=cost.latency_ms,
         latency_cycles=cost.latency_cycles,
-        weight_bytes=cost.weight_bytes,
+        weight_bytes=cost.weight_bytes + hardware.kept_float_bytes(graph),
         activation_bytes=cost.peak_activation_bytes,
         macs=cost.macs,
         energy_uj_by_component={name: pj * 1e-6 for name, pj in cost.energy_pj_by_component.items() if pj},
         layers=_rows(graph, candidate, cost, accelerator) if with_layers else (),
-        notes=cost.notes if with_layers else (),
+        notes=(*cost.notes, *_kept_in_float(graph)) if with_layers else (),
         fits=cost.fits if with_layers else (),
     )
+
+
+def _kept_in_float(graph: ModelGraph) -> tuple[str, ...]:
+    kept = hardware.kept_float_bytes(graph)
+    text = "bytes of weights and constants stay in float32: they count as weight memory, not in energy, latency or fits"
+    return (f"{kept:,} {text}",) if kept else ()
 
 
 def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:

@@ -26,11 +26,11 @@ from explorer.study.prepare import (
     kept_relevance,
     open_network,
     relevance_sample,
-    state_digest,
     threads_for,
     with_weights,
 )
 from explorer.study.study_file import Study
+from explorer.study.weights import state_digest
 
 FILTERS_SHOWN = 4
 """Layers of which one filter's pixels are shown, where none is named (assumed: what fits beside an image)."""

@@ -47,6 +47,8 @@ def conclude(prepared: Prepared, task: Search, store: Store, notify: Notify) -> 
         evaluations=found,
         skipped=tuple((item.path, item.reason) for item in prepared.basis.graph.skipped),
         provenance=_provenance(prepared, task, found),
+        coverage=prepared.coverage,
+        refused_exports=prepared.refused_exports,
     )
 
 

@@ -19,23 +19,23 @@ from explorer.compress.calibrate import calibrate
 from explorer.compress.importance import Importance, root_fisher
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
-from explorer.errors import ModelError, StudyFileError
+from explorer.errors import StudyFileError
 from explorer.evaluate.accuracy import torch_device
-from explorer.files import replaced
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
-from explorer.models.checkpoint import load_checkpoint
 from explorer.models.load import load_model
-from explorer.models.train import train_model
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, sample_of
 from explorer.relevance.scores import Relevance, filter_order
 from explorer.search.fallback import comparable
 from explorer.search.space import search_space
 from explorer.settings import RelevanceSettings, SharingSettings
+from explorer.study.coverage import coverage
 from explorer.study.filter_criteria import other_criteria
+from explorer.study.record import Coverage
 from explorer.study.study_file import Study, check_device
+from explorer.study.weights import digest_of, network_digest, state_digest, train_once
 from explorer.threads import single_threaded
 from hwmodels import Accelerator
 from hwmodels import load as load_device
@@ -61,6 +61,9 @@ class Prepared:
     basis: Basis
     relevance: Relevance
     weights_digest: str
+    coverage: Coverage
+    refused_exports: tuple[tuple[str, str], ...] = ()
+    """(form, reason) for each form that the network cannot be exported as, where that was looked at."""
 
     def identity(self) -> dict[str, str]:
         """What the evaluations depend on, each part by name."""
@@ -71,9 +74,9 @@ class Prepared:
             "network": network_digest(self.basis.model),
             "graph": self.basis.graph.digest(),
             "weights": self.weights_digest,
-            "images": _digest(self.data.search.digest(), self.data.calibration.digest()),
+            "images": digest_of(self.data.search.digest(), self.data.calibration.digest()),
             "relevance": self.relevance.digest(),
-            **({"orders": _digest(json.dumps(self.basis.orders))} if self.basis.orders else {}),
+            **({"orders": digest_of(json.dumps(self.basis.orders))} if self.basis.orders else {}),
         }
 
     def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,9 +93,20 @@ class Network:
     model: nn.Module
     canonical: fx.GraphModule
     graph: ModelGraph
+    coverage: Coverage
+    """How much of the network is explored and costed."""
+
+    @property
+    def example(self) -> torch.Tensor:
+        """The images that shapes are traced with."""
+        return _example(self.data, self.device)
 
 
-def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
+Inspect = Callable[[Network], tuple[tuple[str, str], ...]]
+"""Called with the network before it is trained; returns (form, reason) for each export that will be refused."""
+
+
+def prepare(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = None) -> Prepared:
     """Load, train, trace, score and calibrate; what is expensive is kept in `folder` and found there again.
 
     Raises a child of ExplorerError for everything that the study file, the data or the model can have wrong.
@@ -100,7 +114,9 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
     check_device(study)
     others = other_criteria(study)
     accelerator = load_device(study.device.location)
-    network = with_weights(open_network(study, notify), study, folder, notify)
+    opened = open_network(study, notify)
+    refused_exports = inspect(opened) if inspect is not None else ()
+    network = with_weights(opened, study, folder, notify)
     data, device, canonical, graph = network.data, network.device, network.canonical, network.graph
     weights_digest = state_digest(network.model)
     with threads_for(graph):
@@ -132,6 +148,8 @@ def prepare(study: Study, folder: Path, notify: Notify) -> Prepared:
         ),
         relevance=relevance,
         weights_digest=weights_digest,
+        coverage=network.coverage,
+        refused_exports=refused_exports,
     )
 
 
@@ -145,8 +163,22 @@ def open_network(study: Study, notify: Notify) -> Network:
     data = load_data(study.data, study.model.input_shape)
     notify("load data", 1, 1)
     model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(device).float()
-    canonical, graph = _explorable(model, _example(data, device), study)
-    return Network(data=data, device=device, model=model, canonical=canonical, graph=graph)
+    example = _example(data, device)
+    canonical, graph = _explorable(model, example, study)
+    covered = coverage(canonical, graph, example)
+    return Network(data=data, device=device, model=model, canonical=canonical, graph=graph, coverage=covered)
+
+
+def draft(network: Network, study: Study) -> Basis:
+    """What candidates are built from while nothing is trained: for what does not depend on weights, such as time."""
+    graph, images = network.graph, network.example
+    return Basis(
+        model=network.canonical,
+        graph=graph,
+        order={group.name: group.classes for group in graph.prunable},
+        calibration=calibrate(network.canonical, graph, images, study.quantizer),
+        quantizer=study.quantizer,
+    )
 
 
 def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -> Network:
@@ -158,7 +190,7 @@ def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -
     first = relevance_sample(network.canonical, network.graph, few, study, device)
     for name in (study.relevance.method, *other_criteria(study)):
         CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
-    _train(network.model, network_digest(network.canonical), study, data, folder, notify)
+    train_once(network.model, network_digest(network.canonical), study, data, folder, notify)
     canonical, graph = _explorable(network.model, _example(data, device), study)
     return replace(network, canonical=canonical, graph=graph)
 
@@ -166,21 +198,6 @@ def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -
 def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
     """Within it, torch uses one CPU thread for a network that is too small to gain from more."""
     return single_threaded(graph.macs < SMALL_NETWORK)
-
-
-def network_digest(model: fx.GraphModule) -> str:
-    """SHA-256 over what a canonical network computes, its weights aside: its code, and its modules with settings."""
-    modules = "\n".join(f"{path}: {module}" for path, module in model.named_modules() if path)
-    return _digest(model.code, modules)
-
-
-def state_digest(model: nn.Module) -> str:
-    """SHA-256 over all parameters and buffers, first 16 hexadecimal digits."""
-    state = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        state.update(name.encode())
-        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return state.hexdigest()[:16]
 
 
 def _example(data: Data, device: torch.device) -> torch.Tensor:
@@ -227,34 +244,6 @@ def _reference(settings: RelevanceSettings, device: torch.device) -> str | torch
         ) from error
 
 
-def _train(model: nn.Module, network: str, study: Study, data: Data, folder: Path, notify: Notify) -> None:
-    """Train the network, or give it the weights that it was trained to in this folder before."""
-    training = study.model.training
-    assert training is not None  # the study file must have a checkpoint otherwise
-    settings = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
-    description = {**settings, "network": network}
-    kept = folder / f"weights-{_digest(json.dumps(description, sort_keys=True))}.pt"
-    if kept.exists():
-        try:
-            load_checkpoint(model, kept)
-        except ModelError as error:
-            reason = str(error).removeprefix(f"model.checkpoint: {kept}").lstrip(": ").partition(";")[0]
-            raise ModelError(f"{kept}: cannot be used: {reason}; delete it to train the network again") from error
-        return
-    notify("train the network", 0, training.epochs)
-    train_model(
-        model,
-        data.train.images,
-        data.train.labels,
-        training,
-        seed=study.seed,
-        progress=lambda epoch, epochs, _: notify("train the network", epoch, epochs),
-        unfinished=kept.with_suffix(".unfinished"),
-    )
-    with replaced(kept) as file:
-        torch.save(model.state_dict(), file)
-
-
 def kept_relevance(method: str, sample: Sample, folder: Path, weights_digest: str, notify: Notify) -> Relevance:
     """The relevance by a criterion, from the folder where it was computed there before."""
     keys = ("reference", "target", "aggregation", "tolerance", "seed")
@@ -269,7 +258,7 @@ def kept_relevance(method: str, sample: Sample, folder: Path, weights_digest: st
     }
     tensors = (sample.images, sample.references, sample.directions, sample.labels)
     images = hashlib.sha256(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
-    kept = folder / f"relevance-{_digest(json.dumps(description, sort_keys=True), images)}.npz"
+    kept = folder / f"relevance-{digest_of(json.dumps(description, sort_keys=True), images)}.npz"
     if kept.exists():
         return Relevance.load(kept)
     notify("relevance", 0, len(sample))
@@ -289,7 +278,3 @@ def _importance(settings: SharingSettings, sample: Sample, relevance: Relevance)
 
 def _tensors(images: ImageSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(images.images).to(device), torch.from_numpy(images.labels).to(device)
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("|".join(texts).encode()).hexdigest()[:16]

@@ -114,6 +114,33 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of a network is explored and costed; what is not runs in float, and is only stored."""
+
+    values: int
+    """Weights, biases and constants that inference reads."""
+    values_counted: int
+    """Those of layers that are explored."""
+    macs: int
+    """Multiply-accumulates of one image, of layers or not."""
+    macs_counted: int
+
+    @property
+    def complete(self) -> bool:
+        """True where nothing is left out."""
+        return self.values == self.values_counted and self.macs == self.macs_counted
+
+    def summary(self) -> str:
+        """One line that says what share is counted."""
+        values, macs = (
+            f"{_percent(counted, whole)} of {whole:,}"
+            for counted, whole in ((self.values_counted, self.values), (self.macs_counted, self.macs))
+        )
+        left = "" if self.complete else "; the rest stays in float: 4 bytes a parameter, time and energy unknown"
+        return f"explored and costed: {values} parameters, {macs} multiply-accumulates{left}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """All that a run leaves behind for front.csv, the report and the export."""
 
@@ -127,6 +154,10 @@ class Outcome:
     """Every feasible and infeasible evaluation, for the cloud behind the front (layers of its cost empty)."""
     skipped: tuple[tuple[str, str], ...]
     provenance: Mapping[str, str]
+    coverage: Coverage | None = None
+    """How much of the network the costs are of; None in the outcome of an earlier version."""
+    refused_exports: tuple[tuple[str, str], ...] = ()
+    """(form, reason) for each form that the network cannot be exported as."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data from which `from_json` rebuilds an equal outcome."""
@@ -167,7 +198,14 @@ class Outcome:
             evaluations=tuple(_evaluation_from_json(item) for item in data["evaluations"]),
             skipped=tuple((path, reason) for path, reason in data["skipped"]),
             provenance=data["provenance"],
+            coverage=Coverage(**data["coverage"]) if data.get("coverage") else None,
+            refused_exports=tuple((form, reason) for form, reason in data.get("refused_exports", ())),
         )
+
+
+def _percent(part: int, whole: int) -> str:
+    """A share that is 100 % only where nothing is missing."""
+    return "100 %" if part == whole else f"{min(99.9, 100.0 * part / whole):.3g} %"
 
 
 def cost_from_json(data: Mapping[str, Any]) -> Cost:

@@ -15,22 +15,23 @@ from explorer.study import front
 from explorer.study.costing import candidate_cost, cost_excesses
 from explorer.study.folder import OUTCOME, locked, refuse_other_study, write_json, write_study
 from explorer.study.outcome import conclude
-from explorer.study.prepare import Notify, Prepared, prepare, threads_for
+from explorer.study.prepare import Inspect, Notify, Prepared, prepare, threads_for
 from explorer.study.record import Cost, Outcome
 from explorer.study.search import Search, search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
 
 
-def run(study: Study, folder: Path, notify: Notify) -> Outcome:
+def run(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = None) -> Outcome:
     """Run the study in `folder`, or go on with it there, and return what it found.
 
     Everything found on the way is stored at once: after an interruption the same call goes on. The folder is
-    locked meanwhile. Raises a child of ExplorerError for what is wrong with the user's input.
+    locked meanwhile. `inspect` sees the network before it is trained. Raises a child of ExplorerError for what is
+    wrong with the user's input.
     """
     with locked(folder):
         refuse_other_study(folder, study)
-        prepared = prepare(study, folder, notify)
+        prepared = prepare(study, folder, notify, inspect)
         store = open_store(folder, study.search.storage_url, study.name, study.objectives.names, prepared.identity())
         write_study(folder, study)
         with threads_for(prepared.basis.graph):

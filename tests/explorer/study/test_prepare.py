@@ -14,9 +14,10 @@ from torch import nn
 
 from explorer.errors import ExplorerError, ModelError, SearchError, StudyFileError
 from explorer.settings import LayerSpace, SharingSettings
-from explorer.study import prepare as module
-from explorer.study.prepare import prepare, state_digest
+from explorer.study import weights
+from explorer.study.prepare import prepare
 from explorer.study.study_file import Study, load_study
+from explorer.study.weights import state_digest
 
 TINY = Path(__file__).parents[2] / "tiny_study"
 
@@ -47,7 +48,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("trained")
 
-    monkeypatch.setattr(module, "train_model", refuse)
+    monkeypatch.setattr(weights, "train_model", refuse)
 
 
 def test_all_is_kept_and_found_again(study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
