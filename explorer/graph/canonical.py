@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 
 import torch
 from torch import fx, nn
 from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
-from torch.nn.utils.prune import BasePruningMethod
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
 
 from explorer.errors import ModelError
+from explorer.graph.copies import plain_copy
 from explorer.graph.functional import fold_constants, free_name, functions_to_modules, join_means, modules_to_canonical
 from explorer.graph.functional_layers import constants_to_norms, layers_to_modules
 from explorer.graph.moves import simplify_moves
@@ -28,7 +24,7 @@ REORDERED = 1e-5
 
 
 def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
-    """Return a canonical copy of `model` in evaluation mode; the user's model is not touched.
+    """Return a canonical copy of `model` (see `plain_copy`) in evaluation mode; the user's model is not touched.
 
     Functional activations, poolings and layers become modules, a module that is called several times is cloned for
     each call (clones of a layer hold the same parameters), nothing works in place, dropout and identities vanish,
@@ -38,7 +34,7 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     (with transposed convolutions: equal but for rounding); ModelError otherwise, or when torch.fx cannot trace the
     model.
     """
-    original = _copied(model).eval()
+    original = plain_copy(model)
     given = as_tuple(example)[0].dtype
     other = next((p.dtype for p in original.parameters() if p.is_floating_point() and p.dtype != given), None)
     if other is not None:
@@ -103,20 +99,6 @@ def _agree(expected: list[torch.Tensor], received: list[torch.Tensor]) -> bool:
         before.shape == after.shape and float((before - after).abs().max()) <= REORDERED * float(before.abs().max())
         for before, after in zip(expected, received, strict=True)
     )
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    """A copy whose weights are tensors of their own, rather than computed in each call (weight norm, pruning)."""
-    held = [value for module in model.modules() for value in vars(module).values() if isinstance(value, torch.Tensor)]
-    copied = copy.deepcopy(model, {id(value): value.detach().clone() for value in held if not value.is_leaf}).eval()
-    for module in list(copied.modules()):
-        for name in [*getattr(module, "parametrizations", ())] if is_parametrized(module) else []:
-            remove_parametrizations(module, name, leave_parametrized=True)
-        for key, hook in list(module._forward_pre_hooks.items()):
-            if isinstance(hook, WeightNorm | SpectralNorm | BasePruningMethod):
-                hook.remove(module)
-                del module._forward_pre_hooks[key]
-    return copied
 
 
 def _drop_unread(graph_module: fx.GraphModule) -> None:

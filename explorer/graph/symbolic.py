@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import itertools
 import operator
@@ -16,6 +15,7 @@ from torch import fx, nn
 from torch.utils._pytree import tree_flatten
 
 from explorer.errors import ModelError
+from explorer.graph.copies import plain_copy
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
 """What a network is called with: one tensor, or a tuple with one for each argument of forward()."""
@@ -74,6 +74,8 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
             graph = tracer.trace(model, _left_at_default(model, len(as_tuple(inputs))))
         _drop_checks(graph, len(as_tuple(inputs)))
         return fx.GraphModule(tracer.root, graph, name)
+    except ModelError:
+        raise
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
@@ -183,7 +185,7 @@ class _Tracer(fx.Tracer):
         return forward(*args, **kwargs) if self.running else super().call_module(m, forward, args, kwargs)
 
     def path_of_module(self, mod: nn.Module) -> str:
-        """The path of a module; one that its owner holds in a list or a closure is copied into the root."""
+        """The path of a module; one that its owner holds in a list or a closure is copied beside them."""
         try:
             return super().path_of_module(mod)
         except NameError:
@@ -191,7 +193,7 @@ class _Tracer(fx.Tracer):
                 name = next(
                     f"unregistered_{i}" for i in itertools.count() if not hasattr(self.root, f"unregistered_{i}")
                 )
-                self.root.add_module(name, copy.deepcopy(mod))
+                object.__setattr__(self.root, name, plain_copy(mod))  # what is registered may be called in a loop
                 self.strays[mod] = name
             return self.strays[mod]
 
