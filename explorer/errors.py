@@ -1,16 +1,27 @@
 """The errors that a user can cause, each with a text that says what was wrong, where, and what to do."""
 
+from collections.abc import Sequence
+
+MOST_PROBLEMS = 20
+LONGEST_PROBLEM = 1000
+
 
 class ExplorerError(ValueError):
-    """Base of every error that stems from the user's input; the command line prints it as one line, exit 2."""
+    """Base of every error that stems from the user's input; the command line prints it as one line, exit 2.
+
+    Whatever a file holds, the text stays `readable`.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = readable(problems)
+        super().__init__("\n".join(self.problems))
 
 
 class StudyFileError(ExplorerError):
     """The study file cannot be read, or some of its keys are wrong; `problems` holds one line for each."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
+        super().__init__(*problems)
 
 
 class ModelError(ExplorerError):
@@ -39,3 +50,18 @@ class SearchError(ExplorerError):
 
 class ExportError(ExplorerError):
     """An export cannot be written, or its predictions differ from the searched candidate's."""
+
+
+def readable(problems: Sequence[str]) -> tuple[str, ...]:
+    """Each problem on one line, control characters escaped, a long one without its middle; beyond 20 their count.
+
+    As in hwmodels, which a study file is read without.
+    """
+    first = problems if len(problems) <= MOST_PROBLEMS + 1 else problems[:MOST_PROBLEMS]
+    more = [f"and {len(problems) - len(first)} more problems"] if len(first) < len(problems) else []
+    return tuple(map(_one_line, [*first, *more]))
+
+
+def _one_line(text: str) -> str:
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return line if len(line) <= LONGEST_PROBLEM else f"{line[:700]} ... {line[-250:]}"

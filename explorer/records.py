@@ -11,6 +11,8 @@ from explorer.errors import StudyFileError
 from explorer.rules import Rule, collect, dotted, refused, suggestion
 
 Record = TypeVar("Record")
+_RULES: dict[type, Mapping[str, Rule]] = {}
+"""What rules_of has found: looking takes longer than all reading."""
 
 
 class Named(Protocol):
@@ -22,14 +24,16 @@ class Named(Protocol):
 
 def rules_of(cls: type) -> Mapping[str, Rule]:
     """The keys of a settings record, in order: its fields that are annotated with a Rule."""
-    hints = get_type_hints(cls, include_extras=True)
-    return {
-        name: entry
-        for name, hint in hints.items()
-        if get_origin(hint) is Annotated
-        for entry in get_args(hint)[1:]
-        if isinstance(entry, Rule)
-    }
+    if cls not in _RULES:
+        hints = get_type_hints(cls, include_extras=True)
+        _RULES[cls] = {
+            name: entry
+            for name, hint in hints.items()
+            if get_origin(hint) is Annotated
+            for entry in get_args(hint)[1:]
+            if isinstance(entry, Rule)
+        }
+    return _RULES[cls]
 
 
 def table(cls: type) -> Rule:

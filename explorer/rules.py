@@ -22,6 +22,10 @@ def plain(value: Any) -> Any:
     return [plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
+LONGEST_TEXT = 4096
+"""Characters of a text: those of the longest path of Linux."""
+LARGEST = 2**63 - 1
+"""Largest integer that TOML files are sure to hold, and largest number of an argument."""
 SIMILAR = 0.7
 """How alike (difflib's ratio) a name must be to be suggested: gpu and cpu, at 0.67, are not."""
 
@@ -39,8 +43,9 @@ def shown(value: object) -> str:
     """A received value on one line of at most 60 characters, as it stands in the file."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
-    except (TypeError, ValueError):
-        text = repr(value)
+    except (TypeError, ValueError, RecursionError):
+        # Python writes no integer of more than 4,300 digits, and nothing that is nested very deep.
+        return f"a value of type {type(value).__name__} that is too long to show"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -67,26 +72,17 @@ def boolean() -> Rule:
     return _scalar("true or false", lambda value: isinstance(value, bool))
 
 
-def integer(lowest: int, highest: int | None = None) -> Rule:
+def integer(lowest: int, highest: int) -> Rule:
     """An integer in lowest..highest; a boolean is none."""
-    expected = f"an integer of at least {lowest}" if highest is None else f"an integer in {lowest}..{highest}"
-    return _scalar(
-        expected,
-        lambda value: is_integer(value) and value >= lowest and (highest is None or value <= highest),
-    )
+    return _scalar(f"an integer in {lowest}..{highest}", lambda value: is_integer(value) and lowest <= value <= highest)
 
 
-def number(*, above: float = -math.inf, highest: float = math.inf, lowest: float = -math.inf) -> Rule:
-    """A finite number, in the bounds that are given; integers become floats."""
-    bounds = [
-        f"above {above:g}" if above > -math.inf else "",
-        f"of at least {lowest:g}" if lowest > -math.inf else "",
-        f"of at most {highest:g}" if highest < math.inf else "",
-    ]
-    expected = f"a number {' and '.join(bound for bound in bounds if bound)}".strip()
+def number(lowest: float, highest: float, *, above: bool = False) -> Rule:
+    """A number from `lowest`, or `above` it, to `highest`; integers become floats, NaN is none."""
+    expected = f"a number {'above' if above else 'of at least'} {lowest:g} and of at most {highest:g}"
 
     def read(value: Any, where: str) -> float:
-        if is_number(value) and above < value <= highest and value >= lowest:
+        if is_number(value) and lowest <= value <= highest and not (above and value == lowest):
             return float(value)
         raise refused(where, expected, value)
 
@@ -94,8 +90,13 @@ def number(*, above: float = -math.inf, highest: float = math.inf, lowest: float
 
 
 def text(expected: str = "a text", pattern: str = r"(?s).*\S.*") -> Rule:
-    """A string that matches the pattern as a whole; by default one that is not blank."""
-    return _scalar(expected, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None)
+    """A string of at most 4,096 characters that matches the pattern as a whole; by default one that is not blank."""
+    return _scalar(
+        expected,
+        lambda value: (
+            isinstance(value, str) and len(value) <= LONGEST_TEXT and re.fullmatch(pattern, value) is not None
+        ),
+    )
 
 
 def one_of(*names: str) -> Rule:
@@ -144,7 +145,7 @@ def or_none(rule: Rule) -> Rule:
 
 def arguments() -> Rule:
     """A table of keyword arguments: texts, booleans, finite numbers, or lists of them; becomes pairs."""
-    expected = "a table whose values are texts, booleans, finite numbers, or lists of them"
+    expected = "a table whose values are texts, booleans, finite numbers of at most 64 bits, or lists of them"
 
     def freeze(value: Any, where: str) -> Any:
         if isinstance(value, list | tuple):
@@ -182,8 +183,10 @@ def is_integer(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """True for a finite int or float that is no bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """True for a finite float, or an int of at most 64 bits that is no bool."""
+    return (isinstance(value, float) and math.isfinite(value)) or (
+        isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+    )
 
 
 def _scalar(expected: str, allowed: Callable[[Any], bool]) -> Rule:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from hwmodels.checks import choice, number, text, whole_number
+from hwmodels import bounds
+from hwmodels.checks import choice, number, shown, text, whole_number
 from hwmodels.errors import DeviceError
 from hwmodels.layer import MAXIMUM_BITS
 from hwmodels.memory import WEIGHT_FORMATS
@@ -77,7 +79,7 @@ class Accelerator:
     def __post_init__(self) -> None:
         problems = [*_number_problems(self), *_choice_problems(self), *_part_problems(self)]
         if problems:
-            raise DeviceError([f"device {self.name!r}: {problem}" for problem in problems])
+            raise DeviceError([f"device {shown(self.name)}: {problem}" for problem in problems])
 
     @property
     def units(self) -> int:
@@ -109,18 +111,18 @@ class Accelerator:
 def _number_problems(device: Accelerator) -> list[str]:
     """Return one line for each number that is out of range."""
     return [
-        *whole_number("array.rows", device.rows, 1),
-        *whole_number("array.columns", device.columns, 1),
-        *number("array.clock_hz", device.clock_hz, 0.0, above=True),
-        *number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, 0.0),
+        *whole_number("array.rows", device.rows, 1, bounds.UNITS),
+        *whole_number("array.columns", device.columns, 1, bounds.UNITS),
+        *number("array.clock_hz", device.clock_hz, bounds.CLOCK_HZ),
+        *number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, bounds.ENERGY_PJ),
         *whole_number("array.layer_overhead_cycles", device.layer_overhead_cycles, 0),
         *whole_number("array.maximum_layers", device.maximum_layers, 0),
         *whole_number("arithmetic.native_bits", device.native_bits, 1, MAXIMUM_BITS),
         *whole_number("arithmetic.accumulator_bits", device.accumulator_bits, 1, 2 * MAXIMUM_BITS),
-        *number("arithmetic.mac_energy_pj", device.mac_energy_pj, 0.0),
-        *number("arithmetic.idle_energy_share", device.idle_energy_share, 0.0, maximum=1.0),
-        *number("power.static_w", device.static_power_w, 0.0),
-        *number("power.energy_factor", device.energy_factor, 0.0, above=True),
+        *number("arithmetic.mac_energy_pj", device.mac_energy_pj, bounds.ENERGY_PJ),
+        *number("arithmetic.idle_energy_share", device.idle_energy_share, bounds.SHARE),
+        *number("power.static_w", device.static_power_w, bounds.POWER_W),
+        *number("power.energy_factor", device.energy_factor, bounds.FACTOR),
     ]
 
 
@@ -135,19 +137,23 @@ def _choice_problems(device: Accelerator) -> list[str]:
         *choice("arithmetic.law", device.precision_law, LAWS),
     ]
     if device.node_nm not in NODES_NM:
-        problems.append(f"`array.node_nm` must be one of {', '.join(map(str, NODES_NM))}, but got {device.node_nm!r}")
+        problems.append(
+            f"`array.node_nm` must be one of {', '.join(map(str, NODES_NM))}, but got {shown(device.node_nm)}"
+        )
     if not isinstance(device.pipelined_folds, bool):
-        problems.append(f"`array.pipelined_folds` must be true or false, but got {device.pipelined_folds!r}")
+        problems.append(f"`array.pipelined_folds` must be true or false, but got {shown(device.pipelined_folds)}")
     for key, widths in (("weight_bits", device.weight_bits), ("input_bits", device.input_bits)):
         found = [line for width in widths for line in whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
         if not found and (not widths or list(widths) != sorted(set(widths))):
-            found = [f"`arithmetic.{key}` must be ascending widths, at least one, but got {list(widths)}"]
+            found = [f"`arithmetic.{key}` must be ascending widths, at least one, but got {shown(list(widths))}"]
         problems += found
     for weight_format in device.weight_formats:
         problems += choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
     if "dense" not in device.weight_formats:
         got = list(device.weight_formats)
-        problems.append(f"`arithmetic.weight_formats` must contain 'dense', which every network has, but got {got}")
+        problems.append(
+            f"`arithmetic.weight_formats` must contain 'dense', which every network has, but got {shown(got)}"
+        )
     return problems
 
 
@@ -174,4 +180,4 @@ def _part_problems(device: Accelerator) -> list[str]:
 
 def _twice(names: list[str]) -> list[str]:
     """Return the names that occur more than once."""
-    return sorted({name for name in names if names.count(name) > 1})
+    return sorted(name for name, count in Counter(names).items() if count > 1)

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hwmodels.accelerator import Accelerator
+from hwmodels.bounds import Span
 from hwmodels.checks import number, text
 from hwmodels.cost import evaluate
 from hwmodels.errors import DeviceError
 from hwmodels.layer import LayerJob
 from hwmodels.technology import energy_ratio
 
+MEASURED_PJ = Span(1e-3, 1e18)
+"""Up to a megajoule, for one network."""
 _ON_CHIP = ("arithmetic.mac_energy_pj", "array.network_energy_pj_per_bit", "registers.energy_pj_per_bit")
 
 
@@ -27,7 +30,7 @@ def calibrate(
         DeviceError: the energy is not positive, there is no source, or the device takes no energy to scale.
         LayerError: the device cannot run the jobs.
     """
-    problems = [*number("measured_energy_pj", measured_energy_pj, 0.0, above=True), *text("source", source)]
+    problems = [*number("measured_energy_pj", measured_energy_pj, MEASURED_PJ), *text("source", source)]
     if problems:
         raise DeviceError(problems)
     modelled = evaluate(jobs, accelerator).energy_pj

@@ -1,39 +1,46 @@
 """Checks that say what was expected and what was received: a record reports all its faults at once."""
 
-import math
 from collections.abc import Collection
 
+from hwmodels.bounds import Span
 
-def whole_number(name: str, value: object, minimum: int, maximum: int | None = None) -> list[str]:
+LARGEST_WHOLE = 2**31 - 1
+"""Sizes, counts and steps: the products of a few still are exact numbers."""
+_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """A received value on one line of at most 60 characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes no integer of more than 4,300 digits, nor what is nested deep
+        return f"a value of type {type(value).__name__} that is too long to show"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def whole_number(name: str, value: object, minimum: int, maximum: int = LARGEST_WHOLE) -> list[str]:
     """Return a problem unless `value` is an int (no bool, no float) within `minimum`..`maximum`."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        fits = minimum <= value if maximum is None else minimum <= value <= maximum
-        if fits:
-            return []
-    span = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-    return [f"`{name}` must be a whole number {span}, but got {value!r}"]
+    if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
+        return []
+    return [f"`{name}` must be a whole number from {minimum} to {maximum}, but got {shown(value)}"]
 
 
-def number(name: str, value: object, minimum: float, *, above: bool = False, maximum: float = math.inf) -> list[str]:
-    """Return a problem unless `value` is finite, from `minimum` (excluded with `above`) to `maximum`."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        fits = value > minimum if above else value >= minimum
-        if fits and value <= maximum:
-            return []
-    span = f"{'above' if above else 'of at least'} {minimum:g}"
-    span += "" if math.isinf(maximum) else f" and at most {maximum:g}"
-    return [f"`{name}` must be a finite number {span}, but got {value!r}"]
+def number(name: str, value: object, span: Span) -> list[str]:
+    """Return a problem unless `value` is a number within its span; NaN and infinity never are."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and span.holds(value):
+        return []
+    return [f"`{name}` must be a number, {span}, but got {shown(value)}"]
 
 
 def choice(name: str, value: object, choices: Collection[str]) -> list[str]:
     """Return a problem unless `value` is one of `choices`."""
     if isinstance(value, str) and value in choices:
         return []
-    return [f"`{name}` must be one of {', '.join(choices)}, but got {value!r}"]
+    return [f"`{name}` must be one of {', '.join(choices)}, but got {shown(value)}"]
 
 
 def text(name: str, value: object) -> list[str]:
     """Return a problem unless `value` is a string with something in it."""
     if isinstance(value, str) and value.strip():
         return []
-    return [f"`{name}` must be a non-empty text, but got {value!r}"]
+    return [f"`{name}` must be a non-empty text, but got {shown(value)}"]

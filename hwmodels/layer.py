@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from hwmodels.checks import choice, number, text, whole_number
+from hwmodels.bounds import SHARE, Span
+from hwmodels.checks import choice, number, shown, text, whole_number
 from hwmodels.errors import LayerError
 
 MAXIMUM_BITS = 32
@@ -17,6 +18,9 @@ ELEMENTWISE_KINDS = ("add", "activation")
 VECTOR_KINDS = ("pool", *ELEMENTWISE_KINDS)
 """Layers without weights or products, on the vector unit."""
 LAYER_KINDS = (*PRODUCT_KINDS, *VECTOR_KINDS)
+MAXIMUM_ELEMENTS = 2**53
+"""Of a stored tensor: up to here a float counts them one by one."""
+_CODE_BITS = Span(1e-6, MAXIMUM_BITS)
 _SHAPE_FIELDS = (
     *("in_channels", "out_channels", "kernel_h", "kernel_w"),
     *("in_h", "in_w", "out_h", "out_w", "groups", "batch", "operands"),
@@ -60,11 +64,11 @@ class LayerShape:
         for field in _SHAPE_FIELDS:
             problems += whole_number(field, getattr(self, field), 1)
         if not isinstance(self.bias, bool):
-            problems.append(f"`bias` must be true or false, but got {self.bias!r}")
+            problems.append(f"`bias` must be true or false, but got {shown(self.bias)}")
         if not problems:
             problems = _shape_conflicts(self)
         if problems:
-            raise LayerError([f"layer {self.name!r}: {problem}" for problem in problems])
+            raise LayerError([f"layer {shown(self.name)}: {problem}" for problem in problems])
 
     @property
     def m(self) -> int:
@@ -186,7 +190,7 @@ class LayerJob:
         problems = []
         for field in ("weight_bits", "input_bits", "output_bits"):
             problems += whole_number(field, getattr(self, field), 1, MAXIMUM_BITS)
-        problems += number("density", self.density, 0.0, maximum=1.0)
+        problems += number("density", self.density, SHARE)
         if self.stored_input_bits is not None:
             problems += whole_number("stored_input_bits", self.stored_input_bits, 1, MAXIMUM_BITS)
             if not problems and self.stored_input_bits < self.input_bits:
@@ -196,7 +200,7 @@ class LayerJob:
                 )
         for field in ("fusible", "weights_elsewhere"):
             if not isinstance(getattr(self, field), bool):
-                problems.append(f"`{field}` must be true or false, but got {getattr(self, field)!r}")
+                problems.append(f"`{field}` must be true or false, but got {shown(getattr(self, field))}")
         if self.codebook_size is not None:
             problems += whole_number("codebook_size", self.codebook_size, 1)
         problems += whole_number("codebooks", self.codebooks, 1)
@@ -212,7 +216,7 @@ class LayerJob:
                 f"{self.shape.out_channels // self.columns_per_channel} output channels, but got {self.codebooks!r}"
             )
         if self.index_code_bits is not None:
-            problems += number("index_code_bits", self.index_code_bits, 0.0, above=True, maximum=MAXIMUM_BITS)
+            problems += number("index_code_bits", self.index_code_bits, _CODE_BITS)
             if self.codebook_size is None:
                 problems.append(
                     "`index_code_bits` needs a `codebook_size` (only indices into a codebook are coded), but got "
@@ -244,7 +248,7 @@ class ActivationTensor:
     def __post_init__(self) -> None:
         problems = [
             *text("name", self.name),
-            *whole_number("elements", self.elements, 0),
+            *whole_number("elements", self.elements, 0, MAXIMUM_ELEMENTS),
             *whole_number("bits", self.bits, 1, MAXIMUM_BITS),
             *whole_number("first_step", self.first_step, 0),
             *whole_number("last_step", self.last_step, 0),
@@ -255,4 +259,4 @@ class ActivationTensor:
                 f"(first_step={self.first_step}, last_step={self.last_step})"
             )
         if problems:
-            raise LayerError([f"activation {self.name!r}: {problem}" for problem in problems])
+            raise LayerError([f"activation {shown(self.name)}: {problem}" for problem in problems])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from hwmodels.checks import whole_number
@@ -28,7 +29,7 @@ class Network:
         if not self.layers:
             raise LayerError(f"network {self.name!r}: at least one layer is needed, but got none")
         names = [layer.name for layer in self.layers]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
             raise LayerError(f"network {self.name!r}: layer names must differ, but {', '.join(twice)} occurs twice")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hwmodels import bounds
 from hwmodels.checks import choice, number, whole_number
 
 OPERANDS = ("weights", "inputs", "outputs")
@@ -33,10 +34,10 @@ class Buffer:
         """Return one line for each field that is out of range, with its dotted key."""
         key = f"buffers.{self.name}"
         found = [
-            *whole_number(f"{key}.size_bytes", self.size_bytes, 1),
-            *number(f"{key}.read_energy_pj_per_bit", self.read_energy_pj_per_bit, 0.0),
-            *number(f"{key}.write_energy_pj_per_bit", self.write_energy_pj_per_bit, 0.0),
-            *number(f"{key}.bandwidth_bits_per_cycle", self.bandwidth_bits_per_cycle, 0.0),
+            *whole_number(f"{key}.size_bytes", self.size_bytes, 1, bounds.BYTES),
+            *number(f"{key}.read_energy_pj_per_bit", self.read_energy_pj_per_bit, bounds.ENERGY_PJ),
+            *number(f"{key}.write_energy_pj_per_bit", self.write_energy_pj_per_bit, bounds.ENERGY_PJ),
+            *number(f"{key}.bandwidth_bits_per_cycle", self.bandwidth_bits_per_cycle, bounds.PER_CYCLE_OR_ZERO),
             *choice(f"{key}.read_by", self.read_by, READERS),
         ]
         for operand in self.operands:
@@ -64,10 +65,12 @@ class Memory:
         """Return one line for each field that is out of range, with its dotted key."""
         key = f"memories.{self.name}"
         found = [
-            *number(f"{key}.bandwidth_bits_per_s", self.bandwidth_bits_per_s, 0.0, above=True),
-            *number(f"{key}.energy_pj_per_bit", self.energy_pj_per_bit, 0.0),
-            *whole_number(f"{key}.size_bytes", self.size_bytes, 0),
-            *number(f"{key}.overflow_bandwidth_bits_per_s", self.overflow_bandwidth_bits_per_s, 0.0),
+            *number(f"{key}.bandwidth_bits_per_s", self.bandwidth_bits_per_s, bounds.BANDWIDTH),
+            *number(f"{key}.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
+            *whole_number(f"{key}.size_bytes", self.size_bytes, 0, bounds.BYTES),
+            *number(
+                f"{key}.overflow_bandwidth_bits_per_s", self.overflow_bandwidth_bits_per_s, bounds.OVERFLOW_BANDWIDTH
+            ),
         ]
         if not found and self.overflow_bandwidth_bits_per_s and not self.size_bytes:
             found.append(f"`{key}.overflow_bandwidth_bits_per_s` needs `{key}.size_bytes`, beyond which it holds")
@@ -92,8 +95,8 @@ class Registers:
         """Return one line for each field that is out of range, with its dotted key."""
         return [
             *whole_number("registers.words", self.words, 0),
-            *number("registers.accesses_per_mac", self.accesses_per_mac, 0.0),
-            *number("registers.energy_pj_per_bit", self.energy_pj_per_bit, 0.0),
+            *number("registers.accesses_per_mac", self.accesses_per_mac, bounds.ACCESSES),
+            *number("registers.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
         ]
 
 
@@ -114,9 +117,9 @@ class VectorUnit:
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
         found = [
-            *number("vector.operations_per_cycle", self.operations_per_cycle, 0.0, above=True),
-            *number("vector.energy_pj_per_operation", self.energy_pj_per_operation, 0.0),
-            *number("vector.pool_operations_per_cycle", self.pool_operations_per_cycle, 0.0),
+            *number("vector.operations_per_cycle", self.operations_per_cycle, bounds.PER_CYCLE),
+            *number("vector.energy_pj_per_operation", self.energy_pj_per_operation, bounds.ENERGY_PJ),
+            *number("vector.pool_operations_per_cycle", self.pool_operations_per_cycle, bounds.PER_CYCLE_OR_ZERO),
         ]
         for kind in self.fused:
             found += choice("vector.fused", kind, FUSABLE)
@@ -144,8 +147,10 @@ class Unroll:
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
         counts = ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels")
-        found = [line for field in counts for line in whole_number(f"unroll.{field}", getattr(self, field), 1)]
-        found += number("unroll.rate", self.rate, 0.0, above=True)
+        found = [
+            line for field in counts for line in whole_number(f"unroll.{field}", getattr(self, field), 1, bounds.UNITS)
+        ]
+        found += number("unroll.rate", self.rate, bounds.RATE)
         if not found and self.depthwise_channels > self.out_channels * self.in_channels:
             found.append(
                 "`unroll.depthwise_channels <= unroll.out_channels * unroll.in_channels` must hold (there are no more "

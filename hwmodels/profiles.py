@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hwmodels.accelerator import ASSUMED, Accelerator
+from hwmodels.checks import shown
 from hwmodels.errors import DeviceError
 from hwmodels.parts import Buffer, Memory, Registers, Unroll, VectorUnit
 
@@ -152,14 +153,14 @@ def _read(file: Path | Traversable, sources: frozenset[str] | None) -> Accelerat
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise DeviceError(f"{file}: the device profile cannot be read ({error}); check the path") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # beyond bad TOML: an integer of 4,301 digits, tables nested deep
         raise DeviceError(f"{file}: the device profile is not valid TOML: {error}") from error
     reading = _Reading()
     title, name = document.pop("title", None), document.pop("name", None)
     _read_document(document, reading)
     if sources is not None:
         reading.problems += [
-            f"`{key}`: source {source!r} is neither in sources.bib nor {ASSUMED!r}"
+            f"`{key}`: source {shown(source)} is neither in sources.bib nor {ASSUMED!r}"
             for key, source in reading.sources.items()
             if source != ASSUMED and source not in sources
         ]
@@ -180,7 +181,7 @@ def _read_document(document: Mapping[str, Any], reading: _Reading) -> None:
         if isinstance(entries, dict):
             _read_table(table, entries, keys, reading)
         else:
-            reading.problems.append(f"`{table}` must be a table, but got {entries!r}")
+            reading.problems.append(f"`{table}` must be a table, but got {shown(entries)}")
     for places, fields in _PLACES.items():
         tables = document.get(places, {})
         if not isinstance(tables, dict) or not all(isinstance(entries, dict) for entries in tables.values()):
@@ -222,15 +223,15 @@ def _read_entry(key: str, entry: object, reading: _Reading, *, is_list: bool) ->
     if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
         reading.problems.append(
             f'`{key}` must be written {{ value = ..., source = "..." }}, with "{ASSUMED}" as the source of a '
-            f"value that is not published, but got {entry!r}"
+            f"value that is not published, but got {shown(entry)}"
         )
         return
     value, source = entry["value"], entry["source"]
     if not isinstance(source, str) or not source.strip():
-        reading.problems.append(f"`{key}`: `source` must be a non-empty text, but got {source!r}")
+        reading.problems.append(f"`{key}`: `source` must be a non-empty text, but got {shown(source)}")
         return
     if is_list is not isinstance(value, list):
-        reading.problems.append(f"`{key}` must be {'a list' if is_list else 'one value'}, but got {value!r}")
+        reading.problems.append(f"`{key}` must be {'a list' if is_list else 'one value'}, but got {shown(value)}")
         return
     reading.values[key] = tuple(value) if is_list else value
     reading.sources[key] = source

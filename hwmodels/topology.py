@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hwmodels.checks import shown
 from hwmodels.errors import NetworkError
 from hwmodels.layer import PRODUCT_KINDS, LayerShape
 from hwmodels.network import Network
@@ -29,7 +30,6 @@ _SPELLINGS = {
 """How the header may call a column, in lower case and with single blanks -> the column."""
 _DEPTHWISE = "DP"
 _LARGEST = 2**31 - 1
-_SHOWN = 20
 
 
 @dataclass(slots=True)
@@ -45,8 +45,9 @@ class _Reading:
         """Return the whole numbers in some columns of a row, or None after noting every one that is none."""
         cells = [self.rows[row].get(column, "") for column in columns]
         wrong = [not re.fullmatch("[0-9]{1,10}", cell) or not 1 <= int(cell) <= _LARGEST for cell in cells]
+        where = f"{self.path}: row {row}: column"
         self.problems += [
-            f"{self.path}: row {row}: column {column!r} must be a whole number from 1 to {_LARGEST}, but got {cell!r}"
+            f"{where} {column!r} must be a whole number from 1 to {_LARGEST}, but got {shown(cell)}"
             for column, cell, is_wrong in zip(columns, cells, wrong, strict=True)
             if is_wrong
         ]
@@ -78,10 +79,7 @@ def read_topology(path: str | Path) -> Network:
         if layer is not None:
             layers[name] = layer
     if reading.problems:
-        more = len(reading.problems) - _SHOWN
-        raise NetworkError(
-            [*reading.problems[:_SHOWN], *([f"{reading.path}: and {more} more problems"] if more > 0 else [])]
-        )
+        raise NetworkError(reading.problems)
     return Network(name=reading.path.stem, layers=tuple(layers.values()), skipped=tuple(reading.skipped))
 
 
@@ -200,7 +198,7 @@ def _read_sparsity(reading: _Reading, row: int, name: str) -> None:
     ratio = re.fullmatch(r"([1-9][0-9]{0,8})\s*:\s*([1-9][0-9]{0,8})", cell)
     if cell and (ratio is None or int(ratio[1]) > int(ratio[2])):
         reading.problems.append(
-            f"{reading.path}: row {row}: column {_SPARSITY!r} must be a ratio such as 2:4, but got {cell!r}"
+            f"{reading.path}: row {row}: column {_SPARSITY!r} must be a ratio such as 2:4, but got {shown(cell)}"
         )
     elif ratio is not None and int(ratio[1]) < int(ratio[2]):
         reading.skipped.append((name, f"its sparsity {cell} is not carried over: the layer counts as dense"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from explorer.errors import CandidateError
 from explorer.graph.layers import ModelGraph
 from explorer.settings.values import parse_pattern
+from hwmodels.checks import shown
 
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 MINIMUM_WEIGHT_BITS = 1
@@ -42,13 +44,13 @@ class LayerChoice:
         for key, lowest in (("weight_bits", MINIMUM_WEIGHT_BITS), ("activation_bits", MINIMUM_BITS)):
             value = getattr(self, key)
             if not _is_integer(value) or not lowest <= value <= MAXIMUM_BITS:
-                problems.append(f"{key} must be an integer in {lowest}..{MAXIMUM_BITS}, received {value!r}")
+                problems.append(f"{key} must be an integer in {lowest}..{MAXIMUM_BITS}, received {shown(value)}")
         if not is_share(self.kept_weights):
-            problems.append(f"kept_weights must be a share in (0, 1], received {self.kept_weights!r}")
+            problems.append(f"kept_weights must be a share in (0, 1], received {shown(self.kept_weights)}")
         elif self.weight_bits == 1 and (self.kept_weights < 1 or self.pattern is not None):
             problems.append(
                 "1-bit weights cannot be pruned, since none of their two values is 0: kept_weights must be 1 and "
-                f"pattern None, received {self.kept_weights!r} and {self.pattern!r}; or use 2 bits"
+                f"pattern None, received {shown(self.kept_weights)} and {shown(self.pattern)}; or use 2 bits"
             )
         problems.extend(self._codebook_problems())
         try:
@@ -57,19 +59,20 @@ class LayerChoice:
         except ValueError as error:
             problems.append(f"pattern: {error}")
         if problems:
-            raise CandidateError(f"candidate: layer {self.layer!r}: {'; '.join(problems)}")
+            raise CandidateError(f"candidate: layer {shown(self.layer)}: {'; '.join(problems)}")
 
     def _codebook_problems(self) -> list[str]:
         size = self.codebook_size
         if self.codebook_scope not in ("layer", "channel"):
-            return [f'codebook_scope must be "layer" or "channel", received {self.codebook_scope!r}']
+            return [f'codebook_scope must be "layer" or "channel", received {shown(self.codebook_scope)}']
         if size is None:
             return []
         if not _is_integer(size) or size < 2:
-            return [f"codebook_size must be None or an integer of at least 2, received {size!r}"]
-        if _is_integer(self.weight_bits) and size >= levels(self.weight_bits):
+            return [f"codebook_size must be None or an integer of at least 2, received {shown(size)}"]
+        bits = self.weight_bits
+        if _is_integer(bits) and MINIMUM_WEIGHT_BITS <= bits <= MAXIMUM_BITS and size >= levels(bits):
             return [
-                f"codebook_size {size} shares nothing: {self.weight_bits}-bit weights have only "
+                f"codebook_size {shown(size)} shares nothing: {self.weight_bits}-bit weights have only "
                 f"{levels(self.weight_bits)} values; use None"
             ]
         return []
@@ -90,20 +93,20 @@ class Candidate:
     def __post_init__(self) -> None:
         if self.filters_by is not None and (not isinstance(self.filters_by, str) or not self.filters_by):
             raise CandidateError(
-                f"candidate: filters_by must be None or the name of a criterion, received {self.filters_by!r}"
+                f"candidate: filters_by must be None or the name of a criterion, received {shown(self.filters_by)}"
             )
         for group, share in self.kept_filters:
             if not is_share(share):
                 raise CandidateError(
-                    f"candidate: group {group!r}: kept_filters must be a share in (0, 1], received {share!r}"
+                    f"candidate: group {shown(group)}: kept_filters must be a share in (0, 1], received {shown(share)}"
                 )
         for kind, names in (
             ("layer", [choice.layer for choice in self.layers]),
             ("group", [group for group, _ in self.kept_filters]),
         ):
-            repeated = sorted({name for name in names if names.count(name) > 1})
+            repeated = sorted(name for name, count in Counter(names).items() if count > 1)
             if repeated:
-                raise CandidateError(f"candidate: {kind} {repeated[0]!r} is chosen more than once")
+                raise CandidateError(f"candidate: {kind} {shown(repeated[0])} is chosen more than once")
         if all(share == 1.0 for _, share in self.kept_filters):
             object.__setattr__(self, "filters_by", None)
 
@@ -140,7 +143,7 @@ class Candidate:
     def from_json(cls, data: object) -> Candidate:
         """Rebuild a candidate; CandidateError names the part that is missing, unknown or out of range."""
         if not isinstance(data, Mapping) or set(data) - {"filters_by"} != {"layers", "kept_filters"}:
-            received = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
+            received = shown(sorted(map(str, data))) if isinstance(data, Mapping) else type(data).__name__
             raise CandidateError(f"candidate: expected an object with 'layers' and 'kept_filters', received {received}")
         layers, kept_filters = data["layers"], data["kept_filters"]
         if not isinstance(layers, Mapping) or not isinstance(kept_filters, Mapping):
@@ -208,5 +211,5 @@ def _choice_from_json(layer: str, entry: object) -> LayerChoice:
     known = {"weight_bits", "activation_bits", "kept_weights", "codebook_size", "codebook_scope", "pattern"}
     if not isinstance(entry, Mapping) or set(entry) - known:
         received = sorted(set(entry) - known) if isinstance(entry, Mapping) else entry
-        raise CandidateError(f"candidate: layer {layer!r}: unknown {received!r}; known are {sorted(known)}")
+        raise CandidateError(f"candidate: layer {shown(layer)}: unknown {shown(received)}; known are {sorted(known)}")
     return LayerChoice(layer=layer, **entry)

@@ -45,7 +45,7 @@ CASE_SCOPES: Mapping[str, tuple[str, ...]] = {
 SHARED_VALUES = (2, 256)
 WIDTHS = (2.0, 8.0)
 
-_LEVELS = many(number(above=0), distinct=True, ordered=True)
+_LEVELS = many(number(0, SHARED_VALUES[1], above=True), distinct=True, ordered=True)
 _NAMES = many(text("the name of a criterion", r"[a-z0-9_]+"), distinct=True)
 
 

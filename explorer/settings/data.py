@@ -11,7 +11,7 @@ from explorer.errors import StudyFileError
 from explorer.paths import resolve_path
 from explorer.records import settle
 from explorer.rules import integer, many, number, one_of
-from explorer.settings.values import COUNT, FILE, POSITIVE
+from explorer.settings.values import COUNT, FILE
 
 SOURCES = ("digits", "mnist", "cifar10", "npz", "folder")
 
@@ -42,15 +42,15 @@ class DataSettings:
     SECTION: ClassVar[str] = "data"
     source: Annotated[str, one_of(*SOURCES)]
     path: Annotated[str | None, FILE] = None
-    mean: Annotated[tuple[float, ...] | None, many(number())] = None
-    std: Annotated[tuple[float, ...] | None, many(POSITIVE)] = None
+    mean: Annotated[tuple[float, ...] | None, many(number(-1e6, 1e6))] = None
+    std: Annotated[tuple[float, ...] | None, many(number(1e-6, 1e6))] = None
     train: Annotated[int | None, COUNT] = None
     search: Annotated[int | None, COUNT] = None
     held_out: Annotated[int | None, COUNT] = None
     calibration: Annotated[int, COUNT] = 256
     relevance: Annotated[int, COUNT] = 64
     split_seed: Annotated[int, integer(0, 2**32 - 1)] = 0
-    test_share: Annotated[float | None, number(above=0, highest=0.9)] = None
+    test_share: Annotated[float | None, number(0, 0.9, above=True)] = None
     study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:

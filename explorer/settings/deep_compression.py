@@ -8,10 +8,9 @@ from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
 from explorer.records import named_tables, settle
-from explorer.rules import integer, number
-from explorer.settings.values import COUNT
+from explorer.rules import integer
+from explorer.settings.values import COUNT, SHARE
 
-SHARE = number(above=0, highest=1)
 VALUES = integer(2, 256)
 WIDTH = integer(2, 8)
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from explorer.records import settle
 from explorer.rules import boolean, integer, number, one_of
-from explorer.settings.values import COUNT, POSITIVE
+from explorer.settings.values import COUNT, LEARNING_RATE, WEIGHT_DECAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +26,18 @@ class FineTuningSettings:
     SECTION: ClassVar[str] = "finetuning"
     epochs: Annotated[int, integer(1, 10_000)] = 5
     optimizer: Annotated[str, one_of("adam", "sgd")] = "sgd"
-    learning_rate: Annotated[float, POSITIVE] = 0.002
+    learning_rate: Annotated[float, LEARNING_RATE] = 0.002
     batch_size: Annotated[int, COUNT] = 64
-    weight_decay: Annotated[float, number(lowest=0)] = 0.0
-    shift_pixels: Annotated[float, number(lowest=0, highest=64)] = 0.0
-    rotate_degrees: Annotated[float, number(lowest=0, highest=180)] = 0.0
-    zoom: Annotated[float, number(lowest=0, highest=0.5)] = 0.0
+    weight_decay: Annotated[float, WEIGHT_DECAY] = 0.0
+    shift_pixels: Annotated[float, number(0, 64)] = 0.0
+    rotate_degrees: Annotated[float, number(0, 180)] = 0.0
+    zoom: Annotated[float, number(0, 0.5)] = 0.0
     crop_pixels: Annotated[int, integer(0, 64)] = 0
     flip: Annotated[bool, boolean()] = False
-    mixup: Annotated[float, number(lowest=0, highest=1)] = 0.0
+    mixup: Annotated[float, number(0, 1)] = 0.0
     teacher: Annotated[bool, boolean()] = True
-    teacher_weight: Annotated[float, number(lowest=0, highest=1)] = 0.9
-    temperature: Annotated[float, POSITIVE] = 4.0
+    teacher_weight: Annotated[float, number(0, 1)] = 0.9
+    temperature: Annotated[float, number(1e-3, 1e3)] = 4.0
     batch_norm: Annotated[str, one_of("batch", "frozen")] = "batch"
     learn_scales: Annotated[bool, boolean()] = True
 

@@ -10,7 +10,7 @@ from explorer.errors import StudyFileError
 from explorer.paths import resolve_path
 from explorer.records import settle, table
 from explorer.rules import arguments, boolean, integer, many, number, one_of, text
-from explorer.settings.values import COUNT, FILE, POSITIVE
+from explorer.settings.values import COUNT, FILE, LEARNING_RATE, WEIGHT_DECAY
 
 REFERENCES = (
     *("lenet5_digits", "lenet5", "alexnet", "vgg16", "resnet8"),
@@ -19,6 +19,8 @@ REFERENCES = (
     *("resnet18", "mobilenet_v1", "mobilenet_v2", "unet"),
 )
 """Names of explorer/models/reference.py; "_b" are shortcuts of option B."""
+LONGEST_SIDE = 65_535
+"""Of an image, in pixels, and its most channels: what a JPEG can have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +34,12 @@ class TrainingSettings:
     SECTION: ClassVar[str] = "model.training"
     epochs: Annotated[int, integer(1, 10_000)] = 30
     optimizer: Annotated[str, one_of("adam", "sgd")] = "adam"
-    learning_rate: Annotated[float, POSITIVE] = 0.003
+    learning_rate: Annotated[float, LEARNING_RATE] = 0.003
     batch_size: Annotated[int, COUNT] = 64
-    weight_decay: Annotated[float, number(lowest=0)] = 0.0001
-    shift_pixels: Annotated[float, number(lowest=0, highest=64)] = 0.0
-    rotate_degrees: Annotated[float, number(lowest=0, highest=180)] = 0.0
-    zoom: Annotated[float, number(lowest=0, highest=0.5)] = 0.0
+    weight_decay: Annotated[float, WEIGHT_DECAY] = 0.0001
+    shift_pixels: Annotated[float, number(0, 64)] = 0.0
+    rotate_degrees: Annotated[float, number(0, 180)] = 0.0
+    zoom: Annotated[float, number(0, 0.5)] = 0.0
     flip: Annotated[bool, boolean()] = False
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class ModelSettings:
     factory: Annotated[str | None, text('"module:callable"', r"[\w.]+:[A-Za-z_]\w*")] = None
     arguments: Annotated[tuple[tuple[str, Any], ...], arguments()] = ()
     checkpoint: Annotated[str | None, FILE] = None
-    input_shape: Annotated[tuple[int, int, int] | None, many(COUNT, length=3)] = None
+    input_shape: Annotated[tuple[int, int, int] | None, many(integer(1, LONGEST_SIDE), length=3)] = None
     training: Annotated[TrainingSettings | None, table(TrainingSettings)] = None
     study_folder: str = field(default=".", compare=False)
 

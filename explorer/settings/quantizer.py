@@ -32,7 +32,7 @@ class QuantizerSettings:
     rounding: Annotated[str, one_of(*ROUNDINGS)] = "nearest"
     rounding_images: Annotated[int, COUNT] = 256
     activation_ranges: Annotated[str, one_of(*RANGES)] = "mse"
-    activation_percentile: Annotated[float, number(lowest=50, highest=100)] = 99.99
+    activation_percentile: Annotated[float, number(50, 100)] = 99.99
     bias_correction: Annotated[bool, boolean()] = True
     recalibration_images: Annotated[int | None, COUNT] = None
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from explorer.paths import resolve_path
 from explorer.records import settle
-from explorer.rules import Rule, one_of, refused
-from explorer.settings.values import FILE, POSITIVE
+from explorer.rules import Rule, number, one_of, refused
+from explorer.settings.values import FILE
 
 RELEVANCE_METHODS = (
     "deeplift",
@@ -62,7 +62,7 @@ class RelevanceSettings:
     SECTION: ClassVar[str] = "relevance"
     method: Annotated[str, one_of(*RELEVANCE_METHODS)] = "deeplift"
     target: Annotated[str, one_of(*RELEVANCE_TARGETS)] = "predicted"
-    tolerance: Annotated[float, POSITIVE] = 1e-3
+    tolerance: Annotated[float, number(0, 1e6, above=True)] = 1e-3
     reference: Annotated[str, _reference()] = "shuffled"
     aggregation: Annotated[str, one_of(*RELEVANCE_AGGREGATIONS)] = "mean_abs"
     sensitivity: Annotated[str, one_of(*RELEVANCE_SENSITIVITIES)] = "perturbation"

@@ -10,9 +10,13 @@ from explorer.paths import expand_variables, resolve_path
 from explorer.records import named_tables, settle
 from explorer.rules import integer, many, number, one_of, or_none, refused, text
 from explorer.settings.relevance import RELEVANCE_METHODS
-from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, POSITIVE, SHARES, WEIGHT_BITS
+from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
 
 OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
+LIMIT = number(1e-9, 1e12)
+"""From femtojoules and picoseconds to a megajoule and thirty years, for one image."""
+BYTES = integer(1, 2**50)
+"""Up to a data centre's memory."""
 SAMPLERS = ("nsga2", "random", "tpe")
 
 
@@ -57,11 +61,11 @@ class BudgetSettings:
     """
 
     SECTION: ClassVar[str] = "budgets"
-    energy_uj: Annotated[float | None, POSITIVE] = None
-    latency_ms: Annotated[float | None, POSITIVE] = None
-    weight_bytes: Annotated[int | None, COUNT] = None
-    activation_bytes: Annotated[int | None, COUNT] = None
-    accuracy: Annotated[float | None, number(above=0, highest=1)] = None
+    energy_uj: Annotated[float | None, LIMIT] = None
+    latency_ms: Annotated[float | None, LIMIT] = None
+    weight_bytes: Annotated[int | None, BYTES] = None
+    activation_bytes: Annotated[int | None, BYTES] = None
+    accuracy: Annotated[float | None, SHARE] = None
 
     def __post_init__(self) -> None:
         settle(self, self.SECTION)

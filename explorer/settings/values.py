@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from explorer.rules import Rule, integer, many, number, or_none, refused, text
+from explorer.rules import Rule, integer, many, number, or_none, refused, shown, text
 
 FILE = text("a path", r"[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*")
 BITS = many(integer(2, 8), distinct=True, ordered=True)
 WEIGHT_BITS = many(integer(1, 8), distinct=True, ordered=True)
-SHARES = many(number(above=0, highest=1), distinct=True, ordered=True)
+SHARE = number(0, 1, above=True)
+SHARES = many(SHARE, distinct=True, ordered=True)
 CODEBOOKS = many(or_none(integer(2, 256)), distinct=True, ordered=True)
-COUNT = integer(1)
-POSITIVE = number(above=0)
+COUNT = integer(1, 2**31 - 1)
+"""Of images, epochs or bytes: what an index of 32 bits reaches."""
+LEARNING_RATE = number(1e-12, 100)
+"""What changes float32 weights at all, to far more than any network stands."""
+WEIGHT_DECAY = number(0, 100)
 LONGEST_PATTERN = 32
 """Largest m of an n:m pattern (assumed)."""
 
@@ -22,7 +26,7 @@ def parse_pattern(pattern: object) -> tuple[int, int]:
     """(n, m) of an "n:m" pattern with 1 <= n < m <= 32; ValueError for anything else."""
     found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern) if isinstance(pattern, str) else None
     if found is None or not int(found[1]) < int(found[2]) <= LONGEST_PATTERN:
-        raise ValueError(f'expected a pattern "n:m" with 1 <= n < m <= {LONGEST_PATTERN}, received {pattern!r}')
+        raise ValueError(f'expected a pattern "n:m" with 1 <= n < m <= {LONGEST_PATTERN}, received {shown(pattern)}')
     return int(found[1]), int(found[2])
 
 

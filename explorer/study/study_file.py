@@ -188,7 +188,7 @@ def _parse(file: Path) -> dict[str, Any]:
         raise StudyFileError((f"cannot be read: {error.strerror}",)) from None
     except UnicodeDecodeError as error:
         raise StudyFileError((f"byte {error.start} is not UTF-8; save the file as UTF-8 text",)) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # beyond bad TOML: an integer of 4,301 digits, tables nested deep
         raise StudyFileError((f"not valid TOML: {error}; correct the file there",)) from None
 
 

@@ -22,7 +22,7 @@ def test_defaults_are_what_a_search_can_afford() -> None:
     [
         ("scales", "layer", 'quantizer.scales: expected "channel" or "tensor"'),
         ("rounding", "adaptiv", "did you mean 'adaptive'?"),
-        ("rounding_images", 0, "quantizer.rounding_images: expected an integer of at least 1, received 0"),
+        ("rounding_images", 0, "quantizer.rounding_images: expected an integer in 1..2147483647, received 0"),
         ("activation_percentile", 101, "of at most 100, received 101"),
         ("bias_correction", 1, "expected true or false, received 1"),
         ("recalibration_images", -1, "quantizer.recalibration_images"),

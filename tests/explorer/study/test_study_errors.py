@@ -65,18 +65,22 @@ def problems(**sections: Any) -> tuple[str, ...]:
         (
             "model",
             {"reference": "lenet5", "input_shape": [1, 28], **TRAINED},
-            "model.input_shape: expected a list of 3, each an integer of at least 1, received [1, 28]",
+            "model.input_shape: expected a list of 3, each an integer in 1..65535, received [1, 28]",
         ),
         (
             "model",
             {"reference": "lenet5", "training": {"learning_rate": 0}},
-            "model.training.learning_rate: expected a number above 0, received 0",
+            "model.training.learning_rate: expected a number of at least 1e-12 and of at most 100, received 0",
         ),
         ("model", {"reference": "lenet5", "training": 3}, "expected a table [model.training], received 3"),
         ("data", {}, 'data.source: missing; expected "digits" or "mnist" or "cifar10" or "npz"'),
         ("data", {"source": "cifar100"}, "did you mean 'cifar10'?), received \"cifar100\""),
         ("data", {"source": "digits", "path": "x.npz"}, 'data.path: source "digits" is built in'),
-        ("data", {"source": "digits", "std": [0.0]}, "data.std[0]: expected a number above 0, received 0.0"),
+        (
+            "data",
+            {"source": "digits", "std": [0.0]},
+            "data.std[0]: expected a number of at least 1e-06 and",
+        ),
         (
             "data",
             {"source": "cifar10", "mean": [0.5]},
@@ -105,16 +109,20 @@ def problems(**sections: Any) -> tuple[str, ...]:
             "objectives.names: expected a list without repetition",
         ),
         ("objectives", {"names": ["accuracy", "enregy"]}, 'objectives.names[1]: expected "accuracy" or'),
-        ("budgets", {"energy_uj": -1.0}, "budgets.energy_uj: expected a number above 0, received -1.0"),
+        (
+            "budgets",
+            {"energy_uj": -1.0},
+            "budgets.energy_uj: expected a number of at least 1e-09 and",
+        ),
         (
             "budgets",
             {"energy_uj": float("nan")},
-            "budgets.energy_uj: expected a number above 0, received NaN",
+            "budgets.energy_uj: expected a number of at least 1e-09 and of at most 1e+12, received NaN",
         ),
         (
             "budgets",
             {"weight_bytes": 1.5},
-            "budgets.weight_bytes: expected an integer of at least 1, received 1.5",
+            "budgets.weight_bytes: expected an integer in 1..1125899906842624, received 1.5",
         ),
         ("space", {"weight_bits": [0]}, "space.weight_bits[0]: expected an integer in 1..8, received 0"),
         ("space", {"weight_bits": []}, f"space.weight_bits: expected {BITS}, received []"),
@@ -136,7 +144,11 @@ def problems(**sections: Any) -> tuple[str, ...]:
             {"layers": {"layer1.0.conv1": {"weight_bits": [9]}}},
             'space.layers."layer1.0.conv1".weight_bits[0]: expected an integer in 1..8, received 9',
         ),
-        ("relevance", {"tolerance": 0}, "relevance.tolerance: expected a number above 0, received 0"),
+        (
+            "relevance",
+            {"tolerance": 0},
+            "relevance.tolerance: expected a number above 0 and of at most 1e+06",
+        ),
         (
             "relevance",
             {"target": "best"},
