@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import DataError
+from explorer.npz import ArchiveError, read_npz
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+LARGEST_PIXEL = 1e9
+"""Of float images: no sensor counts further, and float32 stays finite whatever they are normalised by."""
+MAXIMUM_CLASSES = 100_000
 
 Raw = tuple[NDArray[np.float32], NDArray[np.int64]]
 """(images `n x channels x height x width`, scaled to 0..1 where they were uint8; labels)."""
@@ -24,9 +27,10 @@ def read_archive(path: Path) -> tuple[Raw, Raw]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; set data.path to a .npz file, or EXPLORER_DATA to its folder")
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: not a .npz archive; write it with numpy.savez or numpy.savez_compressed")
-    arrays = _read_arrays(path)
+    try:
+        arrays = read_npz(path, KEYS)
+    except ArchiveError as error:
+        raise DataError(f"{path}: {error}") from None
     raw = []
     for x_key, y_key in (KEYS[:2], KEYS[2:]):
         images = _as_images(arrays[x_key], f"{path}: {x_key}")
@@ -46,36 +50,6 @@ def read_archive(path: Path) -> tuple[Raw, Raw]:
     return train, test
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
-    arrays = {}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in KEYS if key not in archive.files]
-            if missing:
-                held = ", ".join(sorted(archive.files)) or "nothing"
-                raise DataError(f"{path}: {', '.join(missing)} missing; the file holds {held}; rename its arrays")
-            for key in KEYS:
-                arrays[key] = _read_array(archive, key, path)
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise DataError(f"{path}: the archive is damaged ({error}); fetch or write it again") from None
-    return arrays
-
-
-def _read_array(archive: np.lib.npyio.NpzFile, key: str, path: Path) -> NDArray[np.generic]:
-    try:
-        array = archive[key]
-    except ValueError as error:
-        if "pickle" in str(error).lower():
-            raise DataError(
-                f"{path}: {key} holds pickled Python objects, which could run code; "
-                "save it as an array of numbers of one shape"
-            ) from None
-        raise DataError(f"{path}: {key} cannot be read ({error}); fetch or write the file again") from None
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: {key} is no array; write the file with numpy.savez")
-    return array
-
-
 def _as_images(array: NDArray[np.generic], where: str) -> NDArray[np.float32]:
     integer = array.dtype == np.uint8
     if not integer and array.dtype.kind != "f":
@@ -86,10 +60,14 @@ def _as_images(array: NDArray[np.generic], where: str) -> NDArray[np.float32]:
     if array.size == 0:
         raise DataError(f"{where}: the array of shape {array.shape} is empty; give at least one image")
     if not integer:
-        images = array.astype(np.float32)
-        if not np.isfinite(images).all():
-            bad = int((~np.isfinite(images).all(axis=(1, 2, 3))).sum())
-            raise DataError(f"{where}: {bad} images hold NaN or infinite values; remove or repair them")
+        with np.errstate(over="ignore", invalid="ignore"):
+            images = array.astype(np.float32)
+            sound = (np.abs(images) <= LARGEST_PIXEL).all(axis=(1, 2, 3))  # NaN is not
+        if not sound.all():
+            raise DataError(
+                f"{where}: {int((~sound).sum())} images hold NaN or infinite values, or values beyond "
+                f"{LARGEST_PIXEL:g}; remove or repair them"
+            )
         return images
     channels_first = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(channels_first).astype(np.float32) / np.float32(255)
@@ -102,7 +80,10 @@ def _as_labels(array: NDArray[np.generic], where: str) -> NDArray[np.int64]:
         raise DataError(f"{where}: expected one label for each image, received shape {array.shape}; flatten it")
     if array.dtype.kind not in "iu":
         raise DataError(f"{where}: expected integer labels, received {array.dtype}; number the classes from 0")
-    labels = array.astype(np.int64)
-    if labels.size and labels.min() < 0:
-        raise DataError(f"{where}: label {labels.min()} is negative; number the classes from 0")
-    return labels
+    if array.size and array.min() < 0:
+        raise DataError(f"{where}: label {array.min()} is negative; number the classes from 0")
+    if array.size and array.max() >= MAXIMUM_CLASSES:
+        raise DataError(
+            f"{where}: label {array.max()} is out of range 0..{MAXIMUM_CLASSES - 1}; number the classes from 0"
+        )
+    return array.astype(np.int64)

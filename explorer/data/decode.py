@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explorer.errors import DataError
+from explorer.npz import MEMORY_LIMIT
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 """Tried whatever the name says; no others, some of which would start another program."""
@@ -18,8 +20,6 @@ MODES = {1: "L", 3: "RGB"}
 """Pillow's mode for so many channels."""
 WIDE_MODES = ("I", "F")
 """Of pixels of more than 8 bits, which Pillow would clip to 255."""
-MEMORY_LIMIT = 4 * 2**30
-"""Bytes of all images in float32 (assumed: with a copy or two while they are normalised, 16 GB suffice)."""
 
 
 def read_images(paths: Sequence[Path], shape: tuple[int, int, int] | None) -> NDArray[np.float32]:
@@ -34,14 +34,10 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int] | None) -> ND
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        if shape is not None:
+            _check_size(len(paths), shape)
         first = _read_image(paths[0], shape)
-        size = len(paths) * first.size * np.dtype(np.float32).itemsize
-        if size > MEMORY_LIMIT:
-            raise DataError(
-                f"data.path: {len(paths)} images of {' x '.join(map(str, first.shape))} take "
-                f"{size / 2**30:,.1f} GiB, expected at most {MEMORY_LIMIT / 2**30:.0f}; "
-                "take fewer (data.train, data.search, data.held_out), or smaller ones (model.input_shape)"
-            )
+        _check_size(len(paths), first.shape)
         images = np.empty((len(paths), *first.shape), np.float32)
         for index, path in enumerate(paths):
             pixels = _read_image(path, shape)
@@ -53,6 +49,17 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int] | None) -> ND
             images[index] = pixels
     images /= np.float32(255)
     return images
+
+
+def _check_size(count: int, shape: tuple[int, ...]) -> None:
+    """DataError where so many images of a shape would take too much memory; before one is made that large."""
+    size = count * math.prod(shape) * np.dtype(np.float32).itemsize
+    if size > MEMORY_LIMIT:
+        raise DataError(
+            f"data.path: {count} images of {' x '.join(map(str, shape))} take {size / 2**30:,.1f} GiB, expected at "
+            f"most {MEMORY_LIMIT / 2**30:.0f}; take fewer (data.train, data.search, data.held_out), or smaller ones "
+            "(model.input_shape)"
+        )
 
 
 def _read_image(path: Path, shape: tuple[int, int, int] | None) -> NDArray[np.uint8]:

@@ -18,7 +18,6 @@ from explorer.settings import DataSettings
 from explorer.settings.data import FOLDER_NORMALISATION
 
 CLASSES = {"digits": 10, "mnist": 10, "cifar10": 10}
-MAXIMUM_CLASSES = 100_000
 
 
 def load_data(settings: DataSettings, input_shape: tuple[int, int, int] | None = None) -> Data:
@@ -162,10 +161,6 @@ def _classes(settings: DataSettings, sets: Sequence[ImageSet]) -> int:
         raise DataError(
             f"{settings.file_path}: label {highest} is out of range; {settings.source} has labels "
             f"0..{known - 1}; correct the file"
-        )
-    if highest >= MAXIMUM_CLASSES:
-        raise DataError(
-            f"{settings.file_path}: label {highest} is out of range 0..{MAXIMUM_CLASSES - 1}; number the classes from 0"
         )
     return known or highest + 1
 

@@ -28,6 +28,7 @@ from explorer.errors import ExportError
 from explorer.export.onnx_integer import export_integer_onnx
 from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import Verification, compare_logits, run_onnx, run_torch
+from explorer.npz import read_npz
 from explorer.study.folder import locked
 from explorer.study.prepare import Notify, prepare, threads_for
 from explorer.study.record import Accuracy
@@ -165,9 +166,10 @@ def read_program(folder: Path) -> IntegerProgram:
     """The program that `write_program` left in a folder; ExportError where it cannot be read."""
     try:
         data = json.loads((folder / PROGRAM).read_text(encoding="utf-8"))
-        with np.load(folder / WEIGHTS, allow_pickle=False) as archive:
-            return IntegerProgram.from_json(data, {name: archive[name] for name in archive.files})
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        return IntegerProgram.from_json(data, read_npz(folder / WEIGHTS))
+    except ExportError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ExportError(
             f"{folder}: holds no integer program ({type(error).__name__}: {error}); write one with: "
             f"explorer export RUN --format integer --to {folder}"

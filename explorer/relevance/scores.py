@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from explorer.errors import RelevanceError
 from explorer.files import replaced
 from explorer.graph.layers import ModelGraph
+from explorer.npz import read_npz
 from explorer.relevance.aggregation import NOT_KEPT, Floats, aggregate
 
 NORMALISATIONS: Mapping[str, Callable[[NDArray[np.float64]], float]] = {
@@ -116,23 +115,28 @@ class Relevance:
         """Write an .npz file without pickled objects, whole or not at all."""
         arrays = {f"{index}/{key}": getattr(entry, key) for index, entry in enumerate(self.layers) for key in _ARRAYS}
         with replaced(path) as file:
-            np.savez_compressed(file, description=np.array(json.dumps(self._description())), **arrays)
+            description = {**self._description(), "digest": self.digest()}
+            np.savez_compressed(file, description=np.array(json.dumps(description)), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Relevance:
         """Read what `save` wrote; RelevanceError when the file is not of that kind."""
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                description = json.loads(str(file["description"]))
-                layers = tuple(
-                    LayerRelevance(layer=name, **{key: file[f"{index}/{key}"] for key in _ARRAYS})
-                    for index, name in enumerate(description.pop("layers"))
-                )
-            return cls(layers=layers, explained=tuple(description.pop("explained")), **description)
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = read_npz(path)
+            description = json.loads(str(arrays["description"]))
+            written = description.pop("digest")
+            layers = tuple(
+                LayerRelevance(layer=name, **{key: arrays[f"{index}/{key}"] for key in _ARRAYS})
+                for index, name in enumerate(description.pop("layers"))
+            )
+            relevance = cls(layers=layers, explained=tuple(description.pop("explained")), **description)
+            if relevance.digest() != written:
+                raise ValueError("its content is not what was written")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RelevanceError(
                 f"{path}: not a relevance file of this version ({error}); delete it to compute it again"
             ) from error
+        return relevance
 
     def _description(self) -> dict[str, object]:
         return {

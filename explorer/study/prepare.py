@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -238,7 +239,7 @@ def _reference(settings: RelevanceSettings, device: torch.device) -> str | torch
     try:
         image = np.load(file, allow_pickle=False)
         return torch.from_numpy(np.asarray(image, dtype=np.float32)).to(device)
-    except (OSError, ValueError, EOFError, TypeError) as error:
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, zipfile.BadZipFile) as error:
         raise StudyFileError(
             (f"relevance.reference: {file} cannot be read as an image ({error}); save one with numpy.save",)
         ) from error

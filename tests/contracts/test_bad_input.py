@@ -173,7 +173,7 @@ DATA: dict[str, tuple[Callable[[Arrays], Arrays], tuple[str, ...]]] = {
     ),
     "NaN": (
         spoilt("x_train", with_value(np.nan)),
-        ("x_train: 1 images hold NaN or infinite values; remove or repair them",),
+        ("x_train: 1 images hold NaN or infinite values, or values beyond 1e+09; remove or repair",),
     ),
     "label too high": (spoilt("y_test", with_value(10**9)), ("label 1000000000 is out of range", "number the classes")),
     "label negative": (

@@ -67,7 +67,7 @@ def with_nan() -> np.ndarray[Any, Any]:
             {"y_train": np.array([{}] * 6, object)},
             "y_train holds pickled Python objects, which could run code",
         ),
-        ({"x_train": with_nan()}, "x_train: 2 images hold NaN or infinite values; remove or repair them"),
+        ({"x_train": with_nan()}, r"x_train: 2 images hold NaN or infinite values, or values beyond 1e\+09; remove"),
         (
             {"x_train": np.zeros((6, 5, 4, 3), np.int32)},
             "x_train: expected uint8 or float images, received int32",
@@ -91,6 +91,8 @@ def with_nan() -> np.ndarray[Any, Any]:
             {"y_train": np.eye(6, dtype=int)},
             r"y_train: expected one label for each image, received shape \(6, 6\)",
         ),
+        ({"x_train": np.full((6, 3, 5, 4), 1e300)}, r"x_train: 6 images hold .*values beyond 1e\+09"),
+        ({"y_test": np.array([0, 2**64 - 1, 0, 0], np.uint64)}, "label 18446744073709551615 is out of range 0"),
         ({"y_test": np.array([0, -1, 0, 0])}, "y_test: label -1 is negative; number the classes from 0"),
     ],
 )
