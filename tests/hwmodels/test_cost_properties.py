@@ -172,14 +172,16 @@ def test_any_mix_of_widths_has_a_cost_or_is_refused(layers: list[LayerJob], devi
     try:
         cost = evaluate(layers, device)
     except LayerError as error:
-        assert len(error.problems) == 1
-        wide = [job for job in layers if job.shape.kind in PRODUCT_KINDS]
-        assert any(
-            job.weight_bits > device.weight_bits[-1] or job.input_bits > device.input_bits[-1] for job in wide
-        ) or (0 < device.maximum_layers < len(wide))
+        problems = error.problems
     else:
         assert 0 <= cost.energy_pj < np.inf
         assert cost.latency_cycles >= 0
+        return
+    wide = [job for job in layers if job.shape.kind in PRODUCT_KINDS]
+    assert len(problems) == 1
+    assert any(job.weight_bits > device.weight_bits[-1] or job.input_bits > device.input_bits[-1] for job in wide) or (
+        0 < device.maximum_layers < len(wide)
+    )
 
 
 @given(job=jobs(), bits=st.integers(1, 31))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from explorer.relevance.scores import Relevance
-from explorer.study import prepare as module
+from explorer.study import weights as module
 from explorer.study.explain import Wanted, explain
 from explorer.study.study_file import load_study
 
