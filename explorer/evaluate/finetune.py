@@ -96,9 +96,12 @@ def _train(task: _Task, progress: Progress | None, unfinished: Path | None, iden
     parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     done = resume(unfinished, parts, identity) if unfinished is not None else 0
     _training_mode(model, settings)
+    tell = progress or (lambda *_: None)
+    tell(done * batches, settings.epochs * batches, math.nan)
     for epoch in range(done + 1, settings.epochs + 1):
-        total = 0.0
-        for chosen in torch.randperm(len(task.labels)).to(task.images.device).chunk(batches):
+        total, seen = 0.0, 0
+        chunks = torch.randperm(len(task.labels)).to(task.images.device).chunk(batches)
+        for batch, chosen in enumerate(chunks, start=1):
             loss = _loss(task, chosen)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -106,14 +109,15 @@ def _train(task: _Task, progress: Progress | None, unfinished: Path | None, iden
             schedule.step()
             for scale, floor in zip(task.network.scales(), floors, strict=True):
                 scale.data.clamp_(min=floor)
-            total += loss.item() * len(chosen)
+            total, seen = total + loss.item() * len(chosen), seen + len(chosen)
+            if batch < len(chunks):  # of the last one only when the epoch is kept
+                tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
         if not math.isfinite(total):
             rate = f"finetuning.learning_rate ({settings.learning_rate:g})"
             raise ModelError(f"finetuning: the loss is {total} in epoch {epoch}; lower {rate}")
         if unfinished is not None:
             keep(unfinished, parts, epoch, identity)
-        if progress is not None:
-            progress(epoch, settings.epochs, total / len(task.labels))
+        tell(epoch * batches, settings.epochs * batches, total / seen)
     model.eval()
 
 

@@ -19,7 +19,7 @@ from explorer.settings import TrainingSettings
 from explorer.threads import single_threaded
 
 Progress = Callable[[int, int, float], None]
-"""Called after each epoch with its number (from 1), the number of epochs, and the mean loss."""
+"""Called with how many batches are done, of how many in all epochs, and the mean loss of this epoch so far."""
 
 MOMENTUM = 0.9
 """Of SGD: what ResNets were trained with on CIFAR-10 (He et al., 2016)."""
@@ -56,23 +56,27 @@ def train_model(
         torch.manual_seed(seed)
         parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
         done = resume(unfinished, parts) if unfinished is not None else 0
+        tell = progress or (lambda *_: None)
+        tell(done * batches, settings.epochs * batches, math.nan)
         model.train()
         for epoch in range(done + 1, settings.epochs + 1):
-            total = 0.0
-            for chosen in torch.randperm(len(y)).to(device).chunk(batches):
+            total, seen = 0.0, 0
+            chunks = torch.randperm(len(y)).to(device).chunk(batches)
+            for batch, chosen in enumerate(chunks, start=1):
                 loss = F.cross_entropy(model(augmented(x[chosen], settings)), y[chosen])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-                total += loss.item() * len(chosen)
+                total, seen = total + loss.item() * len(chosen), seen + len(chosen)
+                if batch < len(chunks):  # of the last one only when the epoch is kept
+                    tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
             if not math.isfinite(total):
                 rate = f"model.training.learning_rate ({settings.learning_rate:g})"
                 raise ModelError(f"model.training: the loss is {total} in epoch {epoch}; lower {rate}")
             if unfinished is not None:
                 keep(unfinished, parts, epoch)
-            if progress is not None:
-                progress(epoch, settings.epochs, total / len(y))
+            tell(epoch * batches, settings.epochs * batches, total / seen)
     if unfinished is not None:
         unfinished.unlink(missing_ok=True)
     model.eval()

@@ -130,10 +130,10 @@ def _tuned(prepared: Prepared, planned: tuple[Step, ...], folder: Path, notify: 
         settings = replace(prepared.study.finetuning, epochs=step.epochs)
         digest.update(_description(step, settings, prepared.study.seed).encode())
         file = folder / f"step-{number}-{digest.hexdigest()[:16]}.pt"
-        notify(step.name, 0, step.epochs)
+        stage = f"{step.name}, batches"
         if file.is_file():
             tuned = Tuned.load(file)
-            notify(step.name, step.epochs, step.epochs)
+            notify(stage, 1, 1)
             continue
         tuned = finetune(
             prepared.basis,
@@ -142,7 +142,7 @@ def _tuned(prepared: Prepared, planned: tuple[Step, ...], folder: Path, notify: 
             labels,
             settings,
             seed=prepared.study.seed + number,
-            progress=lambda epoch, epochs, _, name=step.name: notify(name, epoch, epochs),  # type: ignore[misc]
+            progress=lambda done, count, _, stage=stage: notify(stage, done, count),  # type: ignore[misc]
             unfinished=file.with_suffix(".unfinished"),
             start=tuned,
         )

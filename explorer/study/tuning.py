@@ -93,7 +93,6 @@ def tuned_file(run: Path, point: FrontPoint) -> Path:
 
 def _tune(prepared: Prepared, point: FrontPoint, settings: FineTuningSettings, file: Path, notify: Notify) -> Tuned:
     file.parent.mkdir(exist_ok=True)
-    notify("fine-tune", 0, settings.epochs)
     candidate = point.evaluation.candidate
     tuned = finetune(
         prepared.basis,
@@ -101,7 +100,7 @@ def _tune(prepared: Prepared, point: FrontPoint, settings: FineTuningSettings, f
         *prepared.tensors(prepared.data.train),
         settings,
         seed=prepared.study.seed,
-        progress=lambda epoch, count, _: notify("fine-tune", epoch, count),
+        progress=lambda done, count, _: notify("fine-tune, batches", done, count),
         unfinished=file.with_suffix(".unfinished"),
     )
     notify("held-out images", 0, 1)

@@ -36,14 +36,13 @@ def train_once(
             reason = str(error).removeprefix(f"model.checkpoint: {kept}").lstrip(": ").partition(";")[0]
             raise ModelError(f"{kept}: cannot be used: {reason}; delete it to train the network again") from error
         return
-    notify("train the network", 0, training.epochs)
     train_model(
         model,
         data.train.images,
         data.train.labels,
         training,
         seed=study.seed,
-        progress=lambda epoch, epochs, _: notify("train the network", epoch, epochs),
+        progress=lambda done, count, _: notify("train, batches", done, count),
         unfinished=kept.with_suffix(".unfinished"),
     )
     with replaced(kept) as file:

@@ -72,7 +72,7 @@ def test_everything_is_written_and_found_again(explorer: Explorer, trained: Path
     to, table = tmp_path / "again.npz", tmp_path / "again.csv"
     code, out, err = explorer("relevance", trained / "tiny", *folder, "--to", to, "--csv", table)
     assert (code, err) == (0, "")
-    assert [line for line in out.splitlines() if line.startswith(("train the network", "relevance"))] == []
+    assert [line for line in out.splitlines() if line.startswith(("train, batches", "relevance"))] == []
     assert Relevance.load(to).layer("3").filter_scores.tolist() == found.layer("3").filter_scores.tolist()
     assert to.with_suffix(".html").is_file()
     with table.open(newline="") as file:

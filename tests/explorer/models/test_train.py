@@ -55,21 +55,17 @@ def test_training_repeats_itself_for_a_seed(optimizer: str) -> None:
     assert not first.training
 
 
-def test_progress_is_reported_after_each_epoch() -> None:
+def test_progress_is_reported_after_each_batch() -> None:
     data = load_data(DataSettings(source="digits"))
-    settings = TrainingSettings(epochs=3)
+    settings = TrainingSettings(epochs=3, batch_size=100)
     model = load_model(ModelSettings(reference="lenet5_digits", training=settings), (1, 8, 8), 10)
     reports: list[tuple[int, int, float]] = []
+    images, labels = data.train.images[:400], data.train.labels[:400]
     train_model(
-        model,
-        data.train.images,
-        data.train.labels,
-        settings,
-        seed=1,
-        progress=lambda epoch, epochs, loss: reports.append((epoch, epochs, loss)),
+        model, images, labels, settings, seed=1, progress=lambda done, of, loss: reports.append((done, of, loss))
     )
-    assert [report[:2] for report in reports] == [(1, 3), (2, 3), (3, 3)]
-    assert reports[2][2] < reports[0][2]
+    assert [report[:2] for report in reports] == [(done, 12) for done in range(13)]
+    assert reports[-1][2] < reports[1][2]
 
 
 def test_a_diverging_training_is_stopped() -> None:

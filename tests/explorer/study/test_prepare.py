@@ -54,7 +54,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_is_kept_and_found_again(study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages: list[str] = []
     first = prepare(study, folder, lambda stage, *_: stages.append(stage))
-    assert list(dict.fromkeys(stages)) == ["load data", "train the network", "relevance", "calibrate"]
+    assert list(dict.fromkeys(stages)) == ["load data", "train, batches", "relevance", "calibrate"]
     assert {path.suffix for path in folder.iterdir()} == {".pt", ".npz"}
     stages.clear()
     again = prepare(study, folder, lambda stage, *_: stages.append(stage))
