@@ -28,3 +28,17 @@ def expand_variables(text: str, where: str) -> str:
 def resolve_path(text: str, folder: str, where: str) -> Path:
     """The full path of a path in a study file; relative ones start in `folder`, ~ is the home folder."""
     return Path(folder, Path(expand_variables(text, where)).expanduser()).resolve()
+
+
+def cache_folder() -> Path | None:
+    """Where what was computed is found again by every study: EXPLORER_CACHE, or explorer in the user's cache folder.
+
+    None where there is no home folder. It may not exist yet; all in it may be deleted at any time.
+    """
+    named = os.environ.get("EXPLORER_CACHE")
+    if named:
+        return Path(named)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "explorer"
+    except RuntimeError:
+        return None

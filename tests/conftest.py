@@ -176,6 +176,20 @@ def _basis(name: str) -> Basis:
     return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test trains, no other finds, nor what the user has trained."""
+    monkeypatch.setenv("EXPLORER_CACHE", str(tmp_path_factory.mktemp("cache", numbered=True)))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same for fixtures that several tests share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXPLORER_CACHE", str(tmp_path_factory.mktemp("shared_cache")))
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     """Tests are small: threads of a busy machine wait for each other longer than they work."""

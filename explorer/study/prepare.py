@@ -183,7 +183,7 @@ def draft(network: Network, study: Study) -> Basis:
 
 
 def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -> Network:
-    """The network with the weights of its checkpoint, or trained, unless it was trained in `folder` before."""
+    """The network with the weights of its checkpoint, or trained, unless it was trained before."""
     if study.model.checkpoint is not None:
         return network
     data, device = network.data, network.device
@@ -191,7 +191,7 @@ def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -
     first = relevance_sample(network.canonical, network.graph, few, study, device)
     for name in (study.relevance.method, *other_criteria(study)):
         CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
-    train_once(network.model, network_digest(network.canonical), study, data, folder, notify)
+    train_once(network.model, network.canonical, study, data, folder, notify)
     canonical, graph = _explorable(network.model, _example(data, device), study)
     return replace(network, canonical=canonical, graph=graph)
 

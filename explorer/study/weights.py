@@ -4,49 +4,101 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import fx, nn
 
+import explorer
 from explorer.data.images import Data
 from explorer.errors import ModelError
 from explorer.files import replaced
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.train import train_model
+from explorer.paths import cache_folder
 from explorer.study.study_file import Study
 
 Notify = Callable[[str, int, int], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedPlaces:
+    """Where the weights of a training are kept: with the results, and for all studies that train the same."""
+
+    own: Path
+    shared: Path | None
+
+    @property
+    def found(self) -> Path | None:
+        """The file that holds them, None while there is none."""
+        return next((path for path in (self.own, self.shared) if path is not None and path.is_file()), None)
+
+
+def trained_places(
+    model: nn.Module, canonical: fx.GraphModule, study: Study, data: Data, folder: Path
+) -> TrainedPlaces:
+    """Where the weights are that the untrained `model` is trained to.
+
+    What all studies share depends on the very weights that training starts from, on the versions and the kind of
+    machine as well: found there or made anew, the weights are the same.
+    """
+    settings = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
+    description = json.dumps({**settings, "network": network_digest(canonical)}, sort_keys=True)
+    cache, device = cache_folder(), next(model.parameters()).device.type
+    made_by = (explorer.__version__, torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability())
+    shared = digest_of(description, state_digest(model), device, *made_by)
+    return TrainedPlaces(
+        own=folder / f"weights-{digest_of(description)}.pt",
+        shared=None if cache is None else cache / f"weights-{shared}.pt",
+    )
+
+
 def train_once(
-    model: nn.Module, network: str, study: Study, data: Data, folder: Path, notify: Callable[[str, int, int], None]
+    model: nn.Module, canonical: fx.GraphModule, study: Study, data: Data, folder: Path, notify: Notify
 ) -> None:
-    """Train the network, or give it the weights that it was trained to in this folder before."""
+    """Train the network, or give it the weights that it was trained to before, in this folder or by another command."""
     training = study.model.training
     assert training is not None  # the study file must have a checkpoint otherwise
-    settings = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
-    description = {**settings, "network": network}
-    kept = folder / f"weights-{digest_of(json.dumps(description, sort_keys=True))}.pt"
-    if kept.exists():
+    places = trained_places(model, canonical, study, data, folder)
+    if places.own.exists():
         try:
-            load_checkpoint(model, kept)
+            load_checkpoint(model, places.own)
         except ModelError as error:
-            reason = str(error).removeprefix(f"model.checkpoint: {kept}").lstrip(": ").partition(";")[0]
-            raise ModelError(f"{kept}: cannot be used: {reason}; delete it to train the network again") from error
+            reason = str(error).removeprefix(f"model.checkpoint: {places.own}").lstrip(": ").partition(";")[0]
+            raise ModelError(f"{places.own}: cannot be used: {reason}; delete it to train the network again") from error
         return
-    train_model(
-        model,
-        data.train.images,
-        data.train.labels,
-        training,
-        seed=study.seed,
-        progress=lambda done, count, _: notify("train, batches", done, count),
-        unfinished=kept.with_suffix(".unfinished"),
-    )
-    with replaced(kept) as file:
-        torch.save(model.state_dict(), file)
+    if places.shared is None or not _loaded(model, places.shared):
+        train_model(
+            model,
+            data.train.images,
+            data.train.labels,
+            training,
+            seed=study.seed,
+            progress=lambda done, count, _: notify("train, batches", done, count),
+            unfinished=places.own.with_suffix(".unfinished"),
+        )
+        if places.shared is not None:
+            with suppress(OSError):  # a home folder that cannot be written: the next command trains again
+                places.shared.parent.mkdir(parents=True, exist_ok=True)
+                _save(model, places.shared)
+    _save(model, places.own)
+
+
+def _loaded(model: nn.Module, file: Path) -> bool:
+    """Put the weights of a file into the model; False where there are none that can be used."""
+    with suppress(ModelError):
+        load_checkpoint(model, file)
+        return True
+    return False
+
+
+def _save(model: nn.Module, file: Path) -> None:
+    with replaced(file) as opened:
+        torch.save(model.state_dict(), opened)
 
 
 def network_digest(model: fx.GraphModule) -> str:
@@ -58,7 +110,7 @@ def network_digest(model: fx.GraphModule) -> str:
 def state_digest(model: nn.Module) -> str:
     """SHA-256 over all parameters and buffers, first 16 hexadecimal digits."""
     state = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted({**model.state_dict(), **dict(model.named_buffers())}.items()):
         state.update(name.encode())
         state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return state.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import runpy
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -193,3 +194,73 @@ def test_the_digest_of_a_state() -> None:
     layer.bias.data[0] += 1
     assert state_digest(layer) != digest
     assert state_digest(nn.Sequential(layer)) != state_digest(layer)
+
+
+def test_weights_are_found_by_every_study_that_trains_the_same(
+    study: Study, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prepare(study, folder, quiet)
+    other = replace(study, name="other", search=replace(study.search, trials=2))
+    (tmp_path / "second").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "train_model", _refuse)
+        assert prepare(other, tmp_path / "second", quiet).weights_digest == first.weights_digest
+    (file,) = folder.glob("weights-*.pt")
+    assert (tmp_path / "second" / file.name).is_file()  # a folder of results is whole without the cache
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("trained")
+
+
+@pytest.mark.parametrize("change", ["seed", "epochs", "images", "start"])
+def test_weights_of_another_training_are_not_found(
+    change: str, study: Study, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(study, folder, quiet)
+    training = study.model.training
+    assert training is not None
+    others = {
+        "seed": replace(study, seed=5),
+        "epochs": replace(study, model=replace(study.model, training=replace(training, epochs=2))),
+        "images": replace(study, data=replace(study.data, train=100)),
+        "start": study,
+    }
+    if change == "start":  # the same layers, started otherwise: no setting tells
+        network = Path(study.model.study_folder) / "network.py"
+        network.write_text(network.read_text() + START)
+        for name in [name for name in sys.modules if name.startswith("network_")]:
+            monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "second").mkdir()
+    monkeypatch.setattr(weights, "train_model", _refuse)
+    with pytest.raises(AssertionError, match="trained"):
+        prepare(others[change], tmp_path / "second", quiet)
+
+
+START = """
+
+_build = build
+
+
+def build(*arguments, **more):
+    model = _build(*arguments, **more)
+    for parameter in model.parameters():
+        parameter.data.mul_(0.5)
+    return model
+"""
+
+
+def test_a_damaged_or_read_only_cache_is_no_error(
+    study: Study, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("EXPLORER_CACHE", str(cache))
+    first = prepare(study, folder, quiet)
+    (shared,) = cache.iterdir()
+    shared.write_bytes(b"damaged")
+    (tmp_path / "second").mkdir()
+    assert prepare(study, tmp_path / "second", quiet).weights_digest == first.weights_digest
+    assert shared.read_bytes() != b"damaged"
+    monkeypatch.setenv("EXPLORER_CACHE", str(shared / "no_folder"))
+    (tmp_path / "third").mkdir()
+    assert prepare(study, tmp_path / "third", quiet).weights_digest == first.weights_digest
