@@ -1,6 +1,6 @@
 """ONNX files as plain records: nodes in order of computation, shapes and widths of values, constants on request.
 
-The only module that imports `onnx`, and only when a file is read.
+The package `onnx` is imported when a file is read, and not before.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from hwmodels.errors import NetworkError
 
 if TYPE_CHECKING:
     import onnx
+
+    from hwmodels.onnx_constants import Constant
+    from hwmodels.onnx_shapes import ShapeWalk
 
 _WIDTHS = {
     **dict.fromkeys(("INT2", "UINT2"), 2),
@@ -70,7 +73,9 @@ class OnnxGraph:
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     values: Mapping[str, Value]
-    tensors: Mapping[str, onnx.TensorProto]
+    tensors: Mapping[str, Constant]
+    arrays: Mapping[str, NDArray[np.generic]]
+    """Small values that are known before a run: constants, and what is computed from shapes."""
 
     def value(self, name: str) -> Value:
         """Return what is known of a value."""
@@ -78,23 +83,18 @@ class OnnxGraph:
 
     def array(self, name: str) -> NDArray[np.generic] | None:
         """Return the constant of that name, of any type of numbers; None where there is none, or it cannot be read."""
-        tensor = self.tensors.get(name)
-        if tensor is None:
-            return None
-        import onnx.numpy_helper  # noqa: PLC0415
+        if name in self.arrays or name not in self.tensors:
+            return self.arrays.get(name)
+        from hwmodels.onnx_constants import read_array  # noqa: PLC0415
 
-        try:
-            array: NDArray[np.generic] = onnx.numpy_helper.to_array(tensor, str(self.path.parent))
-        except (OSError, ValueError, TypeError, KeyError, onnx.checker.ValidationError):
-            return None
-        return None if array.dtype.kind in "OSU" else array
+        return read_array(self.tensors[name], self.path.parent)
 
 
 def read_graph(path: Path) -> OnnxGraph:
     """Return the graph of an ONNX file; an open first dimension of an input is the batch, and becomes 1.
 
-    Shapes come from ONNX's own shape inference, which holds for models of up to 2 GB; weights in external
-    files do not count for that, and are not loaded.
+    Shapes come from ONNX's own rules, node by node; sizes that nodes compute from shapes are worked out. Weights in
+    external files are not loaded.
 
     Raises:
         NetworkError: the package onnx is not installed, the file is no ONNX model, its shapes contradict each
@@ -103,7 +103,9 @@ def read_graph(path: Path) -> OnnxGraph:
     try:
         import onnx  # noqa: PLC0415
         import onnx.inliner  # noqa: PLC0415
-        import onnx.shape_inference  # noqa: PLC0415
+
+        from hwmodels.onnx_batch import fix_batch  # noqa: PLC0415
+        from hwmodels.onnx_shapes import ShapeWalk  # noqa: PLC0415
     except ImportError as error:
         what = "reading an ONNX file needs the package onnx, which is not installed: pip install onnx"
         raise NetworkError(f"{path}: {what}") from error
@@ -115,16 +117,13 @@ def read_graph(path: Path) -> OnnxGraph:
         raise NetworkError(f"{path}: this is not an ONNX model ({_first_line(error)}); check the file") from error
     if not model.graph.node:
         raise NetworkError(f"{path}: the file holds no ONNX model, or one without operations; check the file")
+    fix_batch(model.graph, path)
     try:
         model = onnx.inliner.inline_local_functions(model) if model.functions else model
-        _fix_batch(model.graph, path)
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except NetworkError:
-        raise
+        return _graph(model, ShapeWalk(model, path.parent), path)
     except Exception as error:  # onnx raises a dozen types on malformed models, RuntimeError among them
         what = f"its shapes cannot be inferred ({_first_line(error)})"
         raise NetworkError(f"{path}: {what}; run onnx.checker.check_model on it, and export it anew") from error
-    return _graph(model, path)
 
 
 def _first_line(error: Exception) -> str:
@@ -132,92 +131,29 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _fix_batch(graph: onnx.GraphProto, path: Path) -> None:
-    """Set open batch dimensions to 1, and drop noted shapes that depend on other open dimensions."""
-    constants = {tensor.name for tensor in graph.initializer}
-    inputs = [entry for entry in graph.input if entry.name not in constants]
-    problems, batch = [], set()
-    for entry in inputs:
-        if not entry.type.tensor_type.HasField("shape"):
-            what = "must be a tensor of known shape, but is not: export the model so"
-            problems.append(f"{path}: input {entry.name!r} {what}")
-            continue
-        dimensions = entry.type.tensor_type.shape.dim
-        if dimensions and _is_open(dimensions[0]):
-            batch.add(dimensions[0].dim_param)
-            dimensions[0].dim_value = 1
-    for entry in [*inputs, *graph.value_info, *graph.output]:
-        for dimension in entry.type.tensor_type.shape.dim if entry.type.HasField("tensor_type") else ():
-            if dimension.dim_param and dimension.dim_param in batch:
-                dimension.dim_value = 1
-    problems += [
-        f"{path}: input {entry.name!r}: dimension {index} is {dimension.dim_param or 'open'!r} and not a number "
-        "(only the first may be open: it is the batch, and counts as 1); export the model with fixed sizes, or set "
-        "them with onnx.tools.update_model_dims"
-        for entry in inputs
-        for index, dimension in enumerate(entry.type.tensor_type.shape.dim)
-        if _is_open(dimension)
-    ]
-    if problems:
-        raise NetworkError(problems)
-    for entry in [*graph.value_info, *graph.output]:
-        if entry.type.HasField("tensor_type") and any(map(_is_open, entry.type.tensor_type.shape.dim)):
-            entry.type.tensor_type.ClearField("shape")
-
-
-def _is_open(dimension: onnx.TensorShapeProto.Dimension) -> bool:
-    """Tell a dimension without a size."""
-    return not dimension.HasField("dim_value") or dimension.dim_value < 0
-
-
-def _graph(model: onnx.ModelProto, path: Path) -> OnnxGraph:
-    """Return the records of a model whose shapes are inferred."""
+def _graph(model: onnx.ModelProto, found: ShapeWalk, path: Path) -> OnnxGraph:
+    """Return the records of a model whose shapes are known."""
     import onnx  # noqa: PLC0415
 
-    graph = model.graph
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.domain in {"", "ai.onnx"}:
-            stated = [tensor for tensor in map(_constant, node.attribute) if tensor is not None]
-            tensors |= dict(zip(node.output, stated, strict=False))
+    from hwmodels.onnx_batch import known_shape  # noqa: PLC0415
+
     types = {number: name for name, number in onnx.TensorProto.DataType.items()}
-    values = {}
-    for entry in [*graph.value_info, *graph.input, *graph.output]:
-        if entry.type.HasField("tensor_type"):
-            values[entry.name] = _value(types.get(entry.type.tensor_type.elem_type, ""), entry.type)
-    for name, tensor in tensors.items():
-        values[name] = _value(types.get(tensor.data_type, ""), None)._replace(shape=tuple(tensor.dims))
+    values = {
+        name: Value(known_shape(kind), _WIDTHS.get(types.get(number, ""), _WIDEST), "INT" in types.get(number, ""))
+        for name, kind in found.types.items()
+        if kind.HasField("tensor_type")
+        for number in [kind.tensor_type.elem_type]
+    }
     return OnnxGraph(
         path=path,
         producer=model.producer_name,
-        inputs=tuple(entry.name for entry in graph.input if entry.name not in tensors),
-        outputs=tuple(entry.name for entry in graph.output),
-        nodes=tuple(_named(node for node in graph.node if node.output and node.output[0] not in tensors)),
+        inputs=tuple(entry.name for entry in model.graph.input if entry.name not in found.tensors),
+        outputs=tuple(entry.name for entry in model.graph.output),
+        nodes=tuple(_named(found.nodes)),
         values=values,
-        tensors=tensors,
+        tensors=found.tensors,
+        arrays=found.arrays,
     )
-
-
-def _constant(attribute: onnx.AttributeProto) -> onnx.TensorProto | None:
-    """Return the tensor of an attribute of a Constant node."""
-    import onnx.numpy_helper  # noqa: PLC0415
-
-    if attribute.name == "value":
-        return attribute.t
-    kinds: dict[str, type[np.generic]] = {"value_float": np.float32, "value_int": np.int64}
-    if attribute.name.removesuffix("s") not in kinds:
-        return None
-    stated = onnx.helper.get_attribute_value(attribute)
-    return onnx.numpy_helper.from_array(np.asarray(stated, dtype=kinds[attribute.name.removesuffix("s")]))
-
-
-def _value(type_name: str, kind: onnx.TypeProto | None) -> Value:
-    """Return the record of a value of some ONNX type."""
-    shape = None
-    if kind is not None and kind.tensor_type.HasField("shape"):
-        dimensions = kind.tensor_type.shape.dim
-        shape = None if any(map(_is_open, dimensions)) else tuple(dimension.dim_value for dimension in dimensions)
-    return Value(shape, _WIDTHS.get(type_name, _WIDEST), "INT" in type_name)
 
 
 def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[Node]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from hwmodels.layer import PRODUCT_KINDS, ActivationTensor, LayerJob
 from hwmodels.network import Network
-from hwmodels.onnx_graph import OnnxGraph, read_graph
+from hwmodels.onnx_graph import Node, OnnxGraph, read_graph
+from hwmodels.onnx_operators import QONNX_WIDTHS
 from hwmodels.onnx_walk import Step, Walk, integer_bits, walk
 
 _OWN_PRODUCER = "explorer"
@@ -47,6 +48,9 @@ def read_onnx(path: str | Path) -> Network:
     - Everything else is in `skipped` with the reason. What depends on constants alone is done before a run,
       and neither counted nor listed.
 
+    Operators of com.microsoft count as those of ONNX that they stand for. What nodes compute from shapes, such as the
+    sizes of a reshape or which branch is taken, is worked out.
+
     An open first dimension of an input counts as 1; a fixed one is the batch. `in_h` and `in_w` leave out what a
     Pad has put around. Tensors are those in memory: reshapes, slices, paddings and (de)quantisations share
     that of their input, and so does a function of the elements of a result that nothing else reads. Other
@@ -66,10 +70,10 @@ def read_onnx_jobs(path: str | Path) -> OnnxNetwork:
 
     A weight is as wide as the type that its constant is stored in (4 for INT4), behind any QuantizeLinear,
     DequantizeLinear and reshape; an activation as wide as the type that it is quantised to, or as a Clip of its
-    codes leaves (Pappalardo et al., "QONNX", 2022). A maximum or a Relu of quantised values is as wide as these.
-    In files that `explorer export` has written, weights are as wide as their codes need, since ONNX has
-    no types of 3, 5, 6 or 7 bits. Density is the share of weights that are not zero; it counts as 1 where all are
-    zero, zero points are not 0, or the weights cannot be read (then `skipped` says so).
+    codes leaves, or as a quantiser of QONNX states (Pappalardo et al., "QONNX", 2022). A maximum or a Relu of
+    quantised values is as wide as these. In files that `explorer export` has written, weights are as wide as their
+    codes need, since ONNX has no types of 3, 5, 6 or 7 bits. Density is the share of weights that are not zero; it
+    counts as 1 where all are zero, zero points are not 0, or the weights cannot be read (then `skipped` says so).
 
     Raises:
         NetworkError: as for `read_onnx`.
@@ -124,29 +128,50 @@ def _weights(found: Walk, step: Step) -> _Weights:
         width, storage = step.second or step.inputs[0]
         return _Weights(min(width, storage.bits))
     bits = found.widths[step.weights]
-    name, has_zero_points = _stored(found, step.weights)
+    name, quantizer, has_zero_points = _stored(found, step.weights)
     array = found.graph.array(name)
     if array is None:
         return _Weights(bits, is_missing=name in found.graph.tensors)
     is_integer = found.graph.value(name).is_integer
     # Small types are no numpy types of their own, and bfloat16 counts as none either.
     codes: NDArray[np.generic] = array.astype(np.int64 if is_integer else np.float64)
+    if quantizer is not None:
+        codes = _rounded(codes, found.graph.array(quantizer.inputs[1]), quantizer)
     nonzero = 0 if has_zero_points else np.count_nonzero(codes)
     if is_integer and codes.size and found.graph.producer == _OWN_PRODUCER:
         bits = min(bits, integer_bits(int(codes.min()), int(codes.max())))
     return _Weights(bits, nonzero / codes.size if nonzero else 1.0)
 
 
-def _stored(found: Walk, value: str) -> tuple[str, bool]:
-    """Return the stored constant behind a value, and whether zero points other than 0 are subtracted from it."""
-    has_zero_points = False
+def _stored(found: Walk, value: str) -> tuple[str, Node | None, bool]:
+    """Return the constant behind a value, what quantises it, and whether a code of 0 may stand for another value."""
+    quantizer, has_zero_points = None, False
     while value not in found.graph.tensors and value in found.producers:
         node = found.producers[value]
-        if node.operator == "DequantizeLinear" and len(node.inputs) > 2:
+        is_qonnx = node.operator in QONNX_WIDTHS
+        if len(node.inputs) > 2 and (is_qonnx or node.operator == "DequantizeLinear"):
             zero_points = found.graph.array(node.inputs[2])
             has_zero_points |= zero_points is not None and bool(zero_points.astype(np.int64).any())
+        has_zero_points |= node.operator.endswith(".BipolarQuant")  # which has no zero
+        if len(node.inputs) > 1 and (is_qonnx or node.operator == "QuantizeLinear"):
+            quantizer = node
         value = next((name for name in node.inputs if name), "")
-    return value, has_zero_points
+    return value, quantizer if quantizer is not None and quantizer.inputs[0] == value else None, has_zero_points
+
+
+def _rounded(weights: NDArray[np.generic], scales: NDArray[np.generic] | None, quantizer: Node) -> NDArray[np.generic]:
+    """Return the codes of weights that the file holds before they are quantised: small ones become zero."""
+    scale = np.zeros(1) if scales is None else scales.astype(np.float64)
+    if not np.all(scale > 0):
+        return weights
+    if scale.ndim == 1 and scale.size > 1 and quantizer.operator == "QuantizeLinear":
+        axis = quantizer.attributes.get("axis", 1)
+        scale = scale.reshape([-1 if index == axis % weights.ndim else 1 for index in range(weights.ndim)])
+    try:
+        codes: NDArray[np.generic] = np.rint(weights.astype(np.float64) / scale)
+    except ValueError:  # the scales do not fit the weights
+        return weights
+    return codes
 
 
 def _job(step: Step, weights: _Weights) -> LayerJob:

@@ -50,9 +50,24 @@ FUNCTIONS = (
 KEEPS_CODES = ("Relu", "Clip", *MAX_POOLS)
 """Layers whose results are values of their input, or a bound: a quantised tensor stays as narrow as it is."""
 
+QONNX_WIDTHS: Mapping[str, tuple[int, ...]] = {
+    f"{domain}.{operator}": positions
+    for domain in ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
+    for operator, positions in {"Quant": (3,), "IntQuant": (3,), "Trunc": (5, 4), "BipolarQuant": ()}.items()
+}
+"""QONNX's quantisers -> the inputs of which the first that is there states the width; one bit needs none.
+
+They keep shape and type of their first input. A Trunc of its second version has one input more.
+"""
+VIEW_DOMAIN = "hwmodels"
+"""Of a Transpose that moves nothing: the operator beside it takes its axes in another order."""
+
 QUANTIZERS = ("QuantizeLinear", "DynamicQuantizeLinear")
-WIDTHS_ONLY = (*QUANTIZERS, "DequantizeLinear", "Cast", "CastLike")
-SAME_TENSOR = (*WIDTHS_ONLY, "Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
+WIDTHS_ONLY = (*QUANTIZERS, "DequantizeLinear", "Cast", "CastLike", *QONNX_WIDTHS)
+SAME_TENSOR = (
+    *(*WIDTHS_ONLY, "Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze"),
+    f"{VIEW_DOMAIN}.Transpose",
+)
 PARTS = ("Slice", "Split", "Pad")
 """Runtimes read a part in place, and pad while they read."""
 VIEWS = (*SAME_TENSOR, *PARTS)
@@ -67,6 +82,8 @@ def reason_skipped(operator: str) -> str:
     """Return why an operator that is no layer is not counted."""
     if operator in {*WIDTHS_ONLY, "Clip"}:  # a Clip that is no layer narrows integer codes
         return f"{operator} states a width and computes nothing that is counted"
+    if operator.startswith(VIEW_DOMAIN):
+        return "it only names the axes in another order: nothing moves"
     if operator in {*VIEWS, *MOVEMENTS}:
         return f"{operator} moves data; its time and energy are not counted"
     return f"{operator} is not modelled; nothing of it is counted"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from hwmodels.errors import NetworkError
-from hwmodels.layer import LayerShape
+from hwmodels.layer import MAXIMUM_BITS, LayerShape
 from hwmodels.onnx_graph import Node, OnnxGraph
 from hwmodels.onnx_operators import (
     ACROSS_ELEMENTS,
@@ -16,6 +19,7 @@ from hwmodels.onnx_operators import (
     MOVEMENTS,
     PARTS,
     PRODUCTS,
+    QONNX_WIDTHS,
     QUANTIZERS,
     SAME_TENSOR,
     VIEWS,
@@ -131,12 +135,22 @@ class Walk:
         inputs = [name for name in node.inputs if name]
         if not inputs or node.operator in QUANTIZERS:
             return stated
+        if node.operator in QONNX_WIDTHS:
+            return min(stated, self._stated_bits(node))
         if self._is_clip_of_codes(node):
             return min(self.widths[inputs[0]], self._clipped_bits(node))
         if node.operator == "Concat":
             return min(stated, max(self.widths[name] for name in inputs))
         keeps = node.operator in {*VIEWS, *MOVEMENTS, *KEEPS_CODES}
         return min(stated, self.widths[inputs[0]]) if keeps else stated
+
+    def _stated_bits(self, node: Node) -> int:
+        """Return the bits that a quantiser of QONNX states, of several the most; 32 where they are not constant."""
+        places = QONNX_WIDTHS[node.operator]
+        stated = next((node.inputs[place] for place in places if place < len(node.inputs)), "")
+        array = self.graph.array(stated) if places else np.ones(1)
+        bits = np.zeros(1) if array is None or not array.size else array.astype(np.float64)
+        return math.ceil(bits.max()) if np.all((bits > 0) & (bits <= MAXIMUM_BITS)) else MAXIMUM_BITS
 
     def _is_clip_of_codes(self, node: Node) -> bool:
         """Tell a Clip that narrows integer codes from one that bounds an activation."""

@@ -94,7 +94,8 @@ def test_the_hardware_models_need_numpy_alone() -> None:
     allowed = {*sys.stdlib_module_names, "numpy", "hwmodels"}
     used = {(path.name, module.split(".")[0]) for path in sources("hwmodels") for _, module in imports(path)}
     # Only who reads an ONNX file needs onnx; test_onnx_network.py runs without it.
-    assert {entry for entry in used if entry[1] not in allowed} == {("onnx_graph.py", "onnx")}
+    assert {entry[1] for entry in used if entry[1] not in allowed} == {"onnx"}
+    assert all(name.startswith("onnx_") for name, package in used if package == "onnx")
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
