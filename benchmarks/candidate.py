@@ -16,8 +16,8 @@ import torch
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate
 from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.pricing import Pricing
 from explorer.search.space import search_space
-from explorer.study.costing import candidate_cost
 from explorer.study.prepare import prepare
 from explorer.study.study_file import load_study
 
@@ -47,9 +47,7 @@ def main() -> None:
     images, labels = prepared.tensors(prepared.data.search)
     models = {candidate.digest(): apply(prepared.basis, candidate) for candidate in candidates}
     times = {
-        "price": cpu_seconds(
-            lambda c: candidate_cost(prepared.basis.graph, c, prepared.accelerator, with_layers=False), candidates
-        ),
+        "price": cpu_seconds(Pricing(prepared.basis.graph, prepared.accelerator).price, candidates),
         "build": cpu_seconds(lambda c: apply(prepared.basis, c), candidates),
         "score": cpu_seconds(lambda c: count_correct(models[c.digest()], images, labels, 400), candidates),
     }

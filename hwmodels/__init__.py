@@ -9,7 +9,7 @@ Example:
 """
 
 from hwmodels.accelerator import DATAFLOWS, Accelerator
-from hwmodels.arena import peak_activation_bytes, plan_arena
+from hwmodels.arena import peak_activation_bytes, peak_alive, plan_arena
 from hwmodels.calibrate import at_node, calibrate
 from hwmodels.cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost, evaluate
 from hwmodels.errors import DeviceError, HardwareModelError, LayerError, NetworkError
@@ -69,6 +69,7 @@ __all__ = [
     "load",
     "names",
     "peak_activation_bytes",
+    "peak_alive",
     "plan_arena",
     "read_onnx",
     "read_onnx_jobs",

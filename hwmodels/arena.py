@@ -51,10 +51,14 @@ def peak_activation_bytes(tensors: Sequence[ActivationTensor]) -> int:
         return 0
     table = np.array([(t.elements, t.bits, t.first_step, t.last_step) for t in tensors], dtype=np.int64)
     elements, bits, first, last = table.T
-    change = np.zeros(int(last.max()) + 2, dtype=np.int64)
-    sizes: IntArray = ceil_div(elements * bits, 8)
-    np.add.at(change, first, sizes)
-    np.add.at(change, last + 1, -sizes)
+    return peak_alive(ceil_div(elements * bits, 8), first, last)
+
+
+def peak_alive(sizes: IntArray, first_steps: IntArray, last_steps: IntArray) -> int:
+    """Return the largest sum of the sizes of all tensors alive at one step, each from its first to its last step."""
+    change = np.zeros(int(last_steps.max()) + 2, dtype=np.int64)
+    np.add.at(change, first_steps, sizes)
+    np.subtract.at(change, last_steps + 1, sizes)
     return int(change.cumsum().max())
 
 

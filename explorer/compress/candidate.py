@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -112,10 +113,22 @@ class Candidate:
 
     def choice(self, layer: str) -> LayerChoice:
         """What is chosen for a layer; CandidateError when nothing is."""
-        for choice in self.layers:
-            if choice.layer == layer:
-                return choice
-        raise CandidateError(f"candidate: nothing is chosen for layer {layer!r}")
+        return self.choices((layer,))[0]
+
+    def choices(self, layers: Iterable[str]) -> tuple[LayerChoice, ...]:
+        """What is chosen for each of these layers; CandidateError when nothing is chosen for one."""
+        chosen = {choice.layer: choice for choice in self.layers}
+        try:
+            return tuple(chosen[layer] for layer in layers)
+        except KeyError as error:
+            raise CandidateError(f"candidate: nothing is chosen for layer {error.args[0]!r}") from None
+
+    def with_choice(self, choice: LayerChoice) -> Candidate:
+        """The candidate with another choice for one of its layers; each part was checked before, and is not again."""
+        changed = copy.copy(self)
+        layers = tuple([choice if entry.layer == choice.layer else entry for entry in self.layers])
+        object.__setattr__(changed, "layers", layers)
+        return changed
 
     def share(self, group: str) -> float:
         """Share of a group's channel classes that is kept; 1 for a group that is not listed."""

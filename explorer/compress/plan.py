@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from explorer.compress.candidate import MAXIMUM_BITS, Candidate, LayerChoice, kept_count
 from explorer.compress.pattern import pattern_count
-from explorer.graph.layers import Activation, Layer, ModelGraph, Share
+from explorer.graph.layers import Activation, Layer, ModelGraph, Operation, Share
 
 LOGIT_BITS = 32
 """Logits leave as the 32-bit sums that they are accumulated in."""
@@ -71,23 +71,17 @@ def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
     """Derive every shape and width. Kept inputs follow from the channel groups, they are never stated."""
     kept = kept_classes(graph, candidate)
     bits = activation_bits(graph, candidate)
+    choices = candidate.choices(layer.chosen_by for layer in graph.layers)
     return NetworkPlan(
-        layers=tuple(_layer(layer, candidate.choice(layer.chosen_by), kept, bits) for layer in graph.layers),
-        operations=tuple(
-            OperationPlan(
-                name=operation.name,
-                channels=_channels(operation.channels, kept),
-                input_bits=max(bits[source] for source in operation.sources),
-                output_bits=bits[operation.target],
-            )
-            for operation in graph.operations
-        ),
+        layers=tuple(plan_layer(*entry, kept, bits) for entry in zip(graph.layers, choices, strict=True)),
+        operations=tuple(plan_operation(operation, kept, bits) for operation in graph.operations),
         activations=tuple(_activation(activation, kept, bits) for activation in graph.activations),
     )
 
 
-def _layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Mapping[str, int]) -> LayerPlan:
-    out_channels, in_channels = _channels(layer.produces, kept), _channels(layer.reads, kept)
+def plan_layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Mapping[str, int]) -> LayerPlan:
+    """Derive one layer, given how many classes of every group are `kept`, and the `bits` of activations by name."""
+    out_channels, in_channels = channels_of(layer.produces, kept), channels_of(layer.reads, kept)
     groups = in_channels if layer.depthwise else layer.groups
     weights = out_channels * (in_channels // groups) * layer.kernel_size[0] * layer.kernel_size[1]
     return LayerPlan(
@@ -106,6 +100,16 @@ def _layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Mapping
     )
 
 
+def plan_operation(operation: Operation, kept: Sequence[int], bits: Mapping[str, int]) -> OperationPlan:
+    """Derive one operation, as `plan_layer` a layer."""
+    return OperationPlan(
+        name=operation.name,
+        channels=channels_of(operation.channels, kept),
+        input_bits=max(bits[source] for source in operation.sources),
+        output_bits=bits[operation.target],
+    )
+
+
 def _nonzero(choice: LayerChoice, weights: int, row: int) -> int:
     """Weights that stay of rows of `row` weights along the input."""
     kept = kept_count(choice.kept_weights, weights)
@@ -113,7 +117,7 @@ def _nonzero(choice: LayerChoice, weights: int, row: int) -> int:
 
 
 def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, int]) -> ActivationPlan:
-    channels = _channels(activation.channels, kept)
+    channels = channels_of(activation.channels, kept)
     return ActivationPlan(
         name=activation.name,
         channels=channels,
@@ -136,7 +140,8 @@ def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
     Where no layer reads an activation, only an addition or a pooling, it is as wide as what these derive from
     it; what nothing reads are the logits. Activations that share a scale have the width of the widest.
     """
-    chosen = {layer.name: candidate.choice(layer.chosen_by).activation_bits for layer in graph.layers}
+    choices = candidate.choices(layer.chosen_by for layer in graph.layers)
+    chosen = {layer.name: choice.activation_bits for layer, choice in zip(graph.layers, choices, strict=True)}
     activations = {activation.name: activation for activation in graph.activations}
     known: dict[str, int] = {}
 
@@ -167,5 +172,6 @@ def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
     return settled
 
 
-def _channels(shares: Sequence[Share], kept: Sequence[int]) -> int:
+def channels_of(shares: Sequence[Share], kept: Sequence[int]) -> int:
+    """Channels that are left of these shares of groups of which so many classes are `kept`."""
     return sum(kept[group] * count for group, count in shares)

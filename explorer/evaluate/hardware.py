@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from operator import itemgetter
+from operator import attrgetter
 
 from explorer.compress.candidate import Candidate
 from explorer.compress.plan import LayerPlan, NetworkPlan, OperationPlan, plan
@@ -32,18 +32,23 @@ def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
 
     What works in place comes right behind what writes its tensor.
     """
-    fusible = _fusible(graph)
-    jobs = [
-        *((layer.step, _layer_job(layer, built)) for layer, built in zip(graph.layers, planned.layers, strict=True)),
-        *(
-            (operation.step, _operation_job(operation, built, operation.name in fusible))
-            for operation, built in zip(graph.operations, planned.operations, strict=True)
-        ),
-    ]
-    return tuple(job for _, job in sorted(jobs, key=itemgetter(0)))
+    fused = fusible(graph)
+    layers = {built.name: built for built in planned.layers}
+    operations = {built.name: built for built in planned.operations}
+    return tuple(
+        layer_job(part, layers[part.name])
+        if isinstance(part, Layer)
+        else operation_job(part, operations[part.name], part.name in fused)
+        for part in parts_of(graph)
+    )
 
 
-def _layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
+def parts_of(graph: ModelGraph) -> tuple[Layer | Operation, ...]:
+    """Layers and operations in the order of computation."""
+    return tuple(sorted((*graph.layers, *graph.operations), key=attrgetter("step")))
+
+
+def layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
     """The job of a layer; a transposed convolution is a product at every input position.
 
     Each position of its input makes kernel_h x kernel_w outputs of every channel, which are added up where they
@@ -78,7 +83,7 @@ def _layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
     )
 
 
-def _fusible(graph: ModelGraph) -> frozenset[str]:
+def fusible(graph: ModelGraph) -> frozenset[str]:
     """Names of the operations that work in place, or read what a layer wrote and nothing else reads.
 
     A pooling of what `view` makes of a linear layer's features is not among them: its windows span the array's columns.
@@ -101,7 +106,8 @@ def _fusible(graph: ModelGraph) -> frozenset[str]:
     )
 
 
-def _operation_job(operation: Operation, built: OperationPlan, fusible: bool) -> LayerJob:
+def operation_job(operation: Operation, built: OperationPlan, fused: bool) -> LayerJob:
+    """The job of an operation, which a device may work out as results leave its array where it is `fused`."""
     return LayerJob(
         shape=LayerShape(
             name=operation.name,
@@ -118,7 +124,7 @@ def _operation_job(operation: Operation, built: OperationPlan, fusible: bool) ->
         ),
         input_bits=built.input_bits,
         output_bits=built.output_bits,
-        fusible=fusible,
+        fusible=fused,
     )
 
 

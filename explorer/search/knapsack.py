@@ -12,6 +12,8 @@ Floats = NDArray[np.float64]
 
 RESOLUTION = 20_000
 """Points kept of a partial front; above it costs are rounded up to this many steps of the largest cost."""
+FEW = 10_000
+"""Points up to which sorting all of them is quickest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,10 +63,20 @@ def trades(costs: Sequence[Floats], losses: Sequence[Floats], resolution: int = 
 
 def undominated(costs: Floats, losses: Floats) -> NDArray[np.int64]:
     """Indices of the points that no other beats in cost and loss, in ascending order of cost; one of equal ones."""
-    order = np.lexsort((losses, costs))
+    left = _unbeaten(costs, losses) if len(costs) > FEW else np.arange(len(costs))
+    order = left[np.lexsort((losses[left], costs[left]))]
     best = np.minimum.accumulate(losses[order])
     strictly = np.concatenate(([True], best[1:] < best[:-1]))
     return order[strictly]
+
+
+def _unbeaten(costs: Floats, losses: Floats) -> NDArray[np.int64]:
+    """Indices of the points that no point of a cheaper step of cost beats: few of many are left to be sorted."""
+    lowest, span = costs.min(), np.ptp(costs)
+    steps = ((costs - lowest) * (len(costs) / span if span > 0 else 0.0)).astype(np.int64)
+    least = np.full(int(steps.max()) + 2, np.inf)
+    np.minimum.at(least, steps + 1, losses)
+    return np.flatnonzero(losses < np.minimum.accumulate(least)[steps])
 
 
 def _thinned(keep: NDArray[np.int64], costs: Floats, resolution: int) -> NDArray[np.int64]:

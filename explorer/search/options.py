@@ -9,7 +9,7 @@ import numpy as np
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.search.knapsack import Floats, Trades, trades
-from explorer.search.sensitivity import Sensitivity, WeightOption
+from explorer.search.sensitivity import Progress, Sensitivity, WeightOption
 
 CostOf = Callable[[Candidate], float]
 """What a candidate costs, one number."""
@@ -41,15 +41,19 @@ class Front:
         return replace(self.start, layers=tuple(option.choices[which] for option, which in chosen))
 
 
-def front_on(table: Sensitivity, start: Candidate, cost_of: CostOf) -> Front:
+def front_on(table: Sensitivity, start: Candidate, cost_of: CostOf, progress: Progress | None = None) -> Front:
     """The front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
 
     What an option costs is the change of `cost_of` when one layer of `start` alone takes it.
     """
     base = cost_of(start)
-    options = tuple(layer_options(choice.layer, table, cost_of, start, base) for choice in start.layers)
+    options = []
+    for index, choice in enumerate(start.layers):
+        if progress is not None:
+            progress(index, len(start.layers))
+        options.append(layer_options(choice.layer, table, cost_of, start, base))
     solved = trades([option.costs for option in options], [option.losses for option in options])
-    return Front(start=start, base_cost=base, options=options, solved=solved)
+    return Front(start=start, base_cost=base, options=tuple(options), solved=solved)
 
 
 def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candidate, base: float) -> Options:
@@ -62,7 +66,7 @@ def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candid
     inputs: Mapping[int, float] = table.activations.get(layer) or {own.activation_bits: 0.0}
 
     def costs(choices: Sequence[LayerChoice]) -> list[float]:
-        return [cost_of(_with_choice(start, choice)) - base for choice in choices]
+        return [cost_of(start.with_choice(choice)) - base for choice in choices]
 
     weights = [(_weight_choice(own, option), loss) for option, loss in table.weights[layer].items()]
     kept: dict[LayerChoice, float] = {}
@@ -88,11 +92,6 @@ def with_share(candidate: Candidate, group: str, share: float) -> Candidate:
     """The candidate with another share of one group's filters kept."""
     kept = tuple((name, share if name == group else own) for name, own in candidate.kept_filters)
     return replace(candidate, kept_filters=kept)
-
-
-def _with_choice(start: Candidate, choice: LayerChoice) -> Candidate:
-    layers = tuple(choice if entry.layer == choice.layer else entry for entry in start.layers)
-    return replace(start, layers=layers)
 
 
 def _weight_choice(own: LayerChoice, option: WeightOption) -> LayerChoice:

@@ -10,7 +10,7 @@ import numpy as np
 from explorer.compress.candidate import Candidate
 from explorer.search.knapsack import trades, undominated
 from explorer.search.options import CostOf, Front, front_on, with_share
-from explorer.search.sensitivity import Sensitivity
+from explorer.search.sensitivity import Progress, Sensitivity
 from explorer.search.space import SearchSpace
 
 Fits = Callable[[Candidate], bool]
@@ -19,7 +19,7 @@ Fits = Callable[[Candidate], bool]
 EXAMINED = 400
 """Points of the front, evenly spread along it, of which it is asked whether they fit."""
 FILTER_LEVELS = 8
-"""Networks with filters removed on which bits are traded; each costs a device-model call for every option."""
+"""Networks with filters removed on which bits are traded; each costs a call of `cost_of` for every option."""
 SMALLEST_RATIO = 1e-9
 """Values below this share of the largest count as this share on a logarithmic scale."""
 
@@ -52,7 +52,12 @@ class _Point:
 
 
 def relevance_seeds(
-    space: SearchSpace, table: Sensitivity, cost_of: CostOf, count: int, fits: Fits = lambda candidate: True
+    space: SearchSpace,
+    table: Sensitivity,
+    cost_of: CostOf,
+    count: int,
+    fits: Fits = lambda candidate: True,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[Seed, ...]:
     """At most `count` distinct seeds: the widest point of the space, then the best that the table knows of.
 
@@ -66,7 +71,7 @@ def relevance_seeds(
     the space the last seeds hold one that removes as many by its order, where `count` leaves two or more for the own.
     """
     widest = _widest(space)
-    levels = [_level(table, cost_of, start) for start in _filter_levels(space, table, cost_of, widest)]
+    levels = _levels(_filter_levels(space, table, cost_of, widest), table, cost_of, progress)
     found = []
     for point in _evenly(_merged_front(levels), EXAMINED):
         share = point.level.front.base_cost / levels[0].front.base_cost
@@ -143,9 +148,19 @@ def _filter_levels(space: SearchSpace, table: Sensitivity, cost_of: CostOf, wide
     return tuple(found.values())
 
 
-def _level(table: Sensitivity, cost_of: CostOf, start: Candidate) -> _Level:
-    lost = sum(table.filters[group][share] for group, share in start.kept_filters)
-    return _Level(base_loss=lost, front=front_on(table, start, cost_of))
+def _levels(starts: Sequence[Candidate], table: Sensitivity, cost_of: CostOf, progress: Progress) -> list[_Level]:
+    """The front of all other choices on each network; progress counts their layers."""
+    found: list[_Level] = []
+    total = sum(len(start.layers) for start in starts)
+
+    def priced(done: int, layers: int) -> None:
+        progress(len(found) * layers + done, total)
+
+    for start in starts:
+        lost = sum(table.filters[group][share] for group, share in start.kept_filters)
+        found.append(_Level(base_loss=lost, front=front_on(table, start, cost_of, priced)))
+    progress(total, total)
+    return found
 
 
 def _evenly(points: Sequence[_Point], count: int) -> list[_Point]:

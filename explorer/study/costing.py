@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from explorer.compress.candidate import Candidate
 from explorer.compress.plan import LayerPlan, OperationPlan, plan
 from explorer.evaluate import hardware
+from explorer.evaluate.pricing import Price
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.settings import BudgetSettings
 from explorer.study.record import Cost, LayerTableRow
@@ -13,9 +16,15 @@ from hwmodels import Accelerator, LayerCost, NetworkCost
 BUDGETS = ("energy_uj", "latency_ms", "weight_bytes", "activation_bytes")
 
 
-def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator, with_layers: bool = True) -> Cost:
-    """What a candidate costs; without its layers where only the sums are wanted."""
+def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> Cost:
+    """What a candidate costs, layer by layer, with what is to be said of it."""
     cost = hardware.cost(graph, candidate, accelerator)
+    rows = _rows(graph, candidate, cost, accelerator)
+    return replace(summed_cost(graph, cost), layers=rows, notes=(*cost.notes, *_kept_in_float(graph)), fits=cost.fits)
+
+
+def summed_cost(graph: ModelGraph, cost: Price | NetworkCost) -> Cost:
+    """The sums alone, with what stays in float."""
     return Cost(
         energy_uj=cost.energy_uj,
         latency_ms=cost.latency_ms,
@@ -24,9 +33,8 @@ def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Acceler
         activation_bytes=cost.peak_activation_bytes,
         macs=cost.macs,
         energy_uj_by_component={name: pj * 1e-6 for name, pj in cost.energy_pj_by_component.items() if pj},
-        layers=_rows(graph, candidate, cost, accelerator) if with_layers else (),
-        notes=(*cost.notes, *_kept_in_float(graph)) if with_layers else (),
-        fits=cost.fits if with_layers else (),
+        layers=(),
+        notes=(),
     )
 
 

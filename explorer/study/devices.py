@@ -9,8 +9,9 @@ from pathlib import Path
 
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import SearchError
+from explorer.evaluate.pricing import Pricing
 from explorer.graph.layers import ModelGraph
-from explorer.study.costing import candidate_cost
+from explorer.study.costing import candidate_cost, summed_cost
 from explorer.study.folder import read_outcome, read_study
 from explorer.study.front import objective_value
 from explorer.study.prepare import Notify, open_network
@@ -148,9 +149,10 @@ def pooled(runs: DeviceRuns, loss: float) -> Mapping[str, float]:
     found = {}
     for device in runs.accelerators:
         costs: dict[bool, list[float]] = {True: [], False: []}
+        pricing = Pricing(runs.graph, device)
         for run in runs.runs:
             for item in _good_enough(run, loss):
-                cost = candidate_cost(runs.graph, item.candidate, device, with_layers=False)
+                cost = summed_cost(runs.graph, pricing.price(item.candidate))
                 costs[run.device == device.name].append(_value(run, cost))
         if costs[True]:
             found[device.name] = min(costs[True] + costs[False]) / min(costs[True])
@@ -256,7 +258,7 @@ def _widths(candidate: Candidate, weight_bits: int = 8, activation_bits: int = 8
 
 
 def _cost(runs: DeviceRuns, choice: Choice, device: Accelerator) -> Cost:
-    return candidate_cost(runs.graph, choice.point.evaluation.candidate, device, with_layers=False)
+    return candidate_cost(runs.graph, choice.point.evaluation.candidate, device)
 
 
 def _value(run: DeviceRun, cost: Cost) -> float:

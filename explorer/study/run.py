@@ -7,17 +7,18 @@ from pathlib import Path
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.pricing import Pricing
 from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import Seed, relevance_seeds
 from explorer.search.sensitivity import Progress, Sensitivity, sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.study import front
-from explorer.study.costing import candidate_cost, cost_excesses
+from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import OUTCOME, locked, refuse_other_study, write_json, write_study
 from explorer.study.outcome import conclude
 from explorer.study.prepare import Inspect, Notify, Prepared, prepare, threads_for
 from explorer.study.record import Cost, Outcome
-from explorer.study.search import Search, search
+from explorer.study.search import CostOf, Search, search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
 
@@ -51,14 +52,17 @@ def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
         model = apply(prepared.basis, candidate)
         return count_correct(model, images, labels, study.search.batch_size)
 
-    def cost_of(candidate: Candidate) -> Cost:
-        return candidate_cost(graph, candidate, prepared.accelerator, with_layers=False)
+    pricing = Pricing(graph, prepared.accelerator)
 
+    def cost_of(candidate: Candidate) -> Cost:
+        return summed_cost(graph, pricing.price(candidate))
+
+    needed = store.count() < min(study.search.seeds, study.search.trials)
     return Search(
         space=space,
         settings=study.search,
         seed=study.seed,
-        seeds=_seeds(prepared, space, notify) if store.count() < min(study.search.seeds, study.search.trials) else (),
+        seeds=_seeds(prepared, space, cost_of, notify) if needed else (),
         objectives=study.objectives.names,
         images=len(labels),
         cost_of=cost_of,
@@ -74,25 +78,27 @@ def _table(prepared: Prepared, space: SearchSpace, progress: Progress) -> Sensit
     return sensitivity(prepared.basis, prepared.relevance, space, progress)
 
 
-def _seeds(prepared: Prepared, space: SearchSpace, notify: Notify) -> tuple[Seed, ...]:
+def _seeds(prepared: Prepared, space: SearchSpace, cost_of: CostOf, notify: Notify) -> tuple[Seed, ...]:
     table = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
     objectives = [name for name in prepared.study.objectives.names if name != "accuracy"]
-    graph, accelerator = prepared.basis.graph, prepared.accelerator
 
     def values(candidate: Candidate) -> list[float]:
-        cost = candidate_cost(graph, candidate, accelerator, with_layers=False)
+        cost = cost_of(candidate)
         return [front.objective_value(name, cost, 0.0) for name in objectives]
 
-    base = values(uniform(graph))
+    base = values(uniform(prepared.basis.graph))
 
-    def cost_of(candidate: Candidate) -> float:
+    def relative_cost(candidate: Candidate) -> float:
         return sum(value / whole for value, whole in zip(values(candidate), base, strict=True)) / len(base)
 
     def fits(candidate: Candidate) -> bool:
-        cost = candidate_cost(graph, candidate, accelerator, with_layers=False)
-        return all(excess <= 0 for _, excess in cost_excesses(cost, prepared.study.budgets))
+        return all(excess <= 0 for _, excess in cost_excesses(cost_of(candidate), prepared.study.budgets))
 
-    notify("seeds", 0, 1)
-    seeds = relevance_seeds(space, table, cost_of, prepared.study.search.seeds, fits)
-    notify("seeds", 1, 1)
-    return seeds
+    return relevance_seeds(
+        space,
+        table,
+        relative_cost,
+        prepared.study.search.seeds,
+        fits,
+        lambda done, total: notify("seeds", done, total),
+    )

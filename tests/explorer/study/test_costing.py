@@ -9,7 +9,8 @@ import pytest
 
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import uniform
-from explorer.study.costing import candidate_cost
+from explorer.evaluate.pricing import Pricing
+from explorer.study.costing import candidate_cost, summed_cost
 from hwmodels import ENERGY_COMPONENTS, load
 
 
@@ -54,7 +55,7 @@ def test_a_row_tells_the_share_that_a_pattern_leaves(basis: Callable[[str], Basi
 def test_only_components_that_take_energy_are_told(basis: Callable[[str], Basis]) -> None:
     graph = basis("lenet5_digits").graph
     told = {
-        device: tuple(candidate_cost(graph, uniform(graph), load(device), with_layers=False).energy_uj_by_component)
+        device: tuple(candidate_cost(graph, uniform(graph), load(device)).energy_uj_by_component)
         for device in ("bitfusion", "eyeriss_v1", "stm32l4r5")
     }
     assert told == {
@@ -70,6 +71,6 @@ def test_what_fits_is_told_with_the_layers(basis: Callable[[str], Basis]) -> Non
     flash, sram, *_ = told.fits
     assert (flash.place, flash.needed_bytes, flash.fits) == ("memories.flash", told.weight_bytes, True)
     assert (sram.place, sram.needed_bytes, sram.fits) == ("memories.sram", told.activation_bytes, True)
-    bare = candidate_cost(graph, uniform(graph), device, with_layers=False)
+    bare = summed_cost(graph, Pricing(graph, device).price(uniform(graph)))
     assert (bare.fits, bare.layers, bare.notes) == ((), (), ())
     assert bare.energy_uj == told.energy_uj

@@ -1,0 +1,105 @@
+"""How long the seeds of deep networks take, next to pricing the whole network for every change of one layer.
+
+The seeds of ResNet-32 in the space of studies/resnet20_cifar10, and of a plain chain of 300 layers, on Bit Fusion.
+Estimated losses are drawn, since only their number matters here. The ratio compares the time with as many calls of the
+device model for the whole network.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from explorer.compress.candidate import Candidate, uniform
+from explorer.evaluate import hardware
+from explorer.evaluate.pricing import Pricing
+from explorer.graph.canonical import canonicalise
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
+from explorer.models.resnet import CifarResNet
+from explorer.search.seeds import relevance_seeds
+from explorer.search.sensitivity import Axes, Sensitivity, weight_options
+from explorer.search.space import Kind, SearchSpace, search_space
+from explorer.settings import SpaceSettings
+from hwmodels import load
+
+SPACE = SpaceSettings(
+    weight_bits=(2, 3, 4, 5, 6, 7, 8), activation_bits=(4, 6, 8), kept_filters=(0.5, 0.625, 0.75, 0.875, 1.0)
+)
+SEEDS = 20
+WHOLE = 20
+"""Candidates that are priced whole, to know what one takes."""
+
+
+def chain(layers: int) -> nn.Module:
+    """A plain chain of 3 x 3 convolutions with 16 channels and a classifier."""
+    convolutions = [nn.Conv2d(3 if index == 0 else 16, 16, 3, padding=1) for index in range(layers - 1)]
+    activated = [module for convolution in convolutions for module in (convolution, nn.ReLU())]
+    return nn.Sequential(*activated, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+
+
+def drawn(graph: ModelGraph, space: SearchSpace) -> Sensitivity:
+    """Losses that fall as widths and shares grow, with a factor of each layer's own."""
+    draw = random.Random(0)
+    axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
+    factors = {name: draw.lognormvariate(0, 1) for name in (*space.layers, *(group.name for group in graph.prunable))}
+
+    def by_value(kind: Kind, name: str, loss: Callable[[float], float]) -> dict[float, float]:
+        return {float(value or 0): factors[name] * loss(float(value or 0)) for value in axes[kind, name].values}
+
+    return Sensitivity(
+        weights={
+            layer: {option: factors[layer] * 4.0 ** -option[0] for option in weight_options(axes, layer)}
+            for layer in space.layers
+        },
+        activations={
+            layer: {
+                int(bits): loss for bits, loss in by_value("activation_bits", layer, lambda bits: 4.0**-bits).items()
+            }
+            for layer in space.layers
+        },
+        filters={group.name: by_value("kept_filters", group.name, lambda share: 1 - share) for group in graph.prunable},
+    )
+
+
+def measure(name: str, model: nn.Module, images: Tensor) -> None:
+    """Print the CPU seconds of a network's seeds, and what share of them pricing takes."""
+    graph = trace(canonicalise(model.eval(), images), images)
+    space, device = search_space(graph, SPACE), load("bitfusion")
+    table, pricing = drawn(graph, space), Pricing(graph, device)
+    asked, priced = 0, 0.0
+
+    def cost_of(candidate: Candidate) -> float:
+        nonlocal asked, priced
+        start = time.process_time()
+        energy = pricing.price(candidate).energy_uj
+        asked, priced = asked + 1, priced + time.process_time() - start
+        return energy
+
+    start = time.process_time()
+    seeds = relevance_seeds(space, table, cost_of, SEEDS)
+    seconds = time.process_time() - start
+    start = time.process_time()
+    for _ in range(WHOLE):
+        hardware.cost(graph, uniform(graph), device)
+    whole = (time.process_time() - start) / WHOLE * asked
+    print(
+        f"{name}: {len(seeds)} seeds in {seconds:.1f} s CPU, of which {priced:.1f} s price {asked} candidates; "
+        f"pricing the whole network each time takes {whole:.0f} s, {whole / priced:.0f} times as long"
+    )
+
+
+def main() -> None:
+    """Measure both networks."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    measure("ResNet-32", CifarResNet(blocks=5, classes=10), torch.rand(2, 3, 32, 32))
+    measure("300 layers", chain(300), torch.rand(2, 3, 16, 16))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Prices of candidates one after another: the very figures of each whole network, whatever was priced before."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+import hwmodels
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate, uniform
+from explorer.errors import CandidateError
+from explorer.evaluate.hardware import cost
+from explorer.evaluate.pricing import Price, Pricing
+from explorer.graph.canonical import canonicalise
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
+from hwmodels import Accelerator, LayerError
+from tests.square import random_candidate
+from tests.styles import STYLES, build, inputs
+
+
+def whole(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> Price:
+    """The price from the whole network's cost."""
+    found = cost(graph, candidate, accelerator)
+    return Price(**{field: getattr(found, field) for field in Price.__slots__})
+
+
+def walk(graph: ModelGraph, steps: int) -> Iterator[Candidate]:
+    """Candidates that differ from the one before in a layer, in a group, or in everything."""
+    draw = random.Random(0)
+    candidate = random_candidate(graph, draw)
+    for step in range(steps):
+        other = random_candidate(graph, draw)
+        if step % 5 == 0:
+            candidate = other
+        elif step % 5 == 1 and other.kept_filters:
+            share = draw.choice(other.kept_filters)
+            kept = tuple(share if entry[0] == share[0] else entry for entry in candidate.kept_filters)
+            candidate = replace(candidate, kept_filters=kept)
+        else:
+            candidate = candidate.with_choice(draw.choice(other.layers))
+        yield candidate
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_prices_are_those_of_the_whole_network(style: str) -> None:
+    images = inputs(style, 2)
+    graph = trace(canonicalise(build(style).eval(), images), images)
+    device = hwmodels.load("bitfusion")
+    pricing = Pricing(graph, device)
+    for candidate in walk(graph, 12):
+        assert pricing.price(candidate) == whole(graph, candidate, device)
+
+
+@pytest.mark.parametrize("name", hwmodels.names())
+def test_prices_are_those_of_every_device(name: str, basis: Callable[[str], Basis]) -> None:
+    graph, device = basis("mixed").graph, hwmodels.load(name)
+    pricing = Pricing(graph, device)
+    for candidate in walk(graph, 12):
+        assert pricing.price(candidate) == whole(graph, candidate, device)
+
+
+def test_weights_that_overflow_a_memory_slow_each_other_down(basis: Callable[[str], Basis]) -> None:
+    graph, device = basis("lenet5_digits").graph, hwmodels.load("edge_tpu")
+    most = cost(graph, uniform(graph), device).weight_bytes
+    small = tuple(
+        replace(memory, size_bytes=most // 2) if memory.overflow_bandwidth_bits_per_s else memory
+        for memory in device.memories
+    )
+    tight = replace(device, memories=small)
+    pricing, roomy = Pricing(graph, tight), Pricing(graph, device)
+    slower = set()
+    for candidate in (uniform(graph), uniform(graph, 2), *walk(graph, 12)):
+        price = pricing.price(candidate)
+        assert price == whole(graph, candidate, tight)
+        slower.add(price.latency_cycles > roomy.price(candidate).latency_cycles)
+    assert slower == {True, False}
+
+
+def test_what_is_refused_leaves_nothing_behind(basis: Callable[[str], Basis]) -> None:
+    graph, device = basis("lenet5_digits").graph, hwmodels.load("bitfusion")
+    pricing = Pricing(graph, device)
+    pricing.price(uniform(graph, 4, 4))
+    few = replace(uniform(graph), layers=uniform(graph).layers[1:])
+    with pytest.raises(CandidateError, match="nothing is chosen for layer 'conv1'"):
+        pricing.price(few)
+    assert pricing.price(uniform(graph)) == whole(graph, uniform(graph), device)
+    narrow = replace(device, weight_bits=(2, 4))
+    with pytest.raises(LayerError, match="layer 'conv1': `weight_bits <= 4` must hold on bitfusion"):
+        Pricing(graph, narrow).price(uniform(graph))
+
+
+def test_the_order_in_which_layers_are_listed_does_not_matter(basis: Callable[[str], Basis]) -> None:
+    graph, device = basis("lenet5_digits").graph, hwmodels.load("bitfusion")
+    pricing = Pricing(graph, device)
+    candidate = uniform(graph).with_choice(replace(uniform(graph).layers[0], weight_bits=3))
+    assert pricing.price(candidate) == pricing.price(replace(candidate, layers=candidate.layers[::-1]))
