@@ -8,7 +8,10 @@ OUT ?= runs/digits
 STUDIES ?=
 JOBS ?= 2
 
-.PHONY: run test lint bench studies clean
+# Tests run on all cores, at most 8 processes: each takes seconds and 300 MB to import torch.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+.PHONY: run test test-fast test-slow lint bench studies clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -21,7 +24,13 @@ run: $(VENV)/.installed
 	$(BIN)/explorer run $(STUDY) --out $(OUT)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.installed
+	$(PYTEST) -m slow
+
+test-fast: $(VENV)/.installed
+	$(PYTEST) -m "not slow" tests/architecture tests/hwmodels tests/explorer
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

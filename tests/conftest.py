@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ import optuna
 import pytest
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor, nn
@@ -190,6 +192,14 @@ def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line for each reason how many tests were skipped, and what they need."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} skipped: {reason}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
     """Tests are small: threads of a busy machine wait for each other longer than they work."""
@@ -244,7 +254,7 @@ def cifar10_images() -> Callable[[str, int], tuple[Tensor, Tensor]]:
 
 
 @pytest.fixture(params=["journal", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def storage(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+def storage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """(Storage URL, name of a study that is used nowhere else): a journal file, and PostgreSQL."""
     name = f"test-{uuid.uuid4().hex}"
     if request.param == "journal":
@@ -253,6 +263,8 @@ def storage(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     url = os.environ.get("EXPLORER_TEST_POSTGRESQL")
     if not url:
         pytest.skip("no PostgreSQL server; set EXPLORER_TEST_POSTGRESQL to its URL, postgresql+psycopg://...")
+    with FileLock(tmp_path_factory.getbasetemp().parent / "tables.lock"):  # created by one process at a time
+        optuna.storages.RDBStorage(url).engine.dispose()
     yield url, name
     storage = optuna.storages.RDBStorage(url)
     if name in optuna.get_all_study_names(storage):
