@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 MOST_PROBLEMS = 20
-LONGEST_PROBLEM = 1000
+LONGEST_PROBLEM = 600
 
 
 class HardwareModelError(ValueError):
@@ -30,7 +30,7 @@ def readable(problems: Sequence[str]) -> tuple[str, ...]:
 
 def _one_line(text: str) -> str:
     line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-    return line if len(line) <= LONGEST_PROBLEM else f"{line[:700]} ... {line[-250:]}"
+    return line if len(line) <= LONGEST_PROBLEM else f"{line[:450]} ... {line[-140:]}"
 
 
 class LayerError(HardwareModelError):
