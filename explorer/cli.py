@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
+from explorer.commands.check import announced, check
 from explorer.commands.compare import compare
 from explorer.commands.compress import compress
 from explorer.commands.cost import cost
@@ -66,7 +67,7 @@ def run(
             from explorer.study.run import run as run_study  # noqa: PLC0415  (torch takes seconds to import)
 
             notify("start", 1, 1)
-            outcome = run_study(settings, folder, notify)
+            outcome = run_study(settings, folder, notify, announced(settings, folder, notify))
     except KeyboardInterrupt:
         errors.print(f"interrupted: all finished evaluations are kept in {folder}; the same command goes on")
         raise typer.Exit(INTERRUPTED) from None
@@ -114,6 +115,7 @@ def export(
     say(exported.summary())
 
 
+app.command()(check)
 app.command()(finetune)
 app.command()(compress)
 app.command()(compare)

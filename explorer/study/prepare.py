@@ -97,10 +97,9 @@ class Network:
     coverage: Coverage
     """How much of the network is explored and costed."""
 
-    @property
-    def example(self) -> torch.Tensor:
-        """The images that shapes are traced with."""
-        return _example(self.data, self.device)
+    def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images and labels as tensors on the device."""
+        return _tensors(images, self.device)
 
 
 Inspect = Callable[[Network], tuple[tuple[str, str], ...]]
@@ -172,7 +171,7 @@ def open_network(study: Study, notify: Notify) -> Network:
 
 def draft(network: Network, study: Study) -> Basis:
     """What candidates are built from while nothing is trained: for what does not depend on weights, such as time."""
-    graph, images = network.graph, network.example
+    graph, (images, _) = network.graph, network.tensors(network.data.calibration)
     return Basis(
         model=network.canonical,
         graph=graph,

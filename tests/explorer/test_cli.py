@@ -103,7 +103,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
 
     seen: Started = []
 
-    def pretend(study: Study, folder: Path, notify: object) -> Outcome:
+    def pretend(study: Study, folder: Path, notify: object, inspect: object) -> Outcome:
         seen.append((study, folder))
         folder.mkdir(parents=True, exist_ok=True)
         return outcome_of(study, 2)
@@ -238,7 +238,7 @@ def test_brackets_in_a_path_are_printed(started: Started, explorer: Explorer) ->
 def test_an_interruption_is_one_line(started: Started, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     from explorer.study import run  # noqa: PLC0415
 
-    def interrupted(study: Study, folder: Path, notify: Callable[[str, int, int], None]) -> Outcome:
+    def interrupted(study: Study, folder: Path, notify: Callable[[str, int, int], None], _: object) -> Outcome:
         notify("search", 1, 3)
         raise KeyboardInterrupt
 

@@ -43,14 +43,50 @@ def test_lines_with_the_time_left(clock: Clock) -> None:
         for done in range(1, 401):
             clock.now += 0.5
             notify("search", done, 400)
-    lines = file.getvalue().splitlines()
-    assert lines[:3] == [
+    assert file.getvalue().splitlines() == [
         "search: 0 of 400",
         "search: 20 of 400, about 3 min left",
-        "search: 40 of 400, about 3 min left",
+        "search: 60 of 400, about 3 min left",
+        "search: 140 of 400, about 2 min left",
+        "search: 300 of 400, about 50 s left",
+        "search: 400 of 400, done in 3 min",
     ]
-    assert lines[-2:] == ["search: 380 of 400, about 10 s left", "search: 400 of 400, done in 3 min"]
-    assert len(lines) == 1 + 20
+
+
+def test_a_day_is_a_few_lines(clock: Clock) -> None:
+    file, console = pipe()
+    with ProgressDisplay(console) as notify:
+        for done in range(24 * 3600 + 1):
+            notify("search", done, 24 * 3600)
+            clock.now += 1.0
+    assert len(file.getvalue().splitlines()) <= 16
+
+
+def test_the_time_left_of_the_whole_run(clock: Clock) -> None:
+    file, console = pipe()
+    with ProgressDisplay(console) as notify:
+        notify("train", 0, 10)
+        notify.expect({"train": 20.0, "relevance": 7.0, "search": 100.0, "held-out images": 30.0})
+        clock.now += 15
+        notify("train", 5, 10)
+        notify("train", 10, 10)
+        notify("search", 0, 100)  # relevance was found, and does not begin
+        clock.now += 50
+        notify("search", 50, 100)
+    lines = [line for line in file.getvalue().splitlines() if "left" in line]
+    assert lines == [
+        "train: 5 of 10, about 15 s left, 3 min of the whole run",  # 15 + 7 + 100 + 30
+        "search: 50 of 100, about 50 s left, 80 s of the whole run",
+    ]
+
+
+def test_the_whole_run_on_a_terminal() -> None:
+    file = io.StringIO()
+    with ProgressDisplay(Console(file=file, force_terminal=True, width=110)) as notify:
+        notify.expect({"search": 1.0, "held-out images": 36000.0})
+        for done in range(4):
+            notify("search", done, 3)
+    assert re.search(r"whole run .*about 10\.0 h left", file.getvalue())
 
 
 def test_a_stage_that_begins_again_has_its_own_time(clock: Clock) -> None:

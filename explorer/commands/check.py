@@ -1,0 +1,206 @@
+"""The command that says before any work what a study explores, what it cannot do, and how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from explorer.progress import ProgressDisplay, duration
+from explorer.terminal import command, console, say
+
+if TYPE_CHECKING:
+    from explorer.compress.apply import Basis
+    from explorer.graph.layers import Layer, ModelGraph
+    from explorer.study.estimate import Estimate
+    from explorer.study.prepare import Inspect, Network
+    from explorer.study.study_file import Study
+    from hwmodels import Accelerator
+
+NAMED = 2
+"""Of layers that are alike so many are named."""
+
+
+def check(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")],
+) -> None:
+    """Say what a study will explore, which exports it will have and how long it takes; nothing is trained or kept."""
+    from explorer.study.study_file import check_device, load_study  # noqa: PLC0415
+
+    settings = load_study(study)
+    check_device(settings)
+    with ProgressDisplay(console) as notify:
+        notify("start", 0, 1)
+        import hwmodels  # noqa: PLC0415
+        from explorer.study.estimate import estimate  # noqa: PLC0415  (torch takes seconds to import)
+        from explorer.study.prepare import draft, open_network  # noqa: PLC0415
+
+        notify("start", 1, 1)
+        network = open_network(settings, notify)
+        accelerator = hwmodels.load(settings.device.location)
+        notify("measure", 0, 1)
+        basis = draft(network, settings)
+        needed = estimate(network, settings, basis, accelerator, settings.output.path)
+        refused = _refused(basis)
+        notify("measure", 1, 1)
+    for line in _about(network, settings, accelerator):
+        say(line)
+    console.print(_layer_table(network.graph))
+    lines = (
+        *_groups(network.graph),
+        *_skipped(network.graph),
+        network.coverage.summary(),
+        *_exports(refused),
+        *_space(network.graph, settings, accelerator),
+        _time(needed, settings),
+        f"next:   {command('run', study)}",
+    )
+    for line in lines:
+        say(line)
+
+
+def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
+    """What tells the same of the network of a run, in short, before it is trained and searched."""
+
+    def inspect(network: Network) -> tuple[tuple[str, str], ...]:
+        import hwmodels  # noqa: PLC0415
+        from explorer.study.estimate import estimate  # noqa: PLC0415
+        from explorer.study.prepare import draft  # noqa: PLC0415
+
+        basis = draft(network, study)
+        needed = estimate(network, study, basis, hwmodels.load(study.device.location), folder)
+        display.expect(dict(needed.stages))
+        refused = _refused(basis)
+        for line in (network.coverage.summary(), *_exports(refused), _time(needed, study)):
+            say(line)
+        return refused
+
+    return inspect
+
+
+def _refused(basis: Basis) -> tuple[tuple[str, str], ...]:
+    """(form, reason) for each form of export that will be refused."""
+    from explorer.export.deploy import FORMS, refusals  # noqa: PLC0415
+
+    return tuple((form, reason) for form in FORMS for reason in refusals(basis, form))
+
+
+def _exports(refused: Sequence[tuple[str, str]]) -> list[str]:
+    from explorer.export.deploy import FORMS  # noqa: PLC0415
+
+    without = {form for form, _ in refused}
+    works = [form for form in FORMS if form not in without]
+    return [
+        *([f"export: as {' and as '.join(works)}"] if works else []),
+        *(f"export as {form} will be refused: {reason}" for form, reason in refused),
+    ]
+
+
+def _about(network: Network, study: Study, accelerator: Accelerator) -> list[str]:
+    """Where network, weights, images and costs come from."""
+    data, model = network.data, study.model
+    shape = " x ".join(map(str, data.input_shape))
+    weights = f"weights of {model.checkpoint}" if model.checkpoint else f"trained for {_epochs(study)} epochs"
+    return [
+        f"study {study.name}: {model.reference or model.factory}, {weights}; images of {shape}, {data.classes} classes",
+        f"images: {len(data.train)} to train, {len(data.search)} to search, {len(data.held_out)} held out; "
+        f"device: {accelerator.name}, {accelerator.title}",
+    ]
+
+
+def _epochs(study: Study) -> int:
+    return study.model.training.epochs if study.model.training else 0
+
+
+def _layer_table(graph: ModelGraph) -> Table:
+    """A row for all layers that are alike, in the order of the first of each."""
+    alike: dict[tuple[object, ...], list[Layer]] = {}
+    for layer in graph.layers:
+        alike.setdefault((*_shape(layer), _prunable(layer, graph)), []).append(layer)
+    table = Table("layers", "kind", box=None, pad_edge=False)
+    for heading in ("number", "channels", "output", "MACs each", "weights each", "filters that may go"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for layers in alike.values():
+        first = layers[0]
+        kind, channels, output = _shape(first)
+        numbers = (f"{first.macs:,}", f"{first.weights:,}", str(_prunable(first, graph)))
+        table.add_row(
+            escape(_named([each.name for each in layers])), kind, str(len(layers)), channels, output, *numbers
+        )
+    return table
+
+
+def _shape(layer: Layer) -> tuple[str, str, str]:
+    """Kind, channels and output size, as texts."""
+    window = "x".join(map(str, layer.kernel_size))
+    kind = "linear" if layer.kind == "linear" else f"{'depthwise ' if layer.depthwise else ''}conv {window}"
+    kind = f"transposed {kind}" if layer.transposed else kind
+    kind += f", {layer.groups} groups" if layer.groups > 1 and not layer.depthwise else ""
+    kind += ", weights of another" if layer.shares_weights else ""
+    return kind, f"{layer.in_channels} > {layer.out_channels}", "x".join(map(str, layer.output_size))
+
+
+def _prunable(layer: Layer, graph: ModelGraph) -> int:
+    """Output channels that belong to groups which may lose some."""
+    return sum(graph.groups[index].size * count for index, count in layer.produces if not graph.groups[index].locked)
+
+
+def _groups(graph: ModelGraph) -> list[str]:
+    """How many channels may go, and which layers' go together."""
+    free = graph.prunable
+    channels = sum(group.size for group in free)
+    lines = [f"filters may go from {len(free)} of {len(graph.groups)} channel groups, {channels} channels in all"]
+    alike: dict[tuple[str, ...], int] = {}
+    for group in free:
+        if len(group.producers) > 1:
+            alike[group.producers] = alike.get(group.producers, 0) + group.size
+    lines += [f"stay or go together: {size} channels of {_named(names)}" for names, size in alike.items()]
+    return lines
+
+
+def _skipped(graph: ModelGraph) -> list[str]:
+    """A line for each reason why something is left out, with the first that it holds for."""
+    names: dict[str, list[str]] = {}
+    for item in graph.skipped:
+        names.setdefault(item.reason, []).append(item.path)
+    return [f"skipped: {_named(each)}: {reason}" for reason, each in names.items()]
+
+
+def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[str]:
+    """How large the space is, and whether its costliest limits can be kept at all."""
+    from explorer.compress.candidate import uniform  # noqa: PLC0415
+    from explorer.search.space import search_space  # noqa: PLC0415
+    from explorer.study.costing import BUDGETS, candidate_cost  # noqa: PLC0415
+
+    space = search_space(graph, study.space, study.sharing.codebook_scope, study.relevance.method)
+    lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
+    least = candidate_cost(graph, space.candidate({axis.name: 0 for axis in space.axes}), accelerator, False)
+    eight = candidate_cost(graph, uniform(graph), accelerator, False)
+    for key in BUDGETS:
+        limit, smallest, plain = (getattr(each, key) for each in (study.budgets, least, eight))
+        if limit is None or smallest is None:
+            continue
+        verdict = "" if smallest <= limit else ": no candidate keeps it, the front will be empty"
+        lines.append(
+            f"budget {key}: at most {limit:,g}; uniform 8 bits takes {plain:,.6g}, the smallest candidate "
+            f"{smallest:,.6g}{verdict}"
+        )
+    return lines
+
+
+def _time(needed: Estimate, study: Study) -> str:
+    """How long a candidate and the whole run take, about."""
+    long = [(name.partition(",")[0], seconds) for name, seconds in needed.stages if seconds >= 1]
+    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in long)
+    whole = f"about {duration(needed.whole_s)} in all" + (f" ({parts})" if parts else "")
+    return f"time: {whole}, {needed.candidate_s:.2g} s for each of {study.search.trials} candidates"
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

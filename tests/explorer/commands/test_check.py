@@ -1,0 +1,116 @@
+"""What is said of a study before any work: layers, what is left out, exports, space, budgets, time; nothing is kept."""
+
+import re
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from explorer.cli import main
+
+TINY = Path(__file__).parents[2] / "tiny_study"
+Said = Callable[..., str]
+
+DEEP = """
+from torch import nn
+
+def build():
+    layers = [nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()]
+    for _ in range(60):
+        layers += [nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+"""
+ATTENTION = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patches, self.norm = nn.Conv2d(1, 8, 2, 2), nn.LayerNorm(8)
+        self.qkv, self.head = nn.Linear(8, 24), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(self.norm(x)).chunk(3, dim=-1)
+        x = x + torch.softmax(q @ k.transpose(1, 2), dim=-1) @ v
+        return self.head(x.mean(1))
+
+def build():
+    return Net()
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny study in a working folder of its own."""
+    shutil.copytree(TINY, tmp_path / "tiny", ignore=shutil.ignore_patterns("__pycache__"))
+    runpy.run_path(str(TINY / "shapes.py"))["write"](tmp_path / "tiny" / "images.npz")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def checked(home: Path, capsys: pytest.CaptureFixture[str]) -> Said:
+    """What `explorer check` prints of the tiny study, with lines added to its file, and another network."""
+
+    def run(more: str = "", network: str = "", code: int = 0) -> str:
+        file = home / "tiny" / "study.toml"
+        text = file.read_text() + more
+        if network:
+            (home / "tiny" / "other.py").write_text(network)
+            text = text.replace('"network:build"', '"other:build"')
+        file.write_text(text)
+        before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+        with pytest.raises(SystemExit) as stopped:
+            main(["check", "tiny"])
+        after = {path: path.stat().st_mtime_ns for path in home.rglob("*") if "__pycache__" not in str(path)}
+        assert after.keys() <= before.keys()  # nothing was written
+        assert (stopped.value.code or 0) == code
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    return run
+
+
+def test_a_small_network(checked: Said) -> None:
+    said = checked()
+    assert "explored and costed: 100 % of" in said
+    assert "export: as onnx and as integer" in said
+    assert re.search(r"space: \S+ candidates on \d+ axes, of which 6 are tried", said)
+    assert re.search(r"time: about .* in all.*, \S+ s for each of 6 candidates", said)
+    assert "skipped: 7: its 2 channels are all kept: they are the network's output" in said
+    assert "next:   explorer run tiny" in said
+
+
+def test_layers_that_are_alike_are_one_row(checked: Said) -> None:
+    said = checked('[relevance]\nmethod = "l2"\n', DEEP)
+    rows = [line for line in said.splitlines() if "conv 3x3" in line or "linear " in line]
+    assert len(rows) == 3
+    assert any(" 60 " in row and "4 > 4" in row for row in rows)
+    assert len(said.splitlines()) < 40
+
+
+def test_what_is_not_covered_is_said(checked: Said) -> None:
+    said = checked('[relevance]\nmethod = "l2"\n', ATTENTION)
+    share = re.search(r"costed: (\S+) % of (\S+) parameters, (\S+) % of", said)
+    assert share is not None
+    assert float(share[1]) < 50
+    assert float(share[3]) < 50
+    assert "stays in float" in said
+    assert re.search(r"export as (onnx|integer) will be refused: ", said)
+
+
+def test_budgets_that_nothing_can_keep(checked: Said) -> None:
+    said = checked("[budgets]\nweight_bytes = 10\nactivation_bytes = 1_000_000\n")
+    assert "budget weight_bytes: at most 10; uniform 8 bits takes" in said
+    assert said.count("no candidate keeps it") == 1
+
+
+def test_bad_input_is_one_line(checked: Said) -> None:
+    said = checked("[relevances]\n", code=2)
+    assert [line for line in said.splitlines() if line.startswith("error: ")] == [
+        "error: tiny/study.toml: relevances: unknown section; did you mean 'relevance'?"
+    ]
