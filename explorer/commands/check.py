@@ -178,8 +178,8 @@ def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[st
 
     space = search_space(graph, study.space, study.sharing.codebook_scope, study.relevance.method)
     lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
-    least = candidate_cost(graph, space.candidate({axis.name: 0 for axis in space.axes}), accelerator, False)
-    eight = candidate_cost(graph, uniform(graph), accelerator, False)
+    least = candidate_cost(graph, space.candidate({axis.name: 0 for axis in space.axes}), accelerator)
+    eight = candidate_cost(graph, uniform(graph), accelerator)
     for key in BUDGETS:
         limit, smallest, plain = (getattr(each, key) for each in (study.budgets, least, eight))
         if limit is None or smallest is None:

@@ -55,7 +55,7 @@ def estimate(network: Network, study: Study, basis: Basis, accelerator: Accelera
         pixels, labels = network.tensors(images)
         count_correct(model, pixels[:batch], labels[:batch], batch)  # the first time takes longer
         score_s = _timed(lambda: count_correct(model, pixels, labels, batch))[0] / len(labels)
-        price_s = _timed(lambda: candidate_cost(basis.graph, uniform(basis.graph), accelerator, with_layers=False))[0]
+        price_s = _timed(lambda: candidate_cost(basis.graph, uniform(basis.graph), accelerator))[0]
     candidate_s = build_s + price_s + score_s * len(data.search)
     scored = FRONT * (build_s + score_s * len(data.held_out)) + 2 * score_s * (len(data.search) + len(data.held_out))
     return Estimate(
