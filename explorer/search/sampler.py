@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import optuna
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.samplers.nsgaii import PolynomialMutation
+from optuna.trial import TrialState
 
 from explorer.search.space import SearchSpace
 
@@ -18,12 +19,21 @@ class ResumableNSGAIISampler(NSGAIISampler):
 
     Optuna hands them out in the order of selection when a generation begins, and in the order of trials whenever it
     reads them back from the storage: a process killed while it scored the first child of a generation would go on
-    with other children than an uninterrupted one.
+    with other children than an uninterrupted one. It also looks through all trials for the axes that they have in
+    common, whenever a sampler is new, as it is here for every trial.
     """
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
         """Parents of a generation, in ascending order of their numbers."""
         return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The axes with more than one value, once a trial is finished: all trials have the same, so the first tells."""
+        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        axes = sorted(finished[0].distributions.items()) if finished else []
+        return {name: distribution for name, distribution in axes if not distribution.single()}
 
 
 def _nsga2(seed: int, population: int) -> BaseSampler:
@@ -45,11 +55,6 @@ def _tpe(seed: int, population: int) -> BaseSampler:
 
 SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {"nsga2": _nsga2, "random": _random, "tpe": _tpe}
 """Name in the study file to a function of (random seed, population)."""
-
-
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """One integer distribution for each axis: the index into its ordered values."""
-    return {axis.name: IntDistribution(0, len(axis.values) - 1) for axis in space.axes}
 
 
 def ask(

@@ -28,7 +28,7 @@ def conclude(prepared: Prepared, task: Search, store: Store, notify: Notify) -> 
     The held-out scores have no influence on which points are on the front, nor on the search when it is
     continued later.
     """
-    scorer = _Scorer(prepared, store)
+    scorer, damage = _Scorer(prepared, store), store.damage()
     found = evaluations(task, store)
     members = front.front(found, task.objectives)
     baselines = _baselines(prepared, scorer)
@@ -46,7 +46,7 @@ def conclude(prepared: Prepared, task: Search, store: Store, notify: Notify) -> 
         front=tuple(points),
         evaluations=found,
         skipped=tuple((item.path, item.reason) for item in prepared.basis.graph.skipped),
-        provenance=_provenance(prepared, task, found),
+        provenance=_provenance(prepared, task, found) | ({"journal": damage} if damage else {}),
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
     )

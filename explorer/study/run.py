@@ -14,7 +14,7 @@ from explorer.search.sensitivity import Progress, Sensitivity, sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.study import front
 from explorer.study.costing import cost_excesses, summed_cost
-from explorer.study.folder import OUTCOME, locked, refuse_other_study, write_json, write_study
+from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, write_json, write_study
 from explorer.study.outcome import conclude
 from explorer.study.prepare import Inspect, Notify, Prepared, prepare, threads_for
 from explorer.study.record import Cost, Outcome
@@ -34,6 +34,8 @@ def run(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = No
         refuse_other_study(folder, study)
         prepared = prepare(study, folder, notify, inspect)
         store = open_store(folder, study.search.storage_url, study.name, study.objectives.names, prepared.identity())
+        if store.damage():
+            notify(f"{folder / JOURNAL}: {store.damage()}", 1, 1)
         write_study(folder, study)
         with threads_for(prepared.basis.graph):
             task = _task(prepared, store, notify)

@@ -44,7 +44,8 @@ def search(task: Search, store: Store, progress: Progress) -> None:
     an interrupted search therefore goes on exactly as it would have without the interruption. A candidate that
     was scored before is not scored again, and one over budget is not scored at all.
     """
-    known = {item.candidate.digest(): item.correct for item in store.stored() if item.correct is not None}
+    known = dict(store.salvaged)
+    known |= {item.candidate.digest(): item.correct for item in store.stored() if item.correct is not None}
     trials = task.settings.trials
     done = store.count()
     progress(done, trials)

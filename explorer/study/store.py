@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages import JournalStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
 from explorer.study.folder import JOURNAL, refuse_changes
+from explorer.study.journal import Damage, Journal, Log, surviving
 
 FINISHED = (TrialState.COMPLETE,)
 
@@ -35,9 +35,11 @@ class Stored:
 class Store:
     """Finished evaluations of one search, and its Optuna study for the sampler to read."""
 
-    def __init__(self, study: optuna.Study, owner: str) -> None:
+    def __init__(self, study: optuna.Study, owner: str, salvaged: Mapping[str, int] = MappingProxyType({})) -> None:
         self.study = study
         self.owner = owner
+        self.salvaged = salvaged
+        """Images right by the digest of a candidate, of evaluations that the journal has lost."""
 
     def stored(self) -> tuple[Stored, ...]:
         """All finished trials in the order in which they were started."""
@@ -73,6 +75,10 @@ class Store:
         trial.set_user_attr("correct", correct)
         self.study.tell(trial, list(values))
 
+    def damage(self) -> str:
+        """What was found damaged when the storage was opened, now or earlier; empty where nothing was."""
+        return str(self.study.user_attrs.get("damage", ""))
+
     def scores(self) -> dict[str, int]:
         """Images right by "images/network", for what is not a trial: baselines, and the front's final score."""
         return dict(self.study.user_attrs.get("scores", {}))
@@ -96,8 +102,9 @@ def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], ide
         StudyDirection.MAXIMIZE if objective == "accuracy" else StudyDirection.MINIMIZE for objective in objectives
     ]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    journal = Journal(folder / JOURNAL) if url == "journal" else None
     try:
-        storage = _journal(folder / JOURNAL) if url == "journal" else _database(url)
+        storage = RDBStorage(url) if journal is None else JournalStorage(journal)
         study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
     except ImportError as error:
         raise SearchError(
@@ -115,7 +122,11 @@ def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], ide
         # The journal is this folder's own; a database may hold a trial that another folder's run is at.
         if url == "journal" or trial.user_attrs.get("owner") == owner:
             study.tell(trial.number, state=TrialState.FAIL)
-    return Store(study, owner)
+    if journal is None:
+        return Store(study, owner)
+    if journal.damage is not None:
+        study.set_user_attr("damage", _damaged(journal.damage))
+    return Store(study, owner, _salvaged(surviving(folder / JOURNAL), identity))
 
 
 def _check_identity(study: optuna.Study, identity: Mapping[str, str], folder: Path) -> None:
@@ -126,40 +137,26 @@ def _check_identity(study: optuna.Study, identity: Mapping[str, str], folder: Pa
     refuse_changes(folder, known, identity)
 
 
-class _HeldByFolder(BaseJournalFileLock):
-    """No lock of its own: the run holds its folder's lock, which a killed process cannot leave behind."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None
+def _damaged(damage: Damage) -> str:
+    return (
+        f"line {damage.line} was not what had been written there: evaluation {damage.kept + 1} and those after it "
+        f"({damage.lost} of them were found) are made again, with what scores are left in {JOURNAL}.damaged"
+    )
 
 
-def _journal(path: Path) -> BaseStorage:
-    if path.exists():
-        _drop_torn_line(path)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=_HeldByFolder()))
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Remove an unfinished last line, as a process killed while writing leaves; check all others."""
-    text = path.read_bytes()
-    end = text.rfind(b"\n") + 1
-    for number, line in enumerate(text[:end].splitlines(), start=1):
-        try:
-            json.loads(line)
-        except ValueError as error:
-            raise SearchError(
-                f"{path}: line {number} is no journal entry ({line[:40]!r}); restore the file, or choose another --out"
-            ) from error
-    if end < len(text):
-        with path.open("r+b") as file:
-            file.truncate(end)
-
-
-def _database(url: str) -> BaseStorage:
-    return RDBStorage(url)
+def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, int]:
+    """Images right by the digest of the candidate; none where they may be those of another study."""
+    attributes: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+    ours = False
+    for log in logs:
+        given = log.get("user_attr") or {}
+        ours = ours or ("trial_id" not in log and given.get("identity") == dict(identity))
+        if "trial_id" in log:
+            attributes[log["trial_id"]].update(given)
+    scored = [
+        entry for entry in attributes.values() if ours and "candidate" in entry and entry.get("correct") is not None
+    ]
+    return {Candidate.from_json(entry["candidate"]).digest(): entry["correct"] for entry in scored}
 
 
 def _masked(url: str) -> str:

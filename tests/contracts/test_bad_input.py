@@ -385,14 +385,6 @@ def test_an_unfinished_run(home: Path, refused: Refused) -> None:
     one_line(refused("report", "done"), ("done: the run is not finished; explorer run again on this folder goes on",))
 
 
-def test_a_corrupt_journal(home: Path, refused: Refused) -> None:
-    journal = home / "done" / "search.journal"
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join([*lines[:4], b"not json\n", *lines[5:]]))
-    lines_said = refused("run", "tiny", "--out", "done")
-    one_line(lines_said, ("done/search.journal: line 5 is no journal entry (b'not json')", "restore the file"))
-
-
 def test_corrupt_weights(home: Path, refused: Refused) -> None:
     (file,) = (home / "done").glob("weights-*.pt")
     file.write_bytes(file.read_bytes()[:500])

@@ -105,6 +105,23 @@ def test_more_trials_go_on(home: Path, explorer: Callable[..., Any], monkeypatch
     assert (home / "run" / "front.csv").read_bytes() == (home / "at_once" / "front.csv").read_bytes()
 
 
+def test_a_damaged_journal_is_mended(home: Path, explorer: Callable[..., Any], scored: list[str]) -> None:
+    whole = explorer("run", "tiny", "--out", "run")
+    front = (home / "run" / "front.csv").read_bytes()
+    file = home / "run" / "search.journal"
+    lines = file.read_bytes().splitlines(keepends=True)
+    broken = next(number for number, line in enumerate(lines) if b'"state":1' in line)
+    for text in (lines[:broken] + lines[broken + 1 :], [*lines[:4], b"not json\n", *lines[5:]]):
+        file.write_bytes(b"".join(text))
+        scored.clear()
+        again = explorer("run", "tiny", "--out", "run")
+        assert (again.code, again.err, scored) == (0, "", [])
+        assert "evaluation 1 and those after it" in again.out.replace("\n", " ")
+        assert (home / "run" / "front.csv").read_bytes() == front
+        assert "was not what had been written there" in read_outcome(home / "run").provenance["journal"]
+    assert "evaluation 1" not in whole.out
+
+
 @pytest.mark.parametrize("trials", [6, 3])
 def test_a_finished_run_again(trials: int, home: Path, explorer: Callable[..., Any], scored: list[str]) -> None:
     first = explorer("run", "tiny", "--out", "run")

@@ -84,7 +84,8 @@ def test_a_seed_waits_until_it_is_taken(open_: Open) -> None:
     store = open_()
     assert not store.waiting()
     store.study.enqueue_trial({"x": 1})
-    assert open_().waiting()
+    store = open_()
+    assert store.waiting()
     store.study.sampler = SAMPLERS["random"](0, 5)
     assert store.study.ask().suggest_int("x", 0, 3) == 1
     assert not open_().waiting()
@@ -139,13 +140,19 @@ def test_a_torn_line_of_another_process_hides_nothing_before_it(journal: Path) -
     assert [item.correct for item in reopened(journal).stored()] == [2, 3, 4]
 
 
-def test_a_corrupt_line_is_refused_with_its_number(journal: Path) -> None:
+def test_what_follows_a_corrupt_line_is_lost_and_told(journal: Path) -> None:
     lines = journal.read_bytes().splitlines(keepends=True)
-    whole = b"".join([*lines[:4], b"\x00\x01garbage\n", *lines[4:]])
+    second = [number for number, line in enumerate(lines) if b'"state":1' in line][1]
+    whole = b"".join([*lines[:second], b"\x00\x01garbage\n", *lines[second:]])
     journal.write_bytes(whole)
-    with pytest.raises(SearchError, match=r"search\.journal: line 5 is no journal entry .*; restore the file"):
-        reopened(journal)
-    assert journal.read_bytes() == whole
+    for store in (reopened(journal), reopened(journal)):
+        assert [item.correct for item in store.stored()] == [2]
+        assert store.damage().startswith(
+            f"line {second + 1} was not what had been written there: evaluation 2 and those after it (2 of them were "
+            "found) are made again"
+        )
+    assert store.salvaged == {candidate(bits).digest(): bits for bits in (2, 3, 4)}
+    assert (journal.parent / "search.journal.damaged").read_bytes() == whole
 
 
 def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
