@@ -16,9 +16,10 @@ from explorer.commands.compress import compress
 from explorer.commands.cost import cost
 from explorer.commands.devices import devices
 from explorer.commands.finetune import finetune
+from explorer.commands.front import show
 from explorer.commands.relevance import relevance
 from explorer.errors import ExplorerError, SearchError, StudyFileError
-from explorer.terminal import command, console, errors, from_here, one_line, prepare_streams, say
+from explorer.terminal import console, errors, from_here, one_line, prepare_streams, say
 from hwmodels.errors import HardwareModelError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def run(
         errors.print(f"interrupted: all finished evaluations are kept in {folder}; the same command goes on")
         raise typer.Exit(INTERRUPTED) from None
     _write(outcome, folder)
-    _show(outcome, folder)
+    show(outcome, folder)
     if before == len(outcome.evaluations):
         say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")
 
@@ -80,7 +81,7 @@ def run(
 @app.command()
 def front(folder: Folder) -> None:
     """Print the front of a finished run, next to the float and the uniform 8-bit network."""
-    _show(_outcome(folder), folder)
+    show(_outcome(folder), folder)
 
 
 @app.command()
@@ -206,31 +207,3 @@ def _write(outcome: Outcome, folder: Path, pick: str = "knee") -> None:
     chosen = pick_point(outcome.front, outcome.objectives, pick).name if wanted else None
     write_front_csv(outcome, folder / "front.csv")
     write_report(outcome, folder / "report.html", chosen)
-
-
-def _show(outcome: Outcome, folder: Path) -> None:
-    from explorer.report.tables import front_table  # noqa: PLC0415
-    from explorer.study.front import knee  # noqa: PLC0415
-
-    console.print(front_table(outcome))
-    if outcome.front:
-        console.print(_selection(outcome), highlight=False)
-    say(f"report: {folder / 'report.html'}")
-    if outcome.front:
-        say(f"knee:   {knee(outcome.front, outcome.objectives).name}, nearest to the best of all objectives at once")
-        say(f"next:   {command('export', folder, '--pick', 'knee', '--to', folder / 'export')}")
-    else:
-        say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")
-
-
-def _selection(outcome: Outcome) -> str:
-    """In words, how far the front owes its accuracy to the images that chose it."""
-    from explorer.study.front import selection_gap, still_undominated  # noqa: PLC0415
-
-    stays = sum(still_undominated(outcome.front, outcome.objectives))
-    gap = 100.0 * selection_gap(outcome.front, outcome.baselines)
-    return (
-        f"Compared with the float network, the front does {abs(gap):.1f} points {'better' if gap >= 0 else 'worse'} on "
-        f"the search images, which chose it, than on the held-out ones; {stays} of {len(outcome.front)} points would "
-        "also be on the front of the held-out images."
-    )

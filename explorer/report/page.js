@@ -307,6 +307,7 @@
     put("title", data.title);
     put("subtitle", `${data.device_title} (${data.device}) · accuracy against ${costs.join(", ")} · ` +
       `${count(data.evaluations)} evaluations, ${members} on the front`);
+    put("remarks", ...data.remarks.map((line) => element("p", { class: "remark" }, line)));
     put("skipped", pairs(data.skipped, "Nothing was skipped."));
     put("provenance", pairs(data.provenance, "None recorded."));
     put("settings", pairs(data.settings, "None recorded."));

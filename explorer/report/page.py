@@ -65,6 +65,7 @@ def page_data(view: FrontView) -> dict[str, Any]:
         "axes": [axis._asdict() for axis in view.axes],
         "figures": {axis.objective: _figures(view, axis.objective) for axis in view.axes},
         "points": [_point(point) for point in (*view.front, *view.baselines)],
+        "remarks": view.remarks,
         "skipped": view.skipped,
         "settings": view.settings,
         "provenance": view.provenance,

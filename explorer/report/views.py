@@ -83,6 +83,8 @@ class FrontView:
     cloud: tuple[CloudView, ...]
     budgets: Mapping[str, float]
     chosen: str | None
+    remarks: tuple[str, ...]
+    """What the costs leave out, and what the network cannot be exported as."""
     skipped: tuple[tuple[str, str], ...]
     settings: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
@@ -121,9 +123,19 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         ),
         budgets=_budgets(outcome),
         chosen=default_choice(front) if chosen is None else chosen,
+        remarks=remarks(outcome),
         skipped=outcome.skipped,
         settings=tuple(_flat("", outcome.study)),
         provenance=tuple((str(key), str(value)) for key, value in outcome.provenance.items()),
+    )
+
+
+def remarks(outcome: Outcome) -> tuple[str, ...]:
+    """What the costs leave out, and what the network cannot be exported as; nothing where all is well."""
+    covered = outcome.coverage
+    return (
+        *((covered.summary(),) if covered is not None and not covered.complete else ()),
+        *(f"export as {form} will be refused: {reason}" for form, reason in outcome.refused_exports),
     )
 
 

@@ -84,6 +84,8 @@ def _training_s(network: Network, study: Study, folder: Path) -> float:
     images = data.train.take(slice(BATCHES * training.batch_size))
     once = replace(training, epochs=1)
     model = copy.deepcopy(network.canonical)
+    first = images.take(slice(training.batch_size))
+    train_model(model, first.images, first.labels, once, seed=study.seed)  # the first time takes longer
     seconds, _ = _timed(lambda: train_model(model, images.images, images.labels, once, seed=study.seed))
     batches = math.ceil(len(data.train) / training.batch_size)
     return seconds / math.ceil(len(images) / training.batch_size) * batches * training.epochs

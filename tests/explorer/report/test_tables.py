@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from explorer.report.tables import COLUMNS, front_frame, front_table, write_front_csv
-from explorer.study.front import still_undominated
+from explorer.study.front import knee, still_undominated
 from explorer.study.record import Cost, Outcome
 
 EXPECTED = (
@@ -108,6 +108,23 @@ def test_the_terminal_table_puts_the_front_next_to_the_baselines(outcome: Outcom
     assert rows["uniform 8-bit"][2:4] == ["99.0", "±0.6"]
     assert rows["uniform 8-bit"][6:9] == ["3.687", "100", "%"]
     assert rows["p10"][0] == "p10"
+
+
+def test_the_knee_and_what_would_not_stay_are_marked(outcome: Outcome) -> None:
+    stays = dict(zip(front_frame(outcome)["name"], front_frame(outcome)["undominated_held_out"], strict=True))
+    chosen = knee(outcome.front, outcome.objectives).name
+    first_words = [line.split(" ")[0] for line in _printed(outcome, width=100).splitlines()]
+    shown = {word.rstrip("*~"): word for word in first_words if word.startswith("p")}
+    assert len(set(stays.values())) == 2  # the example has both
+    assert {name: "~" in word for name, word in shown.items()} == {name: not stay for name, stay in stays.items()}
+    assert [name for name, word in shown.items() if "*" in word] == [chosen]
+
+
+def test_texts_of_the_csv_are_no_formulas(outcome: Outcome, tmp_path: Path) -> None:
+    first = outcome.front[0]
+    named = replace(first, evaluation=replace(first.evaluation, origin="=HYPERLINK(1)"))
+    write_front_csv(replace(outcome, front=(named, *outcome.front[1:])), tmp_path / "front.csv")
+    assert ",'=HYPERLINK(1)," in (tmp_path / "front.csv").read_text()
 
 
 def test_brackets_in_a_name_are_no_markup(outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from explorer.errors import ExplorerError
 from explorer.report.pairs import PairView, pair_view
 from explorer.report.views import COST_AXES, cost_ratios, front_view
-from explorer.study.record import Accuracy, Cost, Outcome, Split
+from explorer.study.record import Accuracy, Cost, Coverage, Outcome, Split
 
 
 def test_front_view_holds_members_baselines_and_the_rest(outcome: Outcome) -> None:
@@ -208,3 +209,15 @@ def _pair(outcome: Outcome, objective: str, split: Split) -> PairView:
 
 
 _SPLITS: tuple[Split, ...] = ("search", "held_out")
+
+
+def test_what_the_costs_leave_out_is_said(outcome: Outcome) -> None:
+    part = Coverage(values=100, values_counted=10, macs=50, macs_counted=5)
+    known = replace(outcome, coverage=part, refused_exports=(("integer", "no integer form"),))
+    assert front_view(known).remarks == (
+        part.summary(),
+        "export as integer will be refused: no integer form",
+    )
+    whole = replace(outcome, coverage=replace(part, values_counted=100, macs_counted=50))
+    assert front_view(whole).remarks == front_view(outcome).remarks == ()
+    assert Outcome.from_json(json.loads(json.dumps(known.to_json()))) == known

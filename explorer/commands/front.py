@@ -1,0 +1,49 @@
+"""What is printed of a finished run: its front, how far it can be trusted, and what may come next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from explorer.terminal import command, console, say
+
+if TYPE_CHECKING:
+    from explorer.study.record import Outcome
+
+
+def show(outcome: Outcome, folder: Path) -> None:
+    """Print the front of the run in `folder` next to its baselines, and what a reader could take wrongly."""
+    from explorer.report.tables import MARKS, front_marks, front_table  # noqa: PLC0415
+    from explorer.report.views import remarks  # noqa: PLC0415
+    from explorer.study.front import knee  # noqa: PLC0415
+
+    console.print(front_table(outcome))
+    signs = "".join(front_marks(outcome).values())
+    for sign, meaning in MARKS.items():
+        if sign in signs:
+            say(f"{sign} {meaning}")
+    if outcome.front:
+        console.print(_selection(outcome), highlight=False)
+    for line in remarks(outcome):
+        say(line)
+    say(f"report: {folder / 'report.html'}")
+    if outcome.front:
+        say(f"knee:   {knee(outcome.front, outcome.objectives).name}")
+        if len(outcome.refused_exports) < 2:
+            form = ("--format", "integer") if any(name == "onnx" for name, _ in outcome.refused_exports) else ()
+            say(f"next:   {command('export', folder, '--pick', 'knee', *form, '--to', folder / 'export')}")
+    else:
+        say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")
+
+
+def _selection(outcome: Outcome) -> str:
+    """In words, how far the front owes its accuracy to the images that chose it."""
+    from explorer.study.front import selection_gap, still_undominated  # noqa: PLC0415
+
+    stays = sum(still_undominated(outcome.front, outcome.objectives))
+    gap = 100.0 * selection_gap(outcome.front, outcome.baselines)
+    return (
+        f"Compared with the float network, the front does {abs(gap):.1f} points {'better' if gap >= 0 else 'worse'} on "
+        f"the search images, which chose it, than on the held-out ones; {stays} of {len(outcome.front)} points would "
+        "also be on the front of the held-out images."
+    )
