@@ -12,7 +12,7 @@ import numpy as np
 from hwmodels.arrays import IntArray, ceil_div
 from hwmodels.checks import whole_number
 from hwmodels.errors import LayerError
-from hwmodels.layer import ActivationTensor
+from hwmodels.layer import EXACT, ActivationTensor
 
 TFLM_ALIGNMENT_BYTES = 16
 """TensorFlow Lite Micro starts every buffer on 16 bytes (`MicroArenaBufferAlignment` of its source)."""
@@ -46,20 +46,27 @@ def peak_activation_bytes(tensors: Sequence[ActivationTensor]) -> int:
 
     Liveness alone: what a perfect allocator needs, with neither alignment nor fragmentation; 0 for no
     tensors.
+
+    Raises:
+        LayerError: the tensors together have more elements than can be counted exactly.
     """
     if not tensors:
         return 0
     table = np.array([(t.elements, t.bits, t.first_step, t.last_step) for t in tensors], dtype=np.int64)
     elements, bits, first, last = table.T
+    if elements.astype(np.float64).sum() > EXACT:
+        raise LayerError(
+            f"{elements.astype(np.float64).sum():.3g} elements of activations are more than can be counted exactly "
+            "(2^53): correct the sizes or the batch"
+        )
     return peak_alive(ceil_div(elements * bits, 8), first, last)
 
 
 def peak_alive(sizes: IntArray, first_steps: IntArray, last_steps: IntArray) -> int:
     """Return the largest sum of the sizes of all tensors alive at one step, each from its first to its last step."""
-    change = np.zeros(int(last_steps.max()) + 2, dtype=np.int64)
-    np.add.at(change, first_steps, sizes)
-    np.subtract.at(change, last_steps + 1, sizes)
-    return int(change.cumsum().max())
+    # What is freed before a step goes first among the changes at that step.
+    steps, changes = np.concatenate((last_steps + 1, first_steps)), np.concatenate((-sizes, sizes))
+    return int(changes[np.argsort(steps, kind="stable")].cumsum().max())
 
 
 def plan_arena(tensors: Sequence[ActivationTensor], alignment_bytes: int = TFLM_ALIGNMENT_BYTES) -> ArenaPlan:

@@ -97,7 +97,7 @@ def _mac_pj(layers: LayerArrays, accelerator: Accelerator, mac: MacCost, counts:
     busy: FloatArray = layers.macs * mac.energy_pj
     if not accelerator.idle_energy_share:
         return busy
-    slots = counts.cycles * accelerator.units * mac.macs_per_unit_cycle
+    slots = counts.cycles * float(accelerator.units) * mac.macs_per_unit_cycle
     idle: FloatArray = np.maximum(slots - layers.macs, 0.0) * (mac.energy_pj * accelerator.idle_energy_share)
     return busy + idle
 

@@ -18,8 +18,8 @@ ELEMENTWISE_KINDS = ("add", "activation")
 VECTOR_KINDS = ("pool", *ELEMENTWISE_KINDS)
 """Layers without weights or products, on the vector unit."""
 LAYER_KINDS = (*PRODUCT_KINDS, *VECTOR_KINDS)
-MAXIMUM_ELEMENTS = 2**53
-"""Of a stored tensor: up to here a float counts them one by one."""
+EXACT = 2**53
+"""Up to here a float counts one by one."""
 _CODE_BITS = Span(1e-6, MAXIMUM_BITS)
 _SHAPE_FIELDS = (
     *("in_channels", "out_channels", "kernel_h", "kernel_w"),
@@ -41,7 +41,8 @@ class LayerShape:
     - "activation": a function of each element.
 
     Raises:
-        LayerError: a field is out of range; all of them are reported at once.
+        LayerError: a field is out of range (all of them are reported at once), or MACs, operations or elements pass
+            2^53, up to which sums are exact.
     """
 
     name: str
@@ -66,7 +67,7 @@ class LayerShape:
         if not isinstance(self.bias, bool):
             problems.append(f"`bias` must be true or false, but got {shown(self.bias)}")
         if not problems:
-            problems = _shape_conflicts(self)
+            problems = _shape_conflicts(self) or _size_problems(self)
         if problems:
             raise LayerError([f"layer {shown(self.name)}: {problem}" for problem in problems])
 
@@ -150,6 +151,15 @@ def _shape_conflicts(shape: LayerShape) -> list[str]:
     return problems
 
 
+def _size_problems(shape: LayerShape) -> list[str]:
+    """Return which counts of a layer pass what can be counted exactly."""
+    stored = shape.batch * shape.in_h * shape.in_w * shape.in_channels * shape.operands
+    counts = {"MACs": shape.macs, "operations": shape.vector_operations, "input elements": stored}
+    counts["output elements"] = shape.outputs
+    beyond = " and ".join(f"{count:.3g} {what}" for what, count in counts.items() if count > EXACT)
+    return [f"{beyond} are more than can be counted exactly (2^53): correct its sizes or the batch"] if beyond else []
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerJob:
     """A layer with the widths of its operands in bits, and what is known of its weights.
@@ -215,6 +225,8 @@ class LayerJob:
                 "`codebooks` must be 1 or one for each of the "
                 f"{self.shape.out_channels // self.columns_per_channel} output channels, but got {self.codebooks!r}"
             )
+        if not problems and self.codebooks * (self.codebook_size or 0) > EXACT:
+            problems.append(f"`codebooks * codebook_size <= {EXACT}` must hold, but got {self.codebooks} codebooks")
         if self.index_code_bits is not None:
             problems += number("index_code_bits", self.index_code_bits, _CODE_BITS)
             if self.codebook_size is None:
@@ -248,7 +260,7 @@ class ActivationTensor:
     def __post_init__(self) -> None:
         problems = [
             *text("name", self.name),
-            *whole_number("elements", self.elements, 0, MAXIMUM_ELEMENTS),
+            *whole_number("elements", self.elements, 0, EXACT),
             *whole_number("bits", self.bits, 1, MAXIMUM_BITS),
             *whole_number("first_step", self.first_step, 0),
             *whole_number("last_step", self.last_step, 0),

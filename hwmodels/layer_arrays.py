@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from hwmodels.arrays import BoolArray, FloatArray, IntArray
 from hwmodels.errors import LayerError
-from hwmodels.layer import LAYER_KINDS, PRODUCT_KINDS, LayerJob
+from hwmodels.layer import LAYER_KINDS, MAXIMUM_BITS, PRODUCT_KINDS, LayerJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,15 +163,17 @@ def with_widths(
     Inputs are fetched from memory at their own width then.
 
     Raises:
-        LayerError: a width is below 1, or does not broadcast against the layers.
+        LayerError: a width is not from 1 to 32, or does not broadcast against the layers.
     """
     changes: dict[str, Any] = {}
     for field, given in (("weight_bits", weight_bits), ("input_bits", input_bits), ("output_bits", output_bits)):
         if given is None:
             continue
         bits = np.asarray(given, dtype=np.int64)
-        if bits.size and bits.min() < 1:
-            raise LayerError(f"`{field} >= 1` must hold, but got a smallest value of {bits.min()}")
+        if bits.size and not 1 <= bits.min() <= bits.max() <= MAXIMUM_BITS:
+            raise LayerError(
+                f"`1 <= {field} <= {MAXIMUM_BITS}` must hold, but got values from {bits.min()} to {bits.max()}"
+            )
         try:
             np.broadcast_shapes(bits.shape, layers.shape)
         except ValueError:

@@ -43,7 +43,7 @@ def array_counts(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) ->
     """Return what the accelerator's array does for each layer."""
     counts = _COUNTS[accelerator.dataflow](layers, accelerator, mac)
     product = layers.is_product
-    peak = mac.parallel_macs * np.maximum(counts.cycles, 1) * accelerator.units
+    peak = mac.parallel_macs * np.maximum(counts.cycles, 1) * float(accelerator.units)
     rate = accelerator.unroll.rate if accelerator.dataflow == "unrolled" else 1.0
     utilisation = layers.macs * mac.serial_cycles / (peak * rate)
     efficiency = np.where(product, counts.mapping_efficiency, 0.0)

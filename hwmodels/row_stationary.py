@@ -14,6 +14,7 @@ import numpy as np
 
 from hwmodels.accelerator import Accelerator
 from hwmodels.arrays import FloatArray, IntArray, IntLike, ceil_div
+from hwmodels.layer import EXACT
 from hwmodels.layer_arrays import LayerArrays
 from hwmodels.precision import MacCost
 
@@ -51,10 +52,10 @@ def row_stationary_counts(layers: LayerArrays, accelerator: Accelerator, mac: Ma
     work = ceil_div(units, sets) * layers.out_w * layers.kernel_w * ceil_div(mac.serial_cycles, mac.parallel_macs)
 
     weights, inputs = layers.k * layers.n, layers.inputs // layers.groups
-    pool = accelerator.registers.words * rows * columns // 2
+    pool = min(accelerator.registers.words * rows * columns // 2, EXACT)
     weight_passes, input_passes = sum_block_passes(layers.m, layers.n, weights, inputs, pool)
-    held = sets * kernel_rows * (accelerator.registers.words // 2)
-    refills = ceil_div(weights, held) * weight_passes * layers.groups
+    elements = ceil_div(weights, sets * kernel_rows)
+    refills = ceil_div(elements, accelerator.registers.words // 2) * weight_passes * layers.groups
     cycles = work + refills * (layers.kernel_w + layers.kernel_h)
 
     stride = np.maximum(layers.in_h // layers.out_h, 1)
@@ -62,7 +63,7 @@ def row_stationary_counts(layers: LayerArrays, accelerator: Accelerator, mac: Ma
     busy = layers.macs * ceil_div(mac.serial_cycles, mac.parallel_macs)
     return RowStationaryCounts(
         cycles=cycles,
-        mapping_efficiency=busy / np.maximum(work * (rows * columns), 1),
+        mapping_efficiency=busy / np.maximum(work * float(rows * columns), 1.0),
         weight_reads=weight_reads,
         input_reads=input_reads,
         network_weight_words=weight_reads,

@@ -115,8 +115,8 @@ def closed_forms(
     ifmap, filters, ofmap = _sram_words(m, k, n, row_folds, column_folds, dataflow)
     return SystolicCounts(
         cycles=cycles,
-        mapping_efficiency=mapped / (row_folds * rows * column_folds * columns * width),
-        utilisation=m * k * n * groups * serial_cycles / (cycles * rows * columns * parallel_macs),
+        mapping_efficiency=mapped / (row_folds * column_folds * width * (1.0 * rows * columns)),
+        utilisation=m * k * n * groups * (1.0 * serial_cycles) / (cycles * (1.0 * rows * columns) * parallel_macs),
         ifmap_sram_reads=ifmap * groups,
         filter_sram_reads=filters * groups,
         ofmap_sram_writes=ofmap * groups,

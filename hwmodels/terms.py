@@ -11,6 +11,7 @@ from hwmodels.accelerator import Accelerator
 from hwmodels.arrays import IntArray
 from hwmodels.energy import Energy, energy
 from hwmodels.errors import LayerError
+from hwmodels.exact import check_counts, check_sums, refuse_overflow
 from hwmodels.latency import Latency, latency
 from hwmodels.layer_arrays import LayerArrays
 from hwmodels.mapping import ArrayCounts, array_counts
@@ -37,7 +38,8 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
     """Return every term of the cost; `names` are for error texts.
 
     Raises:
-        LayerError: an operand is wider than the device takes, or there are more layers than it runs.
+        LayerError: an operand is wider than the device takes, there are more layers than it runs, or costs pass what
+            can be counted exactly.
     """
     if accelerator.maximum_layers and layers.is_product.shape[-1] > accelerator.maximum_layers:
         products = int(np.count_nonzero(layers.is_product, axis=-1).max())
@@ -52,6 +54,18 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
     )
     law = LAWS[accelerator.precision_law]
     mac = law(widths.weights, widths.inputs, accelerator.native_bits, accelerator.mac_energy_pj)
+    check_counts(layers, accelerator, mac)
+    try:
+        with np.errstate(over="raise", invalid="raise"):  # numpy turns a float beyond 2^63 into some whole number
+            terms = _terms(layers, accelerator, widths, mac)
+    except FloatingPointError as error:
+        raise refuse_overflow(accelerator) from error
+    check_sums(layers, accelerator, terms.latency, terms.dram)
+    return terms
+
+
+def _terms(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost) -> LayerTerms:
+    """Return the terms at the widths that the device holds."""
     counts = array_counts(layers, accelerator, mac)
     stored = stored_weights(layers)
     sram = sram_traffic(layers, accelerator, widths, counts)

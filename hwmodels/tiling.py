@@ -149,10 +149,13 @@ def _fit(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths) -
     # The stride is not part of a shape: in_h // out_h stands for it (less where padding made up a line).
     stride = np.maximum(layers.in_h // layers.out_h, 1)
     out_lines = np.where(lines >= layers.kernel_h, (lines - layers.kernel_h) // stride + 1, 0)
+    out_lines = np.minimum(out_lines, ceil_div(layers.m, layers.out_w))
     return _Fit(
         weights_fit=weights_fit,
         inputs_fit=inputs_fit,
-        positions_kept=np.where(inputs_fit, layers.m, np.minimum(out_lines * layers.out_w, layers.m)),
+        positions_kept=np.where(
+            inputs_fit, layers.m, np.minimum(np.minimum(out_lines, layers.m) * layers.out_w, layers.m)
+        ),
         channels_kept=np.where(weights_fit, layers.n, np.minimum(usable["weights"] // 2 // channel_bits, layers.n)),
         weight_words_kept=usable["weights"] // 2 // widths.weights,
         input_words_kept=usable["inputs"] // 2 // widths.inputs,

@@ -47,7 +47,7 @@ def unrolled_counts(layers: LayerArrays, unroll: Unroll, mac: MacCost) -> Unroll
     ideal = layers.macs * mac.serial_cycles / mac.parallel_macs
     return UnrolledCounts(
         cycles=cycles,
-        mapping_efficiency=ideal / np.maximum(steps * unroll.units, 1),
+        mapping_efficiency=ideal / np.maximum(steps * float(unroll.units), 1.0),
         ifmap_reads=layers.m * layers.k * channel_folds * layers.groups,
         filter_reads=layers.k * layers.n * position_folds * layers.groups,
         position_folds=position_folds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from hwmodels.errors import NetworkError
 from hwmodels.networks import NETWORKS
 
 DEFAULT_BITS = 8
+LARGEST_IMAGE = 2**26
+"""Elements of an image on which a PyTorch network is run to be traced: 8,192 x 8,192 pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,11 @@ def _torch(factory: str, bits: tuple[int, int], batch: int, images: tuple[int, i
     """A PyTorch network as explorer traces it, with random weights: costs do not depend on them."""
     if images is None:
         raise NetworkError(f"{factory}: a PyTorch network needs the shape of its images: give --input, such as 3x32x32")
+    if math.prod(images) > LARGEST_IMAGE:
+        raise NetworkError(
+            f"{factory}: --input states {math.prod(images)} elements of an image, more than {LARGEST_IMAGE}: the network "
+            "is run to be traced, which takes many times that memory; give a smaller image"
+        )
     import torch  # noqa: PLC0415
 
     from explorer.compress.candidate import uniform  # noqa: PLC0415

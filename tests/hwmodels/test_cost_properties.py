@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from hypothesis import given
@@ -25,11 +27,12 @@ from hwmodels import (
     names,
     systolic_counts,
 )
-from hwmodels.layer import MAXIMUM_BITS, PRODUCT_KINDS
+from hwmodels.layer import LAYER_KINDS, MAXIMUM_BITS, PRODUCT_KINDS, VECTOR_KINDS
 from hwmodels.memory import stored_weights
 
 DEVICES = {name: load(name) for name in names()}
 UNROLLS = (Unroll(rate=0.6), Unroll(out_w=2, out_channels=8, in_channels=8, depthwise_channels=8))
+Made = TypeVar("Made")
 widths = st.integers(1, 8)
 any_width = st.integers(1, MAXIMUM_BITS)
 BITS = ("weight_bits", "input_bits", "output_bits")
@@ -182,6 +185,81 @@ def test_any_mix_of_widths_has_a_cost_or_is_refused(layers: list[LayerJob], devi
     assert any(job.weight_bits > device.weight_bits[-1] or job.input_bits > device.input_bits[-1] for job in wide) or (
         0 < device.maximum_layers < len(wide)
     )
+
+
+@st.composite
+def large_shapes(draw: st.DrawFn) -> LayerShape:
+    """Layers of any size that a field can state, alone and as a product."""
+    kind: Any = draw(st.sampled_from(LAYER_KINDS))
+    many = st.integers(0, 30).flatmap(lambda power: st.integers(2**power, 2 ** (power + 1) - 1))
+    few = st.integers(1, 64)
+    groups = draw(few) if kind in ("conv", "matmul") else 1
+    channels = draw(many) // groups * groups or groups
+    slides = kind in ("conv", "pool")
+    out_h, out_w = draw(many), draw(few)
+    return LayerShape(
+        name="large",
+        kind=kind,
+        in_channels=channels,
+        out_channels=channels if kind in VECTOR_KINDS else draw(many) // groups * groups or groups,
+        kernel_h=draw(few) if slides else 1,
+        kernel_w=draw(few) if slides else 1,
+        in_h=draw(many) if slides else out_h,
+        in_w=draw(many) if slides else out_w,
+        out_h=out_h,
+        out_w=out_w,
+        groups=groups,
+        batch=draw(few),
+        operands=2 if kind == "add" else 1,
+    )
+
+
+def or_refused(make: Callable[[], Made]) -> Made | None:
+    """What is made, or None after one line that says why not."""
+    try:
+        return make()
+    except LayerError as error:
+        problems = error.problems
+    assert len(problems) == 1
+    assert "more than can be counted exactly" in problems[0]
+    return None
+
+
+@given(data=st.data(), device=devices(), count=st.integers(1, 3), bits=st.tuples(widths, widths, any_width))
+def test_whatever_size_is_counted_exactly_or_refused(
+    data: st.DataObject, device: Accelerator, count: int, bits: tuple[int, int, int]
+) -> None:
+    shape = or_refused(lambda: data.draw(large_shapes()))
+    if shape is None:
+        return
+    jobs = [LayerJob(shape=shape, weight_bits=bits[0], input_bits=bits[1], output_bits=bits[2])] * count
+    cost = or_refused(lambda: evaluate(jobs, device))
+    if cost is None:
+        return
+    window = shape.kernel_h * shape.kernel_w * shape.in_channels // shape.groups
+    macs = count * shape.batch * shape.out_h * shape.out_w * window * shape.out_channels
+    layer = cost.layers[0]
+    moved = layer.dram_input_bits + layer.dram_weight_bits + layer.dram_output_bits
+    if shape.kind in PRODUCT_KINDS:
+        assert cost.macs == macs <= 2**53
+        assert layer.dram_input_bits >= shape.inputs * bits[1]
+        assert moved <= 3 * 64 * macs + 64 * (shape.inputs + shape.outputs)
+        assert 0 < layer.utilisation <= 1
+        assert 0 < layer.mapping_efficiency <= 1
+    assert cost.latency_cycles >= count * max(layer.compute_cycles, layer.sram_cycles)
+    assert layer.compute_cycles * device.units * device.unroll.rate * 64 >= layer.macs
+    assert cost.dram_bits == count * moved < 2**53
+    assert 0 <= cost.energy_pj < np.inf
+    assert cost.weight_bytes * 8 >= count * shape.weights * bits[0]
+
+
+@given(device=devices(), power=st.integers(20, 45))
+def test_networks_as_large_as_there_are_have_a_cost(device: Accelerator, power: int) -> None:
+    """A language model of 7 billion weights on 4,096 tokens takes 2^45 MACs."""
+    shape = LayerShape(
+        name="fc", kind="linear", in_channels=2**12, out_channels=2 ** (power - 20), in_h=2**8, out_h=2**8
+    )
+    assert evaluate([LayerJob(shape=shape)], device).macs == 2**power
 
 
 @given(job=jobs(), bits=st.integers(1, 31))

@@ -257,3 +257,32 @@ def test_a_number_is_explained(explorer: Explorer) -> None:
     assert (code, out) == (2, "")
     assert "dram_pj" in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("network", ["resnet8", "large.csv", "net.onnx", "own:build"])
+def test_what_cannot_be_counted_is_one_line(
+    network: str, explorer: Explorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text(NETWORK, encoding="utf-8")
+    (tmp_path / "large.csv").write_text("Layer, M, N, K\na,2147483647,2147483647,2147483647\n", encoding="utf-8")
+    save_onnx(tmp_path / "net.onnx", quantised=True)
+    monkeypatch.chdir(tmp_path)
+    images = ("--input", "3x8x8") if ":" in network else ()
+    for device in hwmodels.names():
+        batch = () if network == "large.csv" else ("--batch", 999_999_999)
+        code, out, err = explorer("cost", network, "--device", device, *batch, *images)
+        if code:
+            assert (code, out) == (2, "")
+            assert "more than can be counted exactly" in err
+            assert len(err.splitlines()) == 1
+        else:
+            assert network in {"net.onnx", "own:build"}, "some thousand MACs for each of a billion images are countable"
+            assert float(out.split("energy:")[1].split()[0]) > 0
+
+
+def test_no_image_is_larger_than_memory(explorer: Explorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own.py").write_text(NETWORK, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = explorer("cost", "own:build", "--input", "3x999999x999999", "--device", "bitfusion")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: own:build: --input states 2999994000003 elements of an image, more than 67108864: ")
