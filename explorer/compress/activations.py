@@ -10,6 +10,7 @@ from explorer.compress.candidate import Candidate
 from explorer.compress.plan import activation_bits
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.graph.layers import ModelGraph
+from explorer.graph.names import add_module
 
 
 def insert_quantizers(model: fx.GraphModule, graph: ModelGraph, calibration: Calibration, candidate: Candidate) -> None:
@@ -30,8 +31,7 @@ def insert_quantizers(model: fx.GraphModule, graph: ModelGraph, calibration: Cal
             source = node.all_input_nodes[0]
             while source.target is F.pad and len(source.users) == 1:  # a border of zeros is not read
                 node, source = source, source.all_input_nodes[0]
-            name = f"{layer.name.replace('.', '_')}_input_quantizer"
-            model.add_submodule(name, calibration.quantizer(layer.source, bits))
+            name = add_module(model, f"{layer.name}_input_quantizer", calibration.quantizer(layer.source, bits))
             with model.graph.inserting_before(node):
                 node.replace_input_with(source, model.graph.call_module(name, (source,)))
     model.recompile()
@@ -54,8 +54,7 @@ def input_quantizer(model: fx.GraphModule, node: fx.Node) -> ActivationQuantizer
 def _insert_after(
     model: fx.GraphModule, node: fx.Node, calibration: Calibration, activation: str, bits: int
 ) -> fx.Node:
-    name = f"{node.name}_quantizer"
-    model.add_submodule(name, calibration.quantizer(activation, bits))
+    name = add_module(model, f"{node.name}_quantizer", calibration.quantizer(activation, bits))
     with model.graph.inserting_after(node):
         inserted = model.graph.call_module(name, (node,))
     node.replace_all_uses_with(inserted, delete_user_cb=lambda user: user is not inserted)

@@ -35,7 +35,7 @@ from explorer.compress.integer_moves import (
 )
 from explorer.compress.integer_program import IntegerProgram, Multiply
 from explorer.compress.integer_quantize import logits, quantize
-from explorer.compress.integer_values import Elementwise, Floats, Joined, Real, Term, mapped, scalar, sum_of
+from explorer.compress.integer_values import Elementwise, Floats, Joined, Term, mapped, scalar, sum_of
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.graph.functional import ACTIVATIONS
 from explorer.graph.modules import SelectChannels, TransposedConv2d
@@ -59,7 +59,7 @@ def integer_program(model: fx.GraphModule, input_shape: tuple[int, ...]) -> Inte
         raise refuse(inputs[-1], f"the network has {len(inputs)} inputs", "use a network of one input")
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     propagate_shapes(model, torch.zeros((2, *input_shape), device=device))
-    walk = Walk(model, ProgramBuilder(input_shape), {})
+    walk = Walk(model, ProgramBuilder(input_shape, model.graph.nodes), {})
     for node in model.graph.nodes:
         if node.op == "placeholder":
             walk.values[node] = sum_of(Term(tensor=INPUT, zero_point=0, gain=scalar(1.0)), shape=input_shape)
@@ -126,7 +126,7 @@ def _share(by: Elementwise, start: int, stop: int) -> Elementwise:
 
 
 def _quantizer(walk: Walk, node: fx.Node, module: ActivationQuantizer) -> Value:
-    return quantize(walk.builder, walk.value(node), module, node.name)
+    return quantize(walk.builder, walk.value(node), module, walk.name(node))
 
 
 def _norm(walk: Walk, node: fx.Node, module: Any) -> Value:
@@ -209,12 +209,12 @@ def _multiply(walk: Walk, node: fx.Node) -> Value:
     step = Multiply(
         left=left.tensor,
         right=right.tensor,
-        output=node.name,
+        output=walk.name(node),
         left_zero_point=left.zero_point,
         right_zero_point=right.zero_point,
     )
     walk.builder.add(step, shape_of(node), int(products.min()), int(products.max()))
-    return sum_of(Term(tensor=node.name, zero_point=0, gain=left.gain * right.gain), shape=shape_of(node))
+    return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=left.gain * right.gain), shape=shape_of(node))
 
 
 def _operands(node: fx.Node) -> tuple[object, object]:
@@ -242,16 +242,7 @@ def _mean(walk: Walk, node: fx.Node) -> Value:
         for axis, size in ((2, shape[2]), (3, shape[3]))
     ]
     count = np.prod([shape[axis] for axis in listed])
-    value = average(walk, node, windows[0], windows[1], np.full((len(windows[0]), len(windows[1])), count))
-    walk.values[node] = value
-    return value if given.get("keepdim") else _squeezed(walk, node, value)
-
-
-def _squeezed(walk: Walk, node: fx.Node, value: Real) -> Real:
-    """Sums whose averaged axes have gone: the same integers, so that their step writes the shape at once."""
-    tensor = walk.builder.tensors[node.name]
-    walk.builder.add(walk.builder.steps.pop(), shape_of(node), tensor.low, tensor.high)
-    return sum_of(value.terms[0], shape=shape_of(node))
+    return average(walk, node, windows[0], windows[1], np.full((len(windows[0]), len(windows[1])), count))
 
 
 _SUBTRACTIONS = {operator.sub, operator.isub, torch.sub, "sub", "sub_"}

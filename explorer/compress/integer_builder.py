@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -21,6 +22,7 @@ from explorer.compress.integer_program import (
 from explorer.compress.integer_run import reads
 from explorer.compress.integer_values import Floats, Real, Term, codes_of
 from explorer.errors import ExportError
+from explorer.graph.names import Names
 
 INPUT, OUTPUT = "images", "logits"
 _SUMS = (Convolve, Connect, SumPool, Multiply)
@@ -28,25 +30,32 @@ _SUMS = (Convolve, Connect, SumPool, Multiply)
 
 
 class ProgramBuilder:
-    """Steps, tensors and arrays so far; `bounds` are those of the tensors' integers, by channel where they differ."""
+    """Steps, tensors and arrays so far; `bounds` are those of the tensors' integers, by channel where they differ.
 
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
+    `own` is what the tensor of each node is called: as the node, but for one that is called as the input or output.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], nodes: Iterable[fx.Node] = ()) -> None:
         self.input_shape = input_shape
+        self.names = Names((INPUT, OUTPUT))
+        self.own = {node: self.names.free(node.name) for node in nodes}
         self.steps: list[Step] = []
         self.tensors: dict[str, Tensor] = {}
         self.bounds: dict[str, tuple[Floats, Floats]] = {}
         self.arrays: dict[str, Integers] = {}
 
     def array(self, name: str, values: Integers | Floats, dtype: type[np.generic]) -> str:
-        """Keep an array of the given type; returns its name."""
+        """Keep an array of the given type under a name that no other has; returns it."""
+        self._refuse_taken(name)
         self.arrays[name] = np.array(values, dtype=dtype, order="C")
         return name
 
     def add(self, step: Step, shape: tuple[int, ...], lows: Floats | float, highs: Floats | float) -> str:
         """Append a step whose integers lie in lows..highs, scalars or arrays that broadcast against the shape.
 
-        Returns its output's name; ExportError where these are no int32.
+        Returns its output's name, which no other has; ExportError where the integers are no int32.
         """
+        self._refuse_taken(step.output)
         self.bounds[step.output] = (np.asarray(lows, dtype=np.float64), np.asarray(highs, dtype=np.float64))
         low, high = float(np.min(lows)), float(np.max(highs))
         if low < -(2**31) or high >= 2**31:
@@ -59,6 +68,10 @@ class ProgramBuilder:
         self.tensors[step.output] = Tensor(name=step.output, type=kind, shape=shape, low=int(low), high=int(high))
         self.steps.append(step)
         return step.output
+
+    def _refuse_taken(self, name: str) -> None:
+        if name in self.tensors or name in self.arrays or name == INPUT:
+            raise ExportError(f"integer: two tensors would be called {name!r}; please report this")
 
     def moved(self, step: Step, like: Term, shape: tuple[int, ...]) -> Real:
         """Append a step that moves codes, zeros among them, and gives codes of the same grid as `like`."""

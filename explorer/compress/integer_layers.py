@@ -35,6 +35,10 @@ class Walk:
     builder: ProgramBuilder
     values: dict[fx.Node, Value]
 
+    def name(self, node: fx.Node) -> str:
+        """What the tensor that a node gives is called."""
+        return self.builder.own[node]
+
     def value(self, node: fx.Node) -> Value:
         """What the first operand of a node stands for."""
         return self.values[node.all_input_nodes[0]]
@@ -83,7 +87,12 @@ def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> 
         height, width = (
             (size - 1) * by + 1 for size, by in zip(shape_of(node.all_input_nodes[0])[-2:], strides, strict=True)
         )
-        step = Spread(input=term.tensor, output=f"{node.name}_spread", steps=strides, value=term.zero_point)
+        step = Spread(
+            input=term.tensor,
+            output=walk.builder.names.free(f"{walk.name(node)}_spread"),
+            steps=strides,
+            value=term.zero_point,
+        )
         channels = shape_of(node.all_input_nodes[0])[0]
         term = walk.builder.moved(step, term, (channels, height, width)).terms[0]
     reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
@@ -102,14 +111,14 @@ def connect(walk: Walk, node: fx.Node, module: Any) -> Real:
     weight = module.get_buffer("weight_codes").cpu().numpy()
     step = Connect(
         input=term.tensor,
-        output=node.name,
-        weight=walk.builder.array(f"{node.name}.weight", weight, np.int8),
+        output=walk.name(node),
+        weight=walk.builder.array(f"{walk.name(node)}.weight", weight, np.int8),
         bias=_bias(walk, node, module),
         zero_point=term.zero_point,
     )
     low, high = _bounds(walk, node, term, weight, step.bias)
     walk.builder.add(step, shape_of(node), low, high)
-    return sum_of(Term(tensor=node.name, zero_point=0, gain=term.gain * _scales(module)), shape=shape_of(node))
+    return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=term.gain * _scales(module)), shape=shape_of(node))
 
 
 def _convolved(
@@ -124,8 +133,8 @@ def _convolved(
     top, left, bottom, right = sides
     step = Convolve(
         input=term.tensor,
-        output=node.name,
-        weight=walk.builder.array(f"{node.name}.weight", weight, np.int8),
+        output=walk.name(node),
+        weight=walk.builder.array(f"{walk.name(node)}.weight", weight, np.int8),
         bias=_bias(walk, node, module),
         zero_point=term.zero_point,
         stride=_pair(stride),
@@ -136,7 +145,7 @@ def _convolved(
     low, high = _bounds(walk, node, term, weight, step.bias)
     walk.builder.add(step, shape_of(node), low, high)
     gain = term.gain * _scales(module)[:, None, None]
-    return sum_of(Term(tensor=node.name, zero_point=0, gain=gain), shape=shape_of(node))
+    return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=gain), shape=shape_of(node))
 
 
 def _scales(module: nn.Module) -> Any:
@@ -146,7 +155,7 @@ def _scales(module: nn.Module) -> Any:
 def _bias(walk: Walk, node: fx.Node, module: nn.Conv2d | nn.Linear) -> str | None:
     if module.bias is None:
         return None
-    return walk.builder.array(f"{node.name}.bias", module.get_buffer("bias_codes").cpu().numpy(), np.int32)
+    return walk.builder.array(f"{walk.name(node)}.bias", module.get_buffer("bias_codes").cpu().numpy(), np.int32)
 
 
 def _bounds(walk: Walk, node: fx.Node, term: Term, weight: Integers, bias: str | None) -> tuple[Floats, Floats]:
@@ -193,7 +202,9 @@ def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:
     if value.codes is None:
         return replace(value, pools=(*value.pools, window), shape=shape)
     term = value.codes
-    step = MaxPool(input=term.tensor, output=node.name, kernel=kernel, stride=stride, padding=sides, dilation=dilation)
+    step = MaxPool(
+        input=term.tensor, output=walk.name(node), kernel=kernel, stride=stride, padding=sides, dilation=dilation
+    )
     return walk.builder.moved(step, term, shape)
 
 
@@ -246,15 +257,14 @@ def average(walk: Walk, node: fx.Node, rows: Sequence[Pair], columns: Sequence[P
     if len(tensor.shape) != 3:
         raise refuse(node, "it averages no images", "average N x C x H x W over height and width")
     step = SumPool(
-        input=term.tensor, output=node.name, zero_point=term.zero_point, rows=tuple(rows), columns=tuple(columns)
+        input=term.tensor, output=walk.name(node), zero_point=term.zero_point, rows=tuple(rows), columns=tuple(columns)
     )
     count = max(stop - start for start, stop in rows) * max(stop - start for start, stop in columns)
     low, high = (count * end for end in (min(0, tensor.low - term.zero_point), max(0, tensor.high - term.zero_point)))
-    shape = (tensor.shape[0], len(rows), len(columns))
-    walk.builder.add(step, shape, low, high)
+    walk.builder.add(step, shape_of(node), low, high)
     divisors = divisor.astype(np.float64)[None]
     gain = term.gain / (divisors if len(np.unique(divisors)) > 1 else divisors.reshape(-1)[0])
-    return sum_of(Term(tensor=node.name, zero_point=0, gain=np.asarray(gain)), shape=shape)
+    return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=np.asarray(gain)), shape=shape_of(node))
 
 
 def _pair(value: int | Sequence[int]) -> Pair:

@@ -26,11 +26,11 @@ def reshape(walk: Walk, node: fx.Node, module: object = None) -> Value:
         raise refuse(node, "it acts on the batch axis", "act on the other axes only")
     value, shape = walk.value(node), after[1:]
     if not isinstance(value, Joined):
-        return _reshaped(walk, node, value, node.name, shape)
+        return _reshaped(walk, node, value, walk.name(node), shape)
     if len(after) != 2:
         raise refuse(node, "it reads parts on several grids", "quantise what torch.cat gives")
     parts = tuple(
-        _reshaped(walk, node, part, f"{node.name}_{number}", (int(np.prod(part.shape)),))
+        _reshaped(walk, node, part, walk.builder.names.free(f"{walk.name(node)}_{number}"), (int(np.prod(part.shape)),))
         for number, part in enumerate(value.parts)
     )
     return Joined(parts=parts, shape=shape)
@@ -48,7 +48,7 @@ def select(walk: Walk, node: fx.Node, axis: int, indices: Any, output: str | Non
     value = walk.real(node)
     if axis == 0:
         raise refuse(node, "it acts on the batch axis", "act on the other axes only")
-    name = output or node.name
+    name = output or walk.name(node)
     array = walk.builder.array(f"{name}.indices", np.asarray(indices), np.int64)
     shape = list(value.shape)
     shape[axis - 1] = len(indices)
@@ -85,7 +85,8 @@ def slices(walk: Walk, node: fx.Node) -> Value:
     for number, (axis, entry) in enumerate(narrowed):
         last = number == len(narrowed) - 1
         indices = np.arange(walk.real(node).shape[axis - 1])[entry] if axis else ()
-        walk.values[source] = select(walk, node, axis, indices, node.name if last else f"{node.name}_{axis}")
+        name = walk.name(node) if last else walk.builder.names.free(f"{walk.name(node)}_{axis}")
+        walk.values[source] = select(walk, node, axis, indices, name)
     found, walk.values[source] = walk.values[source], saved
     return found
 
@@ -98,7 +99,8 @@ def upsample(walk: Walk, node: fx.Node, module: Any) -> Real:
     saved, (height, width) = walk.values[source], shape_of(source)[-2:]
     grid = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
     numbers = module(grid)[0, 0].long()  # above 2^53 positions no image comes
-    walk.values[source] = select(walk, node, 2, (numbers[:, 0] // width).numpy(), f"{node.name}_rows")
+    rows = walk.builder.names.free(f"{walk.name(node)}_rows")
+    walk.values[source] = select(walk, node, 2, (numbers[:, 0] // width).numpy(), rows)
     found = select(walk, node, 3, (numbers[0] % width).numpy())
     walk.values[source] = saved
     return found
@@ -107,7 +109,7 @@ def upsample(walk: Walk, node: fx.Node, module: Any) -> Real:
 def pixel_shuffle(walk: Walk, node: fx.Node, module: nn.PixelShuffle) -> Real:
     """Channels become positions."""
     term = walk.codes(node)
-    step = PixelShuffle(input=term.tensor, output=node.name, block=module.upscale_factor)
+    step = PixelShuffle(input=term.tensor, output=walk.name(node), block=module.upscale_factor)
     return walk.builder.moved(step, term, shape_of(node))
 
 
@@ -126,7 +128,9 @@ def pad(walk: Walk, node: fx.Node) -> Real:
         before[rank - 1 - reach], after[rank - 1 - reach] = padding[2 * reach : 2 * reach + 2]
     if given.get("value") not in {0, None}:
         raise refuse(node, f"it pads with {given['value']}", "pad with zeros")
-    step = Pad(input=term.tensor, output=node.name, before=tuple(before), after=tuple(after), value=term.zero_point)
+    step = Pad(
+        input=term.tensor, output=walk.name(node), before=tuple(before), after=tuple(after), value=term.zero_point
+    )
     return walk.builder.moved(step, term, shape_of(node))
 
 
@@ -141,7 +145,7 @@ def concatenate(walk: Walk, node: fx.Node) -> Value:
     terms = [walk.codes(node, part) for part in given]
     if int(axis) % rank == 0 or len({(float(term.gain), term.zero_point) for term in terms}) > 1:
         raise refuse(node, "its parts along this axis have grids of their own", "concatenate along axis 1")
-    step = Concatenate(inputs=tuple(term.tensor for term in terms), output=node.name, axis=int(axis) % rank)
+    step = Concatenate(inputs=tuple(term.tensor for term in terms), output=walk.name(node), axis=int(axis) % rank)
     return walk.builder.moved(step, terms[0], shape_of(node))
 
 

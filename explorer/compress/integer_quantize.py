@@ -34,11 +34,12 @@ LOGIT_BITS = 30
 def quantize(builder: ProgramBuilder, value: Real | Joined, to: ActivationQuantizer, name: str) -> Real:
     """Add the steps from a value to the codes that `to` gives for it; the tensor is called `name`."""
     if isinstance(value, Joined):
-        parts = [quantize(builder, part, to, f"{name}_{number}") for number, part in enumerate(value.parts)]
+        names = [builder.names.free(f"{name}_{number}") for number in range(len(value.parts))]
+        parts = [quantize(builder, part, to, called) for called, part in zip(names, value.parts, strict=True)]
         first = parts[0].terms[0]
         step = Concatenate(inputs=tuple(part.terms[0].tensor for part in parts), output=name, axis=1)
         return builder.moved(step, first, value.shape)
-    before = f"{name}_unpooled" if value.pools else name
+    before = builder.names.free(f"{name}_unpooled") if value.pools else name
     if value.terms[0].tensor == INPUT:
         _quantize_input(builder, value, to, before)
     elif value.source is not None:
@@ -54,7 +55,7 @@ def quantize(builder: ProgramBuilder, value: Real | Joined, to: ActivationQuanti
         last = number == len(value.pools) - 1
         pool = MaxPool(
             input=codes.terms[0].tensor,
-            output=name if last else f"{name}_pooled_{number}",
+            output=name if last else builder.names.free(f"{name}_pooled_{number}"),
             kernel=window.kernel,
             stride=window.stride,
             padding=window.padding,
@@ -69,7 +70,9 @@ def logits(builder: ProgramBuilder, value: Real | Joined) -> float:
     parts = value.parts if isinstance(value, Joined) else (value,)
     reach = max(abs(end) for part in parts for end in _range(builder, part))
     scale = 2.0 ** int(np.frexp(reach / 2**LOGIT_BITS)[1]) if reach > 0 else 1.0
-    names = [OUTPUT] if len(parts) == 1 else [f"{OUTPUT}_{number}" for number in range(len(parts))]
+    names = [OUTPUT]
+    if len(parts) > 1:
+        names = [builder.names.free(f"{OUTPUT}_{number}") for number in range(len(parts))]
     for name, part in zip(names, parts, strict=True):
         low, high = (
             np.clip(np.rint(bound / scale), -(2.0**LOGIT_BITS), 2.0**LOGIT_BITS) for bound in (part.low, part.high)
@@ -165,7 +168,7 @@ def _step(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: s
     breakpoints = np.concatenate([places, np.full(spare, 2**31 - 1)])
     table = np.concatenate([codes, np.full(spare, codes[-1])])
     lowest, highest = (np.clip(np.rint(bound / scale) + zero_point, 0, top) for bound in (value.low, value.high))
-    fine = requantize(builder, f"{name}_fine", value, (scale, zero_point), (lowest, highest))
+    fine = requantize(builder, builder.names.free(f"{name}_fine"), value, (scale, zero_point), (lowest, highest))
     steps = Steps(
         input=fine,
         output=name,

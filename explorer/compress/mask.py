@@ -11,6 +11,7 @@ from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate
 from explorer.compress.weights import attach_codes
 from explorer.graph.layers import Layer, ModelGraph
+from explorer.graph.names import replace_module
 
 
 def mask_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
@@ -51,8 +52,7 @@ def masked(built: fx.GraphModule, basis: Basis, candidate: Candidate) -> fx.Grap
         if node.op == "call_module":
             places = _mask(index_map.classes, kept)
             narrow, wide = (m.get_submodule(str(node.target)) for m in (model, basis.model))
-            owner, _, name = str(node.target).rpartition(".")
-            setattr(model.get_submodule(owner), name, _widened(narrow, wide, places))
+            replace_module(model, str(node.target), _widened(narrow, wide, places))
         else:
             node.args = (node.args[0], *original.args[1:])
             node.kwargs = {**node.kwargs, **{k: v for k, v in original.kwargs.items() if k == "pad"}}

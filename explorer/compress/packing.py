@@ -13,8 +13,9 @@ from explorer.compress.packed import PackedLayer, PackedNetwork, PackedQuantizer
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import attach_codes
 from explorer.errors import ExportError
+from explorer.graph.names import LAYER_BUFFERS
 
-_OF_A_LAYER = ("weight", "bias", "weight_codes", "weight_scale", "bias_codes")
+_OF_A_LAYER = ("weight", "bias", *LAYER_BUFFERS)
 
 
 def packable(model: fx.GraphModule) -> PackedNetwork:

@@ -18,6 +18,7 @@ from explorer.compress.quantize import ActivationQuantizer, code_limit
 from explorer.compress.sparsity import weight_mask
 from explorer.compress.straight_through import SharedWeight, TrainedActivation, TrainedWeight, per_channel
 from explorer.compress.tuned import Tuned, put_state
+from explorer.graph.names import replace_module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +35,8 @@ class Trainable:
 
     def weights(self) -> list[nn.Parameter]:
         """The float weights of all layers: what weight decay acts on."""
-        return [p for name, p in self.model.named_parameters() if name.endswith(".weight.original")]
+        theirs = {f"{layer}.parametrizations.weight.original" for layer in self.layers}
+        return [parameter for name, parameter in self.model.named_parameters() if name in theirs]
 
     def scales(self) -> list[nn.Parameter]:
         """Scales of weights and activations."""
@@ -157,7 +159,7 @@ def _train_ranges(model: fx.GraphModule, basis: Basis, candidate: Candidate, own
                 scale, zero_point = own.ranges[name]
                 module.scale, module.zero_point = scale.to(module.scale), int(zero_point)
             source = node.all_input_nodes[0].name
-            model.add_submodule(name, TrainedActivation(module, elements.get(source, largest)))
+            replace_module(model, name, TrainedActivation(module, elements.get(source, largest)))
 
 
 def _parametrisation(model: nn.Module, layer: str) -> TrainedWeight | SharedWeight:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,29 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import fx
 
 from explorer.errors import ExportError
+from explorer.graph.names import Names
 
 
 class OnnxBuilder:
-    """Collects nodes in order of computation; `values` names the ONNX value of every fx node so far."""
+    """Collects nodes in order of computation; `values` names the ONNX value of every fx node so far.
 
-    def __init__(self) -> None:
+    `inputs` and `outputs` are the names by which the network is called, `own` those of the values of its fx nodes:
+    as the nodes, but where inputs and outputs are called so. What belongs to a value is called as it is, a slash, and
+    what it is; a value of a taken name is refused.
+    """
+
+    def __init__(self, inputs: Sequence[str], outputs: Sequence[str], nodes: Iterable[fx.Node] = ()) -> None:
+        interface = [*inputs, *outputs]
+        owners = Names({name.partition("/")[0] for name in interface})
+        self.own = {node: owners.free(node.name) for node in nodes}
+        self.names = Names(inputs)
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.values: dict[fx.Node, str] = {}
-        self.reserved: frozenset[str] = frozenset()
-        """Names of the network's inputs and outputs, which no value in between may have."""
+
+    def name(self, node: fx.Node) -> str:
+        """What the value of a node is called."""
+        return self.own[node]
 
     def source(self, node: fx.Node) -> str:
         """ONNX name of the first tensor that a node reads."""
@@ -30,13 +42,13 @@ class OnnxBuilder:
 
     def node(self, operator: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Append a node whose one result is called as the node itself; returns that name."""
-        name = f"{name}/value" if name in self.reserved else name
+        self.names.take(name)
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
 
     def constant(self, name: str, values: ArrayLike, dtype: type[np.generic] = np.float32) -> str:
         """Add an initializer of any shape; returns its name."""
-        self.initializers.append(numpy_helper.from_array(np.asarray(values, dtype=dtype), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(values, dtype=dtype), self.names.take(name)))
         return name
 
     def codes(self, name: str, codes: NDArray[np.int8]) -> str:
@@ -47,14 +59,14 @@ class OnnxBuilder:
         """
         four_bits = codes.size > 0 and int(codes.min()) >= -8 and int(codes.max()) <= 7
         kind, data = (TensorProto.INT4, pack_int4(codes)) if four_bits else (TensorProto.INT8, codes.tobytes())
-        self.initializers.append(helper.make_tensor(name, kind, codes.shape, data, raw=True))
+        self.initializers.append(helper.make_tensor(self.names.take(name), kind, codes.shape, data, raw=True))
         return name
 
     def zero_points(self, name: str, like: str, count: int) -> str:
         """Add `count` zeros of the type of the initializer `like`; returns the name."""
         kind = next(entry.data_type for entry in self.initializers if entry.name == like)
         length = (count + 1) // 2 if kind == TensorProto.INT4 else count
-        self.initializers.append(helper.make_tensor(name, kind, (count,), bytes(length), raw=True))
+        self.initializers.append(helper.make_tensor(self.names.take(name), kind, (count,), bytes(length), raw=True))
         return name
 
 

@@ -58,10 +58,10 @@ def _write_join(builder: OnnxBuilder, node: fx.Node, onnx_operator: str) -> str:
         if isinstance(operand, fx.Node) and operand in builder.values:
             operands.append(builder.values[operand])
         elif isinstance(operand, int | float):
-            operands.append(builder.constant(f"{node.name}/operand", operand))
+            operands.append(builder.constant(f"{builder.name(node)}/operand", operand))
         else:
             raise refuse(node, f"its operand is {operand!r}", "use two tensors, or a tensor and a number")
-    return builder.node(onnx_operator, operands, node.name)
+    return builder.node(onnx_operator, operands, builder.name(node))
 
 
 def _write_mean(builder: OnnxBuilder, node: fx.Node) -> str:
@@ -71,15 +71,15 @@ def _write_mean(builder: OnnxBuilder, node: fx.Node) -> str:
     rank = len(shape_of(node.all_input_nodes[0]))
     listed = (dimensions,) if isinstance(dimensions, int) else tuple(dimensions)
     axes = [_axis(node, dimension, rank) for dimension in listed]
-    axes_name = builder.constant(f"{node.name}/axes", axes, np.int64)
+    axes_name = builder.constant(f"{builder.name(node)}/axes", axes, np.int64)
     keep = int(bool(_argument(node, 2, "keepdim", False)))
-    return builder.node("ReduceMean", (builder.source(node), axes_name), node.name, keepdims=keep)
+    return builder.node("ReduceMean", (builder.source(node), axes_name), builder.name(node), keepdims=keep)
 
 
 def _write_concatenation(builder: OnnxBuilder, node: fx.Node) -> str:
     parts = _argument(node, 0, "tensors", ())
     axis = _axis(node, _argument(node, 1, "dim", 0), len(shape_of(node)))
-    return builder.node("Concat", [builder.values[part] for part in parts], node.name, axis=axis)
+    return builder.node("Concat", [builder.values[part] for part in parts], builder.name(node), axis=axis)
 
 
 def _write_padding(builder: OnnxBuilder, node: fx.Node) -> str:
@@ -92,9 +92,9 @@ def _write_padding(builder: OnnxBuilder, node: fx.Node) -> str:
     begins, ends = [0] * rank, [0] * rank
     for reach in range(len(padding) // 2):  # torch lists the last axis first
         begins[rank - 1 - reach], ends[rank - 1 - reach] = padding[2 * reach : 2 * reach + 2]
-    pads = builder.constant(f"{node.name}/pads", begins + ends, np.int64)
-    value = builder.constant(f"{node.name}/value", _argument(node, 3, "value", None) or 0.0)
-    return builder.node("Pad", (builder.source(node), pads, value), node.name)
+    pads = builder.constant(f"{builder.name(node)}/pads", begins + ends, np.int64)
+    value = builder.constant(f"{builder.name(node)}/value", _argument(node, 3, "value", None) or 0.0)
+    return builder.node("Pad", (builder.source(node), pads, value), builder.name(node))
 
 
 def _write_slice(builder: OnnxBuilder, node: fx.Node) -> str:
@@ -108,8 +108,8 @@ def _write_slice(builder: OnnxBuilder, node: fx.Node) -> str:
         "axes": [axis for axis, _ in narrowed],
         "steps": [1 if entry.step is None else entry.step for _, entry in narrowed],
     }
-    names = [builder.constant(f"{node.name}/{key}", values, np.int64) for key, values in lists.items()]
-    return builder.node("Slice", (builder.source(node), *names), node.name)
+    names = [builder.constant(f"{builder.name(node)}/{key}", values, np.int64) for key, values in lists.items()]
+    return builder.node("Slice", (builder.source(node), *names), builder.name(node))
 
 
 def _slices(node: fx.Node, rank: int) -> list[slice]:

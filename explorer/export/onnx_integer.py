@@ -29,7 +29,7 @@ def export_integer_onnx(program: IntegerProgram, path: Path) -> int:
 
 def build_integer_onnx(program: IntegerProgram) -> onnx.ModelProto:
     """The ONNX model of an integer program, see `export_integer_onnx`."""
-    builder = OnnxBuilder()
+    builder = OnnxBuilder([program.input], [program.output])
     for step in program.steps:
         write_step(step, builder, program)
     shape = program.tensor(program.output).shape

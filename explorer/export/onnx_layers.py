@@ -22,13 +22,13 @@ def write_quantizer(module: ActivationQuantizer, builder: OnnxBuilder, node: fx.
     Clipping the codes keeps QuantizeLinear right behind the layer, which runtimes need to fuse the layer into
     an integer kernel.
     """
-    scale = builder.constant(f"{node.name}/scale", float(module.scale))
-    zero_point = builder.constant(f"{node.name}/zero_point", module.zero_point, np.uint8)
-    codes = builder.node("QuantizeLinear", (builder.source(node), scale, zero_point), f"{node.name}/codes")
+    scale = builder.constant(f"{builder.name(node)}/scale", float(module.scale))
+    zero_point = builder.constant(f"{builder.name(node)}/zero_point", module.zero_point, np.uint8)
+    codes = builder.node("QuantizeLinear", (builder.source(node), scale, zero_point), f"{builder.name(node)}/codes")
     if module.bits < CODE_BITS:
-        top = builder.constant(f"{node.name}/top", 2**module.bits - 1, np.uint8)
-        codes = builder.node("Clip", (codes, "", top), f"{node.name}/clipped")
-    return builder.node("DequantizeLinear", (codes, scale, zero_point), node.name)
+        top = builder.constant(f"{builder.name(node)}/top", 2**module.bits - 1, np.uint8)
+        codes = builder.node("Clip", (codes, "", top), f"{builder.name(node)}/clipped")
+    return builder.node("DequantizeLinear", (codes, scale, zero_point), builder.name(node))
 
 
 def write_convolution(module: nn.Conv2d, builder: OnnxBuilder, node: fx.Node) -> str:
@@ -41,7 +41,7 @@ def write_convolution(module: nn.Conv2d, builder: OnnxBuilder, node: fx.Node) ->
     return builder.node(
         "Conv",
         inputs,
-        node.name,
+        builder.name(node),
         kernel_shape=list(module.kernel_size),
         strides=list(module.stride),
         pads=_convolution_pads(module),
@@ -52,7 +52,7 @@ def write_convolution(module: nn.Conv2d, builder: OnnxBuilder, node: fx.Node) ->
 
 def write_transposed_convolution(module: TransposedConv2d, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write a transposed convolution, whose weight is brought from outputs first to ONNX's order as it is read."""
-    name = f"{node.name}/weight"
+    name = f"{builder.name(node)}/weight"
     weight, groups = _weight(module, builder, node), module.groups
     outputs, inputs, *window = module.weight.shape
     split = (groups, outputs // groups, inputs, *window)
@@ -69,7 +69,7 @@ def write_transposed_convolution(module: TransposedConv2d, builder: OnnxBuilder,
     return builder.node(
         "ConvTranspose",
         inputs_read,
-        node.name,
+        builder.name(node),
         kernel_shape=list(module.kernel_size),
         strides=list(module.stride),
         pads=_convolution_pads(module),
@@ -82,8 +82,8 @@ def write_transposed_convolution(module: TransposedConv2d, builder: OnnxBuilder,
 def write_prelu(module: nn.PReLU, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write a leaky ReLU whose slope is learned, for all channels or for each."""
     positions = (1,) * (len(shape_of(node)) - 2)
-    slope = builder.constant(f"{node.name}/slope", _numpy(module.weight.reshape(-1, *positions)))
-    return builder.node("PRelu", (builder.source(node), slope), node.name)
+    slope = builder.constant(f"{builder.name(node)}/slope", _numpy(module.weight.reshape(-1, *positions)))
+    return builder.node("PRelu", (builder.source(node), slope), builder.name(node))
 
 
 def write_linear(module: nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:
@@ -91,10 +91,12 @@ def write_linear(module: nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:
     inputs = [builder.source(node), _weight(module, builder, node)]
     bias = [] if module.bias is None else [_bias(module, builder, node)]
     if len(shape_of(node)) == 2:
-        return builder.node("Gemm", (*inputs, *bias), node.name, transB=1)
-    transposed = builder.node("Transpose", (inputs[1],), f"{node.name}/transposed", perm=[1, 0])
-    product = builder.node("MatMul", (inputs[0], transposed), f"{node.name}/product" if bias else node.name)
-    return builder.node("Add", (product, *bias), node.name) if bias else product
+        return builder.node("Gemm", (*inputs, *bias), builder.name(node), transB=1)
+    transposed = builder.node("Transpose", (inputs[1],), f"{builder.name(node)}/transposed", perm=[1, 0])
+    product = builder.node(
+        "MatMul", (inputs[0], transposed), f"{builder.name(node)}/product" if bias else builder.name(node)
+    )
+    return builder.node("Add", (product, *bias), builder.name(node)) if bias else product
 
 
 def write_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, builder: OnnxBuilder, node: fx.Node) -> str:
@@ -104,33 +106,35 @@ def write_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, builder: OnnxBuilder, no
     assert variance is not None
     weight, bias = (module.weight, module.bias) if module.affine else (torch.ones_like(mean), torch.zeros_like(mean))
     named = {"weight": weight, "bias": bias, "mean": mean, "variance": variance}
-    constants = [builder.constant(f"{node.name}/{key}", _numpy(value)) for key, value in named.items()]
-    return builder.node("BatchNormalization", (builder.source(node), *constants), node.name, epsilon=module.eps)
+    constants = [builder.constant(f"{builder.name(node)}/{key}", _numpy(value)) for key, value in named.items()]
+    return builder.node(
+        "BatchNormalization", (builder.source(node), *constants), builder.name(node), epsilon=module.eps
+    )
 
 
 def _weight(module: nn.Conv2d | nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:
     """Integer codes under one scale per output channel, or a float tensor where the layer has no codes."""
     buffers = dict(module.named_buffers(recurse=False))
     if "weight_codes" not in buffers:
-        return builder.constant(f"{node.name}/weight", _numpy(module.weight))
-    codes = builder.codes(f"{node.name}/weight_codes", buffers["weight_codes"].cpu().numpy())
-    scale = builder.constant(f"{node.name}/weight_scale", _numpy(buffers["weight_scale"]))
+        return builder.constant(f"{builder.name(node)}/weight", _numpy(module.weight))
+    codes = builder.codes(f"{builder.name(node)}/weight_codes", buffers["weight_codes"].cpu().numpy())
+    scale = builder.constant(f"{builder.name(node)}/weight_scale", _numpy(buffers["weight_scale"]))
     # Without explicit zero points onnxruntime does not fuse the layer into an integer kernel.
-    zero_points = builder.zero_points(f"{node.name}/weight_zero_point", codes, module.weight.shape[0])
-    return builder.node("DequantizeLinear", (codes, scale, zero_points), f"{node.name}/weight", axis=0)
+    zero_points = builder.zero_points(f"{builder.name(node)}/weight_zero_point", codes, module.weight.shape[0])
+    return builder.node("DequantizeLinear", (codes, scale, zero_points), f"{builder.name(node)}/weight", axis=0)
 
 
 def _bias(module: nn.Conv2d | nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:
     assert module.bias is not None
     buffers = dict(module.named_buffers(recurse=False))
     if "bias_codes" not in buffers:
-        return builder.constant(f"{node.name}/bias", _numpy(module.bias))
+        return builder.constant(f"{builder.name(node)}/bias", _numpy(module.bias))
     model = node.graph.owning_module
     assert model is not None
     grid = input_quantizer(model, node).scale * buffers["weight_scale"]
-    codes = builder.constant(f"{node.name}/bias_codes", _numpy(buffers["bias_codes"]), np.int32)
-    scale = builder.constant(f"{node.name}/bias_scale", _numpy(grid))
-    return builder.node("DequantizeLinear", (codes, scale), f"{node.name}/bias", axis=0)
+    codes = builder.constant(f"{builder.name(node)}/bias_codes", _numpy(buffers["bias_codes"]), np.int32)
+    scale = builder.constant(f"{builder.name(node)}/bias_scale", _numpy(grid))
+    return builder.node("DequantizeLinear", (codes, scale), f"{builder.name(node)}/bias", axis=0)
 
 
 def _convolution_pads(module: nn.Conv2d) -> list[int]:

@@ -53,42 +53,42 @@ for _rule in (
 def _write_plain(
     module: nn.ReLU | nn.Sigmoid | nn.Tanh | nn.Hardswish | nn.Mish, builder: OnnxBuilder, node: fx.Node
 ) -> str:
-    return builder.node(_PLAIN[type(module)], (builder.source(node),), node.name)
+    return builder.node(_PLAIN[type(module)], (builder.source(node),), builder.name(node))
 
 
 @write_module.register
 def _write_hardtanh(module: nn.Hardtanh, builder: OnnxBuilder, node: fx.Node) -> str:
     """Also nn.ReLU6, which is a Hardtanh from 0 to 6."""
-    low = builder.constant(f"{node.name}/low", module.min_val)
-    high = builder.constant(f"{node.name}/high", module.max_val)
-    return builder.node("Clip", (builder.source(node), low, high), node.name)
+    low = builder.constant(f"{builder.name(node)}/low", module.min_val)
+    high = builder.constant(f"{builder.name(node)}/high", module.max_val)
+    return builder.node("Clip", (builder.source(node), low, high), builder.name(node))
 
 
 @write_module.register
 def _write_leaky_relu(module: nn.LeakyReLU, builder: OnnxBuilder, node: fx.Node) -> str:
-    return builder.node("LeakyRelu", (builder.source(node),), node.name, alpha=float(module.negative_slope))
+    return builder.node("LeakyRelu", (builder.source(node),), builder.name(node), alpha=float(module.negative_slope))
 
 
 @write_module.register
 def _write_elu(module: nn.ELU, builder: OnnxBuilder, node: fx.Node) -> str:
-    return builder.node("Elu", (builder.source(node),), node.name, alpha=float(module.alpha))
+    return builder.node("Elu", (builder.source(node),), builder.name(node), alpha=float(module.alpha))
 
 
 @write_module.register
 def _write_gelu(module: nn.GELU, builder: OnnxBuilder, node: fx.Node) -> str:
-    return builder.node("Gelu", (builder.source(node),), node.name, approximate=module.approximate)
+    return builder.node("Gelu", (builder.source(node),), builder.name(node), approximate=module.approximate)
 
 
 @write_module.register
 def _write_silu(module: nn.SiLU, builder: OnnxBuilder, node: fx.Node) -> str:
     source = builder.source(node)
-    gate = builder.node("Sigmoid", (source,), f"{node.name}/gate")
-    return builder.node("Mul", (source, gate), node.name)
+    gate = builder.node("Sigmoid", (source,), f"{builder.name(node)}/gate")
+    return builder.node("Mul", (source, gate), builder.name(node))
 
 
 @write_module.register
 def _write_hardsigmoid(module: nn.Hardsigmoid, builder: OnnxBuilder, node: fx.Node) -> str:
-    return builder.node("HardSigmoid", (builder.source(node),), node.name, alpha=1 / 6, beta=0.5)
+    return builder.node("HardSigmoid", (builder.source(node),), builder.name(node), alpha=1 / 6, beta=0.5)
 
 
 @write_module.register
@@ -97,11 +97,11 @@ def _write_softplus(module: nn.Softplus, builder: OnnxBuilder, node: fx.Node) ->
         raise refuse(node, f"its threshold is {module.threshold}", "use nn.Softplus with threshold=20")
     source = builder.source(node)
     if module.beta == 1:
-        return builder.node("Softplus", (source,), node.name)
-    beta = builder.constant(f"{node.name}/beta", module.beta)
-    scaled = builder.node("Mul", (source, beta), f"{node.name}/scaled")
-    softplus = builder.node("Softplus", (scaled,), f"{node.name}/softplus")
-    return builder.node("Div", (softplus, beta), node.name)
+        return builder.node("Softplus", (source,), builder.name(node))
+    beta = builder.constant(f"{builder.name(node)}/beta", module.beta)
+    scaled = builder.node("Mul", (source, beta), f"{builder.name(node)}/scaled")
+    softplus = builder.node("Softplus", (scaled,), f"{builder.name(node)}/softplus")
+    return builder.node("Div", (softplus, beta), builder.name(node))
 
 
 @write_module.register
@@ -114,7 +114,7 @@ def _write_max_pool(module: nn.MaxPool2d, builder: OnnxBuilder, node: fx.Node) -
     return builder.node(
         "MaxPool",
         (builder.source(node),),
-        node.name,
+        builder.name(node),
         kernel_shape=kernel,
         strides=strides,
         pads=pads,
@@ -134,7 +134,7 @@ def _write_average_pool(module: nn.AvgPool2d, builder: OnnxBuilder, node: fx.Nod
     return builder.node(
         "AveragePool",
         (builder.source(node),),
-        node.name,
+        builder.name(node),
         kernel_shape=kernel,
         strides=strides,
         pads=pads,
@@ -158,12 +158,12 @@ def _write_adaptive_pool(builder: OnnxBuilder, node: fx.Node, kind: Literal["Ave
     """A pooling to 1 x 1 is global; one whose output divides its input has windows of one size."""
     before, after = shape_of(node.all_input_nodes[0])[-2:], shape_of(node)[-2:]
     if after == (1, 1):
-        return builder.node(f"Global{kind}Pool", (builder.source(node),), node.name)
+        return builder.node(f"Global{kind}Pool", (builder.source(node),), builder.name(node))
     if any(size % count for size, count in zip(before, after, strict=True)):
         remedy = f"choose an output size that divides {before[0]} x {before[1]}"
         raise refuse(node, f"its windows differ in size ({before} to {after})", remedy)
     window = [size // count for size, count in zip(before, after, strict=True)]
-    return builder.node(f"{kind}Pool", (builder.source(node),), node.name, kernel_shape=window, strides=window)
+    return builder.node(f"{kind}Pool", (builder.source(node),), builder.name(node), kernel_shape=window, strides=window)
 
 
 def _pool_pads(

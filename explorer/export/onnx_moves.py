@@ -19,14 +19,14 @@ _BORDERS = {nn.ReflectionPad2d: "reflect", nn.ReplicationPad2d: "edge", nn.Circu
 
 def write_selection(module: SelectChannels, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write a selection of channels as a Gather on axis 1."""
-    index = builder.constant(f"{node.name}/index", module.index.cpu().numpy(), np.int64)
-    return builder.node("Gather", (builder.source(node), index), node.name, axis=1)
+    index = builder.constant(f"{builder.name(node)}/index", module.index.cpu().numpy(), np.int64)
+    return builder.node("Gather", (builder.source(node), index), builder.name(node), axis=1)
 
 
 def write_flatten(module: nn.Flatten, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write a flattening of all axes but the batch, or of all positions; ExportError for any other."""
     if len(shape_of(node)) == 2 and module.start_dim == 1:
-        return builder.node("Flatten", (builder.source(node),), node.name, axis=1)
+        return builder.node("Flatten", (builder.source(node),), builder.name(node), axis=1)
     if len(shape_of(node)) == 3 and module.start_dim == 2:
         return _reshape(builder, node, (KEPT, KEPT, REST))
     raise refuse(node, "it does not flatten everything behind the batch axis", "use nn.Flatten(1)")
@@ -41,7 +41,9 @@ def write_unflatten(module: nn.Unflatten, builder: OnnxBuilder, node: fx.Node) -
 
 def write_pixel_shuffle(module: nn.PixelShuffle, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write channels as positions."""
-    return builder.node("DepthToSpace", (builder.source(node),), node.name, blocksize=module.upscale_factor, mode="CRD")
+    return builder.node(
+        "DepthToSpace", (builder.source(node),), builder.name(node), blocksize=module.upscale_factor, mode="CRD"
+    )
 
 
 def write_resize(module: nn.Upsample, builder: OnnxBuilder, node: fx.Node) -> str:
@@ -49,7 +51,9 @@ def write_resize(module: nn.Upsample, builder: OnnxBuilder, node: fx.Node) -> st
     if module.mode not in {"nearest", "bilinear"}:
         raise refuse(node, f"it resizes {module.mode!r}", "use mode='nearest' or mode='bilinear'")
     before, after = shape_of(node.all_input_nodes[0])[2:], shape_of(node)[2:]
-    scales = builder.constant(f"{node.name}/scales", [1.0, 1.0, *(b / a for a, b in zip(before, after, strict=True))])
+    scales = builder.constant(
+        f"{builder.name(node)}/scales", [1.0, 1.0, *(b / a for a, b in zip(before, after, strict=True))]
+    )
     way = (
         {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         if module.mode == "nearest"
@@ -58,7 +62,7 @@ def write_resize(module: nn.Upsample, builder: OnnxBuilder, node: fx.Node) -> st
             "coordinate_transformation_mode": "align_corners" if module.align_corners else "half_pixel",
         }
     )
-    return builder.node("Resize", (builder.source(node), "", scales), node.name, **way)
+    return builder.node("Resize", (builder.source(node), "", scales), builder.name(node), **way)
 
 
 def write_border(
@@ -66,10 +70,10 @@ def write_border(
 ) -> str:
     """Write a border of copied pixels."""
     left, right, top, bottom = module.padding
-    pads = builder.constant(f"{node.name}/pads", [0, 0, top, left, 0, 0, bottom, right], np.int64)
-    return builder.node("Pad", (builder.source(node), pads), node.name, mode=_BORDERS[type(module)])
+    pads = builder.constant(f"{builder.name(node)}/pads", [0, 0, top, left, 0, 0, bottom, right], np.int64)
+    return builder.node("Pad", (builder.source(node), pads), builder.name(node), mode=_BORDERS[type(module)])
 
 
 def _reshape(builder: OnnxBuilder, node: fx.Node, shape: Sequence[int]) -> str:
-    name = builder.constant(f"{node.name}/shape", list(shape), np.int64)
-    return builder.node("Reshape", (builder.source(node), name), node.name)
+    name = builder.constant(f"{builder.name(node)}/shape", list(shape), np.int64)
+    return builder.node("Reshape", (builder.source(node), name), builder.name(node))

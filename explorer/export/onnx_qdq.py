@@ -15,6 +15,7 @@ from explorer.export.onnx_builder import OnnxBuilder, refuse, shape_of
 from explorer.export.onnx_file import save_onnx
 from explorer.export.onnx_functions import write_function
 from explorer.export.onnx_modules import write_module
+from explorer.graph.names import Names
 from explorer.graph.symbolic import propagate_shapes
 
 OPSET, IR_VERSION = 21, 10
@@ -30,8 +31,9 @@ def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
     `model` is what `compress.apply` built, or a canonical float network; `input_shape` is C x H x W of one
     image, or a tuple of such shapes for several inputs. The file maps `images` (N x C x H x W, float32) to `logits`
     (N x classes), for any N; further inputs go by the names of forward()'s arguments, further outputs by their keys or
-    as `output_1` and so on. Weights with codes are INT4 where the codes fit, else INT8, with one scale per output
-    channel; biases are INT32 on the grid of the sums; activations are UINT8, clipped to narrower widths. ExportError
+    as `output_1` and so on, with a number behind a name that is taken. Weights with codes are INT4 where the codes
+    fit, else INT8, with one scale per output channel; biases are INT32 on the grid of the sums; activations are UINT8,
+    clipped to narrower widths. ExportError
     names a node that cannot be written; an existing file then stays as it was.
     """
     return save_onnx(build_onnx(model, input_shape), path)
@@ -42,23 +44,24 @@ def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
     shapes: tuple[tuple[int, ...], ...] = input_shape if isinstance(input_shape[0], tuple) else (input_shape,)
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     propagate_shapes(model, tuple(torch.zeros((2, *shape), device=device) for shape in shapes))
-    builder = OnnxBuilder()
-    inputs: list[onnx.ValueInfoProto] = []
-    outputs: list[onnx.ValueInfoProto] = []
     *_, last = model.graph.nodes
-    builder.reserved = frozenset({INPUT, *(name for name, _ in _named_outputs(last.args[0]))})
+    names, given = Names(), [node for node in model.graph.nodes if node.op == "placeholder"]
+    inputs = {names.free(str(node.target) if number else INPUT): node for number, node in enumerate(given)}
+    outputs = {names.free(name): node for name, node in _named_outputs(last.args[0])}
+    builder = OnnxBuilder([*inputs], [*outputs], model.graph.nodes)
+    builder.values.update({node: name for name, node in inputs.items()})
     for node in model.graph.nodes:
-        if node.op == "placeholder":
-            builder.values[node] = INPUT if not inputs else str(node.target)
-            inputs.append(_value_info(builder.values[node], shape_of(node)))
-        elif node.op == "output":
-            builder.reserved = frozenset()
-            for name, source in _named_outputs(node.args[0]):
-                builder.node("Identity", (builder.values[source],), name)
-                outputs.append(_value_info(name, shape_of(source)))
-        elif shape_of(node) is not None:
+        if node.op not in {"placeholder", "output"} and shape_of(node) is not None:
             builder.values[node] = _write(model, builder, node)
-    graph = helper.make_graph(builder.nodes, "explorer", inputs, outputs, builder.initializers)
+    for name, node in outputs.items():
+        builder.node("Identity", (builder.values[node],), name)
+    graph = helper.make_graph(
+        builder.nodes,
+        "explorer",
+        [_value_info(name, shape_of(node)) for name, node in inputs.items()],
+        [_value_info(name, shape_of(node)) for name, node in outputs.items()],
+        builder.initializers,
+    )
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
 

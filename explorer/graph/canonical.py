@@ -10,9 +10,10 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from explorer.errors import ModelError
 from explorer.graph.copies import plain_copy
-from explorer.graph.functional import fold_constants, free_name, functions_to_modules, join_means, modules_to_canonical
+from explorer.graph.functional import fold_constants, functions_to_modules, join_means, modules_to_canonical
 from explorer.graph.functional_layers import constants_to_norms, layers_to_modules
 from explorer.graph.moves import simplify_moves
+from explorer.graph.names import LAYER_BUFFERS, add_module
 from explorer.graph.out_of_place import work_out_of_place
 from explorer.graph.reuse import clone_reused
 from explorer.graph.symbolic import Inputs, as_tuple, call, line_of, propagate_shapes, symbolic_trace
@@ -106,11 +107,20 @@ def _drop_unread(graph_module: fx.GraphModule) -> None:
     read = {str(node.target) for node in graph_module.graph.nodes if node.op == "get_attr"}
     called = {str(node.target) for node in graph_module.graph.nodes if node.op == "call_module"}
     for path, module in list(graph_module.named_modules()):
+        if isinstance(module, _Layer) and path in called:
+            _clear(module)
         if any(path == each or path.startswith(f"{each}.") for each in called):
             continue
         for name in [*module._parameters, *module._buffers]:
             if (f"{path}.{name}" if path else name) not in read:
                 delattr(module, name)
+
+
+def _clear(layer: _Layer) -> None:
+    """Remove what somebody has hung on a layer: it does not read it, and its codes may be called so later."""
+    for name in {*layer._parameters, *layer._buffers, *layer._modules, *LAYER_BUFFERS} - {"weight", "bias"}:
+        if hasattr(layer, name):
+            delattr(layer, name)
 
 
 def _drop_identities(graph_module: fx.GraphModule) -> None:
@@ -145,8 +155,7 @@ def _give_norms_layers(graph_module: fx.GraphModule) -> None:
         channels = norm.num_features
         gain = nn.Conv2d(channels, channels, 1, groups=channels, bias=False).to(norm.running_mean)
         nn.init.ones_(gain.weight)
-        name = free_name(graph_module, f"{str(node.target).replace('.', '_')}_gain")
-        graph_module.add_submodule(name, gain.eval())
+        name = add_module(graph_module, f"{node.target}_gain", gain.eval())
         with graph_module.graph.inserting_before(node):
             inserted = graph_module.graph.call_module(name, (source,))
         inserted.meta = {"line": node.meta.get("line", "")}

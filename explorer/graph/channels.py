@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.graph.layers import ChannelGroup, Share
+from explorer.graph.names import Names
 
 Ids = NDArray[np.int64]
 _Signature = tuple[str, tuple[str, ...], tuple[tuple[str, str, int], ...]]
@@ -81,11 +82,13 @@ def group_channels(members: Sequence[Member], locked: Mapping[int, str]) -> tupl
         if not producers and not reason:
             reason = "no layer produces these channels"
         by_signature[reason, producers, tuple(signature[identity])].append(identity)
-    groups, taken = [], Counter[str]()
+    unnamed = {member.name for member in members if member.role == "produces"}
+    groups, names = [], Names(unnamed, between="#")
     for (reason, producers, _), classes in by_signature.items():
         base = producers[0] if producers else "input"
-        taken[base] += 1
-        name = base if taken[base] == 1 else f"{base}#{taken[base]}"
+        own = producers and base in unnamed  # the first group that a layer makes is called as the layer is
+        name = base if own else names.free(base)
+        unnamed -= {name}
         groups.append(ChannelGroup(name=name, classes=tuple(classes), producers=producers, locked=reason))
     return tuple(groups)
 

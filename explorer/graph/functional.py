@@ -11,6 +11,7 @@ from torch import fx, nn
 
 from explorer.errors import ModelError
 from explorer.graph.modules import TransposedConv2d
+from explorer.graph.names import add_module, free_name, replace_module
 from explorer.graph.symbolic import constants, line_of
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
@@ -105,7 +106,7 @@ def _transpose(graph_module: fx.GraphModule, node: fx.Node, module: nn.ConvTrans
         made.output_padding = tuple(module._output_padding(source, list(size), *sizes, 2, module.dilation))  # type: ignore[arg-type]
     users = [each for each in graph_module.graph.nodes if each.op == "call_module" and each.target == node.target]
     if len(users) == 1:
-        _set_module(graph_module, str(node.target), made)
+        replace_module(graph_module, str(node.target), made)
         node.args, node.kwargs = (node.args[0],), {}
     else:
         replace_by_module(graph_module, node, made, (node.args[0],))  # its weights are then its own
@@ -130,7 +131,7 @@ def fold_constants(graph_module: fx.GraphModule) -> None:
         read = any(user not in values for user in node.users)
         if node.op == "get_attr" or not read or not isinstance(values.get(node), torch.Tensor):
             continue
-        name = free_name(graph_module, f"{node.name}_constant")
+        name = free_name(f"{node.name}_constant", graph_module)
         graph_module.register_buffer(name, values[node].detach().clone())
         with graph_module.graph.inserting_before(node):
             constant = graph_module.graph.get_attr(name)
@@ -142,23 +143,13 @@ def replace_by_module(
     graph_module: fx.GraphModule, node: fx.Node, module: nn.Module, arguments: tuple[object, ...]
 ) -> fx.Node:
     """Put a call of a new module in the place of a node; returns it."""
-    name = free_name(graph_module, node.name)
-    graph_module.add_submodule(name, module)
+    name = add_module(graph_module, node.name, module)
     with graph_module.graph.inserting_after(node):
         replacement = graph_module.graph.call_module(name, arguments)  # type: ignore[arg-type]
     replacement.meta = dict(node.meta)
     node.replace_all_uses_with(replacement)
     graph_module.graph.erase_node(node)
     return replacement
-
-
-def free_name(graph_module: fx.GraphModule, wanted: str) -> str:
-    """`wanted`, or with a number behind it where there is a module or attribute of that name."""
-    taken = {name for name, _ in graph_module.named_modules(remove_duplicate=False)}
-    name, number = wanted, 2
-    while name in taken or hasattr(graph_module, name):
-        name, number = f"{wanted}_{number}", number + 1
-    return name
 
 
 def attribute(root: nn.Module, path: str) -> Any:
@@ -198,14 +189,18 @@ def _clip(graph_module: fx.GraphModule, node: fx.Node, source: Any) -> None:
 def join_means(graph_module: fx.GraphModule) -> None:
     """Write a mean over columns and then over rows as one over positions, in place."""
     for node in list(graph_module.graph.nodes):
-        before = node.args[0] if node.target in _MEANS and node.args else None
-        if not isinstance(before, fx.Node) or before.target not in _MEANS or len(before.users) > 1:
+        before = node.args[0] if _is_mean(node) and node.args else None
+        if not isinstance(before, fx.Node) or not _is_mean(before) or len(before.users) > 1:
             continue
         axes = [_mean_axes(each) for each in (before, node)]
         keep = [each.kwargs.get("keepdim", each.args[2] if len(each.args) > 2 else False) for each in (before, node)]
         joined = (axes == [(3,), (2,)]) or (axes == [(2,), (2,)] and not keep[0]) or (axes == [(2,), (3,)] and keep[0])
         if len(before.args[0].meta["shape"]) == 4 and joined and keep[0] == keep[1]:  # type: ignore[union-attr]
             node.args, node.kwargs = (before.args[0], (2, 3)), {"keepdim": keep[0]}
+
+
+def _is_mean(node: fx.Node) -> bool:
+    return node.op in {"call_function", "call_method"} and node.target in _MEANS  # a layer may be called so
 
 
 def _mean_axes(node: fx.Node) -> tuple[int, ...]:
@@ -222,8 +217,3 @@ def _refuse_active_dropout(node: fx.Node) -> None:
             f"model: {node.name} calls dropout with training=True{line_of(node)}, so its logits are random; "
             "pass training=self.training"
         )
-
-
-def _set_module(root: nn.Module, path: str, module: nn.Module) -> None:
-    owner, _, name = path.rpartition(".")
-    setattr(root.get_submodule(owner), name, module)

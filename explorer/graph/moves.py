@@ -12,6 +12,7 @@ from torch import fx, nn
 
 from explorer.graph.functional import replace_by_module
 from explorer.graph.modules import SelectChannels
+from explorer.graph.names import add_module
 
 _METHODS = {
     *("view", "reshape", "flatten", "unflatten", "permute", "transpose", "swapaxes", "movedim", "squeeze", "unsqueeze"),
@@ -72,8 +73,8 @@ def _list_parts(graph_module: fx.GraphModule) -> None:
 
 def _settle(graph_module: fx.GraphModule, node: fx.Node) -> None:
     """Free a node that stayed from the layout of its operand in memory, and from sizes of positions."""
-    if node.op == "call_module":
-        return
+    if node.op not in {"call_function", "call_method"}:
+        return  # a module, parameter or argument may be called like a method
     if node.target == "view":
         node.target = "reshape"
     elif node.target == "contiguous" or (
@@ -94,7 +95,8 @@ def _number(node: fx.Node) -> Any:
 def _expands(node: fx.Node, reader: fx.Node) -> bool:
     """Whether `reader` expands what it reads by itself, to the size of another operand."""
     others = [other for other in reader.all_input_nodes if other is not node and other.target not in _EXPANSIONS]
-    return reader.target in _ARITHMETIC and reader.meta["shape"] in [other.meta["shape"] for other in others]
+    called = reader.op in {"call_function", "call_method"}
+    return called and reader.target in _ARITHMETIC and reader.meta["shape"] in [other.meta["shape"] for other in others]
 
 
 def _settle_size(node: fx.Node) -> None:
@@ -219,8 +221,7 @@ def _flatten_and_select(
     if bool((index >= features.shape[1]).any()) or not torch.equal(features[:, index], numbers):
         return
     with model.graph.inserting_before(node):
-        model.add_submodule(name := f"{node.name}_flat", nn.Flatten(1))
-        flat = model.graph.call_module(name, (source,))
+        flat = model.graph.call_module(add_module(model, f"{node.name}_flat", nn.Flatten(1)), (source,))
     flat.meta = dict(source.meta)
     _put(model, node, flat, index, features.shape[1])
 

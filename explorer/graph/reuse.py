@@ -6,7 +6,7 @@ import copy
 
 from torch import fx, nn
 
-from explorer.graph.functional import free_name
+from explorer.graph.names import add_module
 
 
 def clone_reused(graph_module: fx.GraphModule) -> None:
@@ -23,10 +23,8 @@ def clone_reused(graph_module: fx.GraphModule) -> None:
         if id(module) not in seen:
             seen.add(id(module))
             continue
-        name = free_name(graph_module, f"{str(node.target).replace('.', '_')}_call")
         own = {id(parameter): parameter for parameter in module.parameters()}
-        graph_module.add_submodule(name, copy.deepcopy(module, own))
-        node.target = name
+        node.target = add_module(graph_module, f"{node.target}_call", copy.deepcopy(module, own))
 
 
 def shared_weights(graph_module: fx.GraphModule) -> dict[str, str]:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_flatten
 
 from explorer.errors import ModelError
 from explorer.graph.copies import plain_copy
+from explorer.graph.names import hold_by_other_names
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
 """What a network is called with: one tensor, or a tuple with one for each argument of forward()."""
@@ -73,6 +74,7 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
         with torch.no_grad():
             graph = tracer.trace(model, _left_at_default(model, len(as_tuple(inputs))))
         _drop_checks(graph, len(as_tuple(inputs)))
+        hold_by_other_names(tracer.root, graph)
         return fx.GraphModule(tracer.root, graph, name)
     except ModelError:
         raise

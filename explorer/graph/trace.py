@@ -17,6 +17,7 @@ from explorer.graph.coverage import stored_values
 from explorer.graph.functional import ACTIVATIONS, POOLS
 from explorer.graph.layers import ModelGraph, OperationKind, Skipped
 from explorer.graph.modules import SelectChannels
+from explorer.graph.names import Names
 from explorer.graph.record import record_graph
 from explorer.graph.reuse import shared_weights
 from explorer.graph.symbolic import Inputs, as_tuple, line_of, propagate_shapes
@@ -62,6 +63,7 @@ class _Tracer:
         self.found = Traced()
         self.channels, self.ids = self.found.channels, self.found.ids
         self.paths = {str(node.target) for node in model.graph.nodes if node.op == "call_module"}
+        self.names = Names(self.paths)
         self.shared = shared
 
     def visit(self, node: fx.Node) -> None:
@@ -243,7 +245,7 @@ class _Tracer:
     ) -> None:
         name = str(node.target) if node.op == "call_module" else node.name
         if node.op != "call_module" and name in self.paths:
-            name += "()"  # a function that came before a module of its name
+            name = self.names.free(f"{name}()")  # a function that came before a module of its name
         self.found.operations.append(
             TracedOperation(
                 name=name,
