@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hwmodels.errors import NetworkError
+from hwmodels.errors import HardwareModelError, NetworkError
 from hwmodels.layer import MAXIMUM_BITS, LayerShape
 from hwmodels.onnx_graph import Node, OnnxGraph
 from hwmodels.onnx_operators import (
@@ -64,12 +64,21 @@ def walk(graph: OnnxGraph) -> Walk:
     """Return what is found on the way through a graph.
 
     Raises:
-        NetworkError: a product whose shape is not known, a node that reads what no node before it gives, or no layer
-            at all.
+        NetworkError: a product whose shape is not known, a node that reads what no node before it gives, or has
+            inputs or attributes that ONNX does not know, or no layer at all.
     """
     found = Walk(graph)
     for node in graph.nodes:
-        found.visit(node)
+        try:
+            found.visit(node)
+        except HardwareModelError:
+            raise
+        except (ArithmeticError, LookupError, StopIteration, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise NetworkError(
+                f"{graph.path}: node {node.name!r} ({node.operator}) is not as ONNX defines it ({reason}); "
+                "run onnx.checker.check_model on the file, and export it anew"
+            ) from error
     found.finish()
     return found
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from explorer.compress.straight_through import shared_codes, weight_codes
 from explorer.compress.weights import attach_codes
 from explorer.errors import CandidateError
 from explorer.files import replaced
+from explorer.models.checkpoint import read_tensors
 
 Tensors = Mapping[str, Tensor]
 
@@ -60,10 +60,10 @@ class Tuned:
     def load(cls, path: Path) -> Tuned:
         """Read it as data only; CandidateError when the file is missing or no such file."""
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content: Any = read_tensors(path, str(path))
             content["description"] = json.loads(content["description"])
             return cls(**content)
-        except (OSError, RuntimeError, UnpicklingError, KeyError, ValueError, TypeError, EOFError) as error:
+        except (OSError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise CandidateError(
                 f"{path}: cannot be read as a fine-tuned network ({type(error).__name__}); delete it and tune again"
             ) from error

@@ -30,7 +30,9 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     """
     where = f"model.checkpoint: {path}"
     expected = model.state_dict()
-    entries = dict(_the_one(_read(path, where), expected, where).entries)
+    if not path.is_file():
+        raise ModelError(f"{where}: no such file; correct the path, or give [model.training] instead")
+    entries = dict(_the_one(read_tensors(path, where), expected, where).entries)
     faults: dict[str, list[str]] = {}
     for name, value in entries.items():
         wanted = expected[name]
@@ -74,13 +76,10 @@ def _the_one(content: object, expected: Mapping[str, object], where: str) -> Wei
     return best
 
 
-def _read(path: Path, where: str) -> object:
-    if not path.is_file():
-        raise ModelError(f"{where}: no such file; correct the path, or give [model.training] instead")
+def read_tensors(path: Path, where: str) -> object:
+    """What torch.save wrote, as data only and on the CPU; ModelError, with `where` first, for anything else."""
     with path.open("rb") as file:
         pickled = file.read(1) == pickle.PROTO
-    if not pickled and not zipfile.is_zipfile(path):
-        raise ModelError(f"{where}: not a PyTorch checkpoint; write it with torch.save(model.state_dict(), path)")
     try:
         if not pickled:
             _check_archive(path, where)
@@ -104,6 +103,8 @@ def _read(path: Path, where: str) -> object:
 
 def _check_archive(path: Path, where: str) -> None:
     """Refuse what must not be unfolded: a file that would fill the memory, and a program."""
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"{where}: not a PyTorch checkpoint; write it with torch.save(model.state_dict(), path)")
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     size = sum(entry.file_size for entry in entries)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from explorer.errors import ModelError
 from explorer.files import replaced
+from explorer.models.checkpoint import read_tensors
 
 Parts = dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler]
 
@@ -29,24 +30,25 @@ def resume(path: Path, parts: Parts, identity: str = "") -> int:
     if not path.exists():
         return 0
     try:
-        state = torch.load(path, weights_only=True)
-        if state["identity"] != identity:
-            raise ModelError(
-                f"{path}: belongs to a training of other weights, images or settings; restore them, or delete it to "
-                "train anew"
-            )
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        torch.set_rng_state(state["random"][0])
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random"][1:])
-        return int(state["epoch"])
-    except ModelError:
-        raise
-    except (OSError, RuntimeError, UnpicklingError, KeyError, ValueError, TypeError, EOFError) as error:
+        state: Any = read_tensors(path, str(path))
+        others = state["identity"] != identity
+        if not others:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            torch.set_rng_state(state["random"][0])
+            if torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["random"][1:])
+            epoch = int(state["epoch"])
+    except Exception as error:  # optimizers and the like take what they are given
         raise ModelError(
             f"{path}: not the state of an interrupted training ({type(error).__name__}); delete it to train anew"
         ) from error
+    if others:
+        raise ModelError(
+            f"{path}: belongs to a training of other weights, images or settings; restore them, or delete it to "
+            "train anew"
+        )
+    return epoch
 
 
 def _random_states() -> list[Tensor]:

@@ -216,6 +216,6 @@ def _changed(data: Any, chance: random.Random) -> Any:
         if kind < 0.16:
             return [*data[:place], data[place], *data[place:]]
         return [*data[:place], _changed(data[place], chance), *data[place + 1 :]]
-    if isinstance(data, int | float) and chance.random() < 0.3:
+    if isinstance(data, int | float) and abs(data) < 1e300 and chance.random() < 0.3:
         return chance.choice((-data, data + 1, data * 2, data / 3, data * 1e12, str(data)))
     return chance.choice(JSON_VALUES)

@@ -555,6 +555,19 @@ def test_a_broken_model_is_refused(name: str, message: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("operator", "inputs", "attributes"),
+    [("MaxPool", ["conv"], {"kernel_shape": 2.5}), ("Identity", [], {})],
+)
+def test_a_node_that_is_not_as_onnx_defines_it_is_named(
+    operator: str, inputs: list[str], attributes: dict[str, Any], tmp_path: Path
+) -> None:
+    file = broken("none")
+    file.node(operator, *inputs, out="bad", **attributes)
+    with pytest.raises(NetworkError, match=rf"node 'bad' \({operator}\) is not as ONNX defines it \(\w+: .*\); run"):
+        file.read(tmp_path, "conv")
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", r"net.onnx: the file holds no ONNX model, or one without operations"),

@@ -70,7 +70,7 @@ def test_progress_is_reported_after_each_batch() -> None:
 
 def test_a_diverging_training_is_stopped() -> None:
     with pytest.raises(ModelError, match=r"the loss is (nan|inf) in epoch \d+; lower model\.training\.learning_rate"):
-        trained(TrainingSettings(epochs=5, optimizer="sgd", learning_rate=1e30))
+        trained(TrainingSettings(epochs=5, optimizer="sgd", learning_rate=100))
 
 
 def warped(images: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
