@@ -74,6 +74,8 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     _write(outcome, folder)
     show(outcome, folder)
+    if "failed" in outcome.provenance:
+        say(f"failed: {outcome.provenance['failed']}")
     if before == len(outcome.evaluations):
         say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")
 

@@ -102,8 +102,9 @@ def _baselines(prepared: Prepared, scorer: _Scorer) -> tuple[Baseline, ...]:
 def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...]) -> dict[str, str]:
     relevance = prepared.relevance
     complete = "" if relevance.completeness is None else f", completeness {relevance.completeness:.1e}"
-    unscored = sum(item.accuracy is None for item in found)
-    missed = sum(not item.feasible for item in found) - unscored
+    failed = [item for item in found if item.failure]
+    unscored = sum(item.accuracy is None for item in found) - len(failed)
+    missed = sum(not item.feasible for item in found) - unscored - len(failed)
     scored = {item.candidate.digest() for item in found if item.accuracy is not None}
     return {
         "explorer": explorer.__version__,
@@ -119,4 +120,5 @@ def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...])
         "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
         "trials": f"{len(found)}, of which {unscored} were over budget and never built, {missed} not accurate enough; "
         f"{len(scored)} networks scored, the others being repeats",
+        **({"failed": f"{len(failed)} trials could not be computed; the first: {failed[0].failure}"} if failed else {}),
     }

@@ -76,7 +76,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A candidate with its cost and, unless it was over budget, its accuracy on the search images."""
+    """A candidate with its cost and, unless it was over budget or failed, its accuracy on the search images."""
 
     number: int
     origin: str
@@ -86,11 +86,13 @@ class Evaluation:
     accuracy: Accuracy | None
     violations: tuple[tuple[str, float], ...] = ()
     """Limits not kept: (budget key, excess > 0), relative for a cost, in shares of the images for accuracy."""
+    failure: str = ""
+    """Why it cannot be computed: its numbers are not finite, or have no solution; empty where it can."""
 
     @property
     def feasible(self) -> bool:
-        """True when no budget is exceeded."""
-        return not self.violations
+        """True when no budget is exceeded, and it can be computed."""
+        return not self.violations and not self.failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,4 +225,5 @@ def _evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
         cost=cost_from_json(data["cost"]),
         accuracy=None if data["accuracy"] is None else Accuracy(**data["accuracy"]),
         violations=tuple((key, excess) for key, excess in data["violations"]),
+        failure=data.get("failure", ""),
     )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from explorer.compress.candidate import Candidate
+from explorer.compress.failures import NUMERICAL
 from explorer.search.sampler import SAMPLERS, ask
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
@@ -19,6 +22,16 @@ from explorer.study.store import Store
 CostOf = Callable[[Candidate], Cost]
 CountCorrect = Callable[[Candidate], int]
 Progress = Callable[[int, int], None]
+
+
+class _Score(NamedTuple):
+    """Images right; None where the candidate was not built, or cannot be computed, and why."""
+
+    correct: int | None
+    failure: str = ""
+
+
+_NOT_BUILT = _Score(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +55,12 @@ def search(task: Search, store: Store, progress: Progress) -> None:
 
     Each trial draws from a random state of its own, set by the study's seed and the number of finished trials:
     an interrupted search therefore goes on exactly as it would have without the interruption. A candidate that
-    was scored before is not scored again, and one over budget is not scored at all.
+    was scored before is not scored again, and one over budget is not scored at all. One that cannot be computed is
+    finished, too, with the reason: it is worse than all others, and not tried again.
     """
-    known = dict(store.salvaged)
-    known |= {item.candidate.digest(): item.correct for item in store.stored() if item.correct is not None}
+    known = {digest: _Score(correct) for digest, correct in store.salvaged.items()}
+    stored = [(item, _Score(item.correct, item.failure)) for item in store.stored()]
+    known |= {item.candidate.digest(): score for item, score in stored if score != _NOT_BUILT}
     trials = task.settings.trials
     done = store.count()
     progress(done, trials)
@@ -60,18 +75,21 @@ def search(task: Search, store: Store, progress: Progress) -> None:
         candidate = task.space.candidate(point)
         cost = task.cost_of(candidate)
         excesses = cost_excesses(cost, task.budgets)
-        correct = None
+        score = _NOT_BUILT
         if all(excess <= 0 for _, excess in excesses):
             digest = candidate.digest()
             if digest not in known:
-                known[digest] = task.count_correct(candidate)
-            correct = known[digest]
-        accuracy = 0.0 if correct is None else correct / task.images
+                known[digest] = _scored(task, candidate)
+            score = known[digest]
+        accuracy = 0.0 if score.correct is None else score.correct / task.images
         # Every trial needs every constraint: one that was not scored misses the accuracy by all of it.
         for key, excess in (*excesses, *accuracy_excess(accuracy, task.budgets)):
             trial.set_constraint(key, excess)
         values = [objective_value(name, cost, accuracy) for name in task.objectives]
-        store.finish(trial, candidate, seed.origin if seed else task.settings.sampler, correct, values)
+        if score.failure:
+            values = [0.0 if name == "accuracy" else math.inf for name in task.objectives]
+        origin = seed.origin if seed else task.settings.sampler
+        store.finish(trial, candidate, origin, score.correct, values, score.failure)
         done += 1
         progress(done, trials)
 
@@ -93,9 +111,17 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
                 cost=cost,
                 accuracy=accuracy,
                 violations=tuple((key, excess) for key, excess in excesses if excess > 0),
+                failure=item.failure,
             )
         )
     return tuple(found)
+
+
+def _scored(task: Search, candidate: Candidate) -> _Score:
+    try:
+        return _Score(task.count_correct(candidate))
+    except NUMERICAL as error:
+        return _Score(None, " ".join(str(error).split()) or type(error).__name__)
 
 
 def _trial_seed(seed: int, number: int) -> int:

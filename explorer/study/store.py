@@ -24,12 +24,14 @@ FINISHED = (TrialState.COMPLETE,)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """One finished trial as the storage holds it; `correct` is None for a candidate over budget."""
+    """One finished trial as the storage holds it; `correct` is None where it was over budget, or has a `failure`."""
 
     number: int
     origin: str
     candidate: Candidate
     correct: int | None
+    failure: str = ""
+    """Why the candidate could not be computed; empty where it could, or was not built."""
 
 
 class Store:
@@ -49,6 +51,7 @@ class Store:
                 origin=trial.user_attrs["origin"],
                 candidate=Candidate.from_json(trial.user_attrs["candidate"]),
                 correct=trial.user_attrs["correct"],
+                failure=trial.user_attrs.get("failure", ""),
             )
             for index, trial in enumerate(self._finished())
         )
@@ -68,11 +71,14 @@ class Store:
         origin: str,
         correct: int | None,
         values: Sequence[float],
+        failure: str = "",
     ) -> None:
         """Record an evaluation; it survives whatever happens after this call returns."""
         trial.set_user_attr("candidate", candidate.to_json())
         trial.set_user_attr("origin", origin)
         trial.set_user_attr("correct", correct)
+        if failure:
+            trial.set_user_attr("failure", failure)
         self.study.tell(trial, list(values))
 
     def damage(self) -> str:

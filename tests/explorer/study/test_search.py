@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from explorer.compress.candidate import Candidate
+from explorer.errors import NumericalError
 from explorer.search.seeds import Seed
 from explorer.search.space import Axis, SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
+from explorer.study.front import front
 from explorer.study.record import Cost
 from explorer.study.search import Search, evaluations, search
 from explorer.study.store import Store, Stored, open_store
@@ -238,3 +242,63 @@ def test_the_seed_of_the_study_decides(tmp_path: Path) -> None:
     assert results[0] == results[1]
     assert results[0][:3] == results[2][:3]
     assert results[0][3:] != results[2][3:]
+
+
+class Failing(Scorer):
+    """Fails for every second candidate, numerically or not."""
+
+    def __init__(self, error: Exception, breaks_at: int | None = None) -> None:
+        super().__init__(breaks_at)
+        self.error = error
+
+    def __call__(self, candidate: Candidate) -> int:
+        correct = super().__call__(candidate)
+        if int(candidate.digest(), 16) % 2:
+            raise self.error
+        return correct
+
+
+@pytest.mark.parametrize("sampler", ["nsga2", "random", "tpe"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NumericalError("layer 'a': its moments are\nnot finite"),
+        FloatingPointError("overflow"),
+        np.linalg.LinAlgError("Singular matrix"),
+        torch.linalg.LinAlgError("the input is not positive-definite"),  # type: ignore[attr-defined]
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_candidate_that_cannot_be_computed_is_finished_with_the_reason(
+    error: Exception, sampler: str, open_: Open
+) -> None:
+    scorer = Failing(error)
+    task, store = task_of(scorer, sampler), open_()
+    search(task, store, silent)
+    search(task_of(Failing(error, breaks_at=0), sampler), open_(), silent)  # nothing is left to do
+    assert len(scorer.asked) == len(set(scorer.asked))
+    failed = [item for item in evaluations(task, store) if item.failure]
+    assert {item.failure for item in failed} == {" ".join(str(error).split())}
+    assert all(int(item.candidate.digest(), 16) % 2 and item.accuracy is None and not item.feasible for item in failed)
+    assert {item.candidate.digest() for item in failed} == {d for d in scorer.asked if int(d, 16) % 2}
+    assert not {item.number for item in front(evaluations(task, store), task.objectives)} & {i.number for i in failed}
+
+
+def test_with_failures_too_an_interrupted_search_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
+    error = NumericalError("no")
+    stores = []
+    for name, breaks in (("whole", [None]), ("broken", [0, 1, 3, 2, None])):
+        (tmp_path / name).mkdir()
+        for breaks_at in breaks:
+            stores.append(open_store(tmp_path / name, "journal", "s", ("accuracy", "energy"), {"study": "1"}))
+            with contextlib.suppress(BrokenOffError):
+                search(task_of(Failing(error, breaks_at)), stores[-1], silent)
+    assert stores[0].stored() == stores[-1].stored()
+    assert stores[0].count() == 24
+    assert any(item.failure for item in stores[0].stored())
+
+
+@pytest.mark.parametrize("error", [TypeError("a"), IndexError("b"), RuntimeError("c"), ValueError("d")])
+def test_an_error_of_the_program_ends_the_search(error: Exception, open_: Open) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        search(task_of(Failing(error)), open_(), silent)

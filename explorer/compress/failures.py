@@ -1,0 +1,16 @@
+"""Errors of a candidate whose numbers are at fault, not the program: others may do, so that a search goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from explorer.errors import NumericalError
+
+NUMERICAL: tuple[type[Exception], ...] = (
+    NumericalError,
+    FloatingPointError,
+    np.linalg.LinAlgError,
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]
+)
+"""What is not finite, and what has no solution."""
