@@ -10,13 +10,15 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from explorer.errors import ModelError
 from explorer.graph.copies import plain_copy
-from explorer.graph.functional import fold_constants, functions_to_modules, join_means, modules_to_canonical
+from explorer.graph.functional import fold_constants, functions_to_modules, modules_to_canonical
 from explorer.graph.functional_layers import constants_to_norms, layers_to_modules
+from explorer.graph.lines import line_of
 from explorer.graph.moves import simplify_moves
 from explorer.graph.names import LAYER_BUFFERS, add_module
 from explorer.graph.out_of_place import work_out_of_place
 from explorer.graph.reuse import clone_reused
-from explorer.graph.symbolic import Inputs, as_tuple, call, line_of, propagate_shapes, symbolic_trace
+from explorer.graph.spellings import maxima_to_pools, settle_spellings
+from explorer.graph.symbolic import Inputs, as_tuple, call, propagate_shapes, symbolic_trace
 
 _Layer = nn.Conv2d | nn.Linear
 _Norm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -45,15 +47,17 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     work_out_of_place(graph_module)
     fold_constants(graph_module)
     propagate_shapes(graph_module, example)
+    settle_spellings(graph_module)
     functions_to_modules(graph_module)
     layers_to_modules(graph_module)
     constants_to_norms(graph_module)
     modules_to_canonical(graph_module)
-    join_means(graph_module)
     clone_reused(graph_module)
     _drop_identities(graph_module)
     propagate_shapes(graph_module, example)
     simplify_moves(graph_module)
+    propagate_shapes(graph_module, example)
+    maxima_to_pools(graph_module)
     propagate_shapes(graph_module, example)
     _give_norms_layers(graph_module)
     propagate_shapes(graph_module, example)
@@ -125,14 +129,8 @@ def _clear(layer: _Layer) -> None:
 
 def _drop_identities(graph_module: fx.GraphModule) -> None:
     for node in list(graph_module.graph.nodes):
-        if node.op == "call_module":
-            module = graph_module.get_submodule(str(node.target))
-            drop = isinstance(module, nn.Identity | _DropoutNd) or (
-                isinstance(module, nn.Sequential) and len(module) == 0
-            )
-        else:
-            drop = node.op == "call_method" and node.target in {"clone", "detach"}
-        if drop:
+        module = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, nn.Identity | _DropoutNd) or (isinstance(module, nn.Sequential) and len(module) == 0):
             node.replace_all_uses_with(node.all_input_nodes[0])
             graph_module.graph.erase_node(node)
 

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from explorer.errors import ModelError
+from explorer.graph.lines import line_of
 from explorer.graph.modules import TransposedConv2d
 from explorer.graph.names import add_module, free_name, replace_module
-from explorer.graph.symbolic import constants, line_of
+from explorer.graph.symbolic import constants
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
@@ -51,7 +52,7 @@ _BOOLEAN_DISPATCH: dict[object, str] = {
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
 }
 """Functions whose own name does not tell what they do."""
-_MEANS = {torch.mean, "mean"}
+_DROPOUTS = {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
 _MODULES = {**ACTIVATIONS, **POOLS, **_OTHERS}
 
 
@@ -65,7 +66,7 @@ def functions_to_modules(graph_module: fx.GraphModule) -> None:
         if not name:
             continue
         source = node.args[0] if node.args else node.kwargs.get("input")
-        if name.startswith("dropout"):
+        if name in _DROPOUTS:
             _refuse_active_dropout(node)
             node.replace_all_uses_with(source)
             graph_module.graph.erase_node(node)
@@ -167,7 +168,7 @@ def _functional_name(node: fx.Node) -> str:
     else:
         return ""
     name = name.removesuffix("_")
-    return name if name in _MODULES or name in {"dropout", "dropout2d", "clamp", "clamp_min"} else ""
+    return name if name in {*_MODULES, *_DROPOUTS, "clamp", "clamp_min"} else ""
 
 
 def _activation_arguments(name: str, node: fx.Node) -> tuple[object, ...]:
@@ -184,30 +185,6 @@ def _clip(graph_module: fx.GraphModule, node: fx.Node, source: Any) -> None:
         replace_by_module(graph_module, node, nn.Hardtanh(low, high), (source,))
     elif low == 0 and high is None:
         replace_by_module(graph_module, node, nn.ReLU(), (source,))
-
-
-def join_means(graph_module: fx.GraphModule) -> None:
-    """Write a mean over columns and then over rows as one over positions, in place."""
-    for node in list(graph_module.graph.nodes):
-        before = node.args[0] if _is_mean(node) and node.args else None
-        if not isinstance(before, fx.Node) or not _is_mean(before) or len(before.users) > 1:
-            continue
-        axes = [_mean_axes(each) for each in (before, node)]
-        keep = [each.kwargs.get("keepdim", each.args[2] if len(each.args) > 2 else False) for each in (before, node)]
-        joined = (axes == [(3,), (2,)]) or (axes == [(2,), (2,)] and not keep[0]) or (axes == [(2,), (3,)] and keep[0])
-        if len(before.args[0].meta["shape"]) == 4 and joined and keep[0] == keep[1]:  # type: ignore[union-attr]
-            node.args, node.kwargs = (before.args[0], (2, 3)), {"keepdim": keep[0]}
-
-
-def _is_mean(node: fx.Node) -> bool:
-    return node.op in {"call_function", "call_method"} and node.target in _MEANS  # a layer may be called so
-
-
-def _mean_axes(node: fx.Node) -> tuple[int, ...]:
-    axes = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
-    rank = len(node.args[0].meta["shape"])  # type: ignore[union-attr]
-    listed = axes if isinstance(axes, list | tuple) else (axes,)
-    return tuple(axis % rank for axis in listed if isinstance(axis, int))
 
 
 def _refuse_active_dropout(node: fx.Node) -> None:

@@ -21,7 +21,7 @@ def layers_to_modules(graph_module: fx.GraphModule) -> None:
     stay the same objects, so that a layer called twice still shares them.
     """
     for node in list(graph_module.graph.nodes):
-        make = _LAYERS.get(node.target) if node.op == "call_function" else None
+        make = _LAYERS.get(node.target) if node.op in {"call_function", "call_method"} else None
         if make is None:
             continue
         try:
@@ -134,6 +134,16 @@ def _linear(given: _Arguments) -> nn.Module:
     return _with(nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta"), weight, bias)
 
 
+def _product(given: _Arguments) -> nn.Module:
+    """A matrix product with weights on the right: inputs x outputs."""
+    weight, bias = given.tensor("weight"), given.tensor("bias")
+    constant = not isinstance(given.source, fx.Node) or given.source.op == "get_attr"
+    if constant or weight is None or weight.ndim != 2 or {"beta", "alpha"} & set(given.given):
+        raise LookupError("another product")
+    weight = weight.detach().t().contiguous()
+    return _with(nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta"), weight, bias)
+
+
 def _batch_norm(given: _Arguments) -> nn.Module:
     mean, variance = given.tensor("running_mean"), given.tensor("running_var")
     if given.value("training", False) or mean is None or variance is None:
@@ -160,16 +170,20 @@ def _with(module: Any, weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Mo
 
 
 _SPATIAL = ("input", "weight", "bias", "stride", "padding")
+_MATRIX_PRODUCTS = (operator.matmul, torch.matmul, torch.mm, "matmul", "mm")
 _ARGUMENTS: dict[object, tuple[str, ...]] = {
     **dict.fromkeys((F.conv2d, torch.conv2d), (*_SPATIAL, "dilation", "groups")),
     F.conv_transpose2d: (*_SPATIAL, "output_padding", "groups", "dilation"),
     F.linear: ("input", "weight", "bias"),
+    **dict.fromkeys(_MATRIX_PRODUCTS, ("input", "weight")),
+    torch.addmm: ("bias", "input", "weight"),
     F.batch_norm: ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),
 }
 _LAYERS: dict[object, Callable[[_Arguments], nn.Module]] = {
     **dict.fromkeys((F.conv2d, torch.conv2d), _convolution),
     F.conv_transpose2d: _transposed,
     F.linear: _linear,
+    **dict.fromkeys((*_MATRIX_PRODUCTS, torch.addmm), _product),
     F.batch_norm: _batch_norm,
 }
 _ARITHMETIC: dict[object, str] = {

@@ -167,4 +167,5 @@ def _for_one_image(shape: tuple[int, ...], images: int) -> tuple[int, int]:
     A layer may read each pixel, or each of several crops, as if it were an image.
     """
     height, width = spatial(shape)
-    return (height * shape[0] // images if shape[0] % images == 0 else height, width)
+    rows = shape[0] // images if shape and shape[0] % images == 0 else 1
+    return height * rows, width

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import operator
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils._pytree import tree_flatten
 
 from explorer.errors import ModelError
 from explorer.graph.copies import plain_copy
+from explorer.graph.lines import last_line, place
 from explorer.graph.names import hold_by_other_names
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
@@ -71,7 +73,7 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
     tracer = _Tracer(as_tuple(inputs))
     name = type(model).__name__
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _recorded_factories(tracer):
             graph = tracer.trace(model, _left_at_default(model, len(as_tuple(inputs))))
         _drop_checks(graph, len(as_tuple(inputs)))
         hold_by_other_names(tracer.root, graph)
@@ -80,9 +82,12 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
         raise
     except Exception as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        branches = isinstance(error, fx.proxy.TraceError)
+        advice = (
+            "without control flow that depends on the input" if branches else "with functions of torch on its tensors"
+        )
         raise ModelError(
-            f"model: torch.fx cannot trace {name} at {last_line(error)}: {first}; "
-            "rewrite that line without control flow that depends on the input"
+            f"model: torch.fx cannot trace {name} at {last_line(error)}: {first}; rewrite that line {advice}"
         ) from error
 
 
@@ -105,27 +110,31 @@ def _drop_checks(graph: fx.Graph, inputs: int) -> None:
             graph.erase_node(node)
 
 
-def last_line(error: BaseException) -> str:
-    """File and line of the innermost frame outside torch: the user's own line."""
-    frame = _user_frame(traceback.extract_tb(error.__traceback__))
-    return f"{frame.filename}:{frame.lineno} ({frame.line})" if frame is not None else "an unknown line"
+_FACTORIES = ("zeros", "ones", "full", "empty", "arange", "eye", "linspace")
 
 
-def line_of(node: fx.Node) -> str:
-    """Where a node was made, as " at file, line number" of the user's code; empty where that is not known."""
-    line: str = node.meta.get("line", "")
-    return f" at {line}" if line else ""
+@contextmanager
+def _recorded_factories(tracer: _Tracer) -> Iterator[None]:
+    """Within it, a tensor that is made of a computed size is part of the graph, rather than of the example's size."""
 
+    def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def make(*args: Any, **kwargs: Any) -> Any:
+            computed = any(isinstance(entry, fx.Proxy) for entry in tree_flatten((args, kwargs))[0])
+            if tracer.running or not computed:
+                return function(*args, **kwargs)
+            return tracer.create_proxy("call_function", function, args, kwargs)
 
-def _place(frames: traceback.StackSummary) -> str:
-    """Name of the file, without its folder, and line number of the user's own line."""
-    frame = _user_frame(frames)
-    return f"{Path(frame.filename).name}, line {frame.lineno}" if frame is not None else ""
+        return make
 
-
-def _user_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
-    outside = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
-    return next((frame for frame in reversed(frames) if not frame.filename.startswith(outside)), None)
+    originals = {name: getattr(torch, name) for name in _FACTORIES}
+    try:
+        for name, function in originals.items():
+            setattr(torch, name, recorded(function))
+        yield
+    finally:
+        for name, function in originals.items():
+            setattr(torch, name, function)
 
 
 class _Sized(fx.Proxy):
@@ -169,7 +178,7 @@ class _Tracer(fx.Tracer):
 
     def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
         node = super().create_node(kind, target, args, kwargs, *rest, **named)
-        node.meta["line"] = _place(traceback.extract_stack())
+        node.meta["line"] = place(traceback.extract_stack())
         self.running = True
         try:
             self.values[node] = self._run(node)
@@ -253,7 +262,8 @@ def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:
     """Run `inputs` through the graph and note what each node gives.
 
     meta['shape'] is the shape of a tensor, or None; meta['value'] is what is not a tensor, such as a size;
-    meta['codes'] is whether it is a tensor of integers or truth values.
+    meta['type'] is a tensor's type of number and its device; meta['codes'] is whether it is a tensor of integers or
+    truth values.
     """
 
     class ShapeRecorder(fx.Interpreter):
@@ -261,6 +271,7 @@ def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:
             result = super().run_node(n)
             n.meta["shape"] = tuple(result.shape) if isinstance(result, torch.Tensor) else None
             n.meta["value"] = None if isinstance(result, torch.Tensor) else result
+            n.meta["type"] = (result.dtype, result.device) if isinstance(result, torch.Tensor) else None
             n.meta["codes"] = isinstance(result, torch.Tensor) and not result.is_floating_point()
             return result
 

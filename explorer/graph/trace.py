@@ -16,11 +16,12 @@ from explorer.graph.channels import Ids
 from explorer.graph.coverage import stored_values
 from explorer.graph.functional import ACTIVATIONS, POOLS
 from explorer.graph.layers import ModelGraph, OperationKind, Skipped
+from explorer.graph.lines import line_of
 from explorer.graph.modules import SelectChannels
 from explorer.graph.names import Names
 from explorer.graph.record import record_graph
 from explorer.graph.reuse import shared_weights
-from explorer.graph.symbolic import Inputs, as_tuple, line_of, propagate_shapes
+from explorer.graph.symbolic import Inputs, as_tuple, propagate_shapes
 from explorer.graph.traced import Traced, TracedLayer, TracedOperation, shape_of, source_of
 
 _FUNCTIONS = (nn.PReLU, *(factory for factory in ACTIVATIONS.values() if isinstance(factory, type)))
@@ -262,19 +263,26 @@ class _Tracer:
 
     def _unknown(self, node: fx.Node) -> None:
         """Keep everything around an operation without a rule as it is, and say so."""
-        target = node.target if node.op == "call_module" else getattr(node.target, "__name__", node.target)
-        reason = f"operation {target}{line_of(node)} has no pruning rule"
+        origin = node
+        while origin.target in {operator.getitem, getattr} and source_of(origin) not in self.ids:
+            origin = source_of(origin)  # which gives several tensors at once
+        target = origin.target if origin.op == "call_module" else getattr(origin.target, "__name__", origin.target)
+        reason = f"operation {target}{line_of(origin)} has no pruning rule"
         sources = self._tensors(node)
         for source in sources:
             self.channels.lock(self.ids[source], reason)
         shape = shape_of(node)
         self.ids[node] = self.channels.fresh(shape[1] if len(shape) > 1 else 1)
         self.channels.lock(self.ids[node], reason)
-        owned = node.op == "call_module" and any(True for _ in self.model.get_submodule(str(node.target)).parameters())
-        has_weights = owned or any(source.op == "get_attr" for source in node.all_input_nodes)
+        module = self.model.get_submodule(str(target)) if origin.op == "call_module" else nn.Module()
+        has_weights = any(True for _ in module.parameters()) or any(
+            source.op == "get_attr" for source in (*node.all_input_nodes, *origin.all_input_nodes)
+        )
         kept = "its weights stay in float" if has_weights else "nothing there is pruned"
-        reason = f"no rule for this operation{line_of(node)}: {kept} and its cost is not counted"
-        self.found.skipped.append(Skipped(path=str(target), reason=reason))
+        reason = f"no rule for this operation{line_of(origin)}: {kept} and its cost is not counted"
+        skipped = Skipped(path=str(target), reason=reason)
+        if skipped not in self.found.skipped:
+            self.found.skipped.append(skipped)
         self.found.derive(node, *sources)
 
     def _tensors(self, node: fx.Node) -> list[fx.Node]:

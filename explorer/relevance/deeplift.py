@@ -132,7 +132,7 @@ def refuse_incomplete(sample: Sample, completeness: float, without_rule: tuple[s
         more = f" and {len(without_rule) - 3} more" if len(without_rule) > 3 else ""
         reason = f"there is no rule for {', '.join(without_rule[:3])}{more}"
     else:
-        reason = "a function in the network has no rule"
+        reason = "every operation has a rule, but not every one of its uses"
     raise RelevanceError(
         f"relevance: DeepLIFT is not complete on this network: contributions miss the output difference by "
         f"{completeness:.2g} (relative), the tolerance is {sample.tolerance:g}; {reason}: replace what is "

@@ -12,8 +12,9 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_flatten
 
 from explorer.errors import RelevanceError
+from explorer.graph.lines import line_of
 from explorer.graph.modules import SelectChannels
-from explorer.graph.symbolic import line_of
+from explorer.relevance import pairs
 from explorer.relevance.activations import BatchNorm, norm_after
 from explorer.relevance.by_image import filters_by_image
 from explorer.relevance.lrp_rules import joined, passed, share_of_sum, through_average, through_layer
@@ -27,15 +28,7 @@ MOVING_MODULES = (
     *(nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
 )
 """Every element of the result is an element of the operand, or a constant: relevance goes where it came from."""
-MOVES = frozenset(
-    {
-        *("cat", "concat", "concatenate", "stack", "chunk", "split", "tensor_split", "unbind", "getitem", "narrow"),
-        *("flatten", "unflatten", "view", "reshape", "permute", "transpose", "swapaxes", "movedim", "squeeze", "t"),
-        *("unsqueeze", "contiguous", "expand", "expand_as", "repeat", "tile", "select", "index_select", "flip", "roll"),
-        *("pad", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "clone", "to", "float", "double"),
-        *("max", "amax", "min", "amin", "maximum", "minimum"),
-    }
-)
+MOVES = frozenset({*pairs.MOVES, "max", "amax", "min", "amin", "maximum", "minimum", "topk", "sort"})
 """The same of functions and methods, by name."""
 AVERAGING_MODULES = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Upsample)
 AVERAGES = frozenset({"mean", "sum", "avg_pool2d", "adaptive_avg_pool2d", "interpolate"})
@@ -109,6 +102,7 @@ class _Run(fx.Interpreter):
 
     def __init__(self, model: fx.GraphModule, names: Collection[str]) -> None:
         super().__init__(model)
+        self.extra_traceback = False  # which would make an error several lines
         self.names = frozenset(names)
         self.given: dict[str, Tensor] = {}
 
@@ -151,8 +145,11 @@ def _by_function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     varying = _varying(args, kwargs)
     with torch.no_grad():
         given = function(*args, **kwargs)
-    if not isinstance(given, Tensor) or not given.is_floating_point():
+    tensors = [each for each in tree_flatten(given)[0] if isinstance(each, Tensor)]
+    if not any(each.is_floating_point() for each in tensors):
         return given  # a size, or a comparison
+    if not isinstance(given, Tensor):
+        raise _no_rule(node, f"{node.name} ({name})")
     (x, *others) = varying
     if not others and name in AVERAGES and args[0] is x:
         return through_average(lambda values: function(values, *args[1:], **kwargs), x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from explorer.graph.functional import ACTIVATIONS
+from explorer.graph.lines import described
 from explorer.relevance.rules import max_pooled, multiplied, normalised_pair, rescaled, softmax_pair
 
 ELEMENTWISE_MODULES = (
@@ -33,7 +33,25 @@ PRODUCTS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "multiply": torch.mul,
 }
 QUOTIENTS = frozenset({"truediv", "div", "divide", "true_divide"})
-LARGER: Mapping[str, int] = {"maximum": 1, "minimum": -1}
+LARGER: Mapping[str, int] = {"maximum": 1, "minimum": -1, "max": 1, "min": -1}
+LARGEST: Mapping[str, int] = {"amax": 1, "amin": -1}
+MOVES = frozenset(
+    {
+        *("cat", "concat", "concatenate", "stack", "chunk", "split", "tensor_split", "unbind", "getitem", "narrow"),
+        *("flatten", "unflatten", "view", "reshape", "permute", "transpose", "swapaxes", "movedim", "squeeze", "t"),
+        *("unsqueeze", "contiguous", "expand", "expand_as", "repeat", "tile", "select", "index_select", "flip", "roll"),
+        *("pad", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "clone", "to", "float", "double"),
+    }
+)
+"""Functions and methods that give elements of their operand, by name."""
+_LINEAR = frozenset(
+    {
+        *(*MOVES, "mean", "sum", "avg_pool2d", "adaptive_avg_pool2d", "interpolate", "neg", "rsub", "getattr"),
+        *("add", "iadd", "sub", "isub", "subtract", "linear", "conv2d", "conv_transpose2d", "batch_norm", "einsum"),
+        *("zeros_like", "new_zeros", "unfold", "fold", "dropout"),
+    }
+)
+_OTHERS = frozenset({"softmax", "log_softmax", "layer_norm"})
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 
 
@@ -90,17 +108,35 @@ class PairedRun(fx.Interpreter):
 
 
 def rules_missing(model: fx.GraphModule) -> tuple[str, ...]:
-    """Modules without weights of which this pass does not know the rule, as "path (kind)"."""
+    """What this pass knows no rule for: modules as "path (kind)", functions as "torch.sort at net.py, line 9"."""
     known = (*ELEMENTWISE_MODULES, *NORMS, *_AFFINE, nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Softmax, nn.Softmax2d)
     calls = [(str(n.target), model.get_submodule(str(n.target))) for n in model.graph.nodes if n.op == "call_module"]
     ours = "explorer.graph.modules"
-    return tuple(
+    functions = tuple(
+        described(n)
+        for n in model.graph.nodes
+        if n.op in {"call_function", "call_method"} and _name(n) not in _KNOWN and _gives_tensors(n)
+    )
+    return functions + tuple(
         f"{path} ({type(module).__name__})"
         for path, module in calls
         if not isinstance(module, known) and type(module).__module__ != ours
     )
 
 
+def _name(node: fx.Node) -> str:
+    """The plain name of a function or method, whether it works in place or not."""
+    name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", node.target))
+    return name.strip("_") if name.startswith("__") else name.rstrip("_")
+
+
+def _gives_tensors(node: fx.Node) -> bool:
+    value = node.meta.get("value")
+    several = isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value)
+    return several or node.meta.get("shape") is not None
+
+
+_KNOWN = frozenset({*_LINEAR, *_OTHERS, *ELEMENTWISE, *PRODUCTS, *QUOTIENTS, *LARGER, *LARGEST})
 _AFFINE: tuple[type[nn.Module], ...] = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear),
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d),
@@ -148,11 +184,11 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 def _function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A function or method with at least one Pair among its arguments."""
     if node.op == "call_method":
-        name, target = str(node.target), operator.methodcaller
-        function: Callable[..., Any] = lambda x, *more, **named: target(name, *more, **named)(x)  # noqa: E731
+        method = str(node.target)
+        function: Callable[..., Any] = lambda x, *more, **named: getattr(x, method)(*more, **named)  # noqa: E731
     else:
-        name, function = str(getattr(node.target, "__name__", node.target)), node.target  # type: ignore[assignment]
-    name = name.rstrip("_") if not name.startswith("__") else name.strip("_")
+        function = node.target  # type: ignore[assignment]
+    name = _name(node)
     pairs = _pairs_in(args, kwargs)
     first = args[0] if args else None
     if len(pairs) == 1 and isinstance(first, Pair):
@@ -162,6 +198,8 @@ def _function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             axis = kwargs.get("dim", args[1] if len(args) > 1 else -1)
             given = softmax_pair(first.x, first.reference, axis)
             return Pair(*(rescaled(torch.log, *given) if name == "log_softmax" else given))
+        if name in LARGEST:
+            return _largest(LARGEST[name], first, *args[1:], **kwargs)
         if name == "layer_norm":
             return Pair(*_layer_norm(first, *args[1:], **kwargs))
     if len(pairs) == 2 and len(args) >= 2:
@@ -173,6 +211,18 @@ def _function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         parts = rescaled(torch.reciprocal, args[1].x, args[1].reference)
         return Pair(before * parts[0], before * parts[1])
     return _both(function, args, kwargs)
+
+
+def _largest(sign: int, pair: Pair, dim: Any = (), keepdim: bool = False) -> Pair:
+    """The largest elements along some axes, by the rule of max pooling; with sign -1 the smallest."""
+    rank = pair.x.ndim
+    axes = sorted(axis % rank for axis in ((dim,) if isinstance(dim, int) else dim or range(rank)))
+    order = *(axis for axis in range(rank) if axis not in axes), *axes
+    count = torch.Size([pair.x.shape[axis] for axis in axes]).numel()
+    rows = [(sign * each).permute(order).reshape(1, -1, 1, count) for each in (pair.x, pair.reference)]
+    pooled = max_pooled(nn.AdaptiveMaxPool2d(1), *rows)
+    shape = [1 if axis in axes else size for axis, size in enumerate(pair.x.shape) if keepdim or axis not in axes]
+    return Pair(*(sign * each.reshape(shape) for each in pooled))
 
 
 def _layer_norm(

@@ -1,0 +1,44 @@
+"""Where in the user's code something stands, for errors and lists of what is skipped."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import fx
+
+
+def last_line(error: BaseException) -> str:
+    """File and line of the innermost frame outside torch: the user's own line."""
+    frame = _user_frame(traceback.extract_tb(error.__traceback__))
+    return f"{frame.filename}:{frame.lineno} ({frame.line})" if frame is not None else "an unknown line"
+
+
+def line_of(node: fx.Node) -> str:
+    """Where a node was made, as " at file, line number" of the user's code; empty where that is not known."""
+    line: str = node.meta.get("line", "")
+    return f" at {line}" if line else ""
+
+
+def described(node: fx.Node) -> str:
+    """What a call is of, as a user would write it, and its line: "torch.amax at net.py, line 12"."""
+    owners = ((F, "F."), (torch, "torch."))
+    name = str(getattr(node.target, "__name__", node.target))
+    if node.op == "call_method":
+        name = f"Tensor.{name}"
+    elif node.op == "call_function":
+        name = next((f"{prefix}{name}" for owner, prefix in owners if getattr(owner, name, None) is node.target), name)
+    return f"{name}{line_of(node)}"
+
+
+def place(frames: traceback.StackSummary) -> str:
+    """Name of the file, without its folder, and line number of the user's own line."""
+    frame = _user_frame(frames)
+    return f"{Path(frame.filename).name}, line {frame.lineno}" if frame is not None else ""
+
+
+def _user_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
+    outside = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
+    return next((frame for frame in reversed(frames) if not frame.filename.startswith(outside)), None)
