@@ -19,6 +19,7 @@ from explorer.commands.finetune import finetune
 from explorer.commands.front import show
 from explorer.commands.relevance import relevance
 from explorer.errors import ExplorerError, SearchError, StudyFileError
+from explorer.files import PAGE_MARK, refuse_foreign
 from explorer.terminal import console, errors, from_here, one_line, prepare_streams, say
 from hwmodels.errors import HardwareModelError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from explorer.study.study_file import Study
 
 DEFAULT_STUDY = Path("studies/digits")
+FRONT, REPORT = "front.csv", "report.html"
 INTERRUPTED = 130
 BAD_INPUT = 2
 
@@ -60,6 +62,7 @@ def run(
 
     settings = _study(study, out, trials, seed, device)
     folder = out or from_here(settings.output.path)
+    _refuse_foreign(folder)
     before = _evaluated(folder)
     say(f"study {settings.name}, results in {folder}")
     try:
@@ -92,6 +95,7 @@ def report(
     pick: Annotated[str, typer.Option(help="Point to show first: knee, accurate, cheapest, or a name.")] = "knee",
 ) -> None:
     """Write front.csv and the standalone report.html of a finished run again."""
+    _refuse_foreign(folder)
     outcome = _outcome(folder)
     _write(outcome, folder, pick)
     say(f"report: {folder / 'report.html'}")
@@ -200,6 +204,11 @@ def _evaluated(folder: Path) -> int:
         return 0
 
 
+def _refuse_foreign(folder: Path) -> None:
+    """Raise ExportError where a file of the user has the name of one that a run writes."""
+    refuse_foreign({folder / REPORT: PAGE_MARK, folder / FRONT: b"name,accuracy_search,"})
+
+
 def _write(outcome: Outcome, folder: Path, pick: str = "knee") -> None:
     from explorer.report.page import write_report  # noqa: PLC0415
     from explorer.report.tables import write_front_csv  # noqa: PLC0415
@@ -207,5 +216,5 @@ def _write(outcome: Outcome, folder: Path, pick: str = "knee") -> None:
 
     wanted = outcome.front or pick != "knee"  # an empty front has a report, too, but no point to pick
     chosen = pick_point(outcome.front, outcome.objectives, pick).name if wanted else None
-    write_front_csv(outcome, folder / "front.csv")
-    write_report(outcome, folder / "report.html", chosen)
+    write_front_csv(outcome, folder / FRONT)
+    write_report(outcome, folder / REPORT, chosen)

@@ -6,11 +6,28 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from explorer.errors import ExportError
+
+try:
+    import fcntl
+except ImportError:  # Windows: files of killed processes stay
+    fcntl = None  # type: ignore[assignment]
+
+UNFINISHED = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.part")
+YOUNG_S = 60.0
+"""An unfinished file of so many seconds is left alone: its process may be about to lock it."""
+BEGINNING = 65_536
+"""Bytes of a file in which its mark is looked for."""
+CONTENT_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+"""Of every HTML page that we write: it loads nothing, and sends nothing."""
+PAGE_MARK = CONTENT_POLICY.encode()
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters other than tab and line feed, and what changes the direction of writing."""
 
@@ -19,12 +36,15 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 def replaced(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of `path` when the block ends; a reader sees the old or the new one.
 
-    It lies beside `path` meanwhile, and is removed when the block fails. Raises OSError when the folder is missing, or
-    the disk is full or read-only.
+    It lies beside `path` meanwhile, and is removed when the block fails; those of processes that were killed are
+    removed by the next one that writes into the folder. Raises OSError when the folder is missing, or the disk is
+    full or read-only.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _remove_abandoned(path.parent)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with unfinished.open("wb") as file:
+            _hold(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -32,6 +52,41 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the unfinished files that no process holds: it is gone, on whatever machine it ran."""
+    if fcntl is None:
+        return
+    with suppress(OSError):  # the folder is missing, or cannot be read: writing into it says so
+        for path in [path for path in folder.iterdir() if UNFINISHED.fullmatch(path.name)]:
+            with suppress(OSError), path.open("rb") as file:  # it is held, or was renamed meanwhile
+                if time.time() - path.stat().st_mtime > YOUNG_S:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+
+def _hold(file: BinaryIO) -> None:
+    """Lock a file until it is closed, or its process dies; nothing where that cannot be done."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def refuse_foreign(marks: Mapping[Path, bytes | None]) -> None:
+    """Raise ExportError when one of these files is there and no command of ours wrote it.
+
+    What we write has its mark in its first bytes; a file of which we write none with a mark, None, may not be there.
+    An empty file may be replaced.
+    """
+    for path, mark in marks.items():
+        try:
+            with path.open("rb") as file:
+                start = file.read(BEGINNING)
+        except OSError:
+            continue  # there is none; or it cannot be read, and writing says so
+        if start and (mark is None or mark not in start):
+            raise ExportError(f"{path}: is there and was not written by explorer; move it, or name another place")
 
 
 def without_controls(text: str) -> str:

@@ -8,10 +8,23 @@ from typing import Annotated
 import typer
 
 from explorer.errors import SearchError
+from explorer.files import PAGE_MARK, refuse_foreign
 from explorer.terminal import console, errors, say
 
 INTERRUPTED = 130
 PAGE = "comparison.html"
+
+
+def _marks(to: Path) -> dict[Path, bytes | None]:
+    """The tables and plots that are written to a folder, and what is in their first bytes."""
+    from explorer.report.drawing import FONT  # noqa: PLC0415
+
+    drawn = [path for ending in ("by_*", "differences") for path in to.glob(f"*_{ending}.svg")]
+    tables = {"points.csv": b"criterion,scope,state,", "differences.csv": b"focus,criterion,scope,"}
+    return {
+        **{to / name: header for name, header in tables.items()},
+        **dict.fromkeys(drawn, f'font-family="{FONT}"'.encode()),
+    }
 
 
 def compare(
@@ -34,6 +47,7 @@ def compare(
     say(f"study {settings.name}, comparison of criteria ({settings.comparison.case}), in {folder}")
     if results is not None and results.exists() and not results.is_dir():
         raise SearchError(f"{results}: is not a folder; choose another one for --results")
+    refuse_foreign({folder / PAGE: PAGE_MARK, **_marks(results or folder)})
     try:
         with ProgressDisplay(console) as notify:
             notify("start", 0, 1)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from explorer.files import refuse_foreign, write_csv
 from explorer.terminal import console, say
 
 if TYPE_CHECKING:
@@ -213,19 +212,14 @@ def _layer_table(workload: Priced, result: NetworkCost) -> Table:
 
 def _write_csv(layers: Sequence[LayerCost], path: Path) -> None:
     """Every field of every layer, one column for each buffer's energy; OSError where it cannot be written."""
-    from explorer.files import replaced  # noqa: PLC0415
-
     rows = []
     for layer in layers:
         row = layer._asdict()
         row |= {f"{name}_buffer_pj": part for name, part in row.pop("buffers_pj").items()}
         rows.append(row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with replaced(path) as file:
-        file.write(text.getvalue().encode())
+    columns = list(rows[0])
+    refuse_foreign({path: ",".join(columns[:3]).encode()})
+    write_csv(path, columns, ([row[column] for column in columns] for row in rows))
 
 
 def _amount(count: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from explorer.errors import ExportError, StudyFileError
+from explorer.files import PAGE_MARK, refuse_foreign
 from explorer.terminal import console, errors, say
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argumen
     stored = to or kept / f"{name}.npz"
     files = {"--to": stored, "--html": page or stored.with_suffix(".html"), "--csv": table}
     _refuse_unwritable(files, kept)
+    marks = {"--to": b"description.npy", "--html": PAGE_MARK, "--csv": b"layer,filter,group,"}
+    refuse_foreign({path: marks[option] for option, path in files.items() if path is not None})
     wanted = {"images": tuple(images or ()), "filters": tuple(filters or ()), "of_class": of_class}
     say(f"study {settings.name}, relevance by {settings.relevance.method}, kept in {kept}")
     try:

@@ -15,8 +15,9 @@ from pathlib import Path
 import plotly.graph_objects as go
 import plotly.io
 
-from explorer.files import replaced
+from explorer.files import PAGE_MARK, refuse_foreign, replaced
 from explorer.report.figures import BLUE, FONT, INK, LINES, MUTED, ORANGE, VERMILION
+from explorer.report.page import HEAD
 from hwmodels import LAWS, Accelerator, LayerCost, LayerJob
 
 BOUND_STYLES = {"compute": (BLUE, "circle"), "sram": (ORANGE, "diamond"), "dram": (VERMILION, "square")}
@@ -186,8 +187,10 @@ def write_roofline(view: RooflineView, path: Path) -> None:
     """Write the roofline as one HTML file that needs no network, whole or not at all; equal views give equal bytes.
 
     Raises:
+        ExportError: the file is there, and was not written by explorer.
         OSError: the file cannot be written.
     """
+    refuse_foreign({path: PAGE_MARK})
     body = plotly.io.to_html(
         roofline_figure(view),
         include_plotlyjs=True,
@@ -196,7 +199,7 @@ def write_roofline(view: RooflineView, path: Path) -> None:
         config={"displaylogo": False, "responsive": True},
     )
     page = (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        f'<!DOCTYPE html><html lang="en"><head>{HEAD}'
         f"<title>{html.escape(view.title)}</title><style>html, body, body > div {{ height: 100%; margin: 0 }}</style>"
         f"</head><body>{body}</body></html>"
     )

@@ -10,11 +10,12 @@ from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.integer import integer_program
 from explorer.errors import ExportError
-from explorer.export.integer_package import IntegerReport, export_integer
+from explorer.export.integer_package import IntegerReport, export_integer, integer_marks
 from explorer.export.onnx_integer import export_integer_onnx
 from explorer.export.onnx_qdq import export_onnx
-from explorer.export.package import ExportReport, export_candidate
+from explorer.export.package import ExportReport, candidate_marks, export_candidate
 from explorer.export.verify import run_onnx
+from explorer.files import refuse_foreign
 from explorer.graph.symbolic import as_tuple
 from explorer.study.folder import locked
 from explorer.study.prepare import Notify, threads_for
@@ -44,6 +45,7 @@ def deploy(
         raise ExportError(f"export: unknown format {form!r}; choose one of {', '.join(FORMS)}")
     if to.exists() and not to.is_dir():
         raise ExportError(f"{to}: is not a folder; choose another one for --to")
+    refuse_foreign(integer_marks(to) if form == "integer" else candidate_marks(to))
     with locked(run):
         prepared = reopen(outcome, run, notify)
         weights = read_tuned(run, point, prepared) if tuned else None

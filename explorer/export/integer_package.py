@@ -28,6 +28,7 @@ from explorer.errors import ExportError
 from explorer.export.onnx_integer import export_integer_onnx
 from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import Verification, compare_logits, run_onnx, run_torch
+from explorer.files import refuse_foreign
 from explorer.npz import read_npz
 from explorer.study.folder import locked
 from explorer.study.prepare import Notify, prepare, threads_for
@@ -37,6 +38,17 @@ from explorer.study.study_file import Study
 NETWORK, PROGRAM, WEIGHTS, SUMMARY = "integer.onnx", "program.json", "weights.npz", "summary.json"
 EXACT_IMAGES = 32
 """Images on which the ONNX file must give the very integers of the program (assumed: enough for every operation)."""
+
+
+def integer_marks(folder: Path) -> dict[Path, bytes | None]:
+    """The files that `export_integer` writes to a folder, and what is in the first bytes of each."""
+    ours = (folder / PROGRAM).is_file()
+    return {
+        folder / NETWORK: b"explorer",
+        folder / PROGRAM: b'"schema_version"',
+        folder / SUMMARY: b'"float32_bytes"',
+        folder / WEIGHTS: b"PK" if ours else None,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +147,7 @@ def deploy_uniform(study: Study, run: Path, to: Path, notify: Notify, bits: tupl
     """
     if to.exists() and not to.is_dir():
         raise ExportError(f"{to}: is not a folder; choose another one for --to")
+    refuse_foreign(integer_marks(to))
     with locked(run):
         prepared = prepare(study, run, notify)
     weight_bits, activation_bits = bits

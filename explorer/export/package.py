@@ -32,6 +32,11 @@ SCHEMA_VERSION = 1
 CONFIGURATION, NETWORK = "configuration.json", "model.onnx"
 
 
+def candidate_marks(folder: Path) -> dict[Path, bytes | None]:
+    """The files that `export_candidate` writes to a folder, and what is in the first bytes of each."""
+    return {folder / CONFIGURATION: b'"schema_version"', folder / NETWORK: b"explorer"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
     """What an export wrote of the front's `point`, how large it is, and how it compares with what was costed.

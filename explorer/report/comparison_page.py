@@ -17,7 +17,7 @@ from explorer.report.comparison_svg import VERDICT_COLORS
 from explorer.report.comparison_tables import POINT_COLUMNS, point_rows
 from explorer.report.comparison_views import BarChart, Chart, ComparisonView
 from explorer.report.drawing import FONT
-from explorer.report.page import script_json
+from explorer.report.page import HEAD, script_json
 
 PLOTLY_DASHES = {"none": "solid", "7 3": "dash", "2 2": "dot", "8 3 2 3": "dashdot", "4 3": "dash"}
 STYLE = f"""
@@ -50,7 +50,7 @@ def comparison_html(view: ComparisonView) -> str:
         "and draw. Error bars are one standard error over images and seeds, of differences 95 % intervals."
     )
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(view.title)}</title>'
+        f'<!doctype html><html lang="en"><head>{HEAD}<title>{html.escape(view.title)}</title>'
         f"<style>{STYLE}</style></head><body><h1>{html.escape(view.title)}</h1><p>{html.escape(about)}</p>{divisions}"
         f"<h2>All points</h2>{_table(view)}<script>{plotly.offline.get_plotlyjs()}</script>"
         f'<script type="application/json" id="data">{script_json(data)}</script>'

@@ -11,12 +11,14 @@ from typing import Any
 
 import plotly.offline
 
-from explorer.files import replaced
+from explorer.files import CONTENT_POLICY, replaced
 from explorer.report.figures import front_figure
 from explorer.report.pairs import PairView, pair_view
 from explorer.report.views import REFERENCE, FrontView, PointView, front_view
 from explorer.study.record import Accuracy, Outcome, Split
 
+HEAD = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'
+"""What the head of a page begins with."""
 SPLITS: tuple[Split, ...] = ("search", "held_out")
 
 

@@ -12,13 +12,13 @@ from torch import fx
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, levels, uniform
-from explorer.compress.packed import LayerSize, Packing, read_packed, write_packed
+from explorer.compress.packed import MAGIC, LayerSize, Packing, read_packed, write_packed
 from explorer.compress.packing import packable, put_packed
 from explorer.compress.tuned import Tuned
 from explorer.errors import ExportError
 from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.finetune import finetune
-from explorer.files import write_csv
+from explorer.files import refuse_foreign, write_csv
 from explorer.graph.layers import ModelGraph
 from explorer.records import write_record
 from explorer.settings import DeepCompressionSettings, FineTuningSettings
@@ -75,6 +75,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
     """
     if to.exists() and not to.is_dir():
         raise ExportError(f"{to}: is not a folder; choose another one for --to")
+    refuse_foreign({to / NETWORK: MAGIC, to / SIZES: b"layer,weights,density,"})
     with locked(to / STEPS):
         prepared = prepare(study, to / STEPS, notify)
         with threads_for(prepared.basis.graph):

@@ -1,13 +1,15 @@
 """Files that are written whole, tables that no spreadsheet runs, and nothing that a terminal would obey."""
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from explorer.files import csv_cell, write_csv
+from explorer.errors import ExportError
+from explorer.files import csv_cell, refuse_foreign, replaced, write_csv
 from explorer.terminal import printable
 
 FORMULAS = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =1", '=HYPERLINK("http://x")', "\t=1")
@@ -90,3 +92,56 @@ def test_closed_outputs_are_no_error(closed: str, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert (tmp_path / "done").exists()
     assert (tmp_path / "mine").read_text() == ""
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, time; from pathlib import Path; from explorer.files import replaced\n"
+        "with replaced(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); print('open', flush=True); time.sleep(60)\n"
+    )
+    dead, living = (
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path / name)],
+            stdout=subprocess.PIPE,
+            env={"PYTHONPATH": ":".join(sys.path)},
+        )
+        for name in ("dead", "living")
+    )
+    try:
+        for process in (dead, living):
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"open\n"
+        dead.kill()
+        dead.wait()
+        (tmp_path / ".mine.part").write_text("of the user")
+        for path in tmp_path.iterdir():
+            os.utime(path, (0, 0))  # long ago
+        with replaced(tmp_path / "new") as file:
+            file.write(b"whole")
+        left = sorted(path.name for path in tmp_path.iterdir())
+        assert [name.split(".")[1] for name in left if name.startswith(".")] == ["living", "mine"]
+    finally:
+        living.kill()
+        living.wait()
+        for process in (dead, living):
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+def test_a_new_unfinished_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".other.1-0123abcd.part").write_text("just opened, and not yet locked")
+    with replaced(tmp_path / "new") as file:
+        file.write(b"whole")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
+    ours, theirs, empty = (tmp_path / name for name in ("ours", "theirs", "empty"))
+    ours.write_bytes(b"head mark tail")
+    theirs.write_bytes(b"my thesis")
+    empty.touch()
+    refuse_foreign({ours: b"mark", empty: b"mark", tmp_path / "none": b"mark", tmp_path: b"mark"})
+    for marks in ({theirs: b"mark"}, {ours: b"mark", theirs: b"mark"}, {theirs: None}):
+        with pytest.raises(ExportError, match="theirs: is there and was not written by explorer; move it, or name"):
+            refuse_foreign(marks)

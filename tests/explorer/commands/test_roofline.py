@@ -8,6 +8,8 @@ import pytest
 
 import hwmodels
 from explorer.commands.roofline import RooflineView, roofline_figure, roofline_view, write_roofline
+from explorer.errors import ExportError
+from explorer.files import CONTENT_POLICY
 from hwmodels import LayerJob, LayerShape
 from hwmodels.networks import NETWORKS
 
@@ -70,5 +72,9 @@ def test_the_file_stands_alone_and_is_equal_for_equal_views(tmp_path: Path) -> N
     assert text == (tmp_path / "b.html").read_text(encoding="utf-8")
     assert 'id="roofline"' in text
     assert "<script src=" not in text
+    assert text.index(CONTENT_POLICY) < text.index("<script")
+    (tmp_path / "b.html").write_text("my page")
+    with pytest.raises(ExportError, match=r"b\.html: is there and was not written by explorer"):
+        write_roofline(view, tmp_path / "b.html")
     with pytest.raises(OSError, match="No such file"):
         write_roofline(view, tmp_path / "absent" / "c.html")

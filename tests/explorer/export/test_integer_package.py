@@ -16,8 +16,9 @@ from explorer.compress.candidate import uniform
 from explorer.compress.integer_run import run_program
 from explorer.errors import ExportError
 from explorer.export import integer_package
-from explorer.export.integer_package import IntegerReport, export_integer, read_program
+from explorer.export.integer_package import IntegerReport, export_integer, integer_marks, read_program
 from explorer.export.verify import run_onnx
+from explorer.files import refuse_foreign
 
 NAMES = ["integer.onnx", "program.json", "summary.json", "weights.npz"]
 
@@ -37,6 +38,7 @@ def test_files_hold_one_and_the_same_network(
     report = write(tmp_path / "new" / "out")
     folder = report.folder
     assert sorted(path.name for path in folder.iterdir()) == NAMES
+    refuse_foreign(integer_marks(folder))  # ours, which may be replaced
     x = images("mixed", 10)
     program = read_program(folder)
     assert np.array_equal(run_program(program, x.numpy()), run_onnx(folder / "integer.onnx", x))

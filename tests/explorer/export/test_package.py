@@ -15,7 +15,8 @@ from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
 from explorer.export.onnx_file import onnx_bytes
-from explorer.export.package import ExportReport, export_candidate
+from explorer.export.package import ExportReport, candidate_marks, export_candidate
+from explorer.files import refuse_foreign
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.study.record import Accuracy, Cost, Evaluation, FrontPoint
@@ -89,6 +90,7 @@ def test_report_measures_what_was_written(basis: Basis, model: fx.GraphModule, t
         "model.onnx",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    refuse_foreign(candidate_marks(tmp_path / "new" / "p03"))  # ours, which may be replaced
     assert report.onnx_bytes == onnx_bytes(report.network)
     assert report.float32_bytes > 4 * basis.graph.weights
     assert report.weight_bytes == 321

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from explorer.report.comparison_page import chart_figure
+from explorer.files import CONTENT_POLICY
+from explorer.report.comparison_page import chart_figure, comparison_html
 from explorer.report.comparison_styles import styles
 from explorer.report.comparison_svg import draw_bars, draw_chart
 from explorer.report.comparison_tables import POINT_COLUMNS, point_rows
@@ -100,6 +101,8 @@ def test_the_page_draws_the_same_points(view: ComparisonView) -> None:
     }
     assert drawn == asked
     assert "<" not in figure.layout.title.text
+    page = comparison_html(view)
+    assert page.index(CONTENT_POLICY) < page.index("<script")
 
 
 def test_styles_differ() -> None:

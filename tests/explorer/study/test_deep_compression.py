@@ -11,6 +11,7 @@ import pytest
 from explorer.compress.apply import Basis, apply
 from explorer.compress.packed import pack
 from explorer.compress.packing import packable
+from explorer.files import refuse_foreign
 from explorer.settings import DeepCompressionSettings
 from explorer.settings.deep_compression import DeepLayer
 from explorer.study.deep_compression import DeepCompressionReport, steps, write_sizes
@@ -63,6 +64,7 @@ def test_the_table_of_sizes_adds_up_to_the_file(network: str, basis: BasisOf, tm
         file=tmp_path / "network.bin", packing=packing, float32_bytes=parameters, before=accuracy, after=accuracy
     )
     write_sizes(report, tmp_path / "sizes.csv")
+    refuse_foreign({tmp_path / "sizes.csv": b"layer,weights,density,"})
     with (tmp_path / "sizes.csv").open(newline="") as file:
         *layers, frame, whole = csv.DictReader(file)
     assert {row["layer"] for row in layers} == {layer.name for layer in base.graph.layers}
