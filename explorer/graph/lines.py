@@ -24,13 +24,18 @@ def line_of(node: fx.Node) -> str:
 
 def described(node: fx.Node) -> str:
     """What a call is of, as a user would write it, and its line: "torch.amax at net.py, line 12"."""
+    return f"{function_name(node)}{line_of(node)}"
+
+
+def function_name(node: fx.Node) -> str:
+    """What a call is of, as a user would write it: "torch.amax", "Tensor.amax" or "F.normalize"."""
     owners = ((F, "F."), (torch, "torch."))
     name = str(getattr(node.target, "__name__", node.target))
     if node.op == "call_method":
         name = f"Tensor.{name}"
     elif node.op == "call_function":
         name = next((f"{prefix}{name}" for owner, prefix in owners if getattr(owner, name, None) is node.target), name)
-    return f"{name}{line_of(node)}"
+    return name
 
 
 def place(frames: traceback.StackSummary) -> str:

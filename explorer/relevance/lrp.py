@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_flatten
 
 from explorer.errors import RelevanceError
-from explorer.graph.lines import line_of
+from explorer.graph.lines import function_name, line_of
 from explorer.graph.modules import SelectChannels
 from explorer.relevance import pairs
 from explorer.relevance.activations import BatchNorm, norm_after
@@ -149,7 +149,7 @@ def _by_function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if not any(each.is_floating_point() for each in tensors):
         return given  # a size, or a comparison
     if not isinstance(given, Tensor):
-        raise _no_rule(node, f"{node.name} ({name})")
+        raise _no_rule(node, function_name(node))
     (x, *others) = varying
     if not others and name in AVERAGES and args[0] is x:
         return through_average(lambda values: function(values, *args[1:], **kwargs), x)
@@ -159,7 +159,7 @@ def _by_function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         return joined(given, x, others[0], share_of_sum(given, x))
     if len(others) == 1 and name in PRODUCTS:
         return joined(given, x, others[0], torch.full_like(given, 0.5))
-    raise _no_rule(node, f"{node.name} ({name})")
+    raise _no_rule(node, function_name(node))
 
 
 def _method(name: str) -> Callable[..., Any]:
