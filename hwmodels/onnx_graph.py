@@ -69,6 +69,7 @@ class OnnxGraph:
 
     path: Path
     producer: str
+    properties: Mapping[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
@@ -147,6 +148,7 @@ def _graph(model: onnx.ModelProto, found: ShapeWalk, path: Path) -> OnnxGraph:
     return OnnxGraph(
         path=path,
         producer=model.producer_name,
+        properties={entry.key: entry.value for entry in model.metadata_props},
         inputs=tuple(entry.name for entry in model.graph.input if entry.name not in found.tensors),
         outputs=tuple(entry.name for entry in model.graph.output),
         nodes=tuple(_named(found.nodes)),

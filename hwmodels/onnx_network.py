@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hwmodels.errors import LayerError, NetworkError
+from hwmodels.jobs_json import read_jobs
 from hwmodels.layer import PRODUCT_KINDS, ActivationTensor, LayerJob
 from hwmodels.network import Network
 from hwmodels.onnx_graph import Node, OnnxGraph, read_graph
@@ -16,6 +18,8 @@ from hwmodels.onnx_operators import QONNX_WIDTHS
 from hwmodels.onnx_walk import Step, Walk, integer_bits, walk
 
 _OWN_PRODUCER = "explorer"
+_JOBS, _OF_INTEGERS = "layers", "logits_scale"
+"""Properties of an integer network that `explorer export` has written: its layers as they were costed, and its mark."""
 _FLOAT_BITS = 32
 
 
@@ -62,7 +66,8 @@ def read_onnx(path: str | Path) -> Network:
             dimension other than the first, or a product whose shape cannot be inferred or contradicts itself.
     """
     graph = read_graph(Path(path))
-    return _network(graph, walk(graph), ())
+    recorded = _recorded(graph)
+    return _network(graph, walk(graph), ()) if recorded is None else recorded.network
 
 
 def read_onnx_jobs(path: str | Path) -> OnnxNetwork:
@@ -71,7 +76,8 @@ def read_onnx_jobs(path: str | Path) -> OnnxNetwork:
     A weight is as wide as the type that its constant is stored in (4 for INT4), behind any QuantizeLinear,
     DequantizeLinear and reshape; an activation as wide as the type that it is quantised to, or as a Clip of its
     codes leaves, or as a quantiser of QONNX states (Pappalardo et al., "QONNX", 2022). A maximum or a Relu of
-    quantised values is as wide as these. In files that `explorer export` has written, weights are as wide as their
+    quantised values is as wide as these. An integer network of `explorer export` records its layers as they
+    were costed, and these count. In its other files, weights are as wide as their
     codes need, since ONNX has no types of 3, 5, 6 or 7 bits. Density is the share of weights that are not zero; it
     counts as 1 where all are zero, zero points are not 0, or the weights cannot be read (then `skipped` says so).
 
@@ -79,6 +85,9 @@ def read_onnx_jobs(path: str | Path) -> OnnxNetwork:
         NetworkError: as for `read_onnx`.
     """
     graph = read_graph(Path(path))
+    recorded = _recorded(graph)
+    if recorded is not None:
+        return recorded
     found = walk(graph)
     weights = [_weights(found, step) for step in found.steps]
     missing = [
@@ -112,6 +121,33 @@ def _network(
         ),
         skipped=(*found.skipped, *also_skipped),
     )
+
+
+def _recorded(graph: OnnxGraph) -> OnnxNetwork | None:
+    """Return the layers that an integer network of `explorer export` records; None for any other file.
+
+    What it computes beside its layers stands for their requantisation, functions and pools, and is costed as these.
+    """
+    if graph.producer != _OWN_PRODUCER or _OF_INTEGERS not in graph.properties:
+        return None
+    if _JOBS not in graph.properties:
+        raise NetworkError(
+            f"{graph.path}: an integer network that does not record its layers, from which alone its costs follow: "
+            "export it once more, or price the quantised network that it was made of"
+        )
+    try:
+        jobs, tensors = read_jobs(graph.properties[_JOBS])
+        network = Network(name=graph.path.stem, layers=tuple(job.shape for job in jobs), tensors=tensors)
+    except LayerError as error:
+        raise NetworkError([f"{graph.path}: property {_JOBS!r}: {problem}" for problem in error.problems]) from error
+    products = sum(job.shape.kind in PRODUCT_KINDS for job in jobs)
+    found = sum(node.operator in {"ConvInteger", "MatMulInteger"} for node in graph.nodes)
+    if products != found:
+        raise NetworkError(
+            f"{graph.path}: property {_JOBS!r} records {products} layers with products, but the file holds {found}: "
+            "it has been changed since; export the network once more"
+        )
+    return OnnxNetwork(network=network, jobs=jobs, states_widths=True)
 
 
 class _Weights(NamedTuple):

@@ -113,8 +113,8 @@ def _torch(factory: str, bits: tuple[int, int], batch: int, images: tuple[int, i
         raise NetworkError(f"{factory}: a PyTorch network needs the shape of its images: give --input, such as 3x32x32")
     if math.prod(images) > LARGEST_IMAGE:
         raise NetworkError(
-            f"{factory}: --input states {math.prod(images)} elements of an image, more than {LARGEST_IMAGE}: the network "
-            "is run to be traced, which takes many times that memory; give a smaller image"
+            f"{factory}: --input states {math.prod(images)} elements of an image, more than {LARGEST_IMAGE}: the "
+            "network is run to be traced, which takes many times that memory; give a smaller image"
         )
     import torch  # noqa: PLC0415
 

@@ -57,8 +57,8 @@ def deploy(
     with threads_for(prepared.basis.graph):
         model = apply(prepared.basis, point.evaluation.candidate, weights)
         if form == "integer":
-            details = {"study": prepared.study.name, "candidate": point.evaluation.candidate.to_json()}
-            integers = export_integer(point.name, model, prepared.basis, (images, labels), to, details)
+            candidate, study = point.evaluation.candidate, prepared.study.name
+            integers = export_integer(point.name, model, prepared.basis, (images, labels), to, candidate, study)
             notify("export", 1, 1)
             return integers
         exported = export_candidate(

@@ -6,7 +6,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,11 +20,13 @@ from torch import fx
 
 import explorer
 from explorer.compress.apply import Basis, apply
-from explorer.compress.candidate import uniform
+from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.integer import integer_program
 from explorer.compress.integer_program import IntegerProgram
 from explorer.compress.integer_run import run_program
+from explorer.compress.plan import plan
 from explorer.errors import ExportError
+from explorer.evaluate.hardware import activation_tensors, layer_jobs
 from explorer.export.onnx_integer import export_integer_onnx
 from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import Verification, compare_logits, run_onnx, run_torch
@@ -34,6 +36,7 @@ from explorer.study.folder import locked
 from explorer.study.prepare import Notify, prepare, threads_for
 from explorer.study.record import Accuracy
 from explorer.study.study_file import Study
+from hwmodels.jobs_json import write_jobs
 
 NETWORK, PROGRAM, WEIGHTS, SUMMARY = "integer.onnx", "program.json", "weights.npz", "summary.json"
 EXACT_IMAGES = 32
@@ -100,13 +103,14 @@ def export_integer(
     basis: Basis,
     held_out: tuple[torch.Tensor, torch.Tensor],
     folder: Path,
-    details: Mapping[str, Any] | None = None,
+    candidate: Candidate,
+    study: str,
 ) -> IntegerReport:
     """Write integer.onnx, program.json, weights.npz and summary.json to `folder`, and verify them.
 
-    `model` is what `apply(basis, ...)` built; `held_out` are images (N x C x H x W) and labels (N); `details` are
-    put into the summary. An earlier deployment is replaced only once everything is written and verified. ExportError
-    for a network without an integer form, a folder that cannot be written, or predictions that differ.
+    `model` is what `apply(basis, candidate)` built; `held_out` are images (N x C x H x W) and labels (N). An earlier
+    deployment is replaced only once everything is written and verified. ExportError for a network without an integer
+    form, a folder that cannot be written, or predictions that differ.
     """
     images, labels = held_out
     if len(images) == 0:
@@ -114,7 +118,9 @@ def export_integer(
     program = integer_program(model, basis.graph.input_shape)
     with _staging(folder) as staging:
         float32_bytes = export_onnx(basis.model, basis.graph.input_shape, staging / "float32.onnx")
-        onnx_bytes = export_integer_onnx(program, staging / NETWORK)
+        planned = plan(basis.graph, candidate)
+        layers = write_jobs(layer_jobs(basis.graph, planned), activation_tensors(basis.graph, planned))
+        onnx_bytes = export_integer_onnx(program, staging / NETWORK, layers)
         program_bytes = write_program(program, staging)
         _check_equal(program, staging / NETWORK, images[:EXACT_IMAGES])
         expected = run_torch(model, images)
@@ -130,7 +136,8 @@ def export_integer(
             simulated=_accuracy(expected, labels),
             verification=verification,
         )
-        summary = {**report.to_json(), **(details or {}), "software": _software()}
+        described = {"study": study, "candidate": candidate.to_json(), "software": _software()}
+        summary = {**report.to_json(), **described}
         (staging / SUMMARY).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         _publish(staging, folder)
     return report
@@ -161,7 +168,8 @@ def deploy_uniform(study: Study, run: Path, to: Path, notify: Notify, bits: tupl
             prepared.basis,
             prepared.tensors(prepared.data.held_out),
             to,
-            {"study": study.name, "candidate": candidate.to_json()},
+            candidate,
+            study.name,
         )
     notify("export", 1, 1)
     return report

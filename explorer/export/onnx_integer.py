@@ -17,17 +17,18 @@ OPSET, IR_VERSION = 21, 10
 """As of the other ONNX export."""
 
 
-def export_integer_onnx(program: IntegerProgram, path: Path) -> int:
+def export_integer_onnx(program: IntegerProgram, path: Path, layers: str = "") -> int:
     """Write `program` to `path`; returns the bytes written, external data included.
 
     The file maps `images` (N x C x H x W, float32) to `logits` (N x classes, int32), for any N, and gives the very
     integers of `run_program`. Its first node, QuantizeLinear, is the only one that reads floating point. The scale
-    of the logits is in its metadata. ExportError where it cannot be written; an existing file then stays.
+    of the logits is in its metadata, and so are the `layers` as they were costed (`hwmodels.jobs_json`), which do not
+    follow from its operations. ExportError where it cannot be written; an existing file then stays.
     """
-    return save_onnx(build_integer_onnx(program), path)
+    return save_onnx(build_integer_onnx(program, layers), path)
 
 
-def build_integer_onnx(program: IntegerProgram) -> onnx.ModelProto:
+def build_integer_onnx(program: IntegerProgram, layers: str = "") -> onnx.ModelProto:
     """The ONNX model of an integer program, see `export_integer_onnx`."""
     builder = OnnxBuilder([program.input], [program.output])
     for step in program.steps:
@@ -42,5 +43,6 @@ def build_integer_onnx(program: IntegerProgram) -> onnx.ModelProto:
     )
     opset = helper.make_opsetid("", OPSET)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
-    helper.set_model_props(model, {"logits_scale": np.format_float_scientific(program.output_scale)})
+    properties = {"logits_scale": np.format_float_scientific(program.output_scale)}
+    helper.set_model_props(model, properties | ({"layers": layers} if layers else {}))
     return model

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor
@@ -15,10 +16,15 @@ from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.integer_run import run_program
 from explorer.errors import ExportError
+from explorer.evaluate.hardware import cost
 from explorer.export import integer_package
 from explorer.export.integer_package import IntegerReport, export_integer, integer_marks, read_program
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
+from hwmodels import LayerJob, LayerShape, evaluate, load, names
+from hwmodels.errors import NetworkError
+from hwmodels.jobs_json import write_jobs
+from hwmodels.onnx_network import read_onnx, read_onnx_jobs
 
 NAMES = ["integer.onnx", "program.json", "summary.json", "weights.npz"]
 
@@ -26,10 +32,11 @@ NAMES = ["integer.onnx", "program.json", "summary.json", "weights.npz"]
 @pytest.fixture
 def write(basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]) -> Callable[[Path], IntegerReport]:
     base, x = basis("mixed"), images("mixed", 80)
-    model = apply(base, uniform(base.graph, 4, 6))
+    candidate = uniform(base.graph, 4, 6)
+    model = apply(base, candidate)
     with torch.no_grad():
         labels = base.model(x).argmax(1)
-    return lambda folder: export_integer("w4a6", model, base, (x, labels), folder, {"study": "tests"})
+    return lambda folder: export_integer("w4a6", model, base, (x, labels), folder, candidate, "tests")
 
 
 def test_files_hold_one_and_the_same_network(
@@ -51,6 +58,49 @@ def test_files_hold_one_and_the_same_network(
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["name"], summary["study"], summary["onnx_bytes"]) == ("w4a6", "tests", report.onnx_bytes)
     assert f"{report.float32_bytes:,} bytes in float32, {report.onnx_bytes:,} exported" in report.summary()
+
+
+def test_the_file_costs_what_the_network_does_that_it_was_made_of(
+    write: Callable[[Path], IntegerReport], basis: Callable[[str], Basis], tmp_path: Path
+) -> None:
+    write(tmp_path)
+    graph = basis("mixed").graph
+    read = read_onnx_jobs(tmp_path / "integer.onnx")
+    assert read.states_widths
+    assert read_onnx(tmp_path / "integer.onnx") == read.network
+    for device in map(load, names()):
+        received = evaluate(read.jobs, device, read.network.tensors)
+        assert received == cost(graph, uniform(graph, 4, 6), device), device.name
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (None, "does not record its layers, from which alone its costs follow: export it once more"),
+        ("{", "property 'layers': the recorded layers cannot be read .JSONDecodeError"),
+        (
+            '{"jobs": [{"shape": {"name": "a"}}], "tensors": []}',
+            "property 'layers': the recorded layers cannot be read",
+        ),
+        ('{"jobs": [], "tensors": []}', "property 'layers': network 'integer': at least one layer is needed"),
+        (
+            write_jobs([LayerJob(shape=LayerShape(name="a", kind="linear", in_channels=1, out_channels=1))]),
+            "records 1 layers with products, but the file holds [2-9]: it has been changed since",
+        ),
+    ],
+)
+def test_a_file_that_does_not_record_its_layers_has_no_costs(
+    layers: str | None, message: str, write: Callable[[Path], IntegerReport], tmp_path: Path
+) -> None:
+    """Its operations alone would be priced as other layers than the network has."""
+    write(tmp_path)
+    path = tmp_path / "integer.onnx"
+    model = onnx.load_model(path)
+    kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != "layers"}
+    onnx.helper.set_model_props(model, kept if layers is None else {**kept, "layers": layers})
+    onnx.save_model(model, path)
+    with pytest.raises(NetworkError, match=message):
+        read_onnx_jobs(path)
 
 
 def test_other_integers_than_the_programs_are_refused(
