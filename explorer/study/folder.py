@@ -59,8 +59,11 @@ def read_outcome(folder: Path) -> Outcome:
             raise SearchError(f"{folder}: the run is not finished; explorer run again on this folder goes on")
         raise SearchError(f"{folder}: no run was made here; make one with: explorer run STUDY --out {folder}")
     try:
-        return Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))
+        if Study.from_json(outcome.study).objectives.names != outcome.objectives:
+            raise ValueError("its objectives are not those of its study")
+        return outcome
+    except (OSError, ValueError, RecursionError) as error:
         raise SearchError(
             f"{path}: cannot be read as this version's outcome ({type(error).__name__}: {error}); "
             "explorer run again on this folder writes it anew"
@@ -79,7 +82,7 @@ def read_study(folder: Path) -> Study:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return Study.from_json(data["study"], study_folder=data["study_folder"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SearchError(
             f"{path}: cannot be read ({type(error).__name__}: {error}); explorer run again writes it anew"
         ) from error

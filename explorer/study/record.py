@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from explorer.compress.candidate import Candidate
+from explorer.typed import typed_record
 from hwmodels import MemoryFit
 
 Split = Literal["search", "held_out"]
@@ -23,6 +24,10 @@ class Accuracy:
 
     value: float
     images: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            raise ValueError(f"an accuracy must be a share in [0, 1], but got {self.value!r}")
 
     @property
     def standard_error(self) -> float:
@@ -174,56 +179,14 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
-        """Rebuild an outcome from `to_json` data or from its parsed JSON text."""
-        return cls(
-            study=data["study"],
-            device=data["device"],
-            device_title=data["device_title"],
-            objectives=tuple(data["objectives"]),
-            baselines=tuple(
-                Baseline(
-                    name=item["name"],
-                    cost=cost_from_json(item["cost"]),
-                    search=Accuracy(**item["search"]),
-                    held_out=Accuracy(**item["held_out"]),
-                )
-                for item in data["baselines"]
-            ),
-            front=tuple(
-                FrontPoint(
-                    name=item["name"],
-                    evaluation=_evaluation_from_json(item["evaluation"]),
-                    held_out=Accuracy(**item["held_out"]),
-                )
-                for item in data["front"]
-            ),
-            evaluations=tuple(_evaluation_from_json(item) for item in data["evaluations"]),
-            skipped=tuple((path, reason) for path, reason in data["skipped"]),
-            provenance=data["provenance"],
-            coverage=Coverage(**data["coverage"]) if data.get("coverage") else None,
-            refused_exports=tuple((form, reason) for form, reason in data.get("refused_exports", ())),
-        )
+        """Rebuild an outcome from `to_json` data or its parsed JSON text; ValueError names what is of another type.
+
+        That of earlier versions has no fits, operations or coverage.
+        """
+        outcome: Outcome = typed_record(cls, data)
+        return outcome
 
 
 def _percent(part: int, whole: int) -> str:
     """A share that is 100 % only where nothing is missing."""
     return "100 %" if part == whole else f"{min(99.9, 100.0 * part / whole):.3g} %"
-
-
-def cost_from_json(data: Mapping[str, Any]) -> Cost:
-    """Rebuild a cost from plain data; that of earlier versions has neither fits nor operations."""
-    layers = tuple(LayerTableRow(**row) for row in data["layers"])
-    fits = tuple(MemoryFit(**{**fit, "holds": tuple(fit["holds"])}) for fit in data.get("fits", ()))
-    return Cost(**{**data, "layers": layers, "notes": tuple(data["notes"]), "fits": fits})
-
-
-def _evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
-    return Evaluation(
-        number=data["number"],
-        origin=data["origin"],
-        candidate=Candidate.from_json(data["candidate"]),
-        cost=cost_from_json(data["cost"]),
-        accuracy=None if data["accuracy"] is None else Accuracy(**data["accuracy"]),
-        violations=tuple((key, excess) for key, excess in data["violations"]),
-        failure=data.get("failure", ""),
-    )

@@ -18,8 +18,8 @@ from explorer.study.record import (
     FrontPoint,
     LayerTableRow,
     Outcome,
-    cost_from_json,
 )
+from explorer.typed import typed_record
 from hwmodels import MemoryFit
 
 FINITE = st.floats(0, 1e12, allow_nan=False)
@@ -115,7 +115,7 @@ def test_an_outcome_comes_back_from_json(outcome: Outcome) -> None:
 
 @given(COSTS)
 def test_a_cost_comes_back_from_json(cost: Cost) -> None:
-    assert cost_from_json(json.loads(json.dumps(asdict(cost)))) == cost
+    assert typed_record(Cost, json.loads(json.dumps(asdict(cost)))) == cost
 
 
 def test_a_cost_that_an_earlier_version_stored_is_read() -> None:
@@ -129,10 +129,10 @@ def test_a_cost_that_an_earlier_version_stored_is_read() -> None:
         **{"energy_uj": 0.5, "latency_ms": 0.1, "latency_cycles": 7, "weight_bytes": 9, "activation_bytes": 4},
         **{"macs": 36, "energy_uj_by_component": {"mac": 0.5}, "layers": [row], "notes": []},
     }
-    cost = cost_from_json(stored)
+    cost = typed_record(Cost, stored)
     assert cost.fits == ()
     assert cost.layers[0].vector_operations == 0
-    assert cost_from_json(asdict(cost)) == cost
+    assert typed_record(Cost, asdict(cost)) == cost
 
 
 def test_an_evaluation_is_feasible_without_violations() -> None:
