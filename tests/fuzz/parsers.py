@@ -37,7 +37,7 @@ from explorer.report.tables import front_table, write_front_csv
 from explorer.settings import DataSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.folder import JOURNAL, OUTCOME, STUDY, read_outcome, read_study
-from explorer.study.store import open_store
+from explorer.study.store import Store, open_store
 from explorer.study.study_file import check_device, load_study
 from hwmodels.errors import NetworkError
 from hwmodels.networks import NETWORKS
@@ -214,21 +214,27 @@ def _study_json(home: Path) -> Parser:
 def _journal(home: Path) -> Parser:
     identity = {"seed": "1", "weights": "ab"}
 
-    def opened(folder: Path) -> object:
-        store = open_store(folder, "journal", "tiny", OBJECTIVES, identity)
-        return store, store.stored(), store.scores(), store.count(), store.waiting()
-
-    def read(content: bytes, folder: Path) -> None:
-        (folder / JOURNAL).write_bytes(content)
-        opened(folder)
-        opened(folder)  # what the first call may have mended
+    def opened(folder: Path) -> Store:
+        return open_store(folder, "journal", "tiny", OBJECTIVES, identity)
 
     made = Path(tempfile.mkdtemp(dir=home))
-    store = open_store(made, "journal", "tiny", OBJECTIVES, identity)
+    store = opened(made)
     for bits in (2, 4, 6, 8):
         candidate = Candidate(layers=(LayerChoice(layer="0", weight_bits=bits),), kept_filters=(("0", 0.5),))
         store.finish(store.study.ask(), candidate, "seed", 30 + bits, (0.1 * bits, 5.0, 1.0))
     store.remember_score("held_out/x/float", 90)
+    written = opened(made).stored()
+    assert len(written) == 4
+
+    def read(content: bytes, folder: Path) -> None:
+        (folder / JOURNAL).write_bytes(content)
+        for _ in range(2):  # what the first call mended stays so
+            store = opened(folder)
+            found = store.stored()
+            assert found == written[: len(found)], "evaluations that were never made"
+            assert len(found) in {0, 4} or store.damage(), "lost in silence"
+            assert set(store.scores().items()) <= {("held_out/x/float", 90)}, "scores that were never made"
+
     mutate = (mutations.damage_json_lines, mutations.damage_lines(mutations.NUMBERS), mutations.damage_bytes)
     return Parser(name="journal", sound=[(made / JOURNAL).read_bytes()], mutations=mutate, read=read)
 
