@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import resource
@@ -129,6 +130,7 @@ def _child(parser: Parser, indices: range, seed: int, sent: int) -> None:
         os.dup2(quiet, 2)
         tempfile.tempdir = str(home)
         warnings.simplefilter("ignore")
+        faulthandler.disable()
         outside: list[str] = []
         _watch(home, outside)
         signal.signal(signal.SIGALRM, _late)
