@@ -53,7 +53,12 @@ def run(
         int | None, typer.Option(parser=_integer, metavar="INTEGER", help="Candidates to evaluate in all, from 1.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(parser=_integer, metavar="INTEGER", help="Seed of training and search, from 0.")
+        int | None,
+        typer.Option(
+            parser=_integer,
+            metavar="INTEGER",
+            help="Seed of training and search, from 0; equal ones give equal results on one kind of machine.",
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="Device profile: a name, or a .toml file.")] = None,
 ) -> None:

@@ -66,7 +66,7 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
 
     After each epoch the state is written to the file `unfinished`, where one is given. Found there at the start,
     it is gone on from, to the same weights as without the interruption; at the end it is removed. Deterministic for
-    a seed on one machine; the global random state stays as it was. Raises ModelError when the loss is not finite or
+    a seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite or
     the file is that of another training, CandidateError when candidate, network and `start` do not fit together.
     """
     device = basis.calibration.device

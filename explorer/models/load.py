@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +44,12 @@ def load_model(settings: ModelSettings, data_shape: tuple[int, int, int], classe
 
 
 def _try_out(model: nn.Module, shape: tuple[int, int, int], classes: int, name: str) -> None:
+    inputs = _required_inputs(model)
+    if inputs > 1:
+        raise ModelError(
+            f"{name}: its forward() takes {inputs} inputs; networks of several inputs cannot be studied yet: a study's "
+            "network takes images alone"
+        )
     try:
         with torch.inference_mode():
             logits = model(torch.zeros(2, *shape))
@@ -51,12 +59,29 @@ def _try_out(model: nn.Module, shape: tuple[int, int, int], classes: int, name: 
             f"{name} fails on images of {_text(shape)} (channels x height x width): {reason}; the network must take "
             "the images of [data], and uint8 images are stored channels last, float ones channels first"
         ) from error
+    if isinstance(logits, Tensor) and logits.ndim > 2:
+        shapes = _text((2, classes)), _text(tuple(logits.shape))
+        raise ModelError(
+            f"{name}: expected logits of shape {shapes[0]} for 2 images, received {shapes[1]}; "
+            "networks that give a map for each image, such as a U-Net, cannot be studied yet, only classifiers can: "
+            "explorer cost prices them without a search"
+        )
     received = _text(tuple(logits.shape)) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
     if received != _text((2, classes)):
         raise ModelError(
             f"{name}: expected logits of shape {_text((2, classes))} for 2 images and {classes} classes, "
             f"received {received}; give the network one output for each class of the data"
         )
+
+
+def _required_inputs(model: nn.Module) -> int:
+    """How many tensors forward() cannot do without; 1 where that cannot be told."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(each.kind in positional and each.default is inspect.Parameter.empty for each in parameters)
 
 
 def _text(shape: tuple[int, ...]) -> str:

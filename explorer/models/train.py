@@ -44,7 +44,7 @@ def train_model(
 
     `images` is `n x channels x height x width`, `labels` n class numbers. Adam or SGD with momentum 0.9, the
     learning rate along half a cosine to 0 (Loshchilov and Hutter 2017, without restarts). Deterministic for a
-    seed on one machine; the global random state stays as it was. ModelError when the loss is not finite.
+    seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite.
     """
     device = next(model.parameters()).device
     x, y = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)

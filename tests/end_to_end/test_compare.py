@@ -60,7 +60,7 @@ def test_a_comparison(case: str, home: Path, explorer: Callable[..., Any]) -> No
     assert set(accuracy_names(points)) <= set(texts)
     page = (home / "run" / "comparison.html").read_text()
     assert 'id="layer_by_level"' in page
-    assert "http" not in page.partition("<script>")[0]
+    assert "://" not in page.partition("<script>")[0]
 
     before = {path: path.read_bytes() for path in (*drawn, folder / "points.csv", home / "run" / POINTS)}
     assert explorer("compare", "tiny", "--out", "run", "--results", "found/here").code == 0

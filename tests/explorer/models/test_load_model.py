@@ -1,5 +1,6 @@
 """Networks from settings: the user's factory, and everything that can be wrong with it."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -154,4 +155,21 @@ def test_a_network_that_returns_no_tensor_is_refused(tmp_path: Path) -> None:
 def test_an_input_shape_that_the_images_do_not_have_is_refused() -> None:
     settings = ModelSettings(reference="lenet5", training=TrainingSettings(), input_shape=(1, 28, 28))
     with pytest.raises(ModelError, match=r"model\.input_shape: expected the images' shape 1 x 8 x 8, received 1 x 28"):
+        load_model(settings, (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (
+            "nn.Conv2d(1, 10, 3, padding=1)",
+            "received 2 x 10 x 8 x 8; networks that give a map for each image, such as a U-Net, cannot be studied yet",
+        ),
+        ("nn.Bilinear(8, 8, 10)", "takes 2 inputs; networks of several inputs cannot be studied yet"),
+    ],
+)
+def test_networks_of_other_kinds_are_refused_as_what_they_are(network: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text(f"from torch import nn\n\n\ndef build():\n    return {network}\n")
+    settings = ModelSettings(factory="other:build", training=TrainingSettings(), study_folder=str(tmp_path))
+    with pytest.raises(ModelError, match=re.escape(reason)):
         load_model(settings, (1, 8, 8), 10)
