@@ -30,7 +30,7 @@ from explorer.relevance.deeplift import deeplift
 from explorer.relevance.lrp import lrp
 from explorer.relevance.sample import sample_of
 from tests.macs import check_macs
-from tests.square import double, random_classes
+from tests.square import check_square, double, random_candidate, random_classes
 
 Body = Callable[[Any, Tensor], Tensor]
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -132,7 +132,9 @@ def test_every_spelling_has_relevance_and_both_exports(name: str, tmp_path: Path
     model, graph = canonical(SPELLINGS[name])
     calibration = calibrate(model, graph, IMAGES)
     order = {group.name: group.classes for group in graph.prunable}
-    built = apply(Basis(model=model, graph=graph, order=order, calibration=calibration), uniform(graph))
+    base = Basis(model=model, graph=graph, order=order, calibration=calibration)
+    check_square(base, random_candidate(graph, random.Random(1)), IMAGES)
+    built = apply(base, uniform(graph))
     export_onnx(model, graph.input_shapes, tmp_path / "float.onnx")
     with torch.no_grad():
         logits, wanted = model(IMAGES).numpy(), built(IMAGES).numpy()
