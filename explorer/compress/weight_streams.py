@@ -82,6 +82,8 @@ def decode_weights(layout: Mapping[str, Any], streams: Mapping[str, bytes], shap
         raise ExportError("an index is beyond the end of its codebook; the data are damaged")
     codes = np.zeros(count, dtype=np.int8)
     codes[places] = values[first[owners] + indices]
+    if (codes == -128).any():
+        raise ExportError("a weight has the code -128, which no weight has; the data are damaged")
     return codes.reshape(shape)
 
 

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ STUDY = {
     "key in the wrong section": ("seeds = 3", "seed = 3", ("search.seed: unknown key", "did you mean 'seeds'?")),
     "out of range": ("trials = 6", "trials = 0", ("search.trials: expected an integer in 1..1000000, received 0",)),
     "bits": ("[search]", "[space]\nweight_bits = [0, 8]\n[search]", ("space.weight_bits[0]", "1..8, received 0")),
+    "more digits than Python reads": ("trials = 6", f"trials = {'9' * 4301}", ("tiny/study.toml: not valid TOML",)),
+    "no number": ("learning_rate = 0.02", "learning_rate = nan", ("learning_rate: expected a number", "received NaN")),
     "wrong type": ("epochs = 6", 'epochs = "six"', ("model.training.epochs", 'an integer in 1..10000, received "six"')),
     "missing key": ('name = "tiny"', "", ("study.name: missing; expected a name of letters",)),
     "no weights": (
@@ -222,6 +225,16 @@ def test_images_in_a_truncated_archive(home: Path, refused: Refused) -> None:
     one_line(refused("run", "tiny"), ("tiny/images.npz: the archive is damaged", "fetch or write it again"))
 
 
+def test_images_whose_size_is_forged(home: Path, refused: Refused) -> None:
+    file = home / "tiny" / "images.npz"
+    with zipfile.ZipFile(file) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content.replace(b"(300, 1, 8, 8)", b"(300, 9, 9, 9)"))
+    one_line(refused("run", "tiny"), ("tiny/images.npz: x_train states a shape that its 76800 bytes do not have",))
+
+
 HEAD = "import torch\nfrom torch import nn\n"
 BRANCH = """
 class Branch(nn.Module):
@@ -302,6 +315,14 @@ CHECKPOINTS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], tuple[
         ("1 of another shape: 7.weight (expected (2, 24), received (3, 24))",),
     ),
     "NaN": (lambda state: {**state, "0.bias": torch.full((4,), torch.nan)}, ("0.bias: NaN or infinite values",)),
+    "codes": (
+        lambda state: {name: (9 * tensor).to(torch.int8) for name, tensor in state.items()},
+        ("0.weight, 0.bias, 3.weight and 3 more: int8, where the network has float32: codes without their scale",),
+    ),
+    "sparse": (
+        lambda state: {**state, "7.weight": state["7.weight"].to_sparse()},
+        ("7.weight: not dense (sparse_coo); save tensor.to_dense()",),
+    ),
     "code": (lambda state: Exploit(), ("refused, because it holds more than tensors", "torch.save(model.state_dict()")),
     "a list": (lambda state: [1, 2], ("expected a state dict (names with tensors), received a list", "write it with")),
     "nothing": (lambda state: {}, ("received nothing in it; save model.state_dict()",)),
@@ -422,6 +443,25 @@ def test_a_device_file_with_unknown_keys(home: Path, refused: Refused) -> None:
     assert all("device.profile: " in line and "own.toml: " in line for line in lines)
     assert "unknown key `array.rwos`: did you mean `array.rows`?" in lines[0]
     assert "`array.rows` is missing: add it as" in lines[1]
+
+
+def test_a_device_file_with_numbers_that_no_device_has(home: Path, refused: Refused) -> None:
+    shipped = Path(sys.modules["explorer"].__file__ or "").parents[1] / "hwmodels" / "devices" / "bitfusion.toml"
+    own = home / "own.toml"
+    shutil.copy(shipped, own)
+    edit(own, "clock_hz = { value = 500e6", "clock_hz = { value = 1e-308")
+    parts = ("own.toml: device 'bitfusion': `array.clock_hz` must be a number, from 1000 to 1e+12, but got 1e-308",)
+    one_line(refused("cost", "lenet5", "--device", "own.toml"), parts)
+
+
+@pytest.mark.parametrize("command", ["front", "report"])
+def test_results_that_were_edited(command: str, home: Path, refused: Refused) -> None:
+    file = home / "done" / "outcome.json"
+    outcome = json.loads(file.read_text())
+    outcome["front"][0]["held_out"]["images"] = "many"
+    file.write_text(json.dumps(outcome))
+    parts = ("done/outcome.json: cannot be read", "front[0].held_out.images: expected an integer", 'received "many"')
+    one_line(refused(command, "done"), parts)
 
 
 def test_a_report_that_cannot_be_written(home: Path, refused: Refused) -> None:

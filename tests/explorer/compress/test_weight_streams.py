@@ -118,3 +118,9 @@ def test_streams_that_do_not_fit_together_are_refused(change: dict[str, object],
 def test_entries_beyond_the_end_are_refused() -> None:
     with pytest.raises(ExportError, match="coded weights do not fit into 30 places"):
         again(encode_weights(pruned(0.05)), (3, 10))
+
+
+def test_a_code_that_no_weight_has_is_refused() -> None:
+    streams = encode_weights(np.array([[-127, 5, 5, -127]], dtype=np.int8))
+    with pytest.raises(ExportError, match="a weight has the code -128, which no weight has"):
+        again(spoilt(streams, {"codebooks": streams.codebooks.replace(b"\x81", b"\x80")}), (1, 4))

@@ -210,7 +210,9 @@ def attention(m: Any, x: Tensor) -> Any:
     return m.fc(F.avg_pool2d((x @ (x.transpose(1, 2) @ x)).view(-1, 4, 6, 6), 2).flatten(1))
 
 
-@pytest.mark.parametrize(("body", "what"), [(normed, r"norm \(GroupNorm\)"), (attention, r"matmul at test_lrp.py, line")])
+@pytest.mark.parametrize(
+    ("body", "what"), [(normed, r"norm \(GroupNorm\)"), (attention, r"matmul at test_lrp.py, line")]
+)
 def test_what_has_no_rule_is_refused_and_named(body: Body, what: str) -> None:
     sample = on(body, norm=nn.GroupNorm(2, 4))
     with pytest.raises(RelevanceError, match=rf"lrp has no rule for {what}.*; choose another method, such as deeplift"):
