@@ -124,8 +124,11 @@ class ShapeWalk:
         """
         if f"{node.domain}.{node.op_type}" in QONNX_WIDTHS and node.input[:1] and node.input[0] in self.types:
             return {node.output[0]: self.types[node.input[0]]}
-        bodies = any(entry.HasField("g") for entry in node.attribute)
-        types = self.types if bodies else {name: self.types[name] for name in node.input if name in self.types}
+        # Where a step goes backwards through nothing, onnx ends the process by an assertion; also inside of a body.
+        empty = node.op_type == "Slice" and node.input[:1] and 0 in (known_shape(self.types.get(node.input[0])) or ())
+        if empty or any(entry.HasField("g") for entry in node.attribute):
+            return {}
+        types = {name: self.types[name] for name in node.input if name in self.types}
         types = {name: _float(kind) for name, kind in types.items()} if as_float else types
         values = {name: value for name in node.input if (value := self._value(name)) is not None}
         try:
@@ -196,6 +199,9 @@ def _completed(inferred: onnx.TypeProto | None, stated: onnx.TypeProto | None) -
     if source is None:
         return None
     kind.CopyFrom(source)
+    for dimension in kind.tensor_type.shape.dim if known_shape(kind) is None else ():
+        if dimension.dim_value < 0:  # such as behind a padding of less than nothing: no rule may see it
+            dimension.ClearField("dim_value")
     if inferred is not None and inferred.tensor_type.elem_type:
         kind.tensor_type.elem_type = inferred.tensor_type.elem_type
     return kind

@@ -217,3 +217,18 @@ def test_an_index_behind_the_end_is_one_line(tmp_path: Path) -> None:
     constants = {"ninth": integers(9), "w": ones(192, 4)}
     with pytest.raises(NetworkError, match="the shape of 'flat' is not known"):
         read(model(nodes, constants), tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_slice_backwards_through_nothing_does_not_end_the_process(size: int, tmp_path: Path) -> None:
+    """An assertion inside of onnx would."""
+    nodes = [
+        node("Pad", ["x", "pads"], ["nothing"]),
+        node("Slice", ["nothing", "last", "first", "axis", "back"], ["turned"]),
+        node("Relu", ["turned"], ["turned/relu"]),
+        node("GlobalAveragePool", ["x"], ["y"]),
+    ]
+    constants = {"pads": integers(0, 0, 0, 0, 0, 0, size - 8, 0), "axis": integers(2)}
+    constants |= {"last": integers(-1), "first": integers(-9), "back": integers(-1)}
+    network = read(model(nodes, constants), tmp_path)
+    assert [layer.kind for layer in network.layers] == ["pool"]
