@@ -11,7 +11,7 @@ JOBS ?= 2
 # Tests run on all cores, at most 8 processes: each takes seconds and 300 MB to import torch.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-fast test-slow lint bench studies clean
+.PHONY: run test test-fast test-slow fuzz lint bench studies clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -31,6 +31,9 @@ test-slow: $(VENV)/.installed
 
 test-fast: $(VENV)/.installed
 	$(PYTEST) -m "not slow" tests/architecture tests/hwmodels tests/explorer
+
+fuzz: $(VENV)/.installed
+	$(BIN)/python -W ignore -m tests.fuzz
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
