@@ -13,17 +13,19 @@ from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from tests.square import candidates, check_square
+from tests.tiers import cases
 
 
+@cases(10, 100)
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed", "gated"])
 def test_what_is_built_is_what_was_costed(
-    name: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    name: str, count: int, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
 ) -> None:
     base, example = basis(name), images(name, 2)
     before = {key: tensor.clone() for key, tensor in base.model.state_dict().items()}
     code = base.model.code
 
-    @settings(max_examples=50)
+    @settings(max_examples=count)
     @given(candidates(base.graph))
     def square(candidate: Candidate) -> None:
         check_square(base, candidate, example)

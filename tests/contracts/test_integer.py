@@ -21,18 +21,20 @@ from explorer.export.onnx_integer import build_integer_onnx, export_integer_onnx
 from explorer.export.verify import compare_logits, run_onnx
 from tests.integers import exact_codes, program_codes, share_equal, simulated_codes
 from tests.square import candidates
+from tests.tiers import cases
 
 NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
 
 
+@cases(4, 20)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_random_candidates_keep_their_predictions(
-    name: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor], tmp_path: Path
+    name: str, count: int, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor], tmp_path: Path
 ) -> None:
     base, x = basis(name), images(name, 100)
 
     @settings(
-        max_examples=15,
+        max_examples=count,
         phases=[Phase.generate],  # a smaller failing candidate is not worth the minutes that finding it takes
     )
     @given(candidates(base.graph))

@@ -30,6 +30,9 @@ SHAPES = {
 """Images as small as a network takes: what is compared does not depend on their size."""
 LARGE = 2_000_000
 """Weights from which a candidate takes seconds."""
+QUICK = ("lenet5_digits", "resnet8", "resnet20", "unet")
+"""Networks that are looked at by default; all others are slow."""
+NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in REFERENCE_NETWORKS]
 
 
 @cache
@@ -50,7 +53,7 @@ def basis_of(name: str) -> Basis:
     return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
 
 
-@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_what_is_built_is_what_was_costed(name: str) -> None:
     base = basis_of(name)
     asked = os.environ.get("EXPLORER_TEST_CANDIDATES")
@@ -59,13 +62,13 @@ def test_what_is_built_is_what_was_costed(name: str) -> None:
         check_square(base, random_candidate(base.graph, random.Random(seed)), images)
 
 
-@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_macs_are_those_that_torch_counts(name: str) -> None:
     base = basis_of(name)
     check_macs(REFERENCE_NETWORKS[name](10).eval(), base.model, base.graph, torch.zeros(2, *SHAPES[name]))
 
 
-@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_filter_but_those_of_the_output_can_be_removed(name: str) -> None:
     graph = basis_of(name).graph
     locked = [group for group in graph.groups if group.locked and group.producers]
@@ -73,7 +76,7 @@ def test_every_filter_but_those_of_the_output_can_be_removed(name: str) -> None:
     assert not [entry for entry in graph.skipped if "rule" in entry.reason or "float" in entry.reason]
 
 
-@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_masked_and_removed_networks_agree(name: str) -> None:
     base = basis_of(name)
     images = torch.randn(2, *SHAPES[name], dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -88,7 +91,7 @@ def test_masked_and_removed_networks_agree(name: str) -> None:
         assert (received - whole).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("name", REFERENCE_NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_masked_and_removed_networks_agree_once_compressed(name: str) -> None:
     base = basis_of(name)
     if base.graph.weights > LARGE:

@@ -24,6 +24,7 @@ from explorer.settings import QuantizerSettings
 from tests import styles
 from tests.macs import check_macs
 from tests.square import candidates, check_square, double, random_candidate, random_classes
+from tests.tiers import cases
 
 PRUNABLE = {
     "functional": {"conv2d": 4, "conv2d_1": 3, "conv_transpose2d": 5},  # groups of two lose one channel each at once
@@ -73,12 +74,13 @@ def test_what_can_be_pruned(name: str) -> None:
         assert not group.locked or not group.producers or group.name in {entry.path for entry in graph.skipped}
 
 
+@cases(5, 30)
 @pytest.mark.parametrize("name", styles.STYLES)
-def test_masked_and_removed_networks_agree(name: str) -> None:
+def test_masked_and_removed_networks_agree(name: str, count: int) -> None:
     base, fresh = basis_of(name), doubled(styles.inputs(name, 5, seed=3))
     changed = False
     whole = call(double(base.model), fresh)
-    for seed in range(30):
+    for seed in range(count):
         kept = random_classes(base.graph, random.Random(seed))
         removed, masked = double(base.model), double(base.model)
         remove_filters(removed, base.graph, kept)
@@ -92,10 +94,11 @@ def test_masked_and_removed_networks_agree(name: str) -> None:
     assert changed
 
 
+@cases(2, 10)
 @pytest.mark.parametrize("name", styles.STYLES)
-def test_a_compressed_network_with_masks_computes_what_the_removed_one_does(name: str) -> None:
+def test_a_compressed_network_with_masks_computes_what_the_removed_one_does(name: str, count: int) -> None:
     base, fresh = basis_of(name), doubled(styles.inputs(name, 5, seed=3))
-    for seed in range(10):
+    for seed in range(count):
         candidate = random_candidate(base.graph, random.Random(seed))
         built = apply(base, candidate)
         whole = masked(built, base, candidate)
@@ -106,11 +109,12 @@ def test_a_compressed_network_with_masks_computes_what_the_removed_one_does(name
             assert (expected - received).abs().max() <= 1e-9 * max(1.0, float(expected.abs().max()))
 
 
+@cases(5, 30)
 @pytest.mark.parametrize("name", styles.STYLES)
-def test_what_is_built_is_what_was_costed(name: str) -> None:
+def test_what_is_built_is_what_was_costed(name: str, count: int) -> None:
     base, example = basis_of(name), styles.inputs(name, 2)
 
-    @settings(max_examples=25)
+    @settings(max_examples=count)
     @given(candidates(base.graph))
     def square(candidate: Candidate) -> None:
         check_square(base, candidate, example)

@@ -48,6 +48,7 @@ def reduced(name: str) -> Study:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_comparison_in_small(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, folder in (("EXPLORER_DATA", "data"), ("EXPLORER_CHECKPOINTS", "checkpoints")):
