@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwmodels import (
@@ -32,6 +32,7 @@ from hwmodels import (
 )
 from hwmodels.explain import FIGURES, Explanation, explain
 from hwmodels.profiles import source_ids
+from tests.tiers import cases
 
 DEVICES = {name: load(name) for name in names()}
 FUNCTIONS: dict[str, Callable[..., float]] = {"ceil": math.ceil, "floor": math.floor, "max": max, "min": min}
@@ -58,7 +59,7 @@ LAYERS = {
     "activation": LayerShape(name="relu", kind="activation", in_channels=7, out_channels=7, in_h=9, out_h=9),
 }
 FEW = ("first", "grouped", "multiplied", "linear", "matmul")
-"""For dataflows that a device does not have."""
+"""For dataflows that are not a device's own."""
 
 
 def value_of(explained: Explanation) -> float:
@@ -105,12 +106,18 @@ def with_dataflow(device: Accelerator, dataflow: str) -> Accelerator:
     )
 
 
+@pytest.mark.parametrize("device", names())
+def test_every_formula_gives_its_number(device: str) -> None:
+    for shape in LAYERS.values():
+        check(LayerJob(shape=shape), DEVICES[device])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 @pytest.mark.parametrize("device", names())
-def test_every_formula_gives_its_number(device: str, dataflow: str) -> None:
-    chosen = DEVICES[device]
-    for name in LAYERS if chosen.dataflow == dataflow else FEW:
-        check(LayerJob(shape=LAYERS[name]), chosen if chosen.dataflow == dataflow else with_dataflow(chosen, dataflow))
+def test_every_formula_gives_its_number_on_any_dataflow(device: str, dataflow: str) -> None:
+    for name in FEW:
+        check(LayerJob(shape=LAYERS[name]), with_dataflow(DEVICES[device], dataflow))
 
 
 def test_all_numbers_but_those_of_the_layer_and_the_profile_are_explained() -> None:
@@ -246,9 +253,9 @@ def jobs(draw: st.DrawFn) -> LayerJob:
     )
 
 
-@given(job=jobs(), device=devices())
-def test_any_formula_gives_its_number(job: LayerJob, device: Accelerator) -> None:
-    check(job, device)
+@cases(15, 300)
+def test_any_formula_gives_its_number(count: int) -> None:
+    settings(max_examples=count)(given(job=jobs(), device=devices())(check))()
 
 
 FORMATS = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.evaluate.hardware import cost
+from explorer.evaluate.pricing import Pricing
 from explorer.relevance.scores import LayerRelevance, Relevance
 from explorer.search.allocation import (
     bits_in_proportion,
@@ -126,11 +126,11 @@ def test_choices_keep_a_budget_of_the_device(basis: Callable[[str], Basis]) -> N
             for c in candidate.layers
         )
 
-    draw, start = random.Random(3), uniform(base.graph)
-    for measure in ("energy_pj", "latency_cycles", "weight_bytes", "peak_activation_bytes"):
+    draw, start, pricing = random.Random(3), uniform(base.graph), Pricing(base.graph, device)
+    for measure in ("energy_uj", "latency_cycles", "weight_bytes", "peak_activation_bytes"):
 
         def cost_of(candidate: Candidate, measure: str = measure) -> float:
-            return float(getattr(cost(base.graph, candidate, device), measure))
+            return float(getattr(pricing.price(candidate), measure))
 
         most, losses = cost_of(start), []
         for share in (0.5, 0.7, 0.9, 1.0):

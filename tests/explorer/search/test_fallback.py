@@ -11,7 +11,7 @@ import torch
 
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate
-from explorer.evaluate.hardware import cost
+from explorer.evaluate.pricing import Pricing
 from explorer.graph.symbolic import as_tuple
 from explorer.relevance.criteria import ALL, CRITERIA
 from explorer.relevance.deeplift import deeplift
@@ -84,9 +84,9 @@ def test_the_order_of_filters_is_the_criterions_own_or_that_of_l2(case: Case) ->
 
 def seeds_of(case: Case, relevance: Relevance) -> list[Candidate]:
     base = replace(case.base, order=filter_order(case.base.graph, relevance))
-    space, device = search_space(base.graph, SPACE), load("bitfusion")
+    space, pricing = search_space(base.graph, SPACE), Pricing(base.graph, load("bitfusion"))
     table = sensitivity(base, relevance, space)
-    seeds = relevance_seeds(space, table, lambda candidate: cost(base.graph, candidate, device).energy_pj, 12)
+    seeds = relevance_seeds(space, table, lambda candidate: pricing.price(candidate).energy_uj, 12)
     return [seed.candidate for seed in seeds[1:]]
 
 

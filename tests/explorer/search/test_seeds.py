@@ -12,7 +12,7 @@ import torch
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate, LayerChoice, check
 from explorer.compress.quantize import quantize_weight, weight_scales
-from explorer.evaluate.hardware import cost
+from explorer.evaluate.pricing import Pricing
 from explorer.graph.symbolic import as_tuple
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import sample_of
@@ -38,9 +38,10 @@ class Case:
     relevance: Relevance
     space: SearchSpace
     table: Sensitivity
+    pricing: Pricing
 
     def cost_of(self, candidate: Candidate) -> float:
-        return cost(self.base.graph, candidate, load("bitfusion")).energy_pj
+        return self.pricing.price(candidate).energy_uj
 
     def loss_of(self, candidate: Candidate) -> float:
         """What the table says of a candidate."""
@@ -59,7 +60,7 @@ def case(basis: Callable[[str], Basis]) -> Case:
     relevance = deeplift(sample_of(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true"))
     base = replace(base, order=filter_order(base.graph, relevance))
     space = search_space(base.graph, SETTINGS)
-    return Case(base, relevance, space, sensitivity(base, relevance, space))
+    return Case(base, relevance, space, sensitivity(base, relevance, space), Pricing(base.graph, load("bitfusion")))
 
 
 def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
@@ -116,8 +117,7 @@ def test_a_pattern_is_one_more_option_and_the_widest_has_none(case: Case) -> Non
     table = sensitivity(case.base, case.relevance, space)
     losses = [table.weights["fc"][option] for option in options]
     assert losses[0] > losses[1] > losses[2]
-    memory = load("bitfusion")
-    seeds = relevance_seeds(space, table, lambda candidate: cost(case.base.graph, candidate, memory).weight_bytes, 10)
+    seeds = relevance_seeds(space, table, lambda candidate: case.pricing.price(candidate).weight_bytes, 10)
     assert {choice.pattern for choice in seeds[0].candidate.layers} == {None}
     assert {choice.pattern for seed in seeds for choice in seed.candidate.layers} == {None, "1:4", "2:4"}
 
