@@ -37,9 +37,10 @@ from explorer.compress.integer_program import IntegerProgram, Multiply
 from explorer.compress.integer_quantize import logits, quantize
 from explorer.compress.integer_values import Elementwise, Floats, Joined, Term, mapped, scalar, sum_of
 from explorer.compress.quantize import ActivationQuantizer
+from explorer.errors import ExportError
 from explorer.graph.functional import ACTIVATIONS
 from explorer.graph.modules import SelectChannels, TransposedConv2d
-from explorer.graph.symbolic import propagate_shapes
+from explorer.graph.symbolic import gives_tensors, propagate_shapes
 
 _RISING = (nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardsigmoid)
 """Functions, beside the clips, of which a larger argument never gives a smaller value."""
@@ -65,8 +66,13 @@ def integer_program(model: fx.GraphModule, input_shape: tuple[int, ...]) -> Inte
             walk.values[node] = sum_of(Term(tensor=INPUT, zero_point=0, gain=scalar(1.0)), shape=input_shape)
         elif node.op == "output":
             return walk.builder.program(_output(walk, node))
-        elif node.meta["shape"] is not None:
-            walk.values[node] = _value(walk, node)
+        elif gives_tensors(node):
+            try:
+                walk.values[node] = _value(walk, node)
+            except ExportError:
+                raise
+            except Exception as error:  # a rule that did not expect these arguments
+                raise refuse(node, f"{type(error).__name__}: {error}", "please report this") from error
     raise AssertionError("a graph has an output")
 
 
@@ -81,6 +87,8 @@ def _output(walk: Walk, node: fx.Node) -> float:
 
 
 def _value(walk: Walk, node: fx.Node) -> Value:
+    if node.meta["shape"] is None:
+        raise refuse(node, "it gives several tensors at once", "write it as operations that give one tensor each")
     if node.op == "call_module":
         module = walk.model.get_submodule(str(node.target))
         if type(module) in _FUNCTIONS:

@@ -22,6 +22,7 @@ from explorer.compress.integer_program import (
 from explorer.compress.integer_run import reads
 from explorer.compress.integer_values import Floats, Real, Term, codes_of
 from explorer.errors import ExportError
+from explorer.graph.lines import line_of
 from explorer.graph.names import Names
 
 INPUT, OUTPUT = "images", "logits"
@@ -94,6 +95,6 @@ class ProgramBuilder:
 
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
-    """The error for a node without an integer form: which, why, and what to do."""
-    target = getattr(node.target, "__name__", node.target)
+    """The error for a node without an integer form: which, where in the model, why, and what to do."""
+    target = f"{getattr(node.target, '__name__', node.target)}{line_of(node)}"
     return ExportError(f"integer: node {node.name!r} ({target}) has no integer form: {what}; {remedy}")

@@ -21,6 +21,7 @@ from explorer.compress.integer_program import (
     SumPool,
 )
 from explorer.compress.integer_values import Floats, Joined, Real, Term, Window, sum_of
+from explorer.compress.weights import has_codes
 from explorer.errors import ExportError
 from explorer.graph.modules import TransposedConv2d
 
@@ -75,8 +76,7 @@ def convolve(walk: Walk, node: fx.Node, module: Any) -> Real:
     else:
         pads = (0, 0) if module.padding == "valid" else module.padding
         sides = (*pads, *pads)
-    weight = module.get_buffer("weight_codes").cpu().numpy()
-    return _convolved(walk, node, module, walk.codes(node), weight, module.stride, sides)
+    return _convolved(walk, node, module, walk.codes(node), _weight(node, module), module.stride, sides)
 
 
 def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> Real:
@@ -101,14 +101,13 @@ def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> 
     ends = [start + more for start, more in zip(starts, module.output_padding, strict=True)]
     if min(starts + ends) < 0:
         raise refuse(node, "its padding is larger than its kernel reaches", "use a smaller padding")
-    weight = module.get_buffer("weight_codes").cpu().numpy()[:, :, ::-1, ::-1]
+    weight = _weight(node, module)[:, :, ::-1, ::-1]
     return _convolved(walk, node, module, term, weight, (1, 1), (*starts, *ends))
 
 
 def connect(walk: Walk, node: fx.Node, module: Any) -> Real:
     """A fully connected layer, on the last axis."""
-    term = walk.codes(node)
-    weight = module.get_buffer("weight_codes").cpu().numpy()
+    weight, term = _weight(node, module), walk.codes(node)
     step = Connect(
         input=term.tensor,
         output=walk.name(node),
@@ -146,6 +145,15 @@ def _convolved(
     walk.builder.add(step, shape_of(node), low, high)
     gain = term.gain * _scales(module)[:, None, None]
     return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=gain), shape=shape_of(node))
+
+
+def _weight(node: fx.Node, module: nn.Conv2d | nn.Linear) -> Integers:
+    if not has_codes(module):
+        raise refuse(
+            node, "its weights stay in float, as those of linear layers of sequences do", "use a 1 x 1 convolution"
+        )
+    codes: Integers = module.get_buffer("weight_codes").cpu().numpy()
+    return codes
 
 
 def _scales(module: nn.Module) -> Any:

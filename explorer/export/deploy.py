@@ -81,9 +81,9 @@ def deploy(
 def refusals(basis: Basis, form: str) -> tuple[str, ...]:
     """Why no candidate of a network can be exported as `form`, one of FORMS; empty where the export works.
 
-    Found by exporting the network with 8 bits everywhere, and the float one beside it, to a folder that is removed:
-    whether there is a rule for a node depends on neither widths nor weights, so that those of an untrained network
-    serve as well. What a single candidate alone can be refused for, such as sums beyond 32 bits, is not foreseen.
+    Found by exporting the network with 8 bits everywhere to a folder that is removed: whether there is a rule for a
+    node depends on neither widths nor weights, so that those of an untrained network serve as well. What a single
+    candidate alone can be refused for, such as sums beyond 32 bits, is not foreseen.
     """
     shapes = basis.graph.input_shapes
     try:
@@ -96,8 +96,8 @@ def refusals(basis: Basis, form: str) -> tuple[str, ...]:
                 export_integer_onnx(integer_program(model, shapes[0]), path)
             else:
                 export_onnx(model, shapes[0], path)
+                export_onnx(basis.model, shapes[0], Path(folder) / "float32.onnx")
             run_onnx(path, as_tuple(basis.calibration.images)[0][:2])
-            export_onnx(basis.model, shapes[0], path)
     except ExportError as error:
         return (str(error),)
     return ()

@@ -58,9 +58,10 @@ def integer_marks(folder: Path) -> dict[Path, bytes | None]:
 class IntegerReport:
     """What an integer deployment wrote to `folder`, how large it is, and how it compares with the searched network.
 
-    `float32_bytes` is the uncompressed network as an ONNX file, `onnx_bytes` integer.onnx, `program_bytes`
-    program.json with weights.npz. `verification` compares predictions with those of the simulated network;
-    `accuracy` is that of the integers, `simulated` that of the simulated network on the same images.
+    `float32_bytes` is the uncompressed network as an ONNX file (its parameters alone where it has no rule for one of
+    its nodes), `onnx_bytes` integer.onnx, `program_bytes` program.json with weights.npz. `verification` compares
+    predictions with those of the simulated network; `accuracy` is that of the integers, `simulated` that of the
+    simulated network on the same images.
     """
 
     name: str
@@ -117,7 +118,7 @@ def export_integer(
         raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
     program = integer_program(model, basis.graph.input_shape)
     with _staging(folder) as staging:
-        float32_bytes = export_onnx(basis.model, basis.graph.input_shape, staging / "float32.onnx")
+        float32_bytes = _float32_bytes(basis, staging)
         planned = plan(basis.graph, candidate)
         layers = write_jobs(layer_jobs(basis.graph, planned), activation_tensors(basis.graph, planned))
         onnx_bytes = export_integer_onnx(program, staging / NETWORK, layers)
@@ -141,6 +142,14 @@ def export_integer(
         (staging / SUMMARY).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         _publish(staging, folder)
     return report
+
+
+def _float32_bytes(basis: Basis, folder: Path) -> int:
+    """Bytes of the float network as an ONNX file, or of its parameters where it has integers alone as a form."""
+    try:
+        return export_onnx(basis.model, basis.graph.input_shape, folder / "float32.onnx")
+    except ExportError:
+        return 4 * sum(parameter.numel() for parameter in basis.model.parameters())
 
 
 def _accuracy(logits: NDArray[np.floating], labels: torch.Tensor) -> Accuracy:

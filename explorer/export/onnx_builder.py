@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import fx
 
 from explorer.errors import ExportError
+from explorer.graph.lines import line_of
 from explorer.graph.names import Names
 
 
@@ -78,8 +79,8 @@ def pack_int4(codes: NDArray[np.int8]) -> bytes:
 
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
-    """The error for a node that cannot be written: which, why, and what to do."""
-    target = getattr(node.target, "__name__", node.target)
+    """The error for a node that cannot be written: which, where in the model, why, and what to do."""
+    target = f"{getattr(node.target, '__name__', node.target)}{line_of(node)}"
     return ExportError(f"export: node {node.name!r} ({target}) cannot be written as ONNX: {what}; {remedy}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import torch
 from onnx import TensorProto, helper
 from torch import fx
 
+from explorer.errors import ExportError
 from explorer.export.onnx_builder import OnnxBuilder, refuse, shape_of
 from explorer.export.onnx_file import save_onnx
 from explorer.export.onnx_functions import write_function
 from explorer.export.onnx_modules import write_module
 from explorer.graph.names import Names
-from explorer.graph.symbolic import propagate_shapes
+from explorer.graph.symbolic import gives_tensors, propagate_shapes
 
 OPSET, IR_VERSION = 21, 10
 """The first opset with INT4 weights, and the file version that belongs to it."""
@@ -51,8 +52,13 @@ def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
     builder = OnnxBuilder([*inputs], [*outputs], model.graph.nodes)
     builder.values.update({node: name for name, node in inputs.items()})
     for node in model.graph.nodes:
-        if node.op not in {"placeholder", "output"} and shape_of(node) is not None:
-            builder.values[node] = _write(model, builder, node)
+        if node.op not in {"placeholder", "output"} and gives_tensors(node):
+            try:
+                builder.values[node] = _write(model, builder, node)
+            except ExportError:
+                raise
+            except Exception as error:  # a rule that did not expect these arguments
+                raise refuse(node, f"{type(error).__name__}: {error}", "please report this") from error
     for name, node in outputs.items():
         builder.node("Identity", (builder.values[node],), name)
     graph = helper.make_graph(
@@ -70,16 +76,25 @@ def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape[1:]])
 
 
-def _named_outputs(returned: Any) -> list[tuple[str, fx.Node]]:
-    """What forward() returns, as (name, node): the first one is the logits, unless it has a name of its own."""
-    if isinstance(returned, Mapping):
-        return [(str(key), node) for key, node in returned.items() if isinstance(node, fx.Node)]
+def _named_outputs(returned: Any, inside: str = "") -> list[tuple[str, fx.Node]]:
+    """What forward() returns, as (name, node): the first one is the logits, unless it has a name of its own.
+
+    What is returned inside something else has the name of that in front of its own.
+    """
     if isinstance(returned, fx.Node):
-        return [(OUTPUT, returned)]
-    return [(f"output_{index}" if index else OUTPUT, node) for index, node in enumerate(returned)]
+        return [(inside or OUTPUT, returned)]
+    entries: list[tuple[str, Any]] = []
+    if isinstance(returned, Mapping):
+        entries = [(f"{inside}_{key}" if inside else str(key), entry) for key, entry in returned.items()]
+    elif isinstance(returned, Sequence):
+        names = [f"{inside or 'output'}_{index}" for index in range(len(returned))]
+        entries = list(zip(names if inside else [OUTPUT, *names[1:]], returned, strict=False))
+    return [found for name, entry in entries for found in _named_outputs(entry, name)]
 
 
 def _write(model: fx.GraphModule, builder: OnnxBuilder, node: fx.Node) -> str:
+    if shape_of(node) is None:
+        raise refuse(node, "it gives several tensors at once", "write it as operations that give one tensor each")
     if node.op == "call_module":
         return write_module(model.get_submodule(str(node.target)), builder, node)
     if node.op == "get_attr":

@@ -19,7 +19,7 @@ def last_line(error: BaseException) -> str:
 def line_of(node: fx.Node) -> str:
     """Where a node was made, as " at file, line number" of the user's code; empty where that is not known."""
     line: str = node.meta.get("line", "")
-    return f" at {line}" if line else ""
+    return f" at {line}" if line and node.op != "output" else ""
 
 
 def described(node: fx.Node) -> str:

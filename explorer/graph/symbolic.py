@@ -279,6 +279,13 @@ def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:
         ShapeRecorder(graph_module).run(*as_tuple(inputs))
 
 
+def gives_tensors(node: fx.Node) -> bool:
+    """Whether a node of a network whose shapes were propagated gives a tensor, or something that holds some."""
+    return node.meta["shape"] is not None or any(
+        isinstance(value, torch.Tensor) for value in tree_flatten(node.meta["value"])[0]
+    )
+
+
 def constants(argument: Any) -> Any:
     """An argument with every size that the graph computes replaced by its value."""
     return fx.node.map_arg(argument, lambda node: node.meta["value"])

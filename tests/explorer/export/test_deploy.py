@@ -11,7 +11,7 @@ REFUSED = {
     ("two_inputs", "onnx"): "has 2 inputs",
     ("two_inputs", "integer"): "has 2 inputs",
     ("attention", "onnx"): "node 'flatten",
-    ("attention", "integer"): "node 'getitem",
+    ("attention", "integer"): "node 'chunk",
     ("channels_last", "onnx"): "node 'permute",
     ("channels_last", "integer"): "node 'permute",
 }

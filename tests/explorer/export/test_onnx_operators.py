@@ -141,7 +141,10 @@ def test_layer(module: nn.Module, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("operation", "message"),
     [
-        (torch.sin, r"node 'sin' \(sin\) .* no rule for it; rewrite the model with sums"),
+        (
+            torch.sin,
+            r"node 'sin' \(sin at test_onnx_operators\.py, line \d+\) .* no rule for it; rewrite the model with sums",
+        ),
         (nn.Softmax(1), "no rule for modules of type Softmax; replace it"),
         (nn.Softplus(threshold=5), "its threshold is 5; use nn.Softplus with threshold=20"),
         (nn.AvgPool2d(2, divisor_override=3), "overrides the divisor; use divisor_override=None"),

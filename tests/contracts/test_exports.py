@@ -1,0 +1,120 @@
+"""Whatever a network does, each export gives what was searched, or is refused by the name of a node: nothing else."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from explorer.compress.apply import Basis, apply
+from explorer.compress.calibrate import calibrate
+from explorer.compress.integer import integer_program
+from explorer.compress.integer_run import run_program
+from explorer.errors import ExportError
+from explorer.export.deploy import refusals
+from explorer.export.onnx_integer import export_integer_onnx
+from explorer.export.onnx_qdq import export_onnx
+from explorer.graph.canonical import canonicalise
+from explorer.graph.symbolic import Inputs, as_tuple, call
+from explorer.graph.trace import trace
+from explorer.settings import QuantizerSettings
+from tests import styles
+from tests.spellings import SPELLINGS, Spelled
+from tests.square import random_candidate
+
+NAMED = r"(export|integer): (node '\w+' \(.+\) (cannot be written as ONNX|has no integer form): .+; .+|.* inputs; .+)"
+"""A refusal says at which node, why, and what to do."""
+EXPORTED = {"nothing", "chunk", "split", "slices of two axes summed", "a loop", "squeeze and excitation", "lambdas"}
+
+
+def network(name: str) -> nn.Module:
+    if name in styles.STYLES:
+        return styles.build(name)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Spelled(SPELLINGS[name])
+
+
+def images(name: str, count: int, seed: int = 11) -> Inputs:
+    return styles.inputs(name if name in styles.STYLES else "heads", count, seed)
+
+
+@cache
+def basis_of(name: str) -> Basis:
+    given = images(name, 8)
+    model = canonicalise(network(name), given)
+    graph = trace(model, given)
+    order = {group.name: group.classes for group in graph.prunable}
+    settings = QuantizerSettings(activation_ranges="percentile")  # quickly found
+    return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, given, settings))
+
+
+def run(path: Path, given: Inputs) -> list[NDArray[np.generic]]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # no saturating kernels
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feeds = {entry.name: t.numpy() for entry, t in zip(session.get_inputs(), as_tuple(given), strict=True)}
+    found: list[NDArray[np.generic]] = session.run(None, feeds)
+    return found
+
+
+def check_onnx(built: fx.GraphModule, base: Basis, given: Inputs, path: Path) -> None:
+    export_onnx(built, base.graph.input_shapes, path)
+    for expected, received in zip(call(built, given), run(path, given), strict=True):
+        values = expected.numpy()
+        close = np.isclose(values, received, rtol=1e-3, atol=1e-3 * np.abs(values).max())
+        assert close.mean() >= 0.95  # a code on the edge of two may round differently
+
+
+def check_integer(built: fx.GraphModule, base: Basis, given: Inputs, path: Path) -> None:
+    program = integer_program(built, base.graph.input_shape)
+    export_integer_onnx(program, path)
+    assert isinstance(given, Tensor)
+    (simulated,), integers = call(built, given), run_program(program, given.numpy())
+    assert np.array_equal(run(path, given)[0], integers)
+    values = simulated.numpy()
+    real = integers * program.output_scale
+    assert np.isclose(values, real, rtol=1e-2, atol=2e-2 * np.abs(values).max()).mean() >= 0.9
+
+
+CHECKS: dict[str, Callable[[fx.GraphModule, Basis, Inputs, Path], None]] = {
+    "onnx": check_onnx,
+    "integer": check_integer,
+}
+
+
+QUICK = {*EXPORTED, *list(SPELLINGS)[::5], *list(styles.STYLES)[::3]}
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))])
+@pytest.mark.parametrize("form", CHECKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in (*SPELLINGS, *styles.STYLES)],
+)
+def test_an_export_is_equal_or_refused_by_name(name: str, form: str, seed: int, tmp_path: Path) -> None:
+    base, path = basis_of(name), tmp_path / "network.onnx"
+    reasons = refusals(base, form)
+    assert len(reasons) == 0 or name not in EXPORTED
+    built = apply(base, random_candidate(base.graph, random.Random(seed)))
+    try:
+        CHECKS[form](built, base, images(name, 40, seed=5), path)
+    except ExportError as error:
+        assert reasons
+        assert not list(tmp_path.iterdir())
+        for text in (str(error), *reasons):
+            assert re.fullmatch(NAMED, text)
+            assert "please report" not in text
+            assert "\n" not in text
+    else:
+        assert not reasons or len(base.graph.input_shapes) > 1  # no study takes several inputs
