@@ -134,7 +134,7 @@ def _readable(line: bytes) -> list[Log]:
     """The operation in a line, checksum or not, if it is JSON."""
     try:
         log = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return [log] if isinstance(log, dict) else []
 
