@@ -66,10 +66,11 @@ def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, not
 def reopen(outcome: Outcome, run: Path, notify: Notify) -> Prepared:
     """Prepare the study of a finished run, whose folder is locked, again; SearchError when its network has changed."""
     prepared = prepare(read_study(run), run, notify)
-    if prepared.weights_digest != outcome.provenance["weights digest"]:
+    searched = outcome.provenance.get("weights digest")
+    if prepared.weights_digest != searched:
         raise SearchError(
             f"{run}: the network has changed since the search (weights digest {prepared.weights_digest}, "
-            f"was {outcome.provenance['weights digest']}); restore its checkpoint, or run the study again"
+            f"was {searched}); restore its checkpoint, or run the study again"
         )
     return prepared
 
