@@ -168,7 +168,7 @@ def _weights(found: Walk, step: Step) -> _Weights:
     array = found.graph.array(name)
     if array is None:
         return _Weights(bits, is_missing=name in found.graph.tensors)
-    is_integer = found.graph.value(name).is_integer
+    is_integer = found.graph.value(name).is_integer and array.dtype.kind != "f"  # a damaged file may say otherwise
     # Small types are no numpy types of their own, and bfloat16 counts as none either.
     codes: NDArray[np.generic] = array.astype(np.int64 if is_integer else np.float64)
     if quantizer is not None:
