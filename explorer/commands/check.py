@@ -117,12 +117,12 @@ def _epochs(study: Study) -> int:
 
 
 def _layer_table(graph: ModelGraph) -> Table:
-    """A row for all layers that are alike, in the order of the first of each."""
+    """A row for all layers that are alike, named after the first of them."""
     alike: dict[tuple[object, ...], list[Layer]] = {}
     for layer in graph.layers:
         alike.setdefault((*_shape(layer), _prunable(layer, graph)), []).append(layer)
-    table = Table("layers", "kind", box=None, pad_edge=False)
-    for heading in ("number", "channels", "output", "MACs each", "weights each", "filters that may go"):
+    table = Table("first layer", "kind", box=None, pad_edge=False)
+    for heading in ("alike", "channels", "output", "MACs each", "weights each", "filters that may go"):
         table.add_column(heading, justify="right", no_wrap=True)
     for layers in alike.values():
         first = layers[0]
@@ -154,11 +154,16 @@ def _groups(graph: ModelGraph) -> list[str]:
     free = graph.prunable
     channels = sum(group.size for group in free)
     lines = [f"filters may go from {len(free)} of {len(graph.groups)} channel groups, {channels} channels in all"]
-    alike: dict[tuple[str, ...], int] = {}
+    together: dict[tuple[str, ...], int] = {}
     for group in free:
         if len(group.producers) > 1:
-            alike[group.producers] = alike.get(group.producers, 0) + group.size
-    lines += [f"stay or go together: {size} channels of {_named(names)}" for names, size in alike.items()]
+            together[group.producers] = together.get(group.producers, 0) + group.size
+    alike: dict[tuple[int, int], list[tuple[str, ...]]] = {}
+    for producers, size in together.items():
+        alike.setdefault((size, len(producers)), []).append(producers)
+    for (size, _), sets in alike.items():
+        more = f"; and {len(sets) - 1} more such sets" if len(sets) > 1 else ""
+        lines.append(f"stay or go together: {size} channels of {_named(sets[0])}{more}")
     return lines
 
 
@@ -186,10 +191,14 @@ def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[st
             continue
         verdict = "" if smallest <= limit else ": no candidate keeps it, the front will be empty"
         lines.append(
-            f"budget {key}: at most {limit:,g}; uniform 8 bits takes {plain:,.6g}, the smallest candidate "
-            f"{smallest:,.6g}{verdict}"
+            f"budget {key}: at most {_amount(limit)}; uniform 8 bits takes {_amount(plain)}, the smallest candidate "
+            f"{_amount(smallest)}{verdict}"
         )
     return lines
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _time(needed: Estimate, study: Study) -> str:
