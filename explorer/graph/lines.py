@@ -46,4 +46,7 @@ def place(frames: traceback.StackSummary) -> str:
 
 def _user_frame(frames: traceback.StackSummary) -> traceback.FrameSummary | None:
     outside = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
-    return next((frame for frame in reversed(frames) if not frame.filename.startswith(outside)), None)
+    names = [frame.name for frame in frames]
+    # Who asked for the trace wrote no line of the network: one of torch.nn's own modules alone has none.
+    traced = len(names) - names[::-1].index("symbolic_trace") if "symbolic_trace" in names else 0
+    return next((frame for frame in reversed(frames[traced:]) if not frame.filename.startswith(outside)), None)

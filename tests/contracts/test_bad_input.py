@@ -16,8 +16,10 @@ import pytest
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
+from torch import fx
 
 from explorer.cli import main
+from explorer.compress.integer_builder import refuse
 
 Refused = Callable[..., list[str]]
 Arrays = dict[str, NDArray[Any]]
@@ -417,6 +419,20 @@ def test_a_corrupt_study_of_a_run(home: Path, refused: Refused) -> None:
     (home / "done" / "study.json").write_text("{")
     parts = ("done/study.json: cannot be read (JSONDecodeError", "explorer run again writes it anew")
     one_line(refused("export", "done", "--to", "new"), parts)
+
+
+@pytest.mark.parametrize("form", ["onnx", "integer"])
+def test_a_network_that_an_export_has_no_rule_for(
+    form: str, home: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_rule(*given: object) -> None:
+        node = next(entry for entry in given if isinstance(entry, fx.Node) and entry.op == "call_module")
+        raise refuse(node, "there is no rule for it", "use another one")
+
+    monkeypatch.setattr("explorer.export.onnx_qdq.write_module", no_rule)
+    monkeypatch.setattr("explorer.compress.integer._value", no_rule)
+    said = refused("export", "done", "--to", "out", "--format", form)
+    one_line(said, (": node '", "there is no rule for it; use another one"))
 
 
 def test_a_network_that_has_changed_since_the_search(home: Path, refused: Refused) -> None:

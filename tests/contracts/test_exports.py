@@ -118,3 +118,18 @@ def test_an_export_is_equal_or_refused_by_name(name: str, form: str, seed: int, 
             assert "\n" not in text
     else:
         assert not reasons or len(base.graph.input_shapes) > 1  # no study takes several inputs
+
+
+def test_a_network_of_modules_alone_has_no_line_to_name() -> None:
+    given = torch.randn(8, 3, 8, 8)
+    model = canonicalise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.Flatten(), nn.Linear(144, 5)), given)
+    graph = trace(model, given)
+    base = Basis(
+        model=model,
+        graph=graph,
+        order={group.name: group.classes for group in graph.prunable},
+        calibration=calibrate(model, graph, given),
+    )
+    for form in CHECKS:
+        (reason,) = refusals(base, form)
+        assert re.search(r"node '_1' \(1\) .* there is no rule for modules of type Softmax", reason)
