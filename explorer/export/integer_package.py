@@ -79,7 +79,7 @@ class IntegerReport:
             f"{self.name}, {self.accuracy.value:.2%} right on {self.accuracy.images} held-out images with integers "
             f"only ({self.simulated.value:.2%} in the search's simulation)\n"
             f"{self.folder / NETWORK}: {self.float32_bytes:,} bytes in float32, {self.onnx_bytes:,} exported; "
-            f"{self.verification.agreeing} of {self.verification.images} predictions agree\n"
+            f"{self.verification.summary()}\n"
             f"{self.folder / PROGRAM} and {WEIGHTS}: {self.program_bytes:,} bytes"
         )
 

@@ -65,7 +65,7 @@ class ExportReport:
             f"{self.configuration}\n"
             f"{self.network}: {self.float32_bytes:,} bytes in float32, {self.onnx_bytes:,} exported "
             f"({size}; packed weights {self.weight_bytes:,}); "
-            f"{self.verification.agreeing} of {self.verification.images} predictions agree"
+            f"{self.verification.summary()}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,18 @@ TIE = 1e-5
 """Logits closer than this share of an image's largest magnitude are equal but for float32 rounding (assumed)."""
 
 
+EXACT_SUMS = "session.x64quantprecision"
+"""Session option with which onnxruntime does not saturate sums of uint8 times int8 on x86 processors without VNNI."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """How an ONNX file compares with the torch network on the same images.
 
     `agreeing` of `images` predictions are equal. `ties` of these name another class whose logit equals the
     largest within TIE: narrow weights give exact ties, and then the order of a sum decides. `correct` of the
-    file's predictions are right, None without labels.
+    file's predictions are right, None without labels. `agreeing_by_default` is what a session without EXACT_SUMS
+    gives on this processor, None where it was not asked.
     """
 
     images: int
@@ -36,11 +41,22 @@ class Verification:
     ties: int
     correct: int | None
     largest_logit_difference: float
+    agreeing_by_default: int | None = None
 
     @property
     def agreement(self) -> float:
         """Share of equal predictions, in [0, 1]."""
         return self.agreeing / self.images
+
+    def summary(self) -> str:
+        """Agreement in words, and what a session needs on a processor like this one."""
+        told = f"{self.agreeing} of {self.images} predictions agree"
+        if self.agreeing_by_default is None or self.agreeing_by_default >= self.agreeing:
+            return told
+        return (
+            f"{told}, with the session option {EXACT_SUMS} = 1; without it {self.agreeing_by_default}, since "
+            "onnxruntime saturates sums of 8-bit weights on a processor without VNNI, such as this one"
+        )
 
 
 def verify_onnx(
@@ -48,12 +64,16 @@ def verify_onnx(
 ) -> Verification:
     """Compare predictions on `images` (N x C x H x W), `batch` at a time; `labels` (N) count the right ones.
 
+    What is compared are exact sums, as ONNX defines them; how many predictions a default session gives is told beside.
     Raises ExportError when onnxruntime cannot load or run the file, when there are no images, when a logit
     is NaN or infinite, or when less than MINIMUM_AGREEMENT of the predictions are equal.
     """
     if len(images) == 0:
         raise ExportError(f"verify: no images to run {path.name} on; give at least one")
-    return compare_logits(path.name, run_onnx(path, images, batch), run_torch(model, images, batch), labels)
+    expected = run_torch(model, images, batch)
+    exact = compare_logits(path.name, run_onnx(path, images, batch), expected, labels)
+    by_default = run_onnx(path, images, batch, exact=False)
+    return replace(exact, agreeing_by_default=int(_agree(by_default, expected)[0].sum()))
 
 
 def compare_logits(
@@ -69,37 +89,51 @@ def compare_logits(
             f"{received.shape} and {int((~np.isfinite(received)).sum())} values that are not; "
             "check the model's own logits on these images"
         )
-    predictions = received.argmax(1)
-    same = predictions == expected.argmax(1)
-    chosen = np.take_along_axis(expected, predictions[:, None], axis=1)[:, 0]
-    tied = ~same & (expected.max(1) - chosen <= TIE * np.abs(expected).max(1))
+    agreeing, tied = _agree(received, expected)
     verification = Verification(
         images=len(expected),
-        agreeing=int((same | tied).sum()),
+        agreeing=int(agreeing.sum()),
         ties=int(tied.sum()),
-        correct=None if labels is None else int((predictions == labels.cpu().numpy()).sum()),
+        correct=None if labels is None else int((received.argmax(1) == labels.cpu().numpy()).sum()),
         largest_logit_difference=float(np.abs(received - expected).max()),
     )
     if verification.agreement < MINIMUM_AGREEMENT:
         raise ExportError(
             f"verify: {name} predicts the same class on {verification.agreeing} of {len(expected)} "
             f"images, less than {MINIMUM_AGREEMENT:.0%} (largest logit difference "
-            f"{verification.largest_logit_difference:.3g}); on an x86 processor without VNNI onnxruntime "
-            "may saturate sums of 8-bit weights: choose at most 7 bits there, or export on another machine"
+            f"{verification.largest_logit_difference:.3g}); choose another point, or --format integer"
         )
     return verification
 
 
-def run_onnx(path: Path, images: torch.Tensor, batch: int = 256) -> NDArray[np.float32]:
-    """Logits (N x classes) of an ONNX file, from a default onnxruntime session on the processor."""
+def _agree(received: NDArray[np.floating], expected: NDArray[np.float32]) -> tuple[NDArray[np.bool], NDArray[np.bool]]:
+    """For each image whether the predictions are equal, ties included; and whether they are a tie of two classes."""
+    predictions = received.argmax(1)
+    same = predictions == expected.argmax(1)
+    chosen = np.take_along_axis(expected, predictions[:, None], axis=1)[:, 0]
+    tied = ~same & (expected.max(1) - chosen <= TIE * np.abs(expected).max(1))
+    return same | tied, tied
+
+
+def open_session(path: Path, *, exact: bool = True) -> onnxruntime.InferenceSession:
+    """A session on the processor: a default one but for sums of 8-bit integers, exact everywhere where `exact`.
+
+    Raises what onnxruntime raises, whose exceptions share no base class of their own.
+    """
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(EXACT_SUMS, "1" if exact else "0")
     options.log_severity_level = 4  # fatal: what fails is raised, and the rest is noise
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnx(path: Path, images: torch.Tensor, batch: int = 256, *, exact: bool = True) -> NDArray[np.float32]:
+    """Logits (N x classes) of an ONNX file for `images` (N x C x H x W); ExportError where it cannot be run."""
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = open_session(path, exact=exact)
         return np.concatenate(
             [session.run(None, {INPUT: part.cpu().float().numpy()})[0] for part in _batches(images, batch)]
         )
-    except Exception as error:  # onnxruntime's exceptions share no base class of their own
+    except Exception as error:
         raise ExportError(
             f"verify: onnxruntime {onnxruntime.__version__} cannot run {path.name}: {error}; try a newer onnxruntime"
         ) from error

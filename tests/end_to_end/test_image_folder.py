@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from explorer.export.verify import open_session
 from explorer.models.train import train_model
 from explorer.settings import TrainingSettings
 from explorer.study.folder import read_outcome
@@ -151,7 +151,7 @@ def test_fifteen_lines_search_report_and_export(own: Path, explorer: Callable[..
 
     point = outcome.front[0]
     assert point.evaluation.accuracy is not None
-    session = onnxruntime.InferenceSession(own / "out" / "model.onnx")
+    session = open_session(own / "out" / "model.onnx")
     logits = session.run(None, {session.get_inputs()[0].name: images})[0]
     searched = (point.evaluation.accuracy.value + point.held_out.value) * len(files) / 2
     # A logit at the boundary of two codes may fall to either side: other sums of float32.

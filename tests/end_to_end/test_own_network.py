@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 from explorer.compress.apply import apply
+from explorer.export.verify import open_session
 from explorer.models.checkpoint import load_checkpoint
 from explorer.settings import TrainingSettings
 from explorer.study.folder import read_outcome, read_study
@@ -95,7 +95,7 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
     point, row = outcome.front[0], rows(run)[0]
     prepared = prepare(read_study(run), run, lambda *_: None)
     images, labels = prepared.tensors(prepared.data.held_out)
-    session = onnxruntime.InferenceSession(out / "model.onnx")
+    session = open_session(out / "model.onnx")
     predictions = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0].argmax(1)
     with torch.no_grad():
         searched = apply(prepared.basis, point.evaluation.candidate)(images).argmax(1).numpy()

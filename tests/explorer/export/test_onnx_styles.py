@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
@@ -14,6 +13,7 @@ from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.errors import ExportError
 from explorer.export.onnx_qdq import export_onnx
+from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import as_tuple, call
 from explorer.graph.trace import trace
@@ -38,11 +38,7 @@ def test_onnxruntime_computes_what_was_searched(name: str, tmp_path: Path) -> No
     for seed in range(3):
         model = base.model if seed == 0 else apply(base, random_candidate(base.graph, random.Random(seed)))
         export_onnx(model, base.graph.input_shapes, path)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        # Kernels of fused layers saturate sums of 8-bit weights on an x86 processor without VNNI.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = open_session(path)
         feeds = {entry.name: t.numpy() for entry, t in zip(session.get_inputs(), as_tuple(given), strict=True)}
         for expected, received in zip(call(model, given), session.run(None, feeds), strict=True):
             values = expected.numpy()
@@ -57,7 +53,7 @@ def test_names_of_inputs_and_outputs(tmp_path: Path) -> None:
     ):
         base, path = basis_of(name), tmp_path / f"{name}.onnx"
         export_onnx(base.model, base.graph.input_shapes, path)
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = open_session(path)
         assert [entry.name for entry in session.get_inputs()] == inputs
         assert [entry.name for entry in session.get_outputs()] == outputs
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import fx, nn
 
+from explorer.compress.apply import Basis, apply
+from explorer.compress.calibrate import calibrate
+from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
 from explorer.export.onnx_qdq import export_onnx
-from explorer.export.verify import verify_onnx
+from explorer.export.verify import Verification, run_onnx, run_torch, verify_onnx
 from explorer.graph.canonical import canonicalise
+from explorer.graph.trace import trace
 
 SHAPE = (1, 4, 4)
 
@@ -50,6 +56,35 @@ def test_tied_logits_agree(path: Path) -> None:
     verification = verify_onnx(path, model, torch.randn(20, *SHAPE))
     assert verification.agreeing == 20
     assert verification.ties > 0
+
+
+def test_what_a_session_needs_on_a_processor_without_vnni_is_told() -> None:
+    told = Verification(images=200, agreeing=200, ties=0, correct=None, largest_logit_difference=0.0)
+    assert told.summary() == replace(told, agreeing_by_default=200).summary() == "200 of 200 predictions agree"
+    assert (
+        replace(told, agreeing_by_default=120)
+        .summary()
+        .startswith(
+            "200 of 200 predictions agree, with the session option session.x64quantprecision = 1; without it 120,"
+        )
+    )
+
+
+def test_sums_of_large_codes_are_exact_on_every_processor(tmp_path: Path) -> None:
+    """Kernels for processors without VNNI add two products of uint8 and int8 in 16 bits, where these do not fit."""
+    images = torch.rand(64, 64, 4, 4) + 3.0
+    model = nn.Sequential(nn.Conv2d(64, 10, 3), nn.Flatten(), nn.Linear(40, 5))
+    with torch.no_grad():
+        model[0].weight.abs_()  # type: ignore[operator]
+    canonical = canonicalise(model.eval(), images)
+    graph = trace(canonical, images)
+    order = {group.name: group.classes for group in graph.prunable}
+    base = Basis(model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, images))
+    built = apply(base, uniform(graph))
+    export_onnx(built, graph.input_shapes, tmp_path / "model.onnx")
+    expected = run_torch(built, images)
+    received = run_onnx(tmp_path / "model.onnx", images)
+    assert np.abs(received - expected).max() <= 0.01 * np.abs(expected).max()
 
 
 def test_another_network_is_refused(path: Path) -> None:
