@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from explorer.errors import ExportError
 from explorer.export.deploy import refusals
 from explorer.export.onnx_integer import export_integer_onnx
 from explorer.export.onnx_qdq import export_onnx
+from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import Inputs, as_tuple, call
 from explorer.graph.trace import trace
@@ -59,10 +59,7 @@ def basis_of(name: str) -> Basis:
 
 
 def run(path: Path, given: Inputs) -> list[NDArray[np.generic]]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # no saturating kernels
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     feeds = {entry.name: t.numpy() for entry, t in zip(session.get_inputs(), as_tuple(given), strict=True)}
     found: list[NDArray[np.generic]] = session.run(None, feeds)
     return found

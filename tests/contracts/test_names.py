@@ -31,6 +31,7 @@ from explorer.export.integer_package import read_program, write_program
 from explorer.export.onnx_builder import OnnxBuilder
 from explorer.export.onnx_integer import export_integer_onnx
 from explorer.export.onnx_qdq import build_onnx, export_onnx
+from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
 from explorer.graph.names import Names, add_module
 from explorer.graph.symbolic import as_tuple, call
@@ -140,10 +141,7 @@ def or_refused(export: Callable[[], T]) -> T | None:
 
 def run_file(built: nn.Module, base: Basis, path: Path, given: tuple[Tensor, ...]) -> list[NDArray[np.float32]]:
     export_onnx(built, base.graph.input_shapes, path)  # type: ignore[arg-type]
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     feeds = {entry.name: t.numpy() for entry, t in zip(session.get_inputs(), given, strict=True)}
     found: list[NDArray[np.float32]] = session.run(None, feeds)
     return found
