@@ -14,3 +14,8 @@ NUMERICAL: tuple[type[Exception], ...] = (
     torch.linalg.LinAlgError,  # type: ignore[attr-defined]
 )
 """What is not finite, and what has no solution."""
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, in one line; its name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -52,6 +52,8 @@ def magnitude_mask(weight: torch.Tensor, kept_weights: float) -> torch.Tensor:
     Exactly `kept_count(kept_weights, weight.numel())` entries are True.
     """
     count = kept_count(kept_weights, weight.numel())
+    if count == weight.numel():
+        return torch.ones_like(weight, dtype=torch.bool)
     order = torch.sort(weight.abs().flatten(), descending=True, stable=True).indices
     mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
     mask[order[:count]] = True

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from explorer.errors import NumericalError
+
 
 def count_correct(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> int:
     """Number of images (N x C x H x W) whose largest logit is that of their label (N).
@@ -26,6 +28,13 @@ def right_images(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, b
             right = logits.argmax(1) == labels[start : start + batch_size]
             found.append((right & ~logits.isnan().any(1)).cpu().numpy())
     return np.concatenate(found) if found else np.zeros(0, dtype=np.bool_)
+
+
+def refuse_infinite(model: nn.Module, images: object, logits: torch.Tensor) -> None:
+    """A forward hook: NumericalError where any of the logits (N x classes) is NaN or infinite."""
+    lost = int((~logits.isfinite()).any(1).sum())
+    if lost:
+        raise NumericalError(f"its logits are not finite for {lost} of {len(logits)} images")
 
 
 def torch_device(name: str) -> torch.device:

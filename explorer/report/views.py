@@ -131,10 +131,11 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
 
 
 def remarks(outcome: Outcome) -> tuple[str, ...]:
-    """What the costs leave out, and what the network cannot be exported as; nothing where all is well."""
+    """What the costs leave out, which baseline is missing, and what the network cannot be exported as."""
     covered = outcome.coverage
     return (
         *((covered.summary(),) if covered is not None and not covered.complete else ()),
+        *(f"{item.name} cannot be computed: {item.failure}" for item in outcome.baselines if item.failure),
         *(f"export as {form} will be refused: {reason}" for form, reason in outcome.refused_exports),
     )
 
@@ -172,7 +173,7 @@ def front_points(outcome: Outcome) -> tuple[PointView, ...]:
 
 
 def baseline_points(outcome: Outcome) -> tuple[PointView, ...]:
-    """Return the baselines, in the order of the outcome."""
+    """Return the baselines that can be computed, in the order of the outcome."""
     reference = reference_cost(outcome)
     return tuple(
         PointView(
@@ -187,6 +188,7 @@ def baseline_points(outcome: Outcome) -> tuple[PointView, ...]:
             ratios=cost_ratios(item.cost, reference),
         )
         for item in outcome.baselines
+        if not item.failure
     )
 
 

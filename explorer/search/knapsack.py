@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.unsignedinteger[Any]]
 
 RESOLUTION = 20_000
 """Points kept of a partial front; above it costs are rounded up to this many steps of the largest cost."""
@@ -25,7 +27,7 @@ class Trades:
 
     costs: Floats
     losses: Floats
-    choices: NDArray[np.int64]
+    choices: Indices
 
     def within(self, budget: float) -> int:
         """Index of the point of least loss whose cost does not exceed `budget`; the cheapest if none fits."""
@@ -38,27 +40,34 @@ def trades(costs: Sequence[Floats], losses: Sequence[Floats], resolution: int = 
     `costs[j]` and `losses[j]` hold one entry for each option of item j. Items are merged one after another and
     dominated combinations dropped, which is exact while a partial front has at most `resolution` points; above
     that, of the points within one step of cost only the least lossy is kept, so that a point's loss may exceed
-    the optimum's by what one step of cost per item buys. Raises ValueError for an item without options.
+    the optimum's by what one step of cost per item buys. An option of infinite loss is never chosen. Raises
+    ValueError for an item without options of finite loss.
     """
-    if not costs or any(len(option) == 0 for option in costs):
-        raise ValueError("`trades` needs at least one item, and at least one option for each")
+    finite = [np.flatnonzero(np.isfinite(option)) for option in losses]
+    if not costs or any(len(option) == 0 for option in finite):
+        raise ValueError("`trades` needs at least one item, and at least one option of finite loss for each")
     total, loss = np.zeros(1), np.zeros(1)
-    history: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for item_costs, item_losses in zip(costs, losses, strict=True):
-        merged_costs = (total[:, None] + item_costs[None, :]).ravel()
-        merged_losses = (loss[:, None] + item_losses[None, :]).ravel()
+    history: list[tuple[Indices, Indices]] = []
+    for item_costs, item_losses, offered in zip(costs, losses, finite, strict=True):
+        merged_costs = (total[:, None] + item_costs[None, offered]).ravel()
+        merged_losses = (loss[:, None] + item_losses[None, offered]).ravel()
         keep = undominated(merged_costs, merged_losses)
         if len(keep) > resolution:
             keep = _thinned(keep, merged_costs, resolution)
         total, loss = merged_costs[keep], merged_losses[keep]
-        history.append((keep // len(item_costs), keep % len(item_costs)))
-    choices = np.empty((len(total), len(costs)), dtype=np.int64)
-    index = np.arange(len(total))
+        history.append((_narrow(keep // len(offered)), _narrow(offered[keep % len(offered)])))
+    choices = np.empty((len(total), len(costs)), dtype=np.result_type(*(option for _, option in history)))
+    index: NDArray[np.integer[Any]] = np.arange(len(total))
     for item in range(len(costs) - 1, -1, -1):
         previous, option = history[item]
         choices[:, item] = option[index]
         index = previous[index]
     return Trades(costs=total, losses=loss, choices=choices)
+
+
+def _narrow(indices: NDArray[np.int64]) -> Indices:
+    """The same in as few bytes as hold them: of 20,000 points and 300 items 6 MB instead of 48."""
+    return indices.astype(np.min_scalar_type(int(indices.max())))
 
 
 def undominated(costs: Floats, losses: Floats) -> NDArray[np.int64]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +29,7 @@ from explorer.search.sensitivity import (
     Sensitivity,
     WeightOption,
     choice_of,
+    losses_of,
     rounding_moments,
     weight_options,
 )
@@ -43,7 +46,7 @@ def measured_sensitivity(
     A layer whose weights are compressed has the float network's mean outputs put back, as correcting biases and batch
     norms does; filters are removed by the study's own criterion, and batch norms recalibrated. One forward for each
     value: seconds for a network of the size of ResNet-20, times the number of options. That divergences of single
-    choices add up is assumed, as with relevance.
+    choices add up is assumed, as with relevance. NumericalError where no value of a layer or group can be computed.
     """
     axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     model = copy.deepcopy(basis.model).eval()
@@ -59,14 +62,15 @@ def measured_sensitivity(
 
     for layer, given in rounding_moments(basis, space):
         widths = [int(value or 0) for value in axes["activation_bits", layer].values]
-        activations[layer] = {bits: _of_activations(scale, basis, layer, bits) for bits in widths}
-        weights[layer] = {
-            option: _of_weights(scale, basis, layer, option, given) for option in weight_options(axes, layer)
-        }
+        of_activations = partial(_of_activations, scale, basis, layer)
+        activations[layer] = losses_of(f"layer {layer!r}: activations", widths, of_activations)
+        of_weights = partial(_of_weights, scale, basis, layer, given)
+        weights[layer] = losses_of(f"layer {layer!r}: weights", weight_options(axes, layer), of_weights)
         report()
     for group in basis.graph.prunable:
         shares = [float(value or 0.0) for value in axes["kept_filters", group.name].values]
-        filters[group.name] = {share: _of_filters(scale, basis, group.name, share) for share in shares}
+        of_filters = partial(_of_filters, scale, basis, group.name)
+        filters[group.name] = losses_of(f"channel group {group.name!r}: filters", shares, of_filters)
         report()
     return Sensitivity(weights=weights, activations=activations, filters=filters)
 
@@ -84,7 +88,8 @@ class _Divergence:
 
     def of(self, model: nn.Module) -> float:
         found = self._logarithms(model)
-        return max(0.0, float(F.kl_div(found, self.expected, reduction="batchmean", log_target=True)))
+        divergence = float(F.kl_div(found, self.expected, reduction="batchmean", log_target=True))
+        return divergence if math.isnan(divergence) else max(0.0, divergence)
 
     @contextmanager
     def _recorded(self, name: str) -> Iterator[None]:
@@ -99,7 +104,7 @@ class _Divergence:
             return F.log_softmax(model(self.images).double(), dim=1)
 
 
-def _of_weights(scale: _Divergence, basis: Basis, layer: str, option: WeightOption, given: Moments | None) -> float:
+def _of_weights(scale: _Divergence, basis: Basis, layer: str, given: Moments | None, option: WeightOption) -> float:
     """All calls of a layer get the same codes; only a layer with one call is rounded adaptively, as by `apply`."""
     calls, choice = _calls(basis, layer), choice_of(layer, option)
     importance = (basis.importance or {}).get(layer)

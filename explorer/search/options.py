@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -100,9 +101,9 @@ def _weight_choice(own: LayerChoice, option: WeightOption) -> LayerChoice:
 
 
 def _undominated(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:
-    """Indices of what no other entry beats in cost and loss, in ascending order of cost."""
+    """Indices of what no other entry beats in cost and loss, in ascending order of cost; none of infinite loss."""
     kept: list[int] = []
     for _, loss, index in sorted((cost, entries[i][1], i) for i, cost in enumerate(costs)):
-        if not kept or loss < entries[kept[-1]][1]:
+        if loss < (entries[kept[-1]][1] if kept else math.inf):
             kept.append(index)
     return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -71,10 +72,10 @@ def relevance_seeds(
     the space the last seeds hold one that removes as many by its order, where `count` leaves two or more for the own.
     """
     widest = _widest(space)
-    levels = _levels(_filter_levels(space, table, cost_of, widest), table, cost_of, progress)
+    levels, base = _levels(_filter_levels(space, table, cost_of, widest), table, cost_of, progress), cost_of(widest)
     found = []
     for point in _evenly(_merged_front(levels), EXAMINED):
-        share = point.level.front.base_cost / levels[0].front.base_cost
+        share = point.level.front.base_cost / base
         seed = Seed(
             candidate=point.level.front.candidate(point.index),
             origin=f"seed relevance, filters removed down to {share:.0%} of the cost",
@@ -158,6 +159,8 @@ def _levels(starts: Sequence[Candidate], table: Sensitivity, cost_of: CostOf, pr
 
     for start in starts:
         lost = sum(table.filters[group][share] for group, share in start.kept_filters)
+        if math.isinf(lost):  # with the widest alone: some filters have to go
+            continue
         found.append(_Level(base_loss=lost, front=front_on(table, start, cost_of, priced)))
     progress(total, total)
     return found

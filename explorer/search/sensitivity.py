@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +18,10 @@ from torch import nn
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import LayerChoice, kept_count, levels
 from explorer.compress.correction import error_shares, float_moments
+from explorer.compress.failures import NUMERICAL, reason_of
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
+from explorer.errors import NumericalError
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import as_tuple
 from explorer.relevance.scores import Relevance
@@ -28,6 +33,7 @@ WeightOption = tuple[int, float, int | None, str | None]
 Progress = Callable[[int, int], None]
 Axes = Mapping[tuple[str, str], Axis]
 """The axes of a space by kind and by what they are of."""
+_Option = TypeVar("_Option")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,7 @@ class Sensitivity:
     relevances of the filters removed, or of their scores where these are losses themselves.
 
     With adaptive rounding a filter's sum counts by the share of its output error that this rounding leaves.
+    An option that cannot be computed loses infinitely; every layer and group has one that can.
 
     Squares add up because errors of different weights, elements and filters are taken as independent. Summing
     magnitudes instead would let the many small errors of a layer's weights outweigh a removed filter.
@@ -53,17 +60,18 @@ class Sensitivity:
 def sensitivity(
     basis: Basis, relevance: Relevance, space: SearchSpace, progress: Progress | None = None
 ) -> Sensitivity:
-    """Fill the tables for every value on the axes of the space."""
+    """Fill the tables for every value on the axes of the space.
+
+    NumericalError where none of a layer's options of weights can be computed.
+    """
     axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     weights: dict[str, dict[WeightOption, float]] = {}
     for index, (layer, given) in enumerate(rounding_moments(basis, space)):
         module = basis.model.get_submodule(layer)
         assert isinstance(module, nn.Conv2d | nn.Linear)
         multipliers = weight_multipliers(basis.graph, relevance, layer)
-        weights[layer] = {
-            option: _perturbation(module, choice_of(layer, option), multipliers, basis, given)
-            for option in weight_options(axes, layer)
-        }
+        perturbation = partial(_perturbation, module, layer, multipliers, basis, given)
+        weights[layer] = losses_of(f"layer {layer!r}: weights", weight_options(axes, layer), perturbation)
         if progress is not None:
             progress(index + 1, len(space.layers))
     losses = filter_losses(basis.graph, relevance)
@@ -74,6 +82,21 @@ def sensitivity(
         removed = {share: ordered[kept_count(share, group.size) :] for share in shares}
         filters[group.name] = {share: float(losses_of.sum()) for share, losses_of in removed.items()}
     return Sensitivity(weights=weights, activations=_activations(basis, relevance, axes), filters=filters)
+
+
+def losses_of(what: str, options: Iterable[_Option], loss: Callable[[_Option], float]) -> dict[_Option, float]:
+    """The loss by each option, infinite where it cannot be computed; NumericalError names `what` where none can be."""
+    found: dict[_Option, float] = {}
+    reason = "no loss is finite"
+    for option in options:
+        try:
+            value = loss(option)
+        except NUMERICAL as error:
+            value, reason = math.inf, reason_of(error)
+        found[option] = value if math.isfinite(value) else math.inf
+    if all(math.isinf(value) for value in found.values()):
+        raise NumericalError(f"{what}: none of the {len(found)} options can be computed: {reason}")
+    return found
 
 
 def weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str) -> NDArray[np.floating]:
@@ -120,10 +143,16 @@ def choice_of(layer: str, option: WeightOption) -> LayerChoice:
 
 
 def _perturbation(
-    module: nn.Conv2d | nn.Linear, choice: LayerChoice, multipliers: np.ndarray, basis: Basis, given: Moments | None
+    module: nn.Conv2d | nn.Linear,
+    layer: str,
+    multipliers: np.ndarray,
+    basis: Basis,
+    given: Moments | None,
+    option: WeightOption,
 ) -> float:
+    choice = choice_of(layer, option)
     copied = copy.deepcopy(module)
-    compress_weights(copied, choice, (basis.importance or {}).get(choice.layer), basis.quantizer.scales)
+    compress_weights(copied, choice, (basis.importance or {}).get(layer), basis.quantizer.scales)
     with torch.no_grad():
         change = (copied.weight - module.weight).double().cpu().numpy()
         shares = None if given is None else error_shares(copied, module.weight.data, choice, given).cpu().numpy()

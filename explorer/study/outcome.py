@@ -12,12 +12,13 @@ from torch import nn
 import explorer
 from explorer.compress.apply import apply
 from explorer.compress.candidate import uniform
+from explorer.compress.failures import NUMERICAL, reason_of
 from explorer.data.images import ImageSet
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.accuracy import count_correct, refuse_infinite
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost
 from explorer.study.prepare import Notify, Prepared
-from explorer.study.record import Accuracy, Baseline, Evaluation, FrontPoint, Outcome
+from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
 from explorer.study.store import Store
 
@@ -60,6 +61,7 @@ class _Scorer:
     store: Store
 
     def accuracy(self, split: str, name: str, build: Callable[[], nn.Module]) -> Accuracy:
+        """The share of images right; NumericalError and the like where the network cannot be computed."""
         images: ImageSet = getattr(self.prepared.data, split)
         key = f"{split}/{images.digest()}/{name}"
         correct = self.store.scores().get(key)
@@ -80,23 +82,27 @@ def _front_point(name: str, member: Evaluation, prepared: Prepared, scorer: _Sco
 def _baselines(prepared: Prepared, scorer: _Scorer) -> tuple[Baseline, ...]:
     graph = prepared.basis.graph
     eight = uniform(graph)
-    entries = (
-        ("float", float_cost(graph, prepared.accelerator), lambda: prepared.basis.model),
-        (
-            "uniform 8-bit",
-            candidate_cost(graph, eight, prepared.accelerator),
-            lambda: apply(prepared.basis, eight),
-        ),
+
+    def build() -> nn.Module:
+        model = apply(prepared.basis, eight)
+        model.register_forward_hook(refuse_infinite)
+        return model
+
+    return (
+        _baseline("float", float_cost(graph, prepared.accelerator), lambda: prepared.basis.model, scorer),
+        _baseline("uniform 8-bit", candidate_cost(graph, eight, prepared.accelerator), build, scorer),
     )
-    return tuple(
-        Baseline(
-            name=name,
-            cost=cost,
-            search=scorer.accuracy("search", name, build),
-            held_out=scorer.accuracy("held_out", name, build),
-        )
-        for name, cost, build in entries
-    )
+
+
+def _baseline(name: str, cost: Cost, build: Callable[[], nn.Module], scorer: _Scorer) -> Baseline:
+    """One that cannot be computed has the reason and no image right; costs are relative to its own all the same."""
+    try:
+        search, held_out = (scorer.accuracy(split, name, build) for split in ("search", "held_out"))
+    except NUMERICAL as error:
+        data = scorer.prepared.data
+        search, held_out = (Accuracy(value=0.0, images=len(images)) for images in (data.search, data.held_out))
+        return Baseline(name=name, cost=cost, search=search, held_out=held_out, failure=reason_of(error))
+    return Baseline(name=name, cost=cost, search=search, held_out=held_out)
 
 
 def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...]) -> dict[str, str]:

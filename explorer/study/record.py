@@ -118,6 +118,8 @@ class Baseline:
     cost: Cost
     search: Accuracy
     held_out: Accuracy
+    failure: str = ""
+    """Why it cannot be computed, so that it has no image right; empty where it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor, nn
-
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.errors import NumericalError
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.accuracy import count_correct, refuse_infinite
 from explorer.evaluate.pricing import Pricing
 from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import Seed, relevance_seeds
@@ -55,7 +52,7 @@ def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
 
     def correct(candidate: Candidate) -> int:
         model = apply(prepared.basis, candidate)
-        model.register_forward_hook(_refuse_infinite)
+        model.register_forward_hook(refuse_infinite)
         return count_correct(model, images, labels, study.search.batch_size)
 
     pricing = Pricing(graph, prepared.accelerator)
@@ -75,12 +72,6 @@ def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
         count_correct=correct,
         budgets=study.budgets,
     )
-
-
-def _refuse_infinite(model: nn.Module, images: object, logits: Tensor) -> None:
-    lost = int((~logits.isfinite()).any(1).sum())
-    if lost:
-        raise NumericalError(f"its logits are not finite for {lost} of {len(logits)} images")
 
 
 def _table(prepared: Prepared, space: SearchSpace, progress: Progress) -> Sensitivity:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from explorer.compress.candidate import Candidate
-from explorer.compress.failures import NUMERICAL
+from explorer.compress.failures import NUMERICAL, reason_of
 from explorer.search.sampler import SAMPLERS, ask
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
@@ -121,7 +121,7 @@ def _scored(task: Search, candidate: Candidate) -> _Score:
     try:
         return _Score(task.count_correct(candidate))
     except NUMERICAL as error:
-        return _Score(None, " ".join(str(error).split()) or type(error).__name__)
+        return _Score(None, reason_of(error))
 
 
 def _trial_seed(seed: int, number: int) -> int:

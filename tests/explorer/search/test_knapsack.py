@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from explorer.search.knapsack import FEW, trades, undominated
 
 Floats = NDArray[np.float64]
 OPTION = st.tuples(st.integers(-50, 50), st.integers(0, 50))
+OR_INFINITE = st.tuples(st.integers(-50, 50), st.one_of(st.integers(0, 50), st.just(math.inf)))
 INSTANCE = st.lists(st.lists(OPTION, min_size=1, max_size=4), min_size=1, max_size=5)
 
 
@@ -88,5 +90,35 @@ def test_of_many_points_those_are_kept_that_one_pass_over_all_keeps(values: int,
 
 def test_no_items_and_no_options_are_refused() -> None:
     for costs in ([], [np.zeros(2), np.zeros(0)]):
-        with pytest.raises(ValueError, match="at least one item, and at least one option for each"):
+        with pytest.raises(ValueError, match="at least one item, and at least one option of finite loss for each"):
             trades(costs, costs)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.lists(OR_INFINITE, min_size=1, max_size=4), min_size=1, max_size=5))
+def test_an_option_of_infinite_loss_is_never_chosen(instance: list[list[tuple[int, float]]]) -> None:
+    costs = [np.array([cost for cost, _ in item], dtype=np.float64) for item in instance]
+    losses = [np.array([loss for _, loss in item], dtype=np.float64) for item in instance]
+    finite = [[(cost, int(loss)) for cost, loss in item if math.isfinite(loss)] for item in instance]
+    if not all(finite):
+        with pytest.raises(ValueError, match="at least one option of finite loss"):
+            trades(costs, losses)
+        return
+    solved = trades(costs, losses)
+    assert list(zip(solved.costs.tolist(), solved.losses.tolist(), strict=True)) == brute_force(finite)
+    for index, choice in enumerate(solved.choices.tolist()):
+        assert sum(losses[j][option] for j, option in enumerate(choice)) == solved.losses[index]
+
+
+def test_choices_among_many_options_and_points_are_kept_apart() -> None:
+    """More options, and more points of a partial front, than a byte or two hold."""
+    few, many, one = np.arange(300, dtype=np.float64), np.arange(0, 90_000, 300, dtype=np.float64), np.zeros(1)
+    solved = trades([few, many, one], [-few, -many, one], resolution=90_000)
+    assert solved.choices.tolist() == [[point % 300, point // 300, 0] for point in range(90_000)]
+
+
+def test_what_was_chosen_takes_a_byte_an_item() -> None:
+    """300 layers at 20,000 points are 6 MB then."""
+    draw = np.random.default_rng(0)
+    solved = trades(list(draw.random((20, 5))), list(draw.random((20, 5))), resolution=1000)
+    assert solved.choices.nbytes == 20 * len(solved.costs)

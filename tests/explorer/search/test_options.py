@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate, uniform
@@ -35,6 +37,21 @@ def test_narrow_weights_are_options_where_they_save_only_with_narrow_inputs(basi
     assert found == [(2, 2), (4, 4), (8, 8)]
     assert options.costs.tolist() == [-6.0, -4.0, 0.0]
     assert options.losses.tolist() == [2 * 4.0**-bits for bits in WIDTHS]
+
+
+def test_what_loses_infinitely_is_no_option(basis: Callable[[str], Basis]) -> None:
+    """The cheapest among them: nothing finite beats it in cost."""
+    base = basis("lenet5_digits")
+    table = table_for(base)
+    weights = {**table.weights, "fc1": {**table.weights["fc1"], (2, 1.0, None, None): math.inf}}
+    activations = {**table.activations, "conv1": {**table.activations["conv1"], 2: math.inf}}
+    front = front_on(replace(table, weights=weights, activations=activations), uniform(base.graph), widest_operand)
+    assert len(front.solved.costs) > 5
+    for index, loss in enumerate(front.solved.losses.tolist()):
+        candidate = front.candidate(index)
+        assert math.isfinite(loss)
+        assert candidate.choice("fc1").weight_bits > 2
+        assert candidate.choice("conv1").activation_bits > 2
 
 
 def test_the_front_reaches_from_the_narrowest_to_the_widest(basis: Callable[[str], Basis]) -> None:

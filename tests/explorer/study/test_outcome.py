@@ -1,17 +1,20 @@
 """The conclusion of a search: front, baselines, and each network scored once on held-out images."""
 
+import json
 import runpy
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from explorer.compress.apply import apply
-from explorer.compress.candidate import uniform
+from explorer.compress.apply import Basis, apply
+from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.accuracy import count_correct
+from explorer.report.views import front_view
 from explorer.study import front, outcome
 from explorer.study.outcome import conclude
 from explorer.study.prepare import Prepared, prepare
@@ -161,3 +164,30 @@ def test_progress_of_the_conclusion(parts: tuple[Prepared, Search, Store]) -> No
     concluded = conclude(*parts, lambda *step: told.append(step))
     count = len(concluded.front)
     assert told == [("held-out images", done, count) for done in range(count + 1)]
+
+
+@pytest.mark.parametrize("how", ["raises", "nan"])
+def test_a_uniform_network_that_cannot_be_computed_is_stated_and_the_front_is_there(
+    how: str, parts: tuple[Prepared, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, task, store = parts
+    eight = uniform(prepared.basis.graph)
+
+    def failing(basis: Basis, candidate: Candidate) -> torch.nn.Module:
+        model = apply(basis, candidate)
+        if candidate == eight and how == "raises":
+            raise np.linalg.LinAlgError("Singular\nmatrix")
+        if candidate == eight:
+            model.register_forward_hook(lambda _, __, logits: logits * torch.nan)
+        return model
+
+    monkeypatch.setattr(outcome, "apply", failing)
+    other = replace(prepared.data, held_out=prepared.data.held_out.take(slice(90)))  # the scores of all are remembered
+    found = conclude(replace(prepared, data=other), task, store, quiet)
+    reason = {"raises": "Singular matrix", "nan": "its logits are not finite for 90 of 90 images"}[how]
+    assert [baseline.failure for baseline in found.baselines] == ["", reason]
+    assert [point.evaluation for point in found.front] == [point.evaluation for point in concluded.front]
+    view = front_view(Outcome.from_json(json.loads(json.dumps(found.to_json()))))
+    assert [point.name for point in view.baselines] == ["float"]
+    assert f"uniform 8-bit cannot be computed: {reason}" in view.remarks
+    assert [point.ratios for point in view.front] == [point.ratios for point in front_view(concluded).front]
