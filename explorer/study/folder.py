@@ -92,7 +92,13 @@ def refuse_other_study(folder: Path, study: Study) -> None:
     """Raise SearchError when `folder` holds a search of a study that differs in what results depend on.
 
     This looks at settings only, before anything is computed; the storage holds what else evaluations depend on.
+    A journal in which no line has a checksum is not damaged, but that of an earlier version.
     """
+    journal = (folder / JOURNAL).read_bytes() if (folder / JOURNAL).is_file() else b""
+    if b'"op_code"' in journal.partition(b"\n")[0] and b'"sum":"' not in journal:
+        raise SearchError(
+            f"{folder}: holds the results of an earlier version of explorer; choose another --out, or go on with that"
+        )
     if not ((folder / STUDY).is_file() and (folder / JOURNAL).is_file()):
         return
     try:

@@ -7,7 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from explorer.errors import SearchError
 from explorer.study.folder import (
@@ -151,6 +154,15 @@ def test_the_folder_of_another_study_is_refused(tmp_path: Path) -> None:
         refuse_other_study(tmp_path, other)
     (tmp_path / "study.json").write_text("{")
     refuse_other_study(tmp_path, other)  # the storage knows
+
+
+def test_the_journal_of_an_earlier_version_is_left_as_it_is(tmp_path: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "search.journal")))
+    optuna.create_study(storage=storage, study_name="s").set_user_attr("identity", {"explorer": "0.4.0"})
+    text = (tmp_path / "search.journal").read_bytes()
+    with pytest.raises(SearchError, match="an earlier version of explorer; choose another --out, or go on with that"):
+        refuse_other_study(tmp_path, STUDY)
+    assert (tmp_path / "search.journal").read_bytes() == text
 
 
 def test_of_many_changes_three_are_named() -> None:
