@@ -12,7 +12,10 @@ from explorer.rules import shown
 DEPTH = 4
 """Tables within tables are looked through so deep (assumed: what people nest is two deep)."""
 PREFERRED = ("state_dict", "model_state_dict", "model", "net", "network")
-"""Tables of a file that stand for the network itself, before any other that fits, such as a moving average."""
+"""Tables of a file, or parts of one, that stand for the network itself, before any other that fits, such as a moving
+average."""
+WRAPPERS = ("module", "_orig_mod")
+"""What DataParallel and torch.compile call the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,7 @@ def _without(
     prefix: str, place: tuple[str, ...], table: Mapping[str, object], expected: Mapping[str, object]
 ) -> Weights:
     """A table without a prefix; single numbers beside the names with it, such as a count of averaged steps, are none
-    of the network's."""
+    of the network's, nor is a whole copy of it beside a PREFERRED one."""
     entries, beside = {}, []
     for name, value in table.items():
         own = name.removeprefix(prefix)
@@ -99,6 +102,8 @@ def _without(
             entries[own] = value
         elif isinstance(value, Tensor) and (value.is_nested or value.ndim):
             beside.append(name)
+    if _is_preferred(prefix):
+        beside = _without_copies(beside, expected)
     missing = [name for name in expected if name not in entries and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in entries if name not in expected]
     shapes = [
@@ -109,11 +114,26 @@ def _without(
     kinds = (
         ("missing", missing),
         ("unexpected", unexpected),
-        (f"without {shown(prefix)}", beside),
+        (f"beside those with {shown(prefix)}", beside),
         ("of another shape", shapes),
     )
     problems = tuple(f"{len(names)} {kind}: {first_names(names)}" for kind, names in kinds if names)
     return Weights(place=place, prefix=prefix, entries=entries, problems=problems)
+
+
+def _without_copies(names: list[str], expected: Mapping[str, object]) -> list[str]:
+    """Names that belong to no copy of the network under a prefix of its own, such as a moving average."""
+    arrays = [name for name, value in expected.items() if isinstance(value, Tensor) and value.ndim]
+    left = set(names)
+    for prefix in {name.removesuffix(arrays[0]) for name in names if name.endswith(f".{arrays[0]}")}:
+        copy = {prefix + name for name in arrays}
+        left -= copy if copy <= left and not _is_preferred(prefix) else set()
+    return [name for name in names if name in left]
+
+
+def _is_preferred(prefix: str) -> bool:
+    """Tell a prefix that stands for the network itself, in whatever wrapper."""
+    return set(prefix.split(".")[:-1]) <= {*PREFERRED, *WRAPPERS}
 
 
 def _shape(value: object) -> str:

@@ -81,6 +81,18 @@ def test_a_moving_average_is_read_without_its_count(tmp_path: Path) -> None:
     assert is_loaded(model, source.module.state_dict())
 
 
+@pytest.mark.parametrize("average", ["ema.", "model_ema.module.", "avg.model."])
+def test_the_network_goes_before_a_moving_average_in_one_table(tmp_path: Path, average: str) -> None:
+    own, averaged = tensors(), {f"{average}{name}": tensor for name, tensor in tensors(2).items()}
+    model = LeNet5Digits(10)
+    content = {**averaged, **{f"model.{name}": tensor for name, tensor in own.items()}}
+    load_checkpoint(model, saved(tmp_path, {"state_dict": content, "epoch": 3}))
+    assert is_loaded(model, own)
+    del content[f"{average}fc3.bias"]  # such as those of another network, of which this would be a part
+    with pytest.raises(ModelError, match="beside those with"):
+        load_checkpoint(model, saved(tmp_path, content))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_floats_of_other_widths_become_those_of_the_network(tmp_path: Path, dtype: torch.dtype) -> None:
     content = {name: tensor.to(dtype) for name, tensor in tensors().items()}
@@ -211,7 +223,15 @@ BAD = {name: tensor for name, tensor in tensors().items() if name != "fc3.bias"}
         ),
         (
             {f"{part}.{name}": tensor for part in ("teacher", "student") for name, tensor in tensors().items()},
-            r"18 without \"teacher\.\": student\.conv1\.weight, ",
+            r"18 beside those with \"teacher\.\": student\.conv1\.weight, ",
+        ),
+        (
+            {f"{part}.{name}": tensor for part in ("model", "net") for name, tensor in tensors().items()},
+            r"18 beside those with \"model\.\": net\.conv1\.weight, ",
+        ),
+        (
+            {f"model.{name}": tensor for name, tensor in tensors().items()} | {"criterion.weight": torch.ones(10)},
+            r"1 beside those with \"model\.\": criterion\.weight; give",
         ),
         ({"teacher": tensors(), "student": tensors(2)}, "fits the network 2 times, under teacher, student; save"),
         ({**BAD, "fc3.bias": [1.0]}, r"1 of another shape: fc3\.bias \(expected \(10,\), received a list\)"),
