@@ -18,6 +18,7 @@ from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import verify_onnx
 from explorer.settings import QuantizerSettings
 from tests.square import check_square, random_candidate
+from tests.tiers import cases
 
 OPTIONS = {
     "tensor": QuantizerSettings(scales="tensor"),
@@ -40,16 +41,22 @@ def with_one_bit(candidate: Candidate, draw: random.Random) -> Candidate:
     return replace(candidate, layers=layers)
 
 
+@cases(1, 4)
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed", "gated"])
 def test_an_option_keeps_the_square_and_exports(
-    name: str, option: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor], tmp_path: Path
+    name: str,
+    option: str,
+    count: int,
+    basis: Callable[[str], Basis],
+    images: Callable[[str, int], Tensor],
+    tmp_path: Path,
 ) -> None:
     base, settings = basis(name), OPTIONS[option]
     calibration = calibrate(base.model, base.graph, base.calibration.images, settings)
     base = replace(base, calibration=calibration, quantizer=settings)
     draw, x = random.Random(3), images(name, 200)
-    for index in range(2):
+    for index in range(count):
         candidate = with_one_bit(random_candidate(base.graph, draw), draw)
         built = check_square(base, candidate, x[:2])
         if name == "gated":  # ONNX has no pooling to windows of unequal size

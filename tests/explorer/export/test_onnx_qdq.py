@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import run_onnx, verify_onnx
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
+from tests.tiers import cases
 
 SHAPE = (3, 16, 16)
 WIDTHS = range(2, 9)
@@ -134,13 +135,17 @@ def test_predictions_agree_at_every_width(basis: Basis, bits: int, tmp_path: Pat
     assert_same_function(basis, uniform(basis.graph, 8, bits), tmp_path / "activations.onnx")
 
 
-@settings(
-    max_examples=20,
-    phases=[Phase.generate],  # a smaller failing candidate is not worth the minutes that finding it takes
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(data=st.data())
-def test_predictions_agree_for_random_candidates(basis: Basis, data: st.DataObject, tmp_path: Path) -> None:
+@cases(3, 20)
+def test_predictions_agree_for_random_candidates(basis: Basis, count: int, tmp_path: Path) -> None:
+    @settings(max_examples=count, phases=[Phase.generate])  # finding a smaller failing candidate would take minutes
+    @given(data=st.data())
+    def agree(data: st.DataObject) -> None:
+        assert_same_function(basis, drawn(basis, data), tmp_path / "model.onnx")
+
+    agree()
+
+
+def drawn(basis: Basis, data: st.DataObject) -> Candidate:
     share = st.floats(0.3, 1.0)
     choices = []
     for name in basis.graph.layer_names:
@@ -156,8 +161,7 @@ def test_predictions_agree_for_random_candidates(basis: Basis, data: st.DataObje
             )
         )
     kept = tuple((group.name, data.draw(share)) for group in basis.graph.prunable)
-    candidate = Candidate(layers=tuple(choices), kept_filters=kept)
-    assert_same_function(basis, candidate, tmp_path / "model.onnx")
+    return Candidate(layers=tuple(choices), kept_filters=kept)
 
 
 def test_float_network_is_the_same(basis: Basis, tmp_path: Path) -> None:
