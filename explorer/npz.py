@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -14,9 +15,22 @@ from numpy.typing import NDArray
 
 from explorer.errors import ExplorerError
 
-MEMORY_LIMIT = 4 * 2**30
-"""Bytes of all arrays that are read, at no less than four a number (assumed: images become float32, and with a copy
-or two of them 16 GB suffice)."""
+
+def memory_limit(machine_bytes: int) -> int:
+    """Bytes of arrays that a machine takes: a quarter of its memory, for there are copies of them; 4 GiB at least."""
+    return max(4 * 2**30, machine_bytes // 4)
+
+
+def _machine_bytes() -> int:
+    """Memory of this machine; 0 where it cannot be told."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return 0
+
+
+MEMORY_LIMIT = memory_limit(_machine_bytes())
+"""Bytes of all arrays that are read, at no less than four a number, since images become float32."""
 
 
 class ArchiveError(ExplorerError):
@@ -26,7 +40,7 @@ class ArchiveError(ExplorerError):
 def read_npz(path: Path, wanted: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """The arrays of a .npz file with these keys, or all; ArchiveError for anything else than arrays of numbers or text.
 
-    Each must have the bytes that its header states, and all together at most 4 GiB.
+    Each must have the bytes that its header states, and all together at most MEMORY_LIMIT.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -42,8 +56,8 @@ def read_npz(path: Path, wanted: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
             size = sum(_size(archive, key, entry) for key, entry in chosen.items())
             if size > MEMORY_LIMIT:
                 raise ArchiveError(
-                    f"its arrays take {size / 2**30:,.1f} GiB, expected at most {MEMORY_LIMIT / 2**30:.0f}; "
-                    "take fewer or smaller images"
+                    f"its arrays take {size / 2**30:,.1f} GiB, expected at most {MEMORY_LIMIT / 2**30:,.1f} on this "
+                    "machine; take fewer or smaller images"
                 )
             return {key: _read(archive, entry) for key, entry in chosen.items()}
     except ArchiveError:

@@ -27,7 +27,8 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int] | None) -> ND
 
     C is 1 (grey) or 3 (RGB, also without `shape`, when all images need one size). Images are resized along each side
     by itself, linearly and with antialiasing (Pillow's BILINEAR). As in torchvision's ImageFolder, transparency and the
-    camera's orientation are ignored; of an animation the first frame counts. At most 4 GiB. DataError names the file.
+    camera's orientation are ignored; of an animation the first frame counts. All take at most
+    MEMORY_LIMIT. DataError names the file.
     """
     if shape is not None and shape[0] not in MODES:
         raise DataError(f"model.input_shape: images of a folder have 1 or 3 channels, received {shape[0]}")
@@ -57,8 +58,8 @@ def _check_size(count: int, shape: tuple[int, ...]) -> None:
     if size > MEMORY_LIMIT:
         raise DataError(
             f"data.path: {count} images of {' x '.join(map(str, shape))} take {size / 2**30:,.1f} GiB, expected at "
-            f"most {MEMORY_LIMIT / 2**30:.0f}; take fewer (data.train, data.search, data.held_out), or smaller ones "
-            "(model.input_shape)"
+            f"most {MEMORY_LIMIT / 2**30:,.1f} on this machine; take fewer (data.train, data.search, data.held_out), "
+            "or smaller ones (model.input_shape)"
         )
 
 

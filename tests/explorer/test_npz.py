@@ -1,5 +1,6 @@
 """Archives of arrays: what is damaged or forged is refused, and its size is known before anything is unfolded."""
 
+import os
 import struct
 import warnings
 import zipfile
@@ -70,6 +71,11 @@ def test_sizes_are_known_before_anything_is_unfolded(tmp_path: Path, monkeypatch
     monkeypatch.setattr(npz, "_read", None)
     with pytest.raises(ArchiveError, match=r"its arrays take .* GiB, expected at most"):
         read_npz(file)
+
+
+def test_arrays_may_take_a_quarter_of_the_memory() -> None:
+    assert [npz.memory_limit(size * 2**30) for size in (0, 8, 16, 64)] == [4 * 2**30, 4 * 2**30, 4 * 2**30, 16 * 2**30]
+    assert npz.memory_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) == npz.MEMORY_LIMIT
 
 
 @pytest.mark.parametrize("method", METHODS)
