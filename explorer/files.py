@@ -86,7 +86,9 @@ def refuse_foreign(marks: Mapping[Path, bytes | None]) -> None:
         except OSError:
             continue  # there is none; or it cannot be read, and writing says so
         if start and (mark is None or mark not in start):
-            raise ExportError(f"{path}: is there and was not written by explorer; move it, or name another place")
+            raise ExportError(
+                f"{path}: is there and was not written by this version of explorer; move it, or name another place"
+            )
 
 
 def without_controls(text: str) -> str:

@@ -143,5 +143,7 @@ def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
     empty.touch()
     refuse_foreign({ours: b"mark", empty: b"mark", tmp_path / "none": b"mark", tmp_path: b"mark"})
     for marks in ({theirs: b"mark"}, {ours: b"mark", theirs: b"mark"}, {theirs: None}):
-        with pytest.raises(ExportError, match="theirs: is there and was not written by explorer; move it, or name"):
+        with pytest.raises(
+            ExportError, match="theirs: is there and was not written by this version of explorer; move it"
+        ):
             refuse_foreign(marks)

@@ -74,7 +74,7 @@ def test_the_file_stands_alone_and_is_equal_for_equal_views(tmp_path: Path) -> N
     assert "<script src=" not in text
     assert text.index(CONTENT_POLICY) < text.index("<script")
     (tmp_path / "b.html").write_text("my page")
-    with pytest.raises(ExportError, match=r"b\.html: is there and was not written by explorer"):
+    with pytest.raises(ExportError, match=r"b\.html: is there and was not written by this version of explorer"):
         write_roofline(view, tmp_path / "b.html")
     with pytest.raises(OSError, match="No such file"):
         write_roofline(view, tmp_path / "absent" / "c.html")
