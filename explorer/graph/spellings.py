@@ -25,7 +25,13 @@ _SMALLEST: set[object] = {torch.amin, "amin"}
 _FAMILIES = (_MEAN, _SUM, _LARGEST, _SMALLEST)
 _OF_PAIRS = {torch.max: torch.amax, "max": torch.amax, torch.min: torch.amin, "min": torch.amin}
 """What gives values and their places along one axis, and the function of the values alone."""
-_CONCATENATIONS = {torch.cat, torch.concat, torch.concatenate}
+_CONCATENATIONS: set[object] = {torch.cat, torch.concat, torch.concatenate}
+_ALONG_AXES: set[object] = {
+    *(_MEAN | _SUM | _LARGEST | _SMALLEST | _CONCATENATIONS | set(_OF_PAIRS)),
+    *(torch.softmax, "softmax", torch.log_softmax, "log_softmax", torch.stack),
+}
+_OF_NUMPY = {"axis": "dim", "keepdims": "keepdim"}
+"""Names of arguments that torch takes beside its own."""
 _ZEROS: set[object] = {torch.zeros, torch.zeros_like, "new_zeros"}
 _FILLED: set[object] = {torch.full, torch.full_like, "new_full"}
 _PRODUCTS: set[object] = {operator.mul, torch.mul, "mul"}
@@ -52,6 +58,8 @@ def settle_spellings(graph_module: fx.GraphModule) -> None:
     for node in list(graph.nodes):
         if _changes_nothing(node):
             _replace(node, node.all_input_nodes[0])
+        elif node.target in _ALONG_AXES:
+            node.kwargs = {_OF_NUMPY.get(name, name): value for name, value in node.kwargs.items()}
     for node in list(graph.nodes):
         _values_alone(graph, node)
     graph.eliminate_dead_code()
@@ -73,7 +81,12 @@ def settle_spellings(graph_module: fx.GraphModule) -> None:
             index = (*[slice(None)] * axis, slice(start, start + length))
             _replace(node, _call(graph, node, operator.getitem, source, index))
         elif node.target in {operator.neg, torch.neg, "neg"}:
-            node.op, node.target, node.args = "call_function", operator.mul, (node.args[0], -1)
+            node.op, node.target, node.args, node.kwargs = (
+                "call_function",
+                operator.mul,
+                (*node.all_input_nodes, -1),
+                {},
+            )
         elif node.target in {torch.clip, "clip"}:
             node.target = torch.clamp if node.op == "call_function" else "clamp"
 
@@ -129,15 +142,17 @@ def _changes_nothing(node: fx.Node) -> bool:
 
 
 def _reduction(node: fx.Node) -> _Reduction | None:
-    """The axes of a reduction that names them, None for any other node."""
+    """The axes of a reduction that names them, of a tensor that is no truth values or integers; None for any other."""
     if node.op not in {"call_function", "call_method"} or node.kwargs.get("dtype") is not None:
         return None
     source = node.all_input_nodes[0] if node.all_input_nodes else None
     rest = node.args[1:] if node.args else ()
-    axes = constants(node.kwargs.get("dim", node.kwargs.get("axis", rest[0] if rest else None)))
-    keep = node.kwargs.get("keepdim", node.kwargs.get("keepdims", rest[1] if len(rest) > 1 else False))
+    axes = constants(node.kwargs.get("dim", rest[0] if rest else None))
+    keep = node.kwargs.get("keepdim", rest[1] if len(rest) > 1 else False)
     listed = (axes,) if isinstance(axes, int) else axes
-    if source is None or source.meta["shape"] is None or not isinstance(listed, Sequence) or not listed:
+    if source is None or source.meta["shape"] is None or source.meta["codes"]:
+        return None
+    if not isinstance(listed, Sequence) or not listed:
         return None
     if not all(isinstance(axis, int) for axis in listed):
         return None
@@ -183,7 +198,7 @@ def _write_mean(graph: fx.Graph, node: fx.Node) -> None:
     if node.target in _SUM:
         mean = _call(graph, node, torch.mean, source, axes, found.keep)
         _replace(node, _call(graph, node, operator.mul, mean, torch.Size(source.meta["shape"][2:]).numel()))
-    elif source is not found.source or {"axis", "keepdims"} & set(node.kwargs):
+    elif source is not found.source:
         node.args, node.kwargs = (source, axes), {"keepdim": found.keep}
 
 
@@ -193,6 +208,12 @@ def _permutation(node: fx.Node) -> tuple[int, ...] | None:
         return None
     listed = node.args[1] if isinstance(node.args[1], list | tuple) else node.args[1:]
     return tuple(axis % 4 for axis in listed if isinstance(axis, int))
+
+
+def _converts(node: fx.Node) -> bool:
+    """Whether a call gives another type of number than one of the tensors that it reads, or no fractions."""
+    types = {node.meta["type"], *(source.meta["type"] for source in node.all_input_nodes)}
+    return len(types) > 1 or node.meta["codes"]
 
 
 def _is_zeros(node: object) -> bool:
@@ -212,9 +233,11 @@ def _is_nothing(part: object) -> bool:
 def _pad_with_zeros(graph: fx.Graph, node: fx.Node) -> None:
     """Let the parts beside channels of zeros be padded with them."""
     parts = node.kwargs.get("tensors", node.args[0] if node.args else None)
-    axis = node.kwargs.get("dim", node.kwargs.get("axis", node.args[1] if len(node.args) > 1 else 0))
+    axis = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     rank = len(node.meta["shape"])
-    if not isinstance(parts, Sequence) or axis not in {1, 1 - rank} or not any(map(_is_nothing, parts)):
+    if not isinstance(parts, Sequence) or axis not in {1, 1 - rank} or _converts(node):
+        return
+    if not any(map(_is_nothing, parts)):
         return
     padded: list[tuple[fx.Node, list[int]]] = []
     leading = 0
@@ -239,7 +262,7 @@ def _pad_with_zeros(graph: fx.Graph, node: fx.Node) -> None:
 
 def _beside_zeros(graph: fx.Graph, node: fx.Node) -> None:
     """Drop zeros that are added, and write the larger of zero and a tensor as a ReLU."""
-    if len(node.args) != 2 or node.kwargs or node.meta["shape"] is None:
+    if len(node.args) != 2 or node.kwargs or node.meta["shape"] is None or _converts(node):
         return
     first, second = node.args
     zeros, other = (second, first) if _is_zeros(second) else (first, second)

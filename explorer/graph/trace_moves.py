@@ -15,7 +15,7 @@ from explorer.graph.traced import Traced, shape_of, source_of
 
 def concatenate(found: Traced, node: fx.Node) -> bool:
     """Concatenation of channels; False where it joins another axis."""
-    dimension = node.kwargs.get("dim", node.kwargs.get("axis", node.args[1] if len(node.args) > 1 else 0))
+    dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     given = node.kwargs.get("tensors", node.args[0] if node.args else None)
     parts = [part for part in given if isinstance(part, fx.Node)] if isinstance(given, Sequence) else []
     if not parts or dimension not in {1, 1 - len(shape_of(node))} or any(part not in found.ids for part in parts):

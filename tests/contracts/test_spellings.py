@@ -54,6 +54,11 @@ def unpacked(m: Any, x: Tensor) -> Any:
     return m.fc(values)
 
 
+def as_in_numpy(m: Any, x: Any) -> Any:
+    cat: Any = torch.cat  # whose annotations know torch's own names alone
+    return m.wide(cat([x, -x], axis=1).amax(axis=(2, 3), keepdims=True).flatten(1))
+
+
 def shortcut(zeros: Callable[[Tensor], Tensor]) -> Body:
     """The shortcut of option A, whose channels are padded by a concatenation with zeros."""
 
@@ -92,6 +97,8 @@ SPELLINGS: dict[str, Body] = {
     "converted to a weight": lambda m, x: m.fc(x.to(m.fc.weight).mean((2, 3))),
     "narrow": lambda m, x: m.fc(x.narrow(2, 1, -2 + 6).mean((2, 3))),
     "negated": lambda m, x: m.fc((-torch.clip(x, 0, 4)).mean((2, 3))),
+    "negated by keyword": lambda m, x: m.fc(torch.neg(input=x).mean((2, 3))),
+    "axes as in numpy": as_in_numpy,
     "dropouts": lambda m, x: m.fc(F.alpha_dropout(F.dropout1d(x.mean((2, 3)), training=m.training), 0.5, m.training)),
     "matrix product": lambda m, x: m.fc(F.relu(x.mean((2, 3)) @ m.matrix)),
     "addmm": lambda m, x: torch.addmm(m.fc.bias, x.mean((2, 3)), m.fc.weight.t()),
@@ -202,6 +209,11 @@ def test_what_only_looks_like_a_spelling_stays() -> None:
         lambda m, x: m.fc(x.max(3)[0].mean(2) + x.max(3)[1].float().mean(2)),
         lambda m, x: m.fc(x.mean((2, 3)) + torch.ones_like(x).mean((2, 3))),
         lambda m, x: m.fc((x > 0).float().mean((2, 3))),
+        lambda m, x: m.fc(x.sum((2, 3)) / ((x > 0).sum((2, 3)) + 1)),  # types of number that change on the way
+        lambda m, x: m.fc(x.mean((2, 3)) * (x > 0).amax((2, 3))),
+        lambda m, x: m.fc(((x > 0) + torch.zeros_like(x)).mean((2, 3))),
+        lambda m, x: m.fc(torch.maximum(x.long(), torch.zeros_like(x)).mean((2, 3))),
+        lambda m, x: m.wide(torch.cat([x > 0, torch.zeros_like(x)], 1).mean((2, 3))),
     ):
         model, graph = canonical(body)
         assert [entry for entry in graph.skipped if "rule" in entry.reason and "line" in entry.reason]
