@@ -26,7 +26,7 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     before a moving average of it. What wrappers (DataParallel, torch.compile, Lightning) put before every name is
     taken off where that makes the names fit. The file is read with `weights_only=True`, so that nothing in it is
     run. Batch-norm step counts may be missing. Tensors must be dense, of floats where the network has floats, and
-    finite in the network's own type.
+    finite in the network's own type, or as the network is made.
     """
     where = f"model.checkpoint: {path}"
     expected = model.state_dict()
@@ -37,7 +37,7 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     for name, value in entries.items():
         wanted = expected[name]
         if isinstance(value, Tensor) and isinstance(wanted, Tensor):
-            converted, fault = _converted(value.detach(), wanted.dtype)
+            converted, fault = _converted(value.detach(), wanted)
             entries[name] = converted
             if fault:
                 faults.setdefault(fault, []).append(name)
@@ -120,15 +120,19 @@ def _check_archive(path: Path, where: str) -> None:
         )
 
 
-def _converted(tensor: Tensor, dtype: torch.dtype) -> tuple[Tensor, str | None]:
-    """A tensor in the network's type, and what is wrong with it; nothing is unfolded that is not dense."""
+def _converted(tensor: Tensor, wanted: Tensor) -> tuple[Tensor, str | None]:
+    """A tensor in the type of the network's, and what is wrong with it; nothing is unfolded that is not dense.
+
+    Infinite values are none of a sound network, unless it is made with them, such as the mask of an attention.
+    """
+    dtype = wanted.dtype
     if fault := _layout_fault(tensor, dtype):
         return tensor, fault
     converted, kind = tensor.to(dtype), _name(dtype)
     if not dtype.is_floating_point:
         same = bool((converted == tensor).all())
         return converted, None if same else f"values that {kind} cannot hold; save them as the network has them"
-    if bool(converted.isfinite().all()):
+    if bool(converted.isfinite().all()) or torch.equal(converted, wanted.cpu()):
         return converted, None
     if bool(tensor.isfinite().all()):
         return converted, f"values too large for {kind}, in which they are infinite; use a checkpoint that was sound"

@@ -112,6 +112,16 @@ def test_batch_norm_step_counts_may_be_missing(tmp_path: Path) -> None:
     load_checkpoint(LeNet5Digits(10), saved(tmp_path, content))
 
 
+def test_a_mask_that_a_network_is_made_with_may_be_infinite(tmp_path: Path) -> None:
+    source, model = LeNet5Digits(10), LeNet5Digits(10)
+    for network in (source, model):
+        network.register_buffer("mask", torch.full((3, 3), float("-inf")).triu(1))
+    load_checkpoint(model, saved(tmp_path, source.state_dict()))
+    assert is_loaded(model, source.state_dict())
+    with pytest.raises(ModelError, match="mask: NaN or infinite values"):
+        load_checkpoint(model, saved(tmp_path, source.state_dict() | {"mask": -source.state_dict()["mask"]}))
+
+
 def nan_in(name: str) -> dict[str, Tensor]:
     content = tensors()
     content[name] = torch.full_like(content[name], float("nan"))
