@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,6 @@ from explorer.progress import ProgressDisplay, duration
 from explorer.terminal import command, console, say
 
 if TYPE_CHECKING:
-    from explorer.compress.apply import Basis
     from explorer.graph.layers import Layer, ModelGraph
     from explorer.study.estimate import Estimate
     from explorer.study.prepare import Inspect, Network
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 NAMED = 2
 """Of layers that are alike so many are named."""
+SETS = 3
+"""Of channels that stay or go together so many sets are named."""
+PLACE = re.compile(r" at ([^,:]+), line (\d+)")
+"""A line of the user's network, as reasons name it."""
 
 
 def check(
@@ -36,8 +40,9 @@ def check(
     with ProgressDisplay(console) as notify:
         notify("start", 0, 1)
         import hwmodels  # noqa: PLC0415
-        from explorer.study.estimate import estimate  # noqa: PLC0415  (torch takes seconds to import)
-        from explorer.study.prepare import draft, open_network  # noqa: PLC0415
+        from explorer.export.deploy import all_refusals  # noqa: PLC0415
+        from explorer.study.estimate import draft, estimate  # noqa: PLC0415  (torch takes seconds to import)
+        from explorer.study.prepare import open_network  # noqa: PLC0415
 
         notify("start", 1, 1)
         network = open_network(settings, notify)
@@ -45,7 +50,7 @@ def check(
         notify("measure", 0, 1)
         basis = draft(network, settings)
         needed = estimate(network, settings, basis, accelerator, settings.output.path)
-        refused = _refused(basis)
+        refused = all_refusals(basis)
         notify("measure", 1, 1)
     for line in _about(network, settings, accelerator):
         say(line)
@@ -68,25 +73,18 @@ def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
 
     def inspect(network: Network) -> tuple[tuple[str, str], ...]:
         import hwmodels  # noqa: PLC0415
-        from explorer.study.estimate import estimate  # noqa: PLC0415
-        from explorer.study.prepare import draft  # noqa: PLC0415
+        from explorer.export.deploy import all_refusals  # noqa: PLC0415
+        from explorer.study.estimate import draft, estimate  # noqa: PLC0415
 
         basis = draft(network, study)
         needed = estimate(network, study, basis, hwmodels.load(study.device.location), folder)
         display.expect(dict(needed.stages))
-        refused = _refused(basis)
+        refused = all_refusals(basis)
         for line in (network.coverage.summary(), *_exports(refused), _time(needed, study)):
             say(line)
         return refused
 
     return inspect
-
-
-def _refused(basis: Basis) -> tuple[tuple[str, str], ...]:
-    """(form, reason) for each form of export that will be refused."""
-    from explorer.export.deploy import FORMS, refusals  # noqa: PLC0415
-
-    return tuple((form, reason) for form in FORMS for reason in refusals(basis, form))
 
 
 def _exports(refused: Sequence[tuple[str, str]]) -> list[str]:
@@ -121,16 +119,16 @@ def _layer_table(graph: ModelGraph) -> Table:
     alike: dict[tuple[object, ...], list[Layer]] = {}
     for layer in graph.layers:
         alike.setdefault((*_shape(layer), _prunable(layer, graph)), []).append(layer)
-    table = Table("first layer", "kind", box=None, pad_edge=False)
-    for heading in ("alike", "channels", "output", "MACs each", "weights each", "filters that may go"):
+    table = Table(box=None, pad_edge=False)
+    table.add_column("first layer", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    for heading in ("alike", "channels", "output", "MACs each", "weights each", "free filters"):
         table.add_column(heading, justify="right", no_wrap=True)
     for layers in alike.values():
         first = layers[0]
         kind, channels, output = _shape(first)
         numbers = (f"{first.macs:,}", f"{first.weights:,}", str(_prunable(first, graph)))
-        table.add_row(
-            escape(_named([each.name for each in layers])), kind, str(len(layers)), channels, output, *numbers
-        )
+        table.add_row(escape(first.name), kind, str(len(layers)), channels, output, *numbers)
     return table
 
 
@@ -158,21 +156,29 @@ def _groups(graph: ModelGraph) -> list[str]:
     for group in free:
         if len(group.producers) > 1:
             together[group.producers] = together.get(group.producers, 0) + group.size
-    alike: dict[tuple[int, int], list[tuple[str, ...]]] = {}
-    for producers, size in together.items():
-        alike.setdefault((size, len(producers)), []).append(producers)
-    for (size, _), sets in alike.items():
-        more = f"; and {len(sets) - 1} more such sets" if len(sets) > 1 else ""
-        lines.append(f"stay or go together: {size} channels of {_named(sets[0])}{more}")
-    return lines
+    sets = sorted(together.items(), key=lambda item: -len(item[0]))
+    lines += [f"stay or go together: {size} channels of {_named(producers)}" for producers, size in sets[:SETS]]
+    return [*lines, *([f"stay or go together: {len(sets) - SETS} smaller sets"] if len(sets) > SETS else [])]
 
 
 def _skipped(graph: ModelGraph) -> list[str]:
-    """A line for each reason why something is left out, with the first that it holds for."""
+    """A line for each reason why something is left out, with the first that it holds for, and lines of the network."""
     names: dict[str, list[str]] = {}
+    places: dict[str, set[tuple[str, str]]] = {}
     for item in graph.skipped:
-        names.setdefault(item.reason, []).append(item.path)
-    return [f"skipped: {_named(each)}: {reason}" for reason, each in names.items()]
+        reason = PLACE.sub("", item.reason)
+        names.setdefault(reason, []).append(item.path)
+        places.setdefault(reason, set()).update(PLACE.findall(item.reason))
+    return [f"skipped: {_named(each)}: {reason}{_placed(places[reason])}" for reason, each in names.items()]
+
+
+def _placed(places: Collection[tuple[str, str]]) -> str:
+    """The places of the reasons in the user's files, the lines of a file together."""
+    lines: dict[str, list[str]] = {}
+    for file, line in sorted(places, key=lambda place: (place[0], int(place[1]))):
+        lines.setdefault(file, []).append(line)
+    listed = [f"{file}, line{'s' * (len(each) > 1)} {', '.join(each)}" for file, each in lines.items()]
+    return f" ({'; '.join(listed)})" if listed else ""
 
 
 def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[str]:
@@ -206,7 +212,11 @@ def _time(needed: Estimate, study: Study) -> str:
     long = [(name.partition(",")[0], seconds) for name, seconds in needed.stages if seconds >= 1]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in long)
     whole = f"about {duration(needed.whole_s)} in all" + (f" ({parts})" if parts else "")
-    return f"time: {whole}, {needed.candidate_s:.2g} s for each of {study.search.trials} candidates"
+    return f"time: {whole}, {_seconds(needed.candidate_s)} for each of {study.search.trials} candidates"
+
+
+def _seconds(value: float) -> str:
+    return duration(value) if value >= 10 else f"{value:.2g} s"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -6,6 +6,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from torch import fx
+
 from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.integer import integer_program
@@ -21,6 +23,7 @@ from explorer.study.folder import locked
 from explorer.study.prepare import Notify, threads_for
 from explorer.study.record import Accuracy, FrontPoint, Outcome
 from explorer.study.tuning import read_tuned, reopen
+from explorer.threads import single_threaded
 
 FORMS = ("onnx", "integer")
 """What a network can be exported as."""
@@ -78,18 +81,26 @@ def deploy(
     return exported
 
 
-def refusals(basis: Basis, form: str) -> tuple[str, ...]:
+def all_refusals(basis: Basis) -> tuple[tuple[str, str], ...]:
+    """(form, reason) for each form that no candidate of a network can be exported as."""
+    with single_threaded(True):
+        model = _plain(basis)
+        return tuple((form, reason) for form in FORMS for reason in refusals(basis, form, model))
+
+
+def refusals(basis: Basis, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:
     """Why no candidate of a network can be exported as `form`, one of FORMS; empty where the export works.
 
     Found by exporting the network with 8 bits everywhere to a folder that is removed: whether there is a rule for a
-    node depends on neither widths nor weights, so that those of an untrained network serve as well. What a single
-    candidate alone can be refused for, such as sums beyond 32 bits, is not foreseen.
+    node depends on neither widths nor weights, so that those of an untrained network, calibrated on a few images and
+    rounded to the nearest, serve as well. What a single candidate alone can be refused for, such as sums beyond 32
+    bits, is not foreseen.
     """
     shapes = basis.graph.input_shapes
     try:
         if len(shapes) > 1:
             raise ExportError(f"export: the network has {len(shapes)} inputs; export one that has a single one")
-        model = apply(basis, uniform(basis.graph))
+        model = model or _plain(basis)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
             if form == "integer":
@@ -101,6 +112,11 @@ def refusals(basis: Basis, form: str) -> tuple[str, ...]:
     except ExportError as error:
         return (str(error),)
     return ()
+
+
+def _plain(basis: Basis) -> fx.GraphModule:
+    """The network with 8 bits everywhere, rounded to the nearest."""
+    return apply(replace(basis, quantizer=replace(basis.quantizer, rounding="nearest")), uniform(basis.graph))
 
 
 def _compare(exported: ExportReport, point: FrontPoint) -> None:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from torch import fx
+
 from explorer.compress.apply import Basis, apply
-from explorer.compress.candidate import uniform
+from explorer.compress.calibrate import calibrate
+from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.pricing import Pricing
+from explorer.graph.layers import ModelGraph
 from explorer.models.train import train_model
 from explorer.relevance.criteria import CRITERIA
-from explorer.study.costing import candidate_cost
-from explorer.study.prepare import EXAMPLES, Network, relevance_sample, threads_for
+from explorer.search.seeds import FILTER_LEVELS
+from explorer.search.sensitivity import Axes, weight_options
+from explorer.search.space import search_space
+from explorer.study.prepare import EXAMPLES, Network, first_sample, threads_for
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places
+from explorer.threads import single_threaded
 from hwmodels import Accelerator
 
-BATCHES = 2
-"""Batches that are timed for all."""
+ENOUGH_S = 0.2
+"""What takes this long is not timed on more images."""
 FRONT = 30
 """Members of the front that will be scored on held-out images (assumed)."""
 _Result = TypeVar("_Result")
@@ -41,39 +49,112 @@ class Estimate:
         return sum(seconds for _, seconds in self.stages)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pace:
+    """Seconds to build a candidate without the images that correct it and with them, to score an image, to price."""
+
+    layers_s: float
+    build_s: float
+    score_s: float
+    price_s: float
+
+
+def draft(network: Network, study: Study) -> Basis:
+    """What candidates are built from while nothing is trained: for what does not depend on weights, such as time.
+
+    It is calibrated on EXAMPLES images.
+    """
+    graph, (images, _) = network.graph, network.tensors(network.data.calibration.take(slice(EXAMPLES)))
+    with single_threaded(True):
+        calibration = calibrate(network.canonical, graph, images, study.quantizer)
+    return Basis(
+        model=network.canonical,
+        graph=graph,
+        order={group.name: group.classes for group in graph.prunable},
+        calibration=calibration,
+        quantizer=study.quantizer,
+    )
+
+
 def estimate(network: Network, study: Study, basis: Basis, accelerator: Accelerator, folder: Path) -> Estimate:
     """What the run of a study will take where nothing of it is done yet, trained weights aside.
 
-    A candidate is built and scored on a few batches, so is relevance computed, and the network trained as a copy.
-    What is not measured, such as loading the images, is short beside these.
+    Everything is tried on a few images: a candidate is built, priced and scored, so is relevance computed, and the
+    network trained as a copy. What is not tried, such as loading the images, is short beside these.
     """
-    data, batch = network.data, study.search.batch_size
+    data = network.data
     with threads_for(basis.graph):
+        pace = _measured(network, study, basis, accelerator)
         relevance_s = _relevance_s(network, study)
-        build_s, model = _timed(lambda: apply(basis, uniform(basis.graph)))
-        images = data.search.take(slice(BATCHES * batch))
-        pixels, labels = network.tensors(images)
-        count_correct(model, pixels[:batch], labels[:batch], batch)  # the first time takes longer
-        score_s = _timed(lambda: count_correct(model, pixels, labels, batch))[0] / len(labels)
-        price_s = _timed(lambda: candidate_cost(basis.graph, uniform(basis.graph), accelerator))[0]
-    candidate_s = build_s + price_s + score_s * len(data.search)
-    scored = FRONT * (build_s + score_s * len(data.held_out)) + 2 * score_s * (len(data.search) + len(data.held_out))
+        training_s = _training_s(network, study, folder)
+    candidate_s = pace.build_s + pace.price_s + pace.score_s * len(data.search)
+    baselines_s = 2 * pace.score_s * (len(data.search) + len(data.held_out))
     return Estimate(
         candidate_s=candidate_s,
         stages=(
-            ("train, batches", _training_s(network, study, folder)),
+            ("train, batches", training_s),
             ("relevance", relevance_s),
+            *_seeds_s(network, study, pace),
             ("search", study.search.trials * candidate_s),
-            ("held-out images", scored),
+            ("held-out images", FRONT * (pace.build_s + pace.score_s * len(data.held_out)) + baselines_s),
         ),
     )
 
 
+def _measured(network: Network, study: Study, basis: Basis, accelerator: Accelerator) -> _Pace:
+    data, calibration, batch = network.data, basis.calibration, study.search.batch_size
+    candidate = uniform(basis.graph)
+    images, _ = network.tensors(data.calibration.take(slice(study.quantizer.recalibration_images)))
+
+    def built(count: int) -> fx.GraphModule:
+        return apply(replace(basis, calibration=replace(calibration, images=images[:count])), candidate)
+
+    few = min(EXAMPLES, len(images))
+    least_s, model = _timed(lambda: built(few))
+    pixels, labels = network.tensors(data.search.take(slice(2 * batch)))
+    score_s = _seconds_each(lambda count: count_correct(model, pixels[:count], labels[:count], batch), len(labels))
+    more = max(few + 1, min(len(images), int(ENOUGH_S / score_s)))
+    image_s = max(0.0, _timed(lambda: built(more))[0] - least_s) / (more - few)
+    return _Pace(
+        layers_s=max(0.0, least_s - few * image_s),
+        build_s=least_s + (len(images) - few) * image_s,
+        score_s=score_s,
+        price_s=_price_s(basis.graph, candidate, accelerator),
+    )
+
+
+def _price_s(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> float:
+    """Seconds to price a candidate whose choice for one layer is another; every other time it is remembered."""
+    pricing, choice = Pricing(graph, accelerator), candidate.layers[len(candidate.layers) // 2]
+    pricing.price(candidate)
+    others = [candidate.with_choice(replace(choice, weight_bits=bits)) for bits in range(2, 8)] * 2
+    return _timed(lambda: [pricing.price(other) for other in others])[0] / len(others)
+
+
+def _seeds_s(network: Network, study: Study, pace: _Pace) -> tuple[tuple[str, float], ...]:
+    """Seconds of the table of sensitivities and of the seeds that are chosen by it; nothing where there are none.
+
+    Each option of a layer is tried alone, and priced at about as many widths of its input as there are and two more.
+    """
+    if not min(study.search.seeds, study.search.trials):
+        return ()
+    space = search_space(network.graph, study.space, study.sharing.codebook_scope, study.relevance.method)
+    axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
+    options = {layer: len(weight_options(axes, layer)) for layer in space.layers}
+    widths = {layer: len(axes["activation_bits", layer].values) for layer in space.layers}
+    prices = sum(count * (2 + widths[layer]) for layer, count in options.items())
+    sensitivity_s = pace.layers_s * sum(options.values()) / len(options)
+    if study.relevance.sensitivity == "measured_kl":
+        shares = sum(len(axes["kept_filters", group.name].values) for group in network.graph.prunable)
+        forwards = sum(options.values()) + sum(widths.values()) + 2 * shares
+        sensitivity_s += shares * pace.layers_s + forwards * pace.score_s * len(network.data.relevance)
+    return ("sensitivity", sensitivity_s), ("seeds", FILTER_LEVELS * prices * pace.price_s)
+
+
 def _relevance_s(network: Network, study: Study) -> float:
-    images = network.data.relevance
-    sample = relevance_sample(network.canonical, network.graph, images.take(slice(EXAMPLES)), study, network.device)
+    sample = first_sample(network, study)
     seconds, _ = _timed(lambda: CRITERIA[study.relevance.method].compute(sample, None))
-    return seconds * len(images) / len(sample)
+    return seconds * len(network.data.relevance) / len(sample)
 
 
 def _training_s(network: Network, study: Study, folder: Path) -> float:
@@ -81,14 +162,23 @@ def _training_s(network: Network, study: Study, folder: Path) -> float:
     training, data = study.model.training, network.data
     if training is None or trained_places(network.model, network.canonical, study, data, folder).found:
         return 0.0
-    images = data.train.take(slice(BATCHES * training.batch_size))
     once = replace(training, epochs=1)
     model = copy.deepcopy(network.canonical)
-    first = images.take(slice(training.batch_size))
-    train_model(model, first.images, first.labels, once, seed=study.seed)  # the first time takes longer
-    seconds, _ = _timed(lambda: train_model(model, images.images, images.labels, once, seed=study.seed))
-    batches = math.ceil(len(data.train) / training.batch_size)
-    return seconds / math.ceil(len(images) / training.batch_size) * batches * training.epochs
+
+    def train(count: int) -> None:
+        train_model(model, data.train.images[:count], data.train.labels[:count], once, seed=study.seed)
+
+    image_s = _seconds_each(train, min(len(data.train), 2 * training.batch_size))
+    return image_s * len(data.train) * training.epochs
+
+
+def _seconds_each(work: Callable[[int], object], most: int) -> float:
+    """Seconds of work for each of its images: for twice as many each time, until that takes long enough."""
+    count = min(EXAMPLES, most)
+    work(count)  # the first time takes longer
+    while (seconds := _timed(partial(work, count))[0]) < ENOUGH_S and count < most:
+        count = min(2 * count, most)
+    return seconds / count
 
 
 def _timed(work: Callable[[], _Result]) -> tuple[float, _Result]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import zipfile
@@ -18,6 +19,7 @@ import explorer
 from explorer.compress.apply import Basis
 from explorer.compress.calibrate import calibrate
 from explorer.compress.importance import Importance, root_fisher
+from explorer.compress.norms import norms_of
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
 from explorer.errors import StudyFileError
@@ -164,21 +166,10 @@ def open_network(study: Study, notify: Notify) -> Network:
     notify("load data", 1, 1)
     model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(device).float()
     example = _example(data, device)
-    canonical, graph = _explorable(model, example, study)
-    covered = coverage(canonical, graph, example)
+    with single_threaded(True):  # a few images
+        canonical, graph = _explorable(model, example, study)
+        covered = coverage(canonical, graph, example)
     return Network(data=data, device=device, model=model, canonical=canonical, graph=graph, coverage=covered)
-
-
-def draft(network: Network, study: Study) -> Basis:
-    """What candidates are built from while nothing is trained: for what does not depend on weights, such as time."""
-    graph, (images, _) = network.graph, network.tensors(network.data.calibration)
-    return Basis(
-        model=network.canonical,
-        graph=graph,
-        order={group.name: group.classes for group in graph.prunable},
-        calibration=calibrate(network.canonical, graph, images, study.quantizer),
-        quantizer=study.quantizer,
-    )
 
 
 def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -> Network:
@@ -186,13 +177,30 @@ def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -
     if study.model.checkpoint is not None:
         return network
     data, device = network.data, network.device
-    few = data.relevance.take(slice(EXAMPLES))
-    first = relevance_sample(network.canonical, network.graph, few, study, device)
+    first = first_sample(network, study)
     for name in (study.relevance.method, *other_criteria(study)):
         CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
     train_once(network.model, network.canonical, study, data, folder, notify)
     canonical, graph = _explorable(network.model, _example(data, device), study)
     return replace(network, canonical=canonical, graph=graph)
+
+
+def first_sample(network: Network, study: Study) -> Sample:
+    """The first images that relevance will be computed on; of a network to be trained, as training leaves its norms.
+
+    With the statistics that norms begin with, signals fade: not a digit of the logits of an untrained MobileNetV2
+    depends on its image, and an attribution could not be told from one that misses an operation.
+    """
+    images, model = network.data.relevance.take(slice(EXAMPLES)), network.canonical
+    if study.model.checkpoint is None and len(images) > 1:
+        model = copy.deepcopy(model)
+        for norm in norms_of(model).values():
+            norm.reset_running_stats()
+            norm.momentum = None  # plain averages
+            norm.train()
+        with torch.no_grad():
+            model(network.tensors(images)[0])
+    return relevance_sample(model, network.graph, images, study, network.device)
 
 
 def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:

@@ -18,7 +18,7 @@ from torch import nn
 
 def build():
     layers = [nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()]
-    for _ in range(60):
+    for _ in range(20):
         layers += [nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 """
@@ -85,12 +85,21 @@ def test_a_small_network(checked: Said) -> None:
     assert "next:   explorer run tiny" in said
 
 
-def test_layers_that_are_alike_are_one_row(checked: Said) -> None:
-    said = checked('[relevance]\nmethod = "l2"\n', DEEP)
+def test_layers_that_are_alike_are_one_row_and_signals_that_fade_before_training_are_no_refusal(checked: Said) -> None:
+    said = checked("", DEEP)  # by default relevance has to add up to the difference of the outputs
+    assert "error: " not in said
     rows = [line for line in said.splitlines() if "conv 3x3" in line or "linear " in line]
     assert len(rows) == 3
-    assert any(" 60 " in row and "4 > 4" in row for row in rows)
+    assert any(" 20 " in row and "4 > 4" in row for row in rows)
     assert len(said.splitlines()) < 40
+
+
+def test_one_reason_is_one_line(checked: Said) -> None:
+    said = checked('[relevance]\nmethod = "l2"\n', ATTENTION)
+    reasons = [line.partition(": ")[2].partition(": ")[2] for line in said.splitlines() if line.startswith("skipped: ")]
+    kept = [re.sub(r" \([^()]*, lines? [\d, ]+\)$", "", reason) for reason in reasons]
+    assert len(set(kept)) == len(kept) > 2
+    assert any(re.search(r" \(other.py, lines \d+, \d+", reason) for reason in reasons)
 
 
 def test_what_is_not_covered_is_said(checked: Said) -> None:
