@@ -143,7 +143,7 @@ def round_adaptively(
 ) -> tuple[Tensor, Tensor]:
     """Codes and scales for the float `weight` of a layer, in place of the codes of nearest rounding that it has.
 
-    NumericalError where the moments are NaN or infinite.
+    NumericalError where the moments are NaN or infinite, or have no solution.
     """
     if not all(bool(torch.isfinite(entry).all()) for entry in (given.received, given.wanted)):
         raise NumericalError(
@@ -153,7 +153,10 @@ def round_adaptively(
     groups = 1 if isinstance(module, nn.Linear) else module.groups
     mask = weight_mask(weight, choice.kept_weights, choice.pattern)
     project = project_on(module.get_buffer("weight_codes"), choice, groups)
-    return adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask)
+    try:
+        return adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise NumericalError(f"layer {choice.layer!r}: no weights fit what it reads: {error}") from error
 
 
 def error_shares(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments) -> Tensor:

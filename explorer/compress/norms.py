@@ -57,6 +57,7 @@ class NormCorrector(fx.Interpreter):
 
     def __init__(self, model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]) -> None:
         super().__init__(model)
+        self.extra_traceback = False  # it would become part of what a candidate failed for
         self.norms, self.calibration, self.positions = norms_of(model), calibration, positions
 
     def run_node(self, n: fx.Node) -> object:

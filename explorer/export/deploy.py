@@ -10,6 +10,7 @@ from torch import fx
 
 from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import uniform
+from explorer.compress.failures import NUMERICAL
 from explorer.compress.integer import integer_program
 from explorer.errors import ExportError
 from explorer.export.integer_package import IntegerReport, export_integer, integer_marks
@@ -82,9 +83,15 @@ def deploy(
 
 
 def all_refusals(basis: Basis) -> tuple[tuple[str, str], ...]:
-    """(form, reason) for each form that no candidate of a network can be exported as."""
+    """(form, reason) for each form that no candidate of a network can be exported as.
+
+    None is foreseen where the network with 8 bits everywhere cannot be computed.
+    """
     with single_threaded(True):
-        model = _plain(basis)
+        try:
+            model = _plain(basis)
+        except NUMERICAL:
+            return ()
         return tuple((form, reason) for form in FORMS for reason in refusals(basis, form, model))
 
 

@@ -15,6 +15,7 @@ from torch import fx
 from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.failures import NUMERICAL
 from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.pricing import Pricing
 from explorer.graph.layers import ModelGraph
@@ -107,7 +108,10 @@ def _measured(network: Network, study: Study, basis: Basis, accelerator: Acceler
     images, _ = network.tensors(data.calibration.take(slice(study.quantizer.recalibration_images)))
 
     def built(count: int) -> fx.GraphModule:
-        return apply(replace(basis, calibration=replace(calibration, images=images[:count])), candidate)
+        try:
+            return apply(replace(basis, calibration=replace(calibration, images=images[:count])), candidate)
+        except NUMERICAL:
+            return basis.model  # takes about as long to score
 
     few = min(EXAMPLES, len(images))
     least_s, model = _timed(lambda: built(few))

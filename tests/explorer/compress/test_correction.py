@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
+from explorer.compress import rounding
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.apply import Basis, apply, compress_layers, without_filters
 from explorer.compress.calibrate import Calibration, calibrate, channel_means, channel_statistics
@@ -315,5 +316,22 @@ def test_values_that_are_not_finite_are_refused_by_the_name_of_the_layer(
     images = base.calibration.images
     assert isinstance(images, Tensor)
     spoilt = replace(base.calibration, images=torch.where(images > 2, torch.nan, images))
-    with pytest.raises(NumericalError, match=r"layer 'stem': (what it reads|its bias) is NaN or infinite .* more bits"):
+    with pytest.raises(
+        NumericalError, match=r"layer 'stem': (what it reads|its bias) is NaN or infinite .* more bits"
+    ) as error:
         apply(replace(base, calibration=spoilt, quantizer=settings), uniform(base.graph))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_moments_without_a_solution_are_refused_by_the_name_of_the_layer(
+    basis: Bases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Undamped moments of constant inputs, the brightness of a grey image, have none."""
+    base = basis("projection")
+    images = base.calibration.images
+    assert isinstance(images, Tensor)
+    monkeypatch.setattr(rounding, "DAMPING", 0.0)
+    monkeypatch.setattr(rounding, "PRECISION", 0.0)
+    grey = replace(base.calibration, images=torch.ones_like(images))
+    with pytest.raises(NumericalError, match=r"^layer 'stem': no weights fit what it reads: .*$"):
+        apply(replace(base, calibration=grey, quantizer=ADAPTIVE), uniform(base.graph))
