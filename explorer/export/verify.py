@@ -101,7 +101,7 @@ def compare_logits(
         raise ExportError(
             f"verify: {name} predicts the same class on {verification.agreeing} of {len(expected)} "
             f"images, less than {MINIMUM_AGREEMENT:.0%} (largest logit difference "
-            f"{verification.largest_logit_difference:.3g}); choose another point, or --format integer"
+            f"{verification.largest_logit_difference:.3g}); choose another point, or another --format"
         )
     return verification
 

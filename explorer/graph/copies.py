@@ -157,7 +157,10 @@ def _store_weights(copied: nn.Module) -> None:
         if is_parametrized(module):
             module.__class__ = type(module).__bases__[0]
             del module.parametrizations
-        module.register_parameter(name, parameter)
+        if any(isinstance(source, nn.Parameter) for source in weight.sources):
+            module.register_parameter(name, parameter)
+        else:
+            module.register_buffer(name, parameter.detach())  # as it was: statistics of a batch norm, say
 
 
 def _computed(module: nn.Module) -> Iterator[_Computed]:

@@ -127,6 +127,15 @@ def test_computed_weights_are_followed_and_the_model_stays_as_it_was(name: str, 
         check_untouched_and_right(copy.deepcopy(model), inputs)
 
 
+def test_statistics_that_are_computed_stay_statistics() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))
+    parametrized(model[1].eval(), "running_mean")
+    images = torch.rand(2, 3, 8, 8)
+    (expected,), found = call(model, images), canonicalise(model, images)
+    assert torch.allclose(found(images), expected, atol=1e-6)
+    assert isinstance(found.get_submodule("1").get_buffer("running_mean"), Tensor)
+
+
 def test_copies_of_one_computed_layer_and_layers_that_share_what_they_compute_from() -> None:
     layer = parametrizations.weight_norm(nn.Conv2d(3, 3, 3, padding=1))
     check_untouched_and_right(nn.Sequential(*(copy.deepcopy(layer) for _ in range(3))), torch.randn(2, 3, 8, 8))
