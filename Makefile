@@ -30,7 +30,7 @@ test-slow: $(VENV)/.installed
 	$(PYTEST) -m slow
 
 test-fast: $(VENV)/.installed
-	$(PYTEST) -m "not slow" tests/architecture tests/hwmodels tests/explorer
+	$(BIN)/python -m pytest -m "not slow and not thorough"
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python -W ignore -m tests.fuzz

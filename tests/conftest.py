@@ -25,6 +25,7 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.reference import lenet5_digits
 from tests.styles import unsettle
+from tests.tiers import THOROUGH
 
 # Every machine draws the same examples and takes the time that it takes.
 settings.register_profile(
@@ -190,6 +191,15 @@ def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EXPLORER_CACHE", str(tmp_path_factory.mktemp("shared_cache")))
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out."""
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).as_posix().startswith(THOROUGH):
+            item.add_marker(pytest.mark.thorough)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,6 +1,61 @@
-"""How many random cases a test takes: a few for whoever waits, many in `make test-slow`."""
+"""How long tests take: which of them `make test-fast` leaves out, and how many random cases the others take."""
 
 import pytest
+
+THOROUGH = (
+    "browser/",
+    "contracts/",
+    "end_to_end/",
+    "fuzz/",
+    "golden/",
+    "studies/",
+    "explorer/commands/test_check.py",
+    "explorer/commands/test_cost.py",
+    "explorer/commands/test_cost_of_exports.py",
+    "explorer/commands/test_relevance.py",
+    "explorer/compress/test_apply.py",
+    "explorer/compress/test_cluster.py",
+    "explorer/compress/test_correction.py",
+    "explorer/compress/test_importance.py",
+    "explorer/compress/test_integer.py",
+    "explorer/compress/test_packed.py",
+    "explorer/compress/test_quantize.py",
+    "explorer/compress/test_rounding.py",
+    "explorer/compress/test_sparsity.py",
+    "explorer/data/test_load_data.py",
+    "explorer/evaluate/test_finetune.py",
+    "explorer/evaluate/test_pricing.py",
+    "explorer/export/test_deploy.py",
+    "explorer/export/test_onnx_integer.py",
+    "explorer/export/test_onnx_operators.py",
+    "explorer/export/test_onnx_qdq.py",
+    "explorer/export/test_onnx_styles.py",
+    "explorer/graph/test_moves.py",
+    "explorer/models/test_reference.py",
+    "explorer/models/test_train.py",
+    "explorer/relevance/test_captum_deeplift.py",
+    "explorer/relevance/test_deeplift.py",
+    "explorer/relevance/test_hessian_trace.py",
+    "explorer/relevance/test_integrated_gradients.py",
+    "explorer/relevance/test_lrp.py",
+    "explorer/report/test_figures.py",
+    "explorer/report/test_page.py",
+    "explorer/search/test_failing_options.py",
+    "explorer/search/test_fallback.py",
+    "explorer/search/test_measured.py",
+    "explorer/search/test_seeds.py",
+    "explorer/study/test_comparison.py",
+    "explorer/study/test_outcome.py",
+    "explorer/study/test_prepare.py",
+    "explorer/study/test_record.py",
+    "explorer/study/test_search.py",
+    "explorer/study/test_store.py",
+    "explorer/test_cli.py",
+    "hwmodels/test_cost_properties.py",
+    "hwmodels/test_explain.py",
+    "hwmodels/test_numpy_only.py",
+)
+"""Folders and files of tests that take seconds each: trainings, searches, exports, other processes (measured)."""
 
 
 def cases(few: int, many: int) -> pytest.MarkDecorator:

@@ -109,8 +109,9 @@ def written(folder: Path, run: DeviceRun, changes: Mapping[str, Any] | None = No
         "objectives": {"names": ["accuracy", "energy", "latency"]},
         **(changes or {}),
     }
-    write_study(folder, Study.from_json(data, study_folder=str(folder)))
-    write_json(folder / OUTCOME, run.outcome.to_json())
+    study = Study.from_json(data, study_folder=str(folder))
+    write_study(folder, study)
+    write_json(folder / OUTCOME, replace(run.outcome, study=study.to_json()).to_json())
     return folder
 
 
