@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 def show(outcome: Outcome, folder: Path) -> None:
     """Print the front of the run in `folder` next to its baselines, and what a reader could take wrongly."""
-    from explorer.report.tables import MARKS, front_marks, front_table  # noqa: PLC0415
-    from explorer.report.views import remarks  # noqa: PLC0415
+    from explorer.report.tables import front_table  # noqa: PLC0415
+    from explorer.report.views import MARKS, front_points, remarks  # noqa: PLC0415
     from explorer.study.front import knee  # noqa: PLC0415
 
     console.print(front_table(outcome))
-    signs = "".join(front_marks(outcome).values())
+    signs = "".join(point.mark for point in front_points(outcome))
     for sign, meaning in MARKS.items():
         if sign in signs:
             say(f"{sign} {meaning}")

@@ -273,13 +273,14 @@
       });
       const last = point.kind === "baseline" && index === baselines.length - 1;
       const row = element("tr", { class: `${point.kind}${last ? " rule" : ""}` },
-        cell(element("button", { type: "button", "aria-pressed": "false" }, point.name)),
+        cell(element("button", { type: "button", "aria-pressed": "false" }, point.name), point.mark ? ` ${point.mark}` : null),
         number(accuracy(point.search)), number(accuracy(point.held_out)), costs, cell(point.origin));
       row.dataset.name = point.name;
       row.addEventListener("click", () => select(point.name));
       return row;
     });
     put("front", table(headings, rows));
+    put("marks", data.marks.map(([sign, says]) => `${sign} ${says}`).join("; "));
   }
 
   // A point of the cloud may lie on one of the front and take its click: what is under the pointer counts.

@@ -14,7 +14,7 @@ import plotly.offline
 from explorer.files import CONTENT_POLICY, replaced
 from explorer.report.figures import front_figure
 from explorer.report.pairs import PairView, pair_view
-from explorer.report.views import REFERENCE, FrontView, PointView, front_view
+from explorer.report.views import MARKS, REFERENCE, FrontView, PointView, front_view
 from explorer.study.record import Accuracy, Outcome, Split
 
 HEAD = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'
@@ -67,6 +67,7 @@ def page_data(view: FrontView) -> dict[str, Any]:
         "axes": [axis._asdict() for axis in view.axes],
         "figures": {axis.objective: _figures(view, axis.objective) for axis in view.axes},
         "points": [_point(point) for point in (*view.front, *view.baselines)],
+        "marks": [[sign, says] for sign, says in MARKS.items() if any(sign in point.mark for point in view.front)],
         "remarks": view.remarks,
         "skipped": view.skipped,
         "settings": view.settings,
@@ -110,6 +111,7 @@ def _caption(pair: PairView) -> str:
 def _point(point: PointView) -> dict[str, Any]:
     return {
         "name": point.name,
+        "mark": point.mark,
         "kind": point.kind,
         "origin": point.origin,
         "number": point.number,

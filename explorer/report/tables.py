@@ -11,7 +11,7 @@ from rich.text import Text
 
 from explorer.files import csv_cell, replaced
 from explorer.report.views import COST_KEYS, PointView, baseline_points, front_points
-from explorer.study.front import knee, still_undominated
+from explorer.study.front import still_undominated
 from explorer.study.record import Accuracy, Outcome
 
 COLUMNS: dict[str, str] = {
@@ -40,10 +40,6 @@ be on the front if the held-out images had the say.
 """
 
 TEXTS = [column for column, kind in COLUMNS.items() if kind == "str"]
-MARKS = {
-    "*": "the knee, nearest to the best of all objectives at once",
-    "~": "would not be on the front of the held-out images",
-}
 SIGNIFICANT = "%.9g"
 
 
@@ -76,9 +72,8 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
 def front_table(outcome: Outcome) -> Table:
     """Return the baselines and the front, for a small network in 80 columns; missing numbers are "n/a".
 
-    A sign behind a name is one of MARKS.
+    A sign behind a name is one of `views.MARKS`.
     """
-    marks = front_marks(outcome)
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("\nNetwork", no_wrap=True)
     for heading in (
@@ -95,8 +90,7 @@ def front_table(outcome: Outcome) -> Table:
     baselines = baseline_points(outcome)
     for index, point in enumerate((*baselines, *front_points(outcome))):
         last_baseline = index == len(baselines) - 1
-        cells = _cells(point, marks.get(point.name, ""))
-        table.add_row(*cells, end_section=last_baseline, style="dim" if index < len(baselines) else "")
+        table.add_row(*_cells(point), end_section=last_baseline, style="dim" if index < len(baselines) else "")
     return table
 
 
@@ -122,24 +116,11 @@ def _row(point: PointView) -> dict[str, object]:
     }
 
 
-def front_marks(outcome: Outcome) -> dict[str, str]:
-    """The sign of every member of the front that has one, by name; keys of MARKS."""
-    if not outcome.front:
-        return {}
-    chosen = knee(outcome.front, outcome.objectives).name
-    stays = still_undominated(outcome.front, outcome.objectives)
-    signs = {
-        point.name: ("*" if point.name == chosen else "") + ("" if still else "~")
-        for point, still in zip(outcome.front, stays, strict=True)
-    }
-    return {name: sign for name, sign in signs.items() if sign}
-
-
-def _cells(point: PointView, mark: str) -> list[Text]:
+def _cells(point: PointView) -> list[Text]:
     """Return the texts of one row; `Text`, so that brackets in a name are no markup."""
     cost, share = point.cost, point.ratios["energy_uj"]
     cells = (
-        point.name + mark,
+        point.name + point.mark,
         _percent(point.search),
         _percent(point.held_out),
         _number(cost.energy_uj),

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from explorer.errors import ExplorerError
+from explorer.study.front import knee, still_undominated
 from explorer.study.record import Accuracy, Cost, Evaluation, Outcome, Split
 
 REFERENCE = "uniform 8-bit"
 """The baseline that costs are stated relative to."""
+MARKS = {
+    "*": "the knee, nearest to the best of all objectives at once",
+    "~": "would not be on the front of the held-out images",
+}
+"""What the signs behind the names of members of a front say."""
 
 
 class CostAxis(NamedTuple):
@@ -48,6 +54,8 @@ class PointView:
     held_out: Accuracy
     cost: Cost
     ratios: Mapping[str, float | None]
+    mark: str = ""
+    """Keys of MARKS, one after the other."""
 
     def accuracy(self, split: Split) -> Accuracy:
         """The accuracy on the images of a split."""
@@ -148,7 +156,7 @@ def _origin(evaluation: Evaluation) -> str:
 
 def front_points(outcome: Outcome) -> tuple[PointView, ...]:
     """Return the members of the front, in the order of the outcome; ExplorerError if one was never scored."""
-    reference = reference_cost(outcome)
+    reference, marks = reference_cost(outcome), _marks(outcome)
     points = []
     for member in outcome.front:
         evaluation = member.evaluation
@@ -167,9 +175,22 @@ def front_points(outcome: Outcome) -> tuple[PointView, ...]:
             held_out=member.held_out,
             cost=evaluation.cost,
             ratios=cost_ratios(evaluation.cost, reference),
+            mark=marks[member.name],
         )
         points.append(point)
     return tuple(points)
+
+
+def _marks(outcome: Outcome) -> dict[str, str]:
+    """The signs of every member of the front, by name."""
+    if not outcome.front:
+        return {}
+    chosen = knee(outcome.front, outcome.objectives).name
+    stays = still_undominated(outcome.front, outcome.objectives)
+    return {
+        point.name: ("*" if point.name == chosen else "") + ("" if still else "~")
+        for point, still in zip(outcome.front, stays, strict=True)
+    }
 
 
 def baseline_points(outcome: Outcome) -> tuple[PointView, ...]:

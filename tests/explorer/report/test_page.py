@@ -16,6 +16,7 @@ import pytest
 from explorer.errors import ExplorerError
 from explorer.report.page import report_html, script_json, write_report
 from explorer.report.views import front_view
+from explorer.study.front import knee, still_undominated
 from explorer.study.record import Outcome
 
 HOSTILE = "</script><script>alert('x')</script><!--<img src=x onerror=alert(1)>&amp;"
@@ -39,6 +40,16 @@ def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None
     ]
     assert data["skipped"] == [list(entry) for entry in outcome.skipped]
     assert ["seed", "7"] in data["provenance"]
+
+
+def test_members_are_marked_as_in_the_terminal(outcome: Outcome) -> None:
+    data = _data(report_html(front_view(outcome)))
+    chosen = knee(outcome.front, outcome.objectives).name
+    marks = {point["name"]: point["mark"] for point in data["points"]}
+    assert [name for name, mark in marks.items() if "*" in mark] == [chosen]
+    stays = still_undominated(outcome.front, outcome.objectives)
+    assert ["~" not in marks[point.name] for point in outcome.front] == list(stays)
+    assert {sign for sign, _ in data["marks"]} == set("".join(marks.values()))
 
 
 def test_hostile_names_stay_data(outcome: Outcome) -> None:
