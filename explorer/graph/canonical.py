@@ -44,6 +44,35 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
         raise ModelError(f"model: its weights are of {other}, the images of {given}; convert it by model.to({given})")
     expected, more = call(original, example), _outputs(original, _one_more(example))
     graph_module = symbolic_trace(original, example)
+    try:
+        _rewrite(graph_module, example)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"model: cannot be made canonical ({type(error).__name__}: {error}); write the line in another way, and "
+            "please report it"
+        ) from error
+    received = call(graph_module, example)
+    for before, after in zip(expected, received, strict=True):
+        delta = float((before.double() - after.double()).abs().max())
+        if delta > REORDERED * float(before.double().abs().max()):
+            raise ModelError(
+                f"model: the canonical copy gives other logits than the model (largest difference {delta:.3g}); "
+                "a branch that depends on the input, a random operation, or one that writes into a part of a tensor "
+                "cannot be explored"
+            )
+    if more and not _agree(more, _outputs(graph_module, _one_more(example))):
+        count = len(as_tuple(example)[0])
+        raise ModelError(
+            f"model: forward() depends on the number of images: traced with {count} of them, it computes something "
+            f"else for {count + 1}; work on all images of a batch at once, without loops over them"
+        )
+    return graph_module
+
+
+def _rewrite(graph_module: fx.GraphModule, example: Inputs) -> None:
+    """All rewritings in their order, in place."""
     work_out_of_place(graph_module)
     fold_constants(graph_module)
     propagate_shapes(graph_module, example)
@@ -68,22 +97,6 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     _drop_unread(graph_module)
     graph_module.recompile()
     graph_module.eval()
-    received = call(graph_module, example)
-    for before, after in zip(expected, received, strict=True):
-        delta = float((before.double() - after.double()).abs().max())
-        if delta > REORDERED * float(before.double().abs().max()):
-            raise ModelError(
-                f"model: the canonical copy gives other logits than the model (largest difference {delta:.3g}); "
-                "a branch that depends on the input, a random operation, or one that writes into a part of a tensor "
-                "cannot be explored"
-            )
-    if more and not _agree(more, _outputs(graph_module, _one_more(example))):
-        count = len(as_tuple(example)[0])
-        raise ModelError(
-            f"model: forward() depends on the number of images: traced with {count} of them, it computes something "
-            f"else for {count + 1}; work on all images of a batch at once, without loops over them"
-        )
-    return graph_module
 
 
 def _one_more(example: Inputs) -> tuple[torch.Tensor, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from explorer.errors import ModelError
+from explorer.graph.lines import last_line
 from explorer.models.augment import augmented
 from explorer.models.unfinished import Parts, keep, resume
 from explorer.settings import TrainingSettings
@@ -44,7 +45,8 @@ def train_model(
 
     `images` is `n x channels x height x width`, `labels` n class numbers. Adam or SGD with momentum 0.9, the
     learning rate along half a cosine to 0 (Loshchilov and Hutter 2017, without restarts). Deterministic for a
-    seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite.
+    seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite, or
+    the network fails in training mode.
     """
     device = next(model.parameters()).device
     x, y = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
@@ -63,9 +65,8 @@ def train_model(
             total, seen = 0.0, 0
             chunks = torch.randperm(len(y)).to(device).chunk(batches)
             for batch, chosen in enumerate(chunks, start=1):
-                loss = F.cross_entropy(model(augmented(x[chosen], settings)), y[chosen])
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss = _backward(model, augmented(x[chosen], settings), y[chosen])
                 optimizer.step()
                 schedule.step()
                 total, seen = total + loss.item() * len(chosen), seen + len(chosen)
@@ -80,6 +81,19 @@ def train_model(
     if unfinished is not None:
         unfinished.unlink(missing_ok=True)
     model.eval()
+
+
+def _backward(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy with its gradients; ModelError where the network does in training what nothing follows from."""
+    try:
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # code of the user's
+        raise ModelError(
+            f"model: the network cannot be trained: {type(error).__name__} at {last_line(error)}: {error}; forward() "
+            "has to give logits of N x classes with gradients in training mode, too, or [model] needs a checkpoint"
+        ) from error
+    return loss
 
 
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

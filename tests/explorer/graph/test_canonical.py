@@ -246,3 +246,12 @@ def test_a_batch_norm_without_statistics_is_refused() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten())
     with pytest.raises(ModelError, match=r"batch norm '1' keeps no running statistics.*track_running_stats=True"):
         canonicalise(model, EXAMPLE)
+
+
+def test_whatever_a_rewriting_meets_is_one_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(graph_module: fx.GraphModule) -> None:
+        raise IndexError("of a rule")
+
+    monkeypatch.setattr("explorer.graph.canonical.functions_to_modules", stumble)
+    with pytest.raises(ModelError, match=r"model: cannot be made canonical \(IndexError: of a rule\); write the line"):
+        canonicalise(nn.Sequential(nn.Flatten(), nn.Linear(16, 10)), torch.zeros(2, 1, 4, 4))

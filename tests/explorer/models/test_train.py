@@ -1,11 +1,12 @@
 """Training: it learns, repeats itself for a seed, and says when it diverges."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from explorer.data.load import load_data
 from explorer.errors import ModelError
@@ -121,3 +122,32 @@ def test_a_flip_mirrors_about_half_of_the_images() -> None:
     mirrored = (flipped[:, 0, 0, 0] == 3).numpy()
     assert 60 < np.count_nonzero(mirrored) < 140
     assert torch.equal(flipped[mirrored], images.flip(3)[mirrored])
+
+
+class InTraining(nn.Module):
+    """A network that is sound in evaluation mode, and does something else in training mode."""
+
+    def __init__(self, otherwise: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.fc, self.otherwise = nn.Linear(16, 10), otherwise
+
+    def forward(self, x: Tensor) -> object:
+        logits = self.fc(x.flatten(1))
+        return self.otherwise(logits) if self.training else logits
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "told"),
+    [
+        (lambda logits: (logits, logits), "TypeError at .*"),
+        (lambda logits: logits.detach(), "RuntimeError at .*does not require grad"),
+        (lambda logits: logits[:, :, None].sum(0), "ValueError|RuntimeError|IndexError"),
+        (lambda logits: dict[str, object]()["aux"], r"KeyError at .*test_train\.py"),
+    ],
+)
+def test_a_network_that_fails_in_training_mode_alone_is_refused(
+    otherwise: Callable[[Tensor], object], told: str
+) -> None:
+    images, labels = np.zeros((8, 1, 4, 4), np.float32), np.zeros(8, np.int64)
+    with pytest.raises(ModelError, match=f"model: the network cannot be trained: ({told})"):
+        train_model(InTraining(otherwise), images, labels, TrainingSettings(epochs=1), seed=0)
