@@ -30,7 +30,7 @@ SHAPES = {
 """Images as small as a network takes: what is compared does not depend on their size."""
 LARGE = 2_000_000
 """Weights from which a candidate takes seconds."""
-QUICK = ("lenet5_digits", "resnet8", "resnet20", "unet")
+QUICK = ("lenet5_digits", "resnet8", "resnet20")
 """Networks that are looked at by default; all others are slow."""
 NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in REFERENCE_NETWORKS]
 

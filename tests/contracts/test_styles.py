@@ -74,7 +74,7 @@ def test_what_can_be_pruned(name: str) -> None:
         assert not group.locked or not group.producers or group.name in {entry.path for entry in graph.skipped}
 
 
-@cases(5, 30)
+@cases(3, 30)
 @pytest.mark.parametrize("name", styles.STYLES)
 def test_masked_and_removed_networks_agree(name: str, count: int) -> None:
     base, fresh = basis_of(name), doubled(styles.inputs(name, 5, seed=3))
@@ -109,7 +109,7 @@ def test_a_compressed_network_with_masks_computes_what_the_removed_one_does(name
             assert (expected - received).abs().max() <= 1e-9 * max(1.0, float(expected.abs().max()))
 
 
-@cases(5, 30)
+@cases(3, 30)
 @pytest.mark.parametrize("name", styles.STYLES)
 def test_what_is_built_is_what_was_costed(name: str, count: int) -> None:
     base, example = basis_of(name), styles.inputs(name, 2)

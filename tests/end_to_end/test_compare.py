@@ -71,6 +71,7 @@ def accuracy_names(points: list[dict[str, str]]) -> list[str]:
     return sorted({row["criterion"] for row in points})
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_again(home: Path, start: Callable[..., Any], explorer: Callable[..., Any]) -> None:
     study(home, "filters", f"levels = {[index / 200 for index in range(1, 200)]}")
     process = start("compare", "tiny", "--out", "run")

@@ -60,6 +60,7 @@ def test_deep_compression(study: Path, home: Path, explorer: Callable[..., Any])
     assert {file: file.stat().st_mtime_ns for file in steps} == steps
 
 
+@pytest.mark.slow
 def test_interrupted_in_a_step(
     study: Path, home: Path, start: Callable[..., Any], explorer: Callable[..., Any]
 ) -> None:

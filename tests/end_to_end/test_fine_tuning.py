@@ -83,6 +83,7 @@ def test_other_epochs_are_another_tuning(finished: Path, explorer: Explorer) -> 
     assert any(not torch.equal(first.state[name], second.state[name]) for name in first.state)
 
 
+@pytest.mark.slow
 def test_interrupted_and_gone_on_with(finished: Path, start: Explorer, explorer: Explorer) -> None:
     command = ("finetune", "run", "--epochs", 30)
     process = start(*command)

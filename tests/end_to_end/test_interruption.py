@@ -50,6 +50,7 @@ def test_killed_in_mid_search(
     assert killed.front == whole.front
 
 
+@pytest.mark.slow
 def test_killed_in_training(home: Path, start: Callable[..., Any], explorer: Callable[..., Any]) -> None:
     study = home / "tiny" / "study.toml"
     study.write_text(study.read_text().replace("epochs = 6", "epochs = 100"))
@@ -64,6 +65,7 @@ def test_killed_in_training(home: Path, start: Callable[..., Any], explorer: Cal
     assert not list((home / "killed").glob("*.unfinished*"))
 
 
+@pytest.mark.slow
 def test_ctrl_c(home: Path, start: Callable[..., Any], journal: Callable[..., Any]) -> None:
     process = start("run", "tiny", "--out", "run", "--trials", 100_000)
     process.wait_for(lambda: len(journal(home / "run")) >= SOME)
@@ -105,6 +107,7 @@ def test_more_trials_go_on(home: Path, explorer: Callable[..., Any], monkeypatch
     assert (home / "run" / "front.csv").read_bytes() == (home / "at_once" / "front.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_damaged_journal_is_mended(home: Path, explorer: Callable[..., Any], scored: list[str]) -> None:
     whole = explorer("run", "tiny", "--out", "run")
     front = (home / "run" / "front.csv").read_bytes()

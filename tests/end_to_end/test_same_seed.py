@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def test_equal_seeds_give_equal_fronts(home: Path, explorer: Callable[..., Any]) -> None:
     for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
@@ -14,6 +16,7 @@ def test_equal_seeds_give_equal_fronts(home: Path, explorer: Callable[..., Any])
     assert a.count(b"\n") >= 2
 
 
+@pytest.mark.slow
 def test_a_folder_of_its_own_changes_nothing(home: Path, explorer: Callable[..., Any]) -> None:
     assert explorer("run", home / "tiny" / "study.toml", "--out", "a").code == 0
     (home / "tiny").rename(home / "my tiny study")

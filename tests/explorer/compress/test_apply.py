@@ -253,6 +253,7 @@ def by_norm(model: fx.GraphModule, graph: ModelGraph, group: ChannelGroup) -> tu
     return tuple(sorted(group.classes, key=lambda identity: -norm_of[identity]))
 
 
+@pytest.mark.slow
 def test_absolute_recalibration_hurts_the_float_network_and_relative_does_not(
     trained: tuple[Basis, Tensor, Tensor],
 ) -> None:

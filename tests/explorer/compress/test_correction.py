@@ -163,6 +163,7 @@ def test_all_layers_at_once_is_worse_than_in_depth_order(deep: tuple[Basis, Tens
     assert errors[1] < 0.5 * errors[2]
 
 
+@pytest.mark.slow
 def test_all_layers_at_once_destroys_the_published_network(checkpoints: Path, cifar10_images: Images) -> None:
     """That absolute statistics harm it, and relative ones do not, is tested with `apply`."""
     network = resnet20()

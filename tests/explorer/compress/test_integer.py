@@ -323,6 +323,7 @@ def test_sums_that_overflow_are_refused() -> None:
             integer_program(model, (inputs, 1, 1))
 
 
+@pytest.mark.slow
 def test_published_resnet20_keeps_its_predictions(
     checkpoints: Path, cifar10_images: Callable[[str, int], tuple[Tensor, Tensor]]
 ) -> None:

@@ -177,7 +177,7 @@ def test_published_checkpoints_fit(checkpoints: Path, file: str) -> None:
     [
         # 91.73 and 93.39 % of all 10,000 test images, which benchmarks/published_accuracy.py counts.
         ("resnet20", "resnet20-12fca82f.th", 932),
-        ("resnet56", "resnet56-4bfd9763.th", 933),
+        pytest.param("resnet56", "resnet56-4bfd9763.th", 933, marks=pytest.mark.slow),
         # 87.21 % of all 10,000; its pixels are in 0..255.
         ("resnet8", "resnet8_mlperf.pt", 863),
     ],
