@@ -1,5 +1,8 @@
 """How long tests take: which of them `make test-fast` leaves out, and how many random cases the others take."""
 
+import itertools
+from collections.abc import Collection
+
 import pytest
 
 THOROUGH = (
@@ -56,6 +59,17 @@ THOROUGH = (
     "hwmodels/test_numpy_only.py",
 )
 """Folders and files of tests that take seconds each: trainings, searches, exports, other processes (measured)."""
+
+
+def thinned(names: str, every: int, *values: Collection[object]) -> pytest.MarkDecorator:
+    """Give a test all combinations of the values: one of `every` by default, the others among the slow tests."""
+    combinations = list(itertools.product(*values))
+    steps = [sum(places) for places in itertools.product(*(range(len(each)) for each in values))]
+    params = [
+        pytest.param(*each, marks=() if step % every == 0 else pytest.mark.slow)
+        for each, step in zip(combinations, steps, strict=True)
+    ]
+    return pytest.mark.parametrize(names.split(), params)
 
 
 def cases(few: int, many: int) -> pytest.MarkDecorator:

@@ -90,7 +90,7 @@ CHECKS: dict[str, Callable[[fx.GraphModule, Basis, Inputs, Path], None]] = {
 }
 
 
-QUICK = {*EXPORTED, *list(SPELLINGS)[::5], *list(styles.STYLES)[::3]}
+QUICK = {*EXPORTED, *list(SPELLINGS)[::8], *list(styles.STYLES)[::3]}
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4))])

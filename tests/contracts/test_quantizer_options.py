@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import verify_onnx
 from explorer.settings import QuantizerSettings
 from tests.square import check_square, random_candidate
-from tests.tiers import cases
+from tests.tiers import cases, thinned
 
 OPTIONS = {
     "tensor": QuantizerSettings(scales="tensor"),
@@ -42,8 +41,7 @@ def with_one_bit(candidate: Candidate, draw: random.Random) -> Candidate:
 
 
 @cases(1, 4)
-@pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed", "gated"])
+@thinned("name option", 2, ["lenet5_digits", "option_a", "projection", "mixed", "gated"], OPTIONS)
 def test_an_option_keeps_the_square_and_exports(
     name: str,
     option: str,

@@ -128,11 +128,12 @@ def test_macs_are_those_that_torch_counts(name: str) -> None:
     check_macs(styles.build(name), base.model, base.graph, styles.inputs(name, 2))
 
 
+@cases(1, 4)
 @pytest.mark.parametrize("name", styles.STYLES)
-def test_every_option_of_the_quantiser_takes_every_style(name: str) -> None:
+def test_every_option_of_the_quantiser_takes_every_style(name: str, count: int) -> None:
     base, example = basis_of(name), styles.inputs(name, 2)
     options = QuantizerSettings(rounding="adaptive", rounding_images=4, bias_correction=True, scales="tensor")
-    for seed in range(2):
+    for seed in range(count):
         check_square(replace(base, quantizer=options), random_candidate(base.graph, random.Random(seed)), example)
 
 

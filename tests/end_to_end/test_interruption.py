@@ -81,6 +81,7 @@ def test_ctrl_c(home: Path, start: Callable[..., Any], journal: Callable[..., An
     assert "train, batches" not in out
 
 
+@pytest.mark.slow
 def test_more_trials_go_on(home: Path, explorer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
 

@@ -32,7 +32,7 @@ from hwmodels import (
 )
 from hwmodels.explain import FIGURES, Explanation, explain
 from hwmodels.profiles import source_ids
-from tests.tiers import cases
+from tests.tiers import cases, thinned
 
 DEVICES = {name: load(name) for name in names()}
 FUNCTIONS: dict[str, Callable[..., float]] = {"ceil": math.ceil, "floor": math.floor, "max": max, "min": min}
@@ -106,10 +106,9 @@ def with_dataflow(device: Accelerator, dataflow: str) -> Accelerator:
     )
 
 
-@pytest.mark.parametrize("device", names())
-def test_every_formula_gives_its_number(device: str) -> None:
-    for shape in LAYERS.values():
-        check(LayerJob(shape=shape), DEVICES[device])
+@thinned("device layer", 2, names(), LAYERS)
+def test_every_formula_gives_its_number(device: str, layer: str) -> None:
+    check(LayerJob(shape=LAYERS[layer]), DEVICES[device])
 
 
 @pytest.mark.slow

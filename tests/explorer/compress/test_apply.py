@@ -274,6 +274,7 @@ def test_absolute_recalibration_hurts_the_float_network_and_relative_does_not(
     assert right[2] <= right[0] - 4
 
 
+@pytest.mark.slow
 def test_relative_recalibration_mends_a_pruned_network(
     trained: tuple[Basis, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

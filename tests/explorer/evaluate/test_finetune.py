@@ -28,6 +28,7 @@ from explorer.graph.trace import trace
 from explorer.models.load import load_model
 from explorer.models.train import train_model
 from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
+from tests.tiers import thinned
 
 Bases = Callable[[str], Basis]
 Images = Callable[[str, int], Tensor]
@@ -73,8 +74,7 @@ def code_modules(model: nn.Module) -> dict[str, nn.Module]:
     return {name: module for name, module in model.named_modules() if hasattr(module, "weight_codes")}
 
 
-@pytest.mark.parametrize("kind", CHOICES)
-@pytest.mark.parametrize("name", NETWORKS)
+@thinned("name kind", 2, NETWORKS, CHOICES)
 def test_what_is_trained_is_deployed(name: str, kind: str, basis: Bases, images: Images) -> None:
     """Apart from activations at a rounding boundary and biases, which are rounded to their grid."""
     base, x = basis(name), images(name, 48)

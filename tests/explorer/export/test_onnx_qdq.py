@@ -23,7 +23,7 @@ from explorer.export.onnx_qdq import export_onnx
 from explorer.export.verify import run_onnx, verify_onnx
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
-from tests.tiers import cases
+from tests.tiers import cases, thinned
 
 SHAPE = (3, 16, 16)
 WIDTHS = range(2, 9)
@@ -129,7 +129,7 @@ def assert_same_function(basis: Basis, candidate: Candidate, path: Path) -> None
     assert np.median(difference) <= 0.01 * expected.std(), "logits move where no code rounds differently"
 
 
-@pytest.mark.parametrize("bits", WIDTHS)
+@thinned("bits", 3, WIDTHS)
 def test_predictions_agree_at_every_width(basis: Basis, bits: int, tmp_path: Path) -> None:
     assert_same_function(basis, uniform(basis.graph, bits, 8), tmp_path / "weights.onnx")
     assert_same_function(basis, uniform(basis.graph, 8, bits), tmp_path / "activations.onnx")

@@ -22,6 +22,7 @@ from explorer.study.front import front
 from explorer.study.record import Cost
 from explorer.study.search import Search, evaluations, search
 from explorer.study.store import Store, Stored, open_store
+from tests.tiers import thinned
 
 LAYERS = ("a", "b", "c")
 IMAGES = 100
@@ -258,16 +259,16 @@ class Failing(Scorer):
         return correct
 
 
-@pytest.mark.parametrize("sampler", ["nsga2", "random", "tpe"])
-@pytest.mark.parametrize(
-    "error",
+@thinned(
+    "sampler error",
+    3,
+    ["nsga2", "random", "tpe"],
     [
         NumericalError("layer 'a': its moments are\nnot finite"),
         FloatingPointError("overflow"),
         np.linalg.LinAlgError("Singular matrix"),
         torch.linalg.LinAlgError("the input is not positive-definite"),  # type: ignore[attr-defined]
     ],
-    ids=lambda error: type(error).__name__,
 )
 def test_a_candidate_that_cannot_be_computed_is_finished_with_the_reason(
     error: Exception, sampler: str, open_: Open
