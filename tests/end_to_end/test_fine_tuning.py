@@ -74,6 +74,7 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     assert plain["accuracy"]["held_out"]["value"] == point.held_out.value
 
 
+@pytest.mark.slow
 def test_other_epochs_are_another_tuning(finished: Path, explorer: Explorer) -> None:
     assert "after 1 epoch\n" in explorer("finetune", "run", "--epochs", 1).out
     first = tuned_of(finished)
@@ -127,6 +128,7 @@ def test_bad_input_is_one_line(finished: Path, explorer: Explorer) -> None:
     assert not (finished / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_network_that_changed_is_not_tuned(finished: Path, explorer: Explorer) -> None:
     (weights,) = (finished / "run").glob("weights-*.pt")
     state = torch.load(weights, weights_only=True)

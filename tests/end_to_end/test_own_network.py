@@ -111,6 +111,7 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
     assert "100 of 100 predictions agree" in said.out
 
 
+@pytest.mark.slow
 def test_a_moved_run(home: Path, explorer: Callable[..., Any]) -> None:
     assert explorer("run", "tiny", "--out", "run").code == 0
     before = explorer("front", "run").out.partition("report:")[0]
@@ -129,6 +130,7 @@ def test_a_moved_run(home: Path, explorer: Callable[..., Any]) -> None:
     assert explorer("export", elsewhere, "--to", elsewhere / "export").code == 0
 
 
+@pytest.mark.slow
 def test_export_from_another_working_folder(
     home: Path, explorer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
