@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import hwmodels
-from hwmodels.networks import NETWORKS
+from hwmodels import NETWORKS
 
 CANDIDATES = 1000
 REPEATS = 5

@@ -21,7 +21,7 @@ from explorer.commands.relevance import relevance
 from explorer.errors import ExplorerError, SearchError, StudyFileError
 from explorer.files import PAGE_MARK, refuse_foreign
 from explorer.terminal import console, errors, from_here, one_line, prepare_streams, say
-from hwmodels.errors import HardwareModelError
+from hwmodels import HardwareModelError
 
 if TYPE_CHECKING:
     from explorer.study.record import Outcome

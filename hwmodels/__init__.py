@@ -8,32 +8,43 @@ Example:
     (640, 400)
 """
 
-from hwmodels.accelerator import DATAFLOWS, Accelerator
-from hwmodels.arena import peak_activation_bytes, peak_alive, plan_arena
-from hwmodels.calibrate import at_node, calibrate
-from hwmodels.cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost, evaluate
+from hwmodels.cost.calibrate import at_node, calibrate
+from hwmodels.cost.explain import FIGURES, Explanation, explain
+from hwmodels.cost.fit import MemoryFit
+from hwmodels.cost.latency import BOUNDS
+from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost, evaluate
+from hwmodels.cost.systolic import SystolicCounts, systolic_counts
+from hwmodels.cost.terms import LayerTerms, layer_terms
+from hwmodels.device.accelerator import ASSUMED, Accelerator
+from hwmodels.device.dataflows import DATAFLOWS, SYSTOLIC_DATAFLOWS
+from hwmodels.device.parts import Buffer, Memory, Registers, Unroll, VectorUnit
+from hwmodels.device.precision import LAWS
+from hwmodels.device.profiles import load, names, profile_entries
+from hwmodels.device.technology import energy_ratio
 from hwmodels.errors import DeviceError, HardwareModelError, LayerError, NetworkError
-from hwmodels.explain import FIGURES, Explanation, explain
-from hwmodels.fit import MemoryFit
-from hwmodels.layer import LAYER_KINDS, ActivationTensor, LayerJob, LayerShape
-from hwmodels.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
-from hwmodels.memory import WEIGHT_FORMATS
-from hwmodels.network import Network
-from hwmodels.onnx_network import OnnxNetwork, read_onnx, read_onnx_jobs
-from hwmodels.parts import Buffer, Memory, Registers, Unroll, VectorUnit
-from hwmodels.precision import LAWS
-from hwmodels.profiles import load, names
-from hwmodels.systolic import SYSTOLIC_DATAFLOWS, SystolicCounts, systolic_counts
-from hwmodels.technology import energy_ratio
-from hwmodels.terms import LayerTerms, layer_terms
-from hwmodels.topology import read_topology, write_topology
+from hwmodels.storage.arena import peak_activation_bytes, peak_alive, plan_arena
+from hwmodels.storage.huffman import code_lengths, huffman_bytes, mean_code_bits
+from hwmodels.storage.memory import WEIGHT_FORMATS, codebook_bytes, codebook_huffman_bytes
+from hwmodels.storage.sparse import RUN_BITS, bitmap_bytes, relative_index_bytes_of_mask
+from hwmodels.workload.jobs_json import read_jobs, write_jobs
+from hwmodels.workload.layer import LAYER_KINDS, PRODUCT_KINDS, ActivationTensor, LayerJob, LayerShape
+from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
+from hwmodels.workload.network import Network
+from hwmodels.workload.networks import NETWORKS
+from hwmodels.workload.onnx_network import OnnxNetwork, read_onnx, read_onnx_jobs
+from hwmodels.workload.topology import read_topology, write_topology
 
 __all__ = [
+    "ASSUMED",
+    "BOUNDS",
     "DATAFLOWS",
     "ENERGY_COMPONENTS",
     "FIGURES",
     "LAWS",
     "LAYER_KINDS",
+    "NETWORKS",
+    "PRODUCT_KINDS",
+    "RUN_BITS",
     "SYSTOLIC_DATAFLOWS",
     "WEIGHT_FORMATS",
     "Accelerator",
@@ -60,22 +71,32 @@ __all__ = [
     "Unroll",
     "VectorUnit",
     "at_node",
+    "bitmap_bytes",
     "calibrate",
+    "code_lengths",
+    "codebook_bytes",
+    "codebook_huffman_bytes",
     "energy_ratio",
     "evaluate",
     "explain",
+    "huffman_bytes",
     "layer_arrays",
     "layer_terms",
     "load",
+    "mean_code_bits",
     "names",
     "peak_activation_bytes",
     "peak_alive",
     "plan_arena",
+    "profile_entries",
+    "read_jobs",
     "read_onnx",
     "read_onnx_jobs",
     "read_topology",
+    "relative_index_bytes_of_mask",
     "stack",
     "systolic_counts",
     "with_widths",
+    "write_jobs",
     "write_topology",
 ]

@@ -54,8 +54,8 @@ THOROUGH = (
     "explorer/study/test_search.py",
     "explorer/study/test_store.py",
     "explorer/test_cli.py",
-    "hwmodels/test_cost_properties.py",
-    "hwmodels/test_explain.py",
+    "hwmodels/cost/test_cost_properties.py",
+    "hwmodels/cost/test_explain.py",
     "hwmodels/test_numpy_only.py",
 )
 """Folders and files of tests that take seconds each: trainings, searches, exports, other processes (measured)."""

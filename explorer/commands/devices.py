@@ -38,18 +38,17 @@ def devices_show(
     profile: Annotated[str, typer.Argument(metavar="DEVICE", help="A name, or a .toml file.")],
 ) -> None:
     """Show every number of a device profile with its source; what has none says "assumed"."""
-    from hwmodels import profiles  # noqa: PLC0415
-    from hwmodels.accelerator import ASSUMED  # noqa: PLC0415
+    import hwmodels  # noqa: PLC0415
 
-    device = profiles.load(profile)
+    device = hwmodels.load(profile)
     title = escape(f"{device.name}: {device.title}")
     table = Table("key", "value", "source", box=None, pad_edge=False, title=title)
-    entries = profiles.entries(device)
+    entries = hwmodels.profile_entries(device)
     for key, value, source in entries:
-        style = "yellow" if source == ASSUMED else None
+        style = "yellow" if source == hwmodels.ASSUMED else None
         table.add_row(key, escape(_shown(value)), escape(source), style=style)  # brackets of an own file are no markup
     console.print(table)
-    assumed = sum(source == ASSUMED for _, _, source in entries)
+    assumed = sum(source == hwmodels.ASSUMED for _, _, source in entries)
     where = "" if profile.endswith(".toml") else "; sources are in hwmodels/sources.bib"
     say(f"{assumed} of {len(entries)} values are assumed{where}")
 
@@ -60,15 +59,12 @@ def devices_check(
 ) -> None:
     """Say everything that is wrong with a device profile, or that it can be used, and what it comes to."""
     import hwmodels  # noqa: PLC0415
-    from hwmodels import profiles  # noqa: PLC0415
-    from hwmodels.accelerator import ASSUMED  # noqa: PLC0415
-    from hwmodels.networks import mlperf_tiny_resnet8  # noqa: PLC0415
 
-    device = profiles.load(file)
-    entries = profiles.entries(device)
-    assumed = sum(source == ASSUMED for _, _, source in entries)
+    device = hwmodels.load(file)
+    entries = hwmodels.profile_entries(device)
+    assumed = sum(source == hwmodels.ASSUMED for _, _, source in entries)
     say(f"{file}: {device.name} ({device.title}) is complete: {len(entries)} values, {assumed} of them assumed")
-    network, bits = mlperf_tiny_resnet8(), (device.weight_bits[-1], device.input_bits[-1])
+    network, bits = hwmodels.NETWORKS["mlperf_tiny_resnet8"](), (device.weight_bits[-1], device.input_bits[-1])
     result = hwmodels.evaluate(network.jobs(*bits), device, network.tensors)
     say(
         f"ResNet-8 of MLPerf Tiny with weights of {bits[0]} bits and activations of {bits[1]} takes "

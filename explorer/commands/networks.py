@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hwmodels import ActivationTensor, LayerJob, Network
-from hwmodels.errors import NetworkError
-from hwmodels.networks import NETWORKS
+from hwmodels import NETWORKS, ActivationTensor, LayerJob, Network, NetworkError
 
 DEFAULT_BITS = 8
 LARGEST_IMAGE = 2**26
@@ -49,7 +47,7 @@ def priced(
     if suffix == ".onnx":
         return _onnx(Path(network), bits, batch)
     if suffix == ".csv":
-        from hwmodels.topology import read_topology  # noqa: PLC0415
+        from hwmodels import read_topology  # noqa: PLC0415
 
         found = read_topology(network)
     else:
@@ -87,7 +85,7 @@ def _uniform(network: Network, bits: tuple[int, int], densities: Sequence[float]
 
 def _onnx(path: Path, bits: tuple[int, int] | None, batch: int) -> Priced:
     """The network of an ONNX file, at its own widths unless others are given."""
-    from hwmodels.onnx_network import read_onnx_jobs  # noqa: PLC0415
+    from hwmodels import read_onnx_jobs  # noqa: PLC0415
 
     read = read_onnx_jobs(path)
     network = read.network.batched(batch)

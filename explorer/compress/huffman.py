@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from explorer.errors import ExportError
-from hwmodels.huffman import code_lengths
+from hwmodels import code_lengths
 
 Integers = npt.NDArray[np.int64]
 
@@ -35,7 +35,7 @@ def encode(symbols: npt.ArrayLike) -> Coded:
 
     The code is canonical (Schwartz and Kallick, 1964): of equal lengths the smaller symbol has the smaller code, so
     that the lengths, from symbol 0 to the largest, are all that a decoder needs. They are optimal
-    (`hwmodels.huffman.code_lengths`), or the best of at most MAXIMUM_LENGTH bits. Nothing gives no table and no data.
+    (`hwmodels.code_lengths`), or the best of at most MAXIMUM_LENGTH bits. Nothing gives no table and no data.
     Raises ValueError for anything but such numbers.
     """
     flat = np.asarray(symbols).ravel()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from explorer.compress.huffman import Coded, decode, encode, limited_lengths
 from explorer.errors import ExportError
-from hwmodels.sparse import RUN_BITS
+from hwmodels import RUN_BITS
 
 Codes = NDArray[np.int8]
 Integers = NDArray[np.int64]

@@ -36,7 +36,7 @@ from explorer.study.folder import locked
 from explorer.study.prepare import Notify, prepare, threads_for
 from explorer.study.record import Accuracy
 from explorer.study.study_file import Study
-from hwmodels.jobs_json import write_jobs
+from hwmodels import write_jobs
 
 NETWORK, PROGRAM, WEIGHTS, SUMMARY = "integer.onnx", "program.json", "weights.npz", "summary.json"
 EXACT_IMAGES = 32

@@ -22,7 +22,7 @@ def export_integer_onnx(program: IntegerProgram, path: Path, layers: str = "") -
 
     The file maps `images` (N x C x H x W, float32) to `logits` (N x classes, int32), for any N, and gives the very
     integers of `run_program`. Its first node, QuantizeLinear, is the only one that reads floating point. The scale
-    of the logits is in its metadata, and so are the `layers` as they were costed (`hwmodels.jobs_json`), which do not
+    of the logits is in its metadata, and so are the `layers` as they were costed (`hwmodels.write_jobs`), which do not
     follow from its operations. ExportError where it cannot be written; an existing file then stays.
     """
     return save_onnx(build_integer_onnx(program, layers), path)

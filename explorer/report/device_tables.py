@@ -8,8 +8,7 @@ from pathlib import Path
 from explorer.files import write_csv
 from explorer.study.devices import Choice, DeviceRun, Lever, Transfer, cycles_by_bound
 from explorer.study.record import Cost, LayerTableRow
-from hwmodels import ENERGY_COMPONENTS
-from hwmodels.latency import BOUNDS
+from hwmodels import BOUNDS, ENERGY_COMPONENTS
 
 Row = Mapping[str, str | int | float | None]
 

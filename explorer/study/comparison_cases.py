@@ -25,9 +25,7 @@ from explorer.study.comparison_bits import choose_widths
 from explorer.study.comparison_points import Bools, Place, Size
 from explorer.study.comparison_sample import RelevanceOf
 from explorer.study.prepare import Prepared
-from hwmodels.huffman import huffman_bytes
-from hwmodels.memory import codebook_bytes
-from hwmodels.sparse import bitmap_bytes, relative_index_bytes_of_mask
+from hwmodels import bitmap_bytes, codebook_bytes, huffman_bytes, relative_index_bytes_of_mask
 
 FLOAT_BYTES, FLOAT_BITS = 4, 32
 GLOBAL = {"global": "none", "global_normalised": "l2"}

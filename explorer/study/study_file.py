@@ -162,10 +162,10 @@ def load_study(path: str | Path) -> Study:
 
 def check_device(study: Study) -> None:
     """Raise StudyFileError unless the study's device profile can be loaded."""
-    from hwmodels import profiles  # noqa: PLC0415  (a study file can be read without the device models)
+    from hwmodels import load  # noqa: PLC0415  (a study file can be read without the device models)
 
     try:
-        profiles.load(study.device.location)
+        load(study.device.location)
     except (ValueError, OSError) as error:
         where = f"device.profile: {study.device.profile!r} cannot be used"
         reasons = getattr(error, "problems", None) or (str(error),)

@@ -13,8 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import hwmodels
-from hwmodels import Accelerator, Buffer, LayerJob, Memory, VectorUnit
-from hwmodels.networks import NETWORKS
+from hwmodels import NETWORKS, Accelerator, Buffer, LayerJob, Memory, VectorUnit
 
 HERE = Path(__file__).parent
 ZIGZAG_NAMES = {"conv1": "/conv1/Conv", "fc": "/fc/Gemm"}

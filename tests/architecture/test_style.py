@@ -9,7 +9,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 LONGEST = 300
 LONG = {
-    "hwmodels/explain.py": "one formula for each figure, and the source of each term",
+    "hwmodels/cost/explain.py": "one formula for each figure, and the source of each term",
     "explorer/graph/trace.py": "one walk over the graph, with a rule of a few lines for each kind of operation",
 }
 """Longer files, and why they are not split."""

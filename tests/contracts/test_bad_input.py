@@ -450,7 +450,9 @@ def test_a_folder_that_another_run_uses(command: tuple[str, ...], home: Path, re
 
 
 def test_a_device_file_with_unknown_keys(home: Path, refused: Refused) -> None:
-    shipped = Path(sys.modules["explorer"].__file__ or "").parents[1] / "hwmodels" / "devices" / "bitfusion.toml"
+    shipped = (
+        Path(sys.modules["explorer"].__file__ or "").parents[1] / "hwmodels" / "device" / "catalogue" / "bitfusion.toml"
+    )
     own = home / "own.toml"
     shutil.copy(shipped, own)
     edit(own, "rows = ", "rwos = ")
@@ -462,7 +464,9 @@ def test_a_device_file_with_unknown_keys(home: Path, refused: Refused) -> None:
 
 
 def test_a_device_file_with_numbers_that_no_device_has(home: Path, refused: Refused) -> None:
-    shipped = Path(sys.modules["explorer"].__file__ or "").parents[1] / "hwmodels" / "devices" / "bitfusion.toml"
+    shipped = (
+        Path(sys.modules["explorer"].__file__ or "").parents[1] / "hwmodels" / "device" / "catalogue" / "bitfusion.toml"
+    )
     own = home / "own.toml"
     shutil.copy(shipped, own)
     edit(own, "clock_hz = { value = 500e6", "clock_hz = { value = 1e-308")

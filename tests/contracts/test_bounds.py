@@ -15,9 +15,7 @@ from explorer.compress.candidate import Candidate
 from explorer.errors import CandidateError, StudyFileError
 from explorer.records import rules_of
 from explorer.study.study_file import SECTIONS, Heading, Study, load_study
-from hwmodels import profiles
-from hwmodels.errors import DeviceError
-from hwmodels.networks import NETWORKS
+from hwmodels import NETWORKS, DeviceError
 
 HUGE = (2**63, 10**309, 1 << 20_000)
 NASTY: tuple[Any, ...] = (*HUGE, -(2**63), 1e308, 5e-324, math.inf, -math.inf, math.nan, -1)
@@ -31,7 +29,7 @@ def short(text: str) -> bool:
 
 def numbers(name: str) -> Iterator[str]:
     """Keys of a profile that hold a number."""
-    for key, value, _ in profiles.entries(hwmodels.load(name)):
+    for key, value, _ in hwmodels.profile_entries(hwmodels.load(name)):
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield key
 
@@ -41,7 +39,7 @@ def with_number(name: str, key: str, value: Any, folder: Path) -> Path:
     *tables, entry = key.split(".")
     written: list[str] = []
     place = ""
-    source = Path(hwmodels.__file__).parent / "devices" / f"{name}.toml"
+    source = Path(hwmodels.__file__).parent / "device" / "catalogue" / f"{name}.toml"
     shown = hex(value) if isinstance(value, int) and value > 0 else value  # decimals have an end at 4,300 digits
     for line in source.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):

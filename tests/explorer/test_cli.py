@@ -160,7 +160,7 @@ def test_devices_show(name: str, explorer: Explorer) -> None:
     assert code == 0
     device = hwmodels.load(name)
     assert f"{name}: {device.title}" in out
-    entries = hwmodels.profiles.entries(device)
+    entries = hwmodels.profile_entries(device)
     assert [key for key, _, _ in entries if key not in out] == []
     assumed = sum(source == "assumed" for _, _, source in entries)
     assert f"{assumed} of {len(entries)} values are assumed; sources are in hwmodels/sources.bib\n" in out

@@ -39,14 +39,13 @@ from explorer.study.costing import candidate_cost
 from explorer.study.folder import JOURNAL, OUTCOME, STUDY, read_outcome, read_study
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import check_device, load_study
-from hwmodels.errors import NetworkError
-from hwmodels.networks import NETWORKS
+from hwmodels import NETWORKS, NetworkError
 from tests.fuzz import mutations
 from tests.fuzz.onnx_mutations import damage_onnx
 from tests.fuzz.run import Parser
 
 TINY = Path(__file__).parents[1] / "tiny_study"
-DEVICES = Path(hwmodels.__file__).parent / "devices"
+DEVICES = Path(hwmodels.__file__).parent / "device" / "catalogue"
 STUDIES = Path(__file__).parents[2] / "studies"
 OBJECTIVES = ("accuracy", "energy", "weight_memory")
 TEXT = (*("study", "device", "candidate", "topology", "outcome", "study_json", "journal"),)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import ExplorerError
-from hwmodels.errors import HardwareModelError
+from hwmodels import HardwareModelError
 from tests.fuzz.mutations import Mutate
 
 SECONDS = 10

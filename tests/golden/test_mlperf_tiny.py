@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hwmodels import NetworkCost, calibrate, evaluate, load
-from hwmodels.networks import NETWORKS
+from hwmodels import NETWORKS, NetworkCost, calibrate, evaluate, load
 
 Rows = list[dict[str, str]]
 

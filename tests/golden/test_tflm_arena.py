@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwmodels.arena import peak_activation_bytes, plan_arena
-from hwmodels.networks import NETWORKS
+from hwmodels import NETWORKS, peak_activation_bytes, plan_arena
 
 
 @pytest.mark.parametrize(

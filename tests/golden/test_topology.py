@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hwmodels.topology import read_topology
+from hwmodels import read_topology
 
 ROWS = 773
 HEADER = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"

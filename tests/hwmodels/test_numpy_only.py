@@ -56,7 +56,7 @@ def test_the_distribution_of_its_own_holds_everything_and_needs_numpy_alone(tmp_
         f"sys.path.append({str(numpy_folder)!r})\n"
         "for name in ('torch', 'pandas', 'explorer', 'onnx'):\n    sys.modules[name] = None\n"
         "import hwmodels\n"
-        "from hwmodels.networks import NETWORKS\n"
+        "from hwmodels import NETWORKS\n"
         "jobs = NETWORKS['mlperf_tiny_resnet8']().jobs()\n"
         "for device in hwmodels.names():\n    hwmodels.evaluate(jobs, hwmodels.load(device))\n"
         "print(hwmodels.__file__, len(hwmodels.names()))\n"

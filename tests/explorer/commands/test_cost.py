@@ -13,9 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import hwmodels
 from explorer.commands.networks import priced
-from hwmodels.errors import NetworkError
-from hwmodels.networks import NETWORKS
-from hwmodels.topology import write_topology
+from hwmodels import NETWORKS, NetworkError, write_topology
 
 Explorer = Callable[..., tuple[int, str, str]]
 

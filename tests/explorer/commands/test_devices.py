@@ -14,7 +14,7 @@ Explorer = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def profile(tmp_path: Path) -> Path:
     """A profile of one's own: Bit Fusion's under another name, with brackets in it."""
-    shipped = (resources.files("hwmodels") / "devices" / "bitfusion.toml").read_text(encoding="utf-8")
+    shipped = (resources.files("hwmodels.device") / "catalogue" / "bitfusion.toml").read_text(encoding="utf-8")
     file = tmp_path / "own.toml"
     file.write_text(shipped.replace('title = "', 'title = "[red]Own '), encoding="utf-8")
     return file

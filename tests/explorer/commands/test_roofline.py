@@ -10,8 +10,7 @@ import hwmodels
 from explorer.commands.roofline import RooflineView, roofline_figure, roofline_view, write_roofline
 from explorer.errors import ExportError
 from explorer.files import CONTENT_POLICY
-from hwmodels import LayerJob, LayerShape
-from hwmodels.networks import NETWORKS
+from hwmodels import NETWORKS, LayerJob, LayerShape
 
 CONV = LayerShape(
     name="conv <1>", kind="conv", in_channels=16, out_channels=32, kernel_h=3, kernel_w=3,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from explorer.compress.huffman import MAXIMUM_ALPHABET, MAXIMUM_LENGTH, decode, encode, limited_lengths
 from explorer.errors import ExportError
-from hwmodels.huffman import code_lengths, mean_code_bits
+from hwmodels import code_lengths, mean_code_bits
 
 texts = st.lists(st.integers(0, 40), max_size=300) | st.lists(st.sampled_from([0, 0, 0, 0, 7, 7, 300]), max_size=300)
 

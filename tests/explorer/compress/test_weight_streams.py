@@ -11,9 +11,7 @@ from hypothesis.extra import numpy as arrays
 from explorer.compress import weight_streams
 from explorer.compress.weight_streams import STREAMS, WeightStreams, decode_weights, encode_weights
 from explorer.errors import ExportError
-from hwmodels.huffman import mean_code_bits
-from hwmodels.memory import codebook_huffman_bytes
-from hwmodels.sparse import RUN_BITS, relative_index_bytes_of_mask
+from hwmodels import RUN_BITS, codebook_huffman_bytes, mean_code_bits, relative_index_bytes_of_mask
 
 Codes = weight_streams.Codes
 

@@ -21,10 +21,7 @@ from explorer.export import integer_package
 from explorer.export.integer_package import IntegerReport, export_integer, integer_marks, read_program
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
-from hwmodels import LayerJob, LayerShape, evaluate, load, names
-from hwmodels.errors import NetworkError
-from hwmodels.jobs_json import write_jobs
-from hwmodels.onnx_network import read_onnx, read_onnx_jobs
+from hwmodels import LayerJob, LayerShape, NetworkError, evaluate, load, names, read_onnx, read_onnx_jobs, write_jobs
 
 NAMES = ["integer.onnx", "program.json", "summary.json", "weights.npz"]
 

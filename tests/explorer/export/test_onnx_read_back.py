@@ -17,9 +17,7 @@ from explorer.export.onnx_qdq import export_onnx
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.models.reference import resnet8, resnet20
-from hwmodels.layer import PRODUCT_KINDS, LayerShape
-from hwmodels.networks import NETWORKS
-from hwmodels.onnx_network import read_onnx, read_onnx_jobs
+from hwmodels import NETWORKS, PRODUCT_KINDS, LayerShape, read_onnx, read_onnx_jobs
 
 IMAGES = {"lenet5_digits": (1, 8, 8), "option_a": (3, 8, 8), "projection": (3, 8, 8), "mixed": (3, 8, 8)}
 

@@ -264,7 +264,7 @@ def test_records_made_in_python_follow_the_same_rules() -> None:
 
 
 def test_an_unknown_device_is_refused_by_the_device_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("hwmodels.profiles")
+    pytest.importorskip("hwmodels")
     study = Study.from_json({**VALID, "device": {"profile": "no_such_device"}})
     with pytest.raises(StudyFileError, match=r"device\.profile: 'no_such_device' cannot be used: .*no_such_device"):
         check_device(study)

@@ -1,0 +1,301 @@
+"""Where one number of a layer's cost comes from: its formula, the values that enter it, and the source of each."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hwmodels.cost import explain_cycles as cycles
+from hwmodels.cost.explain_cycles import Formula, place_name, source_of
+from hwmodels.cost.network_cost import ENERGY_COMPONENTS, LayerCost, evaluate
+from hwmodels.cost.terms import layer_terms
+from hwmodels.cost.traffic import fused
+from hwmodels.device.accelerator import Accelerator
+from hwmodels.device.precision import LAWS
+from hwmodels.device.profiles import profile_entries
+from hwmodels.errors import LayerError
+from hwmodels.storage.huffman import CODE_LENGTH_BITS
+from hwmodels.storage.memory import BIAS_BYTES, SCALE_BYTES, WEIGHT_FORMATS, stored_weights
+from hwmodels.storage.sparse import ROW_POINTER_BITS, RUN_BITS, ceil_count, index_bits, nonzero_weights
+from hwmodels.workload.layer import MAXIMUM_BITS, PRODUCT_KINDS, LayerJob
+from hwmodels.workload.layer_arrays import layer_arrays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """A value of a formula; `source` is a profile key with its reference or "assumed", or what the value follows from.
+
+    A source of `explain <figure>` names a figure that has an explanation of its own.
+    """
+
+    name: str
+    value: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """One number of a layer's cost: `formula` is an expression over the names of the terms that gives `value`.
+
+    It consists of names, numbers, + - * / and the functions `ceil`, `floor`, `max` and `min`, as Python writes them;
+    `reference` says where it is from. `str` of an explanation is for reading.
+    """
+
+    layer: str
+    figure: str
+    value: float
+    unit: str
+    formula: str
+    terms: tuple[Term, ...]
+    reference: str
+
+    def __str__(self) -> str:
+        formula = textwrap.wrap(self.formula, 112, break_long_words=False, break_on_hyphens=False)
+        lines = [f"{self.figure} of {self.layer} = {_shown(self.value, self.unit)}", "  = " + "\n    ".join(formula)]
+        lines += [f"  {term.name} = {_shown(term.value, term.unit)}  [{term.source}]" for term in self.terms]
+        return "\n".join([*lines, f"  formula: {self.reference}"])
+
+
+def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation:
+    """Return how one number of a layer's cost comes about; `figure` is one of FIGURES, which are fields of LayerCost.
+
+    Evaluated with the terms' values, the formula gives whole numbers exactly, energies and shares up to rounding. The
+    layer is taken alone: in a network whose weights overflow a memory, the share of them that waits is another one.
+
+    Example:
+        >>> import hwmodels
+        >>> shape = hwmodels.LayerShape(name="fc", kind="linear", in_channels=64, out_channels=10)
+        >>> print(explain(hwmodels.LayerJob(shape=shape), hwmodels.load("bitfusion"), "weight_bytes").formula)
+        out_channels * ceil(k * weight_bits / 8) + out_channels * (bias_bytes + scale_bytes)
+
+    Raises:
+        LayerError: the figure is not one of FIGURES, or the device cannot run the layer.
+    """
+    if figure not in FIGURES:
+        closest = difflib.get_close_matches(str(figure), FIGURES, n=1)
+        hint = f"did you mean {closest[0]!r}? " if closest else ""
+        raise LayerError(f"unknown figure {figure!r}: {hint}Known figures are {', '.join(FIGURES)}")
+    cost = evaluate([job], accelerator).layers[0]
+    formula = _formula(job, accelerator, figure)
+    values = _values(job, accelerator, cost)
+    names = dict.fromkeys(re.findall(r"(?<!\w)[A-Za-z_]\w*\b(?!\()", formula.text))
+    return Explanation(
+        layer=cost.name,
+        figure=figure,
+        value=getattr(cost, figure),
+        unit=_unit(figure),
+        formula=formula.text,
+        terms=tuple(Term(name=n, value=values[n][0], unit=_unit(n), source=values[n][1]) for n in names),
+        reference=formula.reference,
+    )
+
+
+def _formula(job: LayerJob, device: Accelerator, figure: str) -> Formula:
+    """Return a figure's formula; "0" where the layer has nothing of it."""
+    kind = job.shape.kind
+    if figure not in _OF_FUSED and fused(layer_arrays([job]), device).item():
+        return Formula("0", f"it works on results as they leave the array ({source_of('vector.fused', device)})")
+    if kind not in PRODUCT_KINDS and figure in _OF_PRODUCTS:
+        return Formula("0", f"a layer of kind {kind!r} has neither products nor weights")
+    found = _FORMULAS[figure]
+    return found if isinstance(found, Formula) else found(job, device)
+
+
+def _dram_weight_bits(job: LayerJob, device: Accelerator) -> Formula:
+    if job.shape.kind == "matmul":
+        return Formula("k * out_channels * weight_bits * weight_passes", "the second operand (hwmodels.cost.traffic)")
+    stored = _stored(job, device.weight_formats, source_of("arithmetic.weight_formats", device))
+    return stored._replace(text=f"8 * ({stored.text}) * weight_passes")
+
+
+def _stored(job: LayerJob, formats: tuple[str, ...], which: str) -> Formula:
+    """Return the bytes of a layer's weights in the smallest of some formats."""
+    if job.shape.kind == "matmul":
+        return Formula("0", "the second operand is an activation, which is not stored with the network")
+    sizes = stored_weights(layer_arrays([job])).bytes_by_format[:, 0].tolist()
+    smallest = min(sorted(formats, key=WEIGHT_FORMATS.index), key=lambda name: sizes[WEIGHT_FORMATS.index(name)])
+    extras = ["bias_bytes"] * job.shape.bias + ["scale_bytes"] * (job.weight_bits < MAXIMUM_BITS)
+    channels = "out_channels" + " / columns_per_channel" * (job.columns_per_channel > 1)
+    text = _PACKED[smallest] + f" + {channels} * ({' + '.join(extras)})" * bool(extras)
+    return Formula(text, f"{smallest}, the smallest of {which}; formats as in han_iclr2016 (hwmodels.storage.memory)")
+
+
+_PACKED = {
+    "dense": "out_channels * ceil(k * weight_bits / 8)",
+    "codebook": "ceil((k * out_channels * index_bits + codebooks * codebook_size * weight_bits) / 8)",
+    "codebook_huffman": "ceil((coded_index_bits + codebook_size * (codebooks * weight_bits + code_length_bits)) / 8)",
+    "bitmap": "ceil((k * out_channels + nonzero_weights * weight_bits) / 8)",
+    "relative_index": "ceil(run_entries * (weight_bits + run_bits) / 8)",
+    "csr": "ceil((nonzero_weights * (column_bits + weight_bits) + (out_channels + 1) * row_pointer_bits) / 8)",
+}
+"""Format -> bytes without biases and scales."""
+
+
+def _mac_pj(job: LayerJob, device: Accelerator) -> Formula:
+    slots = "macs"
+    if device.idle_energy_share:
+        peak = f"compute_cycles * {cycles.units(device)} * parallel_macs / serial_cycles"
+        slots = f"(macs + idle_energy_share * max({peak} - macs, 0))"
+    law = f"the law {device.precision_law!r} (hwmodels.device.precision; {source_of('arithmetic.law', device)})"
+    return Formula(f"energy_factor * {_MAC_ENERGY[device.precision_law]} * {slots}", law)
+
+
+_MAC_ENERGY = {
+    "product": "mac_energy_pj * held_weight_bits / 8 * held_input_bits / 8",
+    "power": "mac_energy_pj * mac_energy_ratio",
+    "fusion": "mac_energy_pj * serial_cycles / parallel_macs",
+    "bit_serial": "mac_energy_pj * serial_cycles / 8",
+    "fixed": "mac_energy_pj * serial_cycles / (ceil(8 / native_bits) * ceil(8 / native_bits))",
+}
+"""Law -> energy of one MAC, that of 8 x 8 bits being stated."""
+_FORMULAS: dict[str, Formula | Callable[[LayerJob, Accelerator], Formula]] = {
+    **{formula.__name__: formula for formula in cycles.FORMULAS},
+    "overhead_cycles": Formula(
+        "layer_overhead_cycles", "the same for every layer that is not fused (hwmodels.cost.latency)"
+    ),
+    "latency_cycles": Formula(
+        "overhead_cycles + first_tile_cycles + max(compute_cycles, sram_cycles, dram_cycles - first_tile_cycles)",
+        "double buffering: only the first tile is waited for (hwmodels.cost.latency)",
+    ),
+    "dram_weight_bits": _dram_weight_bits,
+    "dram_input_bits": Formula("inputs * memory_input_bits * input_passes", "all in each pass (hwmodels.cost.traffic)"),
+    "mac_pj": _mac_pj,
+    "register_pj": Formula(
+        "energy_factor * macs * registers_accesses_per_mac * native_bits * registers_energy_pj_per_bit",
+        "register files of one element (hwmodels.device.parts.Registers)",
+    ),
+    "network_pj": lambda _, device: Formula(
+        f"energy_factor * network_energy_pj_per_bit * {cycles.NETWORK_BITS.get(device.dataflow, '0')}",
+        "words that move between elements; none where lanes of unrolled loops share them (hwmodels.cost.mapping)",
+    ),
+    "vector_pj": Formula(
+        "energy_factor * vector_energy_pj_per_operation * vector_operations * input_bits / 8",
+        "in proportion to the width, 8 bits being stated (hwmodels.cost.energy)",
+    ),
+    "static_pj": Formula("energy_factor * static_w * 1e12 * latency_cycles / clock_hz", "power times time, in pJ"),
+    "energy_pj": Formula(" + ".join(f"{part}_pj" for part in ENERGY_COMPONENTS), "the sum of all parts"),
+    "weight_bytes": lambda job, _: _stored(job, WEIGHT_FORMATS, "all formats"),
+}
+FIGURES = tuple(field for field in LayerCost._fields if field in _FORMULAS)
+"""What can be explained: the fields of LayerCost that follow from others."""
+_OF_PRODUCTS = frozenset(
+    {"mapping_efficiency", "utilisation", "filter_sram_bits", "dram_weight_bits", "first_tile_cycles"}
+    | {"mac_pj", "register_pj", "network_pj", "weight_bytes"}
+)
+_OF_FUSED = ("latency_cycles", "vector_pj", "static_pj", "energy_pj")
+"""All that a layer has that works on results as they leave the array."""
+_SIZES = {
+    **dict.fromkeys(("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w"), ""),
+    **dict.fromkeys(("groups", "batch", "operands"), ""),
+    "m": ": batch * out_h * out_w",
+    "k": ": kernel_h * kernel_w * in_channels / groups",
+    "n": ": out_channels / groups",
+    "inputs": ": those that are read of batch * in_h * in_w * in_channels * operands",
+    "outputs": ": batch * out_h * out_w * out_channels",
+    "macs": ": m * k * out_channels",
+    "vector_operations": ": elements of all pooling windows, additions, or activations",
+}
+_WIDTHS = {
+    **dict.fromkeys(("weight_bits", "input_bits", "output_bits"), ""),
+    **dict.fromkeys(("codebook_size", "codebooks", "columns_per_channel"), ""),
+    "memory_input_bits": ": stored_input_bits, or else input_bits",
+}
+_CONSTANTS = {
+    "bias_bytes": (BIAS_BYTES, "TensorFlow Lite's 8-bit quantisation specification (hwmodels.storage.memory)"),
+    "scale_bytes": (SCALE_BYTES, "TensorFlow Lite's 8-bit quantisation specification (hwmodels.storage.memory)"),
+    "code_length_bits": (CODE_LENGTH_BITS, "assumed (hwmodels.storage.huffman)"),
+    "row_pointer_bits": (ROW_POINTER_BITS, "assumed (hwmodels.storage.sparse)"),
+}
+_UNITS = {
+    **{"_pj_per_bit": "pJ/bit", "_pj_per_operation": "pJ/operation", "_operations_per_cycle": "operations/cycle"},
+    **{"_bits_per_cycle": "bit/cycle", "_bits_per_s": "bit/s", "_cycles": "cycles", "_bits": "bit", "_bytes": "byte"},
+    **{"_pj": "pJ", "_hz": "Hz", "static_w": "W"},
+}
+"""End of a name -> its unit; counts and shares have none."""
+
+
+def _values(job: LayerJob, device: Accelerator, cost: LayerCost) -> dict[str, tuple[float, str]]:
+    """Return the value and the source of every name that a formula may hold."""
+    return {
+        **{figure: (getattr(cost, figure), f"explain {figure}") for figure in FIGURES},
+        **{name: (getattr(job.shape, name), f"the layer{text}") for name, text in _SIZES.items()},
+        **{name: (getattr(job, name) or 0, f"the job{text}") for name, text in _WIDTHS.items()},
+        **_CONSTANTS,
+        **_profile_values(device),
+        **_chosen_values(job, device),
+        **_storage_values(job),
+    }
+
+
+def _profile_values(device: Accelerator) -> dict[str, tuple[float, str]]:
+    """Return all numbers of the profile, also those that it leaves at their default."""
+    tables = {"array": "", "arithmetic": "", "power": ""}
+    tables |= {f"buffers.{buffer.name}": f"{place_name(buffer)}_" for buffer in device.buffers}
+    tables |= {f"memories.{memory.name}": f"{place_name(memory)}_" for memory in device.memories}
+    found = {}
+    for key, value, _ in profile_entries(replace(device, sources={})):
+        table, _, field = key.rpartition(".")
+        if isinstance(value, int | float):
+            found[f"{tables.get(table, f'{table}_')}{field}"] = (value, source_of(key, device))
+    return found
+
+
+def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float, str]]:
+    """Return what the widths, the precision law and the ways to block the loops make of the layer."""
+    shape, terms = job.shape, layer_terms(layer_arrays([job]), device, [job.shape.name])
+    held_weight, held_input = terms.widths.weights.item(), terms.widths.inputs.item()
+    law = f"the law {device.precision_law!r} at {held_weight} x {held_input} bits"
+    law = f"{law} (hwmodels.device.precision; {source_of('arithmetic.law', device)})"
+    ratio = LAWS["power"](held_weight, held_input, device.native_bits, 1.0).energy_pj.item()
+    words = terms.counts.network_weight_words.item(), terms.counts.network_input_words.item()
+    once = shape.k * shape.out_channels, shape.inputs * -(-shape.kernel_h // max(shape.in_h // shape.out_h, 1))
+    blocked = "the cheapest blocks of"
+    return {
+        "held_weight_bits": (held_weight, f"weight_bits rounded up to {source_of('arithmetic.weight_bits', device)}"),
+        "held_input_bits": (held_input, f"input_bits rounded up to {source_of('arithmetic.input_bits', device)}"),
+        "parallel_macs": (terms.mac.parallel_macs.item(), law),
+        "serial_cycles": (terms.mac.serial_cycles.item(), law),
+        "mac_energy_ratio": (ratio, f"{law}, between synthesised elements: bitfusion_isca2018"),
+        "weight_passes": (terms.dram.weight_passes.item(), "the cheapest way to block the loops: hwmodels.cost.tiling"),
+        "input_passes": (terms.dram.input_passes.item(), "the cheapest way to block the loops: hwmodels.cost.tiling"),
+        "register_weight_passes": (
+            words[0] // max(once[0], 1),
+            f"{blocked} sums in registers: hwmodels.cost.row_stationary",
+        ),
+        "register_input_passes": (words[1] // once[1], f"{blocked} sums in registers: hwmodels.cost.row_stationary"),
+    }
+
+
+def _storage_values(job: LayerJob) -> dict[str, tuple[float, str]]:
+    """Return the whole numbers that weight formats make of densities, code lengths and codebooks."""
+    weights = job.shape.k * job.shape.out_channels
+    nonzero = nonzero_weights(weights, job.density).item()
+    zeros, sizes = (1 - nonzero / weights) * (nonzero > 0) if weights else 0.0, []
+    for run_bits in RUN_BITS:
+        zeros *= zeros
+        run_entries = ceil_count(np.asarray(nonzero / (1 - zeros))).item()
+        sizes.append((run_entries * (job.weight_bits + run_bits), run_entries, run_bits))
+    coded = ceil_count(np.asarray((job.index_code_bits or 0.0) * weights)).item()
+    return {
+        "index_bits": (index_bits(job.codebook_size or 1).item(), "ceil(log2 codebook_size)"),
+        "column_bits": (index_bits(max(job.shape.k, 1)).item(), "ceil(log2 k)"),
+        "coded_index_bits": (coded, f"index_code_bits {job.index_code_bits} * k * out_channels, rounded up"),
+        "nonzero_weights": (nonzero, f"density {job.density} * k * out_channels, rounded up"),
+        "run_bits": (min(sizes)[2], "the width from 1 to 8 that takes the least"),
+        "run_entries": (min(sizes)[1], f"{nonzero} nonzero weights / (1 - (share of zeros)^(2^run_bits)), rounded up"),
+    }
+
+
+def _unit(name: str) -> str:
+    return next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
+
+
+def _shown(value: float, unit: str) -> str:
+    """Return a value with all the digits that a calculator needs."""
+    return f"{value if isinstance(value, int) else format(value, '.12g')} {unit}".rstrip()

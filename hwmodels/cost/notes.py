@@ -1,0 +1,156 @@
+"""What a reader of the numbers should know, in words: what a device gives nothing for, what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hwmodels.arrays import BoolArray, IntArray
+from hwmodels.cost.fit import MemoryFit
+from hwmodels.cost.terms import LayerTerms
+from hwmodels.cost.traffic import DramTraffic, fused
+from hwmodels.device.accelerator import Accelerator
+from hwmodels.device.precision import LAWS
+from hwmodels.storage.memory import WEIGHT_FORMATS, StoredWeights
+from hwmodels.workload.layer_arrays import LayerArrays
+
+
+def network_notes(
+    names: Sequence[str],
+    layers: LayerArrays,
+    accelerator: Accelerator,
+    terms: LayerTerms,
+    fits: Sequence[MemoryFit],
+) -> tuple[str, ...]:
+    """Return the notes on one network (arrays of shape `layers`); empty if there is nothing to say."""
+    return (
+        *_width_notes(names, layers, accelerator),
+        *_density_notes(names, layers, accelerator),
+        *_format_notes(names, accelerator, terms.stored),
+        *_pass_notes(names, accelerator, terms.dram),
+        *_fit_notes(accelerator, fits),
+        *_fused_notes(names, layers, accelerator),
+    )
+
+
+def _width_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+    """Say which widths run as wider ones."""
+    notes = []
+    for operand, bits, supported in (
+        ("weights", layers.weight_bits, accelerator.weight_bits),
+        ("inputs", layers.input_bits, accelerator.input_bits),
+    ):
+        products = np.where(layers.is_product, bits, supported[0])  # other layers may be wider than any product
+        narrower = np.array(supported)[np.searchsorted(supported, products)] > products
+        for width in np.unique(bits[narrower]).tolist():
+            runs_as = next(candidate for candidate in supported if candidate > width)
+            notes.append(
+                f"{width}-bit {operand} run as {runs_as}-bit {operand} on {accelerator.name}: they save "
+                f"storage and DRAM traffic, but bring no MAC or SRAM gain over {runs_as} bits "
+                f"({_which(names, layers.is_product & (bits == width))})"
+            )
+        notes += _law_notes(operand, bits, layers, accelerator)
+    return notes
+
+
+def _law_notes(operand: str, bits: IntArray, layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+    """Say which widths a device supports, but for which its units neither run faster nor take less energy."""
+    notes = []
+    supported = accelerator.weight_bits if operand == "weights" else accelerator.input_bits
+    law, native = LAWS[accelerator.precision_law], accelerator.native_bits
+    for width in np.unique(bits[layers.is_product]).tolist():
+        if width not in supported or width >= native or native not in supported:
+            continue
+        narrow, wide = (
+            law(each, native, native, accelerator.mac_energy_pj)
+            if operand == "weights"
+            else law(native, each, native, accelerator.mac_energy_pj)
+            for each in (width, native)
+        )
+        if narrow.energy_pj == wide.energy_pj and narrow.macs_per_unit_cycle == wide.macs_per_unit_cycle:
+            notes.append(
+                f"{width}-bit {operand} take the MAC energy and time of {native}-bit {operand} on {accelerator.name}: "
+                "they save storage and traffic only"
+            )
+    return notes
+
+
+def _density_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+    """Say that zeros are not skipped."""
+    sparse = layers.density < 1.0
+    if not sparse.any():
+        return []
+    return [f"{accelerator.name} does not skip zeros: they save neither MACs nor time ({_which(names, sparse)})"]
+
+
+def _format_notes(names: Sequence[str], accelerator: Accelerator, stored: StoredWeights) -> list[str]:
+    """Say which formats count for storage only."""
+    notes = []
+    for index, weight_format in enumerate(WEIGHT_FORMATS):
+        chosen = stored.smallest_format == index
+        if weight_format not in accelerator.weight_formats and chosen.any():
+            notes.append(
+                f"{accelerator.name} cannot read {weight_format} weights: they count for storage, and DRAM "
+                f"traffic is that of {' or '.join(accelerator.weight_formats)} ({_which(names, chosen)})"
+            )
+    return notes
+
+
+def _pass_notes(names: Sequence[str], accelerator: Accelerator, dram: DramTraffic) -> list[str]:
+    """Say what exceeds its buffer and is therefore fetched again."""
+    notes = []
+    for operand, passes in (("weights", dram.weight_passes), ("inputs", dram.input_passes)):
+        again = np.broadcast_to(passes > 1, (len(names),))
+        if again.any():
+            size = accelerator.buffer_of(operand).size_bytes
+            notes.append(
+                f"{operand} exceed their buffer ({size} bytes) and are fetched up to {passes.max()} times "
+                f"({_which(names, again)})"
+            )
+    return notes
+
+
+def _fit_notes(accelerator: Accelerator, fits: Sequence[MemoryFit]) -> list[str]:
+    """Say what does not fit."""
+    notes = []
+    for fit in fits:
+        if fit.fits:
+            continue
+        if fit.required:
+            held = " and ".join(fit.holds)
+            notes.append(
+                f"{held} need {fit.needed_bytes} bytes, {-fit.spare_bytes} more than the {fit.size_bytes} bytes of "
+                f"{fit.place} on {accelerator.name}: the network does not fit the device"
+            )
+        elif fit.place.startswith("memories."):
+            notes.append(
+                f"weights need {fit.needed_bytes} bytes, {-fit.spare_bytes} more than the {fit.size_bytes} bytes of "
+                f"{fit.place} on {accelerator.name}: the rest comes more slowly, for every run"
+            )
+        else:
+            notes.append(
+                f"the activation peak of {fit.needed_bytes} bytes exceeds the {fit.size_bytes} bytes of "
+                f"{accelerator.name}'s input and output buffers: activations live in DRAM"
+            )
+    return notes
+
+
+def _fused_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+    """Say which layers take no time because they are part of the one before."""
+    flags = fused(layers, accelerator) & ~layers.is_product
+    if not flags.any():
+        return []
+    return [
+        f"{' and '.join(accelerator.vector.fused)} layers work on results as they leave {accelerator.name}'s array: "
+        f"they take energy, but no time or memory traffic of their own ({_which(names, flags)})"
+    ]
+
+
+def _which(names: Sequence[str], chosen: BoolArray) -> str:
+    """Return the chosen layers' names, at most three of them, or that it is all."""
+    picked = [name for name, flag in zip(names, chosen.tolist(), strict=True) if flag]
+    if len(picked) == len(names):
+        return "all layers"
+    listed = ", ".join(picked[:3])
+    return listed if len(picked) <= 3 else f"{listed} and {len(picked) - 3} more"

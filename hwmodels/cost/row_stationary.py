@@ -1,0 +1,97 @@
+"""Cycles and accesses of the row-stationary dataflow of Eyeriss (Chen et al., ISCA 2016 and JSSC 2017).
+
+A set of `kernel_h x e` elements computes e output rows of one filter and one channel: an element holds one row of
+the kernel and slides it along one row of the input, and sums pass up its column of the set. As many sets run
+side by side as the array holds. Buffers and registers are each taken as one pool, as Gao et al. do (ASPLOS 2017):
+half of it keeps a block of sums until they are complete, inputs and weights stream through the other half.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodels.arrays import FloatArray, IntArray, IntLike, ceil_div
+from hwmodels.device.accelerator import Accelerator
+from hwmodels.device.precision import MacCost
+from hwmodels.workload.layer import EXACT
+from hwmodels.workload.layer_arrays import LayerArrays
+
+CHANNEL_BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
+"""Into how many blocks the channels may be cut (assumed: published mappings use such small numbers)."""
+
+
+class RowStationaryCounts(NamedTuple):
+    """Counts of each layer; accesses in operand words, `... x layers`."""
+
+    cycles: IntArray
+    mapping_efficiency: FloatArray
+    weight_reads: IntArray
+    input_reads: IntArray
+    network_weight_words: IntArray
+    network_input_words: IntArray
+    network_sum_words: IntArray
+
+
+def row_stationary_counts(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> RowStationaryCounts:
+    """Return cycles, buffer reads and words on the array's network.
+
+    Time is that of the sets' work plus, whenever new weights enter the registers, a fill of kernel_w + kernel_h
+    cycles until the first sum has passed up the set. An element does one MAC at a time, also where the device's
+    precision law would let a unit do several. On the network a weight takes one row's bus, an input the
+    buses of the kernel_h / stride rows that use it, and a sum hops kernel_h - 1 times.
+    """
+    rows, columns = accelerator.rows, accelerator.columns
+    channels = layers.in_channels // layers.groups
+    kernel_rows = np.minimum(layers.kernel_h, rows)
+    strips = ceil_div(layers.out_h, columns)
+    output_rows = ceil_div(layers.out_h, strips)
+    sets = (rows // kernel_rows) * (columns // output_rows)
+    units = strips * layers.n * channels * layers.groups * layers.batch * ceil_div(layers.kernel_h, rows)
+    work = ceil_div(units, sets) * layers.out_w * layers.kernel_w * ceil_div(mac.serial_cycles, mac.parallel_macs)
+
+    weights, inputs = layers.k * layers.n, layers.inputs // layers.groups
+    pool = min(accelerator.registers.words * rows * columns // 2, EXACT)
+    weight_passes, input_passes = sum_block_passes(layers.m, layers.n, weights, inputs, pool)
+    elements = ceil_div(weights, sets * kernel_rows)
+    refills = ceil_div(elements, accelerator.registers.words // 2) * weight_passes * layers.groups
+    cycles = work + refills * (layers.kernel_w + layers.kernel_h)
+
+    stride = np.maximum(layers.in_h // layers.out_h, 1)
+    weight_reads, input_reads = weights * weight_passes * layers.groups, inputs * input_passes * layers.groups
+    busy = layers.macs * ceil_div(mac.serial_cycles, mac.parallel_macs)
+    return RowStationaryCounts(
+        cycles=cycles,
+        mapping_efficiency=busy / np.maximum(work * float(rows * columns), 1.0),
+        weight_reads=weight_reads,
+        input_reads=input_reads,
+        network_weight_words=weight_reads,
+        network_input_words=input_reads * ceil_div(layers.kernel_h, stride),
+        network_sum_words=layers.outputs * (layers.kernel_h - 1),
+    )
+
+
+def sum_block_passes(
+    m: IntLike, n: IntLike, weights: IntLike, inputs: IntLike, sums_kept: IntLike
+) -> tuple[IntArray, IntArray]:
+    """Return how often (weights, inputs) stream past when blocks of at most `sums_kept` sums stay until complete.
+
+    A product of m positions and n channels is cut into blocks of positions, for each of which all weights pass, and
+    blocks of channels, for each of which all inputs pass; the least traffic over CHANNEL_BLOCKS and one channel at a
+    time is taken. The choices do not depend on `sums_kept`, so that keeping more never adds traffic. Sizes are those
+    of one group, in any unit that both operands share.
+    """
+    kept = np.maximum(np.asarray(sums_kept, np.int64), 1)
+    weight_passes, input_passes = ceil_div(m, kept), np.asarray(n, dtype=np.int64)
+    least = weight_passes * weights + input_passes * inputs
+    for blocks in CHANNEL_BLOCKS:
+        channels = ceil_div(n, blocks)
+        weights_again = ceil_div(m, np.maximum(kept // channels, 1))
+        inputs_again = ceil_div(n, channels)
+        traffic = weights_again * weights + inputs_again * inputs
+        less = (channels <= kept) & (traffic < least)
+        weight_passes = np.where(less, weights_again, weight_passes)
+        input_passes = np.where(less, inputs_again, input_passes)
+        least = np.where(less, traffic, least)
+    return weight_passes, input_passes

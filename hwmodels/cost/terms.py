@@ -1,0 +1,97 @@
+"""Every term of the cost of many layers at once, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from hwmodels.arrays import IntArray
+from hwmodels.cost.energy import Energy, energy
+from hwmodels.cost.exact import check_counts, check_sums, refuse_overflow
+from hwmodels.cost.latency import Latency, latency
+from hwmodels.cost.mapping import ArrayCounts, array_counts
+from hwmodels.cost.tiling import OperandWidths
+from hwmodels.cost.traffic import DramTraffic, SramTraffic, dram_traffic, sram_traffic
+from hwmodels.device.accelerator import Accelerator
+from hwmodels.device.precision import LAWS, MacCost
+from hwmodels.errors import LayerError
+from hwmodels.storage.memory import StoredWeights, stored_weights
+from hwmodels.workload.layer_arrays import LayerArrays
+
+
+class LayerTerms(NamedTuple):
+    """Every term of the cost; fields broadcast to `... x layers`."""
+
+    widths: OperandWidths
+    mac: MacCost
+    counts: ArrayCounts
+    stored: StoredWeights
+    sram: SramTraffic
+    dram: DramTraffic
+    latency: Latency
+    energy: Energy
+
+
+def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[str] = ()) -> LayerTerms:
+    """Return every term of the cost; `names` are for error texts.
+
+    Raises:
+        LayerError: an operand is wider than the device takes, there are more layers than it runs, or costs pass what
+            can be counted exactly.
+    """
+    if accelerator.maximum_layers and layers.is_product.shape[-1] > accelerator.maximum_layers:
+        products = int(np.count_nonzero(layers.is_product, axis=-1).max())
+        if products > accelerator.maximum_layers:
+            raise LayerError(
+                f"`layers <= {accelerator.maximum_layers}` must hold on {accelerator.name}, but got {products} layers "
+                "with weights or products: choose another device, or a network of fewer layers"
+            )
+    widths = OperandWidths(
+        weights=_held_bits("weight_bits", layers, accelerator, names),
+        inputs=_held_bits("input_bits", layers, accelerator, names),
+    )
+    law = LAWS[accelerator.precision_law]
+    mac = law(widths.weights, widths.inputs, accelerator.native_bits, accelerator.mac_energy_pj)
+    check_counts(layers, accelerator, mac)
+    try:
+        with np.errstate(over="raise", invalid="raise"):  # numpy turns a float beyond 2^63 into some whole number
+            terms = _terms(layers, accelerator, widths, mac)
+    except FloatingPointError as error:
+        raise refuse_overflow(accelerator) from error
+    check_sums(layers, accelerator, terms.latency, terms.dram)
+    return terms
+
+
+def _terms(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost) -> LayerTerms:
+    """Return the terms at the widths that the device holds."""
+    counts = array_counts(layers, accelerator, mac)
+    stored = stored_weights(layers)
+    sram = sram_traffic(layers, accelerator, widths, counts)
+    dram = dram_traffic(layers, accelerator, widths, counts, mac, stored.smallest_of(accelerator.weight_formats))
+    time = latency(layers, accelerator, counts, (sram, dram))
+    spent = energy(layers, accelerator, widths, mac, counts, (sram, dram), time.latency_cycles)
+    return LayerTerms(widths, mac, counts, stored, sram, dram, time, spent)
+
+
+def _held_bits(
+    operand: Literal["weight_bits", "input_bits"],
+    layers: LayerArrays,
+    accelerator: Accelerator,
+    names: Sequence[str],
+) -> IntArray:
+    """Return the widths rounded up to the next ones that the device supports; those of other layers as they are."""
+    bits: IntArray = getattr(layers, operand)
+    supported = np.array(getattr(accelerator, operand), dtype=np.int64)
+    products = bits if layers.is_product.all() else np.where(layers.is_product, bits, supported[0])
+    if products.max() > supported[-1]:
+        layer = int(np.argmax(products.max(axis=tuple(range(products.ndim - 1)))))
+        where = f"layer {names[layer]!r}" if names else f"layer {layer}"
+        raise LayerError(
+            f"{where}: `{operand} <= {supported[-1]}` must hold on {accelerator.name} (it supports "
+            f"{', '.join(map(str, supported))}), but got {operand}={products.max()}: "
+            "quantise the layer, or choose another device"
+        )
+    held: IntArray = supported[np.searchsorted(supported, products)]
+    return held

@@ -1,0 +1,148 @@
+"""Bytes that weights take in storage, in each of six formats, and which format is the smallest.
+
+Formats (Han et al., ICLR 2016, for shared and sparse weights): dense packs each output channel's weights to
+whole bytes; codebook stores an index for each weight and the tables of values; codebook_huffman gives frequent
+indices shorter codes; bitmap, relative_index and csr leave out weights that are zero (`hwmodels.storage.sparse`).
+All add a 4-byte bias (if there is one) and a 4-byte scale for each output channel; float32 weights have no scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hwmodels.arrays import BoolArray, FloatArray, IntArray, IntLike
+from hwmodels.storage.huffman import CODE_LENGTH_BITS
+from hwmodels.storage.sparse import (
+    bitmap_bytes,
+    ceil_count,
+    csr_bytes,
+    index_bits,
+    nonzero_weights,
+    relative_index_bytes,
+    whole_bytes,
+)
+from hwmodels.workload.layer import MAXIMUM_BITS
+from hwmodels.workload.layer_arrays import LayerArrays
+
+WEIGHT_FORMATS = ("dense", "codebook", "codebook_huffman", "bitmap", "relative_index", "csr")
+"""In the order of preference when two are equally small: the simpler one to decode first."""
+
+BIAS_BYTES = 4
+"""One 32-bit integer, or float, for each output channel (TensorFlow Lite's 8-bit quantisation specification)."""
+SCALE_BYTES = 4
+"""One float32 for each output channel (the same specification)."""
+
+_INAPPLICABLE = np.iinfo(np.int64).max // 64
+"""Size of a format that a layer cannot use: larger than anything, yet safe to convert to bits."""
+
+
+class StoredWeights(NamedTuple):
+    """Sizes of `... x layers` weight tensors, biases and scales included; 0 for a layer that stores none."""
+
+    bytes_by_format: IntArray
+    """`formats x ... x layers`, in the order of WEIGHT_FORMATS; enormous where a format does not apply."""
+    smallest_bytes: IntArray
+    smallest_format: IntArray
+    """Index into WEIGHT_FORMATS."""
+
+    def smallest_of(self, formats: Sequence[str]) -> IntArray:
+        """Return the smallest size in bytes among the named formats, `... x layers`."""
+        chosen = [WEIGHT_FORMATS.index(name) for name in formats]
+        smallest: IntArray = self.bytes_by_format[chosen].min(axis=0)
+        return smallest
+
+
+def stored_weights(layers: LayerArrays) -> StoredWeights:
+    """Return the size of every layer's weights in each format, and which one is the smallest.
+
+    A codebook needs a `codebook_size`, Huffman codes `index_code_bits` too, and a sparse format a density below 1;
+    arrays are of the layers' common shape. Layers that store no weights have 0 bytes in every format.
+    """
+    channels = layers.n * layers.groups
+    biases = channels // layers.columns_per_channel
+    per_channel = layers.bias * BIAS_BYTES + (layers.weight_bits < MAXIMUM_BITS) * SCALE_BYTES
+    packed = [
+        _Packed("dense", dense_bytes(layers.k, channels, layers.weight_bits), np.True_),
+        *_shared(layers),
+        *_sparse(layers),
+    ]
+    indices = [WEIGHT_FORMATS.index(entry.name) for entry in packed]
+    sizes = np.full((len(WEIGHT_FORMATS), *layers.shape), _INAPPLICABLE)
+    for index, entry in zip(indices, packed, strict=True):
+        sizes[index] = np.where(entry.applies, entry.size_bytes + biases * per_channel, _INAPPLICABLE)
+    if not layers.stores_weights.all():
+        np.copyto(sizes, 0, where=~layers.stores_weights)
+    smallest, smallest_format = sizes[0], np.zeros(layers.shape, dtype=np.int64)
+    for index in indices[1:]:
+        # Formats come in rising order: the last one that was smaller than all before is the largest such index.
+        smallest_format = np.maximum(smallest_format, (sizes[index] < smallest) * index)
+        smallest = np.minimum(smallest, sizes[index])
+    return StoredWeights(sizes, smallest, smallest_format)
+
+
+class _Packed(NamedTuple):
+    """One format's bytes, and for which layers they hold; shapes broadcast."""
+
+    name: str
+    size_bytes: IntArray
+    applies: BoolArray | np.bool_
+
+
+def _shared(layers: LayerArrays) -> list[_Packed]:
+    """Return the formats with a codebook; none where no layer has one."""
+    shared = layers.codebook_size > 0
+    if not shared.any():
+        return []
+    weights, bits, size = layers.k * layers.n * layers.groups, layers.weight_bits, layers.codebook_size
+    tables = layers.codebooks
+    packed = [_Packed("codebook", codebook_bytes(weights, bits, size, tables), shared)]
+    coded = shared & (layers.index_code_bits > 0)
+    if coded.any():
+        coded_bytes = codebook_huffman_bytes(weights, bits, size, layers.index_code_bits, tables)
+        packed.append(_Packed("codebook_huffman", coded_bytes, coded))
+    return packed
+
+
+def _sparse(layers: LayerArrays) -> list[_Packed]:
+    """Return the formats that leave out zeros; none where no layer has any."""
+    sparse = layers.density < 1.0
+    if not sparse.any():
+        return []
+    channels, bits = layers.n * layers.groups, layers.weight_bits
+    weights = layers.k * channels
+    nonzero = nonzero_weights(weights, layers.density)
+    return [
+        _Packed("bitmap", bitmap_bytes(weights, nonzero, bits), sparse),
+        _Packed("relative_index", relative_index_bytes(weights, nonzero, bits), sparse),
+        _Packed("csr", csr_bytes(layers.k, channels, nonzero, bits), sparse),
+    ]
+
+
+def dense_bytes(weights_per_channel: IntLike, channels: IntLike, bits: IntLike) -> IntArray:
+    """Return channels * ceil(weights_per_channel * bits / 8): each channel starts on a whole byte."""
+    return channels * whole_bytes(weights_per_channel * np.asarray(bits))
+
+
+def codebook_bytes(weights: IntLike, bits: IntLike, codebook_size: IntLike, codebooks: IntLike = 1) -> IntArray:
+    """Return bytes for weights * ceil(log2 codebook_size) + codebooks * codebook_size * bits; sizes are at least 1."""
+    return whole_bytes(weights * index_bits(codebook_size) + codebooks * codebook_size * np.asarray(bits))
+
+
+def codebook_huffman_bytes(
+    weights: IntLike,
+    bits: IntLike,
+    codebook_size: IntLike,
+    index_code_bits: FloatArray | float,
+    codebooks: IntLike = 1,
+) -> IntArray:
+    """Return bytes for weights * index_code_bits + codebook_size * (codebooks * bits + 8), for sizes of at least 1.
+
+    `index_code_bits` is the mean length of an index's code, as of `mean_code_bits`. The code table is one length of 8
+    bits for each index, from which a decoder rebuilds a canonical code: assumed. Codebooks of several channels have the
+    code in common.
+    """
+    indices = ceil_count(np.asarray(index_code_bits, dtype=np.float64) * weights)
+    return whole_bytes(indices + codebook_size * (codebooks * np.asarray(bits) + CODE_LENGTH_BITS))

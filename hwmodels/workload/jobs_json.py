@@ -1,0 +1,44 @@
+"""A network's jobs and activations as JSON, for files whose operations are not the layers that were costed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, fields
+from typing import Any
+
+from hwmodels.errors import LayerError
+from hwmodels.workload.layer import ActivationTensor, LayerJob, LayerShape
+
+
+def write_jobs(jobs: Sequence[LayerJob], tensors: Sequence[ActivationTensor] = ()) -> str:
+    """Return one line of JSON from which `read_jobs` gives equal records; what has its default value is left out."""
+    entries = [{**_stated(job), "shape": _stated(job.shape)} for job in jobs]
+    return json.dumps({"jobs": entries, "tensors": [_stated(tensor) for tensor in tensors]})
+
+
+def read_jobs(text: str) -> tuple[tuple[LayerJob, ...], tuple[ActivationTensor, ...]]:
+    """Return the jobs and the activations of a text of `write_jobs`.
+
+    Raises:
+        LayerError: the text is no such JSON, or a value is out of range.
+    """
+    try:
+        document = json.loads(text)
+        jobs = tuple(LayerJob(**{**entry, "shape": LayerShape(**entry["shape"])}) for entry in document["jobs"])
+        tensors = tuple(ActivationTensor(**entry) for entry in document["tensors"])
+    except LayerError:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise LayerError(f"the recorded layers cannot be read ({type(error).__name__}: {error})") from error
+    return jobs, tensors
+
+
+def _stated(record: LayerJob | LayerShape | ActivationTensor) -> dict[str, Any]:
+    """Return the fields of a record that differ from their defaults."""
+    values = asdict(record)
+    return {
+        field.name: values[field.name]
+        for field in fields(record)
+        if field.default is MISSING or values[field.name] != field.default
+    }

@@ -1,0 +1,274 @@
+"""What is run: shapes of layers, widths of their operands, and the activations that are alive meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hwmodels.bounds import SHARE, Span
+from hwmodels.checks import choice, number, shown, text, whole_number
+from hwmodels.errors import LayerError
+
+MAXIMUM_BITS = 32
+"""Widest operand that can be stated: float32."""
+
+PRODUCT_KINDS = ("conv", "linear", "matmul")
+"""Layers that multiply and accumulate, on the array."""
+ELEMENTWISE_KINDS = ("add", "activation")
+VECTOR_KINDS = ("pool", *ELEMENTWISE_KINDS)
+"""Layers without weights or products, on the vector unit."""
+LAYER_KINDS = (*PRODUCT_KINDS, *VECTOR_KINDS)
+EXACT = 2**53
+"""Up to here a float counts one by one."""
+_CODE_BITS = Span(1e-6, MAXIMUM_BITS)
+_SHAPE_FIELDS = (
+    *("in_channels", "out_channels", "kernel_h", "kernel_w"),
+    *("in_h", "in_w", "out_h", "out_w", "groups", "batch", "operands"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerShape:
+    """One layer; sizes are those of one image, of which `batch` are run together and share the weights.
+
+    - "conv": kernel, groups (as many as input channels for a depthwise convolution) and sizes without padding.
+    - "linear": one output per position; in_h*in_w = out_h*out_w positions.
+    - "matmul": a product of two activations, such as queries with keys: positions x in_channels with
+      in_channels x out_channels, split into `groups` heads. The second operand takes the place of weights,
+      but is not stored with the network.
+    - "pool": a window of kernel_h x kernel_w of each channel; global pooling has the window in_h x in_w.
+    - "add": the element-wise sum (or product) of `operands` tensors of the output's size.
+    - "activation": a function of each element.
+
+    Raises:
+        LayerError: a field is out of range (all of them are reported at once), or MACs, operations or elements pass
+            2^53, up to which sums are exact.
+    """
+
+    name: str
+    kind: Literal["conv", "linear", "matmul", "pool", "add", "activation"]
+    in_channels: int
+    out_channels: int
+    kernel_h: int = 1
+    kernel_w: int = 1
+    in_h: int = 1
+    in_w: int = 1
+    out_h: int = 1
+    out_w: int = 1
+    groups: int = 1
+    bias: bool = True
+    batch: int = 1
+    operands: int = 1
+
+    def __post_init__(self) -> None:
+        problems = [*text("name", self.name), *choice("kind", self.kind, LAYER_KINDS)]
+        for field in _SHAPE_FIELDS:
+            problems += whole_number(field, getattr(self, field), 1)
+        if not isinstance(self.bias, bool):
+            problems.append(f"`bias` must be true or false, but got {shown(self.bias)}")
+        if not problems:
+            problems = _shape_conflicts(self) or _size_problems(self)
+        if problems:
+            raise LayerError([f"layer {shown(self.name)}: {problem}" for problem in problems])
+
+    @property
+    def m(self) -> int:
+        """Output positions of all images: rows of the input matrix of the layer's matrix product."""
+        return self.batch * self.out_h * self.out_w
+
+    @property
+    def k(self) -> int:
+        """Length of one dot product (per group); 0 for a layer without products."""
+        return self.kernel_h * self.kernel_w * self.in_channels // self.groups if self.kind in PRODUCT_KINDS else 0
+
+    @property
+    def n(self) -> int:
+        """Output channels per group: columns of the weight matrix."""
+        return self.out_channels // self.groups
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of all images."""
+        return self.m * self.k * self.out_channels
+
+    @property
+    def weights(self) -> int:
+        """Number of stored weights, biases aside; 0 for a layer that has none."""
+        return self.k * self.out_channels if self.kind in ("conv", "linear") else 0
+
+    @property
+    def inputs(self) -> int:
+        """Number of input elements that are read, of all images, padding aside, and of all operands of an addition.
+
+        A stride beyond the kernel skips elements: a 1 x 1 kernel of stride 2 reads a quarter of its input.
+        """
+        read_h, read_w = min(self.in_h, self.out_h * self.kernel_h), min(self.in_w, self.out_w * self.kernel_w)
+        if self.kind not in ("conv", "pool"):
+            read_h, read_w = self.in_h, self.in_w
+        return self.batch * read_h * read_w * self.in_channels * self.operands
+
+    @property
+    def outputs(self) -> int:
+        """Number of output elements of all images."""
+        return self.m * self.out_channels
+
+    @property
+    def vector_operations(self) -> int:
+        """Element operations of all images: a window's elements per pooled output, additions, or one function."""
+        if self.kind == "pool":
+            return self.outputs * self.kernel_h * self.kernel_w
+        return {"add": self.outputs * (self.operands - 1), "activation": self.outputs}.get(self.kind, 0)
+
+
+def _shape_conflicts(shape: LayerShape) -> list[str]:
+    """Return what is wrong between fields that are each in range."""
+    problems = []
+    for field in ("in_channels", "out_channels"):
+        if getattr(shape, field) % shape.groups:
+            problems.append(
+                f"`{field} % groups == 0` must hold, but got {field}={getattr(shape, field)}, groups={shape.groups}"
+            )
+    if shape.kind in ("linear", "matmul", *ELEMENTWISE_KINDS):
+        expected = {"kernel_h": 1, "kernel_w": 1} | ({} if shape.kind == "matmul" else {"groups": 1})
+        if any(getattr(shape, field) != value for field, value in expected.items()):
+            got = ", ".join(f"{field}={getattr(shape, field)}" for field in expected)
+            problems.append(f"a layer of kind {shape.kind!r} has {'='.join(expected)}=1, but got {got}")
+        if shape.in_h * shape.in_w != shape.out_h * shape.out_w:
+            problems.append(
+                f"`in_h*in_w == out_h*out_w` must hold for a layer of kind {shape.kind!r} (one output per position), "
+                f"but got {shape.in_h}*{shape.in_w} and {shape.out_h}*{shape.out_w}"
+            )
+    if shape.kind in VECTOR_KINDS and shape.in_channels != shape.out_channels:
+        problems.append(
+            f"`in_channels == out_channels` must hold for a layer of kind {shape.kind!r}, but got "
+            f"in_channels={shape.in_channels}, out_channels={shape.out_channels}"
+        )
+    if shape.kind == "pool" and shape.groups != 1:
+        problems.append(f"a pool works on each channel by itself and has groups=1, but got groups={shape.groups}")
+    if (shape.operands < 2) if shape.kind == "add" else (shape.operands != 1):
+        wanted = "at least 2 operands" if shape.kind == "add" else "operands=1"
+        problems.append(f"a layer of kind {shape.kind!r} has {wanted}, but got operands={shape.operands}")
+    return problems
+
+
+def _size_problems(shape: LayerShape) -> list[str]:
+    """Return which counts of a layer pass what can be counted exactly."""
+    stored = shape.batch * shape.in_h * shape.in_w * shape.in_channels * shape.operands
+    counts = {"MACs": shape.macs, "operations": shape.vector_operations, "input elements": stored}
+    counts["output elements"] = shape.outputs
+    beyond = " and ".join(f"{count:.3g} {what}" for what, count in counts.items() if count > EXACT)
+    return [f"{beyond} are more than can be counted exactly (2^53): correct its sizes or the batch"] if beyond else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerJob:
+    """A layer with the widths of its operands in bits, and what is known of its weights.
+
+    `density` is the share of weights that are not zero; `codebook_size` the number of distinct values that
+    they share, or None; `codebooks` the number of such tables, of one size: 1, or one for each output channel;
+    `index_code_bits` the mean length of a Huffman-coded index into the codebook, in bits, or None where indices are
+    not coded (`hwmodels.storage.huffman` computes it from how often each index occurs).
+
+    `stored_input_bits` is the width at which memory holds the input, where that is wider than what this layer reads,
+    since another reader needs more; None is `input_bits`.
+
+    `fusible` is False for a layer without products that cannot work on results as they leave the array, because they
+    are needed elsewhere too: it takes time and traffic of its own even where the device fuses its kind.
+
+    `weights_elsewhere` is True where another layer of the network holds the same weights, biases and scales: they are
+    fetched for this layer too, but take no storage of their own. `columns_per_channel` is how many of the
+    `out_channels` have a bias and a scale in common: the window of a transposed convolution that is run as a product.
+
+    Raises:
+        LayerError: a field is out of range; all of them are reported at once.
+    """
+
+    shape: LayerShape
+    weight_bits: int = 8
+    input_bits: int = 8
+    output_bits: int = 8
+    density: float = 1.0
+    codebook_size: int | None = None
+    stored_input_bits: int | None = None
+    index_code_bits: float | None = None
+    fusible: bool = True
+    codebooks: int = 1
+    weights_elsewhere: bool = False
+    columns_per_channel: int = 1
+
+    def __post_init__(self) -> None:
+        problems = []
+        for field in ("weight_bits", "input_bits", "output_bits"):
+            problems += whole_number(field, getattr(self, field), 1, MAXIMUM_BITS)
+        problems += number("density", self.density, SHARE)
+        if self.stored_input_bits is not None:
+            problems += whole_number("stored_input_bits", self.stored_input_bits, 1, MAXIMUM_BITS)
+            if not problems and self.stored_input_bits < self.input_bits:
+                problems.append(
+                    "`input_bits <= stored_input_bits` must hold (a layer cannot read more than is stored), but got "
+                    f"(input_bits={self.input_bits}, stored_input_bits={self.stored_input_bits})"
+                )
+        for field in ("fusible", "weights_elsewhere"):
+            if not isinstance(getattr(self, field), bool):
+                problems.append(f"`{field}` must be true or false, but got {shown(getattr(self, field))}")
+        if self.codebook_size is not None:
+            problems += whole_number("codebook_size", self.codebook_size, 1)
+        problems += whole_number("codebooks", self.codebooks, 1)
+        problems += whole_number("columns_per_channel", self.columns_per_channel, 1)
+        if not problems and self.shape.out_channels % self.columns_per_channel:
+            problems.append(
+                "`out_channels % columns_per_channel == 0` must hold, but got "
+                f"out_channels={self.shape.out_channels}, columns_per_channel={self.columns_per_channel}"
+            )
+        if not problems and self.codebooks not in (1, self.shape.out_channels // self.columns_per_channel):
+            problems.append(
+                "`codebooks` must be 1 or one for each of the "
+                f"{self.shape.out_channels // self.columns_per_channel} output channels, but got {self.codebooks!r}"
+            )
+        if not problems and self.codebooks * (self.codebook_size or 0) > EXACT:
+            problems.append(f"`codebooks * codebook_size <= {EXACT}` must hold, but got {self.codebooks} codebooks")
+        if self.index_code_bits is not None:
+            problems += number("index_code_bits", self.index_code_bits, _CODE_BITS)
+            if self.codebook_size is None:
+                problems.append(
+                    "`index_code_bits` needs a `codebook_size` (only indices into a codebook are coded), but got "
+                    f"(index_code_bits={self.index_code_bits}, codebook_size=None)"
+                )
+        if problems:
+            raise LayerError([f"layer {self.shape.name!r}: {problem}" for problem in problems])
+
+    @property
+    def memory_input_bits(self) -> int:
+        """Width at which an input element is fetched."""
+        return self.input_bits if self.stored_input_bits is None else self.stored_input_bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationTensor:
+    """An activation buffer and the inclusive range of layer steps during which it must be kept.
+
+    Raises:
+        LayerError: a field is out of range; all of them are reported at once.
+    """
+
+    name: str
+    elements: int
+    bits: int
+    first_step: int
+    last_step: int
+
+    def __post_init__(self) -> None:
+        problems = [
+            *text("name", self.name),
+            *whole_number("elements", self.elements, 0, EXACT),
+            *whole_number("bits", self.bits, 1, MAXIMUM_BITS),
+            *whole_number("first_step", self.first_step, 0),
+            *whole_number("last_step", self.last_step, 0),
+        ]
+        if not problems and self.last_step < self.first_step:
+            problems.append(
+                "`first_step <= last_step` must hold, but got "
+                f"(first_step={self.first_step}, last_step={self.last_step})"
+            )
+        if problems:
+            raise LayerError([f"activation {shown(self.name)}: {problem}" for problem in problems])

@@ -1,0 +1,186 @@
+"""The facts of many layers, of one network or of many candidates, as arrays that broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwmodels.arrays import BoolArray, FloatArray, IntArray
+from hwmodels.errors import LayerError
+from hwmodels.workload.layer import LAYER_KINDS, MAXIMUM_BITS, PRODUCT_KINDS, LayerJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerArrays:
+    """The same facts as a sequence of jobs; the last axis is the layer, leading axes, if any, are candidates.
+
+    Fields need not have one shape as long as they broadcast: with widths of `candidates x layers` and sizes of
+    `layers`, what depends on sizes alone is computed once. Counts `m` (positions of all images), `k` and `n` are
+    per group, and 1 for a layer without products. `codebook_size` is 0 where weights are not shared,
+    `index_code_bits` where indices are not coded.
+    """
+
+    kind: IntArray
+    """Index into LAYER_KINDS."""
+    m: IntArray
+    k: IntArray
+    n: IntArray
+    groups: IntArray
+    batch: IntArray
+    in_channels: IntArray
+    out_channels: IntArray
+    kernel_h: IntArray
+    kernel_w: IntArray
+    in_h: IntArray
+    in_w: IntArray
+    out_h: IntArray
+    out_w: IntArray
+    bias: BoolArray
+    is_product: BoolArray
+    stores_weights: BoolArray
+    macs: IntArray
+    weights: IntArray
+    """Elements of the second operand of a product, stored or not; 0 for a layer without."""
+    inputs: IntArray
+    outputs: IntArray
+    vector_operations: IntArray
+    weight_bits: IntArray
+    input_bits: IntArray
+    memory_input_bits: IntArray
+    output_bits: IntArray
+    density: FloatArray
+    codebook_size: IntArray
+    codebooks: IntArray
+    index_code_bits: FloatArray
+    fusible: BoolArray
+    weights_elsewhere: BoolArray
+    columns_per_channel: IntArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The common shape, `... x layers`."""
+        return np.broadcast_shapes(*(np.shape(getattr(self, field.name)) for field in fields(self)))
+
+
+_SHAPE_FIELDS = (
+    *("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w"),
+    *("groups", "batch", "operands", "bias"),
+)
+_WIDTH_FIELDS = ("weight_bits", "input_bits", "memory_input_bits", "output_bits")
+_whole_numbers = attrgetter(*(f"shape.{field}" for field in _SHAPE_FIELDS), *_WIDTH_FIELDS)
+_KIND_INDEX = {kind: index for index, kind in enumerate(LAYER_KINDS)}
+_POOL, _ADD, _ACTIVATION = (_KIND_INDEX[kind] for kind in ("pool", "add", "activation"))
+_IS_PRODUCT = np.array([kind in PRODUCT_KINDS for kind in LAYER_KINDS])
+_STORES_WEIGHTS = np.array([kind in ("conv", "linear") for kind in LAYER_KINDS])
+_SLIDES = np.array([kind in ("conv", "pool") for kind in LAYER_KINDS])
+
+
+def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
+    """Return the jobs as arrays of shape `layers`.
+
+    Raises:
+        LayerError: there is no job.
+    """
+    if not jobs:
+        raise LayerError("at least one layer is needed, but got no jobs: check that the network was traced")
+    columns = np.array([_whole_numbers(job) for job in jobs], dtype=np.int64).T.copy()
+    facts = dict(zip((*_SHAPE_FIELDS, *_WIDTH_FIELDS), columns, strict=True))
+    operands, bias = facts.pop("operands"), facts.pop("bias").astype(np.bool_)
+    kind = np.array([_KIND_INDEX[job.shape.kind] for job in jobs], dtype=np.int64)
+    count = len(jobs)
+    return LayerArrays(
+        kind=kind,
+        bias=bias,
+        **_derived(kind, facts, operands),
+        **facts,
+        density=np.fromiter((job.density for job in jobs), np.float64, count),
+        codebook_size=np.fromiter((job.codebook_size or 0 for job in jobs), np.int64, count),
+        codebooks=np.fromiter((job.codebooks for job in jobs), np.int64, count),
+        fusible=np.fromiter((job.fusible for job in jobs), np.bool_, count),
+        weights_elsewhere=np.fromiter((job.weights_elsewhere for job in jobs), np.bool_, count),
+        columns_per_channel=np.fromiter((job.columns_per_channel for job in jobs), np.int64, count),
+        index_code_bits=np.fromiter((job.index_code_bits or 0.0 for job in jobs), np.float64, count),
+    )
+
+
+def _derived(kind: IntArray, facts: dict[str, IntArray], operands: IntArray) -> dict[str, Any]:
+    """Return what follows from the sizes, equal to the properties of LayerShape of the same names."""
+    is_product = _IS_PRODUCT[kind]
+    positions = facts["batch"] * facts["out_h"] * facts["out_w"]
+    window = facts["kernel_h"] * facts["kernel_w"]
+    depth = window * facts["in_channels"] // facts["groups"]
+    outputs = positions * facts["out_channels"]
+    weights = is_product * (depth * facts["out_channels"])
+    slides = _SLIDES[kind]
+    read = np.where(slides, np.minimum(facts["in_h"], facts["out_h"] * facts["kernel_h"]), facts["in_h"])
+    read = read * np.where(slides, np.minimum(facts["in_w"], facts["out_w"] * facts["kernel_w"]), facts["in_w"])
+    operations = {_POOL: outputs * window, _ADD: outputs * (operands - 1), _ACTIVATION: outputs}
+    return {
+        "m": np.where(is_product, positions, 1),
+        "k": np.where(is_product, depth, 1),
+        "n": np.where(is_product, facts["out_channels"] // facts["groups"], 1),
+        "is_product": is_product,
+        "stores_weights": _STORES_WEIGHTS[kind],
+        "macs": positions * weights,
+        "weights": weights,
+        "inputs": facts["batch"] * read * facts["in_channels"] * operands,
+        "outputs": outputs,
+        "vector_operations": sum((kind == index) * count for index, count in operations.items()),
+        "groups": np.where(is_product, facts.pop("groups"), 1),
+    }
+
+
+def stack(networks: Sequence[Sequence[LayerJob]]) -> LayerArrays:
+    """Return candidates of one network as arrays of `candidates x layers`.
+
+    Raises:
+        LayerError: there is no candidate, or they differ in their number of layers.
+    """
+    if not networks:
+        raise LayerError("at least one candidate is needed, but got none")
+    lengths = sorted({len(jobs) for jobs in networks})
+    if len(lengths) > 1:
+        raise LayerError(f"candidates must have the same number of layers, but got {lengths[0]} and {lengths[-1]}")
+    flat = layer_arrays([job for jobs in networks for job in jobs])
+    shape = (len(networks), lengths[0])
+    return replace(flat, **{field.name: getattr(flat, field.name).reshape(shape) for field in fields(flat)})
+
+
+def with_widths(
+    layers: LayerArrays,
+    *,
+    weight_bits: npt.ArrayLike | None = None,
+    input_bits: npt.ArrayLike | None = None,
+    output_bits: npt.ArrayLike | None = None,
+) -> LayerArrays:
+    """Return the layers with other widths, such as `candidates x layers` beside sizes of `layers`.
+
+    Inputs are fetched from memory at their own width then.
+
+    Raises:
+        LayerError: a width is not from 1 to 32, or does not broadcast against the layers.
+    """
+    changes: dict[str, Any] = {}
+    for field, given in (("weight_bits", weight_bits), ("input_bits", input_bits), ("output_bits", output_bits)):
+        if given is None:
+            continue
+        bits = np.asarray(given, dtype=np.int64)
+        if bits.size and not 1 <= bits.min() <= bits.max() <= MAXIMUM_BITS:
+            raise LayerError(
+                f"`1 <= {field} <= {MAXIMUM_BITS}` must hold, but got values from {bits.min()} to {bits.max()}"
+            )
+        try:
+            np.broadcast_shapes(bits.shape, layers.shape)
+        except ValueError:
+            raise LayerError(
+                f"`{field}` must broadcast against layers of shape {layers.shape}, but got shape {bits.shape}"
+            ) from None
+        changes[field] = bits
+    if "input_bits" in changes:
+        changes["memory_input_bits"] = changes["input_bits"]
+    return replace(layers, **changes)
