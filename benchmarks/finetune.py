@@ -23,16 +23,16 @@ import torch
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.compress.tuned import Tuned
 from explorer.evaluate.accuracy import count_correct
-from explorer.evaluate.finetune import finetune
-from explorer.records import write_record
 from explorer.search.allocation import macs, weight_bytes, with_bits_within, with_filters_within
 from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import search_space
 from explorer.settings import FineTuningSettings, SpaceSettings
+from explorer.settings.records import write_record
 from explorer.study.prepare import Prepared, prepare
 from explorer.study.study_file import load_study
+from explorer.training.finetune import finetune
+from explorer.training.tuned import Tuned, rebuild
 
 REPOSITORY = Path(__file__).parent.parent
 SHARES = tuple(count / 64 for count in range(20, 65))
@@ -105,7 +105,8 @@ def tuned_settings(course: tuple[int, float, float], epochs: int | None) -> Fine
 def test_accuracy(prepared: Prepared, candidate: Candidate, tuned: Tuned | None) -> float:
     """Percent of all 10,000 test images right."""
     sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
-    model = apply(prepared.basis, candidate, tuned)
+    basis = prepared.basis
+    model = apply(basis, candidate) if tuned is None else rebuild(basis, candidate, tuned)
     correct = sum(count_correct(model, images, labels, BATCH) for images, labels in sets)
     return 100.0 * correct / sum(len(labels) for _, labels in sets)
 

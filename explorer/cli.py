@@ -18,9 +18,9 @@ from explorer.commands.devices import devices
 from explorer.commands.finetune import finetune
 from explorer.commands.front import show
 from explorer.commands.relevance import relevance
+from explorer.commands.terminal import console, errors, from_here, one_line, prepare_streams, say
 from explorer.errors import ExplorerError, SearchError, StudyFileError
 from explorer.files import PAGE_MARK, refuse_foreign
-from explorer.terminal import console, errors, from_here, one_line, prepare_streams, say
 from hwmodels import HardwareModelError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run(
     device: Annotated[str | None, typer.Option(help="Device profile: a name, or a .toml file.")] = None,
 ) -> None:
     """Search the Pareto front of a study; Ctrl-C keeps what was done, and the same command goes on."""
-    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
 
     settings = _study(study, out, trials, seed, device)
     folder = out or from_here(settings.output.path)
@@ -115,7 +115,7 @@ def export(
     form: Annotated[str, typer.Option("--format", help="onnx: quantised (QDQ); integer: integers only.")] = "onnx",
 ) -> None:
     """Write a point of the front as a configuration (JSON) and an ONNX QDQ file, and check its predictions."""
-    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
     from explorer.study.front import pick as pick_point  # noqa: PLC0415
 
     outcome = _outcome(folder)
@@ -215,8 +215,8 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _write(outcome: Outcome, folder: Path, pick: str = "knee") -> None:
-    from explorer.report.page import write_report  # noqa: PLC0415
-    from explorer.report.tables import write_front_csv  # noqa: PLC0415
+    from explorer.report.front.page import write_report  # noqa: PLC0415
+    from explorer.report.front.tables import write_front_csv  # noqa: PLC0415
     from explorer.study.front import pick as pick_point  # noqa: PLC0415
 
     wanted = outcome.front or pick != "knee"  # an empty front has a report, too, but no point to pick

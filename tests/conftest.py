@@ -24,7 +24,7 @@ from explorer.compress.calibrate import calibrate
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.reference import lenet5_digits
-from tests.styles import unsettle
+from tests.support.styles import unsettle
 from tests.tiers import THOROUGH
 
 # Every machine draws the same examples and takes the time that it takes.

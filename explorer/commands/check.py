@@ -11,8 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from explorer.progress import ProgressDisplay, duration
-from explorer.terminal import command, console, say
+from explorer.commands.progress import ProgressDisplay, duration
+from explorer.commands.terminal import command, console, say
 
 if TYPE_CHECKING:
     from explorer.graph.layers import Layer, ModelGraph

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from explorer.commands.terminal import console, errors, say
 from explorer.errors import SearchError
 from explorer.files import PAGE_MARK, refuse_foreign
-from explorer.terminal import console, errors, say
 
 INTERRUPTED = 130
 PAGE = "comparison.html"
@@ -17,7 +17,7 @@ PAGE = "comparison.html"
 
 def _marks(to: Path) -> dict[Path, bytes | None]:
     """The tables and plots that are written to a folder, and what is in their first bytes."""
-    from explorer.report.drawing import FONT  # noqa: PLC0415
+    from explorer.report.svg import FONT  # noqa: PLC0415
 
     drawn = [path for ending in ("by_*", "differences") for path in to.glob(f"*_{ending}.svg")]
     tables = {"points.csv": b"criterion,scope,state,", "differences.csv": b"focus,criterion,scope,"}
@@ -39,7 +39,7 @@ def compare(
     ] = None,
 ) -> None:
     """Compare criteria of relevance on a study's network; after Ctrl-C the same command goes on."""
-    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
     from explorer.study.study_file import load_study  # noqa: PLC0415
 
     settings = load_study(study)
@@ -51,17 +51,17 @@ def compare(
     try:
         with ProgressDisplay(console) as notify:
             notify("start", 0, 1)
-            from explorer.study.comparison import compare as compare_criteria  # noqa: PLC0415  (imports torch)
+            from explorer.comparison.run import compare as compare_criteria  # noqa: PLC0415  (imports torch)
 
             notify("start", 1, 1)
             comparison = compare_criteria(settings, folder, notify)
     except KeyboardInterrupt:
         errors.print(f"interrupted: all scored networks are kept in {folder}; the same command goes on")
         raise typer.Exit(INTERRUPTED) from None
-    from explorer.report.comparison_page import write_comparison_page  # noqa: PLC0415
-    from explorer.report.comparison_svg import write_charts  # noqa: PLC0415
-    from explorer.report.comparison_tables import verdict_table, write_tables  # noqa: PLC0415
-    from explorer.report.comparison_views import comparison_view  # noqa: PLC0415
+    from explorer.report.comparison.page import write_comparison_page  # noqa: PLC0415
+    from explorer.report.comparison.svg import write_charts  # noqa: PLC0415
+    from explorer.report.comparison.tables import verdict_table, write_tables  # noqa: PLC0415
+    from explorer.report.comparison.views import comparison_view  # noqa: PLC0415
 
     view, to = comparison_view(comparison), results or folder
     to.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
+from explorer.commands.terminal import console, errors, say
 from explorer.errors import ExportError
-from explorer.rules import suggestion
-from explorer.terminal import console, errors, say
+from explorer.settings.rules import suggestion
 
 if TYPE_CHECKING:
     from explorer.study.prepare import Notify
@@ -26,13 +26,13 @@ class Report(Protocol):
 
 
 def _deep_compression(study: Study, to: Path, notify: Notify) -> Report:
-    from explorer.study.deep_compression import deep_compress  # noqa: PLC0415  (imports torch)
+    from explorer.packed.deep_compression import deep_compress  # noqa: PLC0415  (imports torch)
 
     return deep_compress(study, to, notify)
 
 
 def _integer(study: Study, to: Path, notify: Notify) -> Report:
-    from explorer.export.integer_package import deploy_uniform  # noqa: PLC0415  (imports torch)
+    from explorer.export.integer.package import deploy_uniform  # noqa: PLC0415  (imports torch)
 
     return deploy_uniform(study, to / "steps", to, notify)
 
@@ -52,7 +52,7 @@ def compress(
     ] = "deep_compression",
 ) -> None:
     """Compress a study's network by a known pipeline; after Ctrl-C the same command goes on."""
-    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
     from explorer.study.study_file import load_study  # noqa: PLC0415
 
     if preset not in PRESETS:

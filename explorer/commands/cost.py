@@ -12,11 +12,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from explorer.commands.terminal import console, say
 from explorer.files import refuse_foreign, write_csv
-from explorer.terminal import console, say
 
 if TYPE_CHECKING:
-    from explorer.commands.networks import Priced
+    from explorer.evaluate.workload import Priced
     from hwmodels import Accelerator, LayerCost, NetworkCost
 
 FACTORS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -97,7 +97,7 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
 ) -> None:
     """Price a network on a device: energy, latency, memory, and what is not counted."""
     import hwmodels  # noqa: PLC0415
-    from explorer.commands.networks import priced  # noqa: PLC0415
+    from explorer.evaluate.workload import priced  # noqa: PLC0415
 
     accelerator = hwmodels.load(device)
     workload = priced(network, bits, batch or 1, images)
@@ -108,7 +108,7 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     if table is not None:
         _write_csv(result.layers, table)
     if roofline is not None:
-        from explorer.commands.roofline import roofline_view, write_roofline  # noqa: PLC0415  (imports plotly)
+        from explorer.report.roofline import roofline_view, write_roofline  # noqa: PLC0415  (imports plotly)
 
         write_roofline(roofline_view(workload.name, workload.jobs, result.layers, accelerator), roofline)
     if layers:

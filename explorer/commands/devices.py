@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from explorer.terminal import console, say
+from explorer.commands.terminal import console, say
 
 devices = typer.Typer(help="The device profiles that come with explorer, and your own.", no_args_is_help=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from explorer.terminal import command, console, errors, say
+from explorer.commands.terminal import command, console, errors, say
 
 INTERRUPTED = 130
 
@@ -27,7 +27,7 @@ def finetune(
     ] = None,
 ) -> None:
     """Train a point of the front further, as it will be deployed; after Ctrl-C the same command goes on."""
-    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
     from explorer.study.folder import read_outcome  # noqa: PLC0415
     from explorer.study.front import pick as pick_point  # noqa: PLC0415
 
@@ -35,7 +35,7 @@ def finetune(
     point = pick_point(outcome.front, outcome.objectives, pick)
     try:
         with ProgressDisplay(console) as notify:
-            from explorer.study.tuning import tune  # noqa: PLC0415  (imports torch)
+            from explorer.study.finetune import tune  # noqa: PLC0415  (imports torch)
 
             report = tune(outcome, point, folder, epochs, notify)
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explorer.terminal import command, console, say
+from explorer.commands.terminal import command, console, say
 
 if TYPE_CHECKING:
     from explorer.study.record import Outcome
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def show(outcome: Outcome, folder: Path) -> None:
     """Print the front of the run in `folder` next to its baselines, and what a reader could take wrongly."""
-    from explorer.report.tables import front_table  # noqa: PLC0415
-    from explorer.report.views import MARKS, front_points, remarks  # noqa: PLC0415
+    from explorer.report.front.tables import front_table  # noqa: PLC0415
+    from explorer.report.front.views import MARKS, front_points, remarks  # noqa: PLC0415
     from explorer.study.front import knee  # noqa: PLC0415
 
     console.print(front_table(outcome))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from explorer.commands.terminal import console, errors, say
 from explorer.errors import ExportError, StudyFileError
 from explorer.files import PAGE_MARK, refuse_foreign
-from explorer.terminal import console, errors, say
 
 if TYPE_CHECKING:
     from explorer.study.explain import Explained
@@ -134,7 +134,7 @@ def _refuse_unwritable(files: Mapping[str, Path | None], kept: Path) -> None:
 
 
 def _explain(study: Study, wanted: dict[str, Any], folder: Path) -> Explained:
-    from explorer.progress import ProgressDisplay  # noqa: PLC0415
+    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
 
     with ProgressDisplay(console) as notify:
         notify("start", 0, 1)
@@ -146,9 +146,9 @@ def _explain(study: Study, wanted: dict[str, Any], folder: Path) -> Explained:
 
 def _write(explained: Explained, files: Mapping[str, Path | None]) -> None:
     """Print the table, and write what is to be written."""
-    from explorer.report.relevance_page import write_relevance_page  # noqa: PLC0415  (imports plotly)
-    from explorer.report.relevance_tables import layer_table, write_filters_csv  # noqa: PLC0415
-    from explorer.report.relevance_views import relevance_view  # noqa: PLC0415
+    from explorer.report.relevance.page import write_relevance_page  # noqa: PLC0415  (imports plotly)
+    from explorer.report.relevance.tables import layer_table, write_filters_csv  # noqa: PLC0415
+    from explorer.report.relevance.views import relevance_view  # noqa: PLC0415
 
     view = relevance_view(explained)
     console.print(layer_table(view))

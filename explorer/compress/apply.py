@@ -16,7 +16,6 @@ from explorer.compress.correction import Rounding, correct
 from explorer.compress.importance import Importance, put_in
 from explorer.compress.norms import fold_norms, recalibrate_norms
 from explorer.compress.prune import Order, kept_classes_of, kept_positions, remove_filters
-from explorer.compress.tuned import Tuned, put_codes, put_ranges, put_state, refuse_other
 from explorer.compress.weights import compress_weights, quantize_biases
 from explorer.errors import CandidateError
 from explorer.graph.layers import ModelGraph
@@ -48,28 +47,25 @@ class Basis:
         return kept_classes_of(self.graph, candidate, self.order if name is None else self.orders[name])
 
 
-def apply(basis: Basis, candidate: Candidate, tuned: Tuned | None = None) -> fx.GraphModule:
+def apply(basis: Basis, candidate: Candidate) -> fx.GraphModule:
     """Return a compressed copy of the network in evaluation mode.
 
     Filters are removed, weights pruned, shared and quantised, activations quantised, batch norms recalibrated
     and folded, in this order. Each convolution and linear module of the result carries the buffers
     `weight_codes` (int8, shape of the weight) and `weight_scale` (float32, one per output channel) with
-    weight = codes * scale, and `bias_codes` (int32) where it has a bias. With `tuned`, what fine-tuning made of this
-    candidate, weights, scales, ranges and norms are those that were trained. Raises CandidateError when the
-    candidate does not fit the network, or `tuned` not the candidate.
+    weight = codes * scale, and `bias_codes` (int32) where it has a bias. Raises CandidateError when the candidate
+    does not fit the network.
     """
     model, kept = without_filters(basis, candidate)
-    if tuned is None:
-        compress_layers(model, basis, candidate)
-    else:
-        put_tuned(model, basis, candidate, tuned)
+    compress_layers(model, basis, candidate)
     insert_quantizers(model, basis.graph, basis.calibration, candidate)
-    if tuned is None:
-        model.to(basis.calibration.device)
-        correct_copy(model, basis, candidate, kept)
-    else:
-        put_ranges(model, tuned)
-        model.to(basis.calibration.device)
+    model.to(basis.calibration.device)
+    correct_copy(model, basis, candidate, kept)
+    return finish(model)
+
+
+def finish(model: fx.GraphModule) -> fx.GraphModule:
+    """Fold the batch norms of a compressed network, in place, and quantise its biases."""
     fold_norms(model)
     quantize_biases(model)
     return model.eval()
@@ -90,15 +86,6 @@ def compress_layers(model: fx.GraphModule, basis: Basis, candidate: Candidate) -
     for layer in basis.graph.layers:
         module, choice = layer_module(model, layer.name), candidate.choice(layer.chosen_by)
         compress_weights(module, choice, importance.get(layer.name), basis.quantizer.scales)
-
-
-def put_tuned(model: fx.GraphModule, basis: Basis, candidate: Candidate, tuned: Tuned) -> None:
-    """Put in place what fine-tuning made of the weights, biases and norms of this candidate."""
-    refuse_other(tuned, candidate)
-    put_state(model, tuned)
-    for layer in basis.graph.layers:
-        bits = candidate.choice(layer.chosen_by).weight_bits
-        put_codes(layer_module(model, layer.name), layer.name, tuned, bits)
 
 
 def correct_copy(model: fx.GraphModule, basis: Basis, candidate: Candidate, kept: frozenset[int]) -> None:

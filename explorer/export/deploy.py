@@ -11,20 +11,21 @@ from torch import fx
 from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.failures import NUMERICAL
-from explorer.compress.integer import integer_program
 from explorer.errors import ExportError
-from explorer.export.integer_package import IntegerReport, export_integer, integer_marks
-from explorer.export.onnx_integer import export_integer_onnx
-from explorer.export.onnx_qdq import export_onnx
+from explorer.export.integer.onnx import export_integer_onnx
+from explorer.export.integer.package import IntegerReport, export_integer, integer_marks
+from explorer.export.onnx.qdq import export_onnx
 from explorer.export.package import ExportReport, candidate_marks, export_candidate
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
 from explorer.graph.symbolic import as_tuple
+from explorer.integer.lower import integer_program
+from explorer.study.finetune import read_tuned, reopen
 from explorer.study.folder import locked
 from explorer.study.prepare import Notify, threads_for
 from explorer.study.record import Accuracy, FrontPoint, Outcome
-from explorer.study.tuning import read_tuned, reopen
 from explorer.threads import single_threaded
+from explorer.training.tuned import rebuild
 
 FORMS = ("onnx", "integer")
 """What a network can be exported as."""
@@ -59,9 +60,10 @@ def deploy(
     notify("export", 0, 1)
     images, labels = prepared.tensors(prepared.data.held_out)
     with threads_for(prepared.basis.graph):
-        model = apply(prepared.basis, point.evaluation.candidate, weights)
+        candidate = point.evaluation.candidate
+        model = apply(prepared.basis, candidate) if weights is None else rebuild(prepared.basis, candidate, weights)
         if form == "integer":
-            candidate, study = point.evaluation.candidate, prepared.study.name
+            study = prepared.study.name
             integers = export_integer(point.name, model, prepared.basis, (images, labels), to, candidate, study)
             notify("export", 1, 1)
             return integers

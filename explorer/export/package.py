@@ -22,7 +22,7 @@ from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
-from explorer.export.onnx_qdq import export_onnx
+from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import Verification, verify_onnx
 from explorer.study.record import Accuracy, FrontPoint
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from explorer.errors import ExportError
-from explorer.export.onnx_qdq import INPUT
+from explorer.export.onnx.qdq import INPUT
 
 MINIMUM_AGREEMENT = 0.99
 """Share of equal predictions below which an export fails (assumed: single codes may round differently)."""

@@ -12,6 +12,7 @@ from torch import fx, nn
 
 from explorer.errors import ModelError
 from explorer.graph import trace_moves
+from explorer.graph.build import record_graph
 from explorer.graph.channels import Ids
 from explorer.graph.coverage import stored_values
 from explorer.graph.functional import ACTIVATIONS, POOLS
@@ -19,7 +20,6 @@ from explorer.graph.layers import ModelGraph, OperationKind, Skipped
 from explorer.graph.lines import line_of
 from explorer.graph.modules import SelectChannels
 from explorer.graph.names import Names
-from explorer.graph.record import record_graph
 from explorer.graph.reuse import shared_weights
 from explorer.graph.symbolic import Inputs, as_tuple, propagate_shapes
 from explorer.graph.traced import Traced, TracedLayer, TracedOperation, shape_of, source_of

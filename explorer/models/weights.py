@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from explorer.rules import shown
+from explorer.settings.rules import shown
 
 DEPTH = 4
 """Tables within tables are looked through so deep (assumed: what people nest is two deep)."""

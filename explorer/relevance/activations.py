@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from explorer.relevance.deeplift import parts_of
-from explorer.relevance.pairs import ELEMENTWISE_MODULES
+from explorer.relevance.deeplift_run import ELEMENTWISE_MODULES
 from explorer.relevance.sample import Progress, Sample
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from explorer.errors import RelevanceError
 from explorer.relevance.activations import layer_nodes, norm_after
+from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.magnitude import filter_norms
-from explorer.relevance.record import layer_of, layer_relevance, relevance_of
 from explorer.relevance.sample import Progress, Sample
 from explorer.relevance.scores import Relevance
 

@@ -13,8 +13,8 @@ from torch import Tensor, fx, nn
 from explorer.errors import RelevanceError
 from explorer.graph.functional import ACTIVATIONS
 from explorer.relevance.aggregation import aggregate
+from explorer.relevance.build import as_array, relevance_of
 from explorer.relevance.multipliers import input_multipliers, per_channel, weight_multipliers
-from explorer.relevance.record import as_array, relevance_of
 from explorer.relevance.sample import Progress, Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from explorer.errors import RelevanceError
 from explorer.relevance.aggregation import aggregate
+from explorer.relevance.build import as_array, layer_of, relevance_of
+from explorer.relevance.deeplift_run import Pair, PairedRun, rules_missing
 from explorer.relevance.multipliers import per_channel, weight_multipliers
-from explorer.relevance.pairs import Pair, PairedRun, rules_missing
-from explorer.relevance.record import as_array, layer_of, relevance_of
 from explorer.relevance.sample import Progress, Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 

@@ -14,11 +14,11 @@ from torch.utils._pytree import tree_flatten
 from explorer.errors import RelevanceError
 from explorer.graph.lines import function_name, line_of
 from explorer.graph.modules import SelectChannels
-from explorer.relevance import pairs
+from explorer.relevance import deeplift_run
 from explorer.relevance.activations import BatchNorm, norm_after
 from explorer.relevance.by_image import filters_by_image
+from explorer.relevance.deeplift_run import ELEMENTWISE, ELEMENTWISE_MODULES
 from explorer.relevance.lrp_rules import joined, passed, share_of_sum, through_average, through_layer
-from explorer.relevance.pairs import ELEMENTWISE, ELEMENTWISE_MODULES
 from explorer.relevance.sample import Progress, Sample
 from explorer.relevance.scores import Relevance
 
@@ -28,7 +28,7 @@ MOVING_MODULES = (
     *(nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d),
 )
 """Every element of the result is an element of the operand, or a constant: relevance goes where it came from."""
-MOVES = frozenset({*pairs.MOVES, "max", "amax", "min", "amin", "maximum", "minimum", "topk", "sort"})
+MOVES = frozenset({*deeplift_run.MOVES, "max", "amax", "min", "amin", "maximum", "minimum", "topk", "sort"})
 """The same of functions and methods, by name."""
 AVERAGING_MODULES = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.Upsample)
 AVERAGES = frozenset({"mean", "sum", "avg_pool2d", "adaptive_avg_pool2d", "interpolate"})

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
+from explorer.relevance.build import layer_of
 from explorer.relevance.deeplift import parts_of, refuse_incomplete
-from explorer.relevance.pairs import Pair, PairedRun, rules_missing
-from explorer.relevance.record import layer_of
+from explorer.relevance.deeplift_run import Pair, PairedRun, rules_missing
 from explorer.relevance.sample import Sample
-from explorer.rules import suggestion
+from explorer.settings.rules import suggestion
 
 Filter = tuple[str, int]
 """(layer, index of an output channel or feature)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from explorer.relevance.record import layer_of, layer_relevance, relevance_of
+from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.sample import Progress, Sample
 from explorer.relevance.scores import Relevance
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from explorer.relevance.activations import layer_nodes, watch
+from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.multipliers import per_channel
-from explorer.relevance.record import layer_of, layer_relevance, relevance_of
 from explorer.relevance.sample import Progress, Sample
 from explorer.relevance.scores import Relevance
 

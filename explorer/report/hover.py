@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from explorer.report.views import REFERENCE, CloudView, PointView
+from explorer.report.front.views import REFERENCE, CloudView, PointView
 from explorer.study.record import Accuracy, Cost
 
 

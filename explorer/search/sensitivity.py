@@ -24,8 +24,8 @@ from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import as_tuple
+from explorer.relevance.completion import filter_losses
 from explorer.relevance.scores import Relevance
-from explorer.search.fallback import filter_losses
 from explorer.search.space import Axis, SearchSpace
 
 WeightOption = tuple[int, float, int | None, str | None]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.records import settle, table
-from explorer.rules import integer, many, number, one_of, refused, suggestion, text
 from explorer.settings.model import TrainingSettings
+from explorer.settings.records import settle, table
 from explorer.settings.relevance import RELEVANCE_METHODS
+from explorer.settings.rules import integer, many, number, one_of, refused, suggestion, text
 from explorer.settings.values import COUNT
 
 CASES = ("filters", "weights", "sharing", "bits")

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.paths import resolve_path
-from explorer.records import settle
-from explorer.rules import integer, many, number, one_of
+from explorer.settings.paths import resolve_path
+from explorer.settings.records import settle
+from explorer.settings.rules import integer, many, number, one_of
 from explorer.settings.values import COUNT, FILE
 
 SOURCES = ("digits", "mnist", "cifar10", "npz", "folder")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.records import named_tables, settle
-from explorer.rules import integer
+from explorer.settings.records import named_tables, settle
+from explorer.settings.rules import integer
 from explorer.settings.values import COUNT, SHARE
 
 VALUES = integer(2, 256)

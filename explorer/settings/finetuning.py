@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from explorer.records import settle
-from explorer.rules import boolean, integer, number, one_of
+from explorer.settings.records import settle
+from explorer.settings.rules import boolean, integer, number, one_of
 from explorer.settings.values import COUNT, LEARNING_RATE, WEIGHT_DECAY
 
 

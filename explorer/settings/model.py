@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.paths import resolve_path
-from explorer.records import settle, table
-from explorer.rules import arguments, boolean, integer, many, number, one_of, text
+from explorer.settings.paths import resolve_path
+from explorer.settings.records import settle, table
+from explorer.settings.rules import arguments, boolean, integer, many, number, one_of, text
 from explorer.settings.values import COUNT, FILE, LEARNING_RATE, WEIGHT_DECAY
 
 REFERENCES = (

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from explorer.paths import resolve_path
-from explorer.records import settle
-from explorer.rules import Rule, number, one_of, refused
+from explorer.settings.paths import resolve_path
+from explorer.settings.records import settle
+from explorer.settings.rules import Rule, number, one_of, refused
 from explorer.settings.values import FILE
 
 RELEVANCE_METHODS = (

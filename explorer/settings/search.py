@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from explorer.paths import expand_variables, resolve_path
-from explorer.records import named_tables, settle
-from explorer.rules import integer, many, number, one_of, or_none, refused, text
+from explorer.settings.paths import expand_variables, resolve_path
+from explorer.settings.records import named_tables, settle
 from explorer.settings.relevance import RELEVANCE_METHODS
+from explorer.settings.rules import integer, many, number, one_of, or_none, refused, text
 from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
 
 OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")

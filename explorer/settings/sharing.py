@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from explorer.records import settle
-from explorer.rules import one_of
+from explorer.settings.records import settle
+from explorer.settings.rules import one_of
 
 SCOPES = ("layer", "channel")
 WEIGHTINGS = ("plain", "relevance", "fisher")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from explorer.rules import Rule, integer, many, number, or_none, refused, shown, text
+from explorer.settings.rules import Rule, integer, many, number, or_none, refused, shown, text
 
 FILE = text("a path", r"[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*")
 BITS = many(integer(2, 8), distinct=True, ordered=True)

@@ -19,7 +19,6 @@ from explorer.compress.failures import NUMERICAL
 from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.pricing import Pricing
 from explorer.graph.layers import ModelGraph
-from explorer.models.train import train_model
 from explorer.relevance.criteria import CRITERIA
 from explorer.search.seeds import FILTER_LEVELS
 from explorer.search.sensitivity import Axes, weight_options
@@ -28,6 +27,7 @@ from explorer.study.prepare import EXAMPLES, Network, first_sample, threads_for
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places
 from explorer.threads import single_threaded
+from explorer.training.train import train_model
 from hwmodels import Accelerator
 
 ENOUGH_S = 0.2

@@ -28,10 +28,10 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.load import load_model
+from explorer.relevance.completion import comparable
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, sample_of
 from explorer.relevance.scores import Relevance, filter_order
-from explorer.search.fallback import comparable
 from explorer.search.space import search_space
 from explorer.settings import RelevanceSettings, SharingSettings
 from explorer.study.coverage import coverage

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from explorer.compress.candidate import Candidate
-from explorer.typed import typed_record
+from explorer.study.typed import typed_record
 from hwmodels import MemoryFit
 
 Split = Literal["search", "held_out"]

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.records import rules_of, settle, table, write_record
-from explorer.rules import collect, integer, refused, suggestion, text
 from explorer.settings import (
     BudgetSettings,
     ComparisonSettings,
@@ -30,6 +28,8 @@ from explorer.settings import (
     SharingSettings,
     SpaceSettings,
 )
+from explorer.settings.records import rules_of, settle, table, write_record
+from explorer.settings.rules import collect, integer, refused, suggestion, text
 
 FILE_NAME = "study.toml"
 

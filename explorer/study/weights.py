@@ -18,9 +18,9 @@ from explorer.data.images import Data
 from explorer.errors import ModelError
 from explorer.files import replaced
 from explorer.models.checkpoint import load_checkpoint
-from explorer.models.train import train_model
-from explorer.paths import cache_folder
+from explorer.settings.paths import cache_folder
 from explorer.study.study_file import Study
+from explorer.training.train import train_model
 
 Notify = Callable[[str, int, int], None]
 

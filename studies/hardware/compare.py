@@ -12,12 +12,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from explorer.comparison.devices import choices, levers, pooled, read_runs, transfers
 from explorer.errors import ExplorerError
 from explorer.files import replaced
-from explorer.report import device_charts, device_tables
-from explorer.report.device_tables import Row
-from explorer.report.drawing import draw_grids, draw_plots
-from explorer.study.devices import choices, levers, pooled, read_runs, transfers
+from explorer.report.devices import charts, tables
+from explorer.report.devices.tables import Row
+from explorer.report.svg import draw_grids, draw_plots
 
 LOSSES = (0.01, 0.03)
 """Shares of the search images by which a choice may be worse than the float network."""
@@ -29,31 +29,31 @@ def compare(folders: Sequence[Path], to: Path) -> dict[str, list[Row]]:
     chosen = choices(runs.runs, LOSSES)
     moved = transfers(runs, chosen)
     pools = [(device, loss, ratio) for loss in LOSSES for device, ratio in pooled(runs, loss).items()]
-    tables: dict[str, list[Row]] = {
-        "levers": device_tables.lever_rows(levers(runs)),
-        "choices": device_tables.choice_rows(chosen),
-        "layers": device_tables.layer_rows(chosen),
-        "transfers": device_tables.transfer_rows(moved),
+    written: dict[str, list[Row]] = {
+        "levers": tables.lever_rows(levers(runs)),
+        "choices": tables.choice_rows(chosen),
+        "layers": tables.layer_rows(chosen),
+        "transfers": tables.transfer_rows(moved),
         "pool": [{"device": device, "loss": loss, "energy_ratio": ratio} for device, loss, ratio in pools],
     }
     drawings = {
-        "fronts": draw_plots(device_charts.front_plots(runs.runs), "What each device's search found"),
+        "fronts": draw_plots(charts.front_plots(runs.runs), "What each device's search found"),
         "transfers": draw_grids(
-            device_charts.transfer_grids(moved),
+            charts.transfer_grids(moved),
             "Energy of the network chosen for one device (rows) on another (columns), relative to that one's own",
         ),
     }
     for loss in LOSSES:
         of_loss = [choice for choice in chosen if choice.loss == loss]
-        caption = f"The cheapest network of each front, {device_charts.allowance(loss)}"
-        drawings[f"choices_{100 * loss:g}"] = draw_grids(device_charts.decision_grids(of_loss), caption)
+        caption = f"The cheapest network of each front, {charts.allowance(loss)}"
+        drawings[f"choices_{100 * loss:g}"] = draw_grids(charts.decision_grids(of_loss), caption)
     to.mkdir(parents=True, exist_ok=True)
-    for name, rows in tables.items():
-        device_tables.write_rows(rows, to / f"{name}.csv")
+    for name, rows in written.items():
+        tables.write_rows(rows, to / f"{name}.csv")
     for name, text in drawings.items():
         with replaced(to / f"{name}.svg") as file:
             file.write(text.encode())
-    return tables
+    return written
 
 
 def readme_tables(tables: dict[str, list[Row]]) -> list[str]:

@@ -12,14 +12,17 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 LEVELS = {
-    **dict.fromkeys(("errors", "rules", "records", "paths", "settings", "threads", "files", "npz", "typed"), 0),
+    **dict.fromkeys(("errors", "settings", "threads", "files", "npz"), 0),
     **dict.fromkeys(("graph", "models", "data"), 1),
     **dict.fromkeys(("relevance", "compress"), 2),
     "search": 3,
+    "integer": 3,
     "evaluate": 4,
+    "training": 4,
     "study": 5,
-    **dict.fromkeys(("report", "export"), 6),
-    **dict.fromkeys(("terminal", "progress", "commands", "cli"), 7),
+    **dict.fromkeys(("export", "comparison", "packed"), 6),
+    "report": 7,
+    **dict.fromkeys(("commands", "cli"), 8),
 }
 """A part imports its own level or a lower one."""
 APART = {2, 6}

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.tiers import THOROUGH
+
 REPOSITORY = Path(__file__).parents[2]
 LONGEST = 300
 LONG = {
@@ -46,3 +48,8 @@ def test_files_are_short() -> None:
     lengths = {str(p.relative_to(REPOSITORY)): len(p.read_text(encoding="utf-8").splitlines()) for p in sources()}
     too_long = {name for name, length in lengths.items() if length > LONGEST}
     assert too_long <= set(LONG)
+
+
+def test_every_name_among_the_thorough_tests_is_of_a_file() -> None:
+    tests = Path(__file__).parents[1]
+    assert [name for name in THOROUGH if not (tests / name).exists()] == []

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from explorer.report.relevance_page import write_relevance_page
-from explorer.report.relevance_views import ClassScores, ImageView, LayerView, MapView, RelevanceView
+from explorer.report.relevance.page import write_relevance_page
+from explorer.report.relevance.views import ClassScores, ImageView, LayerView, MapView, RelevanceView
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

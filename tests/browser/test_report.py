@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from explorer.report.page import write_report
+from explorer.report.front.page import write_report
 from explorer.study.record import Outcome
 
 if TYPE_CHECKING:

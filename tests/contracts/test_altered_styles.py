@@ -24,7 +24,7 @@ from explorer.graph.symbolic import Inputs, call
 from explorer.graph.trace import trace
 from explorer.models.factory import call_factory
 from explorer.settings import ModelSettings
-from tests import styles
+from tests.support import styles
 
 
 def every_pair(ways: Collection[str]) -> list[Any]:

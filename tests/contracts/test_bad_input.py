@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 from explorer.cli import main
-from explorer.compress.integer_builder import refuse
+from explorer.integer.builder import refuse
 
 Refused = Callable[..., list[str]]
 Arrays = dict[str, NDArray[Any]]
@@ -429,8 +429,8 @@ def test_a_network_that_an_export_has_no_rule_for(
         node = next(entry for entry in given if isinstance(entry, fx.Node) and entry.op == "call_module")
         raise refuse(node, "there is no rule for it", "use another one")
 
-    monkeypatch.setattr("explorer.export.onnx_qdq.write_module", no_rule)
-    monkeypatch.setattr("explorer.compress.integer._value", no_rule)
+    monkeypatch.setattr("explorer.export.onnx.qdq.write_module", no_rule)
+    monkeypatch.setattr("explorer.integer.lower._value", no_rule)
     said = refused("export", "done", "--to", "out", "--format", form)
     one_line(said, (": node '", "there is no rule for it; use another one"))
 

@@ -13,7 +13,7 @@ import pytest
 import hwmodels
 from explorer.compress.candidate import Candidate
 from explorer.errors import CandidateError, StudyFileError
-from explorer.records import rules_of
+from explorer.settings.records import rules_of
 from explorer.study.study_file import SECTIONS, Heading, Study, load_study
 from hwmodels import NETWORKS, DeviceError
 

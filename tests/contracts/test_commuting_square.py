@@ -12,7 +12,7 @@ from torch import Tensor
 from explorer.compress.apply import Basis
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
-from tests.square import candidates, check_square
+from tests.support.square import candidates, check_square
 from tests.tiers import cases
 
 

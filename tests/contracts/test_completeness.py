@@ -13,7 +13,7 @@ from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import sample_of
-from tests import styles
+from tests.support import styles
 
 REFERENCES = ("lenet5_digits", "lenet5", "resnet8", "resnet20", "resnet20_b", "mobilenet_v1", "mobilenet_v2")
 """The others are larger, and built of what these are built of."""

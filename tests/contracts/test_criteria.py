@@ -20,7 +20,7 @@ from explorer.relevance.deeplift import IMAGES_AT_ONCE
 from explorer.relevance.sample import Sample, sample_of
 from explorer.relevance.scores import Relevance, filter_order
 from explorer.settings import RELEVANCE_METHODS
-from tests.relevance_networks import NETWORKS, SMALL, sample_on, small
+from tests.support.relevance_networks import NETWORKS, SMALL, sample_on, small
 
 DRAWS = {"random"}
 """Criteria that draw here: another seed gives other scores, and permuted filters get other draws.

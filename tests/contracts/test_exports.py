@@ -16,20 +16,20 @@ from torch import Tensor, fx, nn
 
 from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
-from explorer.compress.integer import integer_program
-from explorer.compress.integer_run import run_program
 from explorer.errors import ExportError
 from explorer.export.deploy import refusals
-from explorer.export.onnx_integer import export_integer_onnx
-from explorer.export.onnx_qdq import export_onnx
+from explorer.export.integer.onnx import export_integer_onnx
+from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import Inputs, as_tuple, call
 from explorer.graph.trace import trace
+from explorer.integer.interpret import run_program
+from explorer.integer.lower import integer_program
 from explorer.settings import QuantizerSettings
-from tests import styles
-from tests.spellings import SPELLINGS, Spelled
-from tests.square import random_candidate
+from tests.support import styles
+from tests.support.spellings import SPELLINGS, Spelled
+from tests.support.square import random_candidate
 
 NAMED = r"(export|integer): (node '\w+' \(.+\) (cannot be written as ONNX|has no integer form): .+; .+|.* inputs; .+)"
 """A refusal says at which node, why, and what to do."""

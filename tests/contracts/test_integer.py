@@ -14,13 +14,13 @@ from torch import Tensor
 
 from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.compress.integer import integer_program
-from explorer.compress.integer_program import Connect, Convolve, IntegerProgram, Integers, QuantizeInput, Step
-from explorer.compress.integer_run import run_program
-from explorer.export.onnx_integer import build_integer_onnx, export_integer_onnx
+from explorer.export.integer.onnx import build_integer_onnx, export_integer_onnx
 from explorer.export.verify import compare_logits, run_onnx
-from tests.integers import exact_codes, program_codes, share_equal, simulated_codes
-from tests.square import candidates
+from explorer.integer.interpret import run_program
+from explorer.integer.lower import integer_program
+from explorer.integer.program import Connect, Convolve, IntegerProgram, Integers, QuantizeInput, Step
+from tests.support.integers import exact_codes, program_codes, share_equal, simulated_codes
+from tests.support.square import candidates
 from tests.tiers import cases
 
 NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]

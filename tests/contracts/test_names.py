@@ -19,27 +19,28 @@ from torch import Tensor, fx, nn
 from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, uniform
-from explorer.compress.integer import integer_program
-from explorer.compress.integer_builder import ProgramBuilder
-from explorer.compress.integer_program import IntegerProgram, Reshape
-from explorer.compress.integer_run import run_program
-from explorer.compress.packed import pack, unpack
-from explorer.compress.packing import packable, put_packed
-from explorer.compress.trainable import trainable
 from explorer.errors import ExplorerError, ExportError
-from explorer.export.integer_package import read_program, write_program
-from explorer.export.onnx_builder import OnnxBuilder
-from explorer.export.onnx_integer import export_integer_onnx
-from explorer.export.onnx_qdq import build_onnx, export_onnx
+from explorer.export.integer.onnx import export_integer_onnx
+from explorer.export.integer.package import read_program, write_program
+from explorer.export.onnx.builder import OnnxBuilder
+from explorer.export.onnx.qdq import build_onnx, export_onnx
 from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
 from explorer.graph.names import Names, add_module
 from explorer.graph.symbolic import as_tuple, call
 from explorer.graph.trace import trace
+from explorer.integer.builder import ProgramBuilder
+from explorer.integer.interpret import run_program
+from explorer.integer.lower import integer_program
+from explorer.integer.program import IntegerProgram, Reshape
+from explorer.packed.file import pack, unpack
+from explorer.packed.network import packable, put_packed
 from explorer.settings import QuantizerSettings
-from tests import styles
-from tests.renaming import renamed
-from tests.square import random_candidate
+from explorer.training.trainable import trainable
+from explorer.training.tuned import rebuild
+from tests.support import styles
+from tests.support.renaming import renamed
+from tests.support.square import random_candidate
 
 T = TypeVar("T")
 ALWAYS = (
@@ -117,7 +118,7 @@ def seen(base: Basis, candidate: Candidate, style: str, folder: Path) -> Seen:
     fresh = styles.inputs(style, 6, seed=3)
     built = apply(base, candidate)
     tuned = trainable(base, candidate).collect({})
-    again = apply(base, candidate, tuned)
+    again = rebuild(base, candidate, tuned)
     put_packed(again, unpack(pack(packable(built)).data))
     arrays: Callable[[nn.Module], list[NDArray[np.float32]]]
     arrays = lambda model: [output.numpy() for output in call(model, fresh)]  # noqa: E731
@@ -125,7 +126,7 @@ def seen(base: Basis, candidate: Candidate, style: str, folder: Path) -> Seen:
         outputs=arrays(base.model),
         shapes=[(entry.kind, entry.step, entry.in_channels, entry.weights, entry.macs) for entry in base.graph.layers],
         compressed=arrays(built),
-        trained=arrays(apply(base, candidate, tuned)),
+        trained=arrays(rebuild(base, candidate, tuned)),
         packed=arrays(again),
         file=or_refused(lambda: run_file(built, base, folder / "model.onnx", as_tuple(fresh))),
         integers=or_refused(lambda: run_integers(built, base, folder, as_tuple(fresh)[0])),

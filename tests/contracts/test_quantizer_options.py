@@ -13,10 +13,10 @@ from torch import Tensor
 from explorer.compress.apply import Basis
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate
-from explorer.export.onnx_qdq import export_onnx
+from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import verify_onnx
 from explorer.settings import QuantizerSettings
-from tests.square import check_square, random_candidate
+from tests.support.square import check_square, random_candidate
 from tests.tiers import cases, thinned
 
 OPTIONS = {

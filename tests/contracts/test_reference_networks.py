@@ -14,13 +14,13 @@ import torch
 
 from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
-from explorer.compress.mask import mask_filters, masked
 from explorer.compress.prune import remove_filters
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
-from tests.macs import check_macs
-from tests.square import check_square, double, random_candidate, random_classes
+from tests.oracles.macs import check_macs
+from tests.oracles.mask import mask_filters, masked
+from tests.support.square import check_square, double, random_candidate, random_classes
 
 SHAPES = {
     **dict.fromkeys(REFERENCE_NETWORKS, (3, 32, 32)),

@@ -16,21 +16,21 @@ from torch import Tensor, fx, nn
 from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import uniform
-from explorer.compress.integer import integer_program
-from explorer.compress.integer_run import run_program
-from explorer.compress.mask import mask_filters
 from explorer.compress.prune import remove_filters
 from explorer.errors import RelevanceError
-from explorer.export.onnx_qdq import export_onnx
+from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import run_onnx
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
+from explorer.integer.interpret import run_program
+from explorer.integer.lower import integer_program
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.lrp import lrp
 from explorer.relevance.sample import sample_of
-from tests.macs import check_macs
-from tests.square import check_square, double, random_candidate, random_classes
+from tests.oracles.macs import check_macs
+from tests.oracles.mask import mask_filters
+from tests.support.square import check_square, double, random_candidate, random_classes
 
 Body = Callable[[Any, Tensor], Tensor]
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate
-from explorer.compress.mask import mask_filters, masked
 from explorer.compress.prune import remove_filters
 from explorer.errors import ModelError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import Inputs, call
 from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
-from tests import styles
-from tests.macs import check_macs
-from tests.square import candidates, check_square, double, random_candidate, random_classes
+from tests.oracles.macs import check_macs
+from tests.oracles.mask import mask_filters, masked
+from tests.support import styles
+from tests.support.square import candidates, check_square, double, random_candidate, random_classes
 from tests.tiers import cases
 
 PRUNABLE = {

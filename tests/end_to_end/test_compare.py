@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from explorer.study.comparison_points import POINTS
+from explorer.comparison.points import POINTS
 
 CASES = {
     "filters": 'states = ["uncorrected", "fine_tuned"]\nlevels = [0.25, 0.5]\ntuned_levels = [0.5]\n'

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from explorer.compress.packed import read_packed
-from explorer.compress.packing import put_packed
+from explorer.packed.file import read_packed
+from explorer.packed.network import put_packed
 
 SETTINGS = """
 [finetuning]
@@ -117,7 +117,7 @@ def test_a_file_that_gives_back_another_network_takes_no_place(
 
     assert explorer("compress", study, "--to", "out").code == 0
     before = (home / "out" / "network.bin").read_bytes()
-    monkeypatch.setattr("explorer.study.deep_compression.put_packed", put_other)
+    monkeypatch.setattr("explorer.packed.deep_compression.put_packed", put_other)
     for folder in ("out", "new"):
         said = explorer("compress", study, "--to", folder)
         assert said.code == 2

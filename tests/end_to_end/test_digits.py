@@ -9,7 +9,7 @@ from explorer.study.folder import read_outcome
 
 def test_the_front_of_the_embedded_study(explorer: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)  # no studies/ here: the one of the checkout is found
-    assert explorer("run", "--trials", 40, "--out", "run").code == 0
+    assert explorer("run", "--trials", 120, "--out", "run").code == 0
     outcome = read_outcome(tmp_path / "run")
     baselines = {baseline.name: baseline for baseline in outcome.baselines}
     reference, eight_bit = baselines["float"], baselines["uniform 8-bit"].cost.energy_uj

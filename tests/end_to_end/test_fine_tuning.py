@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from explorer.compress.tuned import Tuned
-from explorer.study import tuning
+from explorer.study import finetune
 from explorer.study.folder import read_outcome
 from explorer.study.front import pick
+from explorer.training.tuned import Tuned
 
 Explorer = Callable[..., Any]
 
@@ -55,7 +55,7 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     assert files(finished) == {f"{point.evaluation.candidate.digest()}.pt"}
     assert (finished / "run" / "front.csv").read_bytes() == front
 
-    monkeypatch.setattr(tuning, "finetune", None)  # found, not made again
+    monkeypatch.setattr(finetune, "finetune", None)  # found, not made again
     again = explorer("finetune", "run")
     assert again.code == 0
     assert again.out.endswith(said.out[said.out.index(point.name) :])

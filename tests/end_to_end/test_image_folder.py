@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from explorer.export.verify import open_session
-from explorer.models.train import train_model
 from explorer.settings import TrainingSettings
 from explorer.study.folder import read_outcome
+from explorer.training.train import train_model
 
 STUDY = """\
 [study]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from explorer.export.integer_package import read_program
+from explorer.export.integer.package import read_program
 from explorer.study.folder import read_outcome
 
 FILES = {"integer.onnx", "program.json", "weights.npz", "summary.json"}

@@ -42,7 +42,7 @@ def own(home: Path) -> Path:
     """A study with a checkpoint, saved as a user saves it."""
     import runpy  # noqa: PLC0415
 
-    from explorer.models.train import train_model  # noqa: PLC0415
+    from explorer.training.train import train_model  # noqa: PLC0415
 
     folder = home / "tiny"
     with torch.random.fork_rng():

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from explorer.commands.terminal import printable
 from explorer.errors import ExportError
 from explorer.files import csv_cell, refuse_foreign, replaced, write_csv
-from explorer.terminal import printable
 
 FORMULAS = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =1", '=HYPERLINK("http://x")', "\t=1")
 PLAIN = ("conv1", "layer.0.conv", "1=1", "a-b", "", "p01", "'quoted")
@@ -48,7 +48,7 @@ def test_every_text_can_be_printed_and_keeps_its_place(text: str, encoding: str)
 PROGRAM = """
 import sys
 from rich.table import Table
-from explorer.terminal import console, errors, prepare_streams, say
+from explorer.commands.terminal import console, errors, prepare_streams, say
 prepare_streams()
 table = Table("a \\u00b1 \\x1b[31m", title="\\u6a21")
 table.add_row("\\x1b]0;title\\x07\\u00b5J")
@@ -77,7 +77,7 @@ def test_what_is_printed_is_clean_whatever_the_output_is(encoding: str) -> None:
 def test_closed_outputs_are_no_error(closed: str, tmp_path: Path) -> None:
     """A file that is opened while an output is closed would get its number, and what is printed."""
     program = (
-        "from explorer.terminal import prepare_streams, say, errors; prepare_streams()\n"
+        "from explorer.commands.terminal import prepare_streams, say, errors; prepare_streams()\n"
         f"file = open({str(tmp_path / 'mine')!r}, 'w'); assert file.fileno() > 2\n"
         "say('out'); errors.print('err')\n"
         f"open({str(tmp_path / 'done')!r}, 'w')\n"

@@ -22,18 +22,18 @@ from PIL import Image
 from torch import nn
 
 import hwmodels
-from explorer.commands.networks import priced
 from explorer.compress.candidate import Candidate, LayerChoice, check
-from explorer.compress.packed import PackedLayer, PackedNetwork, PackedQuantizer, pack, read_packed
 from explorer.data.load import load_data
 from explorer.errors import CandidateError
+from explorer.evaluate.workload import priced
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
+from explorer.packed.file import PackedLayer, PackedNetwork, PackedQuantizer, pack, read_packed
 from explorer.relevance.scores import Relevance
-from explorer.report.page import write_report
-from explorer.report.tables import front_table, write_front_csv
+from explorer.report.front.page import write_report
+from explorer.report.front.tables import front_table, write_front_csv
 from explorer.settings import DataSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.folder import JOURNAL, OUTCOME, STUDY, read_outcome, read_study

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from explorer.report.comparison_svg import write_charts
-from explorer.report.comparison_tables import write_tables
-from explorer.report.comparison_views import comparison_view
+from explorer.comparison.run import compare, compared, places
+from explorer.report.comparison.svg import write_charts
+from explorer.report.comparison.tables import write_tables
+from explorer.report.comparison.views import comparison_view
 from explorer.settings import ComparisonSettings
-from explorer.study.comparison import compare, compared, places
 from explorer.study.study_file import Study, load_study
 
 REPOSITORY = Path(__file__).parents[2]

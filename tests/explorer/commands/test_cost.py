@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import hwmodels
-from explorer.commands.networks import priced
+from explorer.evaluate.workload import priced
 from hwmodels import NETWORKS, NetworkError, write_topology
 
 Explorer = Callable[..., tuple[int, str, str]]
@@ -181,7 +181,7 @@ def test_bad_input_is_one_line(
 
 def test_a_name_that_several_networks_end_in_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "explorer.commands.networks.NETWORKS", {"a_net": NETWORKS["lenet5"], "b_net": NETWORKS["lenet5"]}
+        "explorer.evaluate.workload.NETWORKS", {"a_net": NETWORKS["lenet5"], "b_net": NETWORKS["lenet5"]}
     )
     with pytest.raises(NetworkError, match="unknown network 'net'"):
         priced("net", None, 1)

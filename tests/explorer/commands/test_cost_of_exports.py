@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from explorer.commands.networks import priced
+from explorer.evaluate.workload import priced
 
 OPSETS = range(11, 21)
 BATCHES = ("fixed", "open")

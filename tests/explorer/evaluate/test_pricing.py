@@ -18,8 +18,8 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from hwmodels import Accelerator, LayerError
-from tests.square import random_candidate
-from tests.styles import STYLES, build, inputs
+from tests.support.square import random_candidate
+from tests.support.styles import STYLES, build, inputs
 
 
 def whole(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> Price:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explorer.export.deploy import FORMS, refusals
-from tests.explorer.export.test_onnx_styles import basis_of
+from tests.explorer.export.onnx.test_styles import basis_of
 
 REFUSED = {
     ("two_inputs", "onnx"): "has 2 inputs",

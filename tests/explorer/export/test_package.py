@@ -14,7 +14,7 @@ from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
-from explorer.export.onnx_file import onnx_bytes
+from explorer.export.onnx.file import onnx_bytes
 from explorer.export.package import ExportReport, candidate_marks, export_candidate
 from explorer.files import refuse_foreign
 from explorer.graph.canonical import canonicalise

@@ -14,7 +14,7 @@ from explorer.compress.apply import Basis, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
-from explorer.export.onnx_qdq import export_onnx
+from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import Verification, run_onnx, run_torch, verify_onnx
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace

@@ -11,13 +11,13 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from explorer.compress.mask import mask_filters
 from explorer.compress.prune import remove_filters
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.modules import SelectChannels
 from explorer.graph.trace import trace
-from tests.square import double, random_classes
+from tests.oracles.mask import mask_filters
+from tests.support.square import double, random_classes
 
 Move = Callable[[Tensor], Tensor]
 EXAMPLE = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))

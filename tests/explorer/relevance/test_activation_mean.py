@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from explorer.relevance.activation_mean import activation_mean
 from explorer.relevance.sample import sample_of
-from tests.attribution import canonical, functional
+from tests.support.attribution import canonical, functional
 
 
 def test_means_after_the_activation_by_hand() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from explorer.relevance.activations import activated, layer_nodes, watch
 from explorer.relevance.deeplift import IMAGES_AT_ONCE
 from explorer.relevance.sample import sample_of
-from tests.attribution import Body, canonical, functional
+from tests.support.attribution import Body, canonical, functional
 
 
 def bare(m: Any, x: Tensor) -> Any:

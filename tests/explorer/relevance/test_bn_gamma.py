@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from explorer.errors import RelevanceError
 from explorer.relevance.bn_gamma import bn_gamma
 from explorer.relevance.sample import sample_of
-from tests.attribution import canonical, functional
+from tests.support.attribution import canonical, functional
 
 
 def normed(m: Any, x: Tensor) -> Any:

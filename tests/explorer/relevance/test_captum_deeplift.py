@@ -9,7 +9,7 @@ from explorer.errors import RelevanceError
 from explorer.graph.symbolic import symbolic_trace
 from explorer.relevance.captum_deeplift import _completeness, captum_deeplift
 from explorer.relevance.sample import sample_of
-from tests.attribution import (
+from tests.support.attribution import (
     Body,
     Net,
     canonical,

@@ -8,7 +8,7 @@ import torch
 from explorer.relevance import conductance as conductance_module
 from explorer.relevance.conductance import conductance, path_points
 from explorer.relevance.sample import sample_of
-from tests.attribution import canonical, functional
+from tests.support.attribution import canonical, functional
 
 
 def test_conductance_adds_up_at_every_cut(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from explorer.relevance.captum_deeplift import captum_deeplift, guard_max_pools,
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.deeplift import IMAGES_AT_ONCE, attribute, deeplift
 from explorer.relevance.sample import sample_of
-from tests.attribution import (
+from tests.support.attribution import (
     Body,
     canonical,
     functional,

@@ -14,7 +14,7 @@ from explorer.relevance import hessian_trace as module
 from explorer.relevance.hessian_trace import hessian_trace
 from explorer.relevance.sample import Sample, sample_of
 from explorer.relevance.scores import LayerRelevance
-from tests.attribution import Body, canonical, functional, pooled, residual, smooth
+from tests.support.attribution import Body, canonical, functional, pooled, residual, smooth
 
 
 def narrow(m: Any, x: Tensor) -> Any:

@@ -17,7 +17,16 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.integrated_gradients import integrated_gradients
 from explorer.relevance.multipliers import per_channel
 from explorer.relevance.sample import Sample, sample_of
-from tests.attribution import Body, canonical, functional, pooled, product, residual, residual_into_input, smooth
+from tests.support.attribution import (
+    Body,
+    canonical,
+    functional,
+    pooled,
+    product,
+    residual,
+    residual_into_input,
+    smooth,
+)
 
 
 def kinds(m: Any, x: Tensor) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from explorer.relevance.layer_importance import imprinted_accuracy, layer_importance
 from explorer.relevance.sample import sample_of
-from tests.attribution import canonical, functional
+from tests.support.attribution import canonical, functional
 
 
 def by_hand(features: Tensor, labels: Tensor) -> float:

@@ -16,7 +16,7 @@ from explorer.errors import RelevanceError
 from explorer.graph.symbolic import as_tuple
 from explorer.relevance.lrp import folded, lrp, relevances
 from explorer.relevance.sample import Sample, sample_of
-from tests.attribution import (
+from tests.support.attribution import (
     Body,
     canonical,
     functional,

@@ -10,7 +10,7 @@ from torch import nn
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.magnitude import filter_norms
 from explorer.relevance.sample import sample_of
-from tests.attribution import canonical, functional
+from tests.support.attribution import canonical, functional
 
 
 @pytest.mark.parametrize(("method", "expected"), [("l1", [7.0, 0.0, 2.0]), ("l2", [5.0, 0.0, 2.0])])

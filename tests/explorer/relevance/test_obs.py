@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.relevance import obs as module
+from explorer.relevance.build import layer_of
 from explorer.relevance.obs import DAMPING, columns, obs
-from explorer.relevance.record import layer_of
 from explorer.relevance.sample import Sample, sample_of
-from tests.attribution import canonical
+from tests.support.attribution import canonical
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "plain": lambda: nn.Conv2d(4, 3, 3, padding=1),

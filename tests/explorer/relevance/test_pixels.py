@@ -15,7 +15,16 @@ from explorer.relevance.deeplift import IMAGES_AT_ONCE, attribute
 from explorer.relevance.multipliers import per_channel
 from explorer.relevance.pixels import chosen, pixel_contributions
 from explorer.relevance.sample import Sample, sample_of
-from tests.attribution import Body, canonical, functional, pooled, product, residual, residual_into_input, smooth
+from tests.support.attribution import (
+    Body,
+    canonical,
+    functional,
+    pooled,
+    product,
+    residual,
+    residual_into_input,
+    smooth,
+)
 
 
 def gelu(m: Any, x: Tensor) -> Any:

@@ -9,7 +9,7 @@ from torch import nn
 
 from explorer.relevance.random_scores import random_scores
 from explorer.relevance.sample import sample_of
-from tests.attribution import canonical, functional
+from tests.support.attribution import canonical, functional
 
 
 def test_draws_follow_seed_and_layer_alone() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from explorer.relevance.sample import sample_of
 from explorer.relevance.similarity import similarity
-from tests.attribution import canonical, functional
+from tests.support.attribution import canonical, functional
 
 
 def test_sums_of_distances_one_by_one() -> None:

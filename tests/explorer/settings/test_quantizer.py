@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from explorer.errors import StudyFileError
-from explorer.records import read_record, write_record
 from explorer.settings import QuantizerSettings
+from explorer.settings.records import read_record, write_record
 
 
 def test_defaults_are_what_a_search_can_afford() -> None:

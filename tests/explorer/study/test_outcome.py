@@ -14,7 +14,7 @@ import torch
 from explorer.compress.apply import Basis, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.accuracy import count_correct
-from explorer.report.views import front_view
+from explorer.report.front.views import front_view
 from explorer.study import front, outcome
 from explorer.study.outcome import conclude
 from explorer.study.prepare import Prepared, prepare

@@ -19,7 +19,7 @@ from explorer.study.record import (
     LayerTableRow,
     Outcome,
 )
-from explorer.typed import typed_record
+from explorer.study.typed import typed_record
 from hwmodels import MemoryFit
 
 FINITE = st.floats(0, 1e12, allow_nan=False)

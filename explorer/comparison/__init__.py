@@ -1,0 +1,1 @@
+"""Comparisons of criteria and of devices over many cases, with their statistics."""

@@ -1,0 +1,90 @@
+"""Widths of weights for an average: by the knapsack over a criterion's estimates, or by a simple rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from explorer.comparison.points import Place
+from explorer.comparison.sample import RelevanceOf, seeded_sample
+from explorer.compress.candidate import Candidate, uniform
+from explorer.errors import StudyFileError
+from explorer.search.allocation import bits_in_proportion, weight_bytes, with_bits_within
+from explorer.search.measured import measured_sensitivity
+from explorer.search.sensitivity import sensitivity
+from explorer.search.space import SearchSpace, search_space
+from explorer.settings import LayerSpace, SpaceSettings
+from explorer.settings.rules import refused
+from explorer.study.prepare import Prepared
+
+ACTIVATION_BITS = 8
+
+
+def choose_widths(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> Candidate:
+    """The candidate of a place; its `weight_bytes` are at most those of the average width over all weights."""
+    graph = prepared.basis.graph
+    if place.criterion == "uniform":
+        return uniform_within(prepared, place.level)
+    if place.criterion == "proportional":
+        widths = prepared.study.space.weight_bits
+        return bits_in_proportion(graph, relevance_of("deeplift", place.seed), place.level, widths)
+    space = width_space(prepared)
+    if place.criterion == "measured_kl":
+        table = measured_sensitivity(prepared.basis, space, seeded_sample(prepared, place.seed).images)
+    else:
+        table = sensitivity(prepared.basis, relevance_of(place.criterion, place.seed), space)
+    return with_bits_within(
+        graph, table, uniform(graph, activation_bits=ACTIVATION_BITS), budget(prepared, place.level)
+    )
+
+
+def budget(prepared: Prepared, average_bits: float) -> int:
+    """Bytes of all weights at an average width, each layer's rounded up."""
+    graph = prepared.basis.graph
+    sizes = {layer.chosen_by: layer.weights for layer in graph.layers}
+    return int(sum(-(-size * average_bits // 8) for size in sizes.values()))
+
+
+def refuse_unreachable(prepared: Prepared) -> None:
+    """Raise StudyFileError where the study's widths cannot have an average that [comparison] asks for."""
+    axes = {axis.of: axis.values for axis in width_space(prepared).axes if axis.kind == "weight_bits"}
+    sizes = {layer.chosen_by: layer.weights for layer in prepared.basis.graph.layers}
+    least, most = (
+        sum(size * bound(int(width or 0) for width in axes[layer]) for layer, size in sizes.items())
+        / sum(sizes.values())
+        for bound in (min, max)
+    )
+    stray = [level for level in prepared.study.comparison.at_levels if not least <= level <= most]
+    if stray:
+        text = f"averages of {least:g}..{most:g} bits, which the widths in [space] can have"
+        raise StudyFileError((str(refused("comparison.levels", text, stray)),))
+
+
+def uniform_within(prepared: Prepared, average_bits: float) -> Candidate:
+    """The same width everywhere; for an average between two the wider one in the first layers, as far as it goes.
+
+    Widths that the study's space does not have are used, too.
+    """
+    graph, limit = prepared.basis.graph, budget(prepared, average_bits)
+    found = uniform(graph, int(average_bits), ACTIVATION_BITS)
+    if average_bits == int(average_bits):
+        return found
+    for index in range(len(found.layers)):
+        wider = tuple(
+            replace(choice, weight_bits=int(average_bits) + (place <= index))
+            for place, choice in enumerate(found.layers)
+        )
+        candidate = replace(found, layers=wider)
+        if weight_bytes(graph, candidate) > limit:
+            break
+        found = candidate
+    return found
+
+
+def width_space(prepared: Prepared) -> SearchSpace:
+    """The study's widths of weights; nothing is pruned or shared, and activations have 8 bits."""
+    own = prepared.study.space
+    layers = tuple(
+        LayerSpace(layer=entry.layer, weight_bits=entry.weight_bits) for entry in own.layers if entry.weight_bits
+    )
+    settings = SpaceSettings(weight_bits=own.weight_bits, activation_bits=(ACTIVATION_BITS,), layers=layers)
+    return search_space(prepared.basis.graph, settings)

@@ -1,0 +1,23 @@
+"""A finished comparison, as a report takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from explorer.comparison.points import Point
+from explorer.settings import ComparisonSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What was asked for, the network as it was given, and a point for every place.
+
+    `skipped` are criteria that nobody named and that say nothing of this network, each with the reason.
+    """
+
+    name: str
+    title: str
+    settings: ComparisonSettings
+    whole: Point
+    points: tuple[Point, ...]
+    skipped: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,235 @@
+"""Criteria compared on a study's network: compressed as each says, otherwise alike, and scored on the same images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor, fx
+
+from explorer.comparison.bits import refuse_unreachable
+from explorer.comparison.cases import CASES, Choice, float_size
+from explorer.comparison.points import (
+    FLOAT,
+    Bools,
+    Place,
+    Point,
+    Size,
+    append_point,
+    open_points,
+    packed,
+    read_identity,
+)
+from explorer.comparison.record import Comparison
+from explorer.comparison.sample import RelevanceOf, relevance_in
+from explorer.errors import RelevanceError, StudyFileError
+from explorer.evaluate.accuracy import right_images
+from explorer.relevance.criteria import CRITERIA
+from explorer.settings import ComparisonSettings
+from explorer.settings.records import write_record
+from explorer.study.folder import locked, refuse_changes
+from explorer.study.prepare import Notify, Prepared, prepare, threads_for
+from explorer.study.study_file import Study
+from explorer.training.train import train_model
+
+Scored = dict[Place, Point]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    prepared: Prepared
+    settings: ComparisonSettings
+    folder: Path
+    images: Tensor
+    labels: Tensor
+    notify: Notify
+    relevance_of: RelevanceOf
+
+
+def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
+    """Score every network that [comparison] asks for in `folder`, or go on with it there.
+
+    Points are kept one by one: after an interruption the same call goes on, and more criteria, levels, seeds or
+    states add to what is there. Networks that come out equal are scored once. The folder is locked meanwhile. Raises a
+    child of ExplorerError for what is wrong with the user's input.
+    """
+    settings = study.comparison
+    check_subjects(settings)
+    with locked(folder):
+        refuse_other_settings(folder, study)
+        prepared = prepare(study, folder, notify)
+        if settings.case == "bits":
+            refuse_unreachable(prepared)
+        scored = open_points(folder, _identity(prepared))
+        images, labels = prepared.tensors(prepared.data.search)
+        with threads_for(prepared.basis.graph):
+            task = _Task(
+                prepared=prepared,
+                settings=settings,
+                folder=folder,
+                images=images,
+                labels=labels,
+                notify=notify,
+                relevance_of=relevance_in(prepared, folder, notify),
+            )
+            skipped = _score_all(task, scored)
+    return Comparison(
+        name=study.name,
+        title=study.title or study.name,
+        settings=settings,
+        whole=scored[FLOAT],
+        points=tuple(scored[place] for place in places(settings) if place in scored),
+        skipped=tuple(skipped.items()),
+    )
+
+
+def check_subjects(settings: ComparisonSettings) -> None:
+    """Raise StudyFileError where a named criterion says nothing of what the case needs."""
+    needs = CASES[settings.case].needs
+    able = [name for name, criterion in CRITERIA.items() if needs in criterion.says]
+    named = {"criteria": settings.criteria, "focus": (settings.focus,), "tuned_criteria": settings.tuned_criteria}
+    problems = [
+        f"comparison.{key}: {name!r} says nothing of {needs}; {', '.join(able)} do"
+        for key, names in named.items()
+        for name in names or ()
+        if name in CRITERIA and name not in able
+    ]
+    if problems:
+        raise StudyFileError(tuple(problems))
+
+
+def compared(settings: ComparisonSettings) -> tuple[str, ...]:
+    """The criteria of a comparison, of those that are not named only the ones that say something of its case."""
+    needs = CASES[settings.case].needs
+    return tuple(name for name in settings.compared if name not in CRITERIA or needs in CRITERIA[name].says)
+
+
+def places(settings: ComparisonSettings) -> tuple[Place, ...]:
+    """All places of a comparison; those of one seed and criterion follow each other, trained ones come last."""
+    untrained = [state for state in settings.in_states if state != "fine_tuned"]
+    trained = [state for state in settings.in_states if state == "fine_tuned"]
+    tuned = (settings.tuned_criteria or settings.compared, settings.tuned_levels or settings.at_levels)
+    return (
+        *_places(settings, settings.compared, settings.at_levels, untrained),
+        *_places(settings, *tuned, trained),
+    )
+
+
+def _places(
+    settings: ComparisonSettings, criteria: tuple[str, ...], levels: tuple[float, ...], states: list[str]
+) -> Iterator[Place]:
+    known = compared(settings)
+    for seed in settings.seeds:
+        for criterion in criteria:
+            for scope in settings.scopes:
+                for level in levels:
+                    for state in states:
+                        if criterion in known:
+                            yield Place(criterion=criterion, scope=scope, level=level, state=state, seed=seed)
+
+
+def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
+    """Score what is not scored yet; the progress of trained networks is one of its own.
+
+    Returns the criteria that cannot say anything of this network, with the reason; one that was asked for by name,
+    and the focus, raises RelevanceError instead.
+    """
+    skipped: dict[str, str] = {}
+    named = (*(task.settings.criteria or ()), task.settings.focus)
+    if FLOAT not in scored:
+        right = right_images(task.prepared.basis.model, task.images, task.labels, _batch(task))
+        _keep(task, scored, FLOAT, "", (float_size(task.prepared.basis), right))
+    wanted = places(task.settings)
+    for stage, chosen in (
+        ("score", [place for place in wanted if place.state != "fine_tuned"]),
+        ("fine-tune", [place for place in wanted if place.state == "fine_tuned"]),
+    ):
+        equal = {_equal(point.place, point.selection): point for point in scored.values()}
+        done = sum(place in scored for place in chosen)
+        if chosen:
+            task.notify(stage, done, len(chosen))
+        for place in chosen:
+            if place in scored or place.criterion in skipped:
+                continue
+            try:
+                _score(task, scored, equal, place)
+            except RelevanceError as error:
+                if place.criterion in named:
+                    raise
+                skipped[place.criterion] = str(error)
+            done += 1
+            task.notify(stage, done, len(chosen))
+    return skipped
+
+
+def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], place: Place) -> None:
+    choice = CASES[task.settings.case].choose(task.prepared, place, task.relevance_of)
+    twin = equal.get(_equal(place, choice.selection))
+    if twin is None:
+        model = _built(task, choice, place)
+        found = (choice.size(model), right_images(model, task.images, task.labels, _batch(task)))
+        equal[_equal(place, choice.selection)] = _keep(task, scored, place, choice.selection, found)
+    else:
+        scored[place] = replace(twin, place=place)
+        append_point(task.folder, scored[place])
+
+
+def _keep(task: _Task, scored: Scored, place: Place, selection: str, found: tuple[Size, Bools]) -> Point:
+    size, right = found
+    point = Point(place=place, selection=selection, size=size, images=len(right), right=packed(right))
+    append_point(task.folder, point)
+    scored[place] = point
+    return point
+
+
+def _equal(place: Place, selection: str) -> tuple[str, ...]:
+    """What is equal for networks that are equal; training draws by the seed."""
+    return (selection, place.state, str(place.seed) if place.state == "fine_tuned" else "")
+
+
+def _built(task: _Task, choice: Choice, place: Place) -> fx.GraphModule:
+    model = choice.build(place.state != "uncorrected")
+    training = task.settings.training
+    if place.state != "fine_tuned" or training is None:
+        return model
+    images = task.prepared.data.train
+    images = images.take(slice(task.settings.tuned_images or len(images)))
+    described = json.dumps([choice.selection, write_record(training), len(images), place.seed])
+    unfinished = f"tuning-{hashlib.sha256(described.encode()).hexdigest()[:16]}.unfinished"
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    train_model(model, images.images, images.labels, training, seed=place.seed, unfinished=task.folder / unfinished)
+    return model
+
+
+def _batch(task: _Task) -> int:
+    return task.prepared.study.search.batch_size
+
+
+def refuse_other_settings(folder: Path, study: Study) -> None:
+    """Raise SearchError when points in `folder` were scored under other settings, before anything is computed."""
+    known, own = read_identity(folder), _settings(study)
+    if known is not None:
+        refuse_changes(folder, {key: known[key] for key in own.keys() & known.keys()}, own)
+
+
+def _identity(prepared: Prepared) -> dict[str, str]:
+    """What points depend on, beside where they stand."""
+    needed = {"explorer", "network", "graph", "weights", "images"}
+    known = {key: value for key, value in prepared.identity().items() if key in needed}
+    return {**_settings(prepared.study), **known, "training images": prepared.data.train.digest()}
+
+
+def _settings(study: Study) -> dict[str, str]:
+    """The settings that points depend on, those of the study's own criterion aside."""
+    settings = study.comparison
+    needed = {"model", "data", "quantizer", "relevance"} | ({"space"} if settings.case == "bits" else set())
+    known = {key: value for key, value in study.essentials().items() if key.partition(".")[0] in needed}
+    for key in ("relevance.method", "relevance.sensitivity"):
+        known.pop(key, None)
+    training = None if settings.training is None else write_record(settings.training)
+    own = {"case": settings.case, "training": training, "tuned_images": settings.tuned_images}
+    return {**known, **{f"comparison.{key}": json.dumps(value) for key, value in own.items()}}

@@ -1,0 +1,48 @@
+"""Write an integer program as an ONNX network whose arithmetic is that of integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from explorer.export.integer.steps import write_step
+from explorer.export.onnx.builder import OnnxBuilder
+from explorer.export.onnx.file import save_onnx
+from explorer.integer.program import IntegerProgram
+
+OPSET, IR_VERSION = 21, 10
+"""As of the other ONNX export."""
+
+
+def export_integer_onnx(program: IntegerProgram, path: Path, layers: str = "") -> int:
+    """Write `program` to `path`; returns the bytes written, external data included.
+
+    The file maps `images` (N x C x H x W, float32) to `logits` (N x classes, int32), for any N, and gives the very
+    integers of `run_program`. Its first node, QuantizeLinear, is the only one that reads floating point. The scale
+    of the logits is in its metadata, and so are the `layers` as they were costed (`hwmodels.write_jobs`), which do not
+    follow from its operations. ExportError where it cannot be written; an existing file then stays.
+    """
+    return save_onnx(build_integer_onnx(program, layers), path)
+
+
+def build_integer_onnx(program: IntegerProgram, layers: str = "") -> onnx.ModelProto:
+    """The ONNX model of an integer program, see `export_integer_onnx`."""
+    builder = OnnxBuilder([program.input], [program.output])
+    for step in program.steps:
+        write_step(step, builder, program)
+    shape = program.tensor(program.output).shape
+    graph = helper.make_graph(
+        builder.nodes,
+        "explorer",
+        [helper.make_tensor_value_info(program.input, TensorProto.FLOAT, ["N", *program.input_shape])],
+        [helper.make_tensor_value_info(program.output, TensorProto.INT32, ["N", *shape])],
+        builder.initializers,
+    )
+    opset = helper.make_opsetid("", OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
+    properties = {"logits_scale": np.format_float_scientific(program.output_scale)}
+    helper.set_model_props(model, properties | ({"layers": layers} if layers else {}))
+    return model

@@ -1,0 +1,102 @@
+"""Write a compressed or float network as an ONNX file whose quantisation is explicit (QDQ)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto, helper
+from torch import fx
+
+from explorer.errors import ExportError
+from explorer.export.onnx.builder import OnnxBuilder, refuse, shape_of
+from explorer.export.onnx.file import save_onnx
+from explorer.export.onnx.functions import write_function
+from explorer.export.onnx.modules import write_module
+from explorer.graph.names import Names
+from explorer.graph.symbolic import gives_tensors, propagate_shapes
+
+OPSET, IR_VERSION = 21, 10
+"""The first opset with INT4 weights, and the file version that belongs to it."""
+INPUT, OUTPUT = "images", "logits"
+Shapes = tuple[int, ...] | tuple[tuple[int, ...], ...]
+"""Shape of one input without the batch axis, or one shape for each of several inputs."""
+
+
+def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
+    """Write a canonical network to `path`; returns the bytes written, external data included.
+
+    `model` is what `compress.apply` built, or a canonical float network; `input_shape` is C x H x W of one
+    image, or a tuple of such shapes for several inputs. The file maps `images` (N x C x H x W, float32) to `logits`
+    (N x classes), for any N; further inputs go by the names of forward()'s arguments, further outputs by their keys or
+    as `output_1` and so on, with a number behind a name that is taken. Weights with codes are INT4 where the codes
+    fit, else INT8, with one scale per output channel; biases are INT32 on the grid of the sums; activations are UINT8,
+    clipped to narrower widths. ExportError
+    names a node that cannot be written; an existing file then stays as it was.
+    """
+    return save_onnx(build_onnx(model, input_shape), path)
+
+
+def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
+    """The ONNX model of a canonical network, see `export_onnx`."""
+    shapes: tuple[tuple[int, ...], ...] = input_shape if isinstance(input_shape[0], tuple) else (input_shape,)
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    propagate_shapes(model, tuple(torch.zeros((2, *shape), device=device) for shape in shapes))
+    *_, last = model.graph.nodes
+    names, given = Names(), [node for node in model.graph.nodes if node.op == "placeholder"]
+    inputs = {names.free(str(node.target) if number else INPUT): node for number, node in enumerate(given)}
+    outputs = {names.free(name): node for name, node in _named_outputs(last.args[0])}
+    builder = OnnxBuilder([*inputs], [*outputs], model.graph.nodes)
+    builder.values.update({node: name for name, node in inputs.items()})
+    for node in model.graph.nodes:
+        if node.op not in {"placeholder", "output"} and gives_tensors(node):
+            try:
+                builder.values[node] = _write(model, builder, node)
+            except ExportError:
+                raise
+            except Exception as error:  # a rule that did not expect these arguments
+                raise refuse(node, f"{type(error).__name__}: {error}", "please report this") from error
+    for name, node in outputs.items():
+        builder.node("Identity", (builder.values[node],), name)
+    graph = helper.make_graph(
+        builder.nodes,
+        "explorer",
+        [_value_info(name, shape_of(node)) for name, node in inputs.items()],
+        [_value_info(name, shape_of(node)) for name, node in outputs.items()],
+        builder.initializers,
+    )
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
+
+
+def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape[1:]])
+
+
+def _named_outputs(returned: Any, inside: str = "") -> list[tuple[str, fx.Node]]:
+    """What forward() returns, as (name, node): the first one is the logits, unless it has a name of its own.
+
+    What is returned inside something else has the name of that in front of its own.
+    """
+    if isinstance(returned, fx.Node):
+        return [(inside or OUTPUT, returned)]
+    entries: list[tuple[str, Any]] = []
+    if isinstance(returned, Mapping):
+        entries = [(f"{inside}_{key}" if inside else str(key), entry) for key, entry in returned.items()]
+    elif isinstance(returned, Sequence):
+        names = [f"{inside or 'output'}_{index}" for index in range(len(returned))]
+        entries = list(zip(names if inside else [OUTPUT, *names[1:]], returned, strict=False))
+    return [found for name, entry in entries for found in _named_outputs(entry, name)]
+
+
+def _write(model: fx.GraphModule, builder: OnnxBuilder, node: fx.Node) -> str:
+    if shape_of(node) is None:
+        raise refuse(node, "it gives several tensors at once", "write it as operations that give one tensor each")
+    if node.op == "call_module":
+        return write_module(model.get_submodule(str(node.target)), builder, node)
+    if node.op == "get_attr":
+        raise refuse(node, "a parameter is used outside of a layer", "put it into a layer of torch.nn")
+    return write_function(builder, node)

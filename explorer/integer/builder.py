@@ -1,0 +1,100 @@
+"""Collect the steps of an integer program, and prove that each tensor fits into its type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from torch import fx
+
+from explorer.errors import ExportError
+from explorer.graph.lines import line_of
+from explorer.graph.names import Names
+from explorer.integer.interpret import reads
+from explorer.integer.program import (
+    Connect,
+    Convolve,
+    IntegerProgram,
+    Integers,
+    Multiply,
+    Step,
+    SumPool,
+    Tensor,
+)
+from explorer.integer.values import Floats, Real, Term, codes_of
+
+INPUT, OUTPUT = "images", "logits"
+_SUMS = (Convolve, Connect, SumPool, Multiply)
+"""Steps that give sums or products, int32 even where these would fit into a code."""
+
+
+class ProgramBuilder:
+    """Steps, tensors and arrays so far; `bounds` are those of the tensors' integers, by channel where they differ.
+
+    `own` is what the tensor of each node is called: as the node, but for one that is called as the input or output.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], nodes: Iterable[fx.Node] = ()) -> None:
+        self.input_shape = input_shape
+        self.names = Names((INPUT, OUTPUT))
+        self.own = {node: self.names.free(node.name) for node in nodes}
+        self.steps: list[Step] = []
+        self.tensors: dict[str, Tensor] = {}
+        self.bounds: dict[str, tuple[Floats, Floats]] = {}
+        self.arrays: dict[str, Integers] = {}
+
+    def array(self, name: str, values: Integers | Floats, dtype: type[np.generic]) -> str:
+        """Keep an array of the given type under a name that no other has; returns it."""
+        self._refuse_taken(name)
+        self.arrays[name] = np.array(values, dtype=dtype, order="C")
+        return name
+
+    def add(self, step: Step, shape: tuple[int, ...], lows: Floats | float, highs: Floats | float) -> str:
+        """Append a step whose integers lie in lows..highs, scalars or arrays that broadcast against the shape.
+
+        Returns its output's name, which no other has; ExportError where the integers are no int32.
+        """
+        self._refuse_taken(step.output)
+        self.bounds[step.output] = (np.asarray(lows, dtype=np.float64), np.asarray(highs, dtype=np.float64))
+        low, high = float(np.min(lows)), float(np.max(highs))
+        if low < -(2**31) or high >= 2**31:
+            raise ExportError(
+                f"integer: a sum of {step.output!r} can reach {max(-low, high):.4g}, more than 32 bits hold; "
+                "choose fewer activation bits for the layer, or fewer inputs"
+            )
+        codes = not isinstance(step, _SUMS) and low >= 0 and high <= np.iinfo(np.uint8).max
+        kind: Literal["uint8", "int32"] = "uint8" if codes else "int32"
+        self.tensors[step.output] = Tensor(name=step.output, type=kind, shape=shape, low=int(low), high=int(high))
+        self.steps.append(step)
+        return step.output
+
+    def _refuse_taken(self, name: str) -> None:
+        if name in self.tensors or name in self.arrays or name == INPUT:
+            raise ExportError(f"integer: two tensors would be called {name!r}; please report this")
+
+    def moved(self, step: Step, like: Term, shape: tuple[int, ...]) -> Real:
+        """Append a step that moves codes, zeros among them, and gives codes of the same grid as `like`."""
+        sources = [self.tensors[name] for name in reads(step)]
+        low = min(like.zero_point, *(source.low for source in sources))
+        high = max(like.zero_point, *(source.high for source in sources))
+        return codes_of(replace(like, tensor=self.add(step, shape, low, high)), shape)
+
+    def program(self, output_scale: float) -> IntegerProgram:
+        """All of it; the last step has written the logits."""
+        return IntegerProgram(
+            input=INPUT,
+            input_shape=self.input_shape,
+            output=OUTPUT,
+            output_scale=output_scale,
+            tensors=tuple(self.tensors.values()),
+            steps=tuple(self.steps),
+            arrays=dict(self.arrays),
+        )
+
+
+def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
+    """The error for a node without an integer form: which, where in the model, why, and what to do."""
+    target = f"{getattr(node.target, '__name__', node.target)}{line_of(node)}"
+    return ExportError(f"integer: node {node.name!r} ({target}) has no integer form: {what}; {remedy}")

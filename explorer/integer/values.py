@@ -1,0 +1,147 @@
+"""What tensors of integers stand for while a program is built: sums on grids, and what is still to be done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from explorer.integer.program import Pair, Sides
+
+Floats = NDArray[np.float64]
+Function = Callable[[torch.Tensor], torch.Tensor]
+
+MULTIPLIER_BITS = 31
+"""Magnitude bits of a multiplier: int32, as in Jacob et al. (2018)."""
+LARGEST_SHIFT = 46
+"""An int32 sum times the rounding error of a multiplier, 2^-47, is less than 2^-15 of a step."""
+OFFSET_BITS = 60
+"""Magnitude bits of an offset: beside a product of two int32 it stays within int64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """gain * (tensor - zero_point); the gain, positive or not, broadcasts against the tensor's shape."""
+
+    tensor: str
+    zero_point: int
+    gain: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A max pooling that is done once the tensor holds codes, as maxima and rounding commute."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Sides
+    dilation: Pair
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elementwise:
+    """x -> clip(gain * x + offset, low, high), or a function that is no such map.
+
+    `call` does the same to a tensor of values wherever the channel does not matter, else it is None. `rising` holds
+    where a larger x never gives a smaller value.
+    """
+
+    gain: Floats
+    offset: Floats
+    low: float
+    high: float
+    is_function: bool
+    call: Function | None
+    rising: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Real:
+    """A real tensor: functions(clip(sum of terms + offset, low, high)), then max-pooled by `pools`.
+
+    `source` are the codes that all of it is computed from, through the elementwise maps `chain`; None where there are
+    no codes, or where a map differs between channels. `shape` is that after the pools.
+    """
+
+    terms: tuple[Term, ...]
+    shape: tuple[int, ...]
+    offset: Floats
+    low: Floats
+    high: Floats
+    functions: tuple[Function, ...] = ()
+    source: Term | None = None
+    chain: tuple[Function, ...] = ()
+    pools: tuple[Window, ...] = ()
+
+    @property
+    def codes(self) -> Term | None:
+        """The codes that this tensor is, on one grid; None where something is still to be done to them."""
+        return self.source if not self.chain and not self.pools else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """Tensors behind each other along the channels, each on a grid of its own."""
+
+    parts: tuple[Real, ...]
+    shape: tuple[int, ...]
+
+
+def scalar(value: float) -> Floats:
+    """An array that broadcasts against everything."""
+    return np.array(value, dtype=np.float64)
+
+
+def sum_of(*terms: Term, shape: tuple[int, ...]) -> Real:
+    """The sum of `terms` with nothing done to it yet."""
+    infinite = scalar(np.inf)
+    return Real(terms=terms, shape=shape, offset=scalar(0.0), low=-infinite, high=infinite)
+
+
+def codes_of(term: Term, shape: tuple[int, ...]) -> Real:
+    """A tensor of codes on one grid, with nothing done to it yet."""
+    return replace(sum_of(term, shape=shape), source=term)
+
+
+def mapped(value: Real, by: Elementwise) -> Real | None:
+    """`by` applied to every element; None where it cannot follow what is already to be done."""
+    if value.pools and not by.rising:
+        return None
+    source, chain = (None, ()) if by.call is None else (value.source, (*value.chain, by.call))
+    if value.functions or by.is_function:
+        after = None if by.call is None else (*value.functions, by.call)
+        return None if after is None else replace(value, functions=after, source=source, chain=chain)
+    bounds = []
+    for bound in (value.low, value.high):
+        with np.errstate(invalid="ignore"):  # 0 times infinity
+            bounds.append(np.where(by.gain == 0, by.offset, bound * by.gain + by.offset))
+    low, high = np.minimum(*bounds), np.maximum(*bounds)
+    return replace(
+        value,
+        terms=tuple(replace(term, gain=term.gain * by.gain) for term in value.terms),
+        offset=value.offset * by.gain + by.offset,
+        low=np.clip(low, by.low, by.high),
+        high=np.clip(high, by.low, by.high),
+        source=source,
+        chain=chain,
+    )
+
+
+def fixed_point(factors: list[Floats], offset: Floats, reach: Floats) -> tuple[list[Floats], Floats, Floats]:
+    """(multipliers, offset, shift), integers as float64 arrays, such that multiplier / 2^shift is the factor.
+
+    The shift of each entry is the largest at which multipliers are int32, and the offset, half a step added, and
+    results up to `reach` are int64 before they are shifted; at most LARGEST_SHIFT. A factor of 2^31 or more
+    saturates: any sum but 0 is clipped then, as long as the offset is far less.
+    """
+    exponent = np.frexp(reduce(np.maximum, (np.abs(factor) for factor in factors)))[1]
+    room = OFFSET_BITS - np.frexp(np.maximum(np.abs(offset), reach))[1]
+    shift = np.clip(np.minimum(MULTIPLIER_BITS - exponent, room), 1, LARGEST_SHIFT)
+    limit, bound = 2.0**MULTIPLIER_BITS - 1, 2.0 ** (OFFSET_BITS + 1)
+    multipliers = [np.clip(np.rint(np.ldexp(factor, shift)), -limit, limit) for factor in factors]
+    return multipliers, np.clip(np.rint(np.ldexp(offset + 0.5, shift)), -bound, bound), shift.astype(np.float64)

@@ -1,0 +1,1 @@
+"""A network's weights as a packed file: pruned, shared, Huffman-coded."""

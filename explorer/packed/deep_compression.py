@@ -1,0 +1,218 @@
+"""Deep Compression (Han et al., ICLR 2016): a study's network pruned, shared and coded into one file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import fx
+
+from explorer.compress.apply import apply
+from explorer.compress.candidate import Candidate, levels, uniform
+from explorer.errors import ExportError
+from explorer.evaluate.accuracy import count_correct
+from explorer.files import refuse_foreign, write_csv
+from explorer.graph.layers import ModelGraph
+from explorer.packed.file import MAGIC, LayerSize, Packing, read_packed, write_packed
+from explorer.packed.network import packable, put_packed
+from explorer.settings import DeepCompressionSettings, FineTuningSettings
+from explorer.settings.records import write_record
+from explorer.study.folder import locked
+from explorer.study.prepare import Notify, Prepared, prepare, threads_for
+from explorer.study.record import Accuracy
+from explorer.study.study_file import Study
+from explorer.training.finetune import finetune
+from explorer.training.tuned import Tuned, rebuild
+
+NETWORK, SIZES, STEPS = "network.bin", "sizes.csv", "steps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One candidate of the pipeline, and for how many epochs it is fine-tuned."""
+
+    name: str
+    candidate: Candidate
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepCompressionReport:
+    """What came out: the file, what each layer takes in it, and the accuracies on images that nothing was chosen on.
+
+    `float32_bytes` counts all parameters of the uncompressed network.
+    """
+
+    file: Path
+    packing: Packing
+    float32_bytes: int
+    before: Accuracy
+    after: Accuracy
+
+    def summary(self) -> str:
+        """Lines for the terminal."""
+        size = len(self.packing.data)
+        before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in (self.before, self.after))
+        return (
+            f"{self.file}: {size:,} bytes with all tables, {self.float32_bytes / size:.1f} times smaller than "
+            f"{self.float32_bytes:,} bytes of float32 parameters\n"
+            f"{self.file.with_name(SIZES)}: what each layer takes\n"
+            f"right on {self.after.images} images that nothing was chosen on: {before} before, {after} after, "
+            f"{100 * (self.before.value - self.after.value):+.2f} points lost\n"
+            "the file was read back: equal integers, and equal predictions on all of these images"
+        )
+
+
+def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionReport:
+    """Prune, share and code the network of a study; writes network.bin and sizes.csv to the folder `to`.
+
+    The network and each step are kept in a folder of it: after an interruption the same call goes on. The search and
+    the held-out images score the result together, since neither is looked at before. Raises a child of ExplorerError
+    for what is wrong with the user's input, ExportError where the file does not give back the very network.
+    """
+    if to.exists() and not to.is_dir():
+        raise ExportError(f"{to}: is not a folder; choose another one for --to")
+    refuse_foreign({to / NETWORK: MAGIC, to / SIZES: b"layer,weights,density,"})
+    with locked(to / STEPS):
+        prepared = prepare(study, to / STEPS, notify)
+        with threads_for(prepared.basis.graph):
+            planned = steps(prepared.basis.graph, study.deep_compression)
+            tuned = _tuned(prepared, planned, to / STEPS, notify)
+            model = rebuild(prepared.basis, planned[-1].candidate, tuned)
+            unchecked = to / STEPS / NETWORK
+            packing = write_packed(packable(model), unchecked)
+            decoded = apply(prepared.basis, planned[-1].candidate)
+            put_packed(decoded, read_packed(unchecked))
+            report = _report(prepared, (model, decoded), packing, to, notify)
+            unchecked.replace(to / NETWORK)  # only what gives back the network takes the place of what was there
+        write_sizes(report, to / SIZES)
+    return report
+
+
+def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, ...]:
+    """The candidates of the pipeline, each fine-tuned from the one before."""
+    plain = uniform(graph, settings.weight_bits, settings.activation_bits)
+    convolutions = {layer.name: layer.kind == "conv" for layer in graph.layers}
+    kept = {
+        # A layer of one weight for each channel scales channels: without it a channel would be gone.
+        layer.name: 1.0 if layer.weights == layer.out_channels else settings.kept(layer.name, convolutions[layer.name])
+        for layer in graph.layers
+    }
+
+    def pruned(share: float) -> Candidate:
+        layers = (replace(choice, kept_weights=kept[choice.layer] ** share) for choice in plain.layers)
+        return replace(plain, layers=tuple(layers))
+
+    found = [
+        Step(name=f"prune, round {number}", candidate=pruned(number / settings.rounds), epochs=settings.round_epochs)
+        for number in range(1, settings.rounds + 1)
+    ]
+    sizes = {name: settings.values(name, convolution) for name, convolution in convolutions.items()}
+    whole = pruned(1.0)
+    shared = tuple(
+        replace(choice, codebook_size=sizes[choice.layer])
+        if sizes[choice.layer] < levels(settings.weight_bits)
+        else choice
+        for choice in whole.layers
+    )
+    found.append(Step(name="share", candidate=replace(whole, layers=shared), epochs=settings.sharing_epochs))
+    return tuple(found)
+
+
+def _tuned(prepared: Prepared, planned: tuple[Step, ...], folder: Path, notify: Notify) -> Tuned:
+    """Fine-tune each step from the one before, or take up what was stored of it."""
+    images, labels = prepared.tensors(prepared.data.train)
+    digest = hashlib.sha256("/".join((prepared.weights_digest, prepared.data.train.digest())).encode())
+    tuned: Tuned | None = None
+    for number, step in enumerate(planned, start=1):
+        settings = replace(prepared.study.finetuning, epochs=step.epochs)
+        digest.update(_description(step, settings, prepared.study.seed).encode())
+        file = folder / f"step-{number}-{digest.hexdigest()[:16]}.pt"
+        stage = f"{step.name}, batches"
+        if file.is_file():
+            tuned = Tuned.load(file)
+            notify(stage, 1, 1)
+            continue
+        tuned = finetune(
+            prepared.basis,
+            step.candidate,
+            images,
+            labels,
+            settings,
+            seed=prepared.study.seed + number,
+            progress=lambda done, count, _, stage=stage: notify(stage, done, count),  # type: ignore[misc]
+            unfinished=file.with_suffix(".unfinished"),
+            start=tuned,
+        )
+        tuned.save(file)
+    assert tuned is not None  # there is always a last step
+    return tuned
+
+
+def _description(step: Step, settings: FineTuningSettings, seed: int) -> str:
+    """What a step depends on, the ones before it aside."""
+    content = {"candidate": step.candidate.to_json(), "settings": write_record(settings), "seed": seed}
+    return json.dumps(content, sort_keys=True)
+
+
+def _report(
+    prepared: Prepared, models: tuple[fx.GraphModule, fx.GraphModule], packing: Packing, to: Path, notify: Notify
+) -> DeepCompressionReport:
+    """Score the float, the compressed and the decoded network; ExportError unless the last two are one."""
+    model, decoded = models
+    own, read = model.state_dict(), decoded.state_dict()
+    different = [name for name in own if name not in read or not torch.equal(own[name], read[name])]
+    if different or len(own) != len(read):
+        raise ExportError(
+            f"{to / NETWORK}: gives back another network ({', '.join(different[:3])}); please report this"
+        )
+    sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
+    images, labels = (torch.cat(parts) for parts in zip(*sets, strict=True))
+    batch = prepared.study.search.batch_size
+    notify("score", 0, 3)
+    before = count_correct(prepared.basis.model, images, labels, batch)
+    notify("score", 1, 3)
+    after = count_correct(model, images, labels, batch)
+    notify("score", 2, 3)
+    if not torch.equal(_logits(model, images, batch), _logits(decoded, images, batch)):
+        raise ExportError(f"{to / NETWORK}: predicts otherwise than the network that was packed; please report this")
+    notify("score", 3, 3)
+    return DeepCompressionReport(
+        file=to / NETWORK,
+        packing=packing,
+        float32_bytes=4 * sum(parameter.numel() for parameter in prepared.basis.model.parameters()),
+        before=Accuracy(value=before / len(labels), images=len(labels)),
+        after=Accuracy(value=after / len(labels), images=len(labels)),
+    )
+
+
+def _logits(model: fx.GraphModule, images: torch.Tensor, batch: int) -> torch.Tensor:
+    with torch.inference_mode():
+        return torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
+
+
+def write_sizes(report: DeepCompressionReport, path: Path) -> None:
+    """Write a line for each layer, one for what is no layer's, and the sum, which is the size of the file."""
+    parts = ("codebook_bytes", "table_bytes", "index_bytes", "run_bytes", "scale_bytes", "bias_bytes")
+    columns = ("layer", "weights", "density", "clusters", "coded_entries", *parts, "bytes", "float32_bytes", "ratio")
+    rows: list[tuple[object, ...]] = [
+        (*_counts(size), *(getattr(size, part) for part in parts), *_ratio(size.size_bytes, size.float32_bytes))
+        for size in report.packing.layers
+    ]
+    frame, whole = report.packing.frame_bytes, len(report.packing.data)
+    in_layers = sum(size.float32_bytes for size in report.packing.layers)
+    blank = ("",) * (4 + len(parts))
+    rows.append(("header, quantisers, checksum", *blank, *_ratio(frame, report.float32_bytes - in_layers)))
+    rows.append(("network", *blank, *_ratio(whole, report.float32_bytes)))
+    write_csv(path, columns, rows)
+
+
+def _counts(size: LayerSize) -> tuple[object, ...]:
+    return size.layer, size.weights, f"{size.nonzero / size.weights:.4f}", size.values, size.entries
+
+
+def _ratio(size_bytes: int, float32_bytes: int) -> tuple[object, ...]:
+    return size_bytes, float32_bytes, f"{float32_bytes / size_bytes:.1f}"

@@ -1,0 +1,1 @@
+"""The report of one front on several devices."""

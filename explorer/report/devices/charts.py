@@ -1,0 +1,129 @@
+"""What the drawings of a comparison of devices show, as plain data: fronts, decisions of each layer, transfers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from explorer.comparison.devices import Choice, DeviceRun, Transfer
+from explorer.report.devices.tables import uniform_cost, weighted_layers
+from explorer.report.svg import Grid, Line, Plot
+from explorer.study.front import objective_value
+from explorer.study.record import LayerTableRow
+
+MAXIMUM_BITS = 8
+SHOWN_LOSS = 0.1
+"""Fronts are drawn down to this loss of accuracy; what loses more is of no use."""
+TITLES = {"energy": "Energy", "latency": "Latency"}
+DARKEST_RATIO = 2.0
+"""A choice that costs so many times the device's own is shaded darkest."""
+
+
+def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
+    """Accuracy on search images against energy and against latency, both relative to the uniform 8-bit network.
+
+    One line for each run: what is undominated in that pair. Devices have colours, their runs dashes.
+    """
+    devices = list(dict.fromkeys(run.device for run in runs))
+    reference = max(entry.search.value for run in runs for entry in run.outcome.baselines)
+    floor = 100.0 * (reference - SHOWN_LOSS)
+    plots = []
+    for cost, title in TITLES.items():
+        lines = tuple(
+            Line(
+                name=_label(run, runs),
+                points=_undominated(run, cost),
+                color=devices.index(run.device),
+                dash=[other.seed for other in runs if other.device == run.device].index(run.seed),
+            )
+            for run in runs
+        )
+        plots.append(
+            Plot(
+                title=f"{title} of each device",
+                x_title=f"{title.lower()}, share of uniform 8 bits on the same device",
+                y_title="accuracy on search images (%)",
+                lines=lines,
+                x_range=(0.0, 1.05),
+                y_range=(floor, 100.0 * reference + 1.0),
+                levels=(("float", 100.0 * _float(runs[0])),),
+            )
+        )
+    return tuple(plots)
+
+
+def decision_grids(chosen: Sequence[Choice]) -> tuple[Grid, ...]:
+    """Bits of weights, bits of activations, and filters kept: layers x choices."""
+    runs = [choice.run for choice in chosen]
+    tables = [weighted_layers(choice.point.evaluation.cost) for choice in chosen]
+    names = tuple(row.layer for row in tables[0]) if tables else ()
+    kinds: tuple[tuple[str, Callable[[LayerTableRow], tuple[str, float]]], ...] = (
+        ("weight bits", lambda row: (str(row.weight_bits), (row.weight_bits or 0) / MAXIMUM_BITS)),
+        ("activation bits", lambda row: (str(row.activation_bits), row.activation_bits / MAXIMUM_BITS)),
+        ("filters left", lambda row: (f"{row.filters}/{row.filters_of}", (row.filters or 0) / (row.filters_of or 1))),
+    )
+    return tuple(
+        Grid(
+            title=title,
+            columns=tuple(_label(run, runs).replace("_", " ").replace(",", "") for run in runs),
+            rows=names,
+            texts=tuple(tuple(show(table[i])[0] for table in tables) for i in range(len(names))),
+            shades=tuple(tuple(show(table[i])[1] for table in tables) for i in range(len(names))),
+        )
+        for title, show in kinds
+    )
+
+
+def transfer_grids(transfers: Sequence[Transfer]) -> tuple[Grid, ...]:
+    """Energy of each choice (rows) on each device (columns), relative to that device's own: a grid for each loss."""
+    grids = []
+    for loss in dict.fromkeys(entry.choice.loss for entry in transfers):
+        of_loss = [entry for entry in transfers if entry.choice.loss == loss]
+        rows = list(dict.fromkeys((entry.choice.run.device, entry.choice.run.seed) for entry in of_loss))
+        seeds = {seed for _, seed in rows}
+        columns = tuple(dict.fromkeys(entry.device for entry in of_loss))
+        ratios = {(e.choice.run.device, e.choice.run.seed, e.device): e.energy_ratio for e in of_loss}
+        values = [[ratios.get((*row, column), math.nan) for column in columns] for row in rows]
+        grids.append(
+            Grid(
+                title=allowance(loss),
+                columns=tuple(column.replace("_", " ") for column in columns),
+                rows=tuple(f"{device}, seed {seed}" if len(seeds) > 1 else device for device, seed in rows),
+                texts=tuple(tuple("" if math.isnan(v) else f"{v:.2f}" for v in row) for row in values),
+                shades=tuple(
+                    tuple(None if math.isnan(v) else math.log(max(v, 1.0)) / math.log(DARKEST_RATIO) for v in row)
+                    for row in values
+                ),
+            )
+        )
+    return tuple(grids)
+
+
+def allowance(loss: float) -> str:
+    """In words, how much of the accuracy on search images a choice may lose."""
+    points = f"{100.0 * loss:g}"
+    return f"at most {points} point{'' if points == '1' else 's'} lost"
+
+
+def _label(run: DeviceRun, runs: Sequence[DeviceRun]) -> str:
+    """The device, and the seed where it has several."""
+    return f"{run.device}, seed {run.seed}" if len({other.seed for other in runs}) > 1 else run.device
+
+
+def _float(run: DeviceRun) -> float:
+    return next(entry.search.value for entry in run.outcome.baselines if entry.name == "float")
+
+
+def _undominated(run: DeviceRun, cost: str) -> tuple[tuple[float, float], ...]:
+    """(Cost relative to uniform 8 bits, accuracy in %) of the members that no cheaper one equals."""
+    whole = objective_value(cost, uniform_cost(run), 0.0)
+    points = sorted(
+        (objective_value(cost, point.evaluation.cost, 0.0) / whole, -100.0 * point.evaluation.accuracy.value)
+        for point in run.outcome.front
+        if point.evaluation.accuracy is not None
+    )
+    kept: list[tuple[float, float]] = []
+    for x, loss in points:
+        if not kept or -loss > kept[-1][1]:
+            kept.append((x, -loss))
+    return tuple(kept)

@@ -1,0 +1,140 @@
+"""The tables of a comparison of devices: rows of plain values, one CSV file for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from explorer.comparison.devices import Choice, DeviceRun, Lever, Transfer, cycles_by_bound
+from explorer.files import write_csv
+from explorer.study.record import Cost, LayerTableRow
+from hwmodels import BOUNDS, ENERGY_COMPONENTS
+
+Row = Mapping[str, str | int | float | None]
+
+
+def choice_rows(chosen: Sequence[Choice]) -> list[Row]:
+    """One row for each choice: accuracies, costs relative to the uniform 8-bit network, and average decisions.
+
+    Bits are averages over the layers' multiply-accumulates; `kept_filters` is a share of all layers' filters.
+    """
+    rows: list[Row] = []
+    for choice in chosen:
+        evaluation, held_out, whole = choice.point.evaluation, choice.point.held_out, uniform_cost(choice.run)
+        cost, search, layers = evaluation.cost, evaluation.accuracy, weighted_layers(evaluation.cost)
+        assert search is not None  # members of a front are scored
+        rows.append(
+            {
+                **_of(choice),
+                "point": choice.point.name,
+                "accuracy_search": search.value,
+                "standard_error_search": search.standard_error,
+                "images_search": search.images,
+                "accuracy_held_out": held_out.value,
+                "standard_error_held_out": held_out.standard_error,
+                "images_held_out": held_out.images,
+                "energy_uj": cost.energy_uj,
+                "energy_ratio": _ratio(cost.energy_uj, whole.energy_uj),
+                "latency_ratio": _ratio(cost.latency_ms, whole.latency_ms),
+                "weight_ratio": _ratio(cost.weight_bytes, whole.weight_bytes),
+                "macs_ratio": _ratio(cost.macs, whole.macs),
+                "mean_weight_bits": _mean([(row.weight_bits or 0, row.macs) for row in layers]),
+                "mean_activation_bits": _mean([(row.activation_bits, row.macs) for row in layers]),
+                "kept_filters": _ratio(
+                    sum(row.filters or 0 for row in layers), sum(row.filters_of or 0 for row in layers)
+                ),
+                "origin": evaluation.origin,
+                "digest": evaluation.candidate.digest(),
+            }
+        )
+    return rows
+
+
+def layer_rows(chosen: Sequence[Choice]) -> list[Row]:
+    """One row for each layer with weights of each choice, in the order of computation."""
+    return [
+        {
+            **_of(choice),
+            "layer": row.layer,
+            "weight_bits": row.weight_bits,
+            "activation_bits": row.activation_bits,
+            "filters": row.filters,
+            "filters_of": row.filters_of,
+            "energy_uj": row.energy_uj,
+            "latency_cycles": row.latency_cycles,
+            "bound": row.bound,
+        }
+        for choice in chosen
+        for row in weighted_layers(choice.point.evaluation.cost)
+    ]
+
+
+def lever_rows(levers: Sequence[Lever]) -> list[Row]:
+    """One row for each device and change: ratios to the uniform 8-bit network, energy by component, cycles by bound."""
+    rows: list[Row] = []
+    for lever in levers:
+        parts, cycles = lever.cost.energy_uj_by_component, cycles_by_bound(lever.cost)
+        rows.append(
+            {
+                "device": lever.device,
+                "change": lever.name,
+                "energy_ratio": lever.energy_ratio,
+                "latency_ratio": lever.latency_ratio,
+                "weight_ratio": lever.weight_ratio,
+                **{f"{name}_uj": parts.get(name, 0.0) for name in ENERGY_COMPONENTS},
+                **{f"{bound}_cycles": cycles.get(bound, 0) for bound in (*BOUNDS, "fused")},
+            }
+        )
+    return rows
+
+
+def transfer_rows(transfers: Sequence[Transfer]) -> list[Row]:
+    """One row for each choice and each device that it is priced on."""
+    return [
+        {
+            "chosen_for": entry.choice.run.device,
+            "seed": entry.choice.run.seed,
+            "loss": entry.choice.loss,
+            "run_on": entry.device,
+            "energy_ratio": entry.energy_ratio,
+            "latency_ratio": entry.latency_ratio,
+        }
+        for entry in transfers
+    ]
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write rows of equal keys as CSV, whole or not at all: six significant digits, LF, missing values empty.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    columns = list(rows[0]) if rows else []
+    write_csv(path, columns, ([_short(row[key]) for key in columns] for row in rows))
+
+
+def _short(value: str | int | float | None) -> str | int | None:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def weighted_layers(cost: Cost) -> tuple[LayerTableRow, ...]:
+    """The layers with weights, in the order of computation."""
+    return tuple(row for row in cost.layers if row.weight_bits is not None)
+
+
+def uniform_cost(run: DeviceRun) -> Cost:
+    """What the uniform 8-bit network costs on the device of a run."""
+    return next(entry.cost for entry in run.outcome.baselines if entry.name == "uniform 8-bit")
+
+
+def _of(choice: Choice) -> dict[str, str | int | float | None]:
+    return {"device": choice.run.device, "seed": choice.run.seed, "loss": choice.loss}
+
+
+def _ratio(value: float | None, whole: float | None) -> float | None:
+    return value / whole if value is not None and whole else None
+
+
+def _mean(values: Sequence[tuple[int, int]]) -> float | None:
+    """The mean of (value, weight)."""
+    return _ratio(sum(value * weight for value, weight in values), sum(weight for _, weight in values))

@@ -1,0 +1,151 @@
+"""The front as a pandas frame, a CSV file and a terminal table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from explorer.files import csv_cell, replaced
+from explorer.report.front.views import COST_KEYS, PointView, baseline_points, front_points
+from explorer.study.front import still_undominated
+from explorer.study.record import Accuracy, Outcome
+
+COLUMNS: dict[str, str] = {
+    "name": "str",
+    "accuracy_search": "float64",
+    "standard_error_search": "float64",
+    "images_search": "int64",
+    "accuracy_held_out": "float64",
+    "standard_error_held_out": "float64",
+    "images_held_out": "int64",
+    "undominated_held_out": "bool",
+    "energy_uj": "float64",
+    "latency_ms": "float64",
+    "latency_cycles": "Int64",
+    "weight_bytes": "int64",
+    "activation_bytes": "int64",
+    "macs": "int64",
+    **{f"{key}_ratio": "float64" for key in COST_KEYS},
+    "origin": "str",
+    "digest": "str",
+}
+"""Columns of the front's frame and their types.
+
+`<cost>_ratio` is relative to the uniform 8-bit baseline; `undominated_held_out` tells whether the point would still
+be on the front if the held-out images had the say.
+"""
+
+TEXTS = [column for column, kind in COLUMNS.items() if kind == "str"]
+SIGNIFICANT = "%.9g"
+
+
+def front_frame(outcome: Outcome) -> pd.DataFrame:
+    """Return one row for each member of the front, with the columns of `COLUMNS`; missing numbers are NA.
+
+    Accuracies and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them.
+    """
+    rows = [_row(point) for point in front_points(outcome)]
+    for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
+        row["undominated_held_out"] = stays
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def write_front_csv(outcome: Outcome, path: Path) -> None:
+    """Write `front_frame` to a CSV file, whole or not at all: UTF-8, LF, nine significant digits, missing empty.
+
+    Equal fronts give equal bytes: there are no times and no paths in it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    frame = front_frame(outcome)
+    frame[TEXTS] = frame[TEXTS].map(csv_cell)
+    text = frame.to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
+    with replaced(path) as file:
+        file.write(text.encode())
+
+
+def front_table(outcome: Outcome) -> Table:
+    """Return the baselines and the front, for a small network in 80 columns; missing numbers are "n/a".
+
+    A sign behind a name is one of `views.MARKS`.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("\nNetwork", no_wrap=True)
+    for heading in (
+        "Search\naccuracy %",
+        "Held-out\naccuracy %",
+        "Energy\nµJ",
+        "of\n8-bit",
+        "Latency\nms",
+        "Latency\ncycles",
+        "Weights\nbytes",
+        "Activ.\nbytes",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    baselines = baseline_points(outcome)
+    for index, point in enumerate((*baselines, *front_points(outcome))):
+        last_baseline = index == len(baselines) - 1
+        table.add_row(*_cells(point), end_section=last_baseline, style="dim" if index < len(baselines) else "")
+    return table
+
+
+def _row(point: PointView) -> dict[str, object]:
+    cost = point.cost
+    return {
+        "name": point.name,
+        "accuracy_search": point.search.value,
+        "standard_error_search": point.search.standard_error,
+        "images_search": point.search.images,
+        "accuracy_held_out": point.held_out.value,
+        "standard_error_held_out": point.held_out.standard_error,
+        "images_held_out": point.held_out.images,
+        "energy_uj": cost.energy_uj,
+        "latency_ms": cost.latency_ms,
+        "latency_cycles": cost.latency_cycles,
+        "weight_bytes": cost.weight_bytes,
+        "activation_bytes": cost.activation_bytes,
+        "macs": cost.macs,
+        **{f"{key}_ratio": point.ratios[key] for key in COST_KEYS},
+        "origin": point.origin,
+        "digest": point.digest,
+    }
+
+
+def _cells(point: PointView) -> list[Text]:
+    """Return the texts of one row; `Text`, so that brackets in a name are no markup."""
+    cost, share = point.cost, point.ratios["energy_uj"]
+    cells = (
+        point.name + point.mark,
+        _percent(point.search),
+        _percent(point.held_out),
+        _number(cost.energy_uj),
+        "n/a" if share is None else f"{100.0 * share:.0f} %",
+        _number(cost.latency_ms),
+        _count(cost.latency_cycles),
+        _count(cost.weight_bytes),
+        _count(cost.activation_bytes),
+    )
+    return [Text(cell) for cell in cells]
+
+
+def _percent(accuracy: Accuracy) -> str:
+    return f"{100.0 * accuracy.value:.1f} ±{100.0 * accuracy.standard_error:.1f}"
+
+
+def _number(value: float | None) -> str:
+    """Return three to four significant digits, in exponent form only below 0.0001."""
+    if value is None:
+        return "n/a"
+    if value < 0.1:
+        return f"{value:.3g}"
+    decimals = next((places for places, limit in ((4, 1.0), (3, 10.0), (2, 100.0), (1, 1000.0)) if value < limit), 0)
+    return f"{value:,.{decimals}f}"
+
+
+def _count(value: int | None) -> str:
+    return "n/a" if value is None else f"{value:,}"

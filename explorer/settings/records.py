@@ -1,0 +1,118 @@
+"""Settings records: dataclasses whose annotated fields are the keys of a table in TOML or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import partial
+from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
+
+from explorer.errors import StudyFileError
+from explorer.settings.rules import Rule, collect, dotted, refused, suggestion
+
+Record = TypeVar("Record")
+_RULES: dict[type, Mapping[str, Rule]] = {}
+"""What rules_of has found: looking takes longer than all reading."""
+
+
+class Named(Protocol):
+    """A record that is the value of one entry in a table of named entries."""
+
+    @property
+    def layer(self) -> str: ...
+
+
+def rules_of(cls: type) -> Mapping[str, Rule]:
+    """The keys of a settings record, in order: its fields that are annotated with a Rule."""
+    if cls not in _RULES:
+        hints = get_type_hints(cls, include_extras=True)
+        _RULES[cls] = {
+            name: entry
+            for name, hint in hints.items()
+            if get_origin(hint) is Annotated
+            for entry in get_args(hint)[1:]
+            if isinstance(entry, Rule)
+        }
+    return _RULES[cls]
+
+
+def table(cls: type) -> Rule:
+    """A table (TOML) or object (JSON) with the keys of a settings record."""
+
+    def read(value: Any, where: str) -> Any:
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping):
+            raise refused(where, f"a table [{where}]", value)
+        return read_record(cls, value, where)
+
+    return Rule("a table", read, lambda record: None if record is None else write_record(record))
+
+
+def named_tables(cls: type[Named]) -> Rule:
+    """A table of named tables; becomes a tuple of records that carry their name as `layer`."""
+
+    def read(value: Any, where: str) -> tuple[Any, ...]:
+        if isinstance(value, tuple) and all(isinstance(entry, cls) for entry in value):
+            return value
+        if not isinstance(value, Mapping):
+            raise refused(where, "a table of tables", value)
+        readers = []
+        for name, entry in value.items():
+            path = dotted(where, str(name))
+            if not isinstance(entry, Mapping):
+                raise refused(path, f"a table [{path}]", entry)
+            readers.append(partial(read_record, cls, entry, path, layer=str(name)))
+        return tuple(collect(readers))
+
+    return Rule("a table of tables", read, lambda records: {entry.layer: write_record(entry) for entry in records})
+
+
+def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **given: Any) -> Record:
+    """Build a settings record from a table; StudyFileError holds every problem in it.
+
+    Unknown keys are refused with a suggestion; None stands for an absent key. `given` are fields that are not
+    keys of the file.
+    """
+    rules = rules_of(cls)
+    present = {key: value for key, value in entries.items() if value is not None}
+    problems = [f"{dotted(where, key)}: unknown key; {suggestion(key, rules)}" for key in entries if key not in rules]
+    required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
+    for key in required:
+        if key in rules and key not in present:
+            problems.append(f"{dotted(where, key)}: missing; expected {rules[key].expected}")
+    readable = {key: value for key, value in present.items() if key in rules}
+    values, refusals = _read_all(rules, readable, where)
+    if problems or refusals:
+        raise StudyFileError((*problems, *refusals))
+    return cls(**given, **values)
+
+
+def write_record(record: Any) -> dict[str, Any]:
+    """A settings record as plain data, from which `read_record` builds an equal one."""
+    return {key: rule.write(getattr(record, key)) for key, rule in rules_of(type(record)).items()}
+
+
+def settle(record: Any, where: str) -> None:
+    """Read every field of a new settings record through its rule; StudyFileError holds every problem.
+
+    A None is left alone: that it is allowed follows from the type.
+    """
+    rules = rules_of(type(record))
+    present = {key: value for key in rules if (value := getattr(record, key)) is not None}
+    values, problems = _read_all(rules, present, where)
+    if problems:
+        raise StudyFileError(tuple(problems))
+    for key, value in values.items():
+        object.__setattr__(record, key, value)
+
+
+def _read_all(rules: Mapping[str, Rule], values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:
+    results: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in values.items():
+        try:
+            results[key] = rules[key].read(value, dotted(where, key))
+        except StudyFileError as error:
+            problems.extend(error.problems)
+    return results, problems

@@ -1,0 +1,135 @@
+"""Fine-tuning of a point of a finished run's front: trained in the run's folder, scored on held-out images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from explorer.errors import SearchError
+from explorer.evaluate.accuracy import count_correct
+from explorer.settings import FineTuningSettings
+from explorer.settings.records import write_record
+from explorer.study.folder import locked, read_study
+from explorer.study.prepare import Notify, Prepared, prepare, threads_for
+from explorer.study.record import Accuracy, FrontPoint, Outcome
+from explorer.training.finetune import finetune
+from explorer.training.tuned import Tuned, rebuild
+
+FOLDER = "tuned"
+"""Of a run's folder: one file for each candidate, named after its digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningReport:
+    """A point before and after fine-tuning, both on the held-out images, and the file with the result."""
+
+    point: str
+    file: Path
+    epochs: int
+    before: Accuracy
+    after: Accuracy
+
+    def summary(self) -> str:
+        """Lines for the terminal."""
+        before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in (self.before, self.after))
+        epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
+        return (
+            f"{self.point}, right on {self.after.images} held-out images: {before} before, {after} after {epochs}\n"
+            f"{self.file}"
+        )
+
+
+def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, notify: Notify) -> TuningReport:
+    """Fine-tune `point` of the run in folder `run` by its study's [finetuning], for `epochs` where given.
+
+    The result is stored in the folder; found there with equal settings it is not made again. After an interruption
+    the same call goes on after the last full epoch. Raises a child of ExplorerError when the model or the data are no
+    longer what was searched, or the loss is not finite.
+    """
+    with locked(run):
+        prepared = reopen(outcome, run, notify)
+        settings = prepared.study.finetuning
+        settings = settings if epochs is None else replace(settings, epochs=epochs)
+        file = tuned_file(run, point)
+        with threads_for(prepared.basis.graph):
+            tuned = _found(file, prepared, settings) or _tune(prepared, point, settings, file, notify)
+    return TuningReport(
+        point=point.name,
+        file=file,
+        epochs=settings.epochs,
+        before=point.held_out,
+        after=Accuracy(**tuned.description["held_out"]),
+    )
+
+
+def reopen(outcome: Outcome, run: Path, notify: Notify) -> Prepared:
+    """Prepare the study of a finished run, whose folder is locked, again; SearchError when its network has changed."""
+    prepared = prepare(read_study(run), run, notify)
+    searched = outcome.provenance.get("weights digest")
+    if prepared.weights_digest != searched:
+        raise SearchError(
+            f"{run}: the network has changed since the search (weights digest {prepared.weights_digest}, "
+            f"was {searched}); restore its checkpoint, or run the study again"
+        )
+    return prepared
+
+
+def read_tuned(run: Path, point: FrontPoint, prepared: Prepared) -> Tuned:
+    """What `tune` stored of a point; SearchError when there is nothing, or it is of another network."""
+    file = tuned_file(run, point)
+    command = f"explorer finetune {run} --pick {point.name}"
+    if not file.is_file():
+        raise SearchError(f"{run}: {point.name} is not fine-tuned; tune it with: {command}")
+    tuned = Tuned.load(file)
+    if tuned.description.get("weights") != prepared.weights_digest:
+        raise SearchError(f"{file}: was tuned from another network; delete it, and tune again with: {command}")
+    return tuned
+
+
+def tuned_file(run: Path, point: FrontPoint) -> Path:
+    """Where the fine-tuned network of a point is stored."""
+    return run / FOLDER / f"{point.evaluation.candidate.digest()}.pt"
+
+
+def _tune(prepared: Prepared, point: FrontPoint, settings: FineTuningSettings, file: Path, notify: Notify) -> Tuned:
+    file.parent.mkdir(exist_ok=True)
+    candidate = point.evaluation.candidate
+    tuned = finetune(
+        prepared.basis,
+        candidate,
+        *prepared.tensors(prepared.data.train),
+        settings,
+        seed=prepared.study.seed,
+        progress=lambda done, count, _: notify("fine-tune, batches", done, count),
+        unfinished=file.with_suffix(".unfinished"),
+    )
+    notify("held-out images", 0, 1)
+    held_out = prepared.data.held_out
+    model = rebuild(prepared.basis, candidate, tuned)
+    correct = count_correct(model, *prepared.tensors(held_out), prepared.study.search.batch_size)
+    notify("held-out images", 1, 1)
+    accuracy = {"value": correct / len(held_out), "images": len(held_out)}
+    known = {**tuned.description, **_conditions(prepared, settings), "held_out": accuracy}
+    tuned = replace(tuned, description=known)
+    tuned.save(file)
+    return tuned
+
+
+def _found(file: Path, prepared: Prepared, settings: FineTuningSettings) -> Tuned | None:
+    """The stored result, where it was made under the same conditions."""
+    if not file.is_file():
+        return None
+    tuned = Tuned.load(file)
+    same = all(tuned.description.get(key) == value for key, value in _conditions(prepared, settings).items())
+    return tuned if same else None
+
+
+def _conditions(prepared: Prepared, settings: FineTuningSettings) -> dict[str, object]:
+    """What the result depends on, the candidate aside."""
+    return {
+        **write_record(settings),
+        "seed": prepared.study.seed,
+        "weights": prepared.weights_digest,
+        "train": prepared.data.train.digest(),
+        "evaluated": prepared.data.held_out.digest(),
+    }

@@ -1,0 +1,1 @@
+"""Training: the float network, and the fine-tuning of a compressed one."""

@@ -1,0 +1,212 @@
+"""Fine-tuning of a chosen candidate: its weights are trained behind the rounding that it is deployed with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate
+from explorer.errors import ModelError
+from explorer.settings import FineTuningSettings
+from explorer.settings.records import write_record
+from explorer.training.augment import augmented, cropped
+from explorer.training.checkpoint import Parts, keep, resume
+from explorer.training.train import MOMENTUM, Progress
+from explorer.training.trainable import Trainable, trainable
+from explorer.training.tuned import Tuned
+
+BLOCK = 16
+"""Channels that oneDNN's kernels work on at once with AVX-512; with AVX2 they are 8."""
+
+SMALLEST_SHARE = 1 / 16
+"""A trained scale stays above this share of where it started (assumed): at zero it could not come back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """The network in training, its images, and where the loss comes from."""
+
+    network: Trainable
+    teacher: nn.Module | None
+    images: Tensor
+    labels: Tensor
+    darkest: Tensor
+    settings: FineTuningSettings
+    layout: torch.memory_format
+
+
+def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
+    basis: Basis,
+    candidate: Candidate,
+    images: Tensor,
+    labels: Tensor,
+    settings: FineTuningSettings,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    unfinished: Path | None = None,
+    start: Tuned | None = None,
+) -> Tuned:
+    """Train a candidate's weights, biases and norms on `images` (N x C x H x W, `labels` N); `apply` takes the result.
+
+    Forward computes with the codes that are deployed (straight-through estimators; Bengio et al., 2013). Pruned
+    weights stay zero, weights of a cluster stay equal. The learning rate falls along half a cosine to 0. It begins
+    at the float network, or at what an earlier `start` of the same filters was tuned to.
+
+    After each epoch the state is written to the file `unfinished`, where one is given. Found there at the start,
+    it is gone on from, to the same weights as without the interruption; at the end it is removed. Deterministic for
+    a seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite or
+    the file is that of another training, CandidateError when candidate, network and `start` do not fit together.
+    """
+    device = basis.calibration.device
+    images, network = images.to(device), trainable(basis, candidate, start)
+    task = _Task(
+        network=network,
+        teacher=basis.model.eval() if settings.teacher else None,
+        images=images,
+        labels=labels.to(device),
+        darkest=images.amin(dim=(0, 2, 3), keepdim=True),
+        settings=settings,
+        layout=chosen_layout(network.model),
+    )
+    description = {**write_record(settings), "seed": seed, "images": len(images)}
+    identity = _identity(task, description) if unfinished is not None else ""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        _train(task, progress, unfinished, identity)
+    if unfinished is not None:
+        unfinished.unlink(missing_ok=True)
+    return task.network.collect(description)
+
+
+def chosen_layout(model: nn.Module) -> torch.memory_format:
+    """Channels last, in which convolutions of few channels are faster, unless a kernel for it would spoil the memory.
+
+    A training step of ResNet-20 is 1.3 times as fast. But of a 1 x 1 convolution with a stride and fewer input channels
+    than a block, oneDNN's gradient of the weights writes past its buffer in this layout (oneDNN issue 6035).
+    """
+    layers = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    spoils = any(
+        layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels // layer.groups < BLOCK
+        for layer in layers
+    )
+    return torch.contiguous_format if spoils else torch.channels_last
+
+
+def _train(task: _Task, progress: Progress | None, unfinished: Path | None, identity: str) -> None:
+    settings, model = task.settings, task.network.model
+    model.to(memory_format=task.layout)  # type: ignore[call-overload]
+    optimizer = _optimizer(task.network, settings)
+    batches = math.ceil(len(task.labels) / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+    floors = [scale.detach() * SMALLEST_SHARE for scale in task.network.scales()]
+    parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    done = resume(unfinished, parts, identity) if unfinished is not None else 0
+    _training_mode(model, settings)
+    tell = progress or (lambda *_: None)
+    tell(done * batches, settings.epochs * batches, math.nan)
+    for epoch in range(done + 1, settings.epochs + 1):
+        total, seen = 0.0, 0
+        chunks = torch.randperm(len(task.labels)).to(task.images.device).chunk(batches)
+        for batch, chosen in enumerate(chunks, start=1):
+            loss = _loss(task, chosen)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            for scale, floor in zip(task.network.scales(), floors, strict=True):
+                scale.data.clamp_(min=floor)
+            total, seen = total + loss.item() * len(chosen), seen + len(chosen)
+            if batch < len(chunks):  # of the last one only when the epoch is kept
+                tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
+        if not math.isfinite(total):
+            rate = f"finetuning.learning_rate ({settings.learning_rate:g})"
+            raise ModelError(f"finetuning: the loss is {total} in epoch {epoch}; lower {rate}")
+        if unfinished is not None:
+            keep(unfinished, parts, epoch, identity)
+        tell(epoch * batches, settings.epochs * batches, total / seen)
+    model.eval()
+
+
+def _loss(task: _Task, chosen: Tensor) -> Tensor:
+    settings = task.settings
+    images = augmented(task.images[chosen], settings)
+    if settings.crop_pixels:
+        images = cropped(images, settings.crop_pixels, task.darkest)
+    share = float(torch.rand(())) if settings.mixup and float(torch.rand(())) < settings.mixup else 1.0
+    if share < 1.0:
+        images = torch.lerp(images.flip(0), images, share)
+    images = images.contiguous(memory_format=task.layout)
+    with _statistics_held(task.network.model) if share < 1.0 else nullcontext():
+        logits = task.network.model(images)
+    if task.teacher is None:
+        return _to_labels(logits, task.labels[chosen], share)
+    with torch.no_grad():
+        targets = F.softmax(task.teacher(images) / settings.temperature, dim=1)
+    soft = F.cross_entropy(logits / settings.temperature, targets) * settings.temperature**2
+    if settings.teacher_weight == 1.0:
+        return soft
+    hard = _to_labels(logits, task.labels[chosen], share)
+    return settings.teacher_weight * soft + (1.0 - settings.teacher_weight) * hard
+
+
+@contextmanager
+def _statistics_held(model: nn.Module) -> Iterator[None]:
+    """Within it batch norms do not learn: what they will meet are images, not mixes, whose variance is smaller."""
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+
+
+def _to_labels(logits: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Cross-entropy to the labels by `share`, and for the rest to those of the images mixed in, in reverse order."""
+    found = F.cross_entropy(logits, labels)
+    return found if share == 1.0 else share * found + (1.0 - share) * F.cross_entropy(logits, labels.flip(0))
+
+
+def _training_mode(model: nn.Module, settings: FineTuningSettings) -> None:
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and settings.batch_norm == "frozen":
+            module.eval()
+
+
+def _optimizer(network: Trainable, settings: FineTuningSettings) -> torch.optim.Optimizer:
+    weights, scales = network.weights(), network.scales()
+    apart = {id(parameter) for parameter in (*weights, *scales)}
+    others = [parameter for parameter in network.model.parameters() if id(parameter) not in apart]
+    for scale in scales:
+        scale.requires_grad_(settings.learn_scales)
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": others + (scales if settings.learn_scales else []), "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, settings.learning_rate, MOMENTUM, nesterov=True)
+    return torch.optim.Adam(groups, settings.learning_rate)
+
+
+def _identity(task: _Task, description: dict[str, Any]) -> str:
+    """SHA-256 over what the result depends on: where it starts, images, settings, candidate."""
+    sha = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    sha.update(task.network.candidate.digest().encode())
+    for tensor in (*task.network.model.state_dict().values(), task.images, task.labels):
+        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()[:16]

@@ -1,0 +1,103 @@
+"""Training a network that has no checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from explorer.errors import ModelError
+from explorer.graph.lines import last_line
+from explorer.settings import TrainingSettings
+from explorer.threads import single_threaded
+from explorer.training.augment import augmented
+from explorer.training.checkpoint import Parts, keep, resume
+
+Progress = Callable[[int, int, float], None]
+"""Called with how many batches are done, of how many in all epochs, and the mean loss of this epoch so far."""
+
+MOMENTUM = 0.9
+"""Of SGD: what ResNets were trained with on CIFAR-10 (He et al., 2016)."""
+SMALL_BATCH = 2**16
+"""Pixels in a batch below which more threads cost more than they save (assumed)."""
+
+
+def train_model(
+    model: nn.Module,
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    unfinished: Path | None = None,
+) -> None:
+    """Train the model in place with cross-entropy; it ends in evaluation mode.
+
+    After each epoch the state is written to the file `unfinished`, where one is given. Found there at the
+    start, it is gone on from, to the same weights as without the interruption; at the end it is removed.
+
+    `images` is `n x channels x height x width`, `labels` n class numbers. Adam or SGD with momentum 0.9, the
+    learning rate along half a cosine to 0 (Loshchilov and Hutter 2017, without restarts). Deterministic for a
+    seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite, or
+    the network fails in training mode.
+    """
+    device = next(model.parameters()).device
+    x, y = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+    optimizer = _optimizer(model, settings)
+    batches = math.ceil(len(y) / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+    generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with generators, single_threaded(x[: settings.batch_size].numel() < SMALL_BATCH):
+        torch.manual_seed(seed)
+        parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        done = resume(unfinished, parts) if unfinished is not None else 0
+        tell = progress or (lambda *_: None)
+        tell(done * batches, settings.epochs * batches, math.nan)
+        model.train()
+        for epoch in range(done + 1, settings.epochs + 1):
+            total, seen = 0.0, 0
+            chunks = torch.randperm(len(y)).to(device).chunk(batches)
+            for batch, chosen in enumerate(chunks, start=1):
+                optimizer.zero_grad()
+                loss = _backward(model, augmented(x[chosen], settings), y[chosen])
+                optimizer.step()
+                schedule.step()
+                total, seen = total + loss.item() * len(chosen), seen + len(chosen)
+                if batch < len(chunks):  # of the last one only when the epoch is kept
+                    tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
+            if not math.isfinite(total):
+                rate = f"model.training.learning_rate ({settings.learning_rate:g})"
+                raise ModelError(f"model.training: the loss is {total} in epoch {epoch}; lower {rate}")
+            if unfinished is not None:
+                keep(unfinished, parts, epoch)
+            tell(epoch * batches, settings.epochs * batches, total / seen)
+    if unfinished is not None:
+        unfinished.unlink(missing_ok=True)
+    model.eval()
+
+
+def _backward(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy with its gradients; ModelError where the network does in training what nothing follows from."""
+    try:
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # code of the user's
+        raise ModelError(
+            f"model: the network cannot be trained: {type(error).__name__} at {last_line(error)}: {error}; forward() "
+            "has to give logits of N x classes with gradients in training mode, too, or [model] needs a checkpoint"
+        ) from error
+    return loss
+
+
+def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), rate, MOMENTUM, weight_decay=decay, nesterov=True)
+    return torch.optim.Adam(model.parameters(), rate, weight_decay=decay)

@@ -1,0 +1,172 @@
+"""A candidate as a network that can be trained: float parameters behind the rounding of what is deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from explorer.compress.activations import insert_quantizers
+from explorer.compress.apply import Basis, compress_layers, correct_copy, layer_module, without_filters
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.plan import plan
+from explorer.compress.quantize import ActivationQuantizer, code_limit
+from explorer.compress.sparsity import weight_mask
+from explorer.graph.names import replace_module
+from explorer.training.straight_through import SharedWeight, TrainedActivation, TrainedWeight, per_channel
+from explorer.training.tuned import Tuned, put_state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trainable:
+    """A network that computes what `apply` will deploy, and where in it the parameters are.
+
+    `names` are those of the state of the float network without its removed filters.
+    """
+
+    model: fx.GraphModule
+    candidate: Candidate
+    layers: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def weights(self) -> list[nn.Parameter]:
+        """The float weights of all layers: what weight decay acts on."""
+        theirs = {f"{layer}.parametrizations.weight.original" for layer in self.layers}
+        return [parameter for name, parameter in self.model.named_parameters() if name in theirs]
+
+    def scales(self) -> list[nn.Parameter]:
+        """Scales of weights and activations."""
+        modules = (m for m in self.model.modules() if isinstance(m, TrainedWeight | TrainedActivation))
+        return [module.scale for module in modules]
+
+    def collect(self, description: Mapping[str, Any]) -> Tuned:
+        """What training made of it so far, copied."""
+        state, quantizers = self.model.state_dict(), {}
+        tensors: dict[str, dict[str, Tensor]] = {key: {} for key in ("scales", "masks", "clusters", "centroids")}
+        originals = {}
+        for layer in self.layers:
+            quantizer = _parametrisation(self.model, layer)
+            originals[f"{layer}.weight"] = state[f"{layer}.parametrizations.weight.original"]
+            tensors["scales"][layer] = _copied(quantizer.scale.expand(len(originals[f"{layer}.weight"])))
+            if quantizer.mask is not None:
+                tensors["masks"][layer] = _copied(quantizer.mask)
+            if isinstance(quantizer, SharedWeight):
+                tensors["clusters"][layer] = _copied(quantizer.clusters.to(torch.int32))
+                tensors["centroids"][layer] = _copied(quantizer.centroids)
+                originals[f"{layer}.weight"] = quantizer(quantizer.clusters)
+        for name, module in self.model.named_modules():
+            if isinstance(module, TrainedActivation):
+                zero_point = torch.tensor(float(module.quantizer.zero_point))
+                quantizers[name] = torch.stack((_copied(module.scale), zero_point))
+        return Tuned(
+            candidate=self.candidate.digest(),
+            description=dict(description),
+            state={name: _copied(originals[name] if name in originals else state[name]) for name in self.names},
+            ranges=quantizers,
+            **tensors,
+        )
+
+
+def trainable(basis: Basis, candidate: Candidate, start: Tuned | None = None) -> Trainable:
+    """Build it from the float network, or from what `start` was tuned to, which has the same filters.
+
+    Masks, clusters, scales and ranges are those that `apply` would choose; where `start` was tuned for this very
+    candidate, they are its own. Raises CandidateError when candidate, network and `start` do not fit together.
+    """
+    model, kept = without_filters(basis, candidate)
+    names = tuple(model.state_dict())
+    if start is not None:
+        put_state(model, start)
+    originals = {layer.name: layer_module(model, layer.name).weight.detach().clone() for layer in basis.graph.layers}
+    compress_layers(model, basis, candidate)
+    insert_quantizers(model, basis.graph, basis.calibration, candidate)
+    model.to(basis.calibration.device)
+    if start is None:
+        correct_copy(model, basis, candidate, kept)
+    own = start if start is not None and start.candidate == candidate.digest() else None
+    for layer in basis.graph.layers:
+        choice = replace(candidate.choice(layer.chosen_by), layer=layer.name)
+        _parametrise(layer_module(model, layer.name), originals[layer.name], choice, own, basis.quantizer.scales)
+    _tie(basis.model, model, tuple(originals))
+    _train_ranges(model, basis, candidate, own)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return Trainable(model=model, candidate=candidate, layers=tuple(originals), names=names)
+
+
+def _parametrise(
+    module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, own: Tuned | None, per: str
+) -> None:
+    """Put the float weight back, behind the quantiser of its layer."""
+    codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
+    del module.weight_codes, module.weight_scale
+    weight = weight.to(scale.device)
+    mask: Tensor | None = weight_mask(weight, choice.kept_weights, choice.pattern)
+    if mask is not None and bool(mask.all()):
+        mask = None
+    centroids, clusters = None, None
+    if choice.codebook_size is not None:
+        if mask is not None:
+            mask = codes != 0  # else a shared zero that moved would be one value more than there may be
+        clusters, centroids = _clusters(codes, choice)
+    if own is not None:
+        scale, mask = own.scales[choice.layer].to(scale), own.masks.get(choice.layer)
+        if clusters is not None:
+            clusters = own.clusters[choice.layer].long().to(scale.device)
+            centroids = own.centroids[choice.layer].to(scale)
+    mask = None if mask is None else mask.to(scale.device)
+    module.weight = nn.Parameter(weight if mask is None else weight * mask)
+    if clusters is None or centroids is None:
+        quantizer: nn.Module = TrainedWeight(choice.weight_bits, scale[:1] if per == "tensor" else scale, mask)
+    else:
+        quantizer = SharedWeight(choice.weight_bits, scale, mask, clusters, centroids)
+    parametrize.register_parametrization(module, "weight", quantizer)
+
+
+def _clusters(codes: Tensor, choice: LayerChoice) -> tuple[Tensor, Tensor]:
+    """The cluster of each weight, and the code of each cluster; where channels share apart, so do their clusters."""
+    span = 2 * code_limit(choice.weight_bits) + 1
+    owner = torch.arange(len(codes), device=codes.device) * (choice.codebook_scope == "channel")
+    values, clusters = torch.unique(codes.long() + per_channel(owner * 2 * span, codes), return_inverse=True)
+    return clusters, ((values + span) % (2 * span) - span).float()
+
+
+def _tie(original: nn.Module, model: nn.Module, layers: tuple[str, ...]) -> None:
+    """Parameters that are one object in the float network are one in the network to train, too."""
+    renamed = {f"{layer}.weight": f"{layer}.parametrizations.weight.original" for layer in layers}
+    first: dict[int, tuple[str, nn.Parameter]] = {}
+    for name, parameter in original.named_parameters(remove_duplicate=False):
+        path, _, key = renamed.get(name, name).rpartition(".")
+        module = model.get_submodule(path)
+        own = getattr(module, key)
+        _, shared = first.setdefault(id(parameter), (name, own))
+        if shared is not own and shared.shape == own.shape:
+            setattr(module, key, shared)
+
+
+def _train_ranges(model: fx.GraphModule, basis: Basis, candidate: Candidate, own: Tuned | None) -> None:
+    elements = {entry.name: entry.elements for entry in plan(basis.graph, candidate).activations}
+    largest = max(elements.values())
+    for node in model.graph.nodes:
+        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, ActivationQuantizer):
+            name = str(node.target)
+            if own is not None:
+                scale, zero_point = own.ranges[name]
+                module.scale, module.zero_point = scale.to(module.scale), int(zero_point)
+            source = node.all_input_nodes[0].name
+            replace_module(model, name, TrainedActivation(module, elements.get(source, largest)))
+
+
+def _parametrisation(model: nn.Module, layer: str) -> TrainedWeight | SharedWeight:
+    module = model.get_submodule(f"{layer}.parametrizations.weight.0")
+    assert isinstance(module, TrainedWeight | SharedWeight)
+    return module
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone().contiguous()

@@ -1,0 +1,135 @@
+"""Relevance of a criterion that does not speak of all parts: filled in, in one unit, and fit for seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from explorer.compress.apply import Basis
+from explorer.compress.candidate import Candidate
+from explorer.evaluate.pricing import Pricing
+from explorer.graph.symbolic import as_tuple
+from explorer.relevance.completion import comparable
+from explorer.relevance.criteria import ALL, CRITERIA
+from explorer.relevance.deeplift import deeplift
+from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.scores import Relevance, class_scores, filter_order
+from explorer.search.seeds import relevance_seeds
+from explorer.search.sensitivity import sensitivity
+from explorer.search.space import search_space
+from explorer.settings import SpaceSettings
+from hwmodels import load
+
+SPACE = SpaceSettings(weight_bits=(2, 4, 8), activation_bits=(4, 8), kept_filters=(0.25, 0.5, 0.75, 1.0))
+
+
+@dataclass(frozen=True)
+class Case:
+    base: Basis
+    sample: Sample
+    silent: Relevance
+    """Scores of filters of an arbitrary unit, and ones."""
+
+
+@pytest.fixture(scope="module")
+def case(basis: Callable[[str], Basis]) -> Case:
+    base = basis("option_a")
+    (images,) = as_tuple(base.calibration.images)
+    sample = sample_of(base.model, base.graph, images, torch.arange(len(images)) % 5)
+    full = deeplift(sample)
+    layers = tuple(
+        replace(
+            entry,
+            filter_scores=1e6 * entry.filter_scores,
+            weight_multipliers=np.ones_like(entry.weight_multipliers),
+            input_multipliers=np.ones_like(entry.input_multipliers),
+        )
+        for entry in full.layers
+    )
+    return Case(base, sample, replace(full, layers=layers))
+
+
+def test_what_speaks_of_everything_stays_as_it_is(case: Case) -> None:
+    assert comparable(case.silent, case.sample, ALL) is case.silent
+
+
+@pytest.mark.parametrize("says", [{"filters"}, {"filters", "weights"}, {"weights", "inputs"}])
+def test_losing_all_of_a_part_counts_one(case: Case, says: set[str]) -> None:
+    found = comparable(case.silent, case.sample, says)  # type: ignore[arg-type]
+    graph, model = case.base.graph, case.base.model
+    assert sum(score**2 for score in class_scores(graph, found).values()) == pytest.approx(1, rel=1e-4)
+    losses = {}
+    for layer in graph.layers:
+        entry, weight = found.layer(layer.name), model.get_submodule(layer.name).get_parameter("weight")
+        losses[layer.name] = float(np.square(entry.weight_multipliers * weight.detach().numpy()).sum())
+    assert sum(losses.values()) == pytest.approx(1, rel=1e-4)
+    if "weights" not in says:  # relative errors: each layer counts alike
+        assert list(losses.values()) == pytest.approx([1 / len(losses)] * len(losses), rel=1e-4)
+
+
+def test_the_order_of_filters_is_the_criterions_own_or_that_of_l2(case: Case) -> None:
+    graph = case.base.graph
+    assert filter_order(graph, comparable(case.silent, case.sample, {"filters"})) == filter_order(graph, case.silent)
+    found = comparable(case.silent, case.sample, {"weights"})
+    for layer in graph.layers:
+        weight = case.base.model.get_submodule(layer.name).get_parameter("weight").detach().flatten(1)
+        expected = weight.norm(dim=1) / weight.norm()
+        scores = torch.from_numpy(found.layer(layer.name).filter_scores)
+        assert torch.allclose(scores / scores.norm(), expected, rtol=1e-4)
+
+
+def seeds_of(case: Case, relevance: Relevance) -> list[Candidate]:
+    base = replace(case.base, order=filter_order(case.base.graph, relevance))
+    space, pricing = search_space(base.graph, SPACE), Pricing(base.graph, load("bitfusion"))
+    table = sensitivity(base, relevance, space)
+    seeds = relevance_seeds(space, table, lambda candidate: pricing.price(candidate).energy_uj, 12)
+    return [seed.candidate for seed in seeds[1:]]
+
+
+def parts_used(candidate: Candidate) -> tuple[float, float]:
+    """Mean share of filters kept, and mean width of weights as a share of 8 bits."""
+    filters = np.mean([share for _, share in candidate.kept_filters])
+    return float(filters), float(np.mean([choice.weight_bits / 8 for choice in candidate.layers]))
+
+
+def check_mixed(candidates: list[Candidate]) -> None:
+    """Filters go while weights are not at their narrowest, and widths shrink while most filters are there."""
+    parts = [parts_used(candidate) for candidate in candidates]
+    assert any(filters < 0.9 and weights > 0.4 for filters, weights in parts)
+    assert any(filters >= 0.5 and weights < 0.95 for filters, weights in parts)
+
+
+def test_seeds_do_not_put_everything_on_one_part(case: Case) -> None:
+    """As it stands, a unit that is too large keeps every filter until widths have nothing left to give."""
+    degenerate = [parts_used(candidate) for candidate in seeds_of(case, case.silent)]
+    assert not [weights for filters, weights in degenerate if filters < 1 and weights > 0.6]
+    seeds = seeds_of(case, comparable(case.silent, case.sample, {"filters"}))
+    check_mixed(seeds)
+    assert any(filters < 1 and weights > 0.8 for filters, weights in map(parts_used, seeds))
+
+
+@pytest.mark.parametrize("method", [name for name, criterion in CRITERIA.items() if criterion.quadratic])
+def test_losses_count_as_they_are(case: Case, method: str) -> None:
+    """Scores that are losses are summed, not squared: half of all filters cost what the criterion says they do."""
+    graph, own = case.base.graph, CRITERIA[method].compute(case.sample, None)
+    relevance = comparable(own, case.sample, CRITERIA[method].says)
+    base = replace(case.base, order=filter_order(graph, relevance))
+    table = sensitivity(base, relevance, search_space(graph, SPACE))
+    said, scores = class_scores(graph, own), class_scores(graph, relevance)
+    ratios = []
+    for group in graph.prunable:
+        gone = base.order[group.name][-(group.size // 2) :]
+        ratios.append(table.filters[group.name][0.5] / sum(said[identity] for identity in gone))
+        assert table.filters[group.name][0.5] == pytest.approx(sum(scores[identity] for identity in gone), rel=1e-5)
+    assert ratios == pytest.approx([ratios[0]] * len(ratios), rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["l1", "sqnr", "fisher"])
+def test_seeds_of_criteria_that_say_less(case: Case, method: str) -> None:
+    criterion = CRITERIA[method]
+    relevance = comparable(criterion.compute(case.sample, None), case.sample, criterion.says)
+    check_mixed(seeds_of(case, relevance))
