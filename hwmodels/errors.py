@@ -9,11 +9,11 @@ LONGEST_PROBLEM = 600
 class HardwareModelError(ValueError):
     """Base of every error that stems from the caller's input; `problems` holds one line for each finding.
 
-    Whatever a file holds, they stay `readable`.
+    Whatever a file holds, they stay readable.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = readable([problems] if isinstance(problems, str) else problems)
+        self.problems = make_readable([problems] if isinstance(problems, str) else problems)
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type["HardwareModelError"], tuple[tuple[str, ...]]]:
@@ -21,7 +21,7 @@ class HardwareModelError(ValueError):
         return type(self), (self.problems,)
 
 
-def readable(problems: Sequence[str]) -> tuple[str, ...]:
+def make_readable(problems: Sequence[str]) -> tuple[str, ...]:
     """Each problem on one line, control characters escaped, a long one without its middle; beyond 20 their count."""
     first = problems if len(problems) <= MOST_PROBLEMS + 1 else problems[:MOST_PROBLEMS]
     more = [f"and {len(problems) - len(first)} more problems"] if len(first) < len(problems) else []

@@ -8,16 +8,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hwmodels.arrays import IntArray
-from hwmodels.cost.energy import Energy, energy
+from hwmodels.cost.energy import Energy, compute_energy
 from hwmodels.cost.exact import check_counts, check_sums, refuse_overflow
-from hwmodels.cost.latency import Latency, latency
+from hwmodels.cost.latency import Latency, compute_latency
 from hwmodels.cost.mapping import ArrayCounts, array_counts
 from hwmodels.cost.tiling import OperandWidths
-from hwmodels.cost.traffic import DramTraffic, SramTraffic, dram_traffic, sram_traffic
+from hwmodels.cost.traffic import DramTraffic, SramTraffic, count_dram_traffic, count_sram_traffic
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import LAWS, MacCost
 from hwmodels.errors import LayerError
-from hwmodels.storage.memory import StoredWeights, stored_weights
+from hwmodels.storage.memory import StoredWeights, measure_weights
 from hwmodels.workload.layer_arrays import LayerArrays
 
 
@@ -67,11 +67,13 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
 def _terms(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost) -> LayerTerms:
     """Return the terms at the widths that the device holds."""
     counts = array_counts(layers, accelerator, mac)
-    stored = stored_weights(layers)
-    sram = sram_traffic(layers, accelerator, widths, counts)
-    dram = dram_traffic(layers, accelerator, widths, counts, mac, stored.smallest_of(accelerator.weight_formats))
-    time = latency(layers, accelerator, counts, (sram, dram))
-    spent = energy(layers, accelerator, widths, mac, counts, (sram, dram), time.latency_cycles)
+    stored = measure_weights(layers)
+    sram = count_sram_traffic(layers, accelerator, widths, counts)
+    dram = count_dram_traffic(
+        layers, accelerator, widths, counts, mac, stored.find_smallest(accelerator.weight_formats)
+    )
+    time = compute_latency(layers, accelerator, counts, (sram, dram))
+    spent = compute_energy(layers, accelerator, widths, mac, counts, (sram, dram), time.latency_cycles)
     return LayerTerms(widths, mac, counts, stored, sram, dram, time, spent)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from hwmodels import bounds
-from hwmodels.checks import choice, number, shown, text, whole_number
+from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
 from hwmodels.device.dataflows import DATAFLOWS
 from hwmodels.device.parts import OPERANDS, Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.device.precision import LAWS
@@ -90,11 +90,11 @@ class Accelerator:
         """Profile keys whose value has no published source."""
         return tuple(sorted(key for key, source in self.sources.items() if source == ASSUMED))
 
-    def buffer_of(self, operand: str) -> Buffer:
+    def find_buffer(self, operand: str) -> Buffer:
         """Return the buffer that holds "weights", "inputs" or "outputs"."""
         return next(buffer for buffer in self.buffers if operand in buffer.operands)
 
-    def memory_of(self, operand: str) -> Memory:
+    def find_memory(self, operand: str) -> Memory:
         """Return the memory that keeps "weights", "inputs" or "outputs"."""
         return next(memory for memory in self.memories if operand in memory.operands)
 
@@ -110,30 +110,30 @@ class Accelerator:
 def _number_problems(device: Accelerator) -> list[str]:
     """Return one line for each number that is out of range."""
     return [
-        *whole_number("array.rows", device.rows, 1, bounds.UNITS),
-        *whole_number("array.columns", device.columns, 1, bounds.UNITS),
-        *number("array.clock_hz", device.clock_hz, bounds.CLOCK_HZ),
-        *number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, bounds.ENERGY_PJ),
-        *whole_number("array.layer_overhead_cycles", device.layer_overhead_cycles, 0),
-        *whole_number("array.maximum_layers", device.maximum_layers, 0),
-        *whole_number("arithmetic.native_bits", device.native_bits, 1, MAXIMUM_BITS),
-        *whole_number("arithmetic.accumulator_bits", device.accumulator_bits, 1, 2 * MAXIMUM_BITS),
-        *number("arithmetic.mac_energy_pj", device.mac_energy_pj, bounds.ENERGY_PJ),
-        *number("arithmetic.idle_energy_share", device.idle_energy_share, bounds.SHARE),
-        *number("power.static_w", device.static_power_w, bounds.POWER_W),
-        *number("power.energy_factor", device.energy_factor, bounds.FACTOR),
+        *check_whole_number("array.rows", device.rows, 1, bounds.UNITS),
+        *check_whole_number("array.columns", device.columns, 1, bounds.UNITS),
+        *check_number("array.clock_hz", device.clock_hz, bounds.CLOCK_HZ),
+        *check_number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, bounds.ENERGY_PJ),
+        *check_whole_number("array.layer_overhead_cycles", device.layer_overhead_cycles, 0),
+        *check_whole_number("array.maximum_layers", device.maximum_layers, 0),
+        *check_whole_number("arithmetic.native_bits", device.native_bits, 1, MAXIMUM_BITS),
+        *check_whole_number("arithmetic.accumulator_bits", device.accumulator_bits, 1, 2 * MAXIMUM_BITS),
+        *check_number("arithmetic.mac_energy_pj", device.mac_energy_pj, bounds.ENERGY_PJ),
+        *check_number("arithmetic.idle_energy_share", device.idle_energy_share, bounds.SHARE),
+        *check_number("power.static_w", device.static_power_w, bounds.POWER_W),
+        *check_number("power.energy_factor", device.energy_factor, bounds.FACTOR),
     ]
 
 
 def _choice_problems(device: Accelerator) -> list[str]:
     """Return one line for each name, list or switch that is not one of the admissible ones."""
     problems = [
-        *text("name", device.name),
-        *text("title", device.title),
-        *choice("array.dataflow", device.dataflow, DATAFLOWS),
-        *choice("array.k_packing", device.k_packing, K_PACKINGS),
-        *choice("array.output_traffic", device.output_traffic, OUTPUT_TRAFFIC),
-        *choice("arithmetic.law", device.precision_law, LAWS),
+        *check_text("name", device.name),
+        *check_text("title", device.title),
+        *check_choice("array.dataflow", device.dataflow, DATAFLOWS),
+        *check_choice("array.k_packing", device.k_packing, K_PACKINGS),
+        *check_choice("array.output_traffic", device.output_traffic, OUTPUT_TRAFFIC),
+        *check_choice("arithmetic.law", device.precision_law, LAWS),
     ]
     if device.node_nm not in NODES_NM:
         problems.append(
@@ -142,12 +142,12 @@ def _choice_problems(device: Accelerator) -> list[str]:
     if not isinstance(device.pipelined_folds, bool):
         problems.append(f"`array.pipelined_folds` must be true or false, but got {shown(device.pipelined_folds)}")
     for key, widths in (("weight_bits", device.weight_bits), ("input_bits", device.input_bits)):
-        found = [line for width in widths for line in whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
+        found = [line for width in widths for line in check_whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
         if not found and (not widths or list(widths) != sorted(set(widths))):
             found = [f"`arithmetic.{key}` must be ascending widths, at least one, but got {shown(list(widths))}"]
         problems += found
     for weight_format in device.weight_formats:
-        problems += choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
+        problems += check_choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
     if "dense" not in device.weight_formats:
         got = list(device.weight_formats)
         problems.append(

@@ -82,7 +82,7 @@ _TABLES = ("array", "arithmetic", "power")
 
 
 @dataclass(slots=True)
-class _Reading:
+class _ProfileReading:
     """What has been read of one file so far: values and sources by dotted key, and what was wrong."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if _is_profile(entry)))
 
 
-def source_ids() -> frozenset[str]:
+def read_source_ids() -> frozenset[str]:
     """Return the ids of the publications in sources.bib."""
     bibliography = (resources.files("hwmodels") / "sources.bib").read_text(encoding="utf-8")
     return frozenset(re.findall(r"^@\w+\{([^,\s]+),", bibliography, flags=re.MULTILINE))
@@ -119,7 +119,7 @@ def load(name_or_path: str | Path) -> Accelerator:
             f"unknown device {name_or_path!r}: {hint}Known devices are {', '.join(known)}; "
             "a device of your own is the path of a file that ends in .toml"
         )
-    return _read(_folder() / f"{name_or_path}.toml", sources=source_ids())
+    return _read(_folder() / f"{name_or_path}.toml", sources=read_source_ids())
 
 
 def profile_entries(device: Accelerator) -> tuple[tuple[str, Any, str], ...]:
@@ -155,7 +155,7 @@ def _read(file: Path | Traversable, sources: frozenset[str] | None) -> Accelerat
         raise DeviceError(f"{file}: the device profile cannot be read ({error}); check the path") from error
     except (ValueError, RecursionError) as error:  # beyond bad TOML: an integer of 4,301 digits, tables nested deep
         raise DeviceError(f"{file}: the device profile is not valid TOML: {error}") from error
-    reading = _Reading()
+    reading = _ProfileReading()
     title, name = document.pop("title", None), document.pop("name", None)
     _read_document(document, reading)
     if sources is not None:
@@ -172,10 +172,10 @@ def _read(file: Path | Traversable, sources: frozenset[str] | None) -> Accelerat
         raise DeviceError([f"{file}: {problem}" for problem in error.problems]) from error
 
 
-def _read_document(document: Mapping[str, Any], reading: _Reading) -> None:
+def _read_document(document: Mapping[str, Any], reading: _ProfileReading) -> None:
     """Read every table, and say which are unknown or missing."""
     flat = {table: {key: key in _REQUIRED for key in _FLAT if _in(key, table)} for table in _TABLES}
-    parts = {part: _keys_of(part, fields) for part, fields in _PARTS.items() if part in document or part == "vector"}
+    parts = {part: _list_keys(part, fields) for part, fields in _PARTS.items() if part in document or part == "vector"}
     for table, keys in (flat | parts).items():
         entries = document.get(table, {})
         if isinstance(entries, dict):
@@ -188,7 +188,7 @@ def _read_document(document: Mapping[str, Any], reading: _Reading) -> None:
             reading.problems.append(f"`{places}` must hold one table for each of them, such as [{places}.weights]")
             continue
         for name, entries in tables.items():
-            _read_table(f"{places}.{name}", entries, _keys_of(f"{places}.{name}", fields), reading)
+            _read_table(f"{places}.{name}", entries, _list_keys(f"{places}.{name}", fields), reading)
     known = ("name", "title", *_TABLES, *_PARTS, *_PLACES)
     reading.problems += [_unknown(table, known) for table in document if table not in known]
     if "array.dataflow" in reading.values:
@@ -196,7 +196,7 @@ def _read_document(document: Mapping[str, Any], reading: _Reading) -> None:
         reading.problems += [_missing(key) for key in wanted if key not in reading.values]
 
 
-def _read_table(table: str, entries: Mapping[str, Any], keys: Mapping[str, bool], reading: _Reading) -> None:
+def _read_table(table: str, entries: Mapping[str, Any], keys: Mapping[str, bool], reading: _ProfileReading) -> None:
     """Read one table; `keys` says of each dotted key that may be there whether it must."""
     for key, entry in entries.items():
         dotted = f"{table}.{key}"
@@ -207,7 +207,7 @@ def _read_table(table: str, entries: Mapping[str, Any], keys: Mapping[str, bool]
     reading.problems += [_missing(key) for key, needed in keys.items() if needed and key.split(".")[-1] not in entries]
 
 
-def _keys_of(table: str, fields: tuple[type[Any], tuple[str, ...], tuple[str, ...]]) -> dict[str, bool]:
+def _list_keys(table: str, fields: tuple[type[Any], tuple[str, ...], tuple[str, ...]]) -> dict[str, bool]:
     """Return the dotted keys of a table, each with whether it must be there."""
     _, required, optional = fields
     return {f"{table}.{key}": key in required for key in (*required, *optional)}
@@ -218,7 +218,7 @@ def _in(key: str, table: str) -> bool:
     return key.rpartition(".")[0] == table
 
 
-def _read_entry(key: str, entry: object, reading: _Reading, *, is_list: bool) -> None:
+def _read_entry(key: str, entry: object, reading: _ProfileReading, *, is_list: bool) -> None:
     """Read one `{ value = ..., source = "..." }`."""
     if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
         reading.problems.append(
@@ -237,16 +237,16 @@ def _read_entry(key: str, entry: object, reading: _Reading, *, is_list: bool) ->
     reading.sources[key] = source
 
 
-def _build(name: object, title: object, document: Mapping[str, Any], reading: _Reading) -> Accelerator:
+def _build(name: object, title: object, document: Mapping[str, Any], reading: _ProfileReading) -> Accelerator:
     """Return the record; its own checks refuse values of a wrong type or out of range."""
     values = reading.values
     fields: dict[str, Any] = {attribute: values[key] for key, attribute in _FLAT.items() if key in values}
     for table, (record, _, _) in _PARTS.items():
         if table in document:
-            fields[table] = record(**_values_of(table, values))
+            fields[table] = record(**_select_values(table, values))
     for table, (record, _, _) in _PLACES.items():
         places = document.get(table, {})
-        fields[table] = tuple(record(name=place, **_values_of(f"{table}.{place}", values)) for place in places)
+        fields[table] = tuple(record(name=place, **_select_values(f"{table}.{place}", values)) for place in places)
     return Accelerator(
         name=name,  # type: ignore[arg-type]  # anything may stand in a file: the record's checks report it
         title=title,  # type: ignore[arg-type]
@@ -255,7 +255,7 @@ def _build(name: object, title: object, document: Mapping[str, Any], reading: _R
     )
 
 
-def _values_of(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _select_values(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was read of one table, by its key within the table."""
     return {key.rpartition(".")[2]: value for key, value in values.items() if _in(key, table)}
 

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 
 from hwmodels.arrays import IntArray
-from hwmodels.checks import whole_number
+from hwmodels.checks import check_whole_number
 from hwmodels.errors import LayerError
 from hwmodels.workload.layer import MAXIMUM_BITS
 
@@ -69,7 +69,7 @@ def huffman_bytes(counts: Counts, value_bits: int) -> int:
         LayerError: counts are not whole numbers of at least 0, or none is above 0; or `value_bits` is not a
             whole number from 1 to 32.
     """
-    problems = whole_number("value_bits", value_bits, 1, MAXIMUM_BITS)
+    problems = check_whole_number("value_bits", value_bits, 1, MAXIMUM_BITS)
     if problems:
         raise LayerError(problems)
     checked = _checked(counts)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hwmodels.bounds import SHARE, Span
-from hwmodels.checks import choice, number, shown, text, whole_number
+from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
 from hwmodels.errors import LayerError
 
 MAXIMUM_BITS = 32
@@ -18,7 +18,7 @@ ELEMENTWISE_KINDS = ("add", "activation")
 VECTOR_KINDS = ("pool", *ELEMENTWISE_KINDS)
 """Layers without weights or products, on the vector unit."""
 LAYER_KINDS = (*PRODUCT_KINDS, *VECTOR_KINDS)
-EXACT = 2**53
+LARGEST_EXACT = 2**53
 """Up to here a float counts one by one."""
 _CODE_BITS = Span(1e-6, MAXIMUM_BITS)
 _SHAPE_FIELDS = (
@@ -61,9 +61,9 @@ class LayerShape:
     operands: int = 1
 
     def __post_init__(self) -> None:
-        problems = [*text("name", self.name), *choice("kind", self.kind, LAYER_KINDS)]
+        problems = [*check_text("name", self.name), *check_choice("kind", self.kind, LAYER_KINDS)]
         for field in _SHAPE_FIELDS:
-            problems += whole_number(field, getattr(self, field), 1)
+            problems += check_whole_number(field, getattr(self, field), 1)
         if not isinstance(self.bias, bool):
             problems.append(f"`bias` must be true or false, but got {shown(self.bias)}")
         if not problems:
@@ -156,7 +156,7 @@ def _size_problems(shape: LayerShape) -> list[str]:
     stored = shape.batch * shape.in_h * shape.in_w * shape.in_channels * shape.operands
     counts = {"MACs": shape.macs, "operations": shape.vector_operations, "input elements": stored}
     counts["output elements"] = shape.outputs
-    beyond = " and ".join(f"{count:.3g} {what}" for what, count in counts.items() if count > EXACT)
+    beyond = " and ".join(f"{count:.3g} {what}" for what, count in counts.items() if count > LARGEST_EXACT)
     return [f"{beyond} are more than can be counted exactly (2^53): correct its sizes or the batch"] if beyond else []
 
 
@@ -199,10 +199,10 @@ class LayerJob:
     def __post_init__(self) -> None:
         problems = []
         for field in ("weight_bits", "input_bits", "output_bits"):
-            problems += whole_number(field, getattr(self, field), 1, MAXIMUM_BITS)
-        problems += number("density", self.density, SHARE)
+            problems += check_whole_number(field, getattr(self, field), 1, MAXIMUM_BITS)
+        problems += check_number("density", self.density, SHARE)
         if self.stored_input_bits is not None:
-            problems += whole_number("stored_input_bits", self.stored_input_bits, 1, MAXIMUM_BITS)
+            problems += check_whole_number("stored_input_bits", self.stored_input_bits, 1, MAXIMUM_BITS)
             if not problems and self.stored_input_bits < self.input_bits:
                 problems.append(
                     "`input_bits <= stored_input_bits` must hold (a layer cannot read more than is stored), but got "
@@ -212,9 +212,9 @@ class LayerJob:
             if not isinstance(getattr(self, field), bool):
                 problems.append(f"`{field}` must be true or false, but got {shown(getattr(self, field))}")
         if self.codebook_size is not None:
-            problems += whole_number("codebook_size", self.codebook_size, 1)
-        problems += whole_number("codebooks", self.codebooks, 1)
-        problems += whole_number("columns_per_channel", self.columns_per_channel, 1)
+            problems += check_whole_number("codebook_size", self.codebook_size, 1)
+        problems += check_whole_number("codebooks", self.codebooks, 1)
+        problems += check_whole_number("columns_per_channel", self.columns_per_channel, 1)
         if not problems and self.shape.out_channels % self.columns_per_channel:
             problems.append(
                 "`out_channels % columns_per_channel == 0` must hold, but got "
@@ -225,10 +225,12 @@ class LayerJob:
                 "`codebooks` must be 1 or one for each of the "
                 f"{self.shape.out_channels // self.columns_per_channel} output channels, but got {self.codebooks!r}"
             )
-        if not problems and self.codebooks * (self.codebook_size or 0) > EXACT:
-            problems.append(f"`codebooks * codebook_size <= {EXACT}` must hold, but got {self.codebooks} codebooks")
+        if not problems and self.codebooks * (self.codebook_size or 0) > LARGEST_EXACT:
+            problems.append(
+                f"`codebooks * codebook_size <= {LARGEST_EXACT}` must hold, but got {self.codebooks} codebooks"
+            )
         if self.index_code_bits is not None:
-            problems += number("index_code_bits", self.index_code_bits, _CODE_BITS)
+            problems += check_number("index_code_bits", self.index_code_bits, _CODE_BITS)
             if self.codebook_size is None:
                 problems.append(
                     "`index_code_bits` needs a `codebook_size` (only indices into a codebook are coded), but got "
@@ -259,11 +261,11 @@ class ActivationTensor:
 
     def __post_init__(self) -> None:
         problems = [
-            *text("name", self.name),
-            *whole_number("elements", self.elements, 0, EXACT),
-            *whole_number("bits", self.bits, 1, MAXIMUM_BITS),
-            *whole_number("first_step", self.first_step, 0),
-            *whole_number("last_step", self.last_step, 0),
+            *check_text("name", self.name),
+            *check_whole_number("elements", self.elements, 0, LARGEST_EXACT),
+            *check_whole_number("bits", self.bits, 1, MAXIMUM_BITS),
+            *check_whole_number("first_step", self.first_step, 0),
+            *check_whole_number("last_step", self.last_step, 0),
         ]
         if not problems and self.last_step < self.first_step:
             problems.append(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hwmodels.errors import LayerError, NetworkError
 from hwmodels.workload.layer import LayerShape
-from hwmodels.workload.onnx_graph import Node, OnnxGraph
+from hwmodels.workload.onnx_graph import OnnxGraph, OnnxNode
 
 
 class Operands(NamedTuple):
@@ -78,7 +78,7 @@ MOVEMENTS = (
 """Operators that copy without computing; their result is a tensor of its own."""
 
 
-def reason_skipped(operator: str) -> str:
+def explain_skip(operator: str) -> str:
     """Return why an operator that is no layer is not counted."""
     if operator in {*WIDTHS_ONLY, "Clip"}:  # a Clip that is no layer narrows integer codes
         return f"{operator} states a width and computes nothing that is counted"
@@ -94,7 +94,7 @@ class Site:
     """A node in its graph; `constants` are the values that need no input, `batch` the images of one inference."""
 
     graph: OnnxGraph
-    node: Node
+    node: OnnxNode
     constants: Set[str]
     batch: int
     unpadded: Callable[[str], str]
@@ -119,7 +119,7 @@ class Site:
         return [name for name in self.node.inputs if name and name not in self.constants]
 
 
-def layer_shape(site: Site) -> LayerShape | None:
+def read_layer_shape(site: Site) -> LayerShape | None:
     """Return the layer that a node is, or None where it is none.
 
     Raises:

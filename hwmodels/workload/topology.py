@@ -33,7 +33,7 @@ _LARGEST = 2**31 - 1
 
 
 @dataclass(slots=True)
-class _Reading:
+class _TopologyReading:
     """A file being read: rows by number, counted from 1 as an editor does, and what was wrong or is left out."""
 
     path: Path
@@ -96,7 +96,7 @@ def write_topology(network: Network, path: str | Path) -> tuple[tuple[str, str],
         NetworkError: no layer has products, or the file cannot be written.
     """
     path = Path(path)
-    rows = [row for layer in network.layers if layer.kind in PRODUCT_KINDS for row in _rows_of(layer)]
+    rows = [row for layer in network.layers if layer.kind in PRODUCT_KINDS for row in _format_rows(layer)]
     if not rows:
         raise NetworkError(f"{path}: no layer of network {network.name!r} has products, which is all a topology states")
     # The simulator drops what stands behind the last comma of a row.
@@ -109,7 +109,7 @@ def write_topology(network: Network, path: str | Path) -> tuple[tuple[str, str],
     return tuple((layer.name, reason) for layer in network.layers if layer.kind not in PRODUCT_KINDS)
 
 
-def _rows(path: Path) -> _Reading:
+def _rows(path: Path) -> _TopologyReading:
     """Return the cells of a file by row and column; rows without any text are passed over."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -124,7 +124,7 @@ def _rows(path: Path) -> _Reading:
     columns = _columns(f"{path}: row {first}", rows[first])
     if not rest:
         raise NetworkError(f"{path}: the topology has a header and no layers: add a row for each")
-    return _Reading(path, {number: dict(zip(columns, rows[number], strict=False)) for number in rest})
+    return _TopologyReading(path, {number: dict(zip(columns, rows[number], strict=False)) for number in rest})
 
 
 def _columns(where: str, header: list[str]) -> list[str]:
@@ -153,7 +153,7 @@ def _optional(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return (_SPARSITY,) if "M" in wanted else (_STRIDE_W, _SPARSITY)
 
 
-def _read_product(reading: _Reading, row: int, name: str) -> LayerShape | None:
+def _read_product(reading: _TopologyReading, row: int, name: str) -> LayerShape | None:
     """Return the linear layer of a row M, N, K."""
     numbers = reading.numbers(row, _PRODUCT)
     if numbers is None:
@@ -162,7 +162,7 @@ def _read_product(reading: _Reading, row: int, name: str) -> LayerShape | None:
     return LayerShape(name=name, kind="linear", in_channels=k, out_channels=n, in_h=m, out_h=m, bias=False)
 
 
-def _read_convolution(reading: _Reading, row: int, name: str) -> LayerShape | None:
+def _read_convolution(reading: _TopologyReading, row: int, name: str) -> LayerShape | None:
     """Return the layer of a row that states an input, a filter and a stride."""
     stride_columns = (_STRIDE_W,) if reading.rows[row].get(_STRIDE_W) else ()
     numbers = reading.numbers(row, (*_CONVOLUTION, *stride_columns))
@@ -192,7 +192,7 @@ def _read_convolution(reading: _Reading, row: int, name: str) -> LayerShape | No
     )
 
 
-def _read_sparsity(reading: _Reading, row: int, name: str) -> None:
+def _read_sparsity(reading: _TopologyReading, row: int, name: str) -> None:
     """Note a sparsity N:M, of which a layer's shape says nothing; blank or N = M is dense."""
     cell = reading.rows[row].get(_SPARSITY, "")
     ratio = re.fullmatch(r"([1-9][0-9]{0,8})\s*:\s*([1-9][0-9]{0,8})", cell)
@@ -204,7 +204,7 @@ def _read_sparsity(reading: _Reading, row: int, name: str) -> None:
         reading.skipped.append((name, f"its sparsity {cell} is not carried over: the layer counts as dense"))
 
 
-def _rows_of(layer: LayerShape) -> Iterator[tuple[str | int, ...]]:
+def _format_rows(layer: LayerShape) -> Iterator[tuple[str | int, ...]]:
     """Return the rows of one layer with products."""
     name = re.sub(r"[,\s]+", "_", layer.name.strip())
     depthwise = layer.kind == "conv" and layer.in_channels == layer.groups > 1

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from hwmodels import DeviceError, LayerJob, LayerShape, at_node, calibrate, energy_ratio, evaluate, load
+from hwmodels import DeviceError, LayerJob, LayerShape, calibrate, energy_ratio, evaluate, load, scale_to_node
 
 JOBS = [LayerJob(shape=LayerShape(name="fc", kind="linear", in_channels=512, out_channels=64, batch=8))]
 
@@ -32,7 +32,7 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     with pytest.raises(DeviceError, match=r"`source` must be a non-empty text, but got ''"):
         calibrate(device, JOBS, 1.0, "")
     silent = dataclasses.replace(
-        at_node(device, 45),
+        scale_to_node(device, 45),
         mac_energy_pj=0,
         buffers=tuple(
             dataclasses.replace(buffer, read_energy_pj_per_bit=0, write_energy_pj_per_bit=0)
@@ -46,7 +46,7 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
 
 def test_on_chip_energies_follow_the_node_and_others_do_not() -> None:
     device = dataclasses.replace(load("bitfusion"), static_power_w=0.1)
-    smaller = at_node(device, 16)
+    smaller = scale_to_node(device, 16)
     before, after = (evaluate(JOBS, each).energy_pj_by_component for each in (device, smaller))
     for component in ("mac", "sram"):
         assert after[component] == pytest.approx(0.19 * before[component])
@@ -54,7 +54,7 @@ def test_on_chip_energies_follow_the_node_and_others_do_not() -> None:
         assert after[component] == before[component]
     assert smaller.sources["arithmetic.mac_energy_pj"].startswith("scaled from 45 to 16 nm")
     assert smaller.sources["memories.dram.energy_pj_per_bit"] == device.sources["memories.dram.energy_pj_per_bit"]
-    back = at_node(smaller, 45)
+    back = scale_to_node(smaller, 45)
     assert back.mac_energy_pj == pytest.approx(device.mac_energy_pj)
 
 

@@ -172,7 +172,7 @@ def test_weights_beyond_a_memory_come_at_its_overflow_bandwidth() -> None:
     ]
     jobs = [LayerJob(shape=shape, weight_bits=8) for shape in shapes]
     fast, slow = evaluate(jobs[:1], device), evaluate(jobs, device)
-    memory = device.memory_of("weights")
+    memory = device.find_memory("weights")
     bits = slow.layers[0].dram_weight_bits
     excess = 1 - memory.size_bytes * 8 / (2 * bits)
     expected = bits * (1 - excess) / device.bits_per_cycle(memory) + bits * excess / (4e9 / device.clock_hz)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hwmodels import Accelerator, DeviceError, Unroll, load, names
-from hwmodels.device.profiles import source_ids
+from hwmodels.device.profiles import read_source_ids
 
 SHIPPED = ("bit_serial_16x16", "bitfusion", "gemmini_default")
 
@@ -42,7 +42,7 @@ def test_every_shipped_device_loads_with_a_source_for_every_number(name: str) ->
     written = sum(len(document.get(table, {})) for table in tables)
     written += sum(len(place) for places in ("buffers", "memories") for place in document[places].values())
     assert len(device.sources) == written
-    assert set(device.sources.values()) <= source_ids() | {"assumed"}
+    assert set(device.sources.values()) <= read_source_ids() | {"assumed"}
     assert device.digest() == load(name).digest()
     assert pickle.loads(pickle.dumps(device)) == device
 
@@ -50,8 +50,8 @@ def test_every_shipped_device_loads_with_a_source_for_every_number(name: str) ->
 def test_bitfusion_numbers() -> None:
     device = load("bitfusion")
     assert (device.rows, device.columns, device.units, device.dataflow) == (16, 32, 512, "ws")
-    assert device.bits_per_cycle(device.memory_of("weights")) == 192
-    assert [device.buffer_of(operand).size_bytes for operand in ("weights", "inputs", "outputs")] == [
+    assert device.bits_per_cycle(device.find_memory("weights")) == 192
+    assert [device.find_buffer(operand).size_bytes for operand in ("weights", "inputs", "outputs")] == [
         *(65536, 32768, 16384)
     ]
     assert "power.static_w" in device.assumed
@@ -196,7 +196,7 @@ def test_buffers_must_be_tables(tmp_path: Path, text: str) -> None:
 
 
 def test_a_shipped_device_must_cite_a_listed_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hwmodels.device.profiles.source_ids", lambda: frozenset({"horowitz_isscc2014"}))
+    monkeypatch.setattr("hwmodels.device.profiles.read_source_ids", lambda: frozenset({"horowitz_isscc2014"}))
     with pytest.raises(DeviceError, match=r"`array.rows`: source 'bitfusion_isca2018' is neither in sources.bib nor"):
         load("bitfusion")
 

@@ -601,7 +601,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_without_the_package_there_is_one_line() -> None:
     program = (
         "import sys; sys.modules['onnx'] = None\n"
-        "from hwmodels.onnx_network import read_onnx\n"
+        "from hwmodels import read_onnx\n"
         "try: read_onnx('net.onnx')\n"
         "except ValueError as error: print(error)\n"
     )
