@@ -14,10 +14,11 @@ class Span(NamedTuple):
     or_zero: bool = False
 
     def holds(self, value: float) -> bool:
-        """True for a value within the span; NaN is within none."""
+        """Tell whether a value is within the span; NaN is within none."""
         return self.lowest <= value <= self.highest or (self.or_zero and value == 0)
 
     def __str__(self) -> str:
+        """Return the span in words, as error messages say it."""
         return f"{'0 or ' if self.or_zero else ''}from {self.lowest:g} to {self.highest:g}"
 
 

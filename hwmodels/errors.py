@@ -13,6 +13,7 @@ class HardwareModelError(ValueError):
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
+        """Keep what was found wrong, one text or several."""
         self.problems = make_readable([problems] if isinstance(problems, str) else problems)
         super().__init__("\n".join(self.problems))
 
@@ -22,7 +23,7 @@ class HardwareModelError(ValueError):
 
 
 def make_readable(problems: Sequence[str]) -> tuple[str, ...]:
-    """Each problem on one line, control characters escaped, a long one without its middle; beyond 20 their count."""
+    """Return each problem on one line of printable characters, long ones without their middle, at most 20 of them."""
     first = problems if len(problems) <= MOST_PROBLEMS + 1 else problems[:MOST_PROBLEMS]
     more = [f"and {len(problems) - len(first)} more problems"] if len(first) < len(problems) else []
     return tuple(map(_one_line, [*first, *more]))

@@ -56,6 +56,7 @@ class Explanation:
     reference: str
 
     def __str__(self) -> str:
+        """Return the number, its formula and its terms with their sources, a line each."""
         formula = textwrap.wrap(self.formula, 112, break_long_words=False, break_on_hyphens=False)
         lines = [f"{self.figure} of {self.layer} = {_shown(self.value, self.unit)}", "  = " + "\n    ".join(formula)]
         lines += [f"  {term.name} = {_shown(term.value, term.unit)}  [{term.source}]" for term in self.terms]

@@ -45,7 +45,7 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
         products = int(np.count_nonzero(layers.is_product, axis=-1).max())
         if products > accelerator.maximum_layers:
             raise LayerError(
-                f"`layers <= {accelerator.maximum_layers}` must hold on {accelerator.name}, but got {products} layers "
+                f"expected layers <= {accelerator.maximum_layers} on {accelerator.name}, received {products} layers "
                 "with weights or products: choose another device, or a network of fewer layers"
             )
     widths = OperandWidths(
@@ -91,8 +91,8 @@ def _held_bits(
         layer = int(np.argmax(products.max(axis=tuple(range(products.ndim - 1)))))
         where = f"layer {names[layer]!r}" if names else f"layer {layer}"
         raise LayerError(
-            f"{where}: `{operand} <= {supported[-1]}` must hold on {accelerator.name} (it supports "
-            f"{', '.join(map(str, supported))}), but got {operand}={products.max()}: "
+            f"{where}: expected {operand} <= {supported[-1]} on {accelerator.name} (it supports "
+            f"{', '.join(map(str, supported))}), received {operand}={products.max()}: "
             "quantise the layer, or choose another device"
         )
     held: IntArray = supported[np.searchsorted(supported, products)]

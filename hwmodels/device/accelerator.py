@@ -76,6 +76,7 @@ class Accelerator:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        """Refuse fields that are out of range or contradict each other."""
         problems = [*_number_problems(self), *_choice_problems(self), *_part_problems(self)]
         if problems:
             raise DeviceError([f"device {shown(self.name)}: {problem}" for problem in problems])
@@ -137,21 +138,21 @@ def _choice_problems(device: Accelerator) -> list[str]:
     ]
     if device.node_nm not in NODES_NM:
         problems.append(
-            f"`array.node_nm` must be one of {', '.join(map(str, NODES_NM))}, but got {shown(device.node_nm)}"
+            f"array.node_nm: expected one of {', '.join(map(str, NODES_NM))}, received {shown(device.node_nm)}"
         )
     if not isinstance(device.pipelined_folds, bool):
-        problems.append(f"`array.pipelined_folds` must be true or false, but got {shown(device.pipelined_folds)}")
+        problems.append(f"array.pipelined_folds: expected true or false, received {shown(device.pipelined_folds)}")
     for key, widths in (("weight_bits", device.weight_bits), ("input_bits", device.input_bits)):
         found = [line for width in widths for line in check_whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
         if not found and (not widths or list(widths) != sorted(set(widths))):
-            found = [f"`arithmetic.{key}` must be ascending widths, at least one, but got {shown(list(widths))}"]
+            found = [f"arithmetic.{key}: expected ascending widths, at least one, received {shown(list(widths))}"]
         problems += found
     for weight_format in device.weight_formats:
         problems += check_choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
     if "dense" not in device.weight_formats:
         got = list(device.weight_formats)
         problems.append(
-            f"`arithmetic.weight_formats` must contain 'dense', which every network has, but got {shown(got)}"
+            f"arithmetic.weight_formats: expected 'dense' among them, which every network has, received {shown(got)}"
         )
     return problems
 
@@ -163,16 +164,16 @@ def _part_problems(device: Accelerator) -> list[str]:
     problems += [*device.registers.problems(), *device.vector.problems(), *device.unroll.problems()]
     for table, kind in (("buffers", Buffer), ("memories", Memory)):
         names = [place.name for place in places if isinstance(place, kind)]
-        problems += [f"`{table}` must have names of their own, but {name!r} occurs twice" for name in _twice(names)]
+        problems += [f"{table}: expected names that differ, received {name!r} twice" for name in _twice(names)]
         for operand in OPERANDS:
             holders = [place.name for place in places if isinstance(place, kind) and operand in place.operands]
             if len(holders) != 1:
-                held = f"but got {', '.join(holders)}" if holders else "but none does"
-                problems.append(f"exactly one of `{table}` must hold the {operand}, {held}")
+                held = ", ".join(holders) or "none"
+                problems.append(f"{table}: expected exactly one that holds the {operand}, received {held}")
     if device.dataflow == "rs" and isinstance(device.registers.words, int) and device.registers.words < 3:
         problems.append(
-            "`registers.words >= 3` must hold for the row-stationary dataflow (a weight, an input and a sum in every "
-            f"element), but got {device.registers.words}"
+            "registers.words: expected at least 3 for the row-stationary dataflow (a weight, an input and a sum in "
+            f"each element), received {device.registers.words}"
         )
     return problems
 

@@ -75,7 +75,9 @@ class Memory:
             ),
         ]
         if not found and self.overflow_bandwidth_bits_per_s and not self.size_bytes:
-            found.append(f"`{key}.overflow_bandwidth_bits_per_s` needs `{key}.size_bytes`, beyond which it holds")
+            found.append(
+                f"{key}.size_bytes: expected with overflow_bandwidth_bits_per_s, which holds beyond it, received 0"
+            )
         for operand in self.operands:
             found += check_choice(f"{key}.operands", operand, OPERANDS)
         return found
@@ -157,8 +159,8 @@ class Unroll:
         found += check_number("unroll.rate", self.rate, bounds.RATE)
         if not found and self.depthwise_channels > self.out_channels * self.in_channels:
             found.append(
-                "`unroll.depthwise_channels <= unroll.out_channels * unroll.in_channels` must hold (there are no more "
-                f"lanes), but got {self.depthwise_channels} and {self.out_channels * self.in_channels}"
+                "unroll.depthwise_channels: expected at most unroll.out_channels * unroll.in_channels (there are no "
+                f"more lanes), received {self.depthwise_channels} and {self.out_channels * self.in_channels}"
             )
         return found
 

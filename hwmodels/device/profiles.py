@@ -160,7 +160,7 @@ def _read(file: Path | Traversable, sources: frozenset[str] | None) -> Accelerat
     _read_document(document, reading)
     if sources is not None:
         reading.problems += [
-            f"`{key}`: source {shown(source)} is neither in sources.bib nor {ASSUMED!r}"
+            f"{key}: source: expected one of sources.bib or {ASSUMED!r}, received {shown(source)}"
             for key, source in reading.sources.items()
             if source != ASSUMED and source not in sources
         ]
@@ -181,11 +181,11 @@ def _read_document(document: Mapping[str, Any], reading: _ProfileReading) -> Non
         if isinstance(entries, dict):
             _read_table(table, entries, keys, reading)
         else:
-            reading.problems.append(f"`{table}` must be a table, but got {shown(entries)}")
+            reading.problems.append(f"{table}: expected a table, received {shown(entries)}")
     for places, fields in _PLACES.items():
         tables = document.get(places, {})
         if not isinstance(tables, dict) or not all(isinstance(entries, dict) for entries in tables.values()):
-            reading.problems.append(f"`{places}` must hold one table for each of them, such as [{places}.weights]")
+            reading.problems.append(f"{places}: expected one table for each of them, such as [{places}.weights]")
             continue
         for name, entries in tables.items():
             _read_table(f"{places}.{name}", entries, _list_keys(f"{places}.{name}", fields), reading)
@@ -222,16 +222,16 @@ def _read_entry(key: str, entry: object, reading: _ProfileReading, *, is_list: b
     """Read one `{ value = ..., source = "..." }`."""
     if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
         reading.problems.append(
-            f'`{key}` must be written {{ value = ..., source = "..." }}, with "{ASSUMED}" as the source of a '
-            f"value that is not published, but got {shown(entry)}"
+            f'{key}: expected {{ value = ..., source = "..." }}, with "{ASSUMED}" as the source of a '
+            f"value that is not published, received {shown(entry)}"
         )
         return
     value, source = entry["value"], entry["source"]
     if not isinstance(source, str) or not source.strip():
-        reading.problems.append(f"`{key}`: `source` must be a non-empty text, but got {shown(source)}")
+        reading.problems.append(f"{key}: source: expected a non-empty text, received {shown(source)}")
         return
     if is_list is not isinstance(value, list):
-        reading.problems.append(f"`{key}` must be {'a list' if is_list else 'one value'}, but got {shown(value)}")
+        reading.problems.append(f"{key}: expected {'a list' if is_list else 'one value'}, received {shown(value)}")
         return
     reading.values[key] = tuple(value) if is_list else value
     reading.sources[key] = source
@@ -263,10 +263,10 @@ def _select_values(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def _unknown(key: str, known: tuple[str, ...]) -> str:
     """Return the text on a key that is not known, with the closest one that is."""
     closest = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean `{closest[0]}`?" if closest else f"known are {', '.join(known)}"
-    return f"unknown key `{key}`: {hint}"
+    hint = f"did you mean {closest[0]!r}?" if closest else f"known are {', '.join(known)}"
+    return f"{key}: unknown key; {hint}"
 
 
 def _missing(key: str) -> str:
     """Return the text on a key that is not there."""
-    return f'`{key}` is missing: add it as {{ value = ..., source = "..." }}'
+    return f'{key}: missing; add it as {{ value = ..., source = "..." }}'

@@ -82,11 +82,11 @@ def _checked(counts: Counts) -> list[int]:
     given = np.asarray(counts)
     if given.ndim != 1 or not given.size or not np.issubdtype(given.dtype, np.integer) or given.min() < 0:
         raise LayerError(
-            "`counts` must be whole numbers of at least 0, one for each entry of the codebook, "
-            f"but got {_shown(counts)}"
+            "counts: expected whole numbers of at least 0, one for each entry of the codebook, "
+            f"received {_shown(counts)}"
         )
     if not given.max():
-        raise LayerError("at least one count must be above 0 (a code needs a weight to code), but got only zeros")
+        raise LayerError("counts: expected at least one above 0 (a code needs a weight to code), received only zeros")
     numbers: list[int] = given.tolist()
     return numbers
 

@@ -100,7 +100,7 @@ def measure_relative_index_bytes(mask: BoolArray, bits: int) -> int:
     problems = check_whole_number("bits", bits, 1, MAXIMUM_BITS)
     mask = np.asarray(mask)
     if mask.dtype != np.bool_:
-        problems.append(f"`mask` must be of booleans (true where a weight is not zero), but got {mask.dtype}")
+        problems.append(f"mask: expected booleans (true where a weight is not zero), received {mask.dtype}")
     if problems:
         raise LayerError(problems)
     positions = np.flatnonzero(mask)

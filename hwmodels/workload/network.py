@@ -26,12 +26,15 @@ class Network:
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        """Refuse a network without layers, or with two of one name."""
         if not self.layers:
-            raise LayerError(f"network {self.name!r}: at least one layer is needed, but got none")
+            raise LayerError(f"network {self.name!r}: expected at least one layer, received none")
         names = [layer.name for layer in self.layers]
         twice = sorted(name for name, count in Counter(names).items() if count > 1)
         if twice:
-            raise LayerError(f"network {self.name!r}: layer names must differ, but {', '.join(twice)} occurs twice")
+            raise LayerError(
+                f"network {self.name!r}: expected layer names that differ, received {', '.join(twice)} twice"
+            )
 
     @property
     def macs(self) -> int:

@@ -41,6 +41,7 @@ class NetworkBuilder:
     """
 
     def __init__(self, name: str, batch: int = 1) -> None:
+        """Start a network that runs `batch` images together."""
         problems = check_whole_number("batch", batch, 1)
         if problems:
             raise LayerError([f"network {name!r}: {problem}" for problem in problems])
@@ -90,7 +91,7 @@ class NetworkBuilder:
         """Add two activations of one size."""
         if (x.channels, x.height, x.width) != (y.channels, y.height, y.width):
             raise LayerError(
-                f"layer {name!r}: what is added must be of one size, but got channels x height x width of "
+                f"layer {name!r}: expected two activations of one size, received channels x height x width of "
                 f"{x.channels} x {x.height} x {x.width} and {y.channels} x {y.height} x {y.width}"
             )
         self._append(name, "add", (x, y), y)

@@ -50,6 +50,7 @@ class ShapeWalk:
     """
 
     def __init__(self, model: onnx.ModelProto, folder: Path) -> None:
+        """Walk through the whole model, whose external files are in `folder`."""
         graph = model.graph
         self.tensors: dict[str, Constant] = constants(graph)
         self.nodes: list[onnx.NodeProto] = []

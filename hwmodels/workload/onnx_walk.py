@@ -87,6 +87,7 @@ class OnnxWalk:
     """What is found on the way; `layers`, `tensors` and `skipped` are in the order of the file."""
 
     def __init__(self, graph: OnnxGraph) -> None:
+        """Start with the inputs of the graph in memory."""
         self.graph = graph
         self.layers: list[OnnxLayer] = []
         self.tensors: list[MemoryTensor] = []

@@ -47,7 +47,7 @@ class _TopologyReading:
         wrong = [not re.fullmatch("[0-9]{1,10}", cell) or not 1 <= int(cell) <= _LARGEST for cell in cells]
         where = f"{self.path}: row {row}: column"
         self.problems += [
-            f"{where} {column!r} must be a whole number from 1 to {_LARGEST}, but got {shown(cell)}"
+            f"{where} {column!r}: expected a whole number from 1 to {_LARGEST}, received {shown(cell)}"
             for column, cell, is_wrong in zip(columns, cells, wrong, strict=True)
             if is_wrong
         ]
@@ -119,7 +119,7 @@ def _rows(path: Path) -> _TopologyReading:
     rows = {number: cells for number, cells in split if any(cells)}
     form = ", ".join((_NAME, *_CONVOLUTION))
     if not rows:
-        raise NetworkError(f"{path}: the topology is empty: its first row must be {form}")
+        raise NetworkError(f"{path}: the topology is empty; expected {form} in its first row")
     first, *rest = rows
     columns = _columns(f"{path}: row {first}", rows[first])
     if not rest:
@@ -142,8 +142,8 @@ def _columns(where: str, header: list[str]) -> list[str]:
             got = ", ".join(header)
             got = got if len(got) <= 100 else got[:100] + "..."
             raise NetworkError(
-                f"{where}: column {', '.join(map(repr, which))} {what}: the header of a topology is "
-                f"{', '.join(wanted)}, and may have {' and '.join(_optional(wanted))}, but got {got!r}"
+                f"{where}: column {', '.join(map(repr, which))} {what}: expected the header "
+                f"{', '.join(wanted)}, and may have {' and '.join(_optional(wanted))}, received {got!r}"
             )
     return columns
 
@@ -171,8 +171,8 @@ def _read_convolution(reading: _TopologyReading, row: int, name: str) -> LayerSh
     in_h, in_w, kernel_h, kernel_w, channels, filters, stride_h = numbers[:7]
     if kernel_h > in_h or kernel_w > in_w:
         reading.problems.append(
-            f"{reading.path}: row {row}: the filter must not be larger than the IFMAP, which includes the padding, "
-            f"but got a filter of {kernel_h} x {kernel_w} on {in_h} x {in_w}"
+            f"{reading.path}: row {row}: expected a filter no larger than the IFMAP, which includes the padding, "
+            f"received one of {kernel_h} x {kernel_w} on {in_h} x {in_w}"
         )
         return None
     depthwise = _DEPTHWISE in reading.rows[row].get(_NAME, "")
@@ -198,7 +198,7 @@ def _read_sparsity(reading: _TopologyReading, row: int, name: str) -> None:
     ratio = re.fullmatch(r"([1-9][0-9]{0,8})\s*:\s*([1-9][0-9]{0,8})", cell)
     if cell and (ratio is None or int(ratio[1]) > int(ratio[2])):
         reading.problems.append(
-            f"{reading.path}: row {row}: column {_SPARSITY!r} must be a ratio such as 2:4, but got {shown(cell)}"
+            f"{reading.path}: row {row}: column {_SPARSITY!r}: expected a ratio such as 2:4, received {shown(cell)}"
         )
     elif ratio is not None and int(ratio[1]) < int(ratio[2]):
         reading.skipped.append((name, f"its sparsity {cell} is not carried over: the layer counts as dense"))

@@ -27,9 +27,9 @@ def test_a_calibrated_device_takes_the_measured_energy() -> None:
 
 def test_what_cannot_be_calibrated_is_refused() -> None:
     device = load("gemmini_default")
-    with pytest.raises(DeviceError, match=r"`measured_energy_pj` must be a number, from 0.001 to 1e\+18, but got 0"):
+    with pytest.raises(DeviceError, match=r"measured_energy_pj: expected a number from 0.001 to 1e\+18, received 0"):
         calibrate(device, JOBS, 0.0, "bench")
-    with pytest.raises(DeviceError, match=r"`source` must be a non-empty text, but got ''"):
+    with pytest.raises(DeviceError, match=r"source: expected a non-empty text, received ''"):
         calibrate(device, JOBS, 1.0, "")
     silent = dataclasses.replace(
         scale_to_node(device, 45),
@@ -62,5 +62,5 @@ def test_energy_falls_with_the_node() -> None:
     ratios = [energy_ratio(45, node) for node in (130, 90, 65, 45, 32, 20, 16, 14, 10, 7)]
     assert ratios == sorted(ratios, reverse=True)
     assert energy_ratio(130, 7) == pytest.approx(0.10 / 3.17)
-    with pytest.raises(DeviceError, match=r"energies are known for 130, 90, .* but got 28 nm: choose the nearest"):
+    with pytest.raises(DeviceError, match=r"expected a node of 130, 90, .* received 28 nm: choose the nearest"):
         energy_ratio(45, 28)

@@ -218,7 +218,7 @@ def test_max78000_takes_32_layers() -> None:
     job = LayerJob(shape=_conv(64, 64, 8))
     device = load("max78000")
     assert evaluate([job] * 32, device).macs == 32 * job.shape.macs
-    with pytest.raises(LayerError, match=r"`layers <= 32` must hold on max78000, but got 33 layers"):
+    with pytest.raises(LayerError, match=r"expected layers <= 32 on max78000, received 33 layers"):
         evaluate([job] * 33, device)
 
 

@@ -90,9 +90,9 @@ def test_relative_index_of_a_mask() -> None:
 
 
 def test_a_wrong_mask_is_refused() -> None:
-    with pytest.raises(LayerError, match=r"`mask` must be of booleans \(true where .*\), but got float64"):
+    with pytest.raises(LayerError, match=r"mask: expected booleans \(true where .*\), received float64"):
         measure_relative_index_bytes(np.ones(4), 8)  # type: ignore[arg-type]
-    with pytest.raises(LayerError, match=r"`bits` must be a whole number from 1 to 32, but got 0"):
+    with pytest.raises(LayerError, match=r"bits: expected a whole number from 1 to 32, received 0"):
         measure_relative_index_bytes(np.ones(4, dtype=np.bool_), 0)
 
 
