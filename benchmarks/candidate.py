@@ -18,7 +18,7 @@ from explorer.compress.candidate import Candidate
 from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.pricing import Pricing
 from explorer.search.space import search_space
-from explorer.study.prepare import prepare
+from explorer.study.prepare import open_study
 from explorer.study.study_file import load_study
 
 CANDIDATES = 30
@@ -38,17 +38,17 @@ def main() -> None:
     torch.set_num_threads(1)
     study = load_study(Path(__file__).parent.parent / "studies" / "digits")
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(study, Path(folder), lambda stage, done, total: None)
-    space = search_space(prepared.basis.graph, study.space)
+        prepared = open_study(study, Path(folder), lambda stage, done, total: None)
+    space = search_space(prepared.context.graph, study.space)
     draw = random.Random(0)
     candidates = [
         space.candidate({axis.name: draw.randrange(len(axis.values)) for axis in space.axes}) for _ in range(CANDIDATES)
     ]
     images, labels = prepared.tensors(prepared.data.search)
-    models = {candidate.digest(): apply(prepared.basis, candidate) for candidate in candidates}
+    models = {candidate.digest(): apply(prepared.context, candidate) for candidate in candidates}
     times = {
-        "price": cpu_seconds(Pricing(prepared.basis.graph, prepared.accelerator).price, candidates),
-        "build": cpu_seconds(lambda c: apply(prepared.basis, c), candidates),
+        "price": cpu_seconds(Pricing(prepared.context.graph, prepared.accelerator).price, candidates),
+        "build": cpu_seconds(lambda c: apply(prepared.context, c), candidates),
         "score": cpu_seconds(lambda c: count_correct(models[c.digest()], images, labels, 400), candidates),
     }
     for name, seconds in times.items():

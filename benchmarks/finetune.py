@@ -29,7 +29,7 @@ from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import search_space
 from explorer.settings import FineTuningSettings, SpaceSettings
 from explorer.settings.records import write_record
-from explorer.study.prepare import Prepared, prepare
+from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import load_study
 from explorer.training.finetune import finetune
 from explorer.training.tuned import Tuned, rebuild
@@ -53,7 +53,7 @@ class Target:
 
     name: str
     wanted: float
-    build: Callable[[Prepared, Sensitivity], Candidate]
+    build: Callable[[PreparedStudy, Sensitivity], Candidate]
     courses: tuple[tuple[int, float, float], ...]
     """(epochs, learning rate, share of batches of mixed images) of each course of training.
 
@@ -61,23 +61,25 @@ class Target:
     """
 
 
-def bytes_100144(prepared: Prepared, table: Sensitivity) -> Candidate:
+def bytes_100144(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
     """Bits by the relevance knapsack."""
-    graph = prepared.basis.graph
+    graph = prepared.context.graph
     return with_bits_within(graph, table, uniform(graph), 100_144)
 
 
-def bytes_67000(prepared: Prepared, table: Sensitivity) -> Candidate:
+def bytes_67000(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
     """A few filters removed, by relevance, then bits by the relevance knapsack."""
-    graph = prepared.basis.graph
+    graph = prepared.context.graph
     start = uniform(graph)
-    start = replace(start, kept_filters=tuple((name, THINNED.get(name, 1.0)) for name, _ in start.kept_filters))
+    start = replace(
+        start, filter_keep_ratio=tuple((name, THINNED.get(name, 1.0)) for name, _ in start.filter_keep_ratio)
+    )
     return with_bits_within(graph, table, start, 67_000)
 
 
-def half_macs(prepared: Prepared, table: Sensitivity) -> Candidate:
+def half_macs(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
     """Filters removed by relevance, how many of each group by the relevance knapsack."""
-    graph = prepared.basis.graph
+    graph = prepared.context.graph
     return with_filters_within(table, uniform(graph), lambda candidate: macs(graph, candidate), graph.macs // 2)
 
 
@@ -102,11 +104,11 @@ def tuned_settings(course: tuple[int, float, float], epochs: int | None) -> Fine
     )
 
 
-def test_accuracy(prepared: Prepared, candidate: Candidate, tuned: Tuned | None) -> float:
+def test_accuracy(prepared: PreparedStudy, candidate: Candidate, tuned: Tuned | None) -> float:
     """Percent of all 10,000 test images right."""
     sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
-    basis = prepared.basis
-    model = apply(basis, candidate) if tuned is None else rebuild(basis, candidate, tuned)
+    context = prepared.context
+    model = apply(context, candidate) if tuned is None else rebuild(context, candidate, tuned)
     correct = sum(count_correct(model, images, labels, BATCH) for images, labels in sets)
     return 100.0 * correct / sum(len(labels) for _, labels in sets)
 
@@ -114,7 +116,7 @@ def test_accuracy(prepared: Prepared, candidate: Candidate, tuned: Tuned | None)
 def trained(
     file: Path,
     candidate: Candidate,
-    prepared: Prepared,
+    prepared: PreparedStudy,
     settings: FineTuningSettings,
     images: int | None,
     start: Tuned | None,
@@ -128,7 +130,7 @@ def trained(
         if (found.candidate, found.description) == (candidate.digest(), description):
             return found
     tuned = finetune(
-        prepared.basis,
+        prepared.context,
         candidate,
         seen,
         labels,
@@ -144,9 +146,9 @@ def trained(
     return tuned
 
 
-def run(target: Target, prepared: Prepared, table: Sensitivity, arguments: argparse.Namespace) -> None:
+def run(target: Target, prepared: PreparedStudy, table: Sensitivity, arguments: argparse.Namespace) -> None:
     """Build, tune and score one target."""
-    graph, candidate = prepared.basis.graph, target.build(prepared, table)
+    graph, candidate = prepared.context.graph, target.build(prepared, table)
     bits = [choice.weight_bits for choice in candidate.layers]
     print(
         f"\n{target.name}: {weight_bytes(graph, candidate):,} bytes, {macs(graph, candidate) / graph.macs:.1%} of MACs"
@@ -178,9 +180,9 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     study = load_study(REPOSITORY / "studies" / "resnet20_cifar10")
     study = replace(study, data=replace(study.data, calibration=1024))
-    prepared = prepare(study, arguments.folder, lambda stage, done, total: None)
-    space = search_space(prepared.basis.graph, SpaceSettings(activation_bits=(8,), kept_filters=SHARES))
-    table = sensitivity(prepared.basis, prepared.relevance, space)
+    prepared = open_study(study, arguments.folder, lambda stage, done, total: None)
+    space = search_space(prepared.context.graph, SpaceSettings(activation_bits=(8,), filter_keep_ratio=SHARES))
+    table = sensitivity(prepared.context, prepared.relevance, space)
     for target in TARGETS:
         if target.name in arguments.targets:
             run(target, prepared, table, arguments)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.data.images import Data
@@ -32,7 +32,7 @@ from explorer.models.load import load_model
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import sample_of
 from explorer.relevance.scores import Relevance, filter_order
-from explorer.search.knapsack import Trades, trades
+from explorer.search.knapsack import ParetoSolutions, solve_knapsack
 from explorer.search.sensitivity import sensitivity
 from explorer.search.space import search_space
 from explorer.settings import DataSettings, ModelSettings, QuantizerSettings, SpaceSettings
@@ -78,12 +78,12 @@ def main() -> None:
     start = time.process_time()
     bases, relevance = _prepared(data)
     print(f"float   {_share(bases['nearest'].model, images, labels)} of {len(labels)} test images right")
-    for name, basis in bases.items():
-        solved, options = _solved(basis, relevance)
+    for name, context in bases.items():
+        solved, options = _solved(context, relevance)
         for budget, (others, aim) in BUDGETS.items():
-            chosen = _within(solved, options, basis, budget)
+            chosen = _within(solved, options, context, budget)
             _say(f"{name} rounding, {budget} bytes")
-            share = _share(apply(basis, chosen.candidate), images, labels)
+            share = _share(apply(context, chosen.candidate), images, labels)
             print(
                 f"{name:8} {chosen.size:9,.0f} bytes (at most {budget:,}): {share} (aim {aim:.1%}; {others}); "
                 f"bits {' '.join(map(str, chosen.bits))}; {time.process_time() - start:.0f} s CPU since the start",
@@ -95,8 +95,8 @@ def _present(key: str, name: str) -> bool:
     return bool(os.environ.get(key)) and (Path(os.environ[key]) / name).is_file()
 
 
-def _prepared(data: Data) -> tuple[dict[str, Basis], Relevance]:
-    """A basis for each way of rounding, and the relevance that both use."""
+def _prepared(data: Data) -> tuple[dict[str, CompressionContext], Relevance]:
+    """A context for each way of rounding, and the relevance that both use."""
     settings = ModelSettings(reference="resnet20", checkpoint="${EXPLORER_CHECKPOINTS}/resnet20-12fca82f.th")
     network = load_model(settings, data.input_shape, data.classes)
     calibration_images = torch.from_numpy(data.calibration.images)
@@ -109,24 +109,24 @@ def _prepared(data: Data) -> tuple[dict[str, Basis], Relevance]:
     calibration = calibrate(model, graph, calibration_images)
     order = filter_order(graph, relevance)
     bases = {
-        name: Basis(model=model, graph=graph, order=order, calibration=calibration, quantizer=quantizer)
+        name: CompressionContext(model=model, graph=graph, order=order, calibration=calibration, quantizer=quantizer)
         for name, quantizer in SETTINGS.items()
     }
     return bases, relevance
 
 
-def _solved(basis: Basis, relevance: Relevance) -> tuple[Trades, tuple[str, ...]]:
+def _solved(context: CompressionContext, relevance: Relevance) -> tuple[ParetoSolutions, tuple[str, ...]]:
     """The exact front of bytes and estimated loss over the widths of all layers."""
-    space = search_space(basis.graph, SpaceSettings(weight_bits=WIDTHS, activation_bits=(8,)))
-    progress = _progress(f"sensitivity of layers, {basis.quantizer.rounding} rounding")
-    table = sensitivity(basis, relevance, space, progress).weights
-    weights = {layer.name: layer.weights for layer in basis.graph.layers}
+    space = search_space(context.graph, SpaceSettings(weight_bits=WIDTHS, activation_bits=(8,)))
+    progress = _progress(f"sensitivity of layers, {context.quantizer.rounding} rounding")
+    table = sensitivity(context, relevance, space, progress).weights
+    weights = {layer.name: layer.weights for layer in context.graph.layers}
     costs = [np.array([weights[layer] * bits / 8 for bits in WIDTHS]) for layer in space.layers]
     losses = [np.array([loss for _, loss in sorted(table[layer].items())]) for layer in space.layers]
-    return trades(costs, losses), space.layers
+    return solve_knapsack(costs, losses), space.layers
 
 
-def _within(solved: Trades, layers: tuple[str, ...], basis: Basis, budget: int) -> Chosen:
+def _within(solved: ParetoSolutions, layers: tuple[str, ...], context: CompressionContext, budget: int) -> Chosen:
     point = solved.within(budget)
     bits = tuple(WIDTHS[option] for option in solved.choices[point].tolist())
     return Chosen(
@@ -134,7 +134,7 @@ def _within(solved: Trades, layers: tuple[str, ...], basis: Basis, budget: int) 
         bits=bits,
         candidate=Candidate(
             layers=tuple(LayerChoice(layer=name, weight_bits=width) for name, width in zip(layers, bits, strict=True)),
-            kept_filters=tuple((group.name, 1.0) for group in basis.graph.prunable),
+            filter_keep_ratio=tuple((group.name, 1.0) for group in context.graph.prunable),
         ),
     )
 

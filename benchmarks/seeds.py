@@ -28,7 +28,7 @@ from explorer.settings import SpaceSettings
 from hwmodels import load
 
 SPACE = SpaceSettings(
-    weight_bits=(2, 3, 4, 5, 6, 7, 8), activation_bits=(4, 6, 8), kept_filters=(0.5, 0.625, 0.75, 0.875, 1.0)
+    weight_bits=(2, 3, 4, 5, 6, 7, 8), activation_bits=(4, 6, 8), filter_keep_ratio=(0.5, 0.625, 0.75, 0.875, 1.0)
 )
 SEEDS = 20
 WHOLE = 20
@@ -62,7 +62,9 @@ def drawn(graph: ModelGraph, space: SearchSpace) -> Sensitivity:
             }
             for layer in space.layers
         },
-        filters={group.name: by_value("kept_filters", group.name, lambda share: 1 - share) for group in graph.prunable},
+        filters={
+            group.name: by_value("filter_keep_ratio", group.name, lambda share: 1 - share) for group in graph.prunable
+        },
     )
 
 

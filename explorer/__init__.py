@@ -1,3 +1,3 @@
 """Hardware-aware design-space exploration of PyTorch networks."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"

@@ -8,7 +8,7 @@ Example:
     (640, 400)
 """
 
-from hwmodels.cost.calibrate import calibrate, scale_to_node
+from hwmodels.cost.calibrate import at_node, calibrate
 from hwmodels.cost.explain import FIGURES, Explanation, explain
 from hwmodels.cost.fit import MemoryFit
 from hwmodels.cost.latency import BOUNDS
@@ -25,7 +25,7 @@ from hwmodels.errors import DeviceError, HardwareModelError, LayerError, Network
 from hwmodels.storage.arena import peak_activation_bytes, peak_alive, plan_arena
 from hwmodels.storage.huffman import code_lengths, huffman_bytes, mean_code_bits
 from hwmodels.storage.memory import WEIGHT_FORMATS, codebook_bytes, codebook_huffman_bytes
-from hwmodels.storage.sparse import RUN_BITS, bitmap_bytes, measure_relative_index_bytes
+from hwmodels.storage.sparse import RUN_BITS, bitmap_bytes, relative_index_bytes_of_mask
 from hwmodels.workload.jobs_json import read_jobs, write_jobs
 from hwmodels.workload.layer import LAYER_KINDS, PRODUCT_KINDS, ActivationTensor, LayerJob, LayerShape
 from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
@@ -70,6 +70,7 @@ __all__ = [
     "SystolicCounts",
     "Unroll",
     "VectorUnit",
+    "at_node",
     "bitmap_bytes",
     "calibrate",
     "code_lengths",
@@ -83,7 +84,6 @@ __all__ = [
     "layer_terms",
     "load",
     "mean_code_bits",
-    "measure_relative_index_bytes",
     "names",
     "peak_activation_bytes",
     "peak_alive",
@@ -93,7 +93,7 @@ __all__ = [
     "read_onnx",
     "read_onnx_jobs",
     "read_topology",
-    "scale_to_node",
+    "relative_index_bytes_of_mask",
     "stack",
     "systolic_counts",
     "with_widths",

@@ -9,12 +9,11 @@ LONGEST_PROBLEM = 600
 class HardwareModelError(ValueError):
     """Base of every error that stems from the caller's input; `problems` holds one line for each finding.
 
-    Whatever a file holds, they stay readable.
+    Whatever a file holds, they stay `readable`.
     """
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        """Keep what was found wrong, one text or several."""
-        self.problems = make_readable([problems] if isinstance(problems, str) else problems)
+        self.problems = readable([problems] if isinstance(problems, str) else problems)
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type["HardwareModelError"], tuple[tuple[str, ...]]]:
@@ -22,8 +21,8 @@ class HardwareModelError(ValueError):
         return type(self), (self.problems,)
 
 
-def make_readable(problems: Sequence[str]) -> tuple[str, ...]:
-    """Return each problem on one line of printable characters, long ones without their middle, at most 20 of them."""
+def readable(problems: Sequence[str]) -> tuple[str, ...]:
+    """Each problem on one line, control characters escaped, a long one without its middle; beyond 20 their count."""
     first = problems if len(problems) <= MOST_PROBLEMS + 1 else problems[:MOST_PROBLEMS]
     more = [f"and {len(problems) - len(first)} more problems"] if len(first) < len(problems) else []
     return tuple(map(_one_line, [*first, *more]))

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.calibrate import calibrate
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
@@ -171,12 +171,12 @@ def _images(name: str, count: int) -> Tensor:
 
 
 @cache
-def _basis(name: str) -> Basis:
+def _basis(name: str) -> CompressionContext:
     images = _images(name, 16)
     model = canonicalise(_network(name), images[:2])
     graph = trace(model, images[:2])
     order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
-    return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+    return CompressionContext(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
 
 
 @pytest.fixture(autouse=True)
@@ -231,8 +231,8 @@ def images() -> Callable[[str, int], Tensor]:
 
 
 @pytest.fixture(scope="session")
-def basis() -> Callable[[str], Basis]:
-    """The basis of a network, computed once; filters go in channel order, the last one is kept longest."""
+def context() -> Callable[[str], CompressionContext]:
+    """The context of a network, computed once; filters go in channel order, the last one is kept longest."""
     return _basis
 
 

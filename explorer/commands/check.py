@@ -17,7 +17,7 @@ from explorer.commands.terminal import command, console, say
 if TYPE_CHECKING:
     from explorer.graph.layers import Layer, ModelGraph
     from explorer.study.estimate import Estimate
-    from explorer.study.prepare import Inspect, Network
+    from explorer.study.prepare import Inspect, StudyNetwork
     from explorer.study.study_file import Study
     from hwmodels import Accelerator
 
@@ -48,9 +48,9 @@ def check(
         network = open_network(settings, notify)
         accelerator = hwmodels.load(settings.device.location)
         notify("measure", 0, 1)
-        basis = draft(network, settings)
-        needed = estimate(network, settings, basis, accelerator, settings.output.path)
-        refused = all_refusals(basis)
+        context = draft(network, settings)
+        needed = estimate(network, settings, context, accelerator, settings.output.path)
+        refused = all_refusals(context)
         notify("measure", 1, 1)
     for line in _about(network, settings, accelerator):
         say(line)
@@ -71,15 +71,15 @@ def check(
 def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
     """What tells the same of the network of a run, in short, before it is trained and searched."""
 
-    def inspect(network: Network) -> tuple[tuple[str, str], ...]:
+    def inspect(network: StudyNetwork) -> tuple[tuple[str, str], ...]:
         import hwmodels  # noqa: PLC0415
         from explorer.export.deploy import all_refusals  # noqa: PLC0415
         from explorer.study.estimate import draft, estimate  # noqa: PLC0415
 
-        basis = draft(network, study)
-        needed = estimate(network, study, basis, hwmodels.load(study.device.location), folder)
+        context = draft(network, study)
+        needed = estimate(network, study, context, hwmodels.load(study.device.location), folder)
         display.expect(dict(needed.stages))
-        refused = all_refusals(basis)
+        refused = all_refusals(context)
         for line in (network.coverage.summary(), *_exports(refused), _time(needed, study)):
             say(line)
         return refused
@@ -98,7 +98,7 @@ def _exports(refused: Sequence[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _about(network: Network, study: Study, accelerator: Accelerator) -> list[str]:
+def _about(network: StudyNetwork, study: Study, accelerator: Accelerator) -> list[str]:
     """Where network, weights, images and costs come from."""
     data, model = network.data, study.model
     shape = " x ".join(map(str, data.input_shape))
@@ -187,7 +187,7 @@ def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[st
     from explorer.search.space import search_space  # noqa: PLC0415
     from explorer.study.costing import BUDGETS, candidate_cost  # noqa: PLC0415
 
-    space = search_space(graph, study.space, study.sharing.codebook_scope, study.relevance.method)
+    space = search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
     least = candidate_cost(graph, space.candidate({axis.name: 0 for axis in space.axes}), accelerator)
     eight = candidate_cost(graph, uniform(graph), accelerator)

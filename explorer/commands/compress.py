@@ -13,7 +13,7 @@ from explorer.errors import ExportError
 from explorer.settings.rules import suggestion
 
 if TYPE_CHECKING:
-    from explorer.study.prepare import Notify
+    from explorer.progress import Notify
     from explorer.study.study_file import Study
 
 INTERRUPTED = 130

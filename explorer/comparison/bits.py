@@ -14,14 +14,14 @@ from explorer.search.sensitivity import sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.settings import LayerSpace, SpaceSettings
 from explorer.settings.rules import refused
-from explorer.study.prepare import Prepared
+from explorer.study.prepare import PreparedStudy
 
 ACTIVATION_BITS = 8
 
 
-def choose_widths(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> Candidate:
+def choose_widths(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Candidate:
     """The candidate of a place; its `weight_bytes` are at most those of the average width over all weights."""
-    graph = prepared.basis.graph
+    graph = prepared.context.graph
     if place.criterion == "uniform":
         return uniform_within(prepared, place.level)
     if place.criterion == "proportional":
@@ -29,25 +29,25 @@ def choose_widths(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -
         return bits_in_proportion(graph, relevance_of("deeplift", place.seed), place.level, widths)
     space = width_space(prepared)
     if place.criterion == "measured_kl":
-        table = measured_sensitivity(prepared.basis, space, seeded_sample(prepared, place.seed).images)
+        table = measured_sensitivity(prepared.context, space, seeded_sample(prepared, place.seed).images)
     else:
-        table = sensitivity(prepared.basis, relevance_of(place.criterion, place.seed), space)
+        table = sensitivity(prepared.context, relevance_of(place.criterion, place.seed), space)
     return with_bits_within(
         graph, table, uniform(graph, activation_bits=ACTIVATION_BITS), budget(prepared, place.level)
     )
 
 
-def budget(prepared: Prepared, average_bits: float) -> int:
+def budget(prepared: PreparedStudy, average_bits: float) -> int:
     """Bytes of all weights at an average width, each layer's rounded up."""
-    graph = prepared.basis.graph
+    graph = prepared.context.graph
     sizes = {layer.chosen_by: layer.weights for layer in graph.layers}
     return int(sum(-(-size * average_bits // 8) for size in sizes.values()))
 
 
-def refuse_unreachable(prepared: Prepared) -> None:
+def refuse_unreachable(prepared: PreparedStudy) -> None:
     """Raise StudyFileError where the study's widths cannot have an average that [comparison] asks for."""
     axes = {axis.of: axis.values for axis in width_space(prepared).axes if axis.kind == "weight_bits"}
-    sizes = {layer.chosen_by: layer.weights for layer in prepared.basis.graph.layers}
+    sizes = {layer.chosen_by: layer.weights for layer in prepared.context.graph.layers}
     least, most = (
         sum(size * bound(int(width or 0) for width in axes[layer]) for layer, size in sizes.items())
         / sum(sizes.values())
@@ -59,12 +59,12 @@ def refuse_unreachable(prepared: Prepared) -> None:
         raise StudyFileError((str(refused("comparison.levels", text, stray)),))
 
 
-def uniform_within(prepared: Prepared, average_bits: float) -> Candidate:
+def uniform_within(prepared: PreparedStudy, average_bits: float) -> Candidate:
     """The same width everywhere; for an average between two the wider one in the first layers, as far as it goes.
 
     Widths that the study's space does not have are used, too.
     """
-    graph, limit = prepared.basis.graph, budget(prepared, average_bits)
+    graph, limit = prepared.context.graph, budget(prepared, average_bits)
     found = uniform(graph, int(average_bits), ACTIVATION_BITS)
     if average_bits == int(average_bits):
         return found
@@ -80,11 +80,11 @@ def uniform_within(prepared: Prepared, average_bits: float) -> Candidate:
     return found
 
 
-def width_space(prepared: Prepared) -> SearchSpace:
+def width_space(prepared: PreparedStudy) -> SearchSpace:
     """The study's widths of weights; nothing is pruned or shared, and activations have 8 bits."""
     own = prepared.study.space
     layers = tuple(
         LayerSpace(layer=entry.layer, weight_bits=entry.weight_bits) for entry in own.layers if entry.weight_bits
     )
     settings = SpaceSettings(weight_bits=own.weight_bits, activation_bits=(ACTIVATION_BITS,), layers=layers)
-    return search_space(prepared.basis.graph, settings)
+    return search_space(prepared.context.graph, settings)

@@ -15,7 +15,7 @@ from torch import fx, nn
 from explorer.comparison.bits import choose_widths
 from explorer.comparison.points import Bools, Place, Size
 from explorer.comparison.sample import RelevanceOf
-from explorer.compress.apply import Basis, apply, layer_module, without_filters
+from explorer.compress.apply import CompressionContext, apply, layer_module, without_filters
 from explorer.compress.candidate import kept_count, uniform
 from explorer.compress.cluster import kmeans_1d, nearest
 from explorer.compress.norms import recalibrate_norms
@@ -24,13 +24,13 @@ from explorer.relevance.criteria import Subject
 from explorer.search.allocation import macs, weight_bytes
 from explorer.search.ranking import rank_filters
 from explorer.search.sensitivity import weight_multipliers
-from explorer.study.prepare import Prepared
-from hwmodels import bitmap_bytes, codebook_bytes, huffman_bytes, measure_relative_index_bytes
+from explorer.study.prepare import PreparedStudy
+from hwmodels import bitmap_bytes, codebook_bytes, huffman_bytes, relative_index_bytes_of_mask
 
 FLOAT_BYTES, FLOAT_BITS = 4, 32
 GLOBAL = {"global": "none", "global_normalised": "l2"}
 """What scores of a layer are divided by before those of all layers are compared (Molchanov et al., 2017)."""
-Floats = NDArray[np.floating]
+Floating = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +46,21 @@ class Choice:
 class Case:
     """How a place becomes a choice, and what a criterion must say something of."""
 
-    choose: Callable[[Prepared, Place, RelevanceOf], Choice]
+    choose: Callable[[PreparedStudy, Place, RelevanceOf], Choice]
     needs: Subject
 
 
-def choose_filters(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose_filters(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
     """Remove the share `level` of the filters of every channel group, or of the network, of least relevance."""
-    graph, relevance = prepared.basis.graph, relevance_of(place.criterion, place.seed)
+    graph, relevance = prepared.context.graph, relevance_of(place.criterion, place.seed)
     scope, normalised = ("layer", "none") if place.scope == "layer" else ("global", GLOBAL[place.scope])
     ranking = rank_filters(graph, relevance, place.level, scope=scope, normalised=normalised)
-    basis, candidate = replace(prepared.basis, order=ranking.order), ranking.candidate
-    kept = kept_classes_of(graph, candidate, basis.order)
+    context, candidate = replace(prepared.context, order=ranking.order), ranking.candidate
+    kept = kept_classes_of(graph, candidate, context.order)
 
     def build(recalibrated: bool) -> fx.GraphModule:
-        model, _ = without_filters(basis, candidate)
-        return _finished(model, basis, kept, recalibrated)
+        model, _ = without_filters(context, candidate)
+        return _finished(model, context, kept, recalibrated)
 
     def size(model: fx.GraphModule) -> Size:
         weights = FLOAT_BYTES * weight_bytes(graph, candidate)  # of 8-bit widths, a byte for each weight
@@ -69,20 +69,20 @@ def choose_filters(prepared: Prepared, place: Place, relevance_of: RelevanceOf) 
     return Choice(selection=_digest({"kept": np.array(sorted(kept))}), build=build, size=size)
 
 
-def choose_weights(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose_weights(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
     """Set the share `level` of the weights of every layer, or of the network, to zero: those of least saliency.
 
     That is |w| ("magnitude"), |M w| with M the multipliers of a criterion, or the draw of the control ("random").
     """
-    basis = prepared.basis
-    saliency = _saliency(basis, place, relevance_of)
-    fixed = _one_weight_each(basis)
+    context = prepared.context
+    saliency = _saliency(context, place, relevance_of)
+    fixed = _one_weight_each(context)
     masks = _masks({name: values for name, values in saliency.items() if name not in fixed}, place)
     masks.update({name: np.ones_like(saliency[name], dtype=np.bool_) for name in fixed})
-    positions = _positions(basis)
+    positions = _positions(context)
 
     def build(recalibrated: bool) -> fx.GraphModule:
-        return _with_weights(basis, {n: w * masks[n] for n, w in _weights(basis).items()}, recalibrated)
+        return _with_weights(context, {n: w * masks[n] for n, w in _weights(context).items()}, recalibrated)
 
     def size(model: fx.GraphModule) -> Size:
         left = {name: int(mask.sum()) for name, mask in masks.items()}
@@ -97,13 +97,13 @@ def choose_weights(prepared: Prepared, place: Place, relevance_of: RelevanceOf) 
     return Choice(selection=_digest(masks), build=build, size=size)
 
 
-def choose_sharing(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose_sharing(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
     """Let each layer share `level` values, of least error with every weight's square counted as the criterion says.
 
     It counts 1 ("plain"), the multiplier of a criterion, or |M w| of DeepLIFT ("saliency").
     """
-    basis, values = prepared.basis, int(place.level)
-    weights = _weights(basis)
+    context, values = prepared.context, int(place.level)
+    weights = _weights(context)
     counts = _counts(prepared, place, relevance_of)
     shared, indices = {}, {}
     for name, weight in weights.items():
@@ -113,7 +113,7 @@ def choose_sharing(prepared: Prepared, place: Place, relevance_of: RelevanceOf) 
         shared[name] = centroids[indices[name]].reshape(weight.shape).astype(np.float32)
 
     def build(recalibrated: bool) -> fx.GraphModule:
-        return _with_weights(basis, shared, recalibrated)
+        return _with_weights(context, shared, recalibrated)
 
     def size(model: fx.GraphModule) -> Size:
         tables = [(index.size, np.bincount(index, minlength=values)) for index in indices.values()]
@@ -121,26 +121,26 @@ def choose_sharing(prepared: Prepared, place: Place, relevance_of: RelevanceOf) 
             parameters=_parameters(model),
             weight_bytes=sum(int(codebook_bytes(count, FLOAT_BITS, values)) for count, _ in tables),
             coded_bytes=sum(huffman_bytes(occurs, FLOAT_BITS) for _, occurs in tables),
-            macs=basis.graph.macs,
+            macs=context.graph.macs,
         )
 
     return Choice(selection=_digest(shared), build=build, size=size)
 
 
-def choose_bits(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose_bits(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
     """Give layers widths of `level` bits on average, by the knapsack or by a rule; activations have 8 bits."""
-    basis = prepared.basis
+    context = prepared.context
     candidate = choose_widths(prepared, place, relevance_of)
 
     def build(recalibrated: bool) -> fx.GraphModule:
-        return apply(basis, candidate)
+        return apply(context, candidate)
 
     def size(model: fx.GraphModule) -> Size:
         return Size(
-            parameters=_parameters(basis.model),
-            weight_bytes=weight_bytes(basis.graph, candidate),
+            parameters=_parameters(context.model),
+            weight_bytes=weight_bytes(context.graph, candidate),
             coded_bytes=None,
-            macs=basis.graph.macs,
+            macs=context.graph.macs,
         )
 
     return Choice(selection=candidate.digest(), build=build, size=size)
@@ -154,45 +154,47 @@ CASES: Mapping[str, Case] = {
 }
 
 
-def float_size(basis: Basis) -> Size:
+def float_size(context: CompressionContext) -> Size:
     """What the network takes as it is given, in float32."""
-    graph = basis.graph
+    graph = context.graph
     return Size(
-        parameters=_parameters(basis.model),
+        parameters=_parameters(context.model),
         weight_bytes=FLOAT_BYTES * graph.weights,
         coded_bytes=None,
         macs=graph.macs,
     )
 
 
-def _finished(model: fx.GraphModule, basis: Basis, kept: frozenset[int], recalibrated: bool) -> fx.GraphModule:
-    model.to(basis.calibration.device).eval()
+def _finished(
+    model: fx.GraphModule, context: CompressionContext, kept: frozenset[int], recalibrated: bool
+) -> fx.GraphModule:
+    model.to(context.calibration.device).eval()
     if recalibrated:
-        recalibrate_norms(model, basis.calibration, kept_positions(basis.graph, kept))
+        recalibrate_norms(model, context.calibration, kept_positions(context.graph, kept))
     return model
 
 
-def _with_weights(basis: Basis, weights: Mapping[str, Floats], recalibrated: bool) -> fx.GraphModule:
+def _with_weights(context: CompressionContext, weights: Mapping[str, Floating], recalibrated: bool) -> fx.GraphModule:
     """A copy of the float network with other weights in all layers."""
-    model, kept = without_filters(basis, uniform(basis.graph))
+    model, kept = without_filters(context, uniform(context.graph))
     for name, values in weights.items():
         weight = layer_module(model, name).weight
         weight.data.copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
-    return _finished(model, basis, kept, recalibrated)
+    return _finished(model, context, kept, recalibrated)
 
 
-def _saliency(basis: Basis, place: Place, relevance_of: RelevanceOf) -> dict[str, Floats]:
-    weights = _weights(basis)
+def _saliency(context: CompressionContext, place: Place, relevance_of: RelevanceOf) -> dict[str, Floating]:
+    weights = _weights(context)
     if place.criterion == "magnitude":
         return {name: np.abs(weight) for name, weight in weights.items()}
     relevance = relevance_of(place.criterion, place.seed)
-    multipliers = {name: weight_multipliers(basis.graph, relevance, name) for name in weights}
+    multipliers = {name: weight_multipliers(context.graph, relevance, name) for name in weights}
     if place.criterion == "random":  # times |w| it would not be chance alone
         return multipliers
     return {name: np.abs(weight * multipliers[name]) for name, weight in weights.items()}
 
 
-def _masks(saliency: Mapping[str, Floats], place: Place) -> dict[str, Bools]:
+def _masks(saliency: Mapping[str, Floating], place: Place) -> dict[str, Bools]:
     """True for what stays; ties go by the order of layers and by position, and one weight of every layer stays."""
     if place.scope == "layer":
         return {name: _largest(values, 1.0 - place.level) for name, values in saliency.items()}
@@ -202,46 +204,48 @@ def _masks(saliency: Mapping[str, Floats], place: Place) -> dict[str, Bools]:
     return {name: _one_at_least(part, values).reshape(values.shape) for (name, values), part in parts}
 
 
-def _one_at_least(mask: Bools, values: Floats) -> Bools:
+def _one_at_least(mask: Bools, values: Floating) -> Bools:
     if not mask.any():
         mask[values.argmax()] = True
     return mask
 
 
-def _largest(values: Floats, share: float) -> Bools:
+def _largest(values: Floating, share: float) -> Bools:
     order = np.argsort(-values.ravel(), kind="stable")
     mask = np.zeros(values.size, dtype=np.bool_)
     mask[order[: kept_count(share, values.size)]] = True
     return mask.reshape(values.shape)
 
 
-def _counts(prepared: Prepared, place: Place, relevance_of: RelevanceOf) -> dict[str, Floats] | None:
+def _counts(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> dict[str, Floating] | None:
     if place.criterion == "plain":
         return None
-    basis = prepared.basis
+    context = prepared.context
     if place.criterion != "saliency":
         relevance = relevance_of(place.criterion, place.seed)
-        return {name: weight_multipliers(basis.graph, relevance, name) for name in basis.graph.weight_owners}
+        return {name: weight_multipliers(context.graph, relevance, name) for name in context.graph.weight_owners}
     relevance = relevance_of("deeplift", place.seed)
     return {
-        name: np.abs(weight * weight_multipliers(basis.graph, relevance, name))
-        for name, weight in _weights(basis).items()
+        name: np.abs(weight * weight_multipliers(context.graph, relevance, name))
+        for name, weight in _weights(context).items()
     }
 
 
-def _weights(basis: Basis) -> dict[str, Floats]:
-    return {name: layer_module(basis.model, name).weight.detach().cpu().numpy() for name in basis.graph.weight_owners}
+def _weights(context: CompressionContext) -> dict[str, Floating]:
+    return {
+        name: layer_module(context.model, name).weight.detach().cpu().numpy() for name in context.graph.weight_owners
+    }
 
 
-def _one_weight_each(basis: Basis) -> frozenset[str]:
+def _one_weight_each(context: CompressionContext) -> frozenset[str]:
     """Layers of one weight for each channel, which scale channels: without it a channel would be gone."""
-    return frozenset(layer.name for layer in basis.graph.layers if layer.weights == layer.out_channels)
+    return frozenset(layer.name for layer in context.graph.layers if layer.weights == layer.out_channels)
 
 
-def _positions(basis: Basis) -> dict[str, int]:
+def _positions(context: CompressionContext) -> dict[str, int]:
     """Of every layer with weights, how often each of them is multiplied for an image, over all calls."""
-    found = dict.fromkeys(basis.graph.weight_owners, 0)
-    for layer in basis.graph.layers:
+    found = dict.fromkeys(context.graph.weight_owners, 0)
+    for layer in context.graph.layers:
         found[layer.chosen_by] += layer.macs // layer.weights
     return found
 
@@ -253,7 +257,7 @@ def _parameters(model: nn.Module) -> int:
 def _sparse_bytes(mask: Bools) -> int:
     """Bytes of float32 weights, the smallest of: all, a bitmap with the others, runs of zeros (Han et al., 2016)."""
     left = int(mask.sum())
-    runs = measure_relative_index_bytes(mask, FLOAT_BITS)
+    runs = relative_index_bytes_of_mask(mask, FLOAT_BITS)
     return min(FLOAT_BYTES * mask.size, int(bitmap_bytes(mask.size, left, FLOAT_BITS)), runs)
 
 

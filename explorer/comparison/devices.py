@@ -11,10 +11,11 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import SearchError
 from explorer.evaluate.pricing import Pricing
 from explorer.graph.layers import ModelGraph
+from explorer.progress import Notify
 from explorer.study.costing import candidate_cost, summed_cost
 from explorer.study.folder import read_outcome, read_study
 from explorer.study.front import objective_value
-from explorer.study.prepare import Notify, open_network
+from explorer.study.prepare import open_network
 from explorer.study.record import Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.study_file import Study
 from hwmodels import Accelerator
@@ -168,7 +169,9 @@ def levers(runs: DeviceRuns) -> tuple[Lever, ...]:
         "2-bit weights": _widths(eight, weight_bits=2),
         "4-bit activations": _widths(eight, activation_bits=4),
         "4-bit weights and activations": _widths(eight, weight_bits=4, activation_bits=4),
-        "half of the filters": replace(eight, kept_filters=tuple((group.name, 0.5) for group in runs.graph.prunable)),
+        "half of the filters": replace(
+            eight, filter_keep_ratio=tuple((group.name, 0.5) for group in runs.graph.prunable)
+        ),
     }
     found = []
     for device in runs.accelerators:

@@ -27,11 +27,12 @@ from explorer.comparison.record import Comparison
 from explorer.comparison.sample import RelevanceOf, relevance_in
 from explorer.errors import RelevanceError, StudyFileError
 from explorer.evaluate.accuracy import right_images
+from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked, refuse_changes
-from explorer.study.prepare import Notify, Prepared, prepare, threads_for
+from explorer.study.prepare import PreparedStudy, open_study, threads_for
 from explorer.study.study_file import Study
 from explorer.training.train import train_model
 
@@ -40,7 +41,7 @@ Scored = dict[Place, Point]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    prepared: Prepared
+    prepared: PreparedStudy
     settings: ComparisonSettings
     folder: Path
     images: Tensor
@@ -60,12 +61,12 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
     check_subjects(settings)
     with locked(folder):
         refuse_other_settings(folder, study)
-        prepared = prepare(study, folder, notify)
+        prepared = open_study(study, folder, notify)
         if settings.case == "bits":
             refuse_unreachable(prepared)
         scored = open_points(folder, _identity(prepared))
         images, labels = prepared.tensors(prepared.data.search)
-        with threads_for(prepared.basis.graph):
+        with threads_for(prepared.context.graph):
             task = _Task(
                 prepared=prepared,
                 settings=settings,
@@ -89,7 +90,7 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
 def check_subjects(settings: ComparisonSettings) -> None:
     """Raise StudyFileError where a named criterion says nothing of what the case needs."""
     needs = CASES[settings.case].needs
-    able = [name for name, criterion in CRITERIA.items() if needs in criterion.says]
+    able = [name for name, criterion in CRITERIA.items() if needs in criterion.subjects]
     named = {"criteria": settings.criteria, "focus": (settings.focus,), "tuned_criteria": settings.tuned_criteria}
     problems = [
         f"comparison.{key}: {name!r} says nothing of {needs}; {', '.join(able)} do"
@@ -104,7 +105,7 @@ def check_subjects(settings: ComparisonSettings) -> None:
 def compared(settings: ComparisonSettings) -> tuple[str, ...]:
     """The criteria of a comparison, of those that are not named only the ones that say something of its case."""
     needs = CASES[settings.case].needs
-    return tuple(name for name in settings.compared if name not in CRITERIA or needs in CRITERIA[name].says)
+    return tuple(name for name in settings.compared if name not in CRITERIA or needs in CRITERIA[name].subjects)
 
 
 def places(settings: ComparisonSettings) -> tuple[Place, ...]:
@@ -140,8 +141,8 @@ def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
     skipped: dict[str, str] = {}
     named = (*(task.settings.criteria or ()), task.settings.focus)
     if FLOAT not in scored:
-        right = right_images(task.prepared.basis.model, task.images, task.labels, _batch(task))
-        _keep(task, scored, FLOAT, "", (float_size(task.prepared.basis), right))
+        right = right_images(task.prepared.context.model, task.images, task.labels, _batch(task))
+        _keep(task, scored, FLOAT, "", (float_size(task.prepared.context), right))
     wanted = places(task.settings)
     for stage, chosen in (
         ("score", [place for place in wanted if place.state != "fine_tuned"]),
@@ -216,7 +217,7 @@ def refuse_other_settings(folder: Path, study: Study) -> None:
         refuse_changes(folder, {key: known[key] for key in own.keys() & known.keys()}, own)
 
 
-def _identity(prepared: Prepared) -> dict[str, str]:
+def _identity(prepared: PreparedStudy) -> dict[str, str]:
     """What points depend on, beside where they stand."""
     needed = {"explorer", "network", "graph", "weights", "images"}
     known = {key: value for key, value in prepared.identity().items() if key in needed}

@@ -7,24 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from explorer.data.draws import permutation
+from explorer.progress import Notify
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
-from explorer.study.prepare import Notify, Prepared, kept_relevance, relevance_sample
+from explorer.study.prepare import PreparedStudy, kept_relevance, relevance_sample
 
 RelevanceOf = Callable[[str, int], Relevance]
 """(criterion, seed) -> what it says."""
 
 
-def seeded_sample(prepared: Prepared, seed: int) -> Sample:
+def seeded_sample(prepared: PreparedStudy, seed: int) -> Sample:
     """As many images as the study computes relevance on, drawn by `seed`, which also fixes what criteria draw."""
     images, study = prepared.data.train, prepared.study
     chosen = permutation(len(images), seed, "relevance")[: study.data.relevance]
-    basis = prepared.basis
-    sample = relevance_sample(basis.model, basis.graph, images.take(chosen), study, prepared.device)
+    context = prepared.context
+    sample = relevance_sample(context.model, context.graph, images.take(chosen), study, prepared.device)
     return replace(sample, seed=seed)
 
 
-def relevance_in(prepared: Prepared, folder: Path, notify: Notify) -> RelevanceOf:
+def relevance_in(prepared: PreparedStudy, folder: Path, notify: Notify) -> RelevanceOf:
     """What computes relevance once for each criterion and seed, and keeps it in `folder`."""
     found: dict[tuple[str, int], Relevance] = {}
 

@@ -23,7 +23,7 @@ from explorer.settings import QuantizerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Basis:
+class CompressionContext:
     """What every candidate is built from: the canonical float network, its graph, filter order, calibration."""
 
     model: fx.GraphModule
@@ -47,7 +47,7 @@ class Basis:
         return kept_classes_of(self.graph, candidate, self.order if name is None else self.orders[name])
 
 
-def apply(basis: Basis, candidate: Candidate) -> fx.GraphModule:
+def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
     """Return a compressed copy of the network in evaluation mode.
 
     Filters are removed, weights pruned, shared and quantised, activations quantised, batch norms recalibrated
@@ -56,11 +56,11 @@ def apply(basis: Basis, candidate: Candidate) -> fx.GraphModule:
     weight = codes * scale, and `bias_codes` (int32) where it has a bias. Raises CandidateError when the candidate
     does not fit the network.
     """
-    model, kept = without_filters(basis, candidate)
-    compress_layers(model, basis, candidate)
-    insert_quantizers(model, basis.graph, basis.calibration, candidate)
-    model.to(basis.calibration.device)
-    correct_copy(model, basis, candidate, kept)
+    model, kept = without_filters(context, candidate)
+    compress_layers(model, context, candidate)
+    insert_quantizers(model, context.graph, context.calibration, candidate)
+    model.to(context.calibration.device)
+    correct_copy(model, context, candidate, kept)
     return finish(model)
 
 
@@ -71,46 +71,48 @@ def finish(model: fx.GraphModule) -> fx.GraphModule:
     return model.eval()
 
 
-def without_filters(basis: Basis, candidate: Candidate) -> tuple[fx.GraphModule, frozenset[int]]:
+def without_filters(context: CompressionContext, candidate: Candidate) -> tuple[fx.GraphModule, frozenset[int]]:
     """A float copy of the network without the filters that the candidate removes, and the channel classes kept."""
-    check(candidate, basis.graph)
-    model = _copy(basis.model)
-    kept = basis.kept(candidate)
-    remove_filters(model, basis.graph, kept)
+    check(candidate, context.graph)
+    model = _copy(context.model)
+    kept = context.kept(candidate)
+    remove_filters(model, context.graph, kept)
     return model, kept
 
 
-def compress_layers(model: fx.GraphModule, basis: Basis, candidate: Candidate) -> None:
+def compress_layers(model: fx.GraphModule, context: CompressionContext, candidate: Candidate) -> None:
     """Prune, share and quantise, in place, the weights of a copy whose filters are removed."""
-    importance = _importance(basis, candidate)
-    for layer in basis.graph.layers:
+    importance = _importance(context, candidate)
+    for layer in context.graph.layers:
         module, choice = layer_module(model, layer.name), candidate.choice(layer.chosen_by)
-        compress_weights(module, choice, importance.get(layer.name), basis.quantizer.scales)
+        compress_weights(module, choice, importance.get(layer.name), context.quantizer.scale_granularity)
 
 
-def correct_copy(model: fx.GraphModule, basis: Basis, candidate: Candidate, kept: frozenset[int]) -> None:
+def correct_copy(
+    model: fx.GraphModule, context: CompressionContext, candidate: Candidate, kept: frozenset[int]
+) -> None:
     """Round adaptively where the settings ask for it, recalibrate batch norms and correct biases, in place.
 
     What layers share is corrected for none of them.
     """
-    settings, graph = basis.quantizer, basis.graph
+    settings, graph = context.quantizer, context.graph
     shared = {layer.shares_weights for layer in graph.layers}
     own = [layer for layer in graph.layers if layer.name not in shared and layer.chosen_by == layer.name]
     means = {}
     if settings.bias_correction:
         for layer in own:
             places = [place for place, identity in enumerate(layer.output_classes) if identity in kept]
-            means[layer.name] = basis.calibration.outputs[layer.name][places]
+            means[layer.name] = context.calibration.outputs[layer.name][places]
     positions = kept_positions(graph, kept)
     rounding = None
     if settings.rounding == "adaptive":
-        reference, _ = without_filters(basis, candidate)
-        reference.to(basis.calibration.device)
-        recalibrate_norms(reference, basis.calibration, positions)
+        reference, _ = without_filters(context, candidate)
+        reference.to(context.calibration.device)
+        recalibrate_norms(reference, context.calibration, positions)
         # What a filter of a transposed convolution is multiplied with depends on the place in its window.
         choices = {layer.name: candidate.choice(layer.name) for layer in own if not layer.transposed}
         rounding = Rounding(reference=reference, choices=choices, images=settings.rounding_images)
-    correct(model, basis.calibration, positions, means, rounding)
+    correct(model, context.calibration, positions, means, rounding)
 
 
 def _copy(model: fx.GraphModule) -> fx.GraphModule:
@@ -120,14 +122,14 @@ def _copy(model: fx.GraphModule) -> fx.GraphModule:
     return copied
 
 
-def _importance(basis: Basis, candidate: Candidate) -> dict[str, torch.Tensor]:
+def _importance(context: CompressionContext, candidate: Candidate) -> dict[str, torch.Tensor]:
     """The importance of what is left of every layer's weight; nothing where there is none."""
-    if basis.importance is None:
+    if context.importance is None:
         return {}
-    model = _copy(basis.model)
-    put_in(model, basis.importance)
-    remove_filters(model, basis.graph, basis.kept(candidate))
-    return {layer.name: layer_module(model, layer.name).weight.data for layer in basis.graph.layers}
+    model = _copy(context.model)
+    put_in(model, context.importance)
+    remove_filters(model, context.graph, context.kept(candidate))
+    return {layer.name: layer_module(model, layer.name).weight.data for layer in context.graph.layers}
 
 
 def layer_module(model: fx.GraphModule, name: str) -> nn.Conv2d | nn.Linear:

@@ -18,26 +18,26 @@ from hwmodels.checks import shown
 
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 MINIMUM_WEIGHT_BITS = 1
-Scope = Literal["layer", "channel"]
+Granularity = Literal["layer", "channel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerChoice:
     """What is chosen for one layer.
 
-    `weight_bits` lie in 1..8, `activation_bits` (of the tensor that the layer reads) in 2..8; `kept_weights` is the
+    `weight_bits` lie in 1..8, `activation_bits` (of the tensor that the layer reads) in 2..8; `weight_density` is the
     share of weights not pruned, in (0, 1], and 1 for 1-bit weights, which are -1 or 1 times a scale and never 0;
-    `codebook_size` is the number of shared weight values, or None, and `codebook_scope` what has them: the "layer", or
-    each output "channel" of it as many of its own. `pattern` is None, or "n:m": of every m consecutive weights along
-    the input at most n stay, before `kept_weights` removes more.
+    `codebook_size` is the number of shared weight values, or None, and `codebook_granularity` what has them: the
+    "layer", or each output "channel" of it as many of its own. `pattern` is None, or "n:m": of every m consecutive
+    weights along the input at most n stay, before `weight_density` removes more.
     """
 
     layer: str
     weight_bits: int = 8
     activation_bits: int = 8
-    kept_weights: float = 1.0
+    weight_density: float = 1.0
     codebook_size: int | None = None
-    codebook_scope: Scope = "layer"
+    codebook_granularity: Granularity = "layer"
     pattern: str | None = None
 
     def __post_init__(self) -> None:
@@ -46,12 +46,12 @@ class LayerChoice:
             value = getattr(self, key)
             if not _is_integer(value) or not lowest <= value <= MAXIMUM_BITS:
                 problems.append(f"{key} must be an integer in {lowest}..{MAXIMUM_BITS}, received {shown(value)}")
-        if not is_share(self.kept_weights):
-            problems.append(f"kept_weights must be a share in (0, 1], received {shown(self.kept_weights)}")
-        elif self.weight_bits == 1 and (self.kept_weights < 1 or self.pattern is not None):
+        if not is_share(self.weight_density):
+            problems.append(f"weight_density must be a share in (0, 1], received {shown(self.weight_density)}")
+        elif self.weight_bits == 1 and (self.weight_density < 1 or self.pattern is not None):
             problems.append(
-                "1-bit weights cannot be pruned, since none of their two values is 0: kept_weights must be 1 and "
-                f"pattern None, received {shown(self.kept_weights)} and {shown(self.pattern)}; or use 2 bits"
+                "1-bit weights cannot be pruned, since none of their two values is 0: weight_density must be 1 and "
+                f"pattern None, received {shown(self.weight_density)} and {shown(self.pattern)}; or use 2 bits"
             )
         problems.extend(self._codebook_problems())
         try:
@@ -64,8 +64,8 @@ class LayerChoice:
 
     def _codebook_problems(self) -> list[str]:
         size = self.codebook_size
-        if self.codebook_scope not in ("layer", "channel"):
-            return [f'codebook_scope must be "layer" or "channel", received {shown(self.codebook_scope)}']
+        if self.codebook_granularity not in ("layer", "channel"):
+            return [f'codebook_granularity must be "layer" or "channel", received {shown(self.codebook_granularity)}']
         if size is None:
             return []
         if not _is_integer(size) or size < 2:
@@ -88,7 +88,7 @@ class Candidate:
     """
 
     layers: tuple[LayerChoice, ...]
-    kept_filters: tuple[tuple[str, float], ...]
+    filter_keep_ratio: tuple[tuple[str, float], ...]
     filters_by: str | None = None
 
     def __post_init__(self) -> None:
@@ -96,19 +96,20 @@ class Candidate:
             raise CandidateError(
                 f"candidate: filters_by must be None or the name of a criterion, received {shown(self.filters_by)}"
             )
-        for group, share in self.kept_filters:
+        for group, share in self.filter_keep_ratio:
             if not is_share(share):
                 raise CandidateError(
-                    f"candidate: group {shown(group)}: kept_filters must be a share in (0, 1], received {shown(share)}"
+                    f"candidate: group {shown(group)}: filter_keep_ratio must be a share in (0, 1], "
+                    f"received {shown(share)}"
                 )
         for kind, names in (
             ("layer", [choice.layer for choice in self.layers]),
-            ("group", [group for group, _ in self.kept_filters]),
+            ("group", [group for group, _ in self.filter_keep_ratio]),
         ):
             repeated = sorted(name for name, count in Counter(names).items() if count > 1)
             if repeated:
                 raise CandidateError(f"candidate: {kind} {shown(repeated[0])} is chosen more than once")
-        if all(share == 1.0 for _, share in self.kept_filters):
+        if all(share == 1.0 for _, share in self.filter_keep_ratio):
             object.__setattr__(self, "filters_by", None)
 
     def choice(self, layer: str) -> LayerChoice:
@@ -132,38 +133,43 @@ class Candidate:
 
     def share(self, group: str) -> float:
         """Share of a group's channel classes that is kept; 1 for a group that is not listed."""
-        return dict(self.kept_filters).get(group, 1.0)
+        return dict(self.filter_keep_ratio).get(group, 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: {"layers": {name: choices}, "kept_filters": {group: share}}; "filters_by" where it is stated."""
+        """Plain data: {"layers": {name: choices}, "filter_keep_ratio": {group: ratio}}; "filters_by" where stated."""
         return {
             "layers": {
                 choice.layer: {
                     "weight_bits": choice.weight_bits,
                     "activation_bits": choice.activation_bits,
-                    "kept_weights": choice.kept_weights,
+                    "weight_density": choice.weight_density,
                     "codebook_size": choice.codebook_size,
-                    **({} if choice.codebook_scope == "layer" else {"codebook_scope": choice.codebook_scope}),
+                    **(
+                        {}
+                        if choice.codebook_granularity == "layer"
+                        else {"codebook_granularity": choice.codebook_granularity}
+                    ),
                     **({} if choice.pattern is None else {"pattern": choice.pattern}),
                 }
                 for choice in self.layers
             },
-            "kept_filters": dict(self.kept_filters),
+            "filter_keep_ratio": dict(self.filter_keep_ratio),
             **({} if self.filters_by is None else {"filters_by": self.filters_by}),
         }
 
     @classmethod
     def from_json(cls, data: object) -> Candidate:
         """Rebuild a candidate; CandidateError names the part that is missing, unknown or out of range."""
-        if not isinstance(data, Mapping) or set(data) - {"filters_by"} != {"layers", "kept_filters"}:
+        if not isinstance(data, Mapping) or set(data) - {"filters_by"} != {"layers", "filter_keep_ratio"}:
             received = shown(sorted(map(str, data))) if isinstance(data, Mapping) else type(data).__name__
-            raise CandidateError(f"candidate: expected an object with 'layers' and 'kept_filters', received {received}")
-        layers, kept_filters = data["layers"], data["kept_filters"]
-        if not isinstance(layers, Mapping) or not isinstance(kept_filters, Mapping):
-            raise CandidateError("candidate: 'layers' and 'kept_filters' must be objects keyed by name")
+            keys = "'layers' and 'filter_keep_ratio' ('kept_filters' before version 0.6)"
+            raise CandidateError(f"candidate: expected an object with {keys}, received {received}")
+        layers, filter_keep_ratio = data["layers"], data["filter_keep_ratio"]
+        if not isinstance(layers, Mapping) or not isinstance(filter_keep_ratio, Mapping):
+            raise CandidateError("candidate: 'layers' and 'filter_keep_ratio' must be objects keyed by name")
         return cls(
             layers=tuple(_choice_from_json(str(name), entry) for name, entry in layers.items()),
-            kept_filters=tuple((str(name), share) for name, share in kept_filters.items()),
+            filter_keep_ratio=tuple((str(name), share) for name, share in filter_keep_ratio.items()),
             filters_by=data.get("filters_by"),
         )
 
@@ -185,7 +191,7 @@ def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -
             LayerChoice(layer=name, weight_bits=weight_bits, activation_bits=activation_bits)
             for name in graph.weight_owners
         ),
-        kept_filters=tuple((group.name, 1.0) for group in graph.prunable),
+        filter_keep_ratio=tuple((group.name, 1.0) for group in graph.prunable),
     )
 
 
@@ -197,7 +203,7 @@ def check(candidate: Candidate, graph: ModelGraph) -> None:
     locked = {group.name: group.locked for group in graph.groups if group.locked}
     problems = [f"unknown layer {name!r}" for name in sorted(chosen - known)]
     problems += [f"nothing is chosen for layer {name!r}" for name in sorted(known - chosen)]
-    for name, share in candidate.kept_filters:
+    for name, share in candidate.filter_keep_ratio:
         if name in locked and share < 1.0:
             problems.append(f"filters of {name!r} cannot be removed: {locked[name]}")
         elif name not in prunable and name not in locked:
@@ -221,7 +227,7 @@ def _is_integer(value: object) -> bool:
 
 
 def _choice_from_json(layer: str, entry: object) -> LayerChoice:
-    known = {"weight_bits", "activation_bits", "kept_weights", "codebook_size", "codebook_scope", "pattern"}
+    known = {"weight_bits", "activation_bits", "weight_density", "codebook_size", "codebook_granularity", "pattern"}
     if not isinstance(entry, Mapping) or set(entry) - known:
         received = sorted(set(entry) - known) if isinstance(entry, Mapping) else entry
         raise CandidateError(f"candidate: layer {shown(layer)}: unknown {shown(received)}; known are {sorted(known)}")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.compress.candidate import Scope
+from explorer.arrays import Float64Array
+from explorer.compress.candidate import Granularity
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Window = tuple[int, int]
@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 16
 """Channels whose integer codebooks are found together (assumed: 8 MB of costs at 8 bits)."""
 
 
-def kmeans_1d(values: Floats, clusters: int, weights: Floats | None = None) -> Floats:
+def kmeans_1d(values: Float64Array, clusters: int, weights: Float64Array | None = None) -> Float64Array:
     """Centroids (ascending, at most `clusters`) of least weighted inertia, the global optimum.
 
     On sorted values a cluster is an interval; where it starts grows with where it ends, so that divide and conquer
@@ -49,36 +49,36 @@ def kmeans_1d(values: Floats, clusters: int, weights: Floats | None = None) -> F
     return np.diff(prefix.sums[cuts]) / np.diff(prefix.weights[cuts]) + middle
 
 
-def inertia(values: Floats, centroids: Floats, weights: Floats | None = None) -> float:
+def inertia(values: Float64Array, centroids: Float64Array, weights: Float64Array | None = None) -> float:
     """Sum of the (weighted) squared distances of `values` to the nearest of the ascending `centroids`."""
     squares = np.square(values - centroids[nearest(values, centroids)])
     return float((squares if weights is None else squares * weights).sum())
 
 
-def nearest(values: Floats, centroids: Floats) -> Integers:
+def nearest(values: Float64Array, centroids: Float64Array) -> Integers:
     """Index of the nearest of the ascending `centroids` for every value, the lower one on a tie."""
     middles = (centroids[1:] + centroids[:-1]) / 2
     return np.searchsorted(middles, values, side="left")
 
 
 def share_codes(
-    codes: Floats,
+    codes: Float64Array,
     limit: int,
     clusters: int,
     mask: Mask,
-    weights: Floats | None = None,
-    scope: Scope = "layer",
+    weights: Float64Array | None = None,
+    granularity: Granularity = "layer",
 ) -> Integers:
     """Replace the real-valued codes (weight / scale) of a layer by at most `clusters` integers, at least error.
 
     `codes`, `mask` and `weights` (not negative, what a code's squared error counts; 1 by default, and where a
     codebook's are all zero) are out_channels x ...; centroids are integers in -limit..limit, so that a shared layer
     stays an integer layer with one scale per channel. They are the best of all such integers, not rounded k-means
-    centroids. Where `mask` is False the code is zero, and zero is one of the values. Scope "channel" gives each
+    centroids. Where `mask` is False the code is zero, and zero is one of the values. Granularity "channel" gives each
     channel a codebook of its own.
     """
     channels = len(codes)
-    rows = (1, -1) if scope == "layer" else (channels, -1)
+    rows = (1, -1) if granularity == "layer" else (channels, -1)
     flat, kept = codes.reshape(rows), mask.reshape(rows)
     counts = kept.astype(np.float64) if weights is None else np.where(kept, weights.reshape(rows), 0.0)
     counts = np.where(counts.any(axis=1, keepdims=True), counts, kept.astype(np.float64))
@@ -87,7 +87,9 @@ def share_codes(
     return np.where(kept, shared, 0).astype(np.int64).reshape(codes.shape)
 
 
-def integer_codebooks(codes: Floats, limit: int, clusters: int, weights: Floats, with_zero: Mask) -> Integers:
+def integer_codebooks(
+    codes: Float64Array, limit: int, clusters: int, weights: Float64Array, with_zero: Mask
+) -> Integers:
     """The best `clusters` integers in -limit..limit for every row of `codes`, ascending; rows x clusters.
 
     `weights` (rows x n) is what a code's squared distance to the nearest of them counts. Rows that are `with_zero`
@@ -106,11 +108,11 @@ def integer_codebooks(codes: Floats, limit: int, clusters: int, weights: Floats,
 class _Halves(NamedTuple):
     """Sums of weights, and of weights times code + limit, below every half integer: rows x (4 limit + 2)."""
 
-    weights: Floats
-    sums: Floats
+    weights: Float64Array
+    sums: Float64Array
 
     @classmethod
-    def of(cls, codes: Floats, weights: Floats, limit: int) -> _Halves:
+    def of(cls, codes: Float64Array, weights: Float64Array, limit: int) -> _Halves:
         """Sums below 0, 1/2, 1, ... 2 limit of code + limit; the last of all codes."""
         raised = codes + limit
         places = 4 * limit + 2
@@ -153,10 +155,10 @@ def _best_integers(halves: _Halves, clusters: int, with_zero: Mask) -> Integers:
 class _Prefix(NamedTuple):
     """Sums over the first 0, 1, ... n points: of weight times value, and of weights."""
 
-    sums: Floats
-    weights: Floats
+    sums: Float64Array
+    weights: Float64Array
 
-    def gain(self, start: Integers, end: Integers) -> Floats:
+    def gain(self, start: Integers, end: Integers) -> Float64Array:
         """What a cluster of the points start..end-1 takes off the inertia: (sum of w x)^2 / sum of w; 0 without any."""
         weight = np.maximum(self.weights[end] - self.weights[start], np.finfo(np.float64).tiny)
         return np.square(self.sums[end] - self.sums[start]) / weight
@@ -166,12 +168,12 @@ class _Prefix(NamedTuple):
         return _Prefix((self.sums[-1] - self.sums)[::-1], (self.weights[-1] - self.weights)[::-1])
 
 
-def _or_ones(weights: Floats) -> Floats:
+def _or_ones(weights: Float64Array) -> Float64Array:
     """The weights, or ones where they say nothing: all are zero."""
     return weights if weights.any() else np.ones_like(weights)
 
 
-def _weighed(values: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
+def _weighed(values: Float64Array, weights: Float64Array | None) -> tuple[Float64Array, Float64Array]:
     """Distinct values that count, ascending, and the weight of each."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     if flat.size == 0 or not np.isfinite(flat).all():
@@ -188,7 +190,7 @@ def _weighed(values: Floats, weights: Floats | None) -> tuple[Floats, Floats]:
     return points[counted], sums[counted]
 
 
-def _best_cuts(points: Floats, counts: Floats, prefix: _Prefix, clusters: int) -> Integers:
+def _best_cuts(points: Float64Array, counts: Float64Array, prefix: _Prefix, clusters: int) -> Integers:
     """Where the clusters of least inertia start, and at the end the number of points.
 
     Before every point is looked at, groups of ever fewer neighbours show where the cuts cannot be.
@@ -205,7 +207,9 @@ def _best_cuts(points: Floats, counts: Floats, prefix: _Prefix, clusters: int) -
     return np.unique(cuts)
 
 
-def _narrowed(points: Floats, counts: Floats, prefix: _Prefix, windows: list[Window], groups: int) -> list[Window]:
+def _narrowed(
+    points: Float64Array, counts: Float64Array, prefix: _Prefix, windows: list[Window], groups: int
+) -> list[Window]:
     """Windows that hold all cuts of the optimum, if `windows` do, from clustering about so many groups of points.
 
     Take the optimum's centroids c and give each group to the one nearest to its mean. This takes at least as much
@@ -239,7 +243,7 @@ def _narrowed(points: Floats, counts: Floats, prefix: _Prefix, windows: list[Win
     return list(zip(lows.tolist(), highs.tolist(), strict=True))
 
 
-def _extended_all(prefix: _Prefix, windows: list[Window]) -> tuple[list[Floats], list[Integers]]:
+def _extended_all(prefix: _Prefix, windows: list[Window]) -> tuple[list[Float64Array], list[Integers]]:
     """(best gain, start of the last cluster) of the points up to every place of each window, and up to the end.
 
     The points up to a place in window i are in i + 1 clusters, each of which ends in its window.
@@ -255,7 +259,7 @@ def _extended_all(prefix: _Prefix, windows: list[Window]) -> tuple[list[Floats],
     return gains, starts
 
 
-def _extended(prefix: _Prefix, best: Floats, before: Window, window: Window) -> tuple[Floats, Integers]:
+def _extended(prefix: _Prefix, best: Float64Array, before: Window, window: Window) -> tuple[Float64Array, Integers]:
     """The best gain up to every place in `window` with one cluster more than in `best`, and where that one starts.
 
     `best` are the gains up to the places in the window `before`, which begins no later. Ends are visited in halving

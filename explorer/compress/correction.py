@@ -55,7 +55,9 @@ def project_on(codes: Tensor, choice: LayerChoice, groups: int) -> Project:
     """The admissible codes of a layer: those of its width, or where `codes` share values the nearest of these."""
     if choice.codebook_size is None:
         return partial(nearest_codes, bits=choice.weight_bits)
-    books = codes.flatten(1) if choice.codebook_scope == "channel" else codes.flatten()[None].expand(len(codes), -1)
+    books = (
+        codes.flatten(1) if choice.codebook_granularity == "channel" else codes.flatten()[None].expand(len(codes), -1)
+    )
     distinct = [book.unique() for book in books]
     most = max(len(book) for book in distinct)
     padded = torch.stack([torch.cat((book, book[-1:].expand(most - len(book)))) for book in distinct])
@@ -151,7 +153,7 @@ def round_adaptively(
             "cannot be rounded to fit it; use more bits in the layers before it, or check the network's own outputs"
         )
     groups = 1 if isinstance(module, nn.Linear) else module.groups
-    mask = weight_mask(weight, choice.kept_weights, choice.pattern)
+    mask = weight_mask(weight, choice.weight_density, choice.pattern)
     project = project_on(module.get_buffer("weight_codes"), choice, groups)
     try:
         return adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask)

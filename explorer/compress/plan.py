@@ -96,7 +96,7 @@ def plan_layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Map
         stored_input_bits=bits[layer.source],
         output_bits=bits[layer.target],
         codebook_size=choice.codebook_size,
-        codebooks=out_channels if choice.codebook_scope == "channel" else 1,
+        codebooks=out_channels if choice.codebook_granularity == "channel" else 1,
     )
 
 
@@ -112,7 +112,7 @@ def plan_operation(operation: Operation, kept: Sequence[int], bits: Mapping[str,
 
 def _nonzero(choice: LayerChoice, weights: int, row: int) -> int:
     """Weights that stay of rows of `row` weights along the input."""
-    kept = kept_count(choice.kept_weights, weights)
+    kept = kept_count(choice.weight_density, weights)
     return kept if choice.pattern is None else min(kept, pattern_count(choice.pattern, weights // row, row))
 
 
@@ -128,7 +128,7 @@ def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, 
 
 def kept_classes(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
     """How many channel classes are kept of every group of the graph."""
-    share = dict(candidate.kept_filters)
+    share = dict(candidate.filter_keep_ratio)
     return tuple(
         group.size if group.locked else kept_count(share.get(group.name, 1.0), group.size) for group in graph.groups
     )

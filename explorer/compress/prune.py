@@ -46,12 +46,12 @@ def kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.T
     return {entry.node: _positions(entry.classes, kept) for entry in graph.index_maps}
 
 
-def magnitude_mask(weight: torch.Tensor, kept_weights: float) -> torch.Tensor:
+def magnitude_mask(weight: torch.Tensor, weight_density: float) -> torch.Tensor:
     """A mask like `weight` that is True for the share of weights of largest magnitude, ties by position.
 
-    Exactly `kept_count(kept_weights, weight.numel())` entries are True.
+    Exactly `kept_count(weight_density, weight.numel())` entries are True.
     """
-    count = kept_count(kept_weights, weight.numel())
+    count = kept_count(weight_density, weight.numel())
     if count == weight.numel():
         return torch.ones_like(weight, dtype=torch.bool)
     order = torch.sort(weight.abs().flatten(), descending=True, stable=True).indices

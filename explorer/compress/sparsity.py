@@ -17,16 +17,16 @@ from explorer.graph.layers import ModelGraph
 from explorer.settings.values import parse_pattern
 
 
-def weight_mask(weight: Tensor, kept_weights: float, pattern: str | None = None) -> Tensor:
+def weight_mask(weight: Tensor, weight_density: float, pattern: str | None = None) -> Tensor:
     """A mask like `weight` (out x in x ...) that is True for the weights that stay.
 
-    A pattern is applied first; of what it leaves the largest stay, down to the share `kept_weights` of all weights of
-    the layer. Where the pattern leaves no more than that, `kept_weights` changes nothing. Ties go by position.
+    A pattern is applied first; of what it leaves the largest stay, down to the share `weight_density` of all weights of
+    the layer. Where the pattern leaves no more than that, `weight_density` changes nothing. Ties go by position.
     """
     if pattern is None:
-        return magnitude_mask(weight, kept_weights)
+        return magnitude_mask(weight, weight_density)
     left = pattern_mask(weight, pattern)
-    count = kept_count(kept_weights, weight.numel())
+    count = kept_count(weight_density, weight.numel())
     if count >= int(left.sum()):
         return left
     # Below any magnitude: what the pattern removes comes behind what is zero by itself.
@@ -80,10 +80,10 @@ def global_kept_weights(weights: Mapping[str, Tensor], share: float) -> dict[str
 
 
 def prune_globally(candidate: Candidate, weights: Mapping[str, Tensor], share: float) -> Candidate:
-    """The candidate with the `kept_weights` of global magnitude pruning, all else as it is.
+    """The candidate with the `weight_density` of global magnitude pruning, all else as it is.
 
-    `weights` are those of `layer_weights(basis.model, basis.graph)`: unfolded, and of filters that are removed too.
+    `weights` are those of `layer_weights(context.model, context.graph)`: unfolded, and of filters that are removed too.
     """
     shares = global_kept_weights(weights, share)
-    layers = tuple(replace(choice, kept_weights=shares[choice.layer]) for choice in candidate.layers)
+    layers = tuple(replace(choice, weight_density=shares[choice.layer]) for choice in candidate.layers)
     return replace(candidate, layers=layers)

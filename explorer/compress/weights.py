@@ -29,7 +29,7 @@ def compress_weights(
     are one for each "channel", or one for the whole "tensor".
     """
     weight = module.weight.data
-    mask = weight_mask(weight, choice.kept_weights, choice.pattern)
+    mask = weight_mask(weight, choice.weight_density, choice.pattern)
     weight = weight * mask
     scale = weight_scales(weight, choice.weight_bits, scales)
     if choice.codebook_size is None:
@@ -42,7 +42,7 @@ def compress_weights(
             choice.codebook_size,
             mask.cpu().numpy().astype(np.bool_),
             None if importance is None else importance.double().cpu().numpy(),
-            choice.codebook_scope,
+            choice.codebook_granularity,
         )
         codes = torch.from_numpy(shared).to(weight)
     attach_codes(module, codes, scale)

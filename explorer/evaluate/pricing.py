@@ -19,7 +19,9 @@ from hwmodels import ENERGY_COMPONENTS, Accelerator, LayerError, LayerJob, Memor
 
 REMEMBERED = 4096
 """Sets of widths of activations whose consequences are remembered."""
-_choice_of = attrgetter("weight_bits", "activation_bits", "kept_weights", "codebook_size", "codebook_scope", "pattern")
+_choice_of = attrgetter(
+    "weight_bits", "activation_bits", "weight_density", "codebook_size", "codebook_granularity", "pattern"
+)
 _MACS, _CYCLES, _BYTES, _HELD = range(4)
 
 
@@ -41,7 +43,7 @@ class _Plan:
     """What all parts of a candidate follow from: choices by owner, classes kept by group, widths of activations."""
 
     choices: tuple[LayerChoice, ...]
-    kept_filters: tuple[tuple[str, float], ...]
+    filter_keep_ratio: tuple[tuple[str, float], ...]
     kept: tuple[int, ...]
     bits: Mapping[str, int]
 
@@ -101,14 +103,14 @@ class Pricing:
         choices = candidate.layers
         if [choice.layer for choice in choices] != self._touched.owners:
             choices = candidate.choices(self._touched.owners)
-        same = before is not None and candidate.kept_filters == before.kept_filters
+        same = before is not None and candidate.filter_keep_ratio == before.filter_keep_ratio
         kept = before.kept if before is not None and same else kept_classes(self.graph, candidate)
         widths = tuple([choice.activation_bits for choice in choices])
         if widths not in self._widths:
             if len(self._widths) >= REMEMBERED:
                 self._widths.clear()
             self._widths[widths] = activation_bits(self.graph, candidate)
-        return _Plan(choices, candidate.kept_filters, kept, self._widths[widths])
+        return _Plan(choices, candidate.filter_keep_ratio, kept, self._widths[widths])
 
     def _update(self, planned: _Plan, before: _Plan | None) -> None:
         """Put in the figures of all parts, and the sizes of all activations, that differ from those before."""

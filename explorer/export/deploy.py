@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import fx
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.errors import ExportError
@@ -20,9 +20,10 @@ from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
 from explorer.graph.symbolic import as_tuple
 from explorer.integer.lower import integer_program
+from explorer.progress import Notify
 from explorer.study.finetune import read_tuned, reopen
 from explorer.study.folder import locked
-from explorer.study.prepare import Notify, threads_for
+from explorer.study.prepare import threads_for
 from explorer.study.record import Accuracy, FrontPoint, Outcome
 from explorer.threads import single_threaded
 from explorer.training.tuned import rebuild
@@ -59,18 +60,18 @@ def deploy(
         point = replace(point, evaluation=scored, held_out=Accuracy(**weights.description["held_out"]))
     notify("export", 0, 1)
     images, labels = prepared.tensors(prepared.data.held_out)
-    with threads_for(prepared.basis.graph):
+    with threads_for(prepared.context.graph):
         candidate = point.evaluation.candidate
-        model = apply(prepared.basis, candidate) if weights is None else rebuild(prepared.basis, candidate, weights)
+        model = apply(prepared.context, candidate) if weights is None else rebuild(prepared.context, candidate, weights)
         if form == "integer":
             study = prepared.study.name
-            integers = export_integer(point.name, model, prepared.basis, (images, labels), to, candidate, study)
+            integers = export_integer(point.name, model, prepared.context, (images, labels), to, candidate, study)
             notify("export", 1, 1)
             return integers
         exported = export_candidate(
             point,
             model,
-            prepared.basis,
+            prepared.context,
             images,
             labels,
             to,
@@ -84,20 +85,20 @@ def deploy(
     return exported
 
 
-def all_refusals(basis: Basis) -> tuple[tuple[str, str], ...]:
+def all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
     """(form, reason) for each form that no candidate of a network can be exported as.
 
     None is foreseen where the network with 8 bits everywhere cannot be computed.
     """
     with single_threaded(True):
         try:
-            model = _plain(basis)
+            model = _plain(context)
         except NUMERICAL:
             return ()
-        return tuple((form, reason) for form in FORMS for reason in refusals(basis, form, model))
+        return tuple((form, reason) for form in FORMS for reason in refusals(context, form, model))
 
 
-def refusals(basis: Basis, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:
+def refusals(context: CompressionContext, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:
     """Why no candidate of a network can be exported as `form`, one of FORMS; empty where the export works.
 
     Found by exporting the network with 8 bits everywhere to a folder that is removed: whether there is a rule for a
@@ -105,27 +106,27 @@ def refusals(basis: Basis, form: str, model: fx.GraphModule | None = None) -> tu
     rounded to the nearest, serve as well. What a single candidate alone can be refused for, such as sums beyond 32
     bits, is not foreseen.
     """
-    shapes = basis.graph.input_shapes
+    shapes = context.graph.input_shapes
     try:
         if len(shapes) > 1:
             raise ExportError(f"export: the network has {len(shapes)} inputs; export one that has a single one")
-        model = model or _plain(basis)
+        model = model or _plain(context)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
             if form == "integer":
                 export_integer_onnx(integer_program(model, shapes[0]), path)
             else:
                 export_onnx(model, shapes[0], path)
-                export_onnx(basis.model, shapes[0], Path(folder) / "float32.onnx")
-            run_onnx(path, as_tuple(basis.calibration.images)[0][:2])
+                export_onnx(context.model, shapes[0], Path(folder) / "float32.onnx")
+            run_onnx(path, as_tuple(context.calibration.images)[0][:2])
     except ExportError as error:
         return (str(error),)
     return ()
 
 
-def _plain(basis: Basis) -> fx.GraphModule:
+def _plain(context: CompressionContext) -> fx.GraphModule:
     """The network with 8 bits everywhere, rounded to the nearest."""
-    return apply(replace(basis, quantizer=replace(basis.quantizer, rounding="nearest")), uniform(basis.graph))
+    return apply(replace(context, quantizer=replace(context.quantizer, rounding="nearest")), uniform(context.graph))
 
 
 def _compare(exported: ExportReport, point: FrontPoint) -> None:

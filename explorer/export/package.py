@@ -18,7 +18,7 @@ from torch import fx
 
 import explorer
 from explorer.compress.activations import input_quantizer
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
@@ -72,7 +72,7 @@ class ExportReport:
 def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its file says of it)
     point: FrontPoint,
     model: fx.GraphModule,
-    basis: Basis,
+    context: CompressionContext,
     images: torch.Tensor,
     labels: torch.Tensor,
     folder: Path,
@@ -83,7 +83,7 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
 ) -> ExportReport:
     """Write a member of the front to `folder` and verify it on held-out images (N x C x H x W, labels N).
 
-    `model` is what `apply(basis, point.evaluation.candidate)` built; `study` and `device` are names; `finetuning`
+    `model` is what `apply(context, point.evaluation.candidate)` built; `study` and `device` are names; `finetuning`
     says how the model was fine-tuned, where it was. The files of an earlier export are replaced only once everything
     is written and verified; other files in `folder` are never touched. ExportError when a file cannot be written or
     predictions differ; nothing is left behind then.
@@ -94,8 +94,8 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
     except OSError as error:
         raise ExportError(f"export: {folder} cannot be written: {error}; choose another folder") from error
     try:
-        input_shape = basis.graph.input_shape
-        float32_bytes = export_onnx(basis.model, input_shape, staging / "float32.onnx")
+        input_shape = context.graph.input_shape
+        float32_bytes = export_onnx(context.model, input_shape, staging / "float32.onnx")
         network_bytes = export_onnx(model, input_shape, staging / NETWORK)
         verification = verify_onnx(staging / NETWORK, model, images, labels=labels)
         assert verification.correct is not None
@@ -116,7 +116,7 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
             **({} if finetuning is None else {"finetuning": dict(finetuning)}),
             **_point(point),
             **_export(report, staging / NETWORK),
-            **describe_network(model, basis, point.evaluation.candidate),
+            **describe_network(model, context, point.evaluation.candidate),
             "software": _software(),
         }
         text = json.dumps(configuration, indent=2, allow_nan=False)
@@ -129,16 +129,16 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
     return report
 
 
-def describe_network(model: fx.GraphModule, basis: Basis, candidate: Candidate) -> dict[str, Any]:
+def describe_network(model: fx.GraphModule, context: CompressionContext, candidate: Candidate) -> dict[str, Any]:
     """Plain data of every layer and activation quantiser: kept indices, widths, scales, shared codes.
 
     `kept_filter_indices` and `kept_input_indices` are those of the uncompressed layer. A weight is its code (in
     model.onnx, and one of `codebook_codes` where weights are shared) times the `weight_scales` entry of its filter.
     """
-    kept = basis.kept(candidate)
+    kept = context.kept(candidate)
     nodes = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
     layers = {}
-    for layer in basis.graph.layers:
+    for layer in context.graph.layers:
         choice = candidate.choice(layer.chosen_by)
         module = model.get_submodule(layer.name)
         codes = module.get_buffer("weight_codes")

@@ -9,24 +9,25 @@ from typing import Literal
 import numpy as np
 from torch import fx
 
+from explorer.arrays import Float64Array
 from explorer.errors import ExportError
 from explorer.graph.lines import line_of
 from explorer.graph.names import Names
 from explorer.integer.interpret import reads
 from explorer.integer.program import (
-    Connect,
-    Convolve,
+    Conv,
     IntegerProgram,
     Integers,
+    Linear,
     Multiply,
     Step,
     SumPool,
     Tensor,
 )
-from explorer.integer.values import Floats, Real, Term, codes_of
+from explorer.integer.values import Affine, ScaledTensor, codes_of
 
 INPUT, OUTPUT = "images", "logits"
-_SUMS = (Convolve, Connect, SumPool, Multiply)
+_SUMS = (Conv, Linear, SumPool, Multiply)
 """Steps that give sums or products, int32 even where these would fit into a code."""
 
 
@@ -42,16 +43,16 @@ class ProgramBuilder:
         self.own = {node: self.names.free(node.name) for node in nodes}
         self.steps: list[Step] = []
         self.tensors: dict[str, Tensor] = {}
-        self.bounds: dict[str, tuple[Floats, Floats]] = {}
+        self.bounds: dict[str, tuple[Float64Array, Float64Array]] = {}
         self.arrays: dict[str, Integers] = {}
 
-    def array(self, name: str, values: Integers | Floats, dtype: type[np.generic]) -> str:
+    def array(self, name: str, values: Integers | Float64Array, dtype: type[np.generic]) -> str:
         """Keep an array of the given type under a name that no other has; returns it."""
         self._refuse_taken(name)
         self.arrays[name] = np.array(values, dtype=dtype, order="C")
         return name
 
-    def add(self, step: Step, shape: tuple[int, ...], lows: Floats | float, highs: Floats | float) -> str:
+    def add(self, step: Step, shape: tuple[int, ...], lows: Float64Array | float, highs: Float64Array | float) -> str:
         """Append a step whose integers lie in lows..highs, scalars or arrays that broadcast against the shape.
 
         Returns its output's name, which no other has; ExportError where the integers are no int32.
@@ -74,7 +75,7 @@ class ProgramBuilder:
         if name in self.tensors or name in self.arrays or name == INPUT:
             raise ExportError(f"integer: two tensors would be called {name!r}; please report this")
 
-    def moved(self, step: Step, like: Term, shape: tuple[int, ...]) -> Real:
+    def moved(self, step: Step, like: ScaledTensor, shape: tuple[int, ...]) -> Affine:
         """Append a step that moves codes, zeros among them, and gives codes of the same grid as `like`."""
         sources = [self.tensors[name] for name in reads(step)]
         low = min(like.zero_point, *(source.low for source in sources))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from explorer.integer.program import (
     Concatenate,
-    Connect,
-    Convolve,
+    Conv,
+    Dilate,
     IntegerProgram,
     Integers,
+    Linear,
     LookUp,
     MaxPool,
     Multiply,
@@ -25,10 +26,9 @@ from explorer.integer.program import (
     Requantize,
     Reshape,
     Select,
-    Spread,
     Step,
-    Steps,
     SumPool,
+    Threshold,
 )
 
 Values = dict[str, Any]
@@ -88,7 +88,7 @@ def _quantize_input(step: QuantizeInput, values: Values) -> Integers:
 
 
 @perform.register
-def _convolve(step: Convolve, values: Values) -> Integers:
+def _convolve(step: Conv, values: Values) -> Integers:
     weight = values[step.weight].astype(np.int32)
     outputs, share, height, width = weight.shape
     top, left, bottom, right = step.padding
@@ -110,7 +110,7 @@ def _convolve(step: Convolve, values: Values) -> Integers:
 
 
 @perform.register
-def _connect(step: Connect, values: Values) -> Integers:
+def _connect(step: Linear, values: Values) -> Integers:
     centred = values[step.input].astype(np.int32) - np.int32(step.zero_point)
     sums: Int32 = np.einsum("...k,ok->...o", centred, values[step.weight].astype(np.int32))
     return sums if step.bias is None else sums + values[step.bias]
@@ -135,7 +135,7 @@ def _look_up(step: LookUp, values: Values) -> Integers:
 
 
 @perform.register
-def _steps(step: Steps, values: Values) -> Integers:
+def _steps(step: Threshold, values: Values) -> Integers:
     found: Integers = values[step.table][np.searchsorted(values[step.breakpoints], values[step.input], side="right")]
     return found
 
@@ -179,7 +179,7 @@ def _pad(step: Pad, values: Values) -> Integers:
 
 
 @perform.register
-def _spread(step: Spread, values: Values) -> Integers:
+def _spread(step: Dilate, values: Values) -> Integers:
     given = values[step.input]
     height, width = ((size - 1) * by + 1 for size, by in zip(given.shape[-2:], step.steps, strict=True))
     spread = np.full((*given.shape[:-2], height, width), step.value, dtype=given.dtype)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from explorer.arrays import Float64Array
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
 from explorer.graph.functional import ACTIVATIONS
@@ -40,7 +41,7 @@ from explorer.integer.lower_moves import (
 )
 from explorer.integer.program import IntegerProgram, Multiply
 from explorer.integer.requantize import logits, quantize
-from explorer.integer.values import Elementwise, Floats, Joined, Term, mapped, scalar, sum_of
+from explorer.integer.values import Concatenated, Elementwise, ScaledTensor, mapped, scalar, sum_of
 
 _RISING = (nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardsigmoid)
 """Functions, beside the clips, of which a larger argument never gives a smaller value."""
@@ -63,7 +64,7 @@ def integer_program(model: fx.GraphModule, input_shape: tuple[int, ...]) -> Inte
     walk = Walk(model, ProgramBuilder(input_shape, model.graph.nodes), {})
     for node in model.graph.nodes:
         if node.op == "placeholder":
-            walk.values[node] = sum_of(Term(tensor=INPUT, zero_point=0, gain=scalar(1.0)), shape=input_shape)
+            walk.values[node] = sum_of(ScaledTensor(tensor=INPUT, zero_point=0, gain=scalar(1.0)), shape=input_shape)
         elif node.op == "output":
             return walk.builder.program(_output(walk, node))
         elif gives_tensors(node):
@@ -80,7 +81,7 @@ def _output(walk: Walk, node: fx.Node) -> float:
     if not isinstance(node.args[0], fx.Node):
         raise refuse(node, "the network has several outputs", "return the logits alone")
     value = walk.value(node)
-    for part in value.parts if isinstance(value, Joined) else (value,):
+    for part in value.parts if isinstance(value, Concatenated) else (value,):
         if part.functions or part.pools or part.terms[0].tensor == INPUT:
             raise refuse(node, "a function follows the last layer", "return the logits: the largest is the same one")
     return logits(walk.builder, value)
@@ -110,7 +111,7 @@ def _value(walk: Walk, node: fx.Node) -> Value:
 def _each(walk: Walk, node: fx.Node, by: Elementwise) -> Value:
     """`by` on every element of the one tensor that a node reads."""
     value = walk.value(node)
-    parts = value.parts if isinstance(value, Joined) else (value,)
+    parts = value.parts if isinstance(value, Concatenated) else (value,)
     starts = np.cumsum([0, *(part.shape[0] for part in parts)])
     made = []
     for start, stop, part in zip(starts[:-1], starts[1:], parts, strict=True):
@@ -124,7 +125,7 @@ def _each(walk: Walk, node: fx.Node, by: Elementwise) -> Value:
                 "put batch norms before activation functions, and these before max poolings",
             )
         made.append(result)
-    return Joined(parts=tuple(made), shape=value.shape) if isinstance(value, Joined) else made[0]
+    return Concatenated(parts=tuple(made), shape=value.shape) if isinstance(value, Concatenated) else made[0]
 
 
 def _share(by: Elementwise, start: int, stop: int) -> Elementwise:
@@ -149,7 +150,7 @@ def _norm(walk: Walk, node: fx.Node, module: Any) -> Value:
     return _each(walk, node, _affine(gain.reshape(axes), offset.reshape(axes)))
 
 
-def _affine(gain: Floats, offset: Floats) -> Elementwise:
+def _affine(gain: Float64Array, offset: Float64Array) -> Elementwise:
     uniform = gain.ndim == 0
 
     def call(x: torch.Tensor) -> torch.Tensor:
@@ -189,7 +190,10 @@ def _add(walk: Walk, node: fx.Node) -> Value:
         for value in (one, other):
             if value.functions or value.pools or np.isfinite(value.low).any() or np.isfinite(value.high).any():
                 raise refuse(node, "a summand is not quantised", "add what layers, poolings or activations give")
-        terms = (*one.terms, *(Term(tensor=t.tensor, zero_point=t.zero_point, gain=sign * t.gain) for t in other.terms))
+        terms = (
+            *one.terms,
+            *(ScaledTensor(tensor=t.tensor, zero_point=t.zero_point, gain=sign * t.gain) for t in other.terms),
+        )
         summed = sum_of(*terms, shape=shape_of(node))
         return mapped(summed, _affine(np.ones_like(one.offset), one.offset + sign * other.offset)) or summed
     tensor_first = isinstance(first, fx.Node)
@@ -222,7 +226,7 @@ def _multiply(walk: Walk, node: fx.Node) -> Value:
         right_zero_point=right.zero_point,
     )
     walk.builder.add(step, shape_of(node), int(products.min()), int(products.max()))
-    return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=left.gain * right.gain), shape=shape_of(node))
+    return sum_of(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=left.gain * right.gain), shape=shape_of(node))
 
 
 def _operands(node: fx.Node) -> tuple[object, object]:

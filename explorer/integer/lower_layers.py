@@ -9,23 +9,24 @@ from typing import Any
 import numpy as np
 from torch import fx, nn
 
+from explorer.arrays import Float64Array
 from explorer.compress.weights import has_codes
 from explorer.errors import ExportError
 from explorer.graph.modules import TransposedConv2d
 from explorer.integer.builder import ProgramBuilder, refuse
 from explorer.integer.program import (
-    Connect,
-    Convolve,
+    Conv,
+    Dilate,
     Integers,
+    Linear,
     MaxPool,
     Pair,
     Sides,
-    Spread,
     SumPool,
 )
-from explorer.integer.values import Floats, Joined, Real, Term, Window, sum_of
+from explorer.integer.values import Affine, Concatenated, ScaledTensor, Window, sum_of
 
-Value = Real | Joined
+Value = Affine | Concatenated
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,14 @@ class Walk:
         """What the first operand of a node stands for."""
         return self.values[node.all_input_nodes[0]]
 
-    def real(self, node: fx.Node, operand: fx.Node | None = None) -> Real:
+    def real(self, node: fx.Node, operand: fx.Node | None = None) -> Affine:
         """The same, or that of another operand, where it must be one tensor; ExportError for parts on several grids."""
         value = self.values[operand or node.all_input_nodes[0]]
-        if isinstance(value, Joined):
+        if isinstance(value, Concatenated):
             raise refuse(node, "it reads parts on several grids", "quantise what torch.cat gives")
         return value
 
-    def codes(self, node: fx.Node, operand: fx.Node | None = None) -> Term:
+    def codes(self, node: fx.Node, operand: fx.Node | None = None) -> ScaledTensor:
         """The codes that a node reads; ExportError where its operand is not quantised."""
         term = self.real(node, operand).codes
         if term is None:
@@ -65,7 +66,7 @@ def shape_of(node: fx.Node) -> tuple[int, ...]:
     return shape
 
 
-def convolve(walk: Walk, node: fx.Node, module: Any) -> Real:
+def convolve(walk: Walk, node: fx.Node, module: Any) -> Affine:
     """A convolution: sums of codes times codes."""
     if module.padding_mode != "zeros":
         raise refuse(node, f"its padding mode is {module.padding_mode!r}", "use padding_mode='zeros'")
@@ -79,7 +80,7 @@ def convolve(walk: Walk, node: fx.Node, module: Any) -> Real:
     return _convolved(walk, node, module, walk.codes(node), _weight(node, module), module.stride, sides)
 
 
-def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> Real:
+def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> Affine:
     """A transposed convolution: a convolution with the turned kernel, on the input with zeros between its entries."""
     term = walk.codes(node)
     strides = _pair(module.stride)
@@ -87,7 +88,7 @@ def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> 
         height, width = (
             (size - 1) * by + 1 for size, by in zip(shape_of(node.all_input_nodes[0])[-2:], strides, strict=True)
         )
-        step = Spread(
+        step = Dilate(
             input=term.tensor,
             output=walk.builder.names.free(f"{walk.name(node)}_spread"),
             steps=strides,
@@ -105,10 +106,10 @@ def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> 
     return _convolved(walk, node, module, term, weight, (1, 1), (*starts, *ends))
 
 
-def connect(walk: Walk, node: fx.Node, module: Any) -> Real:
+def connect(walk: Walk, node: fx.Node, module: Any) -> Affine:
     """A fully connected layer, on the last axis."""
     weight, term = _weight(node, module), walk.codes(node)
-    step = Connect(
+    step = Linear(
         input=term.tensor,
         output=walk.name(node),
         weight=walk.builder.array(f"{walk.name(node)}.weight", weight, np.int8),
@@ -117,20 +118,22 @@ def connect(walk: Walk, node: fx.Node, module: Any) -> Real:
     )
     low, high = _bounds(walk, node, term, weight, step.bias)
     walk.builder.add(step, shape_of(node), low, high)
-    return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=term.gain * _scales(module)), shape=shape_of(node))
+    return sum_of(
+        ScaledTensor(tensor=walk.name(node), zero_point=0, gain=term.gain * _scales(module)), shape=shape_of(node)
+    )
 
 
 def _convolved(
     walk: Walk,
     node: fx.Node,
     module: nn.Conv2d,
-    term: Term,
+    term: ScaledTensor,
     weight: Integers,
     stride: Sequence[int],
     sides: Sequence[int],
-) -> Real:
+) -> Affine:
     top, left, bottom, right = sides
-    step = Convolve(
+    step = Conv(
         input=term.tensor,
         output=walk.name(node),
         weight=walk.builder.array(f"{walk.name(node)}.weight", weight, np.int8),
@@ -144,7 +147,7 @@ def _convolved(
     low, high = _bounds(walk, node, term, weight, step.bias)
     walk.builder.add(step, shape_of(node), low, high)
     gain = term.gain * _scales(module)[:, None, None]
-    return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=gain), shape=shape_of(node))
+    return sum_of(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=gain), shape=shape_of(node))
 
 
 def _weight(node: fx.Node, module: nn.Conv2d | nn.Linear) -> Integers:
@@ -166,7 +169,9 @@ def _bias(walk: Walk, node: fx.Node, module: nn.Conv2d | nn.Linear) -> str | Non
     return walk.builder.array(f"{walk.name(node)}.bias", module.get_buffer("bias_codes").cpu().numpy(), np.int32)
 
 
-def _bounds(walk: Walk, node: fx.Node, term: Term, weight: Integers, bias: str | None) -> tuple[Floats, Floats]:
+def _bounds(
+    walk: Walk, node: fx.Node, term: ScaledTensor, weight: Integers, bias: str | None
+) -> tuple[Float64Array, Float64Array]:
     """What the sums of each filter can reach; ExportError where a partial sum can, in whatever order, leave 32 bits."""
     tensor = walk.builder.tensors[term.tensor]
     low, high = min(0, tensor.low - term.zero_point), max(0, tensor.high - term.zero_point)
@@ -197,7 +202,7 @@ def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:
     sides: Sides = (*padding, *ends)  # type: ignore[assignment]
     window = Window(kernel=kernel, stride=stride, padding=sides, dilation=dilation, shape=shape)
     value = walk.value(node)
-    if isinstance(value, Joined):
+    if isinstance(value, Concatenated):
         parts = tuple(
             replace(
                 part,
@@ -206,7 +211,7 @@ def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:
             )
             for part in value.parts
         )
-        return Joined(parts=parts, shape=shape)
+        return Concatenated(parts=parts, shape=shape)
     if value.codes is None:
         return replace(value, pools=(*value.pools, window), shape=shape)
     term = value.codes
@@ -228,7 +233,7 @@ def _pool(node: fx.Node, module: Any, before: tuple[int, ...], after: tuple[int,
     return window, window, (0, 0), (1, 1)
 
 
-def pool_average(walk: Walk, node: fx.Node, module: nn.AvgPool2d) -> Real:
+def pool_average(walk: Walk, node: fx.Node, module: nn.AvgPool2d) -> Affine:
     """An average pooling: sums, which are divided where they are requantised."""
     before, after = shape_of(node.all_input_nodes[0])[-2:], shape_of(node)[-2:]
     kernel, stride, padding = _pair(module.kernel_size), _pair(module.stride), _pair(module.padding)
@@ -246,7 +251,7 @@ def pool_average(walk: Walk, node: fx.Node, module: nn.AvgPool2d) -> Real:
     return average(walk, node, windows[0], windows[1], divisor)
 
 
-def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> Real:
+def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> Affine:
     """An adaptive average pooling, whose windows may overlap and differ in size."""
     del module  # the sizes say it all
     before, after = shape_of(node.all_input_nodes[0])[-2:], shape_of(node)[-2:]
@@ -258,7 +263,7 @@ def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2
     return average(walk, node, windows[0], windows[1], np.outer(counts[0], counts[1]))
 
 
-def average(walk: Walk, node: fx.Node, rows: Sequence[Pair], columns: Sequence[Pair], divisor: Integers) -> Real:
+def average(walk: Walk, node: fx.Node, rows: Sequence[Pair], columns: Sequence[Pair], divisor: Integers) -> Affine:
     """Sums over the windows of codes, whose gains hold the divisor (rows x columns)."""
     term = walk.codes(node)
     tensor = walk.builder.tensors[term.tensor]
@@ -272,7 +277,7 @@ def average(walk: Walk, node: fx.Node, rows: Sequence[Pair], columns: Sequence[P
     walk.builder.add(step, shape_of(node), low, high)
     divisors = divisor.astype(np.float64)[None]
     gain = term.gain / (divisors if len(np.unique(divisors)) > 1 else divisors.reshape(-1)[0])
-    return sum_of(Term(tensor=walk.name(node), zero_point=0, gain=np.asarray(gain)), shape=shape_of(node))
+    return sum_of(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=np.asarray(gain)), shape=shape_of(node))
 
 
 def _pair(value: int | Sequence[int]) -> Pair:

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+from explorer.arrays import Float64Array
 from explorer.graph.modules import SelectChannels
 from explorer.graph.symbolic import constants
 from explorer.integer.builder import refuse
 from explorer.integer.lower_layers import Value, Walk, shape_of
 from explorer.integer.program import Concatenate, Pad, PixelShuffle, Reshape, Select, Step
-from explorer.integer.values import Floats, Joined, Real, Term
+from explorer.integer.values import Affine, Concatenated, ScaledTensor
 
 
 def reshape(walk: Walk, node: fx.Node, module: object = None) -> Value:
@@ -25,7 +26,7 @@ def reshape(walk: Walk, node: fx.Node, module: object = None) -> Value:
     if before[0] != after[0]:
         raise refuse(node, "it acts on the batch axis", "act on the other axes only")
     value, shape = walk.value(node), after[1:]
-    if not isinstance(value, Joined):
+    if not isinstance(value, Concatenated):
         return _reshaped(walk, node, value, walk.name(node), shape)
     if len(after) != 2:
         raise refuse(node, "it reads parts on several grids", "quantise what torch.cat gives")
@@ -33,17 +34,17 @@ def reshape(walk: Walk, node: fx.Node, module: object = None) -> Value:
         _reshaped(walk, node, part, walk.builder.names.free(f"{walk.name(node)}_{number}"), (int(np.prod(part.shape)),))
         for number, part in enumerate(value.parts)
     )
-    return Joined(parts=parts, shape=shape)
+    return Concatenated(parts=parts, shape=shape)
 
 
-def _reshaped(walk: Walk, node: fx.Node, value: Real, name: str, shape: tuple[int, ...]) -> Real:
+def _reshaped(walk: Walk, node: fx.Node, value: Affine, name: str, shape: tuple[int, ...]) -> Affine:
     def step(tensor: str) -> Step:
         return Reshape(input=tensor, output=name)
 
     return _moved(walk, node, value, step, lambda array: array.reshape(shape), shape)
 
 
-def select(walk: Walk, node: fx.Node, axis: int, indices: Any, output: str | None = None) -> Real:
+def select(walk: Walk, node: fx.Node, axis: int, indices: Any, output: str | None = None) -> Affine:
     """Entries `indices` of the operand along `axis`, the batch axis counted."""
     value = walk.real(node)
     if axis == 0:
@@ -62,7 +63,7 @@ def select(walk: Walk, node: fx.Node, axis: int, indices: Any, output: str | Non
     )
 
 
-def select_channels(walk: Walk, node: fx.Node, module: SelectChannels) -> Real:
+def select_channels(walk: Walk, node: fx.Node, module: SelectChannels) -> Affine:
     """Channels in another order, some of them, or some twice."""
     return select(walk, node, 1, module.index.cpu().numpy())
 
@@ -91,7 +92,7 @@ def slices(walk: Walk, node: fx.Node) -> Value:
     return found
 
 
-def upsample(walk: Walk, node: fx.Node, module: Any) -> Real:
+def upsample(walk: Walk, node: fx.Node, module: Any) -> Affine:
     """Nearest-neighbour upsampling: rows and columns repeated."""
     if module.mode != "nearest":
         raise refuse(node, f"its mode is {module.mode!r}", "use mode='nearest', or a transposed convolution")
@@ -106,14 +107,14 @@ def upsample(walk: Walk, node: fx.Node, module: Any) -> Real:
     return found
 
 
-def pixel_shuffle(walk: Walk, node: fx.Node, module: nn.PixelShuffle) -> Real:
+def pixel_shuffle(walk: Walk, node: fx.Node, module: nn.PixelShuffle) -> Affine:
     """Channels become positions."""
     term = walk.codes(node)
     step = PixelShuffle(input=term.tensor, output=walk.name(node), block=module.upscale_factor)
     return walk.builder.moved(step, term, shape_of(node))
 
 
-def pad(walk: Walk, node: fx.Node) -> Real:
+def pad(walk: Walk, node: fx.Node) -> Affine:
     """A border of a constant, zeros as a rule, around any axes but that of the batch."""
     given = {
         key: node.args[place] for place, key in enumerate(("input", "pad", "mode", "value")) if place < len(node.args)
@@ -141,7 +142,7 @@ def concatenate(walk: Walk, node: fx.Node) -> Value:
     parts = [walk.real(node, part) for part in given]
     rank = len(node.meta["shape"])
     if int(axis) % rank == 1:
-        return Joined(parts=tuple(parts), shape=shape_of(node))
+        return Concatenated(parts=tuple(parts), shape=shape_of(node))
     terms = [walk.codes(node, part) for part in given]
     if int(axis) % rank == 0 or len({(float(term.gain), term.zero_point) for term in terms}) > 1:
         raise refuse(node, "its parts along this axis have grids of their own", "concatenate along axis 1")
@@ -152,11 +153,11 @@ def concatenate(walk: Walk, node: fx.Node) -> Value:
 def _moved(
     walk: Walk,
     node: fx.Node,
-    value: Real,
+    value: Affine,
     made_of: Callable[[str], Step],
-    move: Callable[[Floats], Floats],
+    move: Callable[[Float64Array], Float64Array],
     shape: tuple[int, ...],
-) -> Real:
+) -> Affine:
     """A step on the one tensor of a value, and the same move of what belongs to its channels and positions."""
     if len(value.terms) > 1 or value.pools:
         raise refuse(node, "its operand is not quantised", "let only layers, clips and max poolings lie between")
@@ -165,13 +166,13 @@ def _moved(
     if value.codes is not None:
         return walk.builder.moved(step, term, shape)
 
-    def arranged(array: Floats) -> Floats:
+    def arranged(array: Float64Array) -> Float64Array:
         return array if array.ndim == 0 else move(np.broadcast_to(array, value.shape))
 
     name = walk.builder.add(step, shape, *(arranged(bound) for bound in walk.builder.bounds[term.tensor]))
     return replace(
         value,
-        terms=(Term(tensor=name, zero_point=term.zero_point, gain=arranged(term.gain)),),
+        terms=(ScaledTensor(tensor=name, zero_point=term.zero_point, gain=arranged(term.gain)),),
         shape=shape,
         offset=arranged(value.offset),
         low=arranged(value.low),

@@ -51,7 +51,7 @@ class QuantizeInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Convolve:
+class Conv:
     """Correlation of input - zero_point, padded with zeros, with `weight` (out x in/groups x h x w), plus bias."""
 
     input: str
@@ -66,7 +66,7 @@ class Convolve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connect:
+class Linear:
     """output[o] = sum over i of weight[o, i] * (input[i] - zero_point) + bias[o], on the last axis."""
 
     input: str
@@ -104,7 +104,7 @@ class LookUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class Threshold:
     """output = table[number of breakpoints <= input]; breakpoints ascend, 2^depth - 1 of them, found by bisection."""
 
     input: str
@@ -168,7 +168,7 @@ class Pad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class Dilate:
     """`steps` - 1 entries of `value` between neighbours of the last two axes, as transposed convolutions read them."""
 
     input: str
@@ -206,17 +206,17 @@ class Reshape:
 
 Step = (
     QuantizeInput
-    | Convolve
-    | Connect
+    | Conv
+    | Linear
     | Requantize
     | LookUp
-    | Steps
+    | Threshold
     | SumPool
     | MaxPool
     | Multiply
     | Concatenate
     | Pad
-    | Spread
+    | Dilate
     | Select
     | PixelShuffle
     | Reshape

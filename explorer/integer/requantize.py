@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from explorer.arrays import Float64Array
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
 from explorer.integer.builder import INPUT, OUTPUT, ProgramBuilder
@@ -17,9 +18,9 @@ from explorer.integer.program import (
     MaxPool,
     QuantizeInput,
     Requantize,
-    Steps,
+    Threshold,
 )
-from explorer.integer.values import Floats, Joined, Real, Term, codes_of, fixed_point, scalar
+from explorer.integer.values import Affine, Concatenated, ScaledTensor, codes_of, fixed_point, scalar
 
 FINE_BITS = 26
 """Width of the grid on which a function of sums finds its code: finer than float32 is."""
@@ -31,9 +32,9 @@ LOGIT_BITS = 30
 """Magnitude bits of the logits: more than the 24 of float32."""
 
 
-def quantize(builder: ProgramBuilder, value: Real | Joined, to: ActivationQuantizer, name: str) -> Real:
+def quantize(builder: ProgramBuilder, value: Affine | Concatenated, to: ActivationQuantizer, name: str) -> Affine:
     """Add the steps from a value to the codes that `to` gives for it; the tensor is called `name`."""
-    if isinstance(value, Joined):
+    if isinstance(value, Concatenated):
         names = [builder.names.free(f"{name}_{number}") for number in range(len(value.parts))]
         parts = [quantize(builder, part, to, called) for called, part in zip(names, value.parts, strict=True)]
         first = parts[0].terms[0]
@@ -49,7 +50,7 @@ def quantize(builder: ProgramBuilder, value: Real | Joined, to: ActivationQuanti
     else:
         low, high = (rounded(bound, to) for bound in (value.low, value.high))
         requantize(builder, before, value, (float(to.scale), to.zero_point), (low, high))
-    term = Term(tensor=before, zero_point=to.zero_point, gain=scalar(float(to.scale)))
+    term = ScaledTensor(tensor=before, zero_point=to.zero_point, gain=scalar(float(to.scale)))
     codes = codes_of(term, builder.tensors[before].shape)
     for number, window in enumerate(value.pools):
         last = number == len(value.pools) - 1
@@ -65,9 +66,9 @@ def quantize(builder: ProgramBuilder, value: Real | Joined, to: ActivationQuanti
     return codes
 
 
-def logits(builder: ProgramBuilder, value: Real | Joined) -> float:
+def logits(builder: ProgramBuilder, value: Affine | Concatenated) -> float:
     """Add the steps from a value to int32 logits on one grid for all classes; returns its scale, a power of two."""
-    parts = value.parts if isinstance(value, Joined) else (value,)
+    parts = value.parts if isinstance(value, Concatenated) else (value,)
     reach = max(abs(end) for part in parts for end in _range(builder, part))
     scale = 2.0 ** int(np.frexp(reach / 2**LOGIT_BITS)[1]) if reach > 0 else 1.0
     names = [OUTPUT]
@@ -85,7 +86,11 @@ def logits(builder: ProgramBuilder, value: Real | Joined) -> float:
 
 
 def requantize(
-    builder: ProgramBuilder, name: str, value: Real, grid: tuple[float, int], bounds: tuple[Floats, Floats]
+    builder: ProgramBuilder,
+    name: str,
+    value: Affine,
+    grid: tuple[float, int],
+    bounds: tuple[Float64Array, Float64Array],
 ) -> str:
     """Terms and offset of `value` on the `grid` (scale, zero point), clipped to the integer `bounds`."""
     (scale, zero_point), (low, high) = grid, bounds
@@ -118,7 +123,7 @@ def requantize(
 
 
 def _check_64_bits(
-    builder: ProgramBuilder, name: str, terms: Sequence[Term], multipliers: Sequence[Floats], rest: float
+    builder: ProgramBuilder, name: str, terms: Sequence[ScaledTensor], multipliers: Sequence[Float64Array], rest: float
 ) -> None:
     """ExportError where products, offset and the lower bound, all before the shift, can leave 64 bits together."""
     reach = rest
@@ -129,14 +134,14 @@ def _check_64_bits(
         raise ExportError(f"integer: rescaling {name!r} can overflow 64 bits; choose fewer activation bits")
 
 
-def _quantize_input(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: str) -> None:
+def _quantize_input(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, name: str) -> None:
     low, high = (int(rounded(bound, to)) for bound in (value.low, value.high))
     scale = float(to.scale)
     step = QuantizeInput(input=INPUT, output=name, scale=scale, zero_point=to.zero_point, low=low, high=high)
     builder.add(step, builder.input_shape, low, high)
 
 
-def _look_up(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: str) -> None:
+def _look_up(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, name: str) -> None:
     """One entry for each code, computed as the simulated network computes it: exact."""
     source = value.source
     assert source is not None
@@ -150,11 +155,11 @@ def _look_up(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name
     builder.add(step, builder.tensors[step.input].shape, table.min(), table.max())
 
 
-def _step(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: str) -> None:
+def _step(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, name: str) -> None:
     """A function of sums: these go to a fine grid, on which the function's codes change at few places."""
     low, high = _range(builder, value)
 
-    def code(points: Floats) -> Floats:
+    def code(points: Float64Array) -> Float64Array:
         return rounded(_applied(value.functions, points), to)
 
     low, high = _narrowed(code, low, high, float(to.scale))
@@ -169,7 +174,7 @@ def _step(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: s
     table = np.concatenate([codes, np.full(spare, codes[-1])])
     lowest, highest = (np.clip(np.rint(bound / scale) + zero_point, 0, top) for bound in (value.low, value.high))
     fine = requantize(builder, builder.names.free(f"{name}_fine"), value, (scale, zero_point), (lowest, highest))
-    steps = Steps(
+    steps = Threshold(
         input=fine,
         output=name,
         breakpoints=builder.array(f"{name}.breakpoints", breakpoints, np.int32),
@@ -178,7 +183,7 @@ def _step(builder: ProgramBuilder, value: Real, to: ActivationQuantizer, name: s
     builder.add(steps, builder.tensors[fine].shape, table.min(), table.max())
 
 
-def _places(code: Callable[[Floats], Floats], top: int) -> tuple[Floats, Floats]:
+def _places(code: Callable[[Float64Array], Float64Array], top: int) -> tuple[Float64Array, Float64Array]:
     """Where the code changes on 0..top, and the codes before, between and behind these places."""
     coarse = np.append(np.arange(0.0, top, COARSE), top)
     cells = coarse[np.flatnonzero(np.diff(code(coarse)))]
@@ -188,7 +193,7 @@ def _places(code: Callable[[Floats], Floats], top: int) -> tuple[Floats, Floats]
     return places, code(np.concatenate([[0.0], places]))
 
 
-def _range(builder: ProgramBuilder, value: Real) -> tuple[float, float]:
+def _range(builder: ProgramBuilder, value: Affine) -> tuple[float, float]:
     """The least and the largest real value that the terms can reach, clipped as the value is."""
     lowest, highest = value.offset, value.offset
     for term in value.terms:
@@ -200,25 +205,27 @@ def _range(builder: ProgramBuilder, value: Real) -> tuple[float, float]:
     )
 
 
-def _applied(functions: Sequence[Callable[[torch.Tensor], torch.Tensor]], points: Floats) -> Floats:
+def _applied(functions: Sequence[Callable[[torch.Tensor], torch.Tensor]], points: Float64Array) -> Float64Array:
     values = torch.from_numpy(np.ascontiguousarray(points))
     with torch.no_grad():
         for function in functions:
             values = function(values)
-    found: Floats = values.double().numpy()
+    found: Float64Array = values.double().numpy()
     return found
 
 
-def rounded(values: Floats | torch.Tensor, to: ActivationQuantizer) -> Floats:
+def rounded(values: Float64Array | torch.Tensor, to: ActivationQuantizer) -> Float64Array:
     """What a quantiser rounds values to, whatever their size, as float64 integers."""
     scale = to.scale.cpu()
     tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.asarray(values, dtype=np.float64))
     codes = torch.round(tensor / scale.to(tensor.dtype)).add(to.zero_point).clamp(0, 2**to.bits - 1)
-    found: Floats = codes.double().numpy()
+    found: Float64Array = codes.double().numpy()
     return found
 
 
-def _narrowed(code: Callable[[Floats], Floats], low: float, high: float, step: float) -> tuple[float, float]:
+def _narrowed(
+    code: Callable[[Float64Array], Float64Array], low: float, high: float, step: float
+) -> tuple[float, float]:
     """The part of low..high outside of which the code does not change, found on fine and on ever coarser points."""
     reach = max(abs(low), abs(high), step)
     sizes = np.geomspace(step * 2**-6, reach, 4096)
@@ -229,7 +236,7 @@ def _narrowed(code: Callable[[Floats], Floats], low: float, high: float, step: f
     return float(points[changes[0]]), float(points[changes[-1] + 1])
 
 
-def _collapsed(values: Floats | Integers) -> Integers:
+def _collapsed(values: Float64Array | Integers) -> Integers:
     """A scalar where all entries are equal."""
     array = np.asarray(values)
     return array.reshape(-1)[0] if array.size and (array == array.reshape(-1)[0]).all() else array

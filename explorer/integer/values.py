@@ -8,11 +8,10 @@ from functools import reduce
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from explorer.arrays import Float64Array
 from explorer.integer.program import Pair, Sides
 
-Floats = NDArray[np.float64]
 Function = Callable[[torch.Tensor], torch.Tensor]
 
 MULTIPLIER_BITS = 31
@@ -24,12 +23,12 @@ OFFSET_BITS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
+class ScaledTensor:
     """gain * (tensor - zero_point); the gain, positive or not, broadcasts against the tensor's shape."""
 
     tensor: str
     zero_point: int
-    gain: Floats
+    gain: Float64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +50,8 @@ class Elementwise:
     where a larger x never gives a smaller value.
     """
 
-    gain: Floats
-    offset: Floats
+    gain: Float64Array
+    offset: Float64Array
     low: float
     high: float
     is_function: bool
@@ -61,54 +60,54 @@ class Elementwise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Real:
+class Affine:
     """A real tensor: functions(clip(sum of terms + offset, low, high)), then max-pooled by `pools`.
 
     `source` are the codes that all of it is computed from, through the elementwise maps `chain`; None where there are
     no codes, or where a map differs between channels. `shape` is that after the pools.
     """
 
-    terms: tuple[Term, ...]
+    terms: tuple[ScaledTensor, ...]
     shape: tuple[int, ...]
-    offset: Floats
-    low: Floats
-    high: Floats
+    offset: Float64Array
+    low: Float64Array
+    high: Float64Array
     functions: tuple[Function, ...] = ()
-    source: Term | None = None
+    source: ScaledTensor | None = None
     chain: tuple[Function, ...] = ()
     pools: tuple[Window, ...] = ()
 
     @property
-    def codes(self) -> Term | None:
+    def codes(self) -> ScaledTensor | None:
         """The codes that this tensor is, on one grid; None where something is still to be done to them."""
         return self.source if not self.chain and not self.pools else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Joined:
+class Concatenated:
     """Tensors behind each other along the channels, each on a grid of its own."""
 
-    parts: tuple[Real, ...]
+    parts: tuple[Affine, ...]
     shape: tuple[int, ...]
 
 
-def scalar(value: float) -> Floats:
+def scalar(value: float) -> Float64Array:
     """An array that broadcasts against everything."""
     return np.array(value, dtype=np.float64)
 
 
-def sum_of(*terms: Term, shape: tuple[int, ...]) -> Real:
+def sum_of(*terms: ScaledTensor, shape: tuple[int, ...]) -> Affine:
     """The sum of `terms` with nothing done to it yet."""
     infinite = scalar(np.inf)
-    return Real(terms=terms, shape=shape, offset=scalar(0.0), low=-infinite, high=infinite)
+    return Affine(terms=terms, shape=shape, offset=scalar(0.0), low=-infinite, high=infinite)
 
 
-def codes_of(term: Term, shape: tuple[int, ...]) -> Real:
+def codes_of(term: ScaledTensor, shape: tuple[int, ...]) -> Affine:
     """A tensor of codes on one grid, with nothing done to it yet."""
     return replace(sum_of(term, shape=shape), source=term)
 
 
-def mapped(value: Real, by: Elementwise) -> Real | None:
+def mapped(value: Affine, by: Elementwise) -> Affine | None:
     """`by` applied to every element; None where it cannot follow what is already to be done."""
     if value.pools and not by.rising:
         return None
@@ -132,7 +131,9 @@ def mapped(value: Real, by: Elementwise) -> Real | None:
     )
 
 
-def fixed_point(factors: list[Floats], offset: Floats, reach: Floats) -> tuple[list[Floats], Floats, Floats]:
+def fixed_point(
+    factors: list[Float64Array], offset: Float64Array, reach: Float64Array
+) -> tuple[list[Float64Array], Float64Array, Float64Array]:
     """(multipliers, offset, shift), integers as float64 arrays, such that multiplier / 2^shift is the factor.
 
     The shift of each entry is the largest at which multipliers are int32, and the offset, half a step added, and

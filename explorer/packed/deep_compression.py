@@ -18,10 +18,11 @@ from explorer.files import refuse_foreign, write_csv
 from explorer.graph.layers import ModelGraph
 from explorer.packed.file import MAGIC, LayerSize, Packing, read_packed, write_packed
 from explorer.packed.network import packable, put_packed
+from explorer.progress import Notify
 from explorer.settings import DeepCompressionSettings, FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked
-from explorer.study.prepare import Notify, Prepared, prepare, threads_for
+from explorer.study.prepare import PreparedStudy, open_study, threads_for
 from explorer.study.record import Accuracy
 from explorer.study.study_file import Study
 from explorer.training.finetune import finetune
@@ -77,14 +78,14 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
         raise ExportError(f"{to}: is not a folder; choose another one for --to")
     refuse_foreign({to / NETWORK: MAGIC, to / SIZES: b"layer,weights,density,"})
     with locked(to / STEPS):
-        prepared = prepare(study, to / STEPS, notify)
-        with threads_for(prepared.basis.graph):
-            planned = steps(prepared.basis.graph, study.deep_compression)
+        prepared = open_study(study, to / STEPS, notify)
+        with threads_for(prepared.context.graph):
+            planned = steps(prepared.context.graph, study.deep_compression)
             tuned = _tuned(prepared, planned, to / STEPS, notify)
-            model = rebuild(prepared.basis, planned[-1].candidate, tuned)
+            model = rebuild(prepared.context, planned[-1].candidate, tuned)
             unchecked = to / STEPS / NETWORK
             packing = write_packed(packable(model), unchecked)
-            decoded = apply(prepared.basis, planned[-1].candidate)
+            decoded = apply(prepared.context, planned[-1].candidate)
             put_packed(decoded, read_packed(unchecked))
             report = _report(prepared, (model, decoded), packing, to, notify)
             unchecked.replace(to / NETWORK)  # only what gives back the network takes the place of what was there
@@ -103,7 +104,7 @@ def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, .
     }
 
     def pruned(share: float) -> Candidate:
-        layers = (replace(choice, kept_weights=kept[choice.layer] ** share) for choice in plain.layers)
+        layers = (replace(choice, weight_density=kept[choice.layer] ** share) for choice in plain.layers)
         return replace(plain, layers=tuple(layers))
 
     found = [
@@ -122,7 +123,7 @@ def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, .
     return tuple(found)
 
 
-def _tuned(prepared: Prepared, planned: tuple[Step, ...], folder: Path, notify: Notify) -> Tuned:
+def _tuned(prepared: PreparedStudy, planned: tuple[Step, ...], folder: Path, notify: Notify) -> Tuned:
     """Fine-tune each step from the one before, or take up what was stored of it."""
     images, labels = prepared.tensors(prepared.data.train)
     digest = hashlib.sha256("/".join((prepared.weights_digest, prepared.data.train.digest())).encode())
@@ -137,7 +138,7 @@ def _tuned(prepared: Prepared, planned: tuple[Step, ...], folder: Path, notify: 
             notify(stage, 1, 1)
             continue
         tuned = finetune(
-            prepared.basis,
+            prepared.context,
             step.candidate,
             images,
             labels,
@@ -159,7 +160,7 @@ def _description(step: Step, settings: FineTuningSettings, seed: int) -> str:
 
 
 def _report(
-    prepared: Prepared, models: tuple[fx.GraphModule, fx.GraphModule], packing: Packing, to: Path, notify: Notify
+    prepared: PreparedStudy, models: tuple[fx.GraphModule, fx.GraphModule], packing: Packing, to: Path, notify: Notify
 ) -> DeepCompressionReport:
     """Score the float, the compressed and the decoded network; ExportError unless the last two are one."""
     model, decoded = models
@@ -173,7 +174,7 @@ def _report(
     images, labels = (torch.cat(parts) for parts in zip(*sets, strict=True))
     batch = prepared.study.search.batch_size
     notify("score", 0, 3)
-    before = count_correct(prepared.basis.model, images, labels, batch)
+    before = count_correct(prepared.context.model, images, labels, batch)
     notify("score", 1, 3)
     after = count_correct(model, images, labels, batch)
     notify("score", 2, 3)
@@ -183,7 +184,7 @@ def _report(
     return DeepCompressionReport(
         file=to / NETWORK,
         packing=packing,
-        float32_bytes=4 * sum(parameter.numel() for parameter in prepared.basis.model.parameters()),
+        float32_bytes=4 * sum(parameter.numel() for parameter in prepared.context.model.parameters()),
         before=Accuracy(value=before / len(labels), images=len(labels)),
         after=Accuracy(value=after / len(labels), images=len(labels)),
     )

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.arrays import Float32Array
 from explorer.errors import ExportError
 from explorer.files import replaced
 from explorer.packed.weight_streams import STREAMS, WeightStreams, decode_weights, encode_weights
@@ -38,8 +39,6 @@ is read comes near it, and a forged file cannot fill the memory)."""
 OTHER_TYPES = ("<f4", "<f8", "<i4", "<i8", "|i1", "|u1", "|b1")
 """Types of other parameters."""
 
-Floats = NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PackedLayer:
@@ -47,7 +46,7 @@ class PackedLayer:
 
     name: str
     codes: NDArray[np.int8]
-    scales: Floats
+    scales: Float32Array
     biases: NDArray[np.int32] | None
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from explorer.progress import Progress
 from explorer.relevance.deeplift import parts_of
 from explorer.relevance.deeplift_run import ELEMENTWISE_MODULES
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 See = Callable[[str, Tensor], None]

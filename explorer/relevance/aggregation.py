@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from explorer.arrays import Float32Array
 from explorer.errors import RelevanceError
 
-Floats = NDArray[np.float32]
-Aggregation = Callable[[Floats, Floats], Floats]
+Aggregation = Callable[[Float32Array, Float32Array], Float32Array]
 """(contributions, magnitudes), both images x filters -> scores (filters).
 
 `contributions` are sums over positions with their signs, `magnitudes` sums of what is positive there and what is not,
@@ -20,39 +19,39 @@ without signs.
 NOT_KEPT = "relevance: these scores were not kept for each image, so they cannot be taken over other images or anew"
 
 
-def _mean_abs(contributions: Floats, magnitudes: Floats) -> Floats:
+def _mean_abs(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
     """Mean over images of |sum over positions|: what helps one image and harms another counts for both."""
-    scores: Floats = np.abs(contributions).mean(0)
+    scores: Float32Array = np.abs(contributions).mean(0)
     return scores
 
 
-def _mean_elementwise_abs(contributions: Floats, magnitudes: Floats) -> Floats:
+def _mean_elementwise_abs(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
     """Mean over images of sums of |.| over positions: opposite positions of one image do not cancel."""
-    scores: Floats = magnitudes.mean(0)
+    scores: Float32Array = magnitudes.mean(0)
     return scores
 
 
-def _abs_mean(contributions: Floats, magnitudes: Floats) -> Floats:
+def _abs_mean(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
     """|mean over images|: opposite images cancel."""
-    scores: Floats = np.abs(contributions.mean(0))
+    scores: Float32Array = np.abs(contributions.mean(0))
     return scores
 
 
-def _mean(contributions: Floats, magnitudes: Floats) -> Floats:
+def _mean(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
     """Mean with its sign: filters that speak against the class come last."""
-    scores: Floats = contributions.mean(0)
+    scores: Float32Array = contributions.mean(0)
     return scores
 
 
-def _rms(contributions: Floats, magnitudes: Floats) -> Floats:
+def _rms(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
     """Root mean square over images."""
-    scores: Floats = np.sqrt(np.square(contributions).mean(0))
+    scores: Float32Array = np.sqrt(np.square(contributions).mean(0))
     return scores
 
 
-def _max_abs(contributions: Floats, magnitudes: Floats) -> Floats:
+def _max_abs(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
     """Largest |sum over positions| of any image."""
-    scores: Floats = np.abs(contributions).max(0)
+    scores: Float32Array = np.abs(contributions).max(0)
     return scores
 
 
@@ -66,7 +65,7 @@ AGGREGATIONS: Mapping[str, Aggregation] = {
 }
 
 
-def aggregate(contributions: Floats, magnitudes: Floats, name: str) -> Floats:
+def aggregate(contributions: Float32Array, magnitudes: Float32Array, name: str) -> Float32Array:
     """Scores of filters (float32); RelevanceError for an unknown name and where there is no image."""
     if name not in AGGREGATIONS:
         raise RelevanceError(f"relevance.aggregation: expected one of {', '.join(AGGREGATIONS)}, received {name!r}")

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from explorer.errors import RelevanceError
+from explorer.progress import Progress
 from explorer.relevance.activations import layer_nodes, norm_after
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.magnitude import filter_norms
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 

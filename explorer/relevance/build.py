@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.relevance.aggregation import Floats, aggregate
+from explorer.arrays import Float32Array
+from explorer.relevance.aggregation import aggregate
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
@@ -68,7 +69,7 @@ def layer_relevance(
     )
 
 
-def as_array(tensor: Tensor) -> Floats:
+def as_array(tensor: Tensor) -> Float32Array:
     """The tensor in float32, on the CPU."""
-    array: Floats = tensor.detach().float().cpu().numpy().astype(np.float32, copy=False)
+    array: Float32Array = tensor.detach().float().cpu().numpy().astype(np.float32, copy=False)
     return array

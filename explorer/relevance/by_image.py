@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.deeplift import parts_of
 from explorer.relevance.multipliers import per_channel
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 Contributions = Callable[[Sample], Iterable[tuple[str, Tensor]]]

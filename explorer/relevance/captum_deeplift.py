@@ -12,10 +12,11 @@ from torch import Tensor, fx, nn
 
 from explorer.errors import RelevanceError
 from explorer.graph.functional import ACTIVATIONS
+from explorer.progress import Progress
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.build import as_array, relevance_of
 from explorer.relevance.multipliers import input_multipliers, per_channel, weight_multipliers
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 WITH_RULE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)

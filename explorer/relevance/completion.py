@@ -16,8 +16,8 @@ from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance, class_scores
 
 
-def comparable(relevance: Relevance, sample: Sample, says: Collection[Subject]) -> Relevance:
-    """The relevance by a criterion that `says` something of some parts, with all parts filled in and in one unit.
+def fill_missing(relevance: Relevance, sample: Sample, subjects: Collection[Subject]) -> Relevance:
+    """The relevance by a criterion that `subjects` something of some parts, with all parts filled in and in one unit.
 
     One that speaks of filters, weights and inputs alike has one unit, and is returned as it is. For any other,
     what it does not speak of is taken as relative squared error: weights and inputs count so that losing all of a
@@ -25,11 +25,11 @@ def comparable(relevance: Relevance, sample: Sample, says: Collection[Subject]) 
     inputs destroys a network alike; each of the three parts is therefore scaled so that the estimated loss of losing
     all of it is 1. Within a part what the criterion says of layers is kept, up to that factor.
     """
-    if set(says) == ALL:
+    if set(subjects) == ALL:
         return relevance
     means = _mean_inputs(sample)
     layers = tuple(
-        _filled(relevance.layer(layer.name), layer, weight_of(sample, layer.name), means[layer.name], says)
+        _filled(relevance.layer(layer.name), layer, weight_of(sample, layer.name), means[layer.name], subjects)
         for layer in sample.graph.layers
     )
     filled = replace(relevance, layers=layers)
@@ -43,21 +43,21 @@ def comparable(relevance: Relevance, sample: Sample, says: Collection[Subject]) 
             for entry, layer in zip(layers, sample.graph.layers, strict=True)
         ),
     }
-    powers = {"filters": -1.0 if quadratic(filled.method) else -0.5}
+    powers = {"filters": -1.0 if is_loss(filled.method) else -0.5}
     factors = {part: total ** powers.get(part, -0.5) if total > 0 else 1.0 for part, total in lost.items()}
     return replace(filled, layers=tuple(_scaled(entry, factors) for entry in layers))
 
 
 def filter_losses(graph: ModelGraph, relevance: Relevance) -> dict[int, float]:
     """Estimated loss without each channel class: the sum of its filters' scores, squared unless these are losses."""
-    power = 1 if quadratic(relevance.method) else 2
+    power = 1 if is_loss(relevance.method) else 2
     return {identity: score**power for identity, score in class_scores(graph, relevance).items()}
 
 
-def quadratic(method: str) -> bool:
+def is_loss(method: str) -> bool:
     """Whether the filter scores of a criterion are losses themselves; those filled in for it never are."""
     criterion = CRITERIA.get(method)
-    return criterion is not None and criterion.quadratic and "filters" in criterion.says
+    return criterion is not None and criterion.is_loss and "filters" in criterion.subjects
 
 
 def weight_of(sample: Sample, layer: str) -> np.ndarray:
@@ -85,19 +85,19 @@ def _mean_inputs(sample: Sample) -> dict[str, float]:
 
 
 def _filled(
-    entry: LayerRelevance, layer: Layer, weight: np.ndarray, mean_input: float, says: Collection[Subject]
+    entry: LayerRelevance, layer: Layer, weight: np.ndarray, mean_input: float, subjects: Collection[Subject]
 ) -> LayerRelevance:
     norm = float(np.sqrt(np.square(weight, dtype=np.float64).sum()))
     norms = np.sqrt(np.square(weight.reshape(len(weight), -1), dtype=np.float64).sum(1))
     one = float(np.sqrt(_positions(layer) / len(entry.input_multipliers)))
     return replace(
         entry,
-        filter_scores=entry.filter_scores if "filters" in says else _float32(norms / norm if norm > 0 else norms),
+        filter_scores=entry.filter_scores if "filters" in subjects else _float32(norms / norm if norm > 0 else norms),
         weight_multipliers=entry.weight_multipliers
-        if "weights" in says
+        if "weights" in subjects
         else np.full_like(entry.weight_multipliers, 1 / norm if norm > 0 else 1.0),
         input_multipliers=entry.input_multipliers
-        if "inputs" in says
+        if "inputs" in subjects
         else np.full_like(entry.input_multipliers, one / mean_input if mean_input > 0 else one),
     )
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor
 
+from explorer.progress import Progress
 from explorer.relevance.by_image import filters_by_image
 from explorer.relevance.gradients import derivatives
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 STEPS = 24

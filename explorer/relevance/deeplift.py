@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from explorer.errors import RelevanceError
+from explorer.progress import Progress
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.build import as_array, layer_of, relevance_of
 from explorer.relevance.deeplift_run import Pair, PairedRun, rules_missing
 from explorer.relevance.multipliers import per_channel, weight_multipliers
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 IMAGES_AT_ONCE = 64

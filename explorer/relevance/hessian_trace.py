@@ -8,11 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.deeplift import parts_of
 from explorer.relevance.gradients import derivatives
 from explorer.relevance.multipliers import weight_multipliers
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 CLASSES = 16

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from explorer.progress import Progress
 from explorer.relevance.activations import layer_nodes
 from explorer.relevance.by_image import filters_by_image
 from explorer.relevance.conductance import path_points
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 STEPS = 16

@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from explorer.progress import Progress
 from explorer.relevance.activations import activated, layer_nodes, watch
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.magnitude import filter_norms
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 POOLED = 2

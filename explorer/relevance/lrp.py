@@ -14,12 +14,13 @@ from torch.utils._pytree import tree_flatten
 from explorer.errors import RelevanceError
 from explorer.graph.lines import function_name, line_of
 from explorer.graph.modules import SelectChannels
+from explorer.progress import Progress
 from explorer.relevance import deeplift_run
 from explorer.relevance.activations import BatchNorm, norm_after
 from explorer.relevance.by_image import filters_by_image
 from explorer.relevance.deeplift_run import ELEMENTWISE, ELEMENTWISE_MODULES
 from explorer.relevance.lrp_rules import joined, passed, share_of_sum, through_average, through_layer
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 MOVING_MODULES = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 

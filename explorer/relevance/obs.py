@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.graph.modules import TransposedConv2d
+from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.deeplift import parts_of
 from explorer.relevance.gradients import WatchedRun
 from explorer.relevance.multipliers import PRODUCTS_AT_ONCE, per_channel
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 DAMPING = 0.01

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +10,6 @@ from torch import Tensor, fx
 from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.aggregation import AGGREGATIONS
-
-Progress = Callable[[int, int], None]
-"""Called with (how much is done, of how much)."""
 
 REFERENCES = ("shuffled", "zero", "mean")
 TARGETS = ("predicted", "true", "contrast")

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.arrays import Float32Array
 from explorer.errors import RelevanceError
 from explorer.files import replaced
 from explorer.graph.layers import ModelGraph
 from explorer.npz import read_npz
-from explorer.relevance.aggregation import NOT_KEPT, Floats, aggregate
+from explorer.relevance.aggregation import NOT_KEPT, aggregate
 
 NORMALISATIONS: Mapping[str, Callable[[NDArray[np.float64]], float]] = {
     "none": lambda sizes: 1.0,
@@ -47,11 +48,11 @@ class LayerRelevance:
     """
 
     layer: str
-    filter_scores: Floats
-    weight_multipliers: Floats
-    input_multipliers: Floats
-    contributions: Floats
-    magnitudes: Floats
+    filter_scores: Float32Array
+    weight_multipliers: Float32Array
+    input_multipliers: Float32Array
+    contributions: Float32Array
+    magnitudes: Float32Array
 
     def aggregated(self, name: str, chosen: NDArray[np.bool_] | slice = slice(None)) -> LayerRelevance:
         """The same with scores aggregated anew, over the chosen images; RelevanceError where none were kept."""

@@ -7,10 +7,11 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from explorer.progress import Progress
 from explorer.relevance.activations import layer_nodes, watch
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.multipliers import per_channel
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 

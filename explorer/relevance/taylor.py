@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
 from explorer.relevance.deeplift import parts_of
 from explorer.relevance.gradients import loss_derivatives
 from explorer.relevance.multipliers import per_channel, weight_multipliers
-from explorer.relevance.sample import Progress, Sample
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 

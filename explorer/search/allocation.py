@@ -13,7 +13,7 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import plan
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import Relevance
-from explorer.search.knapsack import trades
+from explorer.search.knapsack import solve_knapsack
 from explorer.search.options import CostOf, front_on
 from explorer.search.sensitivity import Sensitivity, WeightOption
 
@@ -45,7 +45,7 @@ def with_bits_within(graph: ModelGraph, table: Sensitivity, candidate: Candidate
     }
     costs = [np.array([-(-sizes[layer] * bits // 8) for bits in widths], float) for layer, widths in options.items()]
     losses = [np.array(list(widths.values())) for widths in options.values()]
-    solved = trades(costs, losses)
+    solved = solve_knapsack(costs, losses)
     chosen = solved.choices[solved.within(budget_bytes)]
     layers = tuple(
         replace(choice, weight_bits=list(options[choice.layer])[option])
@@ -60,19 +60,19 @@ def with_filters_within(table: Sensitivity, candidate: Candidate, cost_of: CostO
     A knapsack over the shares in the table prices each group alone; of its solutions, in ascending order of loss, the
     first that keeps the budget as a whole is taken, and the last where none does.
     """
-    groups = [name for name, _ in candidate.kept_filters]
+    groups = [name for name, _ in candidate.filter_keep_ratio]
     base = cost_of(candidate)
     shares = [list(table.filters[group]) for group in groups]
 
     def with_shares(chosen: Mapping[str, float]) -> Candidate:
-        return replace(candidate, kept_filters=tuple((name, chosen.get(name, 1.0)) for name in groups))
+        return replace(candidate, filter_keep_ratio=tuple((name, chosen.get(name, 1.0)) for name in groups))
 
     costs = [
         np.array([cost_of(with_shares({group: share})) - base for share in options])
         for group, options in zip(groups, shares, strict=True)
     ]
     losses = [np.array([table.filters[group][share] for share in table.filters[group]]) for group in groups]
-    solved = trades(costs, losses)
+    solved = solve_knapsack(costs, losses)
 
     def at(point: int) -> Candidate:
         options = solved.choices[point]

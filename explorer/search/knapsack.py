@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from explorer.arrays import Float64Array
+
 Indices = NDArray[np.unsignedinteger[Any]]
 
 RESOLUTION = 20_000
@@ -19,14 +20,14 @@ FEW = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Trades:
+class ParetoSolutions:
     """The Pareto front of all combinations: ascending `costs`, descending `losses`, and what was chosen.
 
     `choices[i, j]` is the option of item j at point i.
     """
 
-    costs: Floats
-    losses: Floats
+    costs: Float64Array
+    losses: Float64Array
     choices: Indices
 
     def within(self, budget: float) -> int:
@@ -34,7 +35,9 @@ class Trades:
         return max(0, int(np.searchsorted(self.costs, budget, side="right")) - 1)
 
 
-def trades(costs: Sequence[Floats], losses: Sequence[Floats], resolution: int = RESOLUTION) -> Trades:
+def solve_knapsack(
+    costs: Sequence[Float64Array], losses: Sequence[Float64Array], resolution: int = RESOLUTION
+) -> ParetoSolutions:
     """Choose one option for every item so that no combination is both cheaper and less lossy.
 
     `costs[j]` and `losses[j]` hold one entry for each option of item j. Items are merged one after another and
@@ -62,7 +65,7 @@ def trades(costs: Sequence[Floats], losses: Sequence[Floats], resolution: int = 
         previous, option = history[item]
         choices[:, item] = option[index]
         index = previous[index]
-    return Trades(costs=total, losses=loss, choices=choices)
+    return ParetoSolutions(costs=total, losses=loss, choices=choices)
 
 
 def _narrow(indices: NDArray[np.int64]) -> Indices:
@@ -70,7 +73,7 @@ def _narrow(indices: NDArray[np.int64]) -> Indices:
     return indices.astype(np.min_scalar_type(int(indices.max())))
 
 
-def undominated(costs: Floats, losses: Floats) -> NDArray[np.int64]:
+def undominated(costs: Float64Array, losses: Float64Array) -> NDArray[np.int64]:
     """Indices of the points that no other beats in cost and loss, in ascending order of cost; one of equal ones."""
     left = _unbeaten(costs, losses) if len(costs) > FEW else np.arange(len(costs))
     order = left[np.lexsort((losses[left], costs[left]))]
@@ -79,7 +82,7 @@ def undominated(costs: Floats, losses: Floats) -> NDArray[np.int64]:
     return order[strictly]
 
 
-def _unbeaten(costs: Floats, losses: Floats) -> NDArray[np.int64]:
+def _unbeaten(costs: Float64Array, losses: Float64Array) -> NDArray[np.int64]:
     """Indices of the points that no point of a cheaper step of cost beats: few of many are left to be sorted."""
     lowest, span = costs.min(), np.ptp(costs)
     steps = ((costs - lowest) * (len(costs) / span if span > 0 else 0.0)).astype(np.int64)
@@ -88,7 +91,7 @@ def _unbeaten(costs: Floats, losses: Floats) -> NDArray[np.int64]:
     return np.flatnonzero(losses < np.minimum.accumulate(least)[steps])
 
 
-def _thinned(keep: NDArray[np.int64], costs: Floats, resolution: int) -> NDArray[np.int64]:
+def _thinned(keep: NDArray[np.int64], costs: Float64Array, resolution: int) -> NDArray[np.int64]:
     """Of an ascending front keep the last, least lossy point within each step of cost, and the cheapest."""
     kept = costs[keep]
     step = (kept - kept[0]) // ((kept[-1] - kept[0]) / resolution)

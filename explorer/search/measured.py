@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.utils.hooks import RemovableHandle
 
-from explorer.compress.apply import Basis, layer_module, without_filters
+from explorer.compress.apply import CompressionContext, layer_module, without_filters
 from explorer.compress.calibrate import channel_means
 from explorer.compress.candidate import uniform
 from explorer.compress.correction import round_adaptively
@@ -22,10 +22,10 @@ from explorer.compress.prune import kept_positions
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import attach_codes, compress_weights
+from explorer.progress import Progress
 from explorer.search.options import with_share
 from explorer.search.sensitivity import (
     Axes,
-    Progress,
     Sensitivity,
     WeightOption,
     choice_of,
@@ -37,7 +37,7 @@ from explorer.search.space import SearchSpace
 
 
 def measured_sensitivity(
-    basis: Basis, space: SearchSpace, images: Tensor, progress: Progress | None = None
+    context: CompressionContext, space: SearchSpace, images: Tensor, progress: Progress | None = None
 ) -> Sensitivity:
     """Fill the tables for every value on the axes with the divergence that this value alone causes.
 
@@ -49,27 +49,27 @@ def measured_sensitivity(
     choices add up is assumed, as with relevance. NumericalError where no value of a layer or group can be computed.
     """
     axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
-    model = copy.deepcopy(basis.model).eval()
-    scale = _Divergence(model, basis.graph.layer_names, images)
+    model = copy.deepcopy(context.model).eval()
+    scale = _Divergence(model, context.graph.layer_names, images)
     weights: dict[str, dict[WeightOption, float]] = {}
     activations: dict[str, dict[int, float]] = {}
     filters: dict[str, dict[float, float]] = {}
-    total = len(space.layers) + len(basis.graph.prunable)
+    total = len(space.layers) + len(context.graph.prunable)
 
     def report() -> None:
         if progress is not None:
             progress(len(weights) + len(filters), total)
 
-    for layer, given in rounding_moments(basis, space):
+    for layer, given in rounding_moments(context, space):
         widths = [int(value or 0) for value in axes["activation_bits", layer].values]
-        of_activations = partial(_of_activations, scale, basis, layer)
+        of_activations = partial(_of_activations, scale, context, layer)
         activations[layer] = losses_of(f"layer {layer!r}: activations", widths, of_activations)
-        of_weights = partial(_of_weights, scale, basis, layer, given)
+        of_weights = partial(_of_weights, scale, context, layer, given)
         weights[layer] = losses_of(f"layer {layer!r}: weights", weight_options(axes, layer), of_weights)
         report()
-    for group in basis.graph.prunable:
-        shares = [float(value or 0.0) for value in axes["kept_filters", group.name].values]
-        of_filters = partial(_of_filters, scale, basis, group.name)
+    for group in context.graph.prunable:
+        shares = [float(value or 0.0) for value in axes["filter_keep_ratio", group.name].values]
+        of_filters = partial(_of_filters, scale, context, group.name)
         filters[group.name] = losses_of(f"channel group {group.name!r}: filters", shares, of_filters)
         report()
     return Sensitivity(weights=weights, activations=activations, filters=filters)
@@ -104,39 +104,41 @@ class _Divergence:
             return F.log_softmax(model(self.images).double(), dim=1)
 
 
-def _of_weights(scale: _Divergence, basis: Basis, layer: str, given: Moments | None, option: WeightOption) -> float:
+def _of_weights(
+    scale: _Divergence, context: CompressionContext, layer: str, given: Moments | None, option: WeightOption
+) -> float:
     """All calls of a layer get the same codes; only a layer with one call is rounded adaptively, as by `apply`."""
-    calls, choice = _calls(basis, layer), choice_of(layer, option)
-    importance = (basis.importance or {}).get(layer)
+    calls, choice = _calls(context, layer), choice_of(layer, option)
+    importance = (context.importance or {}).get(layer)
     with ExitStack() as stack:
         for name in calls:
             module = layer_module(scale.model, name)
             weight = stack.enter_context(_restored(module))
-            compress_weights(module, choice, importance, basis.quantizer.scales)
+            compress_weights(module, choice, importance, context.quantizer.scale_granularity)
             if given is not None and len(calls) == 1:
                 attach_codes(module, *round_adaptively(module, weight, choice, given))
             stack.enter_context(_mean_kept(module, scale.means[name]))
         return scale.of(scale.model)
 
 
-def _of_activations(scale: _Divergence, basis: Basis, layer: str, bits: int) -> float:
+def _of_activations(scale: _Divergence, context: CompressionContext, layer: str, bits: int) -> float:
     with ExitStack() as stack:
-        for name in _calls(basis, layer):
-            quantizer = basis.calibration.quantizer(basis.graph.layer(name).source, bits)
+        for name in _calls(context, layer):
+            quantizer = context.calibration.quantizer(context.graph.layer(name).source, bits)
             stack.enter_context(_quantized(layer_module(scale.model, name), quantizer.to(scale.images.device)))
         return scale.of(scale.model)
 
 
-def _of_filters(scale: _Divergence, basis: Basis, group: str, share: float) -> float:
-    model, kept = without_filters(basis, with_share(uniform(basis.graph), group, share))
-    model.to(basis.calibration.device).eval()
-    recalibrate_norms(model, basis.calibration, kept_positions(basis.graph, kept))
+def _of_filters(scale: _Divergence, context: CompressionContext, group: str, share: float) -> float:
+    model, kept = without_filters(context, with_share(uniform(context.graph), group, share))
+    model.to(context.calibration.device).eval()
+    recalibrate_norms(model, context.calibration, kept_positions(context.graph, kept))
     return scale.of(model)
 
 
-def _calls(basis: Basis, owner: str) -> Sequence[str]:
+def _calls(context: CompressionContext, owner: str) -> Sequence[str]:
     """The layers that compute with the weights of `owner`, itself among them."""
-    return [layer.name for layer in basis.graph.layers if layer.chosen_by == owner]
+    return [layer.name for layer in context.graph.layers if layer.chosen_by == owner]
 
 
 @contextmanager

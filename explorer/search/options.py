@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate, LayerChoice
-from explorer.search.knapsack import Floats, Trades, trades
-from explorer.search.sensitivity import Progress, Sensitivity, WeightOption
+from explorer.progress import Progress
+from explorer.search.knapsack import ParetoSolutions, solve_knapsack
+from explorer.search.sensitivity import Sensitivity, WeightOption
 
 CostOf = Callable[[Candidate], float]
 """What a candidate costs, one number."""
@@ -18,23 +20,23 @@ _Entry = tuple[LayerChoice, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Options:
+class LayerOptions:
     """Undominated options of one layer, with what each costs and loses."""
 
     layer: str
     choices: tuple[LayerChoice, ...]
-    costs: Floats
-    losses: Floats
+    costs: Float64Array
+    losses: Float64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Front:
+class LayerFront:
     """A network with its filters, what it costs, and the front of all other choices on it."""
 
     start: Candidate
     base_cost: float
-    options: tuple[Options, ...]
-    solved: Trades
+    options: tuple[LayerOptions, ...]
+    solved: ParetoSolutions
 
     def candidate(self, index: int) -> Candidate:
         """The candidate at a point of the front."""
@@ -42,7 +44,7 @@ class Front:
         return replace(self.start, layers=tuple(option.choices[which] for option, which in chosen))
 
 
-def front_on(table: Sensitivity, start: Candidate, cost_of: CostOf, progress: Progress | None = None) -> Front:
+def front_on(table: Sensitivity, start: Candidate, cost_of: CostOf, progress: Progress | None = None) -> LayerFront:
     """The front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
 
     What an option costs is the change of `cost_of` when one layer of `start` alone takes it.
@@ -53,11 +55,11 @@ def front_on(table: Sensitivity, start: Candidate, cost_of: CostOf, progress: Pr
         if progress is not None:
             progress(index, len(start.layers))
         options.append(layer_options(choice.layer, table, cost_of, start, base))
-    solved = trades([option.costs for option in options], [option.losses for option in options])
-    return Front(start=start, base_cost=base, options=tuple(options), solved=solved)
+    solved = solve_knapsack([option.costs for option in options], [option.losses for option in options])
+    return LayerFront(start=start, base_cost=base, options=tuple(options), solved=solved)
 
 
-def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candidate, base: float) -> Options:
+def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candidate, base: float) -> LayerOptions:
     """The options of a layer that none beats in cost and loss; each costs a call of `cost_of` or two.
 
     What a width of the weights saves may depend on that of the inputs: a device that computes at the wider of both
@@ -81,7 +83,7 @@ def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candid
     ]
     prices = costs([choice for choice, _ in both])
     chosen = _undominated(both, prices)
-    return Options(
+    return LayerOptions(
         layer=layer,
         choices=tuple(both[i][0] for i in chosen),
         costs=np.array([prices[i] for i in chosen]),
@@ -91,13 +93,13 @@ def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candid
 
 def with_share(candidate: Candidate, group: str, share: float) -> Candidate:
     """The candidate with another share of one group's filters kept."""
-    kept = tuple((name, share if name == group else own) for name, own in candidate.kept_filters)
-    return replace(candidate, kept_filters=kept)
+    kept = tuple((name, share if name == group else own) for name, own in candidate.filter_keep_ratio)
+    return replace(candidate, filter_keep_ratio=kept)
 
 
 def _weight_choice(own: LayerChoice, option: WeightOption) -> LayerChoice:
     bits, kept, size, pattern = option
-    return replace(own, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
+    return replace(own, weight_bits=bits, weight_density=kept, codebook_size=size, pattern=pattern)
 
 
 def _undominated(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:

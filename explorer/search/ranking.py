@@ -19,7 +19,7 @@ MINIMUM_KEPT = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """A candidate with filters removed, and the order of filters that it stands on (for `Basis.order`)."""
+    """A candidate with filters removed, and the order of filters that it stands on (for `CompressionContext.order`)."""
 
     candidate: Candidate
     order: Order
@@ -53,7 +53,7 @@ def rank_filters(
     else:
         kept = _kept_of_all(graph, class_scores(graph, relevance, normalised), order, removed, least)
     shares = tuple((group.name, kept[group.name] / group.size) for group in graph.prunable)
-    return Ranking(candidate=replace(uniform(graph), kept_filters=shares), order=order)
+    return Ranking(candidate=replace(uniform(graph), filter_keep_ratio=shares), order=order)
 
 
 def _kept_of_all(

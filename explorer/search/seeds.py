@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from explorer.compress.candidate import Candidate
-from explorer.search.knapsack import trades, undominated
-from explorer.search.options import CostOf, Front, front_on, with_share
-from explorer.search.sensitivity import Progress, Sensitivity
+from explorer.progress import Progress
+from explorer.search.knapsack import solve_knapsack, undominated
+from explorer.search.options import CostOf, LayerFront, front_on, with_share
+from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
 Fits = Callable[[Candidate], bool]
@@ -38,7 +39,7 @@ class _Level:
     """A network with filters removed: what that is estimated to lose, and the front of all other choices on it."""
 
     base_loss: float
-    front: Front
+    front: LayerFront
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def _other_criteria(space: SearchSpace) -> list[str]:
 
 def _by_other_criteria(seeds: Sequence[Seed], criteria: Sequence[str]) -> tuple[Seed, ...]:
     """The middle one of the seeds that remove filters, once by each criterion's order; none where no seed does."""
-    removing = [seed.candidate for seed in seeds if any(share < 1.0 for _, share in seed.candidate.kept_filters)]
+    removing = [seed.candidate for seed in seeds if any(share < 1.0 for _, share in seed.candidate.filter_keep_ratio)]
     if not removing:
         return ()
     middle = removing[len(removing) // 2]
@@ -128,7 +129,7 @@ def _widest(space: SearchSpace) -> Candidate:
 
 def _filter_levels(space: SearchSpace, table: Sensitivity, cost_of: CostOf, widest: Candidate) -> tuple[Candidate, ...]:
     """The widest network, and networks with filters removed down to equal steps of cost."""
-    groups = [axis for axis in space.axes if axis.kind == "kept_filters" and len(axis.values) > 1]
+    groups = [axis for axis in space.axes if axis.kind == "filter_keep_ratio" and len(axis.values) > 1]
     if not groups:
         return (widest,)
     base = cost_of(widest)
@@ -137,7 +138,7 @@ def _filter_levels(space: SearchSpace, table: Sensitivity, cost_of: CostOf, wide
         alone = [with_share(widest, axis.of, float(value or 0.0)) for value in axis.values]
         costs.append(np.array([cost_of(candidate) - base for candidate in alone]))
         losses.append(np.array([table.filters[axis.of][float(value or 0.0)] for value in axis.values]))
-    solved = trades(costs, losses)
+    solved = solve_knapsack(costs, losses)
     found = {widest.digest(): widest}
     for step in range(1, FILTER_LEVELS):
         candidate = widest
@@ -158,7 +159,7 @@ def _levels(starts: Sequence[Candidate], table: Sensitivity, cost_of: CostOf, pr
         progress(len(found) * layers + done, total)
 
     for start in starts:
-        lost = sum(table.filters[group][share] for group, share in start.kept_filters)
+        lost = sum(table.filters[group][share] for group, share in start.filter_keep_ratio)
         if math.isinf(lost):  # with the widest alone: some filters have to go
             continue
         found.append(_Level(base_loss=lost, front=front_on(table, start, cost_of, priced)))

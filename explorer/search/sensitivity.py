@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import LayerChoice, kept_count, levels
 from explorer.compress.correction import error_shares, float_moments
 from explorer.compress.failures import NUMERICAL, reason_of
@@ -24,13 +24,13 @@ from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import as_tuple
+from explorer.progress import Progress
 from explorer.relevance.completion import filter_losses
 from explorer.relevance.scores import Relevance
 from explorer.search.space import Axis, SearchSpace
 
 WeightOption = tuple[int, float, int | None, str | None]
 """(weight bits, share of weights kept, codebook size or None, pattern or None)."""
-Progress = Callable[[int, int], None]
 Axes = Mapping[tuple[str, str], Axis]
 """The axes of a space by kind and by what they are of."""
 _Option = TypeVar("_Option")
@@ -58,7 +58,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    basis: Basis, relevance: Relevance, space: SearchSpace, progress: Progress | None = None
+    context: CompressionContext, relevance: Relevance, space: SearchSpace, progress: Progress | None = None
 ) -> Sensitivity:
     """Fill the tables for every value on the axes of the space.
 
@@ -66,22 +66,22 @@ def sensitivity(
     """
     axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     weights: dict[str, dict[WeightOption, float]] = {}
-    for index, (layer, given) in enumerate(rounding_moments(basis, space)):
-        module = basis.model.get_submodule(layer)
+    for index, (layer, given) in enumerate(rounding_moments(context, space)):
+        module = context.model.get_submodule(layer)
         assert isinstance(module, nn.Conv2d | nn.Linear)
-        multipliers = weight_multipliers(basis.graph, relevance, layer)
-        perturbation = partial(_perturbation, module, layer, multipliers, basis, given)
+        multipliers = weight_multipliers(context.graph, relevance, layer)
+        perturbation = partial(_perturbation, module, layer, multipliers, context, given)
         weights[layer] = losses_of(f"layer {layer!r}: weights", weight_options(axes, layer), perturbation)
         if progress is not None:
             progress(index + 1, len(space.layers))
-    losses = filter_losses(basis.graph, relevance)
+    losses = filter_losses(context.graph, relevance)
     filters = {}
-    for group in basis.graph.prunable:
-        ordered = np.array([losses.get(identity, 0.0) for identity in basis.order[group.name]])
-        shares = [float(value or 0.0) for value in axes["kept_filters", group.name].values]
+    for group in context.graph.prunable:
+        ordered = np.array([losses.get(identity, 0.0) for identity in context.order[group.name]])
+        shares = [float(value or 0.0) for value in axes["filter_keep_ratio", group.name].values]
         removed = {share: ordered[kept_count(share, group.size) :] for share in shares}
         filters[group.name] = {share: float(losses_of.sum()) for share, losses_of in removed.items()}
-    return Sensitivity(weights=weights, activations=_activations(basis, relevance, axes), filters=filters)
+    return Sensitivity(weights=weights, activations=_activations(context, relevance, axes), filters=filters)
 
 
 def losses_of(what: str, options: Iterable[_Option], loss: Callable[[_Option], float]) -> dict[_Option, float]:
@@ -119,40 +119,40 @@ def weight_options(axes: Axes, layer: str) -> tuple[WeightOption, ...]:
             None if pattern is None or bits == 1 else str(pattern),
         )
         for bits in axes["weight_bits", layer].values
-        for kept in axes["kept_weights", layer].values
+        for kept in axes["weight_density", layer].values
         for size in axes["codebook_size", layer].values
         for pattern in patterns
     ]
     return tuple(dict.fromkeys(options))
 
 
-def rounding_moments(basis: Basis, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
+def rounding_moments(context: CompressionContext, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
     """The layers, with the second moments of their inputs where rounding looks at them."""
-    if basis.quantizer.rounding == "nearest":
+    if context.quantizer.rounding == "nearest":
         return iter([(layer, None) for layer in space.layers])
-    first = tuple(images[: basis.quantizer.rounding_images] for images in as_tuple(basis.calibration.images))
-    transposed = [layer.name for layer in basis.graph.layers if layer.transposed and layer.name in space.layers]
-    rounded = float_moments(basis.model, first, set(space.layers) - set(transposed))
+    first = tuple(images[: context.quantizer.rounding_images] for images in as_tuple(context.calibration.images))
+    transposed = [layer.name for layer in context.graph.layers if layer.transposed and layer.name in space.layers]
+    rounded = float_moments(context.model, first, set(space.layers) - set(transposed))
     return itertools.chain(rounded, ((layer, None) for layer in transposed))
 
 
 def choice_of(layer: str, option: WeightOption) -> LayerChoice:
     """An option as a layer's choice, at 8-bit activations."""
     bits, kept, size, pattern = option
-    return LayerChoice(layer=layer, weight_bits=bits, kept_weights=kept, codebook_size=size, pattern=pattern)
+    return LayerChoice(layer=layer, weight_bits=bits, weight_density=kept, codebook_size=size, pattern=pattern)
 
 
 def _perturbation(
     module: nn.Conv2d | nn.Linear,
     layer: str,
     multipliers: np.ndarray,
-    basis: Basis,
+    context: CompressionContext,
     given: Moments | None,
     option: WeightOption,
 ) -> float:
     choice = choice_of(layer, option)
     copied = copy.deepcopy(module)
-    compress_weights(copied, choice, (basis.importance or {}).get(layer), basis.quantizer.scales)
+    compress_weights(copied, choice, (context.importance or {}).get(layer), context.quantizer.scale_granularity)
     with torch.no_grad():
         change = (copied.weight - module.weight).double().cpu().numpy()
         shares = None if given is None else error_shares(copied, module.weight.data, choice, given).cpu().numpy()
@@ -160,13 +160,13 @@ def _perturbation(
     return float((squares if shares is None else squares * shares).sum())
 
 
-def _activations(basis: Basis, relevance: Relevance, axes: Axes) -> dict[str, dict[int, float]]:
+def _activations(context: CompressionContext, relevance: Relevance, axes: Axes) -> dict[str, dict[int, float]]:
     table: dict[str, dict[int, float]] = {}
-    for layer in basis.graph.layers:
+    for layer in context.graph.layers:
         # What a channel's positions add up to, spread evenly over them.
         positions = layer.input_size[0] * layer.input_size[1]
         per_unit = float(np.square(relevance.layer(layer.name).input_multipliers).sum()) / positions
-        errors = basis.calibration.errors[layer.source]
+        errors = context.calibration.errors[layer.source]
         bits = [int(value or 0) for value in axes["activation_bits", layer.chosen_by].values]
         before = table.get(layer.chosen_by, dict.fromkeys(bits, 0.0))  # of an earlier call of the same layer
         table[layer.chosen_by] = {width: before[width] + per_unit * errors[width] ** 2 for width in bits}

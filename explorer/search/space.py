@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from explorer.compress.candidate import Candidate, LayerChoice, Scope, levels
+from explorer.compress.candidate import Candidate, Granularity, LayerChoice, levels
 from explorer.compress.pattern import pattern_density
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
@@ -14,8 +14,9 @@ from explorer.settings import SpaceSettings
 
 Value = int | float | str | None
 Kind = Literal[
-    "weight_bits", "activation_bits", "kept_weights", "codebook_size", "pattern", "kept_filters", "filters_by"
+    "activation_bits", "codebook_size", "filters_by", "filter_keep_ratio", "weight_density", "pattern", "weight_bits"
 ]
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 NETWORK = "network"
 """What an axis is of that decides for all layers and groups at once."""
 _SETTING = {"codebook_size": "codebook_sizes", "pattern": "patterns"}
@@ -34,8 +35,11 @@ class Axis:
 
     @property
     def name(self) -> str:
-        """Name of the axis in the search's storage."""
-        return f"{self.kind}/{self.of}"
+        """Name of the axis in the search's storage.
+
+        Optuna draws in the order of the names: the number keeps it whatever a decision comes to be called.
+        """
+        return f"{_KINDS.index(self.kind)} {self.kind}/{self.of}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class SearchSpace:
 
     layers: tuple[str, ...]
     axes: tuple[Axis, ...]
-    codebook_scope: Scope = "layer"
+    codebook_granularity: Granularity = "layer"
 
     @property
     def size(self) -> float:
@@ -61,19 +65,19 @@ class SearchSpace:
         that one network has one digest; and 1-bit weights, which cannot be 0, are not pruned.
         """
         chosen: dict[str, dict[str, Value]] = {layer: {} for layer in self.layers}
-        kept_filters: list[tuple[str, float]] = []
+        filter_keep_ratio: list[tuple[str, float]] = []
         filters_by: Value = None
         for axis in self.axes:
             value = axis.values[point[axis.name]]
             if axis.kind == "filters_by":
                 filters_by = value
-            elif axis.kind == "kept_filters":
-                kept_filters.append((axis.of, float(value or 0.0)))
+            elif axis.kind == "filter_keep_ratio":
+                filter_keep_ratio.append((axis.of, float(value or 0.0)))
             else:
                 chosen[axis.of][axis.kind] = value
         return Candidate(
-            layers=tuple(_choice(layer, values, self.codebook_scope) for layer, values in chosen.items()),
-            kept_filters=tuple(kept_filters),
+            layers=tuple(_choice(layer, values, self.codebook_granularity) for layer, values in chosen.items()),
+            filter_keep_ratio=tuple(filter_keep_ratio),
             filters_by=None if filters_by is None else str(filters_by),
         )
 
@@ -87,7 +91,7 @@ class SearchSpace:
         for axis in self.axes:
             if axis.kind == "filters_by":
                 wanted: Value = candidate.filters_by if candidate.filters_by in axis.values else None
-            elif axis.kind == "kept_filters":
+            elif axis.kind == "filter_keep_ratio":
                 wanted = candidate.share(axis.of)
             else:
                 wanted = getattr(candidate.choice(axis.of), axis.kind)
@@ -96,7 +100,7 @@ class SearchSpace:
 
 
 def search_space(
-    graph: ModelGraph, settings: SpaceSettings, codebook_scope: Scope = "layer", method: str | None = None
+    graph: ModelGraph, settings: SpaceSettings, codebook_granularity: Granularity = "layer", method: str | None = None
 ) -> SearchSpace:
     """The axes that the study's settings give this network; SearchError for settings of an unknown layer.
 
@@ -109,7 +113,7 @@ def search_space(
             f"space.layers.{unknown[0]!r}: the network has no such layer or group; it has {', '.join(sorted(known))}"
         )
     axes: list[Axis] = []
-    kinds: tuple[Kind, ...] = ("weight_bits", "activation_bits", "kept_weights", "codebook_size")
+    kinds: tuple[Kind, ...] = ("weight_bits", "activation_bits", "weight_density", "codebook_size")
     scales = {layer.name for layer in graph.layers if layer.weights == layer.out_channels}
     for layer in graph.weight_owners:
         own = settings.for_layer(layer)
@@ -118,13 +122,15 @@ def search_space(
         if own.patterns != (None,):
             axes.append(Axis(kind="pattern", of=layer, values=_values(own, "pattern")))
     axes += [
-        Axis(kind="kept_filters", of=group.name, values=_values(settings.for_layer(group.name), "kept_filters"))
+        Axis(
+            kind="filter_keep_ratio", of=group.name, values=_values(settings.for_layer(group.name), "filter_keep_ratio")
+        )
         for group in graph.prunable
     ]
     others = tuple(name for name in settings.filter_criteria or () if name != method)
-    if others and any(share != 1.0 for axis in axes if axis.kind == "kept_filters" for share in axis.values):
+    if others and any(share != 1.0 for axis in axes if axis.kind == "filter_keep_ratio" for share in axis.values):
         axes.append(Axis(kind="filters_by", of=NETWORK, values=(None, *others)))
-    return SearchSpace(layers=graph.weight_owners, axes=tuple(axes), codebook_scope=codebook_scope)
+    return SearchSpace(layers=graph.weight_owners, axes=tuple(axes), codebook_granularity=codebook_granularity)
 
 
 def _values(settings: SpaceSettings, kind: Kind) -> tuple[Value, ...]:
@@ -145,19 +151,19 @@ def _values_of_scales(settings: SpaceSettings, kind: Kind) -> tuple[Value, ...]:
     values = _values(settings, kind)
     if kind == "activation_bits":
         return values
-    return (None,) if kind == "codebook_size" else values[-1:] if kind == "kept_weights" else values[:1]
+    return (None,) if kind == "codebook_size" else values[-1:] if kind == "weight_density" else values[:1]
 
 
-def _choice(layer: str, values: Mapping[str, Value], scope: Scope) -> LayerChoice:
+def _choice(layer: str, values: Mapping[str, Value], granularity: Granularity) -> LayerChoice:
     bits, size, pattern = int(values["weight_bits"] or 0), values["codebook_size"], values.get("pattern")
     shared = size if isinstance(size, int) and size < levels(bits) else None
     return LayerChoice(
         layer=layer,
         weight_bits=bits,
         activation_bits=int(values["activation_bits"] or 0),
-        kept_weights=1.0 if bits == 1 else float(values["kept_weights"] or 0.0),
+        weight_density=1.0 if bits == 1 else float(values["weight_density"] or 0.0),
         codebook_size=shared,
-        codebook_scope=scope if shared else "layer",
+        codebook_granularity=granularity if shared else "layer",
         pattern=None if pattern is None or bits == 1 else str(pattern),
     )
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
 from explorer.settings.model import TrainingSettings
-from explorer.settings.records import settle, table
+from explorer.settings.records import table, validate
 from explorer.settings.relevance import RELEVANCE_METHODS
 from explorer.settings.rules import integer, many, number, one_of, refused, suggestion, text
 from explorer.settings.values import COUNT
@@ -80,7 +80,7 @@ class ComparisonSettings:
     tuned_images: Annotated[int | None, COUNT] = None
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
         problems = [*self._level_problems(), *self._name_problems(), *self._state_problems()]
         if problems:
             raise StudyFileError(tuple(problems))

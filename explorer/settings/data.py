@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
 from explorer.settings.paths import resolve_path
-from explorer.settings.records import settle
+from explorer.settings.records import validate
 from explorer.settings.rules import integer, many, number, one_of
 from explorer.settings.values import COUNT, FILE
 
@@ -54,7 +54,7 @@ class DataSettings:
     study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
         self._fill_defaults()
         problems = []
         if self.source == "npz" and self.path is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.settings.records import named_tables, settle
+from explorer.settings.records import named_tables, validate
 from explorer.settings.rules import integer
 from explorer.settings.values import COUNT, SHARE
 
@@ -24,7 +24,7 @@ class DeepLayer:
     values: Annotated[int | None, VALUES] = None
 
     def __post_init__(self) -> None:
-        settle(self, f"deep_compression.layers.{self.layer}")
+        validate(self, f"deep_compression.layers.{self.layer}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class DeepCompressionSettings:
     layers: Annotated[tuple[DeepLayer, ...], named_tables(DeepLayer)] = ()
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
     def refuse_unknown(self, layers: Sequence[str]) -> None:
         """Raise StudyFileError where something is said of a layer that is none of a network's `layers`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from explorer.settings.records import settle
+from explorer.settings.records import validate
 from explorer.settings.rules import boolean, integer, number, one_of
 from explorer.settings.values import COUNT, LEARNING_RATE, WEIGHT_DECAY
 
@@ -42,4 +42,4 @@ class FineTuningSettings:
     learn_scales: Annotated[bool, boolean()] = True
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)

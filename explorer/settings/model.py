@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from explorer.errors import StudyFileError
 from explorer.settings.paths import resolve_path
-from explorer.settings.records import settle, table
+from explorer.settings.records import table, validate
 from explorer.settings.rules import arguments, boolean, integer, many, number, one_of, text
 from explorer.settings.values import COUNT, FILE, LEARNING_RATE, WEIGHT_DECAY
 
@@ -43,7 +43,7 @@ class TrainingSettings:
     flip: Annotated[bool, boolean()] = False
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class ModelSettings:
     study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
         problems = []
         if (self.reference is None) == (self.factory is None):
             received = "neither" if self.reference is None else "both"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from explorer.settings.records import settle
+from explorer.settings.records import validate
 from explorer.settings.rules import boolean, number, one_of
 from explorer.settings.values import COUNT
 
-SCALES = ("channel", "tensor")
+SCALE_GRANULARITIES = ("channel", "tensor")
 ROUNDINGS = ("nearest", "adaptive")
 RANGES = ("mse", "percentile")
 
@@ -18,9 +19,9 @@ RANGES = ("mse", "percentile")
 class QuantizerSettings:
     """How the numbers of a candidate become integers; the defaults are what a search can afford.
 
-    `scales`: one for each output channel of a weight, or one for the whole "tensor". `rounding`: each weight to the
-    "nearest" code, or "adaptive": the codes of a layer together, so that their errors cancel in its output on the
-    first `rounding_images` calibration images (seconds for a small network, for every candidate).
+    `scale_granularity`: a scale for each output channel of a weight, or one for the whole "tensor". `rounding`: each
+    weight to the "nearest" code, or "adaptive": the codes of a layer together, so that their errors cancel in its
+    output on the first `rounding_images` calibration images (seconds for a small network, for every candidate).
     `activation_ranges`: of least squared error ("mse"), or all but the share 1 - `activation_percentile` / 100 of the
     values ("percentile"). `bias_correction` takes the mean shift of the outputs off the bias where no batch norm does
     (Nagel et al., 2019). `recalibration_images`: how many of the calibration images correct batch norms and biases,
@@ -28,7 +29,8 @@ class QuantizerSettings:
     """
 
     SECTION: ClassVar[str] = "quantizer"
-    scales: Annotated[str, one_of(*SCALES)] = "channel"
+    RENAMED: ClassVar[Mapping[str, str]] = {"scales": "scale_granularity"}
+    scale_granularity: Annotated[str, one_of(*SCALE_GRANULARITIES)] = "channel"
     rounding: Annotated[str, one_of(*ROUNDINGS)] = "nearest"
     rounding_images: Annotated[int, COUNT] = 256
     activation_ranges: Annotated[str, one_of(*RANGES)] = "mse"
@@ -37,4 +39,4 @@ class QuantizerSettings:
     recalibration_images: Annotated[int | None, COUNT] = None
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)

@@ -71,12 +71,20 @@ def named_tables(cls: type[Named]) -> Rule:
 def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **given: Any) -> Record:
     """Build a settings record from a table; StudyFileError holds every problem in it.
 
-    Unknown keys are refused with a suggestion; None stands for an absent key. `given` are fields that are not
+    Unknown keys are refused with a suggestion, and those of the record's RENAMED with their new name; None stands
+    for an absent key. `given` are fields that are not
     keys of the file.
     """
     rules = rules_of(cls)
     present = {key: value for key, value in entries.items() if value is not None}
-    problems = [f"{dotted(where, key)}: unknown key; {suggestion(key, rules)}" for key in entries if key not in rules]
+    renamed: Mapping[str, str] = getattr(cls, "RENAMED", {})
+    problems = [
+        f"{dotted(where, key)}: is called {renamed[key]} now; rename the key"
+        if key in renamed
+        else f"{dotted(where, key)}: unknown key; {suggestion(key, rules)}"
+        for key in entries
+        if key not in rules
+    ]
     required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
     for key in required:
         if key in rules and key not in present:
@@ -93,7 +101,7 @@ def write_record(record: Any) -> dict[str, Any]:
     return {key: rule.write(getattr(record, key)) for key, rule in rules_of(type(record)).items()}
 
 
-def settle(record: Any, where: str) -> None:
+def validate(record: Any, where: str) -> None:
     """Read every field of a new settings record through its rule; StudyFileError holds every problem.
 
     A None is left alone: that it is allowed follows from the type.

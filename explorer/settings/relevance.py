@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from explorer.settings.paths import resolve_path
-from explorer.settings.records import settle
+from explorer.settings.records import validate
 from explorer.settings.rules import Rule, number, one_of, refused
 from explorer.settings.values import FILE
 
@@ -69,7 +69,7 @@ class RelevanceSettings:
     study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
     @property
     def reference_file(self) -> Path | None:

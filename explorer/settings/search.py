@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from explorer.settings.paths import expand_variables, resolve_path
-from explorer.settings.records import named_tables, settle
+from explorer.settings.records import named_tables, validate
 from explorer.settings.relevance import RELEVANCE_METHODS
 from explorer.settings.rules import integer, many, number, one_of, or_none, refused, text
 from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
@@ -17,6 +18,8 @@ LIMIT = number(1e-9, 1e12)
 """From femtojoules and picoseconds to a megajoule and thirty years, for one image."""
 BYTES = integer(1, 2**50)
 """Up to a data centre's memory."""
+RENAMED = {"kept_filters": "filter_keep_ratio", "kept_weights": "weight_density"}
+"""Keys of a choice that had another name before version 0.6."""
 SAMPLERS = ("nsga2", "random", "tpe")
 
 
@@ -29,7 +32,7 @@ class DeviceSettings:
     study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
     @property
     def location(self) -> str:
@@ -47,7 +50,7 @@ class ObjectiveSettings:
     names: Annotated[tuple[str, ...], many(one_of(*OBJECTIVES), distinct=True)]
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
         if len(self.names) < 2 or "accuracy" not in self.names:
             raise refused("objectives.names", 'a list of "accuracy" and at least one other', self.names)
 
@@ -68,23 +71,24 @@ class BudgetSettings:
     accuracy: Annotated[float | None, SHARE] = None
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSpace:
     """What differs from the rest of the space for the layer of that name; None is as everywhere."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = RENAMED
     layer: str
     weight_bits: Annotated[tuple[int, ...] | None, WEIGHT_BITS] = None
     activation_bits: Annotated[tuple[int, ...] | None, BITS] = None
-    kept_filters: Annotated[tuple[float, ...] | None, SHARES] = None
-    kept_weights: Annotated[tuple[float, ...] | None, SHARES] = None
+    filter_keep_ratio: Annotated[tuple[float, ...] | None, SHARES] = None
+    weight_density: Annotated[tuple[float, ...] | None, SHARES] = None
     codebook_sizes: Annotated[tuple[int | None, ...] | None, CODEBOOKS] = None
     patterns: Annotated[tuple[str | None, ...] | None, PATTERNS] = None
 
     def __post_init__(self) -> None:
-        settle(self, f"space.layers.{self.layer}")
+        validate(self, f"space.layers.{self.layer}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,22 +100,23 @@ class SpaceSettings:
     """
 
     SECTION: ClassVar[str] = "space"
+    RENAMED: ClassVar[Mapping[str, str]] = RENAMED
     weight_bits: Annotated[tuple[int, ...], WEIGHT_BITS] = (2, 3, 4, 5, 6, 7, 8)
     activation_bits: Annotated[tuple[int, ...], BITS] = (4, 6, 8)
-    kept_filters: Annotated[tuple[float, ...], SHARES] = (1.0,)
-    kept_weights: Annotated[tuple[float, ...], SHARES] = (1.0,)
+    filter_keep_ratio: Annotated[tuple[float, ...], SHARES] = (1.0,)
+    weight_density: Annotated[tuple[float, ...], SHARES] = (1.0,)
     codebook_sizes: Annotated[tuple[int | None, ...], CODEBOOKS] = (None,)
     patterns: Annotated[tuple[str | None, ...], PATTERNS] = (None,)
     filter_criteria: Annotated[tuple[str, ...] | None, or_none(many(one_of(*RELEVANCE_METHODS), distinct=True))] = None
     layers: Annotated[tuple[LayerSpace, ...], named_tables(LayerSpace)] = ()
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
     def for_layer(self, name: str) -> SpaceSettings:
         """The space of one layer, its own settings filled in."""
         own = next((entry for entry in self.layers if entry.layer == name), None)
-        keys = ("weight_bits", "activation_bits", "kept_filters", "kept_weights", "codebook_sizes", "patterns")
+        keys = ("weight_bits", "activation_bits", "filter_keep_ratio", "weight_density", "codebook_sizes", "patterns")
         values = {key: getattr(self, key) if (value := getattr(own, key, None)) is None else value for key in keys}
         return SpaceSettings(**values)
 
@@ -134,7 +139,7 @@ class SearchSettings:
     batch_size: Annotated[int, COUNT] = 256
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
     @property
     def storage_url(self) -> str:
@@ -151,7 +156,7 @@ class OutputSettings:
     study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
     @property
     def path(self) -> Path:

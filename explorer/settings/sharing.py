@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from explorer.settings.records import settle
+from explorer.settings.records import validate
 from explorer.settings.rules import one_of
 
-SCOPES = ("layer", "channel")
+GRANULARITIES = ("layer", "channel")
 WEIGHTINGS = ("plain", "relevance", "fisher")
 
 
@@ -16,7 +17,7 @@ WEIGHTINGS = ("plain", "relevance", "fisher")
 class SharingSettings:
     """What has a codebook, and what a weight's squared error counts when its values are chosen.
 
-    `scope`: each layer has one codebook, or each output channel one of its own, of the layer's codebook size.
+    `granularity`: each layer has one codebook, or each output channel one of its own, of the layer's codebook size.
     `weighting`: every weight counts 1 ("plain"), the relevance multiplier E|G|, the change of the target logit for
     a unit of the weight ("relevance"), or the root of the Fisher information, the root mean square of the loss's
     gradient ("fisher"). The relevance |G w| itself is no choice: it gives large weights all centroids, and small
@@ -24,13 +25,14 @@ class SharingSettings:
     """
 
     SECTION: ClassVar[str] = "sharing"
-    scope: Annotated[str, one_of(*SCOPES)] = "layer"
+    RENAMED: ClassVar[Mapping[str, str]] = {"scope": "granularity"}
+    granularity: Annotated[str, one_of(*GRANULARITIES)] = "layer"
     weighting: Annotated[str, one_of(*WEIGHTINGS)] = "plain"
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
     @property
-    def codebook_scope(self) -> Literal["layer", "channel"]:
-        """`scope` as a candidate states it."""
-        return "channel" if self.scope == "channel" else "layer"
+    def codebook_granularity(self) -> Literal["layer", "channel"]:
+        """`granularity` as a candidate states it."""
+        return "channel" if self.granularity == "channel" else "layer"

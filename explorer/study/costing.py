@@ -10,7 +10,7 @@ from explorer.evaluate import hardware
 from explorer.evaluate.pricing import Price
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.settings import BudgetSettings
-from explorer.study.record import Cost, LayerTableRow
+from explorer.study.record import Cost, LayerSummary
 from hwmodels import Accelerator, LayerCost, NetworkCost
 
 BUDGETS = ("energy_uj", "latency_ms", "weight_bytes", "activation_bytes")
@@ -76,7 +76,7 @@ def accuracy_excess(accuracy: float, budgets: BudgetSettings) -> tuple[tuple[str
 
 def _rows(
     graph: ModelGraph, candidate: Candidate, cost: NetworkCost, accelerator: Accelerator
-) -> tuple[LayerTableRow, ...]:
+) -> tuple[LayerSummary, ...]:
     planned = plan(graph, candidate)
     layers = {layer.name: (layer, built) for layer, built in zip(graph.layers, planned.layers, strict=True)}
     operations = {built.name: built for built in planned.operations}
@@ -88,16 +88,16 @@ def _rows(
     )
 
 
-def _layer_row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: LayerCost) -> LayerTableRow:
+def _layer_row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: LayerCost) -> LayerSummary:
     choice = candidate.choice(layer.chosen_by)
-    return LayerTableRow(
+    return LayerSummary(
         layer=layer.name,
         kind=_kind(layer),
         weight_bits=built.weight_bits,
         activation_bits=built.input_bits,
         filters=built.out_channels,
         filters_of=layer.out_channels,
-        kept_weights=choice.kept_weights if choice.pattern is None else built.nonzero_weights / built.weights,
+        weight_density=choice.weight_density if choice.pattern is None else built.nonzero_weights / built.weights,
         codebook_size=built.codebook_size,
         macs=spent.macs,
         energy_uj=spent.energy_pj * 1e-6,
@@ -114,15 +114,15 @@ def _kind(layer: Layer) -> str:
     return "depthwise conv" if layer.depthwise else layer.kind
 
 
-def _operation_row(built: OperationPlan, spent: LayerCost, accelerator: Accelerator) -> LayerTableRow:
-    return LayerTableRow(
+def _operation_row(built: OperationPlan, spent: LayerCost, accelerator: Accelerator) -> LayerSummary:
+    return LayerSummary(
         layer=built.name,
         kind=spent.kind,
         weight_bits=None,
         activation_bits=built.input_bits,
         filters=None,
         filters_of=None,
-        kept_weights=None,
+        weight_density=None,
         codebook_size=None,
         macs=spent.macs,
         vector_operations=spent.vector_operations,

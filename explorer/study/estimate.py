@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from torch import fx
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
@@ -23,7 +23,7 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.search.seeds import FILTER_LEVELS
 from explorer.search.sensitivity import Axes, weight_options
 from explorer.search.space import search_space
-from explorer.study.prepare import EXAMPLES, Network, first_sample, threads_for
+from explorer.study.prepare import EXAMPLES, StudyNetwork, first_sample, threads_for
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places
 from explorer.threads import single_threaded
@@ -60,7 +60,7 @@ class _Pace:
     price_s: float
 
 
-def draft(network: Network, study: Study) -> Basis:
+def draft(network: StudyNetwork, study: Study) -> CompressionContext:
     """What candidates are built from while nothing is trained: for what does not depend on weights, such as time.
 
     It is calibrated on EXAMPLES images.
@@ -68,7 +68,7 @@ def draft(network: Network, study: Study) -> Basis:
     graph, (images, _) = network.graph, network.tensors(network.data.calibration.take(slice(EXAMPLES)))
     with single_threaded(True):
         calibration = calibrate(network.canonical, graph, images, study.quantizer)
-    return Basis(
+    return CompressionContext(
         model=network.canonical,
         graph=graph,
         order={group.name: group.classes for group in graph.prunable},
@@ -77,15 +77,17 @@ def draft(network: Network, study: Study) -> Basis:
     )
 
 
-def estimate(network: Network, study: Study, basis: Basis, accelerator: Accelerator, folder: Path) -> Estimate:
+def estimate(
+    network: StudyNetwork, study: Study, context: CompressionContext, accelerator: Accelerator, folder: Path
+) -> Estimate:
     """What the run of a study will take where nothing of it is done yet, trained weights aside.
 
     Everything is tried on a few images: a candidate is built, priced and scored, so is relevance computed, and the
     network trained as a copy. What is not tried, such as loading the images, is short beside these.
     """
     data = network.data
-    with threads_for(basis.graph):
-        pace = _measured(network, study, basis, accelerator)
+    with threads_for(context.graph):
+        pace = _measured(network, study, context, accelerator)
         relevance_s = _relevance_s(network, study)
         training_s = _training_s(network, study, folder)
     candidate_s = pace.build_s + pace.price_s + pace.score_s * len(data.search)
@@ -102,16 +104,16 @@ def estimate(network: Network, study: Study, basis: Basis, accelerator: Accelera
     )
 
 
-def _measured(network: Network, study: Study, basis: Basis, accelerator: Accelerator) -> _Pace:
-    data, calibration, batch = network.data, basis.calibration, study.search.batch_size
-    candidate = uniform(basis.graph)
+def _measured(network: StudyNetwork, study: Study, context: CompressionContext, accelerator: Accelerator) -> _Pace:
+    data, calibration, batch = network.data, context.calibration, study.search.batch_size
+    candidate = uniform(context.graph)
     images, _ = network.tensors(data.calibration.take(slice(study.quantizer.recalibration_images)))
 
     def built(count: int) -> fx.GraphModule:
         try:
-            return apply(replace(basis, calibration=replace(calibration, images=images[:count])), candidate)
+            return apply(replace(context, calibration=replace(calibration, images=images[:count])), candidate)
         except NUMERICAL:
-            return basis.model  # takes about as long to score
+            return context.model  # takes about as long to score
 
     few = min(EXAMPLES, len(images))
     least_s, model = _timed(lambda: built(few))
@@ -123,7 +125,7 @@ def _measured(network: Network, study: Study, basis: Basis, accelerator: Acceler
         layers_s=max(0.0, least_s - few * image_s),
         build_s=least_s + (len(images) - few) * image_s,
         score_s=score_s,
-        price_s=_price_s(basis.graph, candidate, accelerator),
+        price_s=_price_s(context.graph, candidate, accelerator),
     )
 
 
@@ -135,33 +137,33 @@ def _price_s(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) 
     return _timed(lambda: [pricing.price(other) for other in others])[0] / len(others)
 
 
-def _seeds_s(network: Network, study: Study, pace: _Pace) -> tuple[tuple[str, float], ...]:
+def _seeds_s(network: StudyNetwork, study: Study, pace: _Pace) -> tuple[tuple[str, float], ...]:
     """Seconds of the table of sensitivities and of the seeds that are chosen by it; nothing where there are none.
 
     Each option of a layer is tried alone, and priced at about as many widths of its input as there are and two more.
     """
     if not min(study.search.seeds, study.search.trials):
         return ()
-    space = search_space(network.graph, study.space, study.sharing.codebook_scope, study.relevance.method)
+    space = search_space(network.graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     options = {layer: len(weight_options(axes, layer)) for layer in space.layers}
     widths = {layer: len(axes["activation_bits", layer].values) for layer in space.layers}
     prices = sum(count * (2 + widths[layer]) for layer, count in options.items())
     sensitivity_s = pace.layers_s * sum(options.values()) / len(options)
     if study.relevance.sensitivity == "measured_kl":
-        shares = sum(len(axes["kept_filters", group.name].values) for group in network.graph.prunable)
+        shares = sum(len(axes["filter_keep_ratio", group.name].values) for group in network.graph.prunable)
         forwards = sum(options.values()) + sum(widths.values()) + 2 * shares
         sensitivity_s += shares * pace.layers_s + forwards * pace.score_s * len(network.data.relevance)
     return ("sensitivity", sensitivity_s), ("seeds", FILTER_LEVELS * prices * pace.price_s)
 
 
-def _relevance_s(network: Network, study: Study) -> float:
+def _relevance_s(network: StudyNetwork, study: Study) -> float:
     sample = first_sample(network, study)
     seconds, _ = _timed(lambda: CRITERIA[study.relevance.method].compute(sample, None))
     return seconds * len(network.data.relevance) / len(sample)
 
 
-def _training_s(network: Network, study: Study, folder: Path) -> float:
+def _training_s(network: StudyNetwork, study: Study, folder: Path) -> float:
     """Seconds of training, 0 where there is none to be done."""
     training, data = study.model.training, network.data
     if training is None or trained_places(network.model, network.canonical, study, data, folder).found:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from explorer.data.images import Data
 from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
+from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.pixels import Filter, chosen, pixel_contributions, refuse_unknown
 from explorer.relevance.sample import Sample
@@ -21,8 +22,7 @@ from explorer.settings import DataSettings
 from explorer.settings.data import FOLDER_NORMALISATION
 from explorer.study.folder import locked
 from explorer.study.prepare import (
-    Network,
-    Notify,
+    StudyNetwork,
     kept_relevance,
     open_network,
     relevance_sample,
@@ -109,7 +109,7 @@ def explain(study: Study, wanted: Wanted, folder: Path, notify: Notify) -> Expla
         graph=network.graph,
         relevance=relevance,
         of_class=wanted.of_class,
-        scores_filters="filters" in CRITERIA[method].says,
+        scores_filters="filters" in CRITERIA[method].subjects,
         class_names=network.data.class_names,
         filters=filters,
         images=images,
@@ -117,7 +117,7 @@ def explain(study: Study, wanted: Wanted, folder: Path, notify: Notify) -> Expla
     )
 
 
-def _refuse_unknown(wanted: Wanted, network: Network) -> None:
+def _refuse_unknown(wanted: Wanted, network: StudyNetwork) -> None:
     for name, index in wanted.filters:
         refuse_unknown(network.graph, name, index)
     data: Data = network.data

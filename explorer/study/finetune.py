@@ -7,10 +7,11 @@ from pathlib import Path
 
 from explorer.errors import SearchError
 from explorer.evaluate.accuracy import count_correct
+from explorer.progress import Notify
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked, read_study
-from explorer.study.prepare import Notify, Prepared, prepare, threads_for
+from explorer.study.prepare import PreparedStudy, open_study, threads_for
 from explorer.study.record import Accuracy, FrontPoint, Outcome
 from explorer.training.finetune import finetune
 from explorer.training.tuned import Tuned, rebuild
@@ -51,7 +52,7 @@ def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, not
         settings = prepared.study.finetuning
         settings = settings if epochs is None else replace(settings, epochs=epochs)
         file = tuned_file(run, point)
-        with threads_for(prepared.basis.graph):
+        with threads_for(prepared.context.graph):
             tuned = _found(file, prepared, settings) or _tune(prepared, point, settings, file, notify)
     return TuningReport(
         point=point.name,
@@ -62,9 +63,9 @@ def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, not
     )
 
 
-def reopen(outcome: Outcome, run: Path, notify: Notify) -> Prepared:
+def reopen(outcome: Outcome, run: Path, notify: Notify) -> PreparedStudy:
     """Prepare the study of a finished run, whose folder is locked, again; SearchError when its network has changed."""
-    prepared = prepare(read_study(run), run, notify)
+    prepared = open_study(read_study(run), run, notify)
     searched = outcome.provenance.get("weights digest")
     if prepared.weights_digest != searched:
         raise SearchError(
@@ -74,7 +75,7 @@ def reopen(outcome: Outcome, run: Path, notify: Notify) -> Prepared:
     return prepared
 
 
-def read_tuned(run: Path, point: FrontPoint, prepared: Prepared) -> Tuned:
+def read_tuned(run: Path, point: FrontPoint, prepared: PreparedStudy) -> Tuned:
     """What `tune` stored of a point; SearchError when there is nothing, or it is of another network."""
     file = tuned_file(run, point)
     command = f"explorer finetune {run} --pick {point.name}"
@@ -91,11 +92,13 @@ def tuned_file(run: Path, point: FrontPoint) -> Path:
     return run / FOLDER / f"{point.evaluation.candidate.digest()}.pt"
 
 
-def _tune(prepared: Prepared, point: FrontPoint, settings: FineTuningSettings, file: Path, notify: Notify) -> Tuned:
+def _tune(
+    prepared: PreparedStudy, point: FrontPoint, settings: FineTuningSettings, file: Path, notify: Notify
+) -> Tuned:
     file.parent.mkdir(exist_ok=True)
     candidate = point.evaluation.candidate
     tuned = finetune(
-        prepared.basis,
+        prepared.context,
         candidate,
         *prepared.tensors(prepared.data.train),
         settings,
@@ -105,7 +108,7 @@ def _tune(prepared: Prepared, point: FrontPoint, settings: FineTuningSettings, f
     )
     notify("held-out images", 0, 1)
     held_out = prepared.data.held_out
-    model = rebuild(prepared.basis, candidate, tuned)
+    model = rebuild(prepared.context, candidate, tuned)
     correct = count_correct(model, *prepared.tensors(held_out), prepared.study.search.batch_size)
     notify("held-out images", 1, 1)
     accuracy = {"value": correct / len(held_out), "images": len(held_out)}
@@ -115,7 +118,7 @@ def _tune(prepared: Prepared, point: FrontPoint, settings: FineTuningSettings, f
     return tuned
 
 
-def _found(file: Path, prepared: Prepared, settings: FineTuningSettings) -> Tuned | None:
+def _found(file: Path, prepared: PreparedStudy, settings: FineTuningSettings) -> Tuned | None:
     """The stored result, where it was made under the same conditions."""
     if not file.is_file():
         return None
@@ -124,7 +127,7 @@ def _found(file: Path, prepared: Prepared, settings: FineTuningSettings) -> Tune
     return tuned if same else None
 
 
-def _conditions(prepared: Prepared, settings: FineTuningSettings) -> dict[str, object]:
+def _conditions(prepared: PreparedStudy, settings: FineTuningSettings) -> dict[str, object]:
     """What the result depends on, the candidate aside."""
     return {
         **write_record(settings),

@@ -15,15 +15,16 @@ from explorer.compress.candidate import uniform
 from explorer.compress.failures import NUMERICAL, reason_of
 from explorer.data.images import ImageSet
 from explorer.evaluate.accuracy import count_correct, refuse_infinite
+from explorer.progress import Notify
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost
-from explorer.study.prepare import Notify, Prepared
+from explorer.study.prepare import PreparedStudy
 from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
 from explorer.study.store import Store
 
 
-def conclude(prepared: Prepared, task: Search, store: Store, notify: Notify) -> Outcome:
+def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Notify) -> Outcome:
     """Take the front of all evaluations and score its members, once each, on the held-out images.
 
     The held-out scores have no influence on which points are on the front, nor on the search when it is
@@ -46,7 +47,7 @@ def conclude(prepared: Prepared, task: Search, store: Store, notify: Notify) -> 
         baselines=baselines,
         front=tuple(points),
         evaluations=found,
-        skipped=tuple((item.path, item.reason) for item in prepared.basis.graph.skipped),
+        skipped=tuple((item.path, item.reason) for item in prepared.context.graph.skipped),
         provenance=_provenance(prepared, task, found) | ({"journal": damage} if damage else {}),
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
@@ -57,7 +58,7 @@ def conclude(prepared: Prepared, task: Search, store: Store, notify: Notify) -> 
 class _Scorer:
     """Counts images right, and remembers every count in the store."""
 
-    prepared: Prepared
+    prepared: PreparedStudy
     store: Store
 
     def accuracy(self, split: str, name: str, build: Callable[[], nn.Module]) -> Accuracy:
@@ -72,24 +73,24 @@ class _Scorer:
         return Accuracy(value=correct / len(images), images=len(images))
 
 
-def _front_point(name: str, member: Evaluation, prepared: Prepared, scorer: _Scorer) -> FrontPoint:
+def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer: _Scorer) -> FrontPoint:
     candidate = member.candidate
-    held_out = scorer.accuracy("held_out", candidate.digest(), lambda: apply(prepared.basis, candidate))
-    cost = candidate_cost(prepared.basis.graph, candidate, prepared.accelerator)
+    held_out = scorer.accuracy("held_out", candidate.digest(), lambda: apply(prepared.context, candidate))
+    cost = candidate_cost(prepared.context.graph, candidate, prepared.accelerator)
     return FrontPoint(name=name, evaluation=replace(member, cost=cost), held_out=held_out)
 
 
-def _baselines(prepared: Prepared, scorer: _Scorer) -> tuple[Baseline, ...]:
-    graph = prepared.basis.graph
+def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]:
+    graph = prepared.context.graph
     eight = uniform(graph)
 
     def build() -> nn.Module:
-        model = apply(prepared.basis, eight)
+        model = apply(prepared.context, eight)
         model.register_forward_hook(refuse_infinite)
         return model
 
     return (
-        _baseline("float", float_cost(graph, prepared.accelerator), lambda: prepared.basis.model, scorer),
+        _baseline("float", float_cost(graph, prepared.accelerator), lambda: prepared.context.model, scorer),
         _baseline("uniform 8-bit", candidate_cost(graph, eight, prepared.accelerator), build, scorer),
     )
 
@@ -105,7 +106,7 @@ def _baseline(name: str, cost: Cost, build: Callable[[], nn.Module], scorer: _Sc
     return Baseline(name=name, cost=cost, search=search, held_out=held_out)
 
 
-def _provenance(prepared: Prepared, task: Search, found: tuple[Evaluation, ...]) -> dict[str, str]:
+def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, ...]) -> dict[str, str]:
     relevance = prepared.relevance
     complete = "" if relevance.completeness is None else f", completeness {relevance.completeness:.1e}"
     failed = [item for item in found if item.failure]

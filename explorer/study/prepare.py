@@ -16,7 +16,7 @@ import torch
 from torch import fx, nn
 
 import explorer
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.calibrate import calibrate
 from explorer.compress.importance import Importance, root_fisher
 from explorer.compress.norms import norms_of
@@ -28,7 +28,8 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.load import load_model
-from explorer.relevance.completion import comparable
+from explorer.progress import Notify
+from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, sample_of
 from explorer.relevance.scores import Relevance, filter_order
@@ -43,9 +44,6 @@ from explorer.threads import single_threaded
 from hwmodels import Accelerator
 from hwmodels import load as load_device
 
-Notify = Callable[[str, int, int], None]
-"""Called with (what is being done, how much of it is done, of how much)."""
-
 EXAMPLES = 4
 """Images on which the canonical network must agree with the user's, and with which shapes are traced."""
 
@@ -54,14 +52,14 @@ SMALL_NETWORK = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class PreparedStudy:
     """What every later stage needs; tensors live on `device`."""
 
     study: Study
     accelerator: Accelerator
     data: Data
     device: torch.device
-    basis: Basis
+    context: CompressionContext
     relevance: Relevance
     weights_digest: str
     coverage: Coverage
@@ -74,12 +72,12 @@ class Prepared:
             **self.study.essentials(),
             "device": f"{self.accelerator.name}:{self.accelerator.digest()[:16]}",
             "explorer": explorer.__version__,
-            "network": network_digest(self.basis.model),
-            "graph": self.basis.graph.digest(),
+            "network": network_digest(self.context.model),
+            "graph": self.context.graph.digest(),
             "weights": self.weights_digest,
             "images": digest_of(self.data.search.digest(), self.data.calibration.digest()),
             "relevance": self.relevance.digest(),
-            **({"orders": digest_of(json.dumps(self.basis.orders))} if self.basis.orders else {}),
+            **({"orders": digest_of(json.dumps(self.context.orders))} if self.context.orders else {}),
         }
 
     def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,7 +86,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class StudyNetwork:
     """A study's images and its network: as the user wrote it, canonical, and traced; on `device`."""
 
     data: Data
@@ -104,11 +102,11 @@ class Network:
         return _tensors(images, self.device)
 
 
-Inspect = Callable[[Network], tuple[tuple[str, str], ...]]
+Inspect = Callable[[StudyNetwork], tuple[tuple[str, str], ...]]
 """Called with the network before it is trained; returns (form, reason) for each export that will be refused."""
 
 
-def prepare(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = None) -> Prepared:
+def open_study(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = None) -> PreparedStudy:
     """Load, train, trace, score and calibrate; what is expensive is kept in `folder` and found there again.
 
     Raises a child of ExplorerError for everything that the study file, the data or the model can have wrong.
@@ -125,7 +123,7 @@ def prepare(study: Study, folder: Path, notify: Notify, inspect: Inspect | None 
         sample = relevance_sample(canonical, graph, data.relevance, study, device)
         method = study.relevance.method
         scores = kept_relevance(method, sample, folder, weights_digest, notify)
-        relevance = comparable(scores, sample, CRITERIA[method].says)
+        relevance = fill_missing(scores, sample, CRITERIA[method].subjects)
         orders = {
             name: filter_order(graph, kept_relevance(name, sample, folder, weights_digest, notify)) for name in others
         }
@@ -134,12 +132,12 @@ def prepare(study: Study, folder: Path, notify: Notify, inspect: Inspect | None 
         calibration = calibrate(canonical, graph, calibration_images, study.quantizer)
         notify("calibrate", 1, 1)
         importance = _importance(study.sharing, sample, relevance)
-    return Prepared(
+    return PreparedStudy(
         study=study,
         accelerator=accelerator,
         data=data,
         device=device,
-        basis=Basis(
+        context=CompressionContext(
             model=canonical,
             graph=graph,
             order=filter_order(graph, relevance),
@@ -155,7 +153,7 @@ def prepare(study: Study, folder: Path, notify: Notify, inspect: Inspect | None 
     )
 
 
-def open_network(study: Study, notify: Notify) -> Network:
+def open_network(study: Study, notify: Notify) -> StudyNetwork:
     """Load the images, build the network and trace it; it has its weights if they are those of a checkpoint."""
     try:
         device = torch_device(study.search.device)
@@ -169,10 +167,10 @@ def open_network(study: Study, notify: Notify) -> Network:
     with single_threaded(True):  # a few images
         canonical, graph = _explorable(model, example, study)
         covered = coverage(canonical, graph, example)
-    return Network(data=data, device=device, model=model, canonical=canonical, graph=graph, coverage=covered)
+    return StudyNetwork(data=data, device=device, model=model, canonical=canonical, graph=graph, coverage=covered)
 
 
-def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -> Network:
+def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Notify) -> StudyNetwork:
     """The network with the weights of its checkpoint, or trained, unless it was trained before."""
     if study.model.checkpoint is not None:
         return network
@@ -185,7 +183,7 @@ def with_weights(network: Network, study: Study, folder: Path, notify: Notify) -
     return replace(network, canonical=canonical, graph=graph)
 
 
-def first_sample(network: Network, study: Study) -> Sample:
+def first_sample(network: StudyNetwork, study: Study) -> Sample:
     """The first images that relevance will be computed on; of a network to be trained, as training leaves its norms.
 
     With the statistics that norms begin with, signals fade: not a digit of the logits of an untrained MobileNetV2

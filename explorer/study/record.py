@@ -37,7 +37,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerTableRow:
+class LayerSummary:
     """What a report shows of one layer or operation of one candidate, in the order of computation.
 
     A pooling, an addition or an activation function has neither weights nor filters: what describes these is None.
@@ -49,7 +49,7 @@ class LayerTableRow:
     activation_bits: int
     filters: int | None
     filters_of: int | None
-    kept_weights: float | None
+    weight_density: float | None
     codebook_size: int | None
     macs: int
     vector_operations: int = 0
@@ -73,7 +73,7 @@ class Cost:
     macs: int
     energy_uj_by_component: Mapping[str, float]
     """Energy in uJ of each of hwmodels.ENERGY_COMPONENTS that takes any."""
-    layers: tuple[LayerTableRow, ...]
+    layers: tuple[LayerSummary, ...]
     notes: tuple[str, ...]
     fits: tuple[MemoryFit, ...] = ()
     """What the network needs of each memory and buffer of a stated size."""

@@ -8,15 +8,16 @@ from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.accuracy import count_correct, refuse_infinite
 from explorer.evaluate.pricing import Pricing
+from explorer.progress import Notify, Progress
 from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import Seed, relevance_seeds
-from explorer.search.sensitivity import Progress, Sensitivity, sensitivity
+from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.study import front
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, write_json, write_study
-from explorer.study.outcome import conclude
-from explorer.study.prepare import Inspect, Notify, Prepared, prepare, threads_for
+from explorer.study.outcome import score_front
+from explorer.study.prepare import Inspect, PreparedStudy, open_study, threads_for
 from explorer.study.record import Cost, Outcome
 from explorer.study.search import CostOf, Search, search
 from explorer.study.store import Store, open_store
@@ -32,26 +33,26 @@ def run(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = No
     """
     with locked(folder):
         refuse_other_study(folder, study)
-        prepared = prepare(study, folder, notify, inspect)
+        prepared = open_study(study, folder, notify, inspect)
         store = open_store(folder, study.search.storage_url, study.name, study.objectives.names, prepared.identity())
         if store.damage():
             notify(f"{folder / JOURNAL}: {store.damage()}", 1, 1)
         write_study(folder, study)
-        with threads_for(prepared.basis.graph):
+        with threads_for(prepared.context.graph):
             task = _task(prepared, store, notify)
             search(task, store, lambda done, total: notify("search", done, total))
-            outcome = conclude(prepared, task, store, notify)
+            outcome = score_front(prepared, task, store, notify)
         write_json(folder / OUTCOME, outcome.to_json())
         return outcome
 
 
-def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
-    study, graph = prepared.study, prepared.basis.graph
-    space = search_space(graph, study.space, study.sharing.codebook_scope, study.relevance.method)
+def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
+    study, graph = prepared.study, prepared.context.graph
+    space = search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     images, labels = prepared.tensors(prepared.data.search)
 
     def correct(candidate: Candidate) -> int:
-        model = apply(prepared.basis, candidate)
+        model = apply(prepared.context, candidate)
         model.register_forward_hook(refuse_infinite)
         return count_correct(model, images, labels, study.search.batch_size)
 
@@ -74,14 +75,14 @@ def _task(prepared: Prepared, store: Store, notify: Notify) -> Search:
     )
 
 
-def _table(prepared: Prepared, space: SearchSpace, progress: Progress) -> Sensitivity:
+def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> Sensitivity:
     if prepared.study.relevance.sensitivity == "measured_kl":
         images, _ = prepared.tensors(prepared.data.relevance)
-        return measured_sensitivity(prepared.basis, space, images, progress)
-    return sensitivity(prepared.basis, prepared.relevance, space, progress)
+        return measured_sensitivity(prepared.context, space, images, progress)
+    return sensitivity(prepared.context, prepared.relevance, space, progress)
 
 
-def _seeds(prepared: Prepared, space: SearchSpace, cost_of: CostOf, notify: Notify) -> tuple[Seed, ...]:
+def _seeds(prepared: PreparedStudy, space: SearchSpace, cost_of: CostOf, notify: Notify) -> tuple[Seed, ...]:
     table = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
     objectives = [name for name in prepared.study.objectives.names if name != "accuracy"]
 
@@ -89,7 +90,7 @@ def _seeds(prepared: Prepared, space: SearchSpace, cost_of: CostOf, notify: Noti
         cost = cost_of(candidate)
         return [front.objective_value(name, cost, 0.0) for name in objectives]
 
-    base = values(uniform(prepared.basis.graph))
+    base = values(uniform(prepared.context.graph))
 
     def relative_cost(candidate: Candidate) -> float:
         return sum(value / whole for value, whole in zip(values(candidate), base, strict=True)) / len(base)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from explorer.compress.candidate import Candidate
 from explorer.compress.failures import NUMERICAL, reason_of
+from explorer.progress import Progress
 from explorer.search.sampler import SAMPLERS, ask
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
@@ -21,7 +22,6 @@ from explorer.study.store import Store
 
 CostOf = Callable[[Candidate], Cost]
 CountCorrect = Callable[[Candidate], int]
-Progress = Callable[[int, int], None]
 
 
 class _Score(NamedTuple):

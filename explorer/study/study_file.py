@@ -28,7 +28,7 @@ from explorer.settings import (
     SharingSettings,
     SpaceSettings,
 )
-from explorer.settings.records import rules_of, settle, table, write_record
+from explorer.settings.records import rules_of, table, validate, write_record
 from explorer.settings.rules import collect, integer, refused, suggestion, text
 
 FILE_NAME = "study.toml"
@@ -44,7 +44,7 @@ class Heading:
     seed: Annotated[int, integer(0, 2**32 - 1)] = 0
 
     def __post_init__(self) -> None:
-        settle(self, self.SECTION)
+        validate(self, self.SECTION)
 
 
 SECTIONS: Mapping[str, type] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,10 @@ from explorer.data.images import Data
 from explorer.errors import ModelError
 from explorer.files import replaced
 from explorer.models.checkpoint import load_checkpoint
+from explorer.progress import Notify
 from explorer.settings.paths import cache_folder
 from explorer.study.study_file import Study
 from explorer.training.train import train_model
-
-Notify = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

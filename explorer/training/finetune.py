@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.errors import ModelError
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.training.augment import augmented, cropped
 from explorer.training.checkpoint import Parts, keep, resume
-from explorer.training.train import MOMENTUM, Progress
+from explorer.training.train import MOMENTUM, EpochProgress
 from explorer.training.trainable import Trainable, trainable
 from explorer.training.tuned import Tuned
 
@@ -47,14 +47,14 @@ class _Task:
 
 
 def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
-    basis: Basis,
+    context: CompressionContext,
     candidate: Candidate,
     images: Tensor,
     labels: Tensor,
     settings: FineTuningSettings,
     *,
     seed: int,
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
     unfinished: Path | None = None,
     start: Tuned | None = None,
 ) -> Tuned:
@@ -69,11 +69,11 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
     a seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite or
     the file is that of another training, CandidateError when candidate, network and `start` do not fit together.
     """
-    device = basis.calibration.device
-    images, network = images.to(device), trainable(basis, candidate, start)
+    device = context.calibration.device
+    images, network = images.to(device), trainable(context, candidate, start)
     task = _Task(
         network=network,
-        teacher=basis.model.eval() if settings.teacher else None,
+        teacher=context.model.eval() if settings.teacher else None,
         images=images,
         labels=labels.to(device),
         darkest=images.amin(dim=(0, 2, 3), keepdim=True),
@@ -104,7 +104,7 @@ def chosen_layout(model: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if spoils else torch.channels_last
 
 
-def _train(task: _Task, progress: Progress | None, unfinished: Path | None, identity: str) -> None:
+def _train(task: _Task, progress: EpochProgress | None, unfinished: Path | None, identity: str) -> None:
     settings, model = task.settings, task.network.model
     model.to(memory_format=task.layout)  # type: ignore[call-overload]
     optimizer = _optimizer(task.network, settings)

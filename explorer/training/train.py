@@ -19,7 +19,7 @@ from explorer.threads import single_threaded
 from explorer.training.augment import augmented
 from explorer.training.checkpoint import Parts, keep, resume
 
-Progress = Callable[[int, int, float], None]
+EpochProgress = Callable[[int, int, float], None]
 """Called with how many batches are done, of how many in all epochs, and the mean loss of this epoch so far."""
 
 MOMENTUM = 0.9
@@ -35,7 +35,7 @@ def train_model(
     settings: TrainingSettings,
     *,
     seed: int,
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
     unfinished: Path | None = None,
 ) -> None:
     """Train the model in place with cross-entropy; it ends in evaluation mode.

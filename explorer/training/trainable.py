@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from explorer.compress.activations import insert_quantizers
-from explorer.compress.apply import Basis, compress_layers, correct_copy, layer_module, without_filters
+from explorer.compress.apply import CompressionContext, compress_layers, correct_copy, layer_module, without_filters
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
@@ -71,28 +71,30 @@ class Trainable:
         )
 
 
-def trainable(basis: Basis, candidate: Candidate, start: Tuned | None = None) -> Trainable:
+def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | None = None) -> Trainable:
     """Build it from the float network, or from what `start` was tuned to, which has the same filters.
 
     Masks, clusters, scales and ranges are those that `apply` would choose; where `start` was tuned for this very
     candidate, they are its own. Raises CandidateError when candidate, network and `start` do not fit together.
     """
-    model, kept = without_filters(basis, candidate)
+    model, kept = without_filters(context, candidate)
     names = tuple(model.state_dict())
     if start is not None:
         put_state(model, start)
-    originals = {layer.name: layer_module(model, layer.name).weight.detach().clone() for layer in basis.graph.layers}
-    compress_layers(model, basis, candidate)
-    insert_quantizers(model, basis.graph, basis.calibration, candidate)
-    model.to(basis.calibration.device)
+    originals = {layer.name: layer_module(model, layer.name).weight.detach().clone() for layer in context.graph.layers}
+    compress_layers(model, context, candidate)
+    insert_quantizers(model, context.graph, context.calibration, candidate)
+    model.to(context.calibration.device)
     if start is None:
-        correct_copy(model, basis, candidate, kept)
+        correct_copy(model, context, candidate, kept)
     own = start if start is not None and start.candidate == candidate.digest() else None
-    for layer in basis.graph.layers:
+    for layer in context.graph.layers:
         choice = replace(candidate.choice(layer.chosen_by), layer=layer.name)
-        _parametrise(layer_module(model, layer.name), originals[layer.name], choice, own, basis.quantizer.scales)
-    _tie(basis.model, model, tuple(originals))
-    _train_ranges(model, basis, candidate, own)
+        _parametrise(
+            layer_module(model, layer.name), originals[layer.name], choice, own, context.quantizer.scale_granularity
+        )
+    _tie(context.model, model, tuple(originals))
+    _train_ranges(model, context, candidate, own)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return Trainable(model=model, candidate=candidate, layers=tuple(originals), names=names)
@@ -105,7 +107,7 @@ def _parametrise(
     codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
     del module.weight_codes, module.weight_scale
     weight = weight.to(scale.device)
-    mask: Tensor | None = weight_mask(weight, choice.kept_weights, choice.pattern)
+    mask: Tensor | None = weight_mask(weight, choice.weight_density, choice.pattern)
     if mask is not None and bool(mask.all()):
         mask = None
     centroids, clusters = None, None
@@ -130,7 +132,7 @@ def _parametrise(
 def _clusters(codes: Tensor, choice: LayerChoice) -> tuple[Tensor, Tensor]:
     """The cluster of each weight, and the code of each cluster; where channels share apart, so do their clusters."""
     span = 2 * code_limit(choice.weight_bits) + 1
-    owner = torch.arange(len(codes), device=codes.device) * (choice.codebook_scope == "channel")
+    owner = torch.arange(len(codes), device=codes.device) * (choice.codebook_granularity == "channel")
     values, clusters = torch.unique(codes.long() + per_channel(owner * 2 * span, codes), return_inverse=True)
     return clusters, ((values + span) % (2 * span) - span).float()
 
@@ -148,8 +150,8 @@ def _tie(original: nn.Module, model: nn.Module, layers: tuple[str, ...]) -> None
             setattr(module, key, shared)
 
 
-def _train_ranges(model: fx.GraphModule, basis: Basis, candidate: Candidate, own: Tuned | None) -> None:
-    elements = {entry.name: entry.elements for entry in plan(basis.graph, candidate).activations}
+def _train_ranges(model: fx.GraphModule, context: CompressionContext, candidate: Candidate, own: Tuned | None) -> None:
+    elements = {entry.name: entry.elements for entry in plan(context.graph, candidate).activations}
     largest = max(elements.values())
     for node in model.graph.nodes:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from explorer.compress.activations import insert_quantizers
-from explorer.compress.apply import Basis, finish, layer_module, without_filters
+from explorer.compress.apply import CompressionContext, finish, layer_module, without_filters
 from explorer.compress.candidate import Candidate
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import attach_codes
@@ -71,21 +71,21 @@ class Tuned:
             ) from error
 
 
-def rebuild(basis: Basis, candidate: Candidate, tuned: Tuned) -> fx.GraphModule:
+def rebuild(context: CompressionContext, candidate: Candidate, tuned: Tuned) -> fx.GraphModule:
     """Return the network that `apply` gives for a candidate, with what fine-tuning made of it put in.
 
     Weights, scales, ranges and norms are those that were trained. Raises CandidateError when the candidate does not
     fit the network, or `tuned` not the candidate.
     """
-    model, _ = without_filters(basis, candidate)
+    model, _ = without_filters(context, candidate)
     _refuse_other(tuned, candidate)
     put_state(model, tuned)
-    for layer in basis.graph.layers:
+    for layer in context.graph.layers:
         module, bits = layer_module(model, layer.name), candidate.choice(layer.chosen_by).weight_bits
         attach_codes(module, tuned.codes(layer.name, module.weight.data, bits), tuned.scales[layer.name])
-    insert_quantizers(model, basis.graph, basis.calibration, candidate)
+    insert_quantizers(model, context.graph, context.calibration, candidate)
     _put_ranges(model, tuned)
-    return finish(model.to(basis.calibration.device))
+    return finish(model.to(context.calibration.device))
 
 
 def _refuse_other(tuned: Tuned, candidate: Candidate) -> None:

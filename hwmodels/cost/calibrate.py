@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hwmodels.bounds import Span
-from hwmodels.checks import check_number, check_text
+from hwmodels.checks import number, text
 from hwmodels.cost.network_cost import evaluate
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.technology import energy_ratio
@@ -30,7 +30,7 @@ def calibrate(
         DeviceError: the energy is not positive, there is no source, or the device takes no energy to scale.
         LayerError: the device cannot run the jobs.
     """
-    problems = [*check_number("measured_energy_pj", measured_energy_pj, MEASURED_PJ), *check_text("source", source)]
+    problems = [*number("measured_energy_pj", measured_energy_pj, MEASURED_PJ), *text("source", source)]
     if problems:
         raise DeviceError(problems)
     modelled = evaluate(jobs, accelerator).energy_pj
@@ -46,7 +46,7 @@ def calibrate(
     )
 
 
-def scale_to_node(accelerator: Accelerator, node_nm: int) -> Accelerator:
+def at_node(accelerator: Accelerator, node_nm: int) -> Accelerator:
     """Return the device with its on-chip energies scaled to another technology node, in nm.
 
     Arithmetic, registers, network, buffers and vector unit scale by the published ratios (see

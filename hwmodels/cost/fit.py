@@ -33,7 +33,7 @@ class MemoryFit:
         return self.spare_bytes >= 0
 
 
-def fit_memories(accelerator: Accelerator, weight_bytes: int, activation_bytes: int) -> tuple[MemoryFit, ...]:
+def memory_fits(accelerator: Accelerator, weight_bytes: int, activation_bytes: int) -> tuple[MemoryFit, ...]:
     """Return the fit of each memory of a stated size, then of the buffers that could keep all activations.
 
     `weight_bytes` are those of the smallest format that the device reads, `activation_bytes` the liveness peak.
@@ -45,7 +45,7 @@ def fit_memories(accelerator: Accelerator, weight_bytes: int, activation_bytes: 
             needed = (weight_bytes if "weights" in memory.operands else 0) + (activation_bytes if activations else 0)
             required = not memory.overflow_bandwidth_bits_per_s
             found.append(_fit(f"memories.{memory.name}", memory.operands, needed, memory.size_bytes, required=required))
-    on_chip = [accelerator.find_buffer(operand) for operand in ("inputs", "outputs")]
+    on_chip = [accelerator.buffer_of(operand) for operand in ("inputs", "outputs")]
     size = sum(buffer.size_bytes for buffer in dict.fromkeys(on_chip))
     names = "+".join(dict.fromkeys(buffer.name for buffer in on_chip))
     if activation_bytes:

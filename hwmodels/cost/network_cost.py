@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hwmodels.arrays import FloatArray, IntArray
-from hwmodels.cost.fit import MemoryFit, fit_memories
+from hwmodels.cost.fit import MemoryFit, memory_fits
 from hwmodels.cost.latency import BOUNDS
-from hwmodels.cost.notes import write_notes
+from hwmodels.cost.notes import network_notes
 from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.storage.arena import peak_activation_bytes, plan_arena
@@ -152,8 +152,8 @@ def evaluate(
     terms = layer_terms(layers, accelerator, names)
     costs, sums = _layer_costs(names, layers, accelerator, terms)
     peak_bytes = peak_activation_bytes(tensors)
-    readable_bytes = int((terms.stored.find_smallest(accelerator.weight_formats) * ~layers.weights_elsewhere).sum())
-    fits = fit_memories(accelerator, readable_bytes, peak_bytes)
+    readable_bytes = int((terms.stored.smallest_of(accelerator.weight_formats) * ~layers.weights_elsewhere).sum())
+    fits = memory_fits(accelerator, readable_bytes, peak_bytes)
     latency_cycles = int(sums["latency_cycles"])
     return NetworkCost(
         energy_pj=sums["energy_pj"],
@@ -167,7 +167,7 @@ def evaluate(
         macs=int(sums["macs"]),
         layers=costs,
         fits=fits,
-        notes=write_notes(names, layers, accelerator, terms, fits),
+        notes=network_notes(names, layers, accelerator, terms, fits),
     )
 
 

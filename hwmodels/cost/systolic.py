@@ -127,14 +127,14 @@ def _check_positive(*arguments: IntLike) -> None:
     """Raise HardwareModelError unless the arguments, in the order of _ARGUMENTS, are at least 1."""
     for label, count in zip(_ARGUMENTS, arguments, strict=True):
         if np.min(count) < 1:
-            raise HardwareModelError(f"{label}: expected at least 1, received {np.min(count)}")
+            raise HardwareModelError(f"`{label} >= 1` must hold, but got a smallest value of {np.min(count)}")
 
 
 def check_dataflow(dataflow: str) -> None:
     """Raise HardwareModelError unless `dataflow` is one of SYSTOLIC_DATAFLOWS."""
     if dataflow not in SYSTOLIC_DATAFLOWS:
         known = ", ".join(f"{key} ({meaning})" for key, meaning in SYSTOLIC_DATAFLOWS.items())
-        raise HardwareModelError(f"dataflow: expected one of {known}, received {dataflow!r}")
+        raise HardwareModelError(f"`dataflow` must be one of {known}, but got {dataflow!r}")
 
 
 def _sram_words(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from hwmodels import bounds
-from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
+from hwmodels.checks import choice, number, shown, text, whole_number
 from hwmodels.device.dataflows import DATAFLOWS
 from hwmodels.device.parts import OPERANDS, Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.device.precision import LAWS
@@ -76,7 +76,6 @@ class Accelerator:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        """Refuse fields that are out of range or contradict each other."""
         problems = [*_number_problems(self), *_choice_problems(self), *_part_problems(self)]
         if problems:
             raise DeviceError([f"device {shown(self.name)}: {problem}" for problem in problems])
@@ -91,11 +90,11 @@ class Accelerator:
         """Profile keys whose value has no published source."""
         return tuple(sorted(key for key, source in self.sources.items() if source == ASSUMED))
 
-    def find_buffer(self, operand: str) -> Buffer:
+    def buffer_of(self, operand: str) -> Buffer:
         """Return the buffer that holds "weights", "inputs" or "outputs"."""
         return next(buffer for buffer in self.buffers if operand in buffer.operands)
 
-    def find_memory(self, operand: str) -> Memory:
+    def memory_of(self, operand: str) -> Memory:
         """Return the memory that keeps "weights", "inputs" or "outputs"."""
         return next(memory for memory in self.memories if operand in memory.operands)
 
@@ -111,48 +110,48 @@ class Accelerator:
 def _number_problems(device: Accelerator) -> list[str]:
     """Return one line for each number that is out of range."""
     return [
-        *check_whole_number("array.rows", device.rows, 1, bounds.UNITS),
-        *check_whole_number("array.columns", device.columns, 1, bounds.UNITS),
-        *check_number("array.clock_hz", device.clock_hz, bounds.CLOCK_HZ),
-        *check_number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, bounds.ENERGY_PJ),
-        *check_whole_number("array.layer_overhead_cycles", device.layer_overhead_cycles, 0),
-        *check_whole_number("array.maximum_layers", device.maximum_layers, 0),
-        *check_whole_number("arithmetic.native_bits", device.native_bits, 1, MAXIMUM_BITS),
-        *check_whole_number("arithmetic.accumulator_bits", device.accumulator_bits, 1, 2 * MAXIMUM_BITS),
-        *check_number("arithmetic.mac_energy_pj", device.mac_energy_pj, bounds.ENERGY_PJ),
-        *check_number("arithmetic.idle_energy_share", device.idle_energy_share, bounds.SHARE),
-        *check_number("power.static_w", device.static_power_w, bounds.POWER_W),
-        *check_number("power.energy_factor", device.energy_factor, bounds.FACTOR),
+        *whole_number("array.rows", device.rows, 1, bounds.UNITS),
+        *whole_number("array.columns", device.columns, 1, bounds.UNITS),
+        *number("array.clock_hz", device.clock_hz, bounds.CLOCK_HZ),
+        *number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, bounds.ENERGY_PJ),
+        *whole_number("array.layer_overhead_cycles", device.layer_overhead_cycles, 0),
+        *whole_number("array.maximum_layers", device.maximum_layers, 0),
+        *whole_number("arithmetic.native_bits", device.native_bits, 1, MAXIMUM_BITS),
+        *whole_number("arithmetic.accumulator_bits", device.accumulator_bits, 1, 2 * MAXIMUM_BITS),
+        *number("arithmetic.mac_energy_pj", device.mac_energy_pj, bounds.ENERGY_PJ),
+        *number("arithmetic.idle_energy_share", device.idle_energy_share, bounds.SHARE),
+        *number("power.static_w", device.static_power_w, bounds.POWER_W),
+        *number("power.energy_factor", device.energy_factor, bounds.FACTOR),
     ]
 
 
 def _choice_problems(device: Accelerator) -> list[str]:
     """Return one line for each name, list or switch that is not one of the admissible ones."""
     problems = [
-        *check_text("name", device.name),
-        *check_text("title", device.title),
-        *check_choice("array.dataflow", device.dataflow, DATAFLOWS),
-        *check_choice("array.k_packing", device.k_packing, K_PACKINGS),
-        *check_choice("array.output_traffic", device.output_traffic, OUTPUT_TRAFFIC),
-        *check_choice("arithmetic.law", device.precision_law, LAWS),
+        *text("name", device.name),
+        *text("title", device.title),
+        *choice("array.dataflow", device.dataflow, DATAFLOWS),
+        *choice("array.k_packing", device.k_packing, K_PACKINGS),
+        *choice("array.output_traffic", device.output_traffic, OUTPUT_TRAFFIC),
+        *choice("arithmetic.law", device.precision_law, LAWS),
     ]
     if device.node_nm not in NODES_NM:
         problems.append(
-            f"array.node_nm: expected one of {', '.join(map(str, NODES_NM))}, received {shown(device.node_nm)}"
+            f"`array.node_nm` must be one of {', '.join(map(str, NODES_NM))}, but got {shown(device.node_nm)}"
         )
     if not isinstance(device.pipelined_folds, bool):
-        problems.append(f"array.pipelined_folds: expected true or false, received {shown(device.pipelined_folds)}")
+        problems.append(f"`array.pipelined_folds` must be true or false, but got {shown(device.pipelined_folds)}")
     for key, widths in (("weight_bits", device.weight_bits), ("input_bits", device.input_bits)):
-        found = [line for width in widths for line in check_whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
+        found = [line for width in widths for line in whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
         if not found and (not widths or list(widths) != sorted(set(widths))):
-            found = [f"arithmetic.{key}: expected ascending widths, at least one, received {shown(list(widths))}"]
+            found = [f"`arithmetic.{key}` must be ascending widths, at least one, but got {shown(list(widths))}"]
         problems += found
     for weight_format in device.weight_formats:
-        problems += check_choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
+        problems += choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
     if "dense" not in device.weight_formats:
         got = list(device.weight_formats)
         problems.append(
-            f"arithmetic.weight_formats: expected 'dense' among them, which every network has, received {shown(got)}"
+            f"`arithmetic.weight_formats` must contain 'dense', which every network has, but got {shown(got)}"
         )
     return problems
 
@@ -164,16 +163,16 @@ def _part_problems(device: Accelerator) -> list[str]:
     problems += [*device.registers.problems(), *device.vector.problems(), *device.unroll.problems()]
     for table, kind in (("buffers", Buffer), ("memories", Memory)):
         names = [place.name for place in places if isinstance(place, kind)]
-        problems += [f"{table}: expected names that differ, received {name!r} twice" for name in _twice(names)]
+        problems += [f"`{table}` must have names of their own, but {name!r} occurs twice" for name in _twice(names)]
         for operand in OPERANDS:
             holders = [place.name for place in places if isinstance(place, kind) and operand in place.operands]
             if len(holders) != 1:
-                held = ", ".join(holders) or "none"
-                problems.append(f"{table}: expected exactly one that holds the {operand}, received {held}")
+                held = f"but got {', '.join(holders)}" if holders else "but none does"
+                problems.append(f"exactly one of `{table}` must hold the {operand}, {held}")
     if device.dataflow == "rs" and isinstance(device.registers.words, int) and device.registers.words < 3:
         problems.append(
-            "registers.words: expected at least 3 for the row-stationary dataflow (a weight, an input and a sum in "
-            f"each element), received {device.registers.words}"
+            "`registers.words >= 3` must hold for the row-stationary dataflow (a weight, an input and a sum in every "
+            f"element), but got {device.registers.words}"
         )
     return problems
 

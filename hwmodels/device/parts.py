@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hwmodels import bounds
-from hwmodels.checks import check_choice, check_number, check_whole_number
+from hwmodels.checks import choice, number, whole_number
 
 OPERANDS = ("weights", "inputs", "outputs")
 READERS = ("edge", "unit")
@@ -34,14 +34,14 @@ class Buffer:
         """Return one line for each field that is out of range, with its dotted key."""
         key = f"buffers.{self.name}"
         found = [
-            *check_whole_number(f"{key}.size_bytes", self.size_bytes, 1, bounds.SIZE_BYTES),
-            *check_number(f"{key}.read_energy_pj_per_bit", self.read_energy_pj_per_bit, bounds.ENERGY_PJ),
-            *check_number(f"{key}.write_energy_pj_per_bit", self.write_energy_pj_per_bit, bounds.ENERGY_PJ),
-            *check_number(f"{key}.bandwidth_bits_per_cycle", self.bandwidth_bits_per_cycle, bounds.PER_CYCLE_OR_ZERO),
-            *check_choice(f"{key}.read_by", self.read_by, READERS),
+            *whole_number(f"{key}.size_bytes", self.size_bytes, 1, bounds.BYTES),
+            *number(f"{key}.read_energy_pj_per_bit", self.read_energy_pj_per_bit, bounds.ENERGY_PJ),
+            *number(f"{key}.write_energy_pj_per_bit", self.write_energy_pj_per_bit, bounds.ENERGY_PJ),
+            *number(f"{key}.bandwidth_bits_per_cycle", self.bandwidth_bits_per_cycle, bounds.PER_CYCLE_OR_ZERO),
+            *choice(f"{key}.read_by", self.read_by, READERS),
         ]
         for operand in self.operands:
-            found += check_choice(f"{key}.operands", operand, OPERANDS)
+            found += choice(f"{key}.operands", operand, OPERANDS)
         return found
 
 
@@ -65,21 +65,17 @@ class Memory:
         """Return one line for each field that is out of range, with its dotted key."""
         key = f"memories.{self.name}"
         found = [
-            *check_number(f"{key}.bandwidth_bits_per_s", self.bandwidth_bits_per_s, bounds.BANDWIDTH_BITS_PER_S),
-            *check_number(f"{key}.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
-            *check_whole_number(f"{key}.size_bytes", self.size_bytes, 0, bounds.SIZE_BYTES),
-            *check_number(
-                f"{key}.overflow_bandwidth_bits_per_s",
-                self.overflow_bandwidth_bits_per_s,
-                bounds.OVERFLOW_BANDWIDTH_BITS_PER_S,
+            *number(f"{key}.bandwidth_bits_per_s", self.bandwidth_bits_per_s, bounds.BANDWIDTH),
+            *number(f"{key}.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
+            *whole_number(f"{key}.size_bytes", self.size_bytes, 0, bounds.BYTES),
+            *number(
+                f"{key}.overflow_bandwidth_bits_per_s", self.overflow_bandwidth_bits_per_s, bounds.OVERFLOW_BANDWIDTH
             ),
         ]
         if not found and self.overflow_bandwidth_bits_per_s and not self.size_bytes:
-            found.append(
-                f"{key}.size_bytes: expected with overflow_bandwidth_bits_per_s, which holds beyond it, received 0"
-            )
+            found.append(f"`{key}.overflow_bandwidth_bits_per_s` needs `{key}.size_bytes`, beyond which it holds")
         for operand in self.operands:
-            found += check_choice(f"{key}.operands", operand, OPERANDS)
+            found += choice(f"{key}.operands", operand, OPERANDS)
         return found
 
 
@@ -98,9 +94,9 @@ class Registers:
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
         return [
-            *check_whole_number("registers.words", self.words, 0),
-            *check_number("registers.accesses_per_mac", self.accesses_per_mac, bounds.ACCESSES),
-            *check_number("registers.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
+            *whole_number("registers.words", self.words, 0),
+            *number("registers.accesses_per_mac", self.accesses_per_mac, bounds.ACCESSES),
+            *number("registers.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
         ]
 
 
@@ -109,7 +105,7 @@ class VectorUnit:
     """What computes pooling, element-wise additions and activation functions.
 
     Pooling may have a rate of its own; a `pool_operations_per_cycle` of 0 is that of the others. Layers of the kinds in
-    `find_fused` work on results as they leave the array: they take energy, but neither time
+    `fused` work on results as they leave the array: they take energy, but neither time
     nor memory traffic of their own. The energy is that of one operation on 8 bits, and grows with the width.
     """
 
@@ -121,12 +117,12 @@ class VectorUnit:
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
         found = [
-            *check_number("vector.operations_per_cycle", self.operations_per_cycle, bounds.PER_CYCLE),
-            *check_number("vector.energy_pj_per_operation", self.energy_pj_per_operation, bounds.ENERGY_PJ),
-            *check_number("vector.pool_operations_per_cycle", self.pool_operations_per_cycle, bounds.PER_CYCLE_OR_ZERO),
+            *number("vector.operations_per_cycle", self.operations_per_cycle, bounds.PER_CYCLE),
+            *number("vector.energy_pj_per_operation", self.energy_pj_per_operation, bounds.ENERGY_PJ),
+            *number("vector.pool_operations_per_cycle", self.pool_operations_per_cycle, bounds.PER_CYCLE_OR_ZERO),
         ]
         for kind in self.fused:
-            found += check_choice("vector.fused", kind, FUSABLE)
+            found += choice("vector.fused", kind, FUSABLE)
         return found
 
 
@@ -152,15 +148,13 @@ class Unroll:
         """Return one line for each field that is out of range, with its dotted key."""
         counts = ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels")
         found = [
-            line
-            for field in counts
-            for line in check_whole_number(f"unroll.{field}", getattr(self, field), 1, bounds.UNITS)
+            line for field in counts for line in whole_number(f"unroll.{field}", getattr(self, field), 1, bounds.UNITS)
         ]
-        found += check_number("unroll.rate", self.rate, bounds.RATE)
+        found += number("unroll.rate", self.rate, bounds.RATE)
         if not found and self.depthwise_channels > self.out_channels * self.in_channels:
             found.append(
-                "unroll.depthwise_channels: expected at most unroll.out_channels * unroll.in_channels (there are no "
-                f"more lanes), received {self.depthwise_channels} and {self.out_channels * self.in_channels}"
+                "`unroll.depthwise_channels <= unroll.out_channels * unroll.in_channels` must hold (there are no more "
+                f"lanes), but got {self.depthwise_channels} and {self.out_channels * self.in_channels}"
             )
         return found
 

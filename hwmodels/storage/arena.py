@@ -10,9 +10,9 @@ from operator import attrgetter
 import numpy as np
 
 from hwmodels.arrays import IntArray, ceil_div
-from hwmodels.checks import check_whole_number
+from hwmodels.checks import whole_number
 from hwmodels.errors import LayerError
-from hwmodels.workload.layer import LARGEST_EXACT, ActivationTensor
+from hwmodels.workload.layer import EXACT, ActivationTensor
 
 TFLM_ALIGNMENT_BYTES = 16
 """TensorFlow Lite Micro starts every buffer on 16 bytes (`MicroArenaBufferAlignment` of its source)."""
@@ -54,7 +54,7 @@ def peak_activation_bytes(tensors: Sequence[ActivationTensor]) -> int:
         return 0
     table = np.array([(t.elements, t.bits, t.first_step, t.last_step) for t in tensors], dtype=np.int64)
     elements, bits, first, last = table.T
-    if elements.astype(np.float64).sum() > LARGEST_EXACT:
+    if elements.astype(np.float64).sum() > EXACT:
         raise LayerError(
             f"{elements.astype(np.float64).sum():.3g} elements of activations are more than can be counted exactly "
             "(2^53): correct the sizes or the batch"
@@ -82,7 +82,7 @@ def plan_arena(tensors: Sequence[ActivationTensor], alignment_bytes: int = TFLM_
     Raises:
         LayerError: `alignment_bytes` is not a whole number of at least 1.
     """
-    problems = check_whole_number("alignment_bytes", alignment_bytes, 1)
+    problems = whole_number("alignment_bytes", alignment_bytes, 1)
     if problems:
         raise LayerError(problems)
     sizes = [-(-tensor.elements * tensor.bits // (8 * alignment_bytes)) * alignment_bytes for tensor in tensors]

@@ -87,7 +87,7 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
         LayerError: there is no job.
     """
     if not jobs:
-        raise LayerError("expected at least one layer, received none: check that the network was traced")
+        raise LayerError("at least one layer is needed, but got no jobs: check that the network was traced")
     columns = np.array([_whole_numbers(job) for job in jobs], dtype=np.int64).T.copy()
     facts = dict(zip((*_SHAPE_FIELDS, *_WIDTH_FIELDS), columns, strict=True))
     operands, bias = facts.pop("operands"), facts.pop("bias").astype(np.bool_)
@@ -142,10 +142,10 @@ def stack(networks: Sequence[Sequence[LayerJob]]) -> LayerArrays:
         LayerError: there is no candidate, or they differ in their number of layers.
     """
     if not networks:
-        raise LayerError("expected at least one candidate, received none")
+        raise LayerError("at least one candidate is needed, but got none")
     lengths = sorted({len(jobs) for jobs in networks})
     if len(lengths) > 1:
-        raise LayerError(f"expected candidates of the same number of layers, received {lengths[0]} and {lengths[-1]}")
+        raise LayerError(f"candidates must have the same number of layers, but got {lengths[0]} and {lengths[-1]}")
     flat = layer_arrays([job for jobs in networks for job in jobs])
     shape = (len(networks), lengths[0])
     return replace(flat, **{field.name: getattr(flat, field.name).reshape(shape) for field in fields(flat)})
@@ -172,13 +172,13 @@ def with_widths(
         bits = np.asarray(given, dtype=np.int64)
         if bits.size and not 1 <= bits.min() <= bits.max() <= MAXIMUM_BITS:
             raise LayerError(
-                f"expected 1 <= {field} <= {MAXIMUM_BITS}, received values from {bits.min()} to {bits.max()}"
+                f"`1 <= {field} <= {MAXIMUM_BITS}` must hold, but got values from {bits.min()} to {bits.max()}"
             )
         try:
             np.broadcast_shapes(bits.shape, layers.shape)
         except ValueError:
             raise LayerError(
-                f"{field}: expected a shape that broadcasts with the layers' {layers.shape}, received {bits.shape}"
+                f"`{field}` must broadcast against layers of shape {layers.shape}, but got shape {bits.shape}"
             ) from None
         changes[field] = bits
     if "input_bits" in changes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwmodels.errors import NetworkError
-from hwmodels.workload.onnx_graph import WIDEST_BITS, OnnxGraph, OnnxNode, OnnxValue
+from hwmodels.workload.onnx_graph import WIDEST_BITS, Node, OnnxGraph, Value
 
 if TYPE_CHECKING:
     import onnx
@@ -75,9 +75,7 @@ def _graph(model: onnx.ModelProto, found: ShapeWalk, path: Path) -> OnnxGraph:
 
     types = {number: name for name, number in onnx.TensorProto.DataType.items()}
     values = {
-        name: OnnxValue(
-            known_shape(kind), _WIDTHS.get(types.get(number, ""), WIDEST_BITS), "INT" in types.get(number, "")
-        )
+        name: Value(known_shape(kind), _WIDTHS.get(types.get(number, ""), WIDEST_BITS), "INT" in types.get(number, ""))
         for name, kind in found.types.items()
         if kind.HasField("tensor_type")
         for number in [kind.tensor_type.elem_type]
@@ -95,7 +93,7 @@ def _graph(model: onnx.ModelProto, found: ShapeWalk, path: Path) -> OnnxGraph:
     )
 
 
-def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[OnnxNode]:
+def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[Node]:
     """Return nodes whose names differ: one without a name is called as its first result."""
     import onnx  # noqa: PLC0415
 
@@ -106,7 +104,7 @@ def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[OnnxNode]:
         name = f"{name} (node {index})" if name in taken else name
         taken.add(name)
         bodies = [entry.g for entry in node.attribute if entry.HasField("g")]
-        yield OnnxNode(
+        yield Node(
             name=name,
             operator=node.op_type if node.domain in {"", "ai.onnx"} else f"{node.domain}.{node.op_type}",
             inputs=(*node.input, *(outer for body in bodies for outer in _read_from_outside(body))),

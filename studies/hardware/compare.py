@@ -60,7 +60,7 @@ def readme_tables(tables: dict[str, list[Row]]) -> list[str]:
     """The lines of the README's tables, from rows as they are or as they are read from their files."""
     chosen = [
         *("loss", "device", "seed", "accuracy_search", "accuracy_held_out", "energy_ratio", "latency_ratio"),
-        *("weight_ratio", "macs_ratio", "mean_weight_bits", "mean_activation_bits", "kept_filters"),
+        *("weight_ratio", "macs_ratio", "mean_weight_bits", "mean_activation_bits", "filter_keep_ratio"),
     ]
     return [
         *_crossed(tables["levers"], ["change"], "device"),
@@ -84,7 +84,7 @@ def _crossed(rows: Sequence[Row], keys: Sequence[str], across: str) -> list[str]
 
 
 def _lines(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> list[str]:
-    head = [f"| {' | '.join(name.replace('_ratio', '').replace('_', ' ') for name in columns)} |"]
+    head = [f"| {' | '.join(name.removesuffix('_ratio').replace('_', ' ') for name in columns)} |"]
     return [*head, f"|{'---|' * len(columns)}", *(f"| {' | '.join(row)} |" for row in cells)]
 
 

@@ -131,7 +131,7 @@ def test_a_point_of_the_cloud_does_not_take_the_click_of_the_front(
     members = [point.evaluation for point in outcome.front]
     repeats = [replace(member, number=1000 + index) for index, member in enumerate(members)]
     twins = [
-        replace(member, number=2000 + index, candidate=replace(member.candidate, kept_filters=()))
+        replace(member, number=2000 + index, candidate=replace(member.candidate, filter_keep_ratio=()))
         for index, member in enumerate(members)
     ]
     crowded = replace(outcome, evaluations=(*outcome.evaluations, *repeats, *twins))

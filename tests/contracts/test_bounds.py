@@ -119,14 +119,14 @@ def test_every_key_of_a_study_stands_every_number(section: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["weight_bits", "activation_bits", "kept_weights", "codebook_size", "codebook_scope", "pattern"]
+    "key", ["weight_bits", "activation_bits", "weight_density", "codebook_size", "codebook_granularity", "pattern"]
 )
 def test_every_key_of_a_candidate_stands_every_number(key: str) -> None:
-    choice = {"weight_bits": 4, "activation_bits": 8, "kept_weights": 0.5, "codebook_size": 4}
+    choice = {"weight_bits": 4, "activation_bits": 8, "weight_density": 0.5, "codebook_size": 4}
     for value in (*(value for value in NASTY if value != 5e-324), "x" * 1000, [[]], {"a": "\n"}):
         for layer, share in (({**choice, key: value}, 0.5), (choice, value)):
             with pytest.raises(CandidateError) as caught:
-                Candidate.from_json({"layers": {"a": layer}, "kept_filters": {"g": share}})
+                Candidate.from_json({"layers": {"a": layer}, "filter_keep_ratio": {"g": share}})
             assert short(str(caught.value))
             assert "\n" not in str(caught.value)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.criteria import CRITERIA
@@ -48,13 +48,13 @@ Computed = Callable[[str, str], Relevance]
 
 
 @pytest.fixture(scope="module")
-def samples(basis: Callable[[str], Basis]) -> Samples:
+def samples(context: Callable[[str], CompressionContext]) -> Samples:
     """The sample of a network, by its name."""
     kept: dict[str, Sample] = {}
 
     def find(name: str) -> Sample:
         if name not in kept:
-            kept[name] = sample_on(name, basis)
+            kept[name] = sample_on(name, context)
         return kept[name]
 
     return find
@@ -89,7 +89,7 @@ def test_the_record_fits_the_network(method: str, name: str, samples: Samples, c
     assert [entry.layer for entry in relevance.layers] == list(sample.graph.layer_names)
     assert (relevance.method, relevance.samples, relevance.aggregation) == (method, len(sample), sample.aggregation)
     assert relevance.explained == tuple(sample.explained.tolist())
-    silent = set(SAID_OF) - CRITERIA[method].says
+    silent = set(SAID_OF) - CRITERIA[method].subjects
     for entry in relevance.layers:
         layer, weight = sample.graph.layer(entry.layer), sample.model.get_submodule(entry.layer).get_parameter("weight")
         assert entry.filter_scores.shape == (layer.out_channels,)
@@ -108,7 +108,7 @@ def test_the_record_fits_the_network(method: str, name: str, samples: Samples, c
 @pytest.mark.parametrize(("method", "name"), ACCEPTED)
 def test_something_is_said(method: str, name: str, computed: Computed) -> None:
     """A criterion of filters or inputs tells some of them apart, one of weights says more than all or nothing."""
-    layers, says = computed(method, name).layers, CRITERIA[method].says
+    layers, says = computed(method, name).layers, CRITERIA[method].subjects
     assert says
     for subject in says - {"weights"}:
         assert len(np.unique(np.concatenate([getattr(entry, SAID_OF[subject]) for entry in layers]))) > 1

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.errors import ExportError
 from explorer.export.deploy import refusals
@@ -49,13 +49,15 @@ def images(name: str, count: int, seed: int = 11) -> Inputs:
 
 
 @cache
-def basis_of(name: str) -> Basis:
+def basis_of(name: str) -> CompressionContext:
     given = images(name, 8)
     model = canonicalise(network(name), given)
     graph = trace(model, given)
     order = {group.name: group.classes for group in graph.prunable}
     settings = QuantizerSettings(activation_ranges="percentile")  # quickly found
-    return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, given, settings))
+    return CompressionContext(
+        model=model, graph=graph, order=order, calibration=calibrate(model, graph, given, settings)
+    )
 
 
 def run(path: Path, given: Inputs) -> list[NDArray[np.generic]]:
@@ -65,7 +67,7 @@ def run(path: Path, given: Inputs) -> list[NDArray[np.generic]]:
     return found
 
 
-def check_onnx(built: fx.GraphModule, base: Basis, given: Inputs, path: Path) -> None:
+def check_onnx(built: fx.GraphModule, base: CompressionContext, given: Inputs, path: Path) -> None:
     export_onnx(built, base.graph.input_shapes, path)
     for expected, received in zip(call(built, given), run(path, given), strict=True):
         values = expected.numpy()
@@ -73,7 +75,7 @@ def check_onnx(built: fx.GraphModule, base: Basis, given: Inputs, path: Path) ->
         assert close.mean() >= 0.95  # a code on the edge of two may round differently
 
 
-def check_integer(built: fx.GraphModule, base: Basis, given: Inputs, path: Path) -> None:
+def check_integer(built: fx.GraphModule, base: CompressionContext, given: Inputs, path: Path) -> None:
     program = integer_program(built, base.graph.input_shape)
     export_integer_onnx(program, path)
     assert isinstance(given, Tensor)
@@ -84,7 +86,7 @@ def check_integer(built: fx.GraphModule, base: Basis, given: Inputs, path: Path)
     assert np.isclose(values, real, rtol=1e-2, atol=2e-2 * np.abs(values).max()).mean() >= 0.9
 
 
-CHECKS: dict[str, Callable[[fx.GraphModule, Basis, Inputs, Path], None]] = {
+CHECKS: dict[str, Callable[[fx.GraphModule, CompressionContext, Inputs, Path], None]] = {
     "onnx": check_onnx,
     "integer": check_integer,
 }
@@ -121,7 +123,7 @@ def test_a_network_of_modules_alone_has_no_line_to_name() -> None:
     given = torch.randn(8, 3, 8, 8)
     model = canonicalise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.Flatten(), nn.Linear(144, 5)), given)
     graph = trace(model, given)
-    base = Basis(
+    base = CompressionContext(
         model=model,
         graph=graph,
         order={group.name: group.classes for group in graph.prunable},

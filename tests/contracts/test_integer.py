@@ -12,13 +12,13 @@ from hypothesis import Phase, given, settings
 from onnx import TensorProto, shape_inference
 from torch import Tensor
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.export.integer.onnx import build_integer_onnx, export_integer_onnx
 from explorer.export.verify import compare_logits, run_onnx
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.program import Connect, Convolve, IntegerProgram, Integers, QuantizeInput, Step
+from explorer.integer.program import Conv, IntegerProgram, Integers, Linear, QuantizeInput, Step
 from tests.support.integers import exact_codes, program_codes, share_equal, simulated_codes
 from tests.support.square import candidates
 from tests.tiers import cases
@@ -29,9 +29,13 @@ NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
 @cases(4, 20)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_random_candidates_keep_their_predictions(
-    name: str, count: int, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor], tmp_path: Path
+    name: str,
+    count: int,
+    context: Callable[[str], CompressionContext],
+    images: Callable[[str, int], Tensor],
+    tmp_path: Path,
 ) -> None:
-    base, x = basis(name), images(name, 100)
+    base, x = context(name), images(name, 100)
 
     @settings(
         max_examples=count,
@@ -57,7 +61,7 @@ def test_random_candidates_keep_their_predictions(
 def check_bounds(program: IntegerProgram) -> None:
     """No sum of codes times weights, in whatever order, leaves 32 bits."""
     for step in program.steps:
-        if isinstance(step, Convolve | Connect):
+        if isinstance(step, Conv | Linear):
             weight, source = program.arrays[step.weight].astype(np.int64), program.tensor(step.input)
             largest = max(abs(source.low - step.zero_point), abs(source.high - step.zero_point))
             bias = np.abs(program.arrays[step.bias].astype(np.int64)) if step.bias else np.zeros(len(weight), np.int64)
@@ -66,10 +70,10 @@ def check_bounds(program: IntegerProgram) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_there_are_integers_only_behind_the_input(
-    name: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    name: str, context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
     """Every step gives integers within its bounds, reads integers alone, and so does every ONNX node."""
-    base = basis(name)
+    base = context(name)
     program = integer_program(apply(base, uniform(base.graph, 5, 6)), base.graph.input_shape)
     seen = 0
 

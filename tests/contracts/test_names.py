@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import ExplorerError, ExportError
@@ -65,27 +65,29 @@ class Seen(NamedTuple):
     integers: NDArray[np.int32] | None
 
 
-def basis_of(style: str, model: nn.Module) -> Basis:
+def basis_of(style: str, model: nn.Module) -> CompressionContext:
     images = styles.inputs(style, 8)
     canonical = canonicalise(model, images)
     graph = trace(canonical, images)
     order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
     settings = QuantizerSettings(activation_ranges="percentile")  # quickly found
     calibration = calibrate(canonical, graph, images, settings)
-    return Basis(model=canonical, graph=graph, order=order, calibration=calibration)
+    return CompressionContext(model=canonical, graph=graph, order=order, calibration=calibration)
 
 
-def translated(candidate: Candidate, base: Basis) -> Candidate:
+def translated(candidate: Candidate, base: CompressionContext) -> Candidate:
     """The same choices for the layers and groups of another network, by their places."""
     layers, groups = base.graph.weight_owners, base.graph.prunable
     return Candidate(
         layers=tuple(replace(choice, layer=name) for choice, name in zip(candidate.layers, layers, strict=True)),
-        kept_filters=tuple((g.name, share) for (_, share), g in zip(candidate.kept_filters, groups, strict=True)),
+        filter_keep_ratio=tuple(
+            (g.name, share) for (_, share), g in zip(candidate.filter_keep_ratio, groups, strict=True)
+        ),
     )
 
 
 @cache
-def original(style: str) -> tuple[Basis, Candidate]:
+def original(style: str) -> tuple[CompressionContext, Candidate]:
     base = basis_of(style, styles.build(style))
     return base, random_candidate(base.graph, random.Random(1))
 
@@ -103,18 +105,18 @@ def generated(style: str) -> tuple[str, ...]:
     return tuple(sorted({part for name in names for part in name.split(".") if part}))
 
 
-def program_names(built: nn.Module, base: Basis) -> set[str]:
+def program_names(built: nn.Module, base: CompressionContext) -> set[str]:
     program = integer_program(built, base.graph.input_shape)  # type: ignore[arg-type]
     return {*(tensor.name for tensor in program.tensors), *program.arrays}
 
 
-def file_names(built: nn.Module, base: Basis) -> set[str]:
+def file_names(built: nn.Module, base: CompressionContext) -> set[str]:
     graph = build_onnx(built, base.graph.input_shapes).graph  # type: ignore[arg-type]
     written = {*(tensor.name for tensor in graph.initializer), *(node.name for node in graph.node)}
     return written | {name.partition("/")[0] for name in written}
 
 
-def seen(base: Basis, candidate: Candidate, style: str, folder: Path) -> Seen:
+def seen(base: CompressionContext, candidate: Candidate, style: str, folder: Path) -> Seen:
     fresh = styles.inputs(style, 6, seed=3)
     built = apply(base, candidate)
     tuned = trainable(base, candidate).collect({})
@@ -140,7 +142,9 @@ def or_refused(export: Callable[[], T]) -> T | None:
         return None
 
 
-def run_file(built: nn.Module, base: Basis, path: Path, given: tuple[Tensor, ...]) -> list[NDArray[np.float32]]:
+def run_file(
+    built: nn.Module, base: CompressionContext, path: Path, given: tuple[Tensor, ...]
+) -> list[NDArray[np.float32]]:
     export_onnx(built, base.graph.input_shapes, path)  # type: ignore[arg-type]
     session = open_session(path)
     feeds = {entry.name: t.numpy() for entry, t in zip(session.get_inputs(), given, strict=True)}
@@ -148,7 +152,7 @@ def run_file(built: nn.Module, base: Basis, path: Path, given: tuple[Tensor, ...
     return found
 
 
-def run_integers(built: nn.Module, base: Basis, folder: Path, images: Tensor) -> NDArray[np.int32]:
+def run_integers(built: nn.Module, base: CompressionContext, folder: Path, images: Tensor) -> NDArray[np.int32]:
     program = integer_program(built, base.graph.input_shape)  # type: ignore[arg-type]
     check_program(program)
     write_program(program, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate
 from explorer.export.onnx.qdq import export_onnx
@@ -20,9 +20,9 @@ from tests.support.square import check_square, random_candidate
 from tests.tiers import cases, thinned
 
 OPTIONS = {
-    "tensor": QuantizerSettings(scales="tensor"),
+    "tensor": QuantizerSettings(scale_granularity="tensor"),
     "adaptive": QuantizerSettings(rounding="adaptive", rounding_images=16),
-    "adaptive, tensor": QuantizerSettings(rounding="adaptive", rounding_images=8, scales="tensor"),
+    "adaptive, tensor": QuantizerSettings(rounding="adaptive", rounding_images=8, scale_granularity="tensor"),
     "percentile": QuantizerSettings(activation_ranges="percentile", activation_percentile=99.0),
     "no bias correction": QuantizerSettings(bias_correction=False),
     "few images": QuantizerSettings(recalibration_images=8),
@@ -32,7 +32,9 @@ OPTIONS = {
 def with_one_bit(candidate: Candidate, draw: random.Random) -> Candidate:
     """A third of the layers at 1 bit, which is neither pruned nor shared."""
     layers = tuple(
-        replace(choice, weight_bits=1, kept_weights=1.0, codebook_size=None, codebook_scope="layer", pattern=None)
+        replace(
+            choice, weight_bits=1, weight_density=1.0, codebook_size=None, codebook_granularity="layer", pattern=None
+        )
         if draw.random() < 1 / 3
         else choice
         for choice in candidate.layers
@@ -46,11 +48,11 @@ def test_an_option_keeps_the_square_and_exports(
     name: str,
     option: str,
     count: int,
-    basis: Callable[[str], Basis],
+    context: Callable[[str], CompressionContext],
     images: Callable[[str, int], Tensor],
     tmp_path: Path,
 ) -> None:
-    base, settings = basis(name), OPTIONS[option]
+    base, settings = context(name), OPTIONS[option]
     calibration = calibrate(base.model, base.graph, base.calibration.images, settings)
     base = replace(base, calibration=calibration, quantizer=settings)
     draw, x = random.Random(3), images(name, 200)
@@ -65,8 +67,8 @@ def test_an_option_keeps_the_square_and_exports(
         assert verified.agreeing + verified.ties >= 0.99 * len(x)
 
 
-def test_one_bit_weights_are_plus_or_minus_their_scale(basis: Callable[[str], Basis]) -> None:
-    base = basis("option_a")
+def test_one_bit_weights_are_plus_or_minus_their_scale(context: Callable[[str], CompressionContext]) -> None:
+    base = context("option_a")
     candidate = with_one_bit(random_candidate(base.graph, random.Random(1)), random.Random(0))
     narrow = [choice.layer for choice in candidate.layers if choice.weight_bits == 1]
     assert narrow

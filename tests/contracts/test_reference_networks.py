@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 import torch
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.prune import remove_filters
 from explorer.graph.canonical import canonicalise
@@ -36,7 +36,7 @@ NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow
 
 
 @cache
-def basis_of(name: str) -> Basis:
+def basis_of(name: str) -> CompressionContext:
     """A reference network with random weights, ready for candidates; batch norms know what they receive."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -50,7 +50,7 @@ def basis_of(name: str) -> Basis:
         model = canonicalise(network, images)
     graph = trace(model, images)
     order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
-    return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+    return CompressionContext(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

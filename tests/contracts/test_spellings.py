@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import uniform
 from explorer.compress.prune import remove_filters
@@ -139,7 +139,7 @@ def test_every_spelling_has_relevance_and_both_exports(name: str, tmp_path: Path
     model, graph = canonical(SPELLINGS[name])
     calibration = calibrate(model, graph, IMAGES)
     order = {group.name: group.classes for group in graph.prunable}
-    base = Basis(model=model, graph=graph, order=order, calibration=calibration)
+    base = CompressionContext(model=model, graph=graph, order=order, calibration=calibration)
     check_square(base, random_candidate(graph, random.Random(1)), IMAGES)
     built = apply(base, uniform(graph))
     export_onnx(model, graph.input_shapes, tmp_path / "float.onnx")

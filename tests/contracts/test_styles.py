@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate
 from explorer.compress.prune import remove_filters
@@ -50,13 +50,13 @@ PRUNABLE = {
 
 
 @cache
-def basis_of(name: str) -> Basis:
+def basis_of(name: str) -> CompressionContext:
     """A style's network, ready for candidates."""
     images = styles.inputs(name, 8)
     model = canonicalise(styles.build(name), images)
     graph = trace(model, images)
     order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
-    return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+    return CompressionContext(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
 
 
 @pytest.mark.parametrize("name", styles.STYLES)
@@ -132,7 +132,9 @@ def test_macs_are_those_that_torch_counts(name: str) -> None:
 @pytest.mark.parametrize("name", styles.STYLES)
 def test_every_option_of_the_quantiser_takes_every_style(name: str, count: int) -> None:
     base, example = basis_of(name), styles.inputs(name, 2)
-    options = QuantizerSettings(rounding="adaptive", rounding_images=4, bias_correction=True, scales="tensor")
+    options = QuantizerSettings(
+        rounding="adaptive", rounding_images=4, bias_correction=True, scale_granularity="tensor"
+    )
     for seed in range(count):
         check_square(replace(base, quantizer=options), random_candidate(base.graph, random.Random(seed)), example)
 

@@ -128,9 +128,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     seen: list[str] = []
 
-    def recorded(basis: Any, candidate: Any) -> Any:
+    def recorded(context: Any, candidate: Any) -> Any:
         seen.append(json.dumps(candidate.to_json()))
-        return apply(basis, candidate)
+        return apply(context, candidate)
 
     monkeypatch.setattr(run, "apply", recorded)
     return seen

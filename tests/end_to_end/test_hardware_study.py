@@ -14,7 +14,7 @@ import pytest
 
 STUDY = Path(__file__).parents[2] / "studies" / "hardware"
 DEVICES = ("gap9_ne16", "stm32h7a3")
-SPACE = "[space]\nweight_bits = [3, 4, 8]\nactivation_bits = [8]\nkept_filters = [0.5, 0.75, 1.0]\n[search]"
+SPACE = "[space]\nweight_bits = [3, 4, 8]\nactivation_bits = [8]\nfilter_keep_ratio = [0.5, 0.75, 1.0]\n[search]"
 Row = dict[str, str]
 
 

@@ -34,7 +34,7 @@ profile = "gemmini_default"
 [objectives]
 names = ["accuracy", "energy", "latency"]
 [space]
-kept_filters = [0.5, 0.75, 1.0]
+filter_keep_ratio = [0.5, 0.75, 1.0]
 """
 NETWORK = """\
 import torch.nn.functional as F
@@ -135,7 +135,7 @@ def test_fifteen_lines_search_report_and_export(own: Path, explorer: Callable[..
     assert (own / "run" / "report.html").stat().st_size > 100_000
     outcome = read_outcome(own / "run")
     assert len(outcome.evaluations) == TRIALS
-    assert any(share < 1 for entry in outcome.evaluations for _, share in entry.candidate.kept_filters)
+    assert any(share < 1 for entry in outcome.evaluations for _, share in entry.candidate.filter_keep_ratio)
 
     # All test images are either search or held out, and the float network sees them as its user does.
     files, labels = photos(own, "test")

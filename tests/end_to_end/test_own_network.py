@@ -16,7 +16,7 @@ from explorer.export.verify import open_session
 from explorer.models.checkpoint import load_checkpoint
 from explorer.settings import TrainingSettings
 from explorer.study.folder import read_outcome, read_study
-from explorer.study.prepare import prepare
+from explorer.study.prepare import open_study
 
 FIFTEEN_LINES = """\
 [study]
@@ -93,12 +93,12 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
         assert int(row["weight_bytes"]) == cost.weight_bytes
 
     point, row = outcome.front[0], rows(run)[0]
-    prepared = prepare(read_study(run), run, lambda *_: None)
+    prepared = open_study(read_study(run), run, lambda *_: None)
     images, labels = prepared.tensors(prepared.data.held_out)
     session = open_session(out / "model.onnx")
     predictions = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0].argmax(1)
     with torch.no_grad():
-        searched = apply(prepared.basis, point.evaluation.candidate)(images).argmax(1).numpy()
+        searched = apply(prepared.context, point.evaluation.candidate)(images).argmax(1).numpy()
     assert (predictions == searched).mean() >= 0.99
     configuration = json.loads((out / "configuration.json").read_text())
     held_out = float(row["accuracy_held_out"])

@@ -68,8 +68,8 @@ def outcome_of(study: Study, evaluations: int = 0) -> Outcome:
         layers=(),
         notes=(),
     )
-    choice = LayerChoice(layer="fc", weight_bits=8, activation_bits=8, kept_weights=1.0, codebook_size=None)
-    candidate = Candidate(layers=(choice,), kept_filters=())
+    choice = LayerChoice(layer="fc", weight_bits=8, activation_bits=8, weight_density=1.0, codebook_size=None)
+    candidate = Candidate(layers=(choice,), filter_keep_ratio=())
     accuracy = Accuracy(value=0.5, images=10)
     return Outcome(
         study=study.to_json(),

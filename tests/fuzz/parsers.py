@@ -144,12 +144,12 @@ def _candidate(home: Path) -> Parser:
         assert math.isfinite(cost.energy_uj)
 
     _graph()
-    chosen = {"kept_weights": 0.5, "codebook_size": 4, "codebook_scope": "channel", "pattern": "2:4"}
+    chosen = {"weight_density": 0.5, "codebook_size": 4, "codebook_granularity": "channel", "pattern": "2:4"}
     names, groups = _graph().weight_owners, [group.name for group in _graph().prunable]
     sound = [
         {
             "layers": {name: {"weight_bits": bits, "activation_bits": 8, **chosen} for name in names},
-            "kept_filters": dict.fromkeys(groups, 0.5),
+            "filter_keep_ratio": dict.fromkeys(groups, 0.5),
             "filters_by": "l1",
         }
         for bits in (4, 8)
@@ -219,7 +219,7 @@ def _journal(home: Path) -> Parser:
     made = Path(tempfile.mkdtemp(dir=home))
     store = opened(made)
     for bits in (2, 4, 6, 8):
-        candidate = Candidate(layers=(LayerChoice(layer="0", weight_bits=bits),), kept_filters=(("0", 0.5),))
+        candidate = Candidate(layers=(LayerChoice(layer="0", weight_bits=bits),), filter_keep_ratio=(("0", 0.5),))
         store.finish(store.study.ask(), candidate, "seed", 30 + bits, (0.1 * bits, 5.0, 1.0))
     store.remember_score("held_out/x/float", 90)
     written, sound = opened(made).stored(), (made / JOURNAL).read_bytes()

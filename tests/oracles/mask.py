@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import fx, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.compress.weights import attach_codes
 from explorer.graph.layers import Layer, ModelGraph
@@ -33,17 +33,17 @@ def mask_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int])
             module.bias = nn.Parameter(module.bias.data * made)
 
 
-def masked(built: fx.GraphModule, basis: Basis, candidate: Candidate) -> fx.GraphModule:
+def masked(built: fx.GraphModule, context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
     """What `apply` built of a candidate with every channel of the original network again, those removed being zero.
 
     Codes, scales, biases and quantisers are those of `built`, so that its outputs are too; shapes are those of the
     network that was traced, and so are the same for all candidates. ValueError when `built` is not the candidate's.
     """
-    graph, kept = basis.graph, basis.kept(candidate)
+    graph, kept = context.graph, context.kept(candidate)
     model = copy.deepcopy(built)
     for layer in graph.layers:
-        _widen_layer(model.get_submodule(layer.name), basis.model.get_submodule(layer.name), layer, kept)
-    whole = {node.name: node for node in basis.model.graph.nodes}
+        _widen_layer(model.get_submodule(layer.name), context.model.get_submodule(layer.name), layer, kept)
+    whole = {node.name: node for node in context.model.graph.nodes}
     nodes = {node.name: node for node in model.graph.nodes}
     for index_map in graph.index_maps:
         if index_map.node not in nodes:
@@ -51,7 +51,7 @@ def masked(built: fx.GraphModule, basis: Basis, candidate: Candidate) -> fx.Grap
         node, original = nodes[index_map.node], whole[index_map.node]
         if node.op == "call_module":
             places = _mask(index_map.classes, kept)
-            narrow, wide = (m.get_submodule(str(node.target)) for m in (model, basis.model))
+            narrow, wide = (m.get_submodule(str(node.target)) for m in (model, context.model))
             replace_module(model, str(node.target), _widened(narrow, wide, places))
         else:
             node.args = (node.args[0], *original.args[1:])

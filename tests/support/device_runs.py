@@ -20,7 +20,7 @@ def widths(graph: ModelGraph, weights: int, activations: int, filters: float = 1
     """A candidate with equal choices everywhere."""
     start = uniform(graph)
     layers = tuple(replace(entry, weight_bits=weights, activation_bits=activations) for entry in start.layers)
-    return Candidate(layers=layers, kept_filters=tuple((group.name, filters) for group in graph.prunable))
+    return Candidate(layers=layers, filter_keep_ratio=tuple((group.name, filters) for group in graph.prunable))
 
 
 def run_of(graph: ModelGraph, device: str, found: Sequence[tuple[Candidate, float]], seed: int = 1) -> DeviceRun:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from explorer.compress.activations import input_quantizer
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import uniform
 from explorer.compress.quantize import ActivationQuantizer
@@ -53,13 +53,13 @@ def compressed(model: nn.Module, images: Tensor, weight_bits: int = 8, activatio
     """What `apply` makes of a network with all layers at the same widths."""
     canonical = canonicalise(model.eval(), images[:2])
     graph = trace(canonical, images[:2])
-    basis = Basis(
+    context = CompressionContext(
         model=canonical,
         graph=graph,
         order={group.name: group.classes for group in graph.prunable},
         calibration=calibrate(canonical, graph, images[:16]),
     )
-    return apply(basis, uniform(graph, weight_bits, activation_bits))
+    return apply(context, uniform(graph, weight_bits, activation_bits))
 
 
 def around(operation: Operation, images: Tensor, weight_bits: int = 8, activation_bits: int = 8) -> fx.GraphModule:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import as_tuple
 from explorer.graph.trace import trace
@@ -56,14 +56,14 @@ def small(name: str) -> Case:
     return canonical(body, **made)
 
 
-def sample_on(name: str, basis: Callable[[str], Basis]) -> Sample:
+def sample_on(name: str, context: Callable[[str], CompressionContext]) -> Sample:
     """The sample of a network of NETWORKS, with its first images."""
     with torch.random.fork_rng():
         if name in SMALL:
             model, graph, images, labels = small(name)
             return sample_of(model, graph, images, labels)
         if name in BASES:
-            base = basis(name)
+            base = context(name)
             (images,) = as_tuple(base.calibration.images)
             return sample_of(base.model, base.graph, images[:IMAGES], torch.arange(IMAGES) % 3)
         style = name.removeprefix("style_")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice, levels
 from explorer.compress.plan import NetworkPlan, plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
@@ -32,7 +32,7 @@ def choices(draw: st.DrawFn, layer: str) -> LayerChoice:
         layer=layer,
         weight_bits=bits,
         activation_bits=draw(BITS),
-        kept_weights=draw(SHARES),
+        weight_density=draw(SHARES),
         codebook_size=size,
         pattern=draw(PATTERNS),
     )
@@ -42,11 +42,11 @@ def choices(draw: st.DrawFn, layer: str) -> LayerChoice:
 def candidates(draw: st.DrawFn, graph: ModelGraph) -> Candidate:
     return Candidate(
         layers=tuple(draw(choices(name)) for name in graph.weight_owners),
-        kept_filters=tuple((group.name, draw(SHARES)) for group in graph.prunable),
+        filter_keep_ratio=tuple((group.name, draw(SHARES)) for group in graph.prunable),
     )
 
 
-def check_square(base: Basis, candidate: Candidate, example: Inputs) -> fx.GraphModule:
+def check_square(base: CompressionContext, candidate: Candidate, example: Inputs) -> fx.GraphModule:
     """Build the candidate's network and compare it with its plan and its jobs; returns what was built."""
     built = apply(base, candidate)
     planned = plan(base.graph, candidate)
@@ -151,7 +151,7 @@ def random_candidate(graph: ModelGraph, draw: random.Random) -> Candidate:
     """A candidate for a network too large for Hypothesis: each choice is the simplest one half of the time."""
     return Candidate(
         layers=tuple(_random_choice(name, draw) for name in graph.weight_owners),
-        kept_filters=tuple((group.name, draw.choice((1.0, draw.uniform(0.01, 1.0)))) for group in graph.prunable),
+        filter_keep_ratio=tuple((group.name, draw.choice((1.0, draw.uniform(0.01, 1.0)))) for group in graph.prunable),
     )
 
 
@@ -161,7 +161,7 @@ def _random_choice(layer: str, draw: random.Random) -> LayerChoice:
         layer=layer,
         weight_bits=bits,
         activation_bits=draw.randint(2, 8),
-        kept_weights=draw.choice((1.0, draw.uniform(0.01, 1.0))),
+        weight_density=draw.choice((1.0, draw.uniform(0.01, 1.0))),
         codebook_size=draw.choice((None, draw.randint(2, min(24, levels(bits) - 1)))),
         pattern=draw.choice((None, None, "2:4", "1:4")),
     )

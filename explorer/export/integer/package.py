@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 import explorer
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import plan
 from explorer.errors import ExportError
@@ -32,8 +32,9 @@ from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
 from explorer.integer.program import IntegerProgram
 from explorer.npz import read_npz
+from explorer.progress import Notify
 from explorer.study.folder import locked
-from explorer.study.prepare import Notify, prepare, threads_for
+from explorer.study.prepare import open_study, threads_for
 from explorer.study.record import Accuracy
 from explorer.study.study_file import Study
 from hwmodels import write_jobs
@@ -101,7 +102,7 @@ class IntegerReport:
 def export_integer(
     name: str,
     model: fx.GraphModule,
-    basis: Basis,
+    context: CompressionContext,
     held_out: tuple[torch.Tensor, torch.Tensor],
     folder: Path,
     candidate: Candidate,
@@ -109,18 +110,18 @@ def export_integer(
 ) -> IntegerReport:
     """Write integer.onnx, program.json, weights.npz and summary.json to `folder`, and verify them.
 
-    `model` is what `apply(basis, candidate)` built; `held_out` are images (N x C x H x W) and labels (N). An earlier
+    `model` is what `apply(context, candidate)` built; `held_out` are images (N x C x H x W) and labels (N). An earlier
     deployment is replaced only once everything is written and verified. ExportError for a network without an integer
     form, a folder that cannot be written, or predictions that differ.
     """
     images, labels = held_out
     if len(images) == 0:
         raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
-    program = integer_program(model, basis.graph.input_shape)
+    program = integer_program(model, context.graph.input_shape)
     with _staging(folder) as staging:
-        float32_bytes = _float32_bytes(basis, staging)
-        planned = plan(basis.graph, candidate)
-        layers = write_jobs(layer_jobs(basis.graph, planned), activation_tensors(basis.graph, planned))
+        float32_bytes = _float32_bytes(context, staging)
+        planned = plan(context.graph, candidate)
+        layers = write_jobs(layer_jobs(context.graph, planned), activation_tensors(context.graph, planned))
         onnx_bytes = export_integer_onnx(program, staging / NETWORK, layers)
         program_bytes = write_program(program, staging)
         _check_equal(program, staging / NETWORK, images[:EXACT_IMAGES])
@@ -144,12 +145,12 @@ def export_integer(
     return report
 
 
-def _float32_bytes(basis: Basis, folder: Path) -> int:
+def _float32_bytes(context: CompressionContext, folder: Path) -> int:
     """Bytes of the float network as an ONNX file, or of its parameters where it has integers alone as a form."""
     try:
-        return export_onnx(basis.model, basis.graph.input_shape, folder / "float32.onnx")
+        return export_onnx(context.model, context.graph.input_shape, folder / "float32.onnx")
     except ExportError:
-        return 4 * sum(parameter.numel() for parameter in basis.model.parameters())
+        return 4 * sum(parameter.numel() for parameter in context.model.parameters())
 
 
 def _accuracy(logits: NDArray[np.floating], labels: torch.Tensor) -> Accuracy:
@@ -165,16 +166,16 @@ def deploy_uniform(study: Study, run: Path, to: Path, notify: Notify, bits: tupl
         raise ExportError(f"{to}: is not a folder; choose another one for --to")
     refuse_foreign(integer_marks(to))
     with locked(run):
-        prepared = prepare(study, run, notify)
+        prepared = open_study(study, run, notify)
     weight_bits, activation_bits = bits
     notify("export", 0, 1)
-    with threads_for(prepared.basis.graph):
-        candidate = uniform(prepared.basis.graph, weight_bits, activation_bits)
-        model = apply(prepared.basis, candidate)
+    with threads_for(prepared.context.graph):
+        candidate = uniform(prepared.context.graph, weight_bits, activation_bits)
+        model = apply(prepared.context, candidate)
         report = export_integer(
             f"w{weight_bits}a{activation_bits}",
             model,
-            prepared.basis,
+            prepared.context,
             prepared.tensors(prepared.data.held_out),
             to,
             candidate,

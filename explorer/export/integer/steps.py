@@ -11,9 +11,10 @@ from onnx import TensorProto
 from explorer.export.onnx.builder import OnnxBuilder
 from explorer.integer.program import (
     Concatenate,
-    Connect,
-    Convolve,
+    Conv,
+    Dilate,
     IntegerProgram,
+    Linear,
     LookUp,
     MaxPool,
     Multiply,
@@ -23,10 +24,9 @@ from explorer.integer.program import (
     Requantize,
     Reshape,
     Select,
-    Spread,
     Step,
-    Steps,
     SumPool,
+    Threshold,
 )
 
 WEIGHT_ZERO_POINT = 128
@@ -50,7 +50,7 @@ def _quantize_input(step: QuantizeInput, builder: OnnxBuilder, program: IntegerP
 
 
 @write_step.register
-def _convolve(step: Convolve, builder: OnnxBuilder, program: IntegerProgram) -> None:
+def _convolve(step: Conv, builder: OnnxBuilder, program: IntegerProgram) -> None:
     weight = program.arrays[step.weight]
     operands = _operands(step, builder, weight.astype(np.int16))
     sums = builder.node(
@@ -69,7 +69,7 @@ def _convolve(step: Convolve, builder: OnnxBuilder, program: IntegerProgram) -> 
 
 
 @write_step.register
-def _connect(step: Connect, builder: OnnxBuilder, program: IntegerProgram) -> None:
+def _connect(step: Linear, builder: OnnxBuilder, program: IntegerProgram) -> None:
     operands = _operands(step, builder, program.arrays[step.weight].astype(np.int16).T)
     sums = builder.node("MatMulInteger", operands, step.output if step.bias is None else f"{step.output}/sums")
     if step.bias is not None:
@@ -77,7 +77,7 @@ def _connect(step: Connect, builder: OnnxBuilder, program: IntegerProgram) -> No
         builder.node("Add", (sums, bias), step.output)
 
 
-def _operands(step: Convolve | Connect, builder: OnnxBuilder, weight: np.typing.NDArray[np.int16]) -> tuple[str, ...]:
+def _operands(step: Conv | Linear, builder: OnnxBuilder, weight: np.typing.NDArray[np.int16]) -> tuple[str, ...]:
     """Input, weights, and the zero points of both, as ConvInteger and MatMulInteger take them."""
     return (
         step.input,
@@ -123,7 +123,7 @@ def _look_up(step: LookUp, builder: OnnxBuilder, program: IntegerProgram) -> Non
 
 
 @write_step.register
-def _steps(step: Steps, builder: OnnxBuilder, program: IntegerProgram) -> None:
+def _steps(step: Threshold, builder: OnnxBuilder, program: IntegerProgram) -> None:
     """Bisection: from the highest bit of the number of breakpoints passed to the lowest."""
     name, breakpoints = step.output, program.arrays[step.breakpoints]
     table = builder.constant(step.table, program.arrays[step.table], np.uint8)
@@ -197,7 +197,7 @@ def _pad(step: Pad, builder: OnnxBuilder, program: IntegerProgram) -> None:
 
 
 @write_step.register
-def _spread(step: Spread, builder: OnnxBuilder, program: IntegerProgram) -> None:
+def _spread(step: Dilate, builder: OnnxBuilder, program: IntegerProgram) -> None:
     """Every entry gets axes of its own, which are padded behind it; what stands behind the last one is cut off."""
     name, (channels, height, width), (down, right) = step.output, program.tensor(step.input).shape, step.steps
     single = _reshaped(builder, step.input, (channels, height, 1, width, 1), f"{name}/single")

@@ -9,7 +9,7 @@ from explorer.comparison.devices import Choice, DeviceRun, Transfer
 from explorer.report.devices.tables import uniform_cost, weighted_layers
 from explorer.report.svg import Grid, Line, Plot
 from explorer.study.front import objective_value
-from explorer.study.record import LayerTableRow
+from explorer.study.record import LayerSummary
 
 MAXIMUM_BITS = 8
 SHOWN_LOSS = 0.1
@@ -57,7 +57,7 @@ def decision_grids(chosen: Sequence[Choice]) -> tuple[Grid, ...]:
     runs = [choice.run for choice in chosen]
     tables = [weighted_layers(choice.point.evaluation.cost) for choice in chosen]
     names = tuple(row.layer for row in tables[0]) if tables else ()
-    kinds: tuple[tuple[str, Callable[[LayerTableRow], tuple[str, float]]], ...] = (
+    kinds: tuple[tuple[str, Callable[[LayerSummary], tuple[str, float]]], ...] = (
         ("weight bits", lambda row: (str(row.weight_bits), (row.weight_bits or 0) / MAXIMUM_BITS)),
         ("activation bits", lambda row: (str(row.activation_bits), row.activation_bits / MAXIMUM_BITS)),
         ("filters left", lambda row: (f"{row.filters}/{row.filters_of}", (row.filters or 0) / (row.filters_of or 1))),

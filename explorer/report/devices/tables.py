@@ -7,7 +7,7 @@ from pathlib import Path
 
 from explorer.comparison.devices import Choice, DeviceRun, Lever, Transfer, cycles_by_bound
 from explorer.files import write_csv
-from explorer.study.record import Cost, LayerTableRow
+from explorer.study.record import Cost, LayerSummary
 from hwmodels import BOUNDS, ENERGY_COMPONENTS
 
 Row = Mapping[str, str | int | float | None]
@@ -16,7 +16,7 @@ Row = Mapping[str, str | int | float | None]
 def choice_rows(chosen: Sequence[Choice]) -> list[Row]:
     """One row for each choice: accuracies, costs relative to the uniform 8-bit network, and average decisions.
 
-    Bits are averages over the layers' multiply-accumulates; `kept_filters` is a share of all layers' filters.
+    Bits are averages over the layers' multiply-accumulates; `filter_keep_ratio` is a share of all layers' filters.
     """
     rows: list[Row] = []
     for choice in chosen:
@@ -40,7 +40,7 @@ def choice_rows(chosen: Sequence[Choice]) -> list[Row]:
                 "macs_ratio": _ratio(cost.macs, whole.macs),
                 "mean_weight_bits": _mean([(row.weight_bits or 0, row.macs) for row in layers]),
                 "mean_activation_bits": _mean([(row.activation_bits, row.macs) for row in layers]),
-                "kept_filters": _ratio(
+                "filter_keep_ratio": _ratio(
                     sum(row.filters or 0 for row in layers), sum(row.filters_of or 0 for row in layers)
                 ),
                 "origin": evaluation.origin,
@@ -117,7 +117,7 @@ def _short(value: str | int | float | None) -> str | int | None:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def weighted_layers(cost: Cost) -> tuple[LayerTableRow, ...]:
+def weighted_layers(cost: Cost) -> tuple[LayerSummary, ...]:
     """The layers with weights, in the order of computation."""
     return tuple(row for row in cost.layers if row.weight_bits is not None)
 

@@ -239,7 +239,7 @@
     const rows = layers.map((row) => element("tr", { class: isOperation(row) ? "operation" : "" },
       cell(row.layer), cell(row.kind), number(`${orDash(row.weight_bits)} / ${row.activation_bits}`),
       number(row.filters === null ? "–" : `${count(row.filters)} of ${count(row.filters_of)}`),
-      number(row.kept_weights === null ? "–" : percent(row.kept_weights, row.kept_weights < 0.1 ? 1 : 0)),
+      number(row.weight_density === null ? "–" : percent(row.weight_density, row.weight_density < 0.1 ? 1 : 0)),
       number(orDash(row.codebook_size)), number(count(isOperation(row) ? row.vector_operations : row.macs)),
       number(significant(row.energy_uj)), cell(meter(row.energy_uj, before.get(row.layer) ?? 0, widest)),
       number(count(row.latency_cycles)),

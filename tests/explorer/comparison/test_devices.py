@@ -14,7 +14,7 @@ import pytest
 import hwmodels
 from explorer.comparison import devices
 from explorer.comparison.devices import DeviceRun, DeviceRuns, choices, levers, pooled, read_runs, transfers
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import uniform
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
@@ -25,9 +25,9 @@ from tests.support.device_runs import run_of, widths
 
 
 @pytest.fixture
-def graph(basis: Callable[[str], Basis]) -> ModelGraph:
+def graph(context: Callable[[str], CompressionContext]) -> ModelGraph:
     """A residual network of three stages."""
-    return basis("option_a").graph
+    return context("option_a").graph
 
 
 def test_a_choice_is_the_cheapest_of_those_that_are_good_enough(graph: ModelGraph) -> None:

@@ -25,7 +25,7 @@ from explorer.errors import RelevanceError, SearchError, StudyFileError
 from explorer.evaluate.accuracy import right_images
 from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings, SpaceSettings
-from explorer.study.prepare import Prepared, prepare
+from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
 
 TRAINING = {"epochs": 1, "batch_size": 32}
@@ -63,12 +63,12 @@ def study(**settings: Any) -> Study:
 
 
 @pytest.fixture(scope="module")
-def prepared(folder: Path) -> Prepared:
-    return prepare(study(), folder, quiet)
+def prepared(folder: Path) -> PreparedStudy:
+    return open_study(study(), folder, quiet)
 
 
 @pytest.fixture
-def choose(prepared: Prepared, folder: Path) -> Callable[..., Any]:
+def choose(prepared: PreparedStudy, folder: Path) -> Callable[..., Any]:
     """The choice of a criterion in a case."""
 
     def at(case: str, criterion: str, level: float, scope: str = "layer", seed: int = 0) -> Any:
@@ -78,18 +78,18 @@ def choose(prepared: Prepared, folder: Path) -> Callable[..., Any]:
     return at
 
 
-def weights(model: torch.nn.Module, prepared: Prepared) -> dict[str, np.ndarray]:
+def weights(model: torch.nn.Module, prepared: PreparedStudy) -> dict[str, np.ndarray]:
     """The weight of every layer."""
-    names = prepared.basis.graph.weight_owners
+    names = prepared.context.graph.weight_owners
     return {name: layer_module(model, name).weight.detach().numpy() for name in names}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("scope", ["layer", "global", "global_normalised"])
-def test_filters(scope: str, prepared: Prepared, choose: Callable[..., Any]) -> None:
+def test_filters(scope: str, prepared: PreparedStudy, choose: Callable[..., Any]) -> None:
     choice = choose("filters", "l1", 0.5, scope)
     model = choice.build(False)
     size = choice.size(model)
-    graph = prepared.basis.graph
+    graph = prepared.context.graph
     assert size.weight_bytes == 4 * sum(w.size for w in weights(model, prepared).values())
     assert size.parameters == sum(p.numel() for p in model.parameters()) < graph.weights
     assert size.macs < graph.macs
@@ -99,19 +99,19 @@ def test_filters(scope: str, prepared: Prepared, choose: Callable[..., Any]) -> 
     if scope == "layer":
         first = graph.prunable[0]
         assert len(weights(model, prepared)[first.producers[0]]) == round(first.size / 2)
-        norms = np.abs(weights(prepared.basis.model, prepared)[first.producers[0]]).sum((1, 2, 3))
+        norms = np.abs(weights(prepared.context.model, prepared)[first.producers[0]]).sum((1, 2, 3))
         kept = np.sort(np.argsort(-norms)[: round(first.size / 2)])
-        whole_filters = weights(prepared.basis.model, prepared)[first.producers[0]][kept]
+        whole_filters = weights(prepared.context.model, prepared)[first.producers[0]][kept]
         assert np.array_equal(weights(model, prepared)[first.producers[0]], whole_filters)
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_weights_of_least_magnitude_go(scope: str, prepared: Prepared, choose: Callable[..., Any]) -> None:
+def test_weights_of_least_magnitude_go(scope: str, prepared: PreparedStudy, choose: Callable[..., Any]) -> None:
     choice = choose("weights", "magnitude", 0.8, scope)
     assert choice.selection == choose("weights", "l1", 0.8, scope).selection
     assert choice.selection != choose("weights", "deeplift", 0.8, scope).selection
     model = choice.build(False)
-    before, after = weights(prepared.basis.model, prepared), weights(model, prepared)
+    before, after = weights(prepared.context.model, prepared), weights(model, prepared)
     gone = np.concatenate([np.abs(before[name][after[name] == 0]) for name in before])
     left = np.concatenate([np.abs(before[name][after[name] != 0]) for name in before])
     assert len(gone) / (len(gone) + len(left)) == pytest.approx(0.8, abs=0.02)
@@ -122,12 +122,12 @@ def test_weights_of_least_magnitude_go(scope: str, prepared: Prepared, choose: C
     size = choice.size(model)
     assert size.parameters == prepared_parameters(prepared) - len(gone)
     assert 4 * len(left) < size.weight_bytes < 4 * (len(gone) + len(left))
-    assert size.macs < prepared.basis.graph.macs
+    assert size.macs < prepared.context.graph.macs
 
 
-def test_weights_that_go_by_chance_are_of_any_size(prepared: Prepared, choose: Callable[..., Any]) -> None:
+def test_weights_that_go_by_chance_are_of_any_size(prepared: PreparedStudy, choose: Callable[..., Any]) -> None:
     model = choose("weights", "random", 0.5).build(False)
-    before, after = weights(prepared.basis.model, prepared), weights(model, prepared)
+    before, after = weights(prepared.context.model, prepared), weights(model, prepared)
     sizes = {name: np.abs(values) / np.abs(values).mean() for name, values in before.items()}
     gone, left = (
         np.concatenate([sizes[name][(after[name] == 0) == removed] for name in before]) for removed in (True, False)
@@ -136,15 +136,15 @@ def test_weights_that_go_by_chance_are_of_any_size(prepared: Prepared, choose: C
     assert abs(gone.mean() - left.mean()) < 4 * error  # were they |draw * w|, it would be 0.5 less
 
 
-def prepared_parameters(prepared: Prepared) -> int:
-    return sum(parameter.numel() for parameter in prepared.basis.model.parameters())
+def prepared_parameters(prepared: PreparedStudy) -> int:
+    return sum(parameter.numel() for parameter in prepared.context.model.parameters())
 
 
 @pytest.mark.parametrize("criterion", ["plain", "deeplift", "saliency"])
-def test_shared_weights(criterion: str, prepared: Prepared, choose: Callable[..., Any]) -> None:
+def test_shared_weights(criterion: str, prepared: PreparedStudy, choose: Callable[..., Any]) -> None:
     choice = choose("sharing", criterion, 4)
     model = choice.build(False)
-    before, after = weights(prepared.basis.model, prepared), weights(model, prepared)
+    before, after = weights(prepared.context.model, prepared), weights(model, prepared)
     assert all(len(np.unique(values)) <= 4 for values in after.values())
     size = choice.size(model)
     count, layers = sum(values.size for values in before.values()), len(before)
@@ -158,23 +158,23 @@ def test_shared_weights(criterion: str, prepared: Prepared, choose: Callable[...
 
 
 @pytest.mark.parametrize("criterion", ["deeplift", "sqnr", "uniform", "proportional", "measured_kl"])
-def test_widths_keep_the_budget(criterion: str, prepared: Prepared, folder: Path) -> None:
+def test_widths_keep_the_budget(criterion: str, prepared: PreparedStudy, folder: Path) -> None:
     place = Place(criterion=criterion, scope="layer", level=2.5, state="recalibrated", seed=0)
     candidate = choose_widths(prepared, place, relevance_in(prepared, folder, quiet))
     choice = CASES["bits"].choose(prepared, place, relevance_in(prepared, folder, quiet))
-    assert choice.size(prepared.basis.model).weight_bytes <= budget(prepared, 2.5)
+    assert choice.size(prepared.context.model).weight_bytes <= budget(prepared, 2.5)
     assert {entry.activation_bits for entry in candidate.layers} == {8}
     assert choice.selection == candidate.digest()
 
 
-def test_a_mix_of_two_widths_widens_the_first_layers(prepared: Prepared) -> None:
+def test_a_mix_of_two_widths_widens_the_first_layers(prepared: PreparedStudy) -> None:
     assert {entry.weight_bits for entry in uniform_within(prepared, 3).layers} == {3}
     mixed = [entry.weight_bits for entry in uniform_within(prepared, 2.5).layers]
     assert mixed == sorted(mixed, reverse=True)
     assert set(mixed) == {2, 3}
 
 
-def test_averages_that_the_space_does_not_have_are_refused(prepared: Prepared, tmp_path: Path) -> None:
+def test_averages_that_the_space_does_not_have_are_refused(prepared: PreparedStudy, tmp_path: Path) -> None:
     assert {entry.weight_bits for entry in uniform_within(prepared, 8).layers} == {8}
     few = study(case="bits", criteria=["deeplift", "uniform"], levels=[2.5, 4, 8])
     few = replace(few, space=SpaceSettings(weight_bits=(4, 6)))
@@ -188,7 +188,7 @@ def test_a_layer_without_any_saliency_keeps_one_weight() -> None:
     assert [int(mask.sum()) for mask in masks.values()] == [1, 2]
 
 
-def test_seeds_draw_other_images(prepared: Prepared) -> None:
+def test_seeds_draw_other_images(prepared: PreparedStudy) -> None:
     first, second = seeded_sample(prepared, 0), seeded_sample(prepared, 1)
     assert len(first) == len(second) == 8
     assert not torch.equal(first.images, second.images)

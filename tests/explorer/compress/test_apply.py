@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import SAMPLED_VALUES, _sampled, calibrate, channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.norms import fold_norms, recalibrate_norms
@@ -32,7 +32,7 @@ Images = Callable[[str, int], tuple[Tensor, Tensor]]
 NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed"]
 
 
-def every_class(base: Basis) -> dict[str, Tensor]:
+def every_class(base: CompressionContext) -> dict[str, Tensor]:
     return kept_positions(base.graph, frozenset(i for group in base.graph.groups for i in group.classes))
 
 
@@ -41,8 +41,10 @@ def norms_of(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_recalibration_leaves_the_float_network_as_it_is(name: str, basis: Callable[[str], Basis]) -> None:
-    base = basis(name)
+def test_recalibration_leaves_the_float_network_as_it_is(
+    name: str, context: Callable[[str], CompressionContext]
+) -> None:
+    base = context(name)
     model = copy.deepcopy(base.model)
     recalibrate_norms(model, base.calibration, every_class(base))
     assert norms_of(model)
@@ -78,9 +80,9 @@ def test_recalibration_follows_what_a_norm_receives() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_eight_bits_are_close_to_float(
-    name: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    name: str, context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
-    base, x = basis(name), images(name, 16)
+    base, x = context(name), images(name, 16)
     with torch.no_grad():
         expected, received = base.model(x), apply(base, uniform(base.graph))(x)
         rough = apply(base, uniform(base.graph, 2, 2))(x)
@@ -139,15 +141,17 @@ def test_folding_follows_any_statistics_up_to_float32() -> None:
         assert torch.allclose(graph.double()(x.double()), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_norm_behind_a_concatenation_folds_into_the_gain_in_front_of_it(basis: Callable[[str], Basis]) -> None:
-    base = basis("mixed")
+def test_a_norm_behind_a_concatenation_folds_into_the_gain_in_front_of_it(
+    context: Callable[[str], CompressionContext],
+) -> None:
+    base = context("mixed")
     assert "joined_norm_gain" in base.graph.layer_names
     assert not norms_of(apply(base, uniform(base.graph)))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_biases_are_integers_on_the_grid_of_the_sums(name: str, basis: Callable[[str], Basis]) -> None:
-    base = basis(name)
+def test_biases_are_integers_on_the_grid_of_the_sums(name: str, context: Callable[[str], CompressionContext]) -> None:
+    base = context(name)
     candidate = uniform(base.graph, 4, 6)
     stored, built = activation_bits(base.graph, candidate), apply(base, candidate)
     seen = 0
@@ -164,7 +168,7 @@ def test_biases_are_integers_on_the_grid_of_the_sums(name: str, basis: Callable[
     assert seen >= len(base.graph.layers) - 1
 
 
-def test_the_bias_of_a_filter_without_weights_keeps_its_precision(basis: Callable[[str], Basis]) -> None:
+def test_the_bias_of_a_filter_without_weights_keeps_its_precision(context: Callable[[str], CompressionContext]) -> None:
     """At the scale of such a filter's codes alone, a small bias would round to 0 or to a whole input step."""
     model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Flatten(), nn.Linear(12, 2)).eval()
     conv = model[0]
@@ -176,7 +180,7 @@ def test_the_bias_of_a_filter_without_weights_keeps_its_precision(basis: Callabl
     graph = trace(canonical, x)
     order = {group.name: group.classes for group in graph.prunable}
     as_it_is = QuantizerSettings(bias_correction=False)
-    base = Basis(
+    base = CompressionContext(
         model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, x), quantizer=as_it_is
     )
     built = apply(base, uniform(graph)).get_submodule("_0" if hasattr(canonical, "_0") else "0")
@@ -186,13 +190,15 @@ def test_the_bias_of_a_filter_without_weights_keeps_its_precision(basis: Callabl
     assert built.get_parameter("weight")[1:].abs().max() < 1e-5
 
 
-def test_each_layer_reads_at_its_width_and_storage_holds_the_widest(basis: Callable[[str], Basis]) -> None:
+def test_each_layer_reads_at_its_width_and_storage_holds_the_widest(
+    context: Callable[[str], CompressionContext],
+) -> None:
     """The mixed network's second relu is read by `left` and `right`: stored at 7 bits, read again at 3."""
-    base = basis("mixed")
+    base = context("mixed")
     widths = {"left": 3, "right": 7}
     candidate = Candidate(
         layers=tuple(LayerChoice(layer=n, activation_bits=widths.get(n, 8)) for n in base.graph.layer_names),
-        kept_filters=(),
+        filter_keep_ratio=(),
     )
     stored = base.graph.layer("left").source
     assert base.graph.layer("right").source == stored
@@ -218,8 +224,8 @@ def test_samples_for_the_ranges_come_from_every_column() -> None:
     assert torch.equal(_sampled(torch.arange(100.0)), torch.arange(100.0))
 
 
-def test_calibration_errors_are_those_of_its_quantisers(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_calibration_errors_are_those_of_its_quantisers(context: Callable[[str], CompressionContext]) -> None:
+    base = context("lenet5_digits")
     calibration = base.calibration
     values = as_tuple(calibration.images)[0].flatten()
     name = base.graph.layers[0].source
@@ -231,7 +237,7 @@ def test_calibration_errors_are_those_of_its_quantisers(basis: Callable[[str], B
 
 
 @pytest.fixture(scope="module")
-def trained(checkpoints: Path, cifar10_images: Images) -> tuple[Basis, Tensor, Tensor]:
+def trained(checkpoints: Path, cifar10_images: Images) -> tuple[CompressionContext, Tensor, Tensor]:
     model = resnet20(10)
     load_checkpoint(model, checkpoints / "resnet20-12fca82f.th")
     (calibration, _), (images, labels) = cifar10_images("train", 128), cifar10_images("test", 300)
@@ -239,7 +245,9 @@ def trained(checkpoints: Path, cifar10_images: Images) -> tuple[Basis, Tensor, T
     graph = trace(canonical, calibration[:2])
     order = {group.name: by_norm(canonical, graph, group) for group in graph.prunable}
     return (
-        Basis(model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, calibration)),
+        CompressionContext(
+            model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, calibration)
+        ),
         images,
         labels,
     )
@@ -255,7 +263,7 @@ def by_norm(model: fx.GraphModule, graph: ModelGraph, group: ChannelGroup) -> tu
 
 @pytest.mark.slow
 def test_absolute_recalibration_hurts_the_float_network_and_relative_does_not(
-    trained: tuple[Basis, Tensor, Tensor],
+    trained: tuple[CompressionContext, Tensor, Tensor],
 ) -> None:
     """Published ResNet-20 was trained on padded, flipped crops: statistics of clean images are not its own."""
     base, images, labels = trained
@@ -276,18 +284,18 @@ def test_absolute_recalibration_hurts_the_float_network_and_relative_does_not(
 
 @pytest.mark.slow
 def test_relative_recalibration_mends_a_pruned_network(
-    trained: tuple[Basis, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+    trained: tuple[CompressionContext, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, images, labels = trained
     inner = tuple((group.name, 0.75) for group in base.graph.prunable if len(group.producers) == 1)
-    candidate = replace(uniform(base.graph), kept_filters=inner)
+    candidate = replace(uniform(base.graph), filter_keep_ratio=inner)
     mended = count_correct(apply(base, candidate), images, labels, 200)
     monkeypatch.setattr("explorer.compress.apply.correct", lambda *_: None)
     plain = count_correct(apply(base, candidate), images, labels, 200)
     assert mended >= plain + 20
 
 
-def test_eight_bits_keep_the_accuracy_of_resnet20(trained: tuple[Basis, Tensor, Tensor]) -> None:
+def test_eight_bits_keep_the_accuracy_of_resnet20(trained: tuple[CompressionContext, Tensor, Tensor]) -> None:
     base, images, labels = trained
     whole = count_correct(base.model, images, labels, 200)
     assert whole >= 0.9 * len(labels)

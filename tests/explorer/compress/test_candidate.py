@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice, check, kept_count, levels, uniform
 from explorer.errors import CandidateError
 
@@ -19,7 +19,7 @@ from explorer.errors import CandidateError
     [
         ({"weight_bits": 0}, r"layer 'a': weight_bits must be an integer in 1\.\.8, received 0"),
         (
-            {"weight_bits": 1, "kept_weights": 0.5},
+            {"weight_bits": 1, "weight_density": 0.5},
             "1-bit weights cannot be pruned.*received 0.5 and None; or use 2 bits",
         ),
         ({"weight_bits": 1, "pattern": "2:4"}, "1-bit weights cannot be pruned.*received 1.0 and '2:4'"),
@@ -27,17 +27,17 @@ from explorer.errors import CandidateError
         ({"weight_bits": 9}, "received 9"),
         ({"weight_bits": 4.0}, r"received 4\.0"),
         ({"activation_bits": True}, r"activation_bits must be an integer in 2\.\.8, received True"),
-        ({"kept_weights": 0.0}, r"kept_weights must be a share in \(0, 1\], received 0\.0"),
-        ({"kept_weights": 1.01}, r"received 1\.01"),
-        ({"kept_weights": float("nan")}, "received nan"),
-        ({"codebook_scope": "row"}, 'codebook_scope must be "layer" or "channel", received \'row\''),
+        ({"weight_density": 0.0}, r"weight_density must be a share in \(0, 1\], received 0\.0"),
+        ({"weight_density": 1.01}, r"received 1\.01"),
+        ({"weight_density": float("nan")}, "received nan"),
+        ({"codebook_granularity": "row"}, 'codebook_granularity must be "layer" or "channel", received \'row\''),
         ({"codebook_size": 1}, "codebook_size must be None or an integer of at least 2, received 1"),
         ({"weight_bits": 2, "codebook_size": 3}, "codebook_size 3 shares nothing: 2-bit weights have only 3 values"),
         ({"weight_bits": 4, "codebook_size": 16}, "have only 15 values; use None"),
         ({"pattern": "4:2"}, "pattern: expected a pattern .n:m. with 1 <= n < m <= 32, received .4:2."),
         ({"pattern": "2:4:8"}, "received .2:4:8."),
         ({"pattern": 2}, "pattern: expected .*, received 2"),
-        ({"weight_bits": 0, "kept_weights": 2}, "weight_bits must be.*; kept_weights must be"),
+        ({"weight_bits": 0, "weight_density": 2}, "weight_bits must be.*; weight_density must be"),
     ],
 )
 def test_a_choice_out_of_range_is_refused(values: dict[str, Any], text: str) -> None:
@@ -46,30 +46,34 @@ def test_a_choice_out_of_range_is_refused(values: dict[str, Any], text: str) -> 
 
 
 def test_the_limits_are_allowed() -> None:
-    assert LayerChoice(layer="a", weight_bits=2, activation_bits=8, kept_weights=1, codebook_size=2).codebook_size == 2
+    assert (
+        LayerChoice(layer="a", weight_bits=2, activation_bits=8, weight_density=1, codebook_size=2).codebook_size == 2
+    )
     assert LayerChoice(layer="a", weight_bits=4, codebook_size=14).codebook_size == 14
     assert [levels(bits) for bits in (1, 2, 4, 8)] == [2, 3, 15, 255]
 
 
 def test_a_share_of_filters_of_zero_and_repetitions_are_refused() -> None:
-    with pytest.raises(CandidateError, match=r"group 'g': kept_filters must be a share in \(0, 1\], received 0"):
-        Candidate(layers=(), kept_filters=(("g", 0),))
+    with pytest.raises(CandidateError, match=r"group 'g': filter_keep_ratio must be a share in \(0, 1\], received 0"):
+        Candidate(layers=(), filter_keep_ratio=(("g", 0),))
     with pytest.raises(CandidateError, match="layer 'a' is chosen more than once"):
-        Candidate(layers=(LayerChoice(layer="a"), LayerChoice(layer="a")), kept_filters=())
+        Candidate(layers=(LayerChoice(layer="a"), LayerChoice(layer="a")), filter_keep_ratio=())
     with pytest.raises(CandidateError, match="group 'g' is chosen more than once"):
-        Candidate(layers=(), kept_filters=(("g", 0.5), ("g", 0.5)))
+        Candidate(layers=(), filter_keep_ratio=(("g", 0.5), ("g", 0.5)))
 
 
-def test_what_does_not_fit_the_network_is_refused(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_what_does_not_fit_the_network_is_refused(context: Callable[[str], CompressionContext]) -> None:
+    base = context("lenet5_digits")
     whole = uniform(base.graph)
     check(whole, base.graph)
     cases = {
         "unknown layer 'conv9'": replace(whole, layers=(*whole.layers, LayerChoice(layer="conv9"))),
         "nothing is chosen for layer 'conv1'": replace(whole, layers=whole.layers[1:]),
-        "unknown channel group 'g'; the groups are conv1, conv2, fc1, fc2": replace(whole, kept_filters=(("g", 0.5),)),
+        "unknown channel group 'g'; the groups are conv1, conv2, fc1, fc2": replace(
+            whole, filter_keep_ratio=(("g", 0.5),)
+        ),
         "filters of 'fc3' cannot be removed: they are the network's output": replace(
-            whole, kept_filters=(("fc3", 0.5),)
+            whole, filter_keep_ratio=(("fc3", 0.5),)
         ),
     }
     for text, candidate in cases.items():
@@ -78,18 +82,18 @@ def test_what_does_not_fit_the_network_is_refused(basis: Callable[[str], Basis])
 
 
 def test_json_and_digest() -> None:
-    one = LayerChoice(layer="a", weight_bits=3, activation_bits=4, kept_weights=0.3, codebook_size=5)
-    candidate = Candidate(layers=(one, LayerChoice(layer="b")), kept_filters=(("a", 0.5), ("b", 1.0)))
+    one = LayerChoice(layer="a", weight_bits=3, activation_bits=4, weight_density=0.3, codebook_size=5)
+    candidate = Candidate(layers=(one, LayerChoice(layer="b")), filter_keep_ratio=(("a", 0.5), ("b", 1.0)))
     again = Candidate.from_json(json.loads(json.dumps(candidate.to_json())))
     assert again == candidate
     assert again.digest() == candidate.digest()
     assert len(candidate.digest()) == 16
     others = [
-        replace(candidate, kept_filters=(("a", 0.25), ("b", 1.0))),
+        replace(candidate, filter_keep_ratio=(("a", 0.25), ("b", 1.0))),
         replace(candidate, layers=(replace(one, codebook_size=None), LayerChoice(layer="b"))),
         replace(candidate, layers=(replace(one, weight_bits=4), LayerChoice(layer="b"))),
         replace(candidate, layers=(replace(one, activation_bits=5), LayerChoice(layer="b"))),
-        replace(candidate, layers=(replace(one, kept_weights=0.31), LayerChoice(layer="b"))),
+        replace(candidate, layers=(replace(one, weight_density=0.31), LayerChoice(layer="b"))),
         replace(candidate, layers=(replace(one, pattern="2:4"), LayerChoice(layer="b"))),
     ]
     assert len({item.digest() for item in (candidate, *others)}) == 7
@@ -99,11 +103,14 @@ def test_json_and_digest() -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        ([], "expected an object with 'layers' and 'kept_filters', received list"),
+        ([], "expected an object with 'layers' and 'filter_keep_ratio' .*, received list"),
         ({"layers": {}}, r"received \['layers'\]"),
-        ({"layers": [], "kept_filters": {}}, "must be objects keyed by name"),
-        ({"layers": {"a": {"bits": 3}}, "kept_filters": {}}, r"layer 'a': unknown \['bits'\]; known are"),
-        ({"layers": {"a": {"weight_bits": "3"}}, "kept_filters": {}}, "weight_bits must be an integer.*received '3'"),
+        ({"layers": [], "filter_keep_ratio": {}}, "must be objects keyed by name"),
+        ({"layers": {"a": {"bits": 3}}, "filter_keep_ratio": {}}, r"layer 'a': unknown \['bits'\]; known are"),
+        (
+            {"layers": {"a": {"weight_bits": "3"}}, "filter_keep_ratio": {}},
+            "weight_bits must be an integer.*received '3'",
+        ),
     ],
 )
 def test_malformed_json_is_refused(data: object, text: str) -> None:
@@ -113,25 +120,25 @@ def test_malformed_json_is_refused(data: object, text: str) -> None:
 
 def test_the_criterion_of_filters_is_part_of_a_candidate_that_removes_some() -> None:
     layer = LayerChoice(layer="a")
-    own = Candidate(layers=(layer,), kept_filters=(("g", 0.5), ("h", 1.0)))
+    own = Candidate(layers=(layer,), filter_keep_ratio=(("g", 0.5), ("h", 1.0)))
     other = replace(own, filters_by="l1")
     assert "filters_by" not in own.to_json()
     assert other.to_json() == {**own.to_json(), "filters_by": "l1"}
     assert Candidate.from_json(json.loads(json.dumps(other.to_json()))) == other
     assert other.digest() != own.digest()
-    whole = replace(other, kept_filters=(("g", 1.0), ("h", 1.0)))
+    whole = replace(other, filter_keep_ratio=(("g", 1.0), ("h", 1.0)))
     assert whole.filters_by is None
-    assert whole == replace(own, kept_filters=(("g", 1.0), ("h", 1.0)))
+    assert whole == replace(own, filter_keep_ratio=(("g", 1.0), ("h", 1.0)))
     for wrong in ("", 3):
         with pytest.raises(CandidateError, match="filters_by must be None or the name of a criterion, received"):
             Candidate.from_json({**own.to_json(), "filters_by": wrong})
 
 
-def test_filters_go_by_the_order_that_the_candidate_names(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_filters_go_by_the_order_that_the_candidate_names(context: Callable[[str], CompressionContext]) -> None:
+    base = context("lenet5_digits")
     group = base.graph.prunable[0]
     base = replace(base, orders={"l1": {g.name: tuple(reversed(base.order[g.name])) for g in base.graph.prunable}})
-    own = replace(uniform(base.graph), kept_filters=((group.name, 0.5),))
+    own = replace(uniform(base.graph), filter_keep_ratio=((group.name, 0.5),))
     half = group.size // 2
     for candidate, order in ((own, base.order), (replace(own, filters_by="l1"), base.orders["l1"])):
         assert base.kept(candidate) & set(group.classes) == set(order[group.name][:half])
@@ -145,7 +152,7 @@ def test_shares_keep_the_nearest_number_and_at_least_one() -> None:
 
 
 def test_what_is_not_chosen() -> None:
-    candidate = Candidate(layers=(LayerChoice(layer="a"),), kept_filters=(("g", 0.5),))
+    candidate = Candidate(layers=(LayerChoice(layer="a"),), filter_keep_ratio=(("g", 0.5),))
     assert (candidate.share("g"), candidate.share("h")) == (0.5, 1.0)
     with pytest.raises(CandidateError, match="nothing is chosen for layer 'b'"):
         candidate.choice("b")

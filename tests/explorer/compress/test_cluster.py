@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from explorer.arrays import Float64Array
 from explorer.compress import cluster
 from explorer.compress.cluster import inertia, integer_codebooks, kmeans_1d, nearest, share_codes
 
-Floats = NDArray[np.float64]
 
-
-def values_of(kind: str) -> Floats:
+def values_of(kind: str) -> Float64Array:
     draw = np.random.default_rng(5)
     if kind == "normal":
         return draw.normal(0, 1, 2000)
@@ -50,7 +48,7 @@ def test_scikit_learn_is_never_better_with_weights() -> None:
     assert inertia(values, kmeans_1d(values, 9, weights), weights) <= oracle * (1 + 1e-9)
 
 
-def least_inertia(values: Floats, weights: Floats, clusters: int) -> float:
+def least_inertia(values: Float64Array, weights: Float64Array, clusters: int) -> float:
     """Over all ways to cut the sorted values into intervals."""
     order = np.argsort(values)
     values, weights = values[order], weights[order]

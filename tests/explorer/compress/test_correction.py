@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from explorer.compress import rounding
 from explorer.compress.activations import insert_quantizers
-from explorer.compress.apply import Basis, apply, compress_layers, without_filters
+from explorer.compress.apply import CompressionContext, apply, compress_layers, without_filters
 from explorer.compress.calibrate import Calibration, calibrate, channel_means, channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.correction import LayerInputs, error_shares, float_moments
@@ -30,7 +30,7 @@ from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import resnet20
 from explorer.settings import QuantizerSettings
 
-Bases = Callable[[str], Basis]
+Bases = Callable[[str], CompressionContext]
 Images = Callable[[str, int], tuple[Tensor, Tensor]]
 ADAPTIVE = QuantizerSettings(rounding="adaptive", rounding_images=16)
 
@@ -89,7 +89,7 @@ def every_class(graph: ModelGraph) -> dict[str, Tensor]:
     return kept_positions(graph, frozenset(identity for group in graph.groups for identity in group.classes))
 
 
-def rough(base: Basis, bits: int) -> fx.GraphModule:
+def rough(base: CompressionContext, bits: int) -> fx.GraphModule:
     """All weights at a width, activations at 8 bits, norms as they were."""
     candidate = uniform(base.graph, bits, 8)
     model, _ = without_filters(base, candidate)
@@ -119,7 +119,7 @@ class Deep(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def deep() -> tuple[Basis, Tensor]:
+def deep() -> tuple[CompressionContext, Tensor]:
     """A network whose norms have seen images with black borders, as a training with padded crops shows them."""
     torch.manual_seed(5)
     clean = torch.nn.functional.avg_pool2d(torch.randn(128, 3, 14, 14), 3, 1) + 1.0
@@ -137,11 +137,13 @@ def deep() -> tuple[Basis, Tensor]:
             network(part)
     model = canonicalise(network.eval(), clean[:2])
     graph = trace(model, clean[:2])
-    return Basis(model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean)), clean
+    return CompressionContext(
+        model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean)
+    ), clean
 
 
 def test_absolute_statistics_of_clean_images_change_the_float_network_and_relative_ones_do_not(
-    deep: tuple[Basis, Tensor],
+    deep: tuple[CompressionContext, Tensor],
 ) -> None:
     base, images = deep
     own = logits(base.model, images)
@@ -152,7 +154,7 @@ def test_absolute_statistics_of_clean_images_change_the_float_network_and_relati
     assert (logits(absolute, images).argmax(1) == own.argmax(1)).float().mean() < 0.9
 
 
-def test_all_layers_at_once_is_worse_than_in_depth_order(deep: tuple[Basis, Tensor]) -> None:
+def test_all_layers_at_once_is_worse_than_in_depth_order(deep: tuple[CompressionContext, Tensor]) -> None:
     base, images = deep
     own = logits(base.model, images)
     at_once, in_order = rough(base, 3), rough(base, 3)
@@ -171,7 +173,9 @@ def test_all_layers_at_once_destroys_the_published_network(checkpoints: Path, ci
     (clean, _), (test, labels) = cifar10_images("train", 128), cifar10_images("test", 300)
     model = canonicalise(network.eval(), clean[:2])
     graph = trace(model, clean[:2])
-    base = Basis(model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean))
+    base = CompressionContext(
+        model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean)
+    )
     at_once, in_order = rough(base, 3), rough(base, 3)
     recalibrate_at_once(at_once, base.calibration)
     recalibrate_norms(in_order, base.calibration, every_class(graph))
@@ -192,15 +196,17 @@ class Plain(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def plain() -> tuple[Basis, Tensor]:
+def plain() -> tuple[CompressionContext, Tensor]:
     torch.manual_seed(2)
     images = torch.randn(64, 3, 8, 8) + 0.5
     model = canonicalise(Plain().eval(), images[:2])
     graph = trace(model, images[:2])
-    return Basis(model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, images)), images
+    return CompressionContext(
+        model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, images)
+    ), images
 
 
-def mean_shifts(base: Basis, images: Tensor, candidate: Candidate) -> list[float]:
+def mean_shifts(base: CompressionContext, images: Tensor, candidate: Candidate) -> list[float]:
     """Of each layer, the largest |mean output difference| of a channel, in units of the outputs' deviation."""
     found = []
     built = apply(base, candidate)
@@ -217,7 +223,7 @@ def mean_shifts(base: Basis, images: Tensor, candidate: Candidate) -> list[float
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "adaptive"])
-def test_bias_correction_removes_the_mean_shift(plain: tuple[Basis, Tensor], rounding: str) -> None:
+def test_bias_correction_removes_the_mean_shift(plain: tuple[CompressionContext, Tensor], rounding: str) -> None:
     base, images = plain
     candidate = uniform(base.graph, 2, 8)
     corrected = replace(base, quantizer=QuantizerSettings(rounding=rounding))
@@ -227,9 +233,9 @@ def test_bias_correction_removes_the_mean_shift(plain: tuple[Basis, Tensor], rou
     assert left < min(0.01, 0.1 * before)
 
 
-def test_bias_correction_leaves_what_a_norm_absorbs(basis: Bases) -> None:
+def test_bias_correction_leaves_what_a_norm_absorbs(context: Bases) -> None:
     """In a network whose every biased layer but the last feeds a norm, only the last bias differs."""
-    base = basis("option_a")
+    base = context("option_a")
     candidate = uniform(base.graph, 3, 8)
     built = [
         apply(replace(base, quantizer=QuantizerSettings(bias_correction=wanted)), candidate) for wanted in (True, False)
@@ -242,9 +248,9 @@ def test_bias_correction_leaves_what_a_norm_absorbs(basis: Bases) -> None:
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
 @pytest.mark.parametrize("bits", [2, 4])
 def test_adaptive_rounding_brings_the_logits_closer(
-    name: str, bits: int, basis: Bases, images: Callable[[str, int], Tensor]
+    name: str, bits: int, context: Bases, images: Callable[[str, int], Tensor]
 ) -> None:
-    base, x = basis(name), images(name, 16)
+    base, x = context(name), images(name, 16)
     candidate = uniform(base.graph, bits, 8)
     own = logits(base.model, x)
     near = (logits(apply(base, candidate), x) - own).square().mean()
@@ -252,21 +258,21 @@ def test_adaptive_rounding_brings_the_logits_closer(
     assert adaptive < 0.8 * near
 
 
-def test_adaptive_codes_keep_to_masks_and_codebooks(basis: Bases) -> None:
-    base = basis("mixed")
+def test_adaptive_codes_keep_to_masks_and_codebooks(context: Bases) -> None:
+    base = context("mixed")
     for scope, size, kept, pattern in (("layer", 4, 0.5, None), ("channel", 3, 1.0, None), ("layer", None, 1.0, "2:4")):
         choices = tuple(
             LayerChoice(
                 layer=name,
                 weight_bits=4,
-                kept_weights=kept,
+                weight_density=kept,
                 codebook_size=size,
-                codebook_scope=scope,  # type: ignore[arg-type]
+                codebook_granularity=scope,  # type: ignore[arg-type]
                 pattern=pattern,
             )
             for name in base.graph.layer_names
         )
-        candidate = Candidate(layers=choices, kept_filters=())
+        candidate = Candidate(layers=choices, filter_keep_ratio=())
         nearest, adaptive = (apply(entry, candidate) for entry in (base, replace(base, quantizer=ADAPTIVE)))
         moved = 0
         for name in base.graph.layer_names:
@@ -281,16 +287,16 @@ def test_adaptive_codes_keep_to_masks_and_codebooks(basis: Bases) -> None:
         assert moved > 0
 
 
-def test_adaptive_rounding_is_deterministic_and_leaves_the_basis_alone(basis: Bases) -> None:
-    base = replace(basis("projection"), quantizer=ADAPTIVE)
+def test_adaptive_rounding_is_deterministic_and_leaves_the_basis_alone(context: Bases) -> None:
+    base = replace(context("projection"), quantizer=ADAPTIVE)
     before = {key: tensor.clone() for key, tensor in base.model.state_dict().items()}
     first, second = (apply(base, uniform(base.graph, 3, 6)).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert all(torch.equal(base.model.state_dict()[key], tensor) for key, tensor in before.items())
 
 
-def test_error_shares_lie_between_none_and_all(basis: Bases) -> None:
-    base = basis("projection")
+def test_error_shares_lie_between_none_and_all(context: Bases) -> None:
+    base = context("projection")
     images = base.calibration.images
     seen, lowest = [], []
     for name, given in float_moments(base.model, images, base.graph.layer_names):
@@ -311,9 +317,9 @@ def test_error_shares_lie_between_none_and_all(basis: Bases) -> None:
 
 @pytest.mark.parametrize("settings", [ADAPTIVE, QuantizerSettings()], ids=["adaptive", "nearest"])
 def test_values_that_are_not_finite_are_refused_by_the_name_of_the_layer(
-    basis: Bases, settings: QuantizerSettings
+    context: Bases, settings: QuantizerSettings
 ) -> None:
-    base = basis("projection")
+    base = context("projection")
     images = base.calibration.images
     assert isinstance(images, Tensor)
     spoilt = replace(base.calibration, images=torch.where(images > 2, torch.nan, images))
@@ -325,10 +331,10 @@ def test_values_that_are_not_finite_are_refused_by_the_name_of_the_layer(
 
 
 def test_moments_without_a_solution_are_refused_by_the_name_of_the_layer(
-    basis: Bases, monkeypatch: pytest.MonkeyPatch
+    context: Bases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Undamped moments of constant inputs, the brightness of a grey image, have none."""
-    base = basis("projection")
+    base = context("projection")
     images = base.calibration.images
     assert isinstance(images, Tensor)
     monkeypatch.setattr(rounding, "DAMPING", 0.0)

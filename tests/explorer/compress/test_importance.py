@@ -10,29 +10,29 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from explorer.compress.apply import Basis, apply
-from explorer.compress.candidate import Candidate, Scope, uniform
+from explorer.compress.apply import CompressionContext, apply
+from explorer.compress.candidate import Candidate, Granularity, uniform
 from explorer.compress.importance import root_fisher
 from explorer.compress.prune import kept_classes_of
 
-BasisOf = Callable[[str], Basis]
+BasisOf = Callable[[str], CompressionContext]
 
 
-def shared(base: Basis, size: int, scope: Scope, share: float = 1.0) -> Candidate:
+def shared(base: CompressionContext, size: int, scope: Granularity, share: float = 1.0) -> Candidate:
     """All layers with codebooks of `size`; `share` of all filters that can go."""
     plain = uniform(base.graph)
     return Candidate(
-        layers=tuple(replace(choice, codebook_size=size, codebook_scope=scope) for choice in plain.layers),
-        kept_filters=tuple((group, share) for group, _ in plain.kept_filters),
+        layers=tuple(replace(choice, codebook_size=size, codebook_granularity=scope) for choice in plain.layers),
+        filter_keep_ratio=tuple((group, share) for group, _ in plain.filter_keep_ratio),
     )
 
 
-def weight_of(base: Basis, layer: str) -> torch.Tensor:
+def weight_of(base: CompressionContext, layer: str) -> torch.Tensor:
     """The float network's weight."""
     return base.model.get_submodule(layer).get_parameter("weight").detach()
 
 
-def fisher_of(base: Basis, images: int) -> dict[str, torch.Tensor]:
+def fisher_of(base: CompressionContext, images: int) -> dict[str, torch.Tensor]:
     """On the first of the calibration images."""
     assert isinstance(base.calibration.images, torch.Tensor)
     return root_fisher(base.model, base.graph, base.calibration.images[:images])
@@ -58,8 +58,8 @@ def test_root_fisher_by_hand() -> None:
 
 
 @pytest.mark.parametrize("network", ["lenet5_digits", "option_a", "mixed"])
-def test_root_fisher_has_the_shape_of_every_weight(network: str, basis: BasisOf) -> None:
-    base = basis(network)
+def test_root_fisher_has_the_shape_of_every_weight(network: str, context: BasisOf) -> None:
+    base = context(network)
     found = fisher_of(base, 4)
     for layer in base.graph.layers:
         assert found[layer.name].shape == weight_of(base, layer.name).shape
@@ -68,8 +68,8 @@ def test_root_fisher_has_the_shape_of_every_weight(network: str, basis: BasisOf)
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
-def test_the_weighted_error_of_what_is_left_is_less_than_without_weights(share: float, basis: BasisOf) -> None:
-    base = basis("lenet5_digits")
+def test_the_weighted_error_of_what_is_left_is_less_than_without_weights(share: float, context: BasisOf) -> None:
+    base = context("lenet5_digits")
     important = fisher_of(base, 16)
     candidate = shared(base, 4, "layer", share)
     kept = kept_classes_of(base.graph, candidate, base.order)
@@ -87,8 +87,8 @@ def test_the_weighted_error_of_what_is_left_is_less_than_without_weights(share: 
     assert errors["weighted"] < errors["plain"]
 
 
-def test_what_counts_nothing_moves_no_centroid(basis: BasisOf) -> None:
-    base = basis("lenet5_digits")
+def test_what_counts_nothing_moves_no_centroid(context: BasisOf) -> None:
+    base = context("lenet5_digits")
     weight = weight_of(base, "fc3")
     counted = torch.zeros_like(weight)
     counted[:, :2] = 1.0
@@ -100,8 +100,8 @@ def test_what_counts_nothing_moves_no_centroid(basis: BasisOf) -> None:
 
 
 @pytest.mark.parametrize("network", ["lenet5_digits", "projection"])
-def test_every_channel_can_have_a_codebook_of_its_own(network: str, basis: BasisOf) -> None:
-    base = basis(network)
+def test_every_channel_can_have_a_codebook_of_its_own(network: str, context: BasisOf) -> None:
+    base = context(network)
     model = apply(base, shared(base, 4, "channel"))
     for layer in base.graph.layers:
         codes = model.get_submodule(layer.name).get_buffer("weight_codes")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.prune import kept_classes_of, magnitude_mask, remove_filters
 from explorer.graph.layers import ModelGraph
@@ -33,10 +33,12 @@ class _Masked(fx.Interpreter):
         return super().call_module(str(target), args, kwargs)
 
 
-def pruned(base: Basis, share: float, order: dict[str, tuple[int, ...]]) -> tuple[fx.GraphModule, frozenset[int]]:
+def pruned(
+    base: CompressionContext, share: float, order: dict[str, tuple[int, ...]]
+) -> tuple[fx.GraphModule, frozenset[int]]:
     candidate = Candidate(
         layers=uniform(base.graph).layers,
-        kept_filters=tuple((group.name, share) for group in base.graph.prunable),
+        filter_keep_ratio=tuple((group.name, share) for group in base.graph.prunable),
     )
     kept = kept_classes_of(base.graph, candidate, order)
     model = copy.deepcopy(base.model)
@@ -49,9 +51,9 @@ def pruned(base: Basis, share: float, order: dict[str, tuple[int, ...]]) -> tupl
 @pytest.mark.parametrize("share", SHARES)
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
 def test_removed_filters_equal_masked_ones(
-    name: str, share: float, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    name: str, share: float, context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
-    base = basis(name)
+    base = context(name)
     generator = torch.Generator().manual_seed(3)
     order = {
         group.name: tuple(group.classes[i] for i in torch.randperm(group.size, generator=generator))
@@ -67,8 +69,8 @@ def test_removed_filters_equal_masked_ones(
         assert (whole(x) - expected).abs().max() > 1e-3
 
 
-def test_the_front_of_the_order_stays(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_the_front_of_the_order_stays(context: Callable[[str], CompressionContext]) -> None:
+    base = context("lenet5_digits")
     group = base.graph.prunable[0]
     order = {entry.name: entry.classes for entry in base.graph.prunable} | {group.name: group.classes[::-1]}
     model, kept = pruned(base, 0.25, order)
@@ -77,9 +79,9 @@ def test_the_front_of_the_order_stays(basis: Callable[[str], Basis]) -> None:
     assert torch.equal(model.get_submodule(group.name).get_parameter("weight").float(), weight[-4:])
 
 
-def test_everything_kept_is_the_same_network(basis: Callable[[str], Basis]) -> None:
+def test_everything_kept_is_the_same_network(context: Callable[[str], CompressionContext]) -> None:
     for name in ("option_a", "mixed"):
-        base = basis(name)
+        base = context(name)
         model, _ = pruned(base, 1.0, {group.name: group.classes for group in base.graph.prunable})
         state = base.model.double().state_dict()
         base.model.float()
@@ -95,8 +97,8 @@ def test_a_mask_keeps_exactly_the_largest_weights() -> None:
     assert magnitude_mask(weight, 1.0).all()
 
 
-def test_removal_leaves_no_trace_of_the_old_shapes(basis: Callable[[str], Basis]) -> None:
-    base = basis("mixed")
+def test_removal_leaves_no_trace_of_the_old_shapes(context: Callable[[str], CompressionContext]) -> None:
+    base = context("mixed")
     model, _ = pruned(base, 0.5, {group.name: group.classes for group in base.graph.prunable})
     depthwise, norm = model.get_submodule("depthwise"), model.get_submodule("joined_norm")
     assert isinstance(depthwise, nn.Conv2d)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import LayerChoice, kept_count, uniform
 from explorer.compress.pattern import group_count, pattern_count, pattern_density
 from explorer.compress.plan import plan
@@ -131,15 +131,17 @@ def test_the_codes_of_a_layer_keep_its_pattern(bits: int, size: int | None) -> N
 
 
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
-def test_a_plan_counts_what_is_built_with_filters_removed(name: str, basis: Callable[[str], Basis]) -> None:
+def test_a_plan_counts_what_is_built_with_filters_removed(
+    name: str, context: Callable[[str], CompressionContext]
+) -> None:
     """Eight bits and untrained weights: a weight that stays is hardly ever rounded to zero."""
-    base = basis(name)
+    base = context(name)
     for pattern, share in (("2:4", 1.0), ("1:4", 0.6), ("3:5", 0.3)):
         start = uniform(base.graph)
         candidate = replace(
             start,
             layers=tuple(replace(choice, pattern=pattern) for choice in start.layers),
-            kept_filters=tuple((group, share) for group, _ in start.kept_filters),
+            filter_keep_ratio=tuple((group, share) for group, _ in start.filter_keep_ratio),
         )
         built = apply(base, candidate)
         for layer in plan(base.graph, candidate).layers:
@@ -177,14 +179,14 @@ def test_a_global_share_is_one_threshold_over_all_layers(network: dict[str, Tens
             assert int(mask.sum()) == 1
 
 
-def test_a_global_share_spares_the_layers_of_large_weights(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_a_global_share_spares_the_layers_of_large_weights(context: Callable[[str], CompressionContext]) -> None:
+    base = context("lenet5_digits")
     network = layer_weights(base.model, base.graph)
     assert list(network) == list(base.graph.layer_names)
     total = sum(weight.numel() for weight in network.values())
     candidate = prune_globally(uniform(base.graph, 4), network, 0.2)
     assert sum(layer.nonzero_weights for layer in plan(base.graph, candidate).layers) == round(0.2 * total)
-    kept = {choice.layer: choice.kept_weights for choice in candidate.layers}
+    kept = {choice.layer: choice.weight_density for choice in candidate.layers}
     # Weights of untrained layers are the smaller the more inputs there are: 9, 84, 120, 128 and 144.
     assert sorted(kept, key=lambda name: -kept[name]) == ["conv1", "fc3", "fc2", "fc1", "conv2"]
     assert {choice.weight_bits for choice in candidate.layers} == {4}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import LOGIT_BITS, plan
 from explorer.evaluate.hardware import (
@@ -63,12 +63,12 @@ def changed(graph: ModelGraph, layer: str, **values: Any) -> Candidate:
     return replace(whole, layers=tuple(replace(c, **values) if c.layer == layer else c for c in whole.layers))
 
 
-def test_jobs_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
+def test_jobs_of_lenet_by_hand(context: Callable[[str], CompressionContext]) -> None:
     """conv2 reads half of conv1's filters; fc1 reads four features of each of conv2's filters."""
-    graph = basis("lenet5_digits").graph
+    graph = context("lenet5_digits").graph
     candidate = replace(
-        changed(graph, "conv2", weight_bits=3, activation_bits=5, kept_weights=0.25, codebook_size=4),
-        kept_filters=(("conv1", 0.5), ("conv2", 0.25), ("fc1", 1.0), ("fc2", 1.0)),
+        changed(graph, "conv2", weight_bits=3, activation_bits=5, weight_density=0.25, codebook_size=4),
+        filter_keep_ratio=(("conv1", 0.5), ("conv2", 0.25), ("fc1", 1.0), ("fc2", 1.0)),
     )
     jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
     conv2, fc1 = jobs["conv2"], jobs["fc1"]
@@ -81,12 +81,12 @@ def test_jobs_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
     assert jobs["fc3"].output_bits == LOGIT_BITS
 
 
-def test_a_codebook_of_each_channel_is_counted(basis: Callable[[str], Basis]) -> None:
-    graph = basis("lenet5_digits").graph
+def test_a_codebook_of_each_channel_is_counted(context: Callable[[str], CompressionContext]) -> None:
+    graph = context("lenet5_digits").graph
     sizes = {}
     for scope in ("layer", "channel"):
-        candidate = changed(graph, "fc1", codebook_size=4, codebook_scope=scope)
-        candidate = replace(candidate, kept_filters=(("fc1", 0.5),))
+        candidate = changed(graph, "fc1", codebook_size=4, codebook_granularity=scope)
+        candidate = replace(candidate, filter_keep_ratio=(("fc1", 0.5),))
         jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
         assert jobs["fc1"].codebooks == (60 if scope == "channel" else 1)
         assert jobs["fc2"].codebooks == 1
@@ -94,11 +94,11 @@ def test_a_codebook_of_each_channel_is_counted(basis: Callable[[str], Basis]) ->
     assert sizes["channel"] - sizes["layer"] == 59 * 4
 
 
-def test_operations_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
+def test_operations_of_lenet_by_hand(context: Callable[[str], CompressionContext]) -> None:
     """They come in the order of computation, follow the filters, and are as wide as what they read and write."""
-    graph = basis("lenet5_digits").graph
+    graph = context("lenet5_digits").graph
     candidate = replace(
-        changed(graph, "conv2", activation_bits=5), kept_filters=(("conv1", 0.5), ("conv2", 0.25), ("fc1", 0.5))
+        changed(graph, "conv2", activation_bits=5), filter_keep_ratio=(("conv1", 0.5), ("conv2", 0.25), ("fc1", 0.5))
     )
     jobs = layer_jobs(graph, plan(graph, candidate))
     assert [job.shape.name for job in jobs] == [
@@ -114,9 +114,11 @@ def test_operations_of_lenet_by_hand(basis: Callable[[str], Basis]) -> None:
     assert (last.shape.in_channels, last.shape.outputs) == (60, 60)
 
 
-def test_an_addition_is_as_wide_as_the_widest_tensor_that_it_reads(basis: Callable[[str], Basis]) -> None:
+def test_an_addition_is_as_wide_as_the_widest_tensor_that_it_reads(
+    context: Callable[[str], CompressionContext],
+) -> None:
     """a2's output is as narrow as what b1 and the shortcut read of the sum; a1 reads the stem's with 8 bits."""
-    graph = basis("projection").graph
+    graph = context("projection").graph
     narrow = {"b1", "shortcut"}
     layers = (replace(c, activation_bits=3 if c.layer in narrow else 8) for c in uniform(graph).layers)
     planned = plan(graph, replace(uniform(graph), layers=tuple(layers)))
@@ -141,9 +143,9 @@ def test_what_writes_the_logits_writes_whole_sums() -> None:
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
 @pytest.mark.parametrize("device", ["eyeriss_v1", "bitfusion", "gemmini_default"])
 def test_operations_cost_energy_and_time_unless_they_are_fused(
-    name: str, device: str, basis: Callable[[str], Basis]
+    name: str, device: str, context: Callable[[str], CompressionContext]
 ) -> None:
-    graph, accelerator = basis(name).graph, load(device)
+    graph, accelerator = context(name).graph, load(device)
     whole = cost(graph, uniform(graph), accelerator)
     alone = cost(replace(graph, operations=()), uniform(graph), accelerator)
     spent = {layer.name: layer for layer in whole.layers}
@@ -162,8 +164,8 @@ def test_operations_cost_energy_and_time_unless_they_are_fused(
     assert whole.peak_activation_bytes == alone.peak_activation_bytes
 
 
-def test_stored_activations_by_hand(basis: Callable[[str], Basis]) -> None:
-    graph = basis("lenet5_digits").graph
+def test_stored_activations_by_hand(context: Callable[[str], CompressionContext]) -> None:
+    graph = context("lenet5_digits").graph
     tensors = activation_tensors(graph, plan(graph, changed(graph, "fc1", activation_bits=3)))
     assert [(t.elements, t.bits, t.first_step, t.last_step) for t in tensors] == [
         (64, 8, 0, 0),
@@ -177,15 +179,15 @@ def test_stored_activations_by_hand(basis: Callable[[str], Basis]) -> None:
     ]
 
 
-def test_float_bytes_by_hand(basis: Callable[[str], Basis]) -> None:
-    graph = basis("lenet5_digits").graph
+def test_float_bytes_by_hand(context: Callable[[str], CompressionContext]) -> None:
+    graph = context("lenet5_digits").graph
     weights = 16 * 9 + 32 * 16 * 9 + 120 * 128 + 84 * 120 + 10 * 84
     assert float_weight_bytes(graph) == 4 * (weights + 16 + 32 + 120 + 84 + 10)
     assert float_activation_bytes(graph) == 4 * (16 * 64 + 16 * 16)
 
 
-def test_no_torch_is_needed_and_the_cost_is_the_devices(basis: Callable[[str], Basis]) -> None:
-    graph = basis("lenet5_digits").graph
+def test_no_torch_is_needed_and_the_cost_is_the_devices(context: Callable[[str], CompressionContext]) -> None:
+    graph = context("lenet5_digits").graph
     found = cost(graph, uniform(graph), load("bitfusion"))
     assert found.macs == graph.macs
     assert [layer.name for layer in found.layers if layer.macs] == list(graph.layer_names)
@@ -194,16 +196,16 @@ def test_no_torch_is_needed_and_the_cost_is_the_devices(basis: Callable[[str], B
 
 
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
-def test_compression_never_costs_more(name: str, basis: Callable[[str], Basis]) -> None:
-    graph, device = basis(name).graph, load("bitfusion")
+def test_compression_never_costs_more(name: str, context: Callable[[str], CompressionContext]) -> None:
+    graph, device = context(name).graph, load("bitfusion")
     whole = cost(graph, uniform(graph), device)
     layer = graph.layers[1].name
-    for values in ({"weight_bits": 4}, {"activation_bits": 4}, {"kept_weights": 0.3}, {"codebook_size": 4}):
+    for values in ({"weight_bits": 4}, {"activation_bits": 4}, {"weight_density": 0.3}, {"codebook_size": 4}):
         less = cost(graph, changed(graph, layer, **values), device)
         assert less.energy_pj <= whole.energy_pj
         assert less.weight_bytes <= whole.weight_bytes
     group = graph.prunable[0].name
-    fewer = cost(graph, replace(uniform(graph), kept_filters=((group, 0.5),)), device)
+    fewer = cost(graph, replace(uniform(graph), filter_keep_ratio=((group, 0.5),)), device)
     assert fewer.macs < whole.macs
     assert fewer.weight_bytes < whole.weight_bytes
     assert fewer.energy_pj < whole.energy_pj

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 import hwmodels
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import CandidateError
 from explorer.evaluate.hardware import cost
@@ -36,10 +36,10 @@ def walk(graph: ModelGraph, steps: int) -> Iterator[Candidate]:
         other = random_candidate(graph, draw)
         if step % 5 == 0:
             candidate = other
-        elif step % 5 == 1 and other.kept_filters:
-            share = draw.choice(other.kept_filters)
-            kept = tuple(share if entry[0] == share[0] else entry for entry in candidate.kept_filters)
-            candidate = replace(candidate, kept_filters=kept)
+        elif step % 5 == 1 and other.filter_keep_ratio:
+            share = draw.choice(other.filter_keep_ratio)
+            kept = tuple(share if entry[0] == share[0] else entry for entry in candidate.filter_keep_ratio)
+            candidate = replace(candidate, filter_keep_ratio=kept)
         else:
             candidate = candidate.with_choice(draw.choice(other.layers))
         yield candidate
@@ -56,15 +56,15 @@ def test_prices_are_those_of_the_whole_network(style: str) -> None:
 
 
 @pytest.mark.parametrize("name", hwmodels.names())
-def test_prices_are_those_of_every_device(name: str, basis: Callable[[str], Basis]) -> None:
-    graph, device = basis("mixed").graph, hwmodels.load(name)
+def test_prices_are_those_of_every_device(name: str, context: Callable[[str], CompressionContext]) -> None:
+    graph, device = context("mixed").graph, hwmodels.load(name)
     pricing = Pricing(graph, device)
     for candidate in walk(graph, 12):
         assert pricing.price(candidate) == whole(graph, candidate, device)
 
 
-def test_weights_that_overflow_a_memory_slow_each_other_down(basis: Callable[[str], Basis]) -> None:
-    graph, device = basis("lenet5_digits").graph, hwmodels.load("edge_tpu")
+def test_weights_that_overflow_a_memory_slow_each_other_down(context: Callable[[str], CompressionContext]) -> None:
+    graph, device = context("lenet5_digits").graph, hwmodels.load("edge_tpu")
     most = cost(graph, uniform(graph), device).weight_bytes
     small = tuple(
         replace(memory, size_bytes=most // 2) if memory.overflow_bandwidth_bits_per_s else memory
@@ -80,8 +80,8 @@ def test_weights_that_overflow_a_memory_slow_each_other_down(basis: Callable[[st
     assert slower == {True, False}
 
 
-def test_what_is_refused_leaves_nothing_behind(basis: Callable[[str], Basis]) -> None:
-    graph, device = basis("lenet5_digits").graph, hwmodels.load("bitfusion")
+def test_what_is_refused_leaves_nothing_behind(context: Callable[[str], CompressionContext]) -> None:
+    graph, device = context("lenet5_digits").graph, hwmodels.load("bitfusion")
     pricing = Pricing(graph, device)
     pricing.price(uniform(graph, 4, 4))
     few = replace(uniform(graph), layers=uniform(graph).layers[1:])
@@ -89,12 +89,12 @@ def test_what_is_refused_leaves_nothing_behind(basis: Callable[[str], Basis]) ->
         pricing.price(few)
     assert pricing.price(uniform(graph)) == whole(graph, uniform(graph), device)
     narrow = replace(device, weight_bits=(2, 4))
-    with pytest.raises(LayerError, match="layer 'conv1': expected weight_bits <= 4 on bitfusion"):
+    with pytest.raises(LayerError, match="layer 'conv1': `weight_bits <= 4` must hold on bitfusion"):
         Pricing(graph, narrow).price(uniform(graph))
 
 
-def test_the_order_in_which_layers_are_listed_does_not_matter(basis: Callable[[str], Basis]) -> None:
-    graph, device = basis("lenet5_digits").graph, hwmodels.load("bitfusion")
+def test_the_order_in_which_layers_are_listed_does_not_matter(context: Callable[[str], CompressionContext]) -> None:
+    graph, device = context("lenet5_digits").graph, hwmodels.load("bitfusion")
     pricing = Pricing(graph, device)
     candidate = uniform(graph).with_choice(replace(uniform(graph).layers[0], weight_bits=3))
     assert pricing.price(candidate) == pricing.price(replace(candidate, layers=candidate.layers[::-1]))

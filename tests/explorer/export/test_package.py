@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
@@ -28,7 +28,7 @@ CANDIDATE = Candidate(
         LayerChoice(layer="0", weight_bits=6, activation_bits=8, codebook_size=5),
         LayerChoice(layer="5", weight_bits=4, activation_bits=3),
     ),
-    kept_filters=(("0", 0.5),),
+    filter_keep_ratio=(("0", 0.5),),
 )
 POINT = FrontPoint(
     name="p03",
@@ -54,7 +54,7 @@ POINT = FrontPoint(
 
 
 @pytest.fixture(scope="module")
-def basis() -> Basis:
+def context() -> CompressionContext:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1),
@@ -66,7 +66,7 @@ def basis() -> Basis:
     )
     model = canonicalise(network, IMAGES[:2])
     graph = trace(model, IMAGES[:2])
-    return Basis(
+    return CompressionContext(
         model=model,
         graph=graph,
         order={group.name: tuple(reversed(group.classes)) for group in graph.prunable},
@@ -75,16 +75,16 @@ def basis() -> Basis:
 
 
 @pytest.fixture(scope="module")
-def model(basis: Basis) -> fx.GraphModule:
-    return apply(basis, CANDIDATE)
+def model(context: CompressionContext) -> fx.GraphModule:
+    return apply(context, CANDIDATE)
 
 
-def export(basis: Basis, model: fx.GraphModule, folder: Path) -> ExportReport:
-    return export_candidate(POINT, model, basis, IMAGES, LABELS, folder, "digits", "edge-npu")
+def export(context: CompressionContext, model: fx.GraphModule, folder: Path) -> ExportReport:
+    return export_candidate(POINT, model, context, IMAGES, LABELS, folder, "digits", "edge-npu")
 
 
-def test_report_measures_what_was_written(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
-    report = export(basis, model, tmp_path / "new" / "p03")
+def test_report_measures_what_was_written(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
+    report = export(context, model, tmp_path / "new" / "p03")
     assert sorted(path.name for path in report.network.parent.iterdir()) == [
         "configuration.json",
         "model.onnx",
@@ -92,15 +92,15 @@ def test_report_measures_what_was_written(basis: Basis, model: fx.GraphModule, t
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     refuse_foreign(candidate_marks(tmp_path / "new" / "p03"))  # ours, which may be replaced
     assert report.onnx_bytes == onnx_bytes(report.network)
-    assert report.float32_bytes > 4 * basis.graph.weights
+    assert report.float32_bytes > 4 * context.graph.weights
     assert report.weight_bytes == 321
     assert report.verification.agreeing >= 99
     assert report.accuracy.images == 100
     assert f"{report.float32_bytes:,} bytes in float32, {report.onnx_bytes:,} exported" in report.summary()
 
 
-def test_configuration_says_what_was_built(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
-    report = export(basis, model, tmp_path)
+def test_configuration_says_what_was_built(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
+    report = export(context, model, tmp_path)
     data = json.loads(report.configuration.read_text())
     assert (data["schema_version"], data["study"], data["device"]) == (1, "digits", "edge-npu")
     assert Candidate.from_json(data["candidate"]) == CANDIDATE
@@ -124,39 +124,41 @@ def test_configuration_says_what_was_built(basis: Basis, model: fx.GraphModule, 
     assert linear["input"] in data["activation_quantizers"].values()
 
 
-def test_kept_filters_are_those_of_the_float_network(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
-    report = export(basis, model, tmp_path)
+def test_kept_filters_are_those_of_the_float_network(
+    context: CompressionContext, model: fx.GraphModule, tmp_path: Path
+) -> None:
+    report = export(context, model, tmp_path)
     kept = json.loads(report.configuration.read_text())["layers"]["5"]["kept_input_indices"]
-    full = basis.model.get_submodule("5").get_parameter("weight")[:, kept]
+    full = context.model.get_submodule("5").get_parameter("weight")[:, kept]
     assert (full - model.get_submodule("5").get_parameter("weight")).abs().mean() < 0.1 * full.abs().mean()
 
 
-def test_failed_verification_leaves_nothing(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
+def test_failed_verification_leaves_nothing(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no images"):
-        export_candidate(POINT, model, basis, IMAGES[:0], LABELS[:0], tmp_path / "new" / "p03", "digits", "edge-npu")
+        export_candidate(POINT, model, context, IMAGES[:0], LABELS[:0], tmp_path / "new" / "p03", "digits", "edge-npu")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_earlier_export_is_replaced_only_on_success(
-    basis: Basis, model: fx.GraphModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: CompressionContext, model: fx.GraphModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("configuration.json", "model.onnx", "notes.txt"):
         (tmp_path / name).write_text("earlier")
     with monkeypatch.context() as patch:
         patch.setattr("explorer.export.verify.MINIMUM_AGREEMENT", 1.01)
         with pytest.raises(ExportError, match="less than 101%"):
-            export(basis, model, tmp_path)
+            export(context, model, tmp_path)
     names = ["configuration.json", "model.onnx", "notes.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert all(path.read_text() == "earlier" for path in tmp_path.iterdir())
-    export(basis, model, tmp_path)
+    export(context, model, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / "notes.txt").read_text() == "earlier"
     assert (tmp_path / "model.onnx").read_bytes() != b"earlier"
 
 
-def test_folder_that_is_a_file_is_refused(basis: Basis, model: fx.GraphModule, tmp_path: Path) -> None:
+def test_folder_that_is_a_file_is_refused(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
     (tmp_path / "p03").write_text("a file")
     with pytest.raises(ExportError, match=r"p03 cannot be written: .*choose another folder"):
-        export(basis, model, tmp_path / "p03")
+        export(context, model, tmp_path / "p03")
     assert [path.name for path in tmp_path.iterdir()] == ["p03"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
@@ -79,7 +79,9 @@ def test_sums_of_large_codes_are_exact_on_every_processor(tmp_path: Path) -> Non
     canonical = canonicalise(model.eval(), images)
     graph = trace(canonical, images)
     order = {group.name: group.classes for group in graph.prunable}
-    base = Basis(model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, images))
+    base = CompressionContext(
+        model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, images)
+    )
     built = apply(base, uniform(graph))
     export_onnx(built, graph.input_shapes, tmp_path / "model.onnx")
     expected = run_torch(built, images)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.graph.canonical import canonicalise
 from explorer.graph.functional import ACTIVATIONS
 from explorer.graph.layers import ModelGraph, Operation
@@ -187,8 +187,8 @@ def test_a_function_is_not_called_like_a_module_that_comes_later() -> None:
 
 
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
-def test_operations_refer_to_stored_activations(name: str, basis: Callable[[str], Basis]) -> None:
-    graph = basis(name).graph
+def test_operations_refer_to_stored_activations(name: str, context: Callable[[str], CompressionContext]) -> None:
+    graph = context(name).graph
     stored = {activation.name: activation for activation in graph.activations}
     for found in graph.operations:
         assert {found.target, *found.sources} <= stored.keys()
@@ -198,9 +198,9 @@ def test_operations_refer_to_stored_activations(name: str, basis: Callable[[str]
             assert all(found.target in stored[source].feeds for source in found.sources)
 
 
-def test_the_operations_of_a_network_by_hand(basis: Callable[[str], Basis]) -> None:
+def test_the_operations_of_a_network_by_hand(context: Callable[[str], CompressionContext]) -> None:
     """Two blocks: an addition each, the second one with a projection; a mean before the classifier."""
-    graph = basis("projection").graph
+    graph = context("projection").graph
     assert [(found.name, found.kind, found.step) for found in graph.operations] == [
         ("relu", "activation", 0),
         ("relu_call", "activation", 1),

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.errors import ModelError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
@@ -91,9 +91,9 @@ def test_max_pooling_needs_no_quantiser_before_it() -> None:
     assert [(e.name, e.quantized) for e in graph.activations][1:3] == [("relu_1", False), ("max_pool2d_1", True)]
 
 
-def test_option_a_has_one_group_for_each_stage(basis: Callable[[str], Basis]) -> None:
+def test_option_a_has_one_group_for_each_stage(context: Callable[[str], CompressionContext]) -> None:
     """Channel i of a stage is channel i + planes/4 of the next: 4 channels, 2 + 4 + 2, then 4 + 8 + 4."""
-    graph = basis("option_a").graph
+    graph = context("option_a").graph
     stream = {name: size for name, (size, producers, _) in groups(graph).items() if len(producers) > 1}
     assert stream == {"conv": 4, "stage2.conv2": 4}
     assert groups(graph)["stage3.conv2"][:2] == (8, ("stage3.conv2",))
@@ -112,8 +112,8 @@ def test_option_a_has_one_group_for_each_stage(basis: Callable[[str], Basis]) ->
     assert [ranks(graph, entry.classes) for entry in padding] == [second, third]
 
 
-def test_a_projection_shortcut_is_tied_to_its_block(basis: Callable[[str], Basis]) -> None:
-    graph = basis("projection").graph
+def test_a_projection_shortcut_is_tied_to_its_block(context: Callable[[str], CompressionContext]) -> None:
+    graph = context("projection").graph
     assert graph.layer("shortcut").output_classes == graph.layer("b2").output_classes
     assert groups(graph)["b2"] == (12, ("b2", "shortcut"), "")
     assert groups(graph)["stem"] == (6, ("stem", "a2"), "")
@@ -121,9 +121,9 @@ def test_a_projection_shortcut_is_tied_to_its_block(basis: Callable[[str], Basis
     assert groups(graph)["a1"] == (5, ("a1",), "")
 
 
-def test_concatenation_flatten_and_depthwise(basis: Callable[[str], Basis]) -> None:
+def test_concatenation_flatten_and_depthwise(context: Callable[[str], CompressionContext]) -> None:
     """A flattened channel is four features in a row; the depthwise layer keeps its input's classes."""
-    graph = basis("mixed").graph
+    graph = context("mixed").graph
     stem, depthwise = graph.layer("stem"), graph.layer("depthwise")
     assert depthwise.depthwise
     assert depthwise.weights == 54
@@ -227,9 +227,9 @@ def test_squeeze_and_excitation_ties_the_gate_to_what_it_scales() -> None:
     assert groups(graph)["conv1"] == (8, ("conv1", "gate"), "")
 
 
-def test_a_graph_survives_json(basis: Callable[[str], Basis]) -> None:
+def test_a_graph_survives_json(context: Callable[[str], CompressionContext]) -> None:
     for name in ("option_a", "projection", "mixed"):
-        graph = basis(name).graph
+        graph = context(name).graph
         again = ModelGraph.from_json(json.loads(json.dumps(graph.to_json())))
         assert again == graph
         assert again.digest() == graph.digest()

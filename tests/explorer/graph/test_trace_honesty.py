@@ -48,7 +48,7 @@ def test_a_tensor_that_two_layers_read_is_fetched_at_the_width_of_the_wider_one(
 
     graph = traced(Fork())
     layers = (LayerChoice(layer=n, activation_bits=2 if n == "narrow" else 8, weight_bits=8) for n in graph.layer_names)
-    candidate = type(uniform(graph))(layers=tuple(layers), kept_filters=())
+    candidate = type(uniform(graph))(layers=tuple(layers), filter_keep_ratio=())
     jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
     assert (jobs["narrow"].input_bits, jobs["narrow"].memory_input_bits) == (2, 8)
     assert (jobs["wide"].input_bits, jobs["wide"].memory_input_bits) == (8, 8)

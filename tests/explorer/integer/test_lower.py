@@ -13,16 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import perform, run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.program import Convolve, IntegerProgram, LookUp, Requantize, Steps
+from explorer.integer.program import Conv, IntegerProgram, LookUp, Requantize, Threshold
 from explorer.integer.requantize import requantize
-from explorer.integer.values import LARGEST_SHIFT, Term, fixed_point, scalar, sum_of
+from explorer.integer.values import LARGEST_SHIFT, ScaledTensor, fixed_point, scalar, sum_of
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import resnet20
 from tests.support.integers import (
@@ -55,15 +55,15 @@ def test_multiplier_and_shift_are_the_factor() -> None:
 def test_a_shift_rounds_halves_up_and_floors_negative_sums() -> None:
     builder = ProgramBuilder((1,))
     builder.add(_sums(), (9,), -4, 4)
-    value = sum_of(Term(tensor="sums", zero_point=0, gain=scalar(0.5)), shape=(9,))
+    value = sum_of(ScaledTensor(tensor="sums", zero_point=0, gain=scalar(0.5)), shape=(9,))
     requantize(builder, "codes", value, (1.0, 0), (scalar(-9.0), scalar(9.0)))
     sums = np.arange(-4, 5, dtype=np.int32)[None]
     received = perform(builder.steps[-1], {"sums": sums, **builder.arrays})
     assert received.tolist() == [[-2, -1, -1, 0, 0, 1, 1, 2, 2]]
 
 
-def _sums() -> Convolve:
-    return Convolve(
+def _sums() -> Conv:
+    return Conv(
         input="x",
         output="sums",
         weight="w",
@@ -107,9 +107,9 @@ def _linear(layer: nn.Linear, codes: list[int], zero_point: int, scale: Fraction
 @pytest.mark.parametrize("bits", [(8, 8), (4, 5), (2, 2)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_codes_are_those_of_the_simulated_network(
-    name: str, bits: tuple[int, int], basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    name: str, bits: tuple[int, int], context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
-    base, x = basis(name), images(name, 128)
+    base, x = context(name), images(name, 128)
     model = apply(base, uniform(base.graph, *bits))
     received, logits = program_codes(integer_program(model, base.graph.input_shape), x)
     expected, simulated = simulated_codes(model, x)
@@ -192,7 +192,7 @@ def test_functions_of_codes_are_tables_and_functions_of_sums_steps() -> None:
     model = around(lambda m, x: F.silu(_bypassed(m, F.relu(m.first(x)))), IMAGES, 8, 4)
     program = integer_program(model, SHAPE)
     (table,) = (step for step in program.steps if isinstance(step, LookUp))
-    (steps,) = (step for step in program.steps if isinstance(step, Steps))
+    (steps,) = (step for step in program.steps if isinstance(step, Threshold))
     assert program.arrays[table.table].shape == (16,)
     breakpoints = program.arrays[steps.breakpoints]
     assert (len(breakpoints) + 1).bit_count() == 1
@@ -208,9 +208,9 @@ def test_an_addition_rounds_once() -> None:
 
 
 def test_json_and_arrays_rebuild_the_program(
-    basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
-    base, x = basis("gated"), images("gated", 4).numpy()
+    base, x = context("gated"), images("gated", 4).numpy()
     program = integer_program(apply(base, uniform(base.graph)), base.graph.input_shape)
     data = json.loads(json.dumps(program.to_json(), allow_nan=False))
     rebuilt = IntegerProgram.from_json(data, program.arrays)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.files import refuse_foreign
 from explorer.packed.deep_compression import DeepCompressionReport, steps, write_sizes
 from explorer.packed.file import pack
@@ -17,10 +17,10 @@ from explorer.settings import DeepCompressionSettings
 from explorer.settings.deep_compression import DeepLayer
 from explorer.study.record import Accuracy
 
-BasisOf = Callable[[str], Basis]
+BasisOf = Callable[[str], CompressionContext]
 
 
-def test_each_round_keeps_the_same_share_of_the_one_before(basis: BasisOf) -> None:
+def test_each_round_keeps_the_same_share_of_the_one_before(context: BasisOf) -> None:
     settings = DeepCompressionSettings(
         kept_convolutions=0.25,
         kept_linear=0.04,
@@ -31,32 +31,32 @@ def test_each_round_keeps_the_same_share_of_the_one_before(basis: BasisOf) -> No
         sharing_epochs=5,
         layers=(DeepLayer(layer="conv1", kept=0.64), DeepLayer(layer="fc3", values=4)),
     )
-    first, second, last = steps(basis("lenet5_digits").graph, settings)
+    first, second, last = steps(context("lenet5_digits").graph, settings)
     assert [step.epochs for step in (first, second, last)] == [3, 3, 5]
-    kept = [[round(choice.kept_weights, 9) for choice in step.candidate.layers] for step in (first, second, last)]
+    kept = [[round(choice.weight_density, 9) for choice in step.candidate.layers] for step in (first, second, last)]
     assert kept == [[0.8, 0.5, 0.2, 0.2, 0.2], [0.64, 0.25, 0.04, 0.04, 0.04], [0.64, 0.25, 0.04, 0.04, 0.04]]
     assert {choice.codebook_size for step in (first, second) for choice in step.candidate.layers} == {None}
     assert [choice.codebook_size for choice in last.candidate.layers] == [16, 16, 8, 8, 4]
 
 
-def test_a_layer_with_no_more_codes_than_values_shares_nothing(basis: BasisOf) -> None:
-    graph = basis("lenet5_digits").graph
+def test_a_layer_with_no_more_codes_than_values_shares_nothing(context: BasisOf) -> None:
+    graph = context("lenet5_digits").graph
     *_, last = steps(graph, DeepCompressionSettings())
     assert [choice.codebook_size for choice in last.candidate.layers] == [None, None, 32, 32, 32]
     *_, last = steps(graph, DeepCompressionSettings(weight_bits=4, values_convolutions=15, values_linear=14))
     assert [choice.codebook_size for choice in last.candidate.layers] == [None, None, 14, 14, 14]
 
 
-def test_what_only_scales_channels_stays_whole(basis: BasisOf) -> None:
-    graph = basis("mixed").graph
+def test_what_only_scales_channels_stays_whole(context: BasisOf) -> None:
+    graph = context("mixed").graph
     gains = {layer.name for layer in graph.layers if layer.weights == layer.out_channels}
     *_, last = steps(graph, DeepCompressionSettings())
-    assert {choice.layer for choice in last.candidate.layers if choice.kept_weights == 1.0} == gains
+    assert {choice.layer for choice in last.candidate.layers if choice.weight_density == 1.0} == gains
 
 
 @pytest.mark.parametrize("network", ["lenet5_digits", "mixed"])
-def test_the_table_of_sizes_adds_up_to_the_file(network: str, basis: BasisOf, tmp_path: Path) -> None:
-    base = basis(network)
+def test_the_table_of_sizes_adds_up_to_the_file(network: str, context: BasisOf, tmp_path: Path) -> None:
+    base = context(network)
     packing = pack(packable(apply(base, steps(base.graph, DeepCompressionSettings())[-1].candidate)))
     parameters = 4 * sum(parameter.numel() for parameter in base.model.parameters())
     accuracy = Accuracy(value=0.5, images=100)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor, fx
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import ExportError
 from explorer.packed.file import (
@@ -35,10 +35,10 @@ from explorer.packed.network import packable, put_packed
 NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
 
 
-def compressed(base: Basis, **changes: object) -> fx.GraphModule:
+def compressed(base: CompressionContext, **changes: object) -> fx.GraphModule:
     plain = uniform(base.graph)
     layers = tuple(replace(choice, **changes) for choice in plain.layers)  # type: ignore[arg-type]
-    return apply(base, Candidate(layers=layers, kept_filters=plain.kept_filters))
+    return apply(base, Candidate(layers=layers, filter_keep_ratio=plain.filter_keep_ratio))
 
 
 def assert_equal(one: PackedNetwork, other: PackedNetwork) -> None:
@@ -59,9 +59,9 @@ def assert_equal(one: PackedNetwork, other: PackedNetwork) -> None:
     [
         {},
         {"weight_bits": 3, "activation_bits": 5},
-        {"kept_weights": 0.1},
-        {"kept_weights": 0.1, "codebook_size": 5},
-        {"codebook_size": 4, "codebook_scope": "channel"},
+        {"weight_density": 0.1},
+        {"weight_density": 0.1, "codebook_size": 5},
+        {"codebook_size": 4, "codebook_granularity": "channel"},
     ],
     ids=str,
 )
@@ -69,18 +69,18 @@ def assert_equal(one: PackedNetwork, other: PackedNetwork) -> None:
 def test_the_file_rebuilds_the_network(
     network: str,
     changes: dict[str, object],
-    basis: Callable[[str], Basis],
+    context: Callable[[str], CompressionContext],
     images: Callable[[str, int], Tensor],
     tmp_path: Path,
 ) -> None:
-    model = compressed(basis(network), **changes)
+    model = compressed(context(network), **changes)
     packed = packable(model)
     packing = write_packed(packed, tmp_path / "network.bin")
     assert (tmp_path / "network.bin").stat().st_size == len(packing.data)
     assert len(packing.data) == packing.frame_bytes + sum(size.size_bytes for size in packing.layers)
     read = read_packed(tmp_path / "network.bin")
     assert_equal(packed, read)
-    other = compressed(basis(network), weight_bits=2, activation_bits=2)
+    other = compressed(context(network), weight_bits=2, activation_bits=2)
     with torch.inference_mode():
         expected = model(images(network, 16))
         assert not torch.equal(other(images(network, 16)), expected)
@@ -91,9 +91,9 @@ def test_the_file_rebuilds_the_network(
         assert torch.equal(other.state_dict()[name], value), name
 
 
-def test_layers_of_other_shapes_and_structures_are_refused(basis: Callable[[str], Basis]) -> None:
-    packed = packable(compressed(basis("lenet5_digits")))
-    model = compressed(basis("lenet5_digits"))
+def test_layers_of_other_shapes_and_structures_are_refused(context: Callable[[str], CompressionContext]) -> None:
+    packed = packable(compressed(context("lenet5_digits")))
+    model = compressed(context("lenet5_digits"))
     with pytest.raises(ExportError, match=r"packed network: its layers are not those of the network \(fc3\)"):
         put_packed(model, replace(packed, layers=packed.layers[:-1]))
     with pytest.raises(ExportError, match="its quantizers are not those of the network"):
@@ -252,8 +252,8 @@ def test_what_cannot_be_stored_is_refused_before_a_file_is_written(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_packing_leaves_the_network_as_it_is(basis: Callable[[str], Basis]) -> None:
-    model = compressed(basis("mixed"))
+def test_packing_leaves_the_network_as_it_is(context: Callable[[str], CompressionContext]) -> None:
+    model = compressed(context("mixed"))
     before = copy.deepcopy(model.state_dict())
     packable(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.evaluate.pricing import Pricing
 from explorer.graph.symbolic import as_tuple
-from explorer.relevance.completion import comparable
+from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import ALL, CRITERIA
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import Sample, sample_of
@@ -24,20 +24,20 @@ from explorer.search.space import search_space
 from explorer.settings import SpaceSettings
 from hwmodels import load
 
-SPACE = SpaceSettings(weight_bits=(2, 4, 8), activation_bits=(4, 8), kept_filters=(0.25, 0.5, 0.75, 1.0))
+SPACE = SpaceSettings(weight_bits=(2, 4, 8), activation_bits=(4, 8), filter_keep_ratio=(0.25, 0.5, 0.75, 1.0))
 
 
 @dataclass(frozen=True)
 class Case:
-    base: Basis
+    base: CompressionContext
     sample: Sample
     silent: Relevance
     """Scores of filters of an arbitrary unit, and ones."""
 
 
 @pytest.fixture(scope="module")
-def case(basis: Callable[[str], Basis]) -> Case:
-    base = basis("option_a")
+def case(context: Callable[[str], CompressionContext]) -> Case:
+    base = context("option_a")
     (images,) = as_tuple(base.calibration.images)
     sample = sample_of(base.model, base.graph, images, torch.arange(len(images)) % 5)
     full = deeplift(sample)
@@ -54,12 +54,12 @@ def case(basis: Callable[[str], Basis]) -> Case:
 
 
 def test_what_speaks_of_everything_stays_as_it_is(case: Case) -> None:
-    assert comparable(case.silent, case.sample, ALL) is case.silent
+    assert fill_missing(case.silent, case.sample, ALL) is case.silent
 
 
 @pytest.mark.parametrize("says", [{"filters"}, {"filters", "weights"}, {"weights", "inputs"}])
 def test_losing_all_of_a_part_counts_one(case: Case, says: set[str]) -> None:
-    found = comparable(case.silent, case.sample, says)  # type: ignore[arg-type]
+    found = fill_missing(case.silent, case.sample, says)  # type: ignore[arg-type]
     graph, model = case.base.graph, case.base.model
     assert sum(score**2 for score in class_scores(graph, found).values()) == pytest.approx(1, rel=1e-4)
     losses = {}
@@ -73,8 +73,8 @@ def test_losing_all_of_a_part_counts_one(case: Case, says: set[str]) -> None:
 
 def test_the_order_of_filters_is_the_criterions_own_or_that_of_l2(case: Case) -> None:
     graph = case.base.graph
-    assert filter_order(graph, comparable(case.silent, case.sample, {"filters"})) == filter_order(graph, case.silent)
-    found = comparable(case.silent, case.sample, {"weights"})
+    assert filter_order(graph, fill_missing(case.silent, case.sample, {"filters"})) == filter_order(graph, case.silent)
+    found = fill_missing(case.silent, case.sample, {"weights"})
     for layer in graph.layers:
         weight = case.base.model.get_submodule(layer.name).get_parameter("weight").detach().flatten(1)
         expected = weight.norm(dim=1) / weight.norm()
@@ -92,7 +92,7 @@ def seeds_of(case: Case, relevance: Relevance) -> list[Candidate]:
 
 def parts_used(candidate: Candidate) -> tuple[float, float]:
     """Mean share of filters kept, and mean width of weights as a share of 8 bits."""
-    filters = np.mean([share for _, share in candidate.kept_filters])
+    filters = np.mean([share for _, share in candidate.filter_keep_ratio])
     return float(filters), float(np.mean([choice.weight_bits / 8 for choice in candidate.layers]))
 
 
@@ -107,16 +107,16 @@ def test_seeds_do_not_put_everything_on_one_part(case: Case) -> None:
     """As it stands, a unit that is too large keeps every filter until widths have nothing left to give."""
     degenerate = [parts_used(candidate) for candidate in seeds_of(case, case.silent)]
     assert not [weights for filters, weights in degenerate if filters < 1 and weights > 0.6]
-    seeds = seeds_of(case, comparable(case.silent, case.sample, {"filters"}))
+    seeds = seeds_of(case, fill_missing(case.silent, case.sample, {"filters"}))
     check_mixed(seeds)
     assert any(filters < 1 and weights > 0.8 for filters, weights in map(parts_used, seeds))
 
 
-@pytest.mark.parametrize("method", [name for name, criterion in CRITERIA.items() if criterion.quadratic])
+@pytest.mark.parametrize("method", [name for name, criterion in CRITERIA.items() if criterion.is_loss])
 def test_losses_count_as_they_are(case: Case, method: str) -> None:
     """Scores that are losses are summed, not squared: half of all filters cost what the criterion says they do."""
     graph, own = case.base.graph, CRITERIA[method].compute(case.sample, None)
-    relevance = comparable(own, case.sample, CRITERIA[method].says)
+    relevance = fill_missing(own, case.sample, CRITERIA[method].subjects)
     base = replace(case.base, order=filter_order(graph, relevance))
     table = sensitivity(base, relevance, search_space(graph, SPACE))
     said, scores = class_scores(graph, own), class_scores(graph, relevance)
@@ -131,5 +131,5 @@ def test_losses_count_as_they_are(case: Case, method: str) -> None:
 @pytest.mark.parametrize("method", ["l1", "sqnr", "fisher"])
 def test_seeds_of_criteria_that_say_less(case: Case, method: str) -> None:
     criterion = CRITERIA[method]
-    relevance = comparable(criterion.compute(case.sample, None), case.sample, criterion.says)
+    relevance = fill_missing(criterion.compute(case.sample, None), case.sample, criterion.subjects)
     check_mixed(seeds_of(case, relevance))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import as_tuple
@@ -246,8 +246,8 @@ def test_a_layer_that_the_output_does_not_need_is_not_relevant() -> None:
 
 
 @pytest.mark.parametrize("method", BOTH)
-def test_the_network_is_left_as_it_was(basis: Callable[[str], Basis], method: str) -> None:
-    base = basis("option_a")
+def test_the_network_is_left_as_it_was(context: Callable[[str], CompressionContext], method: str) -> None:
+    base = context("option_a")
     (images,) = as_tuple(base.calibration.images)
     with torch.no_grad():
         before = base.model(images)

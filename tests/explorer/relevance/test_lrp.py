@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
 from explorer.graph.symbolic import as_tuple
 from explorer.relevance.lrp import folded, lrp, relevances
@@ -164,8 +164,8 @@ def test_the_winner_takes_a_maximum_and_a_sum_is_shared() -> None:
 
 
 @pytest.mark.parametrize("name", ["option_a", "projection", "mixed", "lenet5_digits"])
-def test_batch_norms_are_folded_on_a_copy(basis: Callable[[str], Basis], name: str) -> None:
-    base = basis(name)
+def test_batch_norms_are_folded_on_a_copy(context: Callable[[str], CompressionContext], name: str) -> None:
+    base = context(name)
     (images,) = as_tuple(base.calibration.images)
     before = {key: value.clone() for key, value in base.model.state_dict().items()}
     copied = folded(base.model)

@@ -82,8 +82,8 @@ def test_saliencies_are_least_squares_with_a_weight_removed(kind: str) -> None:
     bias = 0 if layer.bias is None else layer.bias.detach()[:, None, None]
     energies = (outputs - bias).square().sum((2, 3)) / 2
     assert torch.allclose(torch.from_numpy(found.contributions).double(), energies, rtol=1e-5)
-    quadratic = torch.einsum("fk,fkp,fjp,fj->f", weights, designs, designs, weights) / len(inputs) / 2
-    assert torch.allclose(torch.from_numpy(found.filter_scores).double(), quadratic, rtol=1e-5)
+    is_loss = torch.einsum("fk,fkp,fjp,fj->f", weights, designs, designs, weights) / len(inputs) / 2
+    assert torch.allclose(torch.from_numpy(found.filter_scores).double(), is_loss, rtol=1e-5)
     assert (found.input_multipliers == 1).all()
 
 

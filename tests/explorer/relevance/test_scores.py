@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import LayerRelevance, Relevance, class_scores, filter_order
@@ -40,8 +40,8 @@ def relevance_of(graph: ModelGraph, seed: int = 0) -> Relevance:
     )
 
 
-def test_a_file_holds_everything_without_pickle(basis: Callable[[str], Basis], tmp_path: Path) -> None:
-    relevance = relevance_of(basis("mixed").graph)
+def test_a_file_holds_everything_without_pickle(context: Callable[[str], CompressionContext], tmp_path: Path) -> None:
+    relevance = relevance_of(context("mixed").graph)
     path = tmp_path / "relevance.npz"
     relevance.save(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["relevance.npz"]
@@ -58,16 +58,16 @@ def test_a_file_holds_everything_without_pickle(basis: Callable[[str], Basis], t
     assert not any(b"'|O'" in header for header in headers)
 
 
-def test_the_digest_follows_every_part(basis: Callable[[str], Basis]) -> None:
-    graph = basis("mixed").graph
+def test_the_digest_follows_every_part(context: Callable[[str], CompressionContext]) -> None:
+    graph = context("mixed").graph
     relevance, other_scores = relevance_of(graph), relevance_of(graph, seed=1)
     changed = [replace(relevance, samples=13), replace(relevance, target="predicted"), other_scores]
     assert len({item.digest() for item in (relevance, *changed)}) == 4
 
 
-def test_a_corrupted_file_is_refused(basis: Callable[[str], Basis], tmp_path: Path) -> None:
+def test_a_corrupted_file_is_refused(context: Callable[[str], CompressionContext], tmp_path: Path) -> None:
     path = tmp_path / "relevance.npz"
-    relevance_of(basis("mixed").graph).save(path)
+    relevance_of(context("mixed").graph).save(path)
     whole = path.read_bytes()
     middle = len(whole) // 2
     broken = [b"", b"junk", whole[:-200], whole[:middle], whole[:middle] + bytes(60) + whole[middle + 60 :]]
@@ -88,9 +88,9 @@ def test_other_npy_and_npz_files_and_pickles_are_refused(tmp_path: Path) -> None
             Relevance.load(path)
 
 
-def test_the_order_of_filters_is_by_hand(basis: Callable[[str], Basis]) -> None:
+def test_the_order_of_filters_is_by_hand(context: Callable[[str], CompressionContext]) -> None:
     """A class counts every filter that it would remove: those of the block's end and of its shortcut."""
-    graph = basis("projection").graph
+    graph = context("projection").graph
     relevance = relevance_of(graph)
     scores, order = class_scores(graph, relevance), filter_order(graph, relevance)
     both = relevance.layer("b2").filter_scores + relevance.layer("shortcut").filter_scores
@@ -102,21 +102,21 @@ def test_the_order_of_filters_is_by_hand(basis: Callable[[str], Basis]) -> None:
         assert sorted(order[group.name]) == sorted(group.classes)
 
 
-def test_ties_go_in_channel_order(basis: Callable[[str], Basis]) -> None:
-    graph = basis("projection").graph
+def test_ties_go_in_channel_order(context: Callable[[str], CompressionContext]) -> None:
+    graph = context("projection").graph
     relevance = relevance_of(graph)
     flat = tuple(replace(entry, filter_scores=np.ones_like(entry.filter_scores)) for entry in relevance.layers)
     order = filter_order(graph, replace(relevance, layers=flat))
     assert all(list(classes) == sorted(classes) for classes in order.values())
 
 
-def test_an_unknown_layer_is_refused(basis: Callable[[str], Basis]) -> None:
+def test_an_unknown_layer_is_refused(context: Callable[[str], CompressionContext]) -> None:
     with pytest.raises(RelevanceError, match="nothing is known of layer 'conv9'"):
-        relevance_of(basis("mixed").graph).layer("conv9")
+        relevance_of(context("mixed").graph).layer("conv9")
 
 
-def test_scores_of_one_class_are_those_of_its_images(basis: Callable[[str], Basis]) -> None:
-    relevance = relevance_of(basis("mixed").graph)
+def test_scores_of_one_class_are_those_of_its_images(context: Callable[[str], CompressionContext]) -> None:
+    relevance = relevance_of(context("mixed").graph)
     one = relevance.of_class(1)
     assert (one.samples, one.explained) == (2, (1, 1))
     for entry, whole in zip(one.layers, relevance.layers, strict=True):

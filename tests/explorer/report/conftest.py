@@ -7,7 +7,7 @@ import random
 import pytest
 
 from explorer.compress.candidate import Candidate, LayerChoice
-from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint, LayerTableRow, Outcome
+from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint, LayerSummary, Outcome
 from hwmodels import MemoryFit
 
 LAYERS = (
@@ -88,12 +88,12 @@ def _evaluation(number: int, bits: float, prefix: str, draw: random.Random, clou
                 layer=prefix + path,
                 weight_bits=width,
                 activation_bits=8 if width > 4 else 4,
-                kept_weights=share,
+                weight_density=share,
                 codebook_size=8 if path.endswith("fc1") and width > 3 else None,
             )
             for (path, *_), width, share in zip(LAYERS, widths, kept, strict=True)
         ),
-        kept_filters=(("features.conv2", kept[1]),),
+        filter_keep_ratio=(("features.conv2", kept[1]),),
     )
     cost = make_cost(candidate, waste=draw.uniform(1.05, 1.5) if cloud else 1.0)
     scored = not cloud or number % 7 != 0
@@ -113,24 +113,24 @@ def make_cost(candidate: Candidate, waste: float = 1.0) -> Cost:
     """A cost that grows with the widths and the kept weights of a candidate."""
     rows = []
     for choice, (_, kind, filters, macs) in zip(candidate.layers, LAYERS, strict=True):
-        kept = max(1, round(filters * min(1.0, choice.kept_weights + 0.2)))
+        kept = max(1, round(filters * min(1.0, choice.weight_density + 0.2)))
         done = macs * kept // filters
-        weight_bytes = int(macs / (1 if kind == "linear" else 100) * choice.kept_weights * choice.weight_bits / 8)
+        weight_bytes = int(macs / (1 if kind == "linear" else 100) * choice.weight_density * choice.weight_bits / 8)
         rows.append(
-            LayerTableRow(
+            LayerSummary(
                 layer=choice.layer,
                 kind=kind,
                 weight_bits=choice.weight_bits,
                 activation_bits=choice.activation_bits,
                 filters=kept,
                 filters_of=filters,
-                kept_weights=choice.kept_weights,
+                weight_density=choice.weight_density,
                 codebook_size=choice.codebook_size,
                 macs=done,
                 energy_uj=waste * (done * 4.2e-6 * choice.weight_bits / 8 + weight_bytes * 3.1e-5),
                 latency_cycles=int(waste * (done // 64 + weight_bytes // 4)),
                 weight_bytes=weight_bytes,
-                weight_format="bitmap" if choice.kept_weights < 0.8 else "dense",
+                weight_format="bitmap" if choice.weight_density < 0.8 else "dense",
                 bound="dram" if kind == "linear" else "compute",
             )
         )
@@ -166,15 +166,15 @@ def make_cost(candidate: Candidate, waste: float = 1.0) -> Cost:
     )
 
 
-def _pool(name: str, bits: int, operations: int) -> LayerTableRow:
-    return LayerTableRow(
+def _pool(name: str, bits: int, operations: int) -> LayerSummary:
+    return LayerSummary(
         layer=name,
         kind="pool",
         weight_bits=None,
         activation_bits=bits,
         filters=None,
         filters_of=None,
-        kept_weights=None,
+        weight_density=None,
         codebook_size=None,
         macs=0,
         vector_operations=operations // 25,
@@ -207,7 +207,7 @@ def _float() -> Baseline:
 
 
 def _uniform(prefix: str, draw: random.Random) -> Baseline:
-    candidate = Candidate(layers=tuple(LayerChoice(layer=prefix + path) for path, *_ in LAYERS), kept_filters=())
+    candidate = Candidate(layers=tuple(LayerChoice(layer=prefix + path) for path, *_ in LAYERS), filter_keep_ratio=())
     return Baseline(
         name="uniform 8-bit",
         cost=make_cost(candidate),

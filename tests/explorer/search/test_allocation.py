@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.pricing import Pricing
 from explorer.relevance.scores import LayerRelevance, Relevance
@@ -29,7 +29,7 @@ from hwmodels import load
 WIDTHS, SHARES = (2, 4, 8), (0.25, 0.5, 1.0)
 
 
-def table_for(base: Basis) -> Sensitivity:
+def table_for(base: CompressionContext) -> Sensitivity:
     """Losses without any order but that more bits and more filters lose less."""
     layers, groups = base.graph.layer_names, [group.name for group in base.graph.prunable]
     return Sensitivity(
@@ -45,12 +45,12 @@ def table_for(base: Basis) -> Sensitivity:
 
 def loss_of(table: Sensitivity, candidate: Candidate) -> float:
     bits = sum(table.weights[choice.layer][choice.weight_bits, 1.0, None, None] for choice in candidate.layers)
-    return bits + sum(table.filters[group][share] for group, share in candidate.kept_filters)
+    return bits + sum(table.filters[group][share] for group, share in candidate.filter_keep_ratio)
 
 
-def test_bytes_are_those_of_the_packed_codes(basis: Callable[[str], Basis]) -> None:
-    base = basis("mixed")
-    candidate = replace(uniform(base.graph, 3), kept_filters=tuple((g.name, 0.6) for g in base.graph.prunable))
+def test_bytes_are_those_of_the_packed_codes(context: Callable[[str], CompressionContext]) -> None:
+    base = context("mixed")
+    candidate = replace(uniform(base.graph, 3), filter_keep_ratio=tuple((g.name, 0.6) for g in base.graph.prunable))
     model = apply(base, candidate)
     codes = [model.get_submodule(name).get_buffer("weight_codes") for name in base.graph.layer_names]
     assert weight_bytes(base.graph, candidate) == sum((3 * entry.numel() + 7) // 8 for entry in codes)
@@ -58,8 +58,8 @@ def test_bytes_are_those_of_the_packed_codes(basis: Callable[[str], Basis]) -> N
     assert macs(base.graph, candidate) < base.graph.macs
 
 
-def test_bits_are_the_best_within_the_budget(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_bits_are_the_best_within_the_budget(context: Callable[[str], CompressionContext]) -> None:
+    base = context("lenet5_digits")
     table, start = table_for(base), uniform(base.graph)
     every = [
         replace(start, layers=tuple(replace(c, weight_bits=b) for c, b in zip(start.layers, bits, strict=True)))
@@ -74,8 +74,8 @@ def test_bits_are_the_best_within_the_budget(basis: Callable[[str], Basis]) -> N
     assert with_bits_within(base.graph, table, start, 1) == uniform(base.graph, 2)
 
 
-def test_filters_keep_the_budget(basis: Callable[[str], Basis]) -> None:
-    base = basis("option_a")
+def test_filters_keep_the_budget(context: Callable[[str], CompressionContext]) -> None:
+    base = context("option_a")
     table, start = table_for(base), uniform(base.graph)
     losses = []
     for share in (0.2, 0.5, 0.8, 1.0):
@@ -87,7 +87,7 @@ def test_filters_keep_the_budget(basis: Callable[[str], Basis]) -> None:
     assert macs(base.graph, with_filters_within(table, start, lambda c: macs(base.graph, c), 0)) > 0
 
 
-def relevance_for(base: Basis, totals: Mapping[str, float]) -> Relevance:
+def relevance_for(base: CompressionContext, totals: Mapping[str, float]) -> Relevance:
     """Relevance whose filter scores of a layer add up to the given total."""
     layers = tuple(
         LayerRelevance(
@@ -104,10 +104,10 @@ def relevance_for(base: Basis, totals: Mapping[str, float]) -> Relevance:
     return Relevance(**how, samples=0, completeness=None, explained=(), layers=layers)
 
 
-def test_choices_keep_a_budget_of_the_device(basis: Callable[[str], Basis]) -> None:
-    base, device = basis("lenet5_digits"), load("bitfusion")
+def test_choices_keep_a_budget_of_the_device(context: Callable[[str], CompressionContext]) -> None:
+    base, device = context("lenet5_digits"), load("bitfusion")
     space = search_space(
-        base.graph, SpaceSettings(weight_bits=(2, 4, 8), activation_bits=(4, 8), kept_weights=(0.5, 1))
+        base.graph, SpaceSettings(weight_bits=(2, 4, 8), activation_bits=(4, 8), weight_density=(0.5, 1))
     )
     bits = {layer: {4: (i + 1) / 10, 8: 0.001} for i, layer in enumerate(space.layers)}
     table = Sensitivity(
@@ -121,7 +121,7 @@ def test_choices_keep_a_budget_of_the_device(basis: Callable[[str], Basis]) -> N
 
     def loss(candidate: Candidate) -> float:
         return sum(
-            table.weights[c.layer][c.weight_bits, c.kept_weights, None, None]
+            table.weights[c.layer][c.weight_bits, c.weight_density, None, None]
             + table.activations[c.layer][c.activation_bits]
             for c in candidate.layers
         )
@@ -139,7 +139,7 @@ def test_choices_keep_a_budget_of_the_device(basis: Callable[[str], Basis]) -> N
             losses.append(loss(found))
             for _ in range(30):
                 other = space.candidate({axis.name: draw.randrange(len(axis.values)) for axis in space.axes})
-                other = replace(other, kept_filters=start.kept_filters)
+                other = replace(other, filter_keep_ratio=start.filter_keep_ratio)
                 assert loss(other) >= 0.98 * loss(found) or cost_of(other) > share * most
         assert losses == sorted(losses, reverse=True)
         assert found == start
@@ -147,8 +147,8 @@ def test_choices_keep_a_budget_of_the_device(basis: Callable[[str], Basis]) -> N
         assert 0 < cost_of(cheapest) <= cost_of(with_choices_within(table, start, cost_of, 0.5 * most))
 
 
-def test_any_budget_of_bytes_is_what_the_exact_allocation_gives(basis: Callable[[str], Basis]) -> None:
-    base = basis("option_a")
+def test_any_budget_of_bytes_is_what_the_exact_allocation_gives(context: Callable[[str], CompressionContext]) -> None:
+    base = context("option_a")
     table, start = table_for(base), uniform(base.graph)
     whole = replace(table, weights={n: {o: v for o, v in row.items() if v} for n, row in table.weights.items()})
     for share in (0.3, 0.5, 0.8):
@@ -158,8 +158,8 @@ def test_any_budget_of_bytes_is_what_the_exact_allocation_gives(basis: Callable[
         assert loss_of(table, found) == loss_of(table, exact)
 
 
-def test_bits_follow_the_total_relevance_of_layers(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_bits_follow_the_total_relevance_of_layers(context: Callable[[str], CompressionContext]) -> None:
+    base = context("lenet5_digits")
     names = base.graph.layer_names
     relevance = relevance_for(base, {name: 2.0**i for i, name in enumerate(names)})
     sizes = {layer.name: layer.weights for layer in base.graph.layers}

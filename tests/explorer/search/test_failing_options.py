@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
@@ -27,7 +27,7 @@ from explorer.search.sensitivity import Sensitivity, losses_of, sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.settings import QuantizerSettings, SpaceSettings
 
-SETTINGS = SpaceSettings(weight_bits=(2, 8), activation_bits=(2, 8), kept_filters=(0.5, 1.0))
+SETTINGS = SpaceSettings(weight_bits=(2, 8), activation_bits=(2, 8), filter_keep_ratio=(0.5, 1.0))
 ERRORS = [
     NumericalError("layer 'conv2': what it reads is NaN"),
     FloatingPointError("overflow"),
@@ -37,7 +37,7 @@ ERRORS = [
 KINDS = ["perturbation", "measured_kl"]
 
 
-def table_of(kind: str, base: Basis, space: SearchSpace) -> Sensitivity:
+def table_of(kind: str, base: CompressionContext, space: SearchSpace) -> Sensitivity:
     """The table of that kind, on the calibration images."""
     (images,) = as_tuple(base.calibration.images)
     images = images[:8]
@@ -63,14 +63,14 @@ def fail_for(patch: pytest.MonkeyPatch, error: Exception, layer: str, bits: int 
 
 
 @pytest.fixture
-def base(basis: Callable[[str], Basis]) -> Basis:
+def base(context: Callable[[str], CompressionContext]) -> CompressionContext:
     """A small network whose weights are rounded adaptively."""
-    return replace(basis("lenet5_digits"), quantizer=QuantizerSettings(rounding="adaptive"))
+    return replace(context("lenet5_digits"), quantizer=QuantizerSettings(rounding="adaptive"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_option_that_cannot_be_computed_loses_infinitely(
-    kind: str, base: Basis, monkeypatch: pytest.MonkeyPatch
+    kind: str, base: CompressionContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = search_space(base.graph, SETTINGS)
     whole = table_of(kind, base, space)
@@ -93,7 +93,7 @@ def test_an_option_that_cannot_be_computed_loses_infinitely(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_without_an_option_is_named_with_the_reason(
-    kind: str, base: Basis, monkeypatch: pytest.MonkeyPatch
+    kind: str, base: CompressionContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_for(monkeypatch, ERRORS[3], "conv2", None)
     expected = "layer 'conv2': weights: none of the 2 options can be computed: not positive-definite"
@@ -103,7 +103,7 @@ def test_a_layer_without_an_option_is_named_with_the_reason(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_outputs_that_are_not_finite_diverge_infinitely(
-    value: float, base: Basis, monkeypatch: pytest.MonkeyPatch
+    value: float, base: CompressionContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoilt(module: nn.Conv2d, choice: LayerChoice, *rest: object) -> None:
         compress_weights(module, choice, *rest)  # type: ignore[arg-type]
@@ -117,15 +117,15 @@ def test_outputs_that_are_not_finite_diverge_infinitely(
     assert math.isfinite(table.weights["fc3"][8, 1.0, None, None])
 
 
-def test_seeds_have_filters_removed_where_all_of_them_cannot_be_computed(base: Basis) -> None:
+def test_seeds_have_filters_removed_where_all_of_them_cannot_be_computed(base: CompressionContext) -> None:
     space = search_space(base.graph, SETTINGS)
     table = table_of("perturbation", base, space)
     group = base.graph.prunable[0].name
     table = replace(table, filters={**table.filters, group: {0.5: 1.0, 1.0: math.inf}})
-    seeds = relevance_seeds(space, table, lambda candidate: sum(share for _, share in candidate.kept_filters), 6)
+    seeds = relevance_seeds(space, table, lambda candidate: sum(share for _, share in candidate.filter_keep_ratio), 6)
     assert [seed.origin for seed in seeds].count("seed widest") == 1
     assert len(seeds) > 1
-    assert all(dict(seed.candidate.kept_filters)[group] == 0.5 for seed in seeds[1:])
+    assert all(dict(seed.candidate.filter_keep_ratio)[group] == 0.5 for seed in seeds[1:])
 
 
 @pytest.mark.parametrize("error", [TypeError("a"), RuntimeError("b"), ValueError("c")])

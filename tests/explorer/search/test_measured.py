@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.quantize import quantize_weight, weight_scales
 from explorer.evaluate.hardware import cost
 from explorer.search.measured import measured_sensitivity
@@ -21,7 +21,9 @@ from explorer.settings import QuantizerSettings, SpaceSettings
 from hwmodels import load
 from tests.oracles.mask import mask_filters
 
-SETTINGS = SpaceSettings(weight_bits=(2, 8), activation_bits=(2, 8), kept_filters=(0.5, 1.0), codebook_sizes=(None, 4))
+SETTINGS = SpaceSettings(
+    weight_bits=(2, 8), activation_bits=(2, 8), filter_keep_ratio=(0.5, 1.0), codebook_sizes=(None, 4)
+)
 
 
 def divergence(expected: Tensor, found: Tensor) -> float:
@@ -30,9 +32,9 @@ def divergence(expected: Tensor, found: Tensor) -> float:
 
 
 def test_each_value_is_the_divergence_of_the_network_with_it_alone(
-    basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
-    base, x = basis("lenet5_digits"), images("lenet5_digits", 8)
+    base, x = context("lenet5_digits"), images("lenet5_digits", 8)
     before = {key: tensor.clone() for key, tensor in base.model.state_dict().items()}
     steps: list[tuple[int, int]] = []
     space = search_space(base.graph, SETTINGS)
@@ -63,10 +65,10 @@ def test_each_value_is_the_divergence_of_the_network_with_it_alone(
 
 
 def test_removed_filters_are_measured_without_them(
-    basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
     """Without batch norms to recalibrate, what is left is the float network whose filters are zero."""
-    base, x = basis("gated"), images("gated", 8)
+    base, x = context("gated"), images("gated", 8)
     table = measured_sensitivity(base, search_space(base.graph, SETTINGS), x)
     group = next(group for group in base.graph.prunable if group.size > 2)
     gone = set(base.order[group.name][group.size // 2 :])
@@ -80,9 +82,9 @@ def test_removed_filters_are_measured_without_them(
 
 @pytest.mark.parametrize("network", ["option_a", "gated"])
 def test_narrower_diverges_more_and_seeds_follow(
-    network: str, basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]
+    network: str, context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
-    base, device = basis(network), load("bitfusion")
+    base, device = context(network), load("bitfusion")
     space = search_space(base.graph, SETTINGS)
     table = measured_sensitivity(base, space, images(network, 16))
     assert min(loss for losses in table.weights.values() for loss in losses.values()) >= 0
@@ -94,8 +96,10 @@ def test_narrower_diverges_more_and_seeds_follow(
     assert len({seed.candidate.digest() for seed in seeds}) == 8
 
 
-def test_adaptive_rounding_diverges_less(basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]) -> None:
-    base, x = basis("option_a"), images("option_a", 16)
+def test_adaptive_rounding_diverges_less(
+    context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
+) -> None:
+    base, x = context("option_a"), images("option_a", 16)
     space = search_space(base.graph, SpaceSettings(weight_bits=(3,), activation_bits=(8,)))
     adaptive = replace(base, quantizer=QuantizerSettings(rounding="adaptive"))
     sums = [

@@ -1,4 +1,4 @@
-"""Options of a layer: which are kept, on devices whose widths depend on one another, too."""
+"""LayerOptions of a layer: which are kept, on devices whose widths depend on one another, too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
 from explorer.search.options import front_on, layer_options
 from explorer.search.sensitivity import Sensitivity
@@ -14,7 +14,7 @@ from explorer.search.sensitivity import Sensitivity
 WIDTHS = (2, 4, 8)
 
 
-def table_for(base: Basis) -> Sensitivity:
+def table_for(base: CompressionContext) -> Sensitivity:
     losses = {bits: 4.0**-bits for bits in WIDTHS}
     layers = base.graph.layer_names
     return Sensitivity(
@@ -29,8 +29,10 @@ def widest_operand(candidate: Candidate) -> float:
     return float(sum(max(choice.weight_bits, choice.activation_bits) for choice in candidate.layers))
 
 
-def test_narrow_weights_are_options_where_they_save_only_with_narrow_inputs(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_narrow_weights_are_options_where_they_save_only_with_narrow_inputs(
+    context: Callable[[str], CompressionContext],
+) -> None:
+    base = context("lenet5_digits")
     start = uniform(base.graph)
     options = layer_options("fc1", table_for(base), widest_operand, start, widest_operand(start))
     found = [(choice.weight_bits, choice.activation_bits) for choice in options.choices]
@@ -39,9 +41,9 @@ def test_narrow_weights_are_options_where_they_save_only_with_narrow_inputs(basi
     assert options.losses.tolist() == [2 * 4.0**-bits for bits in WIDTHS]
 
 
-def test_what_loses_infinitely_is_no_option(basis: Callable[[str], Basis]) -> None:
+def test_what_loses_infinitely_is_no_option(context: Callable[[str], CompressionContext]) -> None:
     """The cheapest among them: nothing finite beats it in cost."""
-    base = basis("lenet5_digits")
+    base = context("lenet5_digits")
     table = table_for(base)
     weights = {**table.weights, "fc1": {**table.weights["fc1"], (2, 1.0, None, None): math.inf}}
     activations = {**table.activations, "conv1": {**table.activations["conv1"], 2: math.inf}}
@@ -54,8 +56,8 @@ def test_what_loses_infinitely_is_no_option(basis: Callable[[str], Basis]) -> No
         assert candidate.choice("conv1").activation_bits > 2
 
 
-def test_the_front_reaches_from_the_narrowest_to_the_widest(basis: Callable[[str], Basis]) -> None:
-    base = basis("lenet5_digits")
+def test_the_front_reaches_from_the_narrowest_to_the_widest(context: Callable[[str], CompressionContext]) -> None:
+    base = context("lenet5_digits")
     front = front_on(table_for(base), uniform(base.graph), widest_operand)
     assert front.candidate(0) == uniform(base.graph, 2, 2)
     assert front.candidate(len(front.solved.costs) - 1) == uniform(base.graph)

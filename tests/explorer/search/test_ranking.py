@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.plan import plan
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import LayerRelevance, Relevance, class_scores
 from explorer.search.ranking import rank_filters
 
-BasisOf = Callable[[str], Basis]
+BasisOf = Callable[[str], CompressionContext]
 
 
 def relevance_of(graph: ModelGraph, scale: Callable[[int], float] = lambda index: 1.0) -> Relevance:
@@ -53,8 +53,8 @@ def filters_left(graph: ModelGraph, shares: tuple[tuple[str, float], ...]) -> fl
 
 
 @pytest.mark.parametrize("network", ["lenet5_digits", "option_a", "mixed"])
-def test_the_same_share_of_every_group_goes(network: str, basis: BasisOf) -> None:
-    graph = basis(network).graph
+def test_the_same_share_of_every_group_goes(network: str, context: BasisOf) -> None:
+    graph = context(network).graph
     ranking = rank_filters(graph, relevance_of(graph), 0.25)
     for group in graph.prunable:
         assert ranking.candidate.share(group.name) * group.size == int(0.75 * group.size + 0.5)
@@ -63,15 +63,15 @@ def test_the_same_share_of_every_group_goes(network: str, basis: BasisOf) -> Non
 
 @pytest.mark.parametrize("network", ["lenet5_digits", "option_a", "mixed"])
 @pytest.mark.parametrize("removed", [0.1, 0.5])
-def test_a_global_ranking_removes_the_least_of_all(network: str, removed: float, basis: BasisOf) -> None:
-    base = basis(network)
+def test_a_global_ranking_removes_the_least_of_all(network: str, removed: float, context: BasisOf) -> None:
+    base = context(network)
     graph, relevance = base.graph, relevance_of(base.graph)
     found = rank_filters(graph, relevance, removed, scope="global", minimum=0)
     scores = class_scores(graph, relevance)
     kept = replace(base, order=found.order).kept(found.candidate)
     gone = {identity for group in graph.prunable for identity in group.classes} - kept
     assert gone
-    left = filters_left(graph, found.candidate.kept_filters)
+    left = filters_left(graph, found.candidate.filter_keep_ratio)
     assert 1 - removed - 1e-9 <= left < 1 - removed + 0.1
     for group in graph.prunable:
         in_group = gone & set(group.classes)
@@ -84,9 +84,9 @@ def test_a_global_ranking_removes_the_least_of_all(network: str, removed: float,
         assert max(scores[i] for i in gone) <= min(still)
 
 
-def test_normalised_scores_of_layers_can_be_compared(basis: BasisOf) -> None:
+def test_normalised_scores_of_layers_can_be_compared(context: BasisOf) -> None:
     """Scores of the first layer a thousand times smaller: it loses its filters, unless layers are normalised."""
-    graph = basis("lenet5_digits").graph
+    graph = context("lenet5_digits").graph
     relevance = relevance_of(graph, lambda index: 0.001 if index == 0 else 1.0)
     group = graph.prunable[0]
     alone = rank_filters(graph, relevance, 0.2, scope="global")
@@ -100,18 +100,18 @@ def test_normalised_scores_of_layers_can_be_compared(basis: BasisOf) -> None:
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_some_of_every_group_stays(scope: str, basis: BasisOf) -> None:
-    graph = basis("option_a").graph
+def test_some_of_every_group_stays(scope: str, context: BasisOf) -> None:
+    graph = context("option_a").graph
     ranking = rank_filters(graph, relevance_of(graph), 0.99, scope=scope, minimum=0.3)
     for group in graph.prunable:
         assert ranking.candidate.share(group.name) >= 0.3
     assert all(layer.out_channels >= 1 for layer in plan(graph, ranking.candidate).layers)
     whole = rank_filters(graph, relevance_of(graph), 0.0, scope=scope).candidate
-    assert {share for _, share in whole.kept_filters} == {1.0}
+    assert {share for _, share in whole.filter_keep_ratio} == {1.0}
 
 
-def test_what_is_out_of_range_is_refused(basis: BasisOf) -> None:
-    graph = basis("lenet5_digits").graph
+def test_what_is_out_of_range_is_refused(context: BasisOf) -> None:
+    graph = context("lenet5_digits").graph
     relevance = relevance_of(graph)
     with pytest.raises(SearchError, match="scope: expected one of layer, global, received 'all'"):
         rank_filters(graph, relevance, 0.5, scope="all")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, LayerChoice, check
 from explorer.compress.quantize import quantize_weight, weight_scales
 from explorer.evaluate.pricing import Pricing
@@ -26,15 +26,15 @@ from hwmodels import load
 SETTINGS = SpaceSettings(
     weight_bits=(2, 4, 8),
     activation_bits=(4, 8),
-    kept_filters=(0.5, 1.0),
-    kept_weights=(0.5, 1.0),
+    filter_keep_ratio=(0.5, 1.0),
+    weight_density=(0.5, 1.0),
     codebook_sizes=(None, 4),
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    base: Basis
+    base: CompressionContext
     relevance: Relevance
     space: SearchSpace
     table: Sensitivity
@@ -45,17 +45,17 @@ class Case:
 
     def loss_of(self, candidate: Candidate) -> float:
         """What the table says of a candidate."""
-        total = sum(self.table.filters[group][share] for group, share in candidate.kept_filters)
+        total = sum(self.table.filters[group][share] for group, share in candidate.filter_keep_ratio)
         for choice in candidate.layers:
-            option = (choice.weight_bits, choice.kept_weights, choice.codebook_size, choice.pattern)
+            option = (choice.weight_bits, choice.weight_density, choice.codebook_size, choice.pattern)
             total += self.table.weights[choice.layer][option]
             total += self.table.activations[choice.layer][choice.activation_bits]
         return total
 
 
 @pytest.fixture(scope="module")
-def case(basis: Callable[[str], Basis]) -> Case:
-    base = basis("option_a")
+def case(context: Callable[[str], CompressionContext]) -> Case:
+    base = context("option_a")
     (images,) = as_tuple(base.calibration.images)
     relevance = deeplift(sample_of(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true"))
     base = replace(base, order=filter_order(base.graph, relevance))
@@ -128,7 +128,7 @@ def test_seeds_are_distinct_points_of_the_space(case: Case, count: int) -> None:
     assert len(seeds) == count
     assert seeds[0].origin == "seed widest"
     assert all(
-        (choice.weight_bits, choice.kept_weights, choice.codebook_size) == (8, 1.0, None)
+        (choice.weight_bits, choice.weight_density, choice.codebook_size) == (8, 1.0, None)
         for choice in seeds[0].candidate.layers
     )
     assert len({seed.candidate.digest() for seed in seeds}) == len(seeds)
@@ -148,7 +148,7 @@ def test_cheaper_seeds_lose_more_on_the_table(case: Case) -> None:
     assert np.corrcoef(costs.argsort().argsort(), np.arange(len(costs)))[0, 1] < -0.98
     assert costs.max() <= case.cost_of(widest)
     assert costs.min() < 0.5 * case.cost_of(widest)
-    assert len({candidate.kept_filters for candidate in found}) >= 3
+    assert len({candidate.filter_keep_ratio for candidate in found}) >= 3
 
 
 def test_seeds_spread_over_the_whole_front(case: Case) -> None:

@@ -11,7 +11,7 @@ from explorer.settings.records import read_record, write_record
 
 def test_defaults_are_what_a_search_can_afford() -> None:
     settings = QuantizerSettings()
-    assert (settings.scales, settings.rounding, settings.activation_ranges) == ("channel", "nearest", "mse")
+    assert (settings.scale_granularity, settings.rounding, settings.activation_ranges) == ("channel", "nearest", "mse")
     assert settings.bias_correction
     assert settings.recalibration_images is None
     assert read_record(QuantizerSettings, write_record(settings), "quantizer") == settings
@@ -20,7 +20,7 @@ def test_defaults_are_what_a_search_can_afford() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("scales", "layer", 'quantizer.scales: expected "channel" or "tensor"'),
+        ("scale_granularity", "layer", 'quantizer.scale_granularity: expected "channel" or "tensor"'),
         ("rounding", "adaptiv", "did you mean 'adaptive'?"),
         ("rounding_images", 0, "quantizer.rounding_images: expected an integer in 1..2147483647, received 0"),
         ("activation_percentile", 101, "of at most 100, received 101"),

@@ -9,12 +9,12 @@ from explorer.settings import SharingSettings
 
 
 def test_a_scope_as_a_candidate_states_it() -> None:
-    assert SharingSettings().codebook_scope == "layer"
-    assert SharingSettings(scope="channel").codebook_scope == "channel"
+    assert SharingSettings().codebook_granularity == "layer"
+    assert SharingSettings(granularity="channel").codebook_granularity == "channel"
 
 
 def test_relevance_itself_is_no_weighting() -> None:
     with pytest.raises(StudyFileError, match=r"sharing\.weighting: expected"):
         SharingSettings(weighting="relevance_of_weights")
-    with pytest.raises(StudyFileError, match=r"sharing\.scope: expected"):
-        SharingSettings(scope="network")
+    with pytest.raises(StudyFileError, match=r"sharing\.granularity: expected"):
+        SharingSettings(granularity="network")

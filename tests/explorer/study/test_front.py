@@ -38,11 +38,13 @@ def evaluation(
     number: int, accuracy: float | None, spent: Cost, violations: tuple[tuple[str, float], ...] = ()
 ) -> Evaluation:
     """An evaluation; each number has a candidate of its own."""
-    choice = LayerChoice(layer=f"layer{number}", weight_bits=8, activation_bits=8, kept_weights=1.0, codebook_size=None)
+    choice = LayerChoice(
+        layer=f"layer{number}", weight_bits=8, activation_bits=8, weight_density=1.0, codebook_size=None
+    )
     return Evaluation(
         number=number,
         origin="nsga2",
-        candidate=Candidate(layers=(choice,), kept_filters=()),
+        candidate=Candidate(layers=(choice,), filter_keep_ratio=()),
         cost=spent,
         accuracy=None if accuracy is None else Accuracy(value=accuracy, images=100),
         violations=violations,

@@ -25,7 +25,7 @@ SPACE = SearchSpace(
         for kind, values in (
             ("weight_bits", (2, 3, 4, 5, 6)),
             ("activation_bits", (4, 8)),
-            ("kept_weights", (1.0,)),
+            ("weight_density", (1.0,)),
             ("codebook_size", (None,)),
         )
     ),

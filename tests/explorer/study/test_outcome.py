@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.accuracy import count_correct
 from explorer.report.front.views import front_view
 from explorer.study import front, outcome
-from explorer.study.outcome import conclude
-from explorer.study.prepare import Prepared, prepare
+from explorer.study.outcome import score_front
+from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Outcome
 from explorer.study.run import _task, run
 from explorer.study.search import Search
@@ -52,18 +52,18 @@ def study_of(folder: Path) -> Study:
 
 
 @pytest.fixture
-def parts(folder: Path) -> tuple[Prepared, Search, Store]:
+def parts(folder: Path) -> tuple[PreparedStudy, Search, Store]:
     """What is concluded from."""
     study = study_of(folder)
-    prepared = prepare(study, folder, quiet)
+    prepared = open_study(study, folder, quiet)
     store = open_store(folder, "journal", study.name, study.objectives.names, prepared.identity())
     return prepared, _task(prepared, store, quiet), store
 
 
 @pytest.fixture
-def concluded(parts: tuple[Prepared, Search, Store]) -> Outcome:
+def concluded(parts: tuple[PreparedStudy, Search, Store]) -> Outcome:
     """What came out."""
-    return conclude(*parts, quiet)
+    return score_front(*parts, quiet)
 
 
 def test_the_front_is_that_of_the_evaluations(concluded: Outcome) -> None:
@@ -102,18 +102,20 @@ def test_what_is_over_budget_is_kept_without_an_accuracy(concluded: Outcome) -> 
     assert concluded.provenance["trials"].startswith(f"25, of which {len(over)} were over budget and never built, ")
 
 
-def test_accuracies_are_those_of_the_built_networks(parts: tuple[Prepared, Search, Store], concluded: Outcome) -> None:
+def test_accuracies_are_those_of_the_built_networks(
+    parts: tuple[PreparedStudy, Search, Store], concluded: Outcome
+) -> None:
     prepared = parts[0]
     for split, accuracy in (("search", "search"), ("held_out", "held_out")):
         images = getattr(prepared.data, split)
-        float_right = count_correct(prepared.basis.model, *prepared.tensors(images), 256)
-        eight = apply(prepared.basis, uniform(prepared.basis.graph))
+        float_right = count_correct(prepared.context.model, *prepared.tensors(images), 256)
+        eight = apply(prepared.context, uniform(prepared.context.graph))
         eight_right = count_correct(eight, *prepared.tensors(images), 256)
         for baseline, right in zip(concluded.baselines, (float_right, eight_right), strict=True):
             assert getattr(baseline, accuracy).value == right / len(images)
             assert getattr(baseline, accuracy).images == len(images)
     point = concluded.front[-1]
-    built = apply(prepared.basis, point.evaluation.candidate)
+    built = apply(prepared.context, point.evaluation.candidate)
     right = count_correct(built, *prepared.tensors(prepared.data.held_out), 256)
     assert point.held_out.value == right / 100
 
@@ -129,7 +131,7 @@ def test_the_baselines(concluded: Outcome) -> None:
 
 
 def test_nothing_is_scored_twice(
-    parts: tuple[Prepared, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
+    parts: tuple[PreparedStudy, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[int] = []
 
@@ -138,17 +140,17 @@ def test_nothing_is_scored_twice(
         return count_correct(model, images, labels, batch_size)
 
     monkeypatch.setattr(outcome, "count_correct", counting)
-    assert conclude(*parts, quiet) == concluded
+    assert score_front(*parts, quiet) == concluded
     assert counted == []
     prepared, task, store = parts
     other = replace(prepared.data, held_out=prepared.data.held_out.take(slice(60)))
-    changed = conclude(replace(prepared, data=other), task, store, quiet)
+    changed = score_front(replace(prepared, data=other), task, store, quiet)
     assert counted == [60] * (2 + len(concluded.front))  # other images: the remembered scores are not theirs
     assert [point.held_out.images for point in changed.front] == [60] * len(concluded.front)
     assert [point.evaluation for point in changed.front] == [point.evaluation for point in concluded.front]
 
 
-def test_where_it_came_from(concluded: Outcome, parts: tuple[Prepared, Search, Store]) -> None:
+def test_where_it_came_from(concluded: Outcome, parts: tuple[PreparedStudy, Search, Store]) -> None:
     provenance = concluded.provenance
     assert provenance["weights digest"] == parts[0].weights_digest
     assert provenance["study digest"] == parts[0].study.digest()
@@ -159,22 +161,22 @@ def test_where_it_came_from(concluded: Outcome, parts: tuple[Prepared, Search, S
     assert concluded.study == parts[0].study.to_json()
 
 
-def test_progress_of_the_conclusion(parts: tuple[Prepared, Search, Store]) -> None:
+def test_progress_of_the_conclusion(parts: tuple[PreparedStudy, Search, Store]) -> None:
     told: list[tuple[str, int, int]] = []
-    concluded = conclude(*parts, lambda *step: told.append(step))
+    concluded = score_front(*parts, lambda *step: told.append(step))
     count = len(concluded.front)
     assert told == [("held-out images", done, count) for done in range(count + 1)]
 
 
 @pytest.mark.parametrize("how", ["raises", "nan"])
 def test_a_uniform_network_that_cannot_be_computed_is_stated_and_the_front_is_there(
-    how: str, parts: tuple[Prepared, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
+    how: str, parts: tuple[PreparedStudy, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared, task, store = parts
-    eight = uniform(prepared.basis.graph)
+    eight = uniform(prepared.context.graph)
 
-    def failing(basis: Basis, candidate: Candidate) -> torch.nn.Module:
-        model = apply(basis, candidate)
+    def failing(context: CompressionContext, candidate: Candidate) -> torch.nn.Module:
+        model = apply(context, candidate)
         if candidate == eight and how == "raises":
             raise np.linalg.LinAlgError("Singular\nmatrix")
         if candidate == eight:
@@ -183,7 +185,7 @@ def test_a_uniform_network_that_cannot_be_computed_is_stated_and_the_front_is_th
 
     monkeypatch.setattr(outcome, "apply", failing)
     other = replace(prepared.data, held_out=prepared.data.held_out.take(slice(90)))  # the scores of all are remembered
-    found = conclude(replace(prepared, data=other), task, store, quiet)
+    found = score_front(replace(prepared, data=other), task, store, quiet)
     reason = {"raises": "Singular matrix", "nan": "its logits are not finite for 90 of 90 images"}[how]
     assert [baseline.failure for baseline in found.baselines] == ["", reason]
     assert [point.evaluation for point in found.front] == [point.evaluation for point in concluded.front]

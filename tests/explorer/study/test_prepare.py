@@ -16,7 +16,7 @@ from torch import nn
 from explorer.errors import ExplorerError, ModelError, SearchError, StudyFileError
 from explorer.settings import LayerSpace, SharingSettings
 from explorer.study import weights
-from explorer.study.prepare import prepare
+from explorer.study.prepare import open_study
 from explorer.study.study_file import Study, load_study
 from explorer.study.weights import state_digest
 
@@ -54,38 +54,38 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_all_is_kept_and_found_again(study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages: list[str] = []
-    first = prepare(study, folder, lambda stage, *_: stages.append(stage))
+    first = open_study(study, folder, lambda stage, *_: stages.append(stage))
     assert list(dict.fromkeys(stages)) == ["load data", "train, batches", "relevance", "calibrate"]
     assert {path.suffix for path in folder.iterdir()} == {".pt", ".npz"}
     stages.clear()
-    again = prepare(study, folder, lambda stage, *_: stages.append(stage))
+    again = open_study(study, folder, lambda stage, *_: stages.append(stage))
     assert list(dict.fromkeys(stages)) == ["load data", "calibrate"]
     assert again.identity() == first.identity()
-    assert again.basis.order == first.basis.order
+    assert again.context.order == first.context.order
     assert len(list(folder.iterdir())) == 2
 
 
 def test_training_on_another_seed_is_another_file(study: Study, folder: Path) -> None:
-    prepared = [prepare(replace(study, seed=seed), folder, quiet) for seed in (0, 1)]
+    prepared = [open_study(replace(study, seed=seed), folder, quiet) for seed in (0, 1)]
     assert len(list(folder.glob("weights-*.pt"))) == 2
     assert prepared[0].weights_digest != prepared[1].weights_digest
 
 
 def test_what_an_error_of_each_weight_counts(study: Study, folder: Path) -> None:
     found = {
-        weighting: prepare(replace(study, sharing=SharingSettings(weighting=weighting)), folder, quiet)
+        weighting: open_study(replace(study, sharing=SharingSettings(weighting=weighting)), folder, quiet)
         for weighting in ("plain", "relevance", "fisher")
     }
-    assert found["plain"].basis.importance is None
+    assert found["plain"].context.importance is None
     for weighting in ("relevance", "fisher"):
-        basis = found[weighting].basis
-        assert basis.importance is not None
-        for layer in basis.graph.layers:
-            weight = basis.model.get_submodule(layer.name).get_parameter("weight")
-            assert basis.importance[layer.name].shape == weight.shape
-            assert basis.importance[layer.name].min() >= 0
+        context = found[weighting].context
+        assert context.importance is not None
+        for layer in context.graph.layers:
+            weight = context.model.get_submodule(layer.name).get_parameter("weight")
+            assert context.importance[layer.name].shape == weight.shape
+            assert context.importance[layer.name].min() >= 0
     multipliers = found["relevance"].relevance.layers[0]
-    importance = found["relevance"].basis.importance or {}
+    importance = found["relevance"].context.importance or {}
     assert np.array_equal(importance[multipliers.layer].numpy(), multipliers.weight_multipliers)
     assert len({prepared.study.digest() for prepared in found.values()}) == 3
 
@@ -94,16 +94,16 @@ def test_the_global_random_state_stays(study: Study, folder: Path) -> None:
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
-    prepare(study, folder, quiet)
+    open_study(study, folder, quiet)
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_the_identity_names_what_evaluations_depend_on(study: Study, folder: Path) -> None:
-    prepared = prepare(study, folder, quiet)
+    prepared = open_study(study, folder, quiet)
     known = prepared.identity()
     assert known.keys() > {"device", "graph", "weights", "images", "relevance", "study.seed", "search.seeds"}
-    uncounted = replace(prepared.basis, graph=replace(prepared.basis.graph, operations=()))
-    assert replace(prepared, basis=uncounted).identity()["graph"] != known["graph"]
+    uncounted = replace(prepared.context, graph=replace(prepared.context.graph, operations=()))
+    assert replace(prepared, context=uncounted).identity()["graph"] != known["graph"]
     data = prepared.data
     fewer = replace(data, search=data.search.take(slice(50)))
     assert replace(prepared, data=fewer).identity()["images"] != known["images"]
@@ -114,16 +114,16 @@ def test_the_identity_names_what_evaluations_depend_on(study: Study, folder: Pat
 
 
 def test_tensors_are_the_images(study: Study, folder: Path) -> None:
-    prepared = prepare(study, folder, quiet)
+    prepared = open_study(study, folder, quiet)
     images, labels = prepared.tensors(prepared.data.held_out)
     assert np.array_equal(images.numpy(), prepared.data.held_out.images)
     assert np.array_equal(labels.numpy(), prepared.data.held_out.labels)
 
 
 def test_the_relevance_decides_which_filters_stay(study: Study, folder: Path) -> None:
-    prepared = prepare(study, folder, quiet)
-    assert {name: sorted(order) for name, order in prepared.basis.order.items()} == {
-        group.name: sorted(group.classes) for group in prepared.basis.graph.prunable
+    prepared = open_study(study, folder, quiet)
+    assert {name: sorted(order) for name, order in prepared.context.order.items()} == {
+        group.name: sorted(group.classes) for group in prepared.context.graph.prunable
     }
 
 
@@ -166,22 +166,22 @@ def test_what_cannot_be_explored_is_refused_before_training(
     }
     change, error, text = changes[wrong]
     with pytest.raises(error, match=text):
-        prepare(change(), folder, quiet)
+        open_study(change(), folder, quiet)
     assert list(folder.iterdir()) == []
 
 
 def test_kept_weights_that_do_not_fit_say_what_to_do(study: Study, folder: Path) -> None:
-    prepare(study, folder, quiet)
+    open_study(study, folder, quiet)
     (kept,) = folder.glob("weights-*.pt")
     torch.save({"0.weight": torch.zeros(1)}, kept)
     with pytest.raises(ModelError, match=rf"^{kept}: cannot be used: does not fit the network: .*delete it to train"):
-        prepare(study, folder, quiet)
+        open_study(study, folder, quiet)
 
 
 def test_a_checkpoint_is_not_trained(study: Study, folder: Path, tmp_path: Path, no_training: None) -> None:
     network = runpy.run_path(str(tmp_path / "tiny" / "network.py"))["build"]()
     torch.save(network.state_dict(), tmp_path / "tiny" / "own.pt")
-    prepared = prepare(replace(study, model=replace(study.model, checkpoint="own.pt")), folder, quiet)
+    prepared = open_study(replace(study, model=replace(study.model, checkpoint="own.pt")), folder, quiet)
     assert prepared.weights_digest == state_digest(network)
     assert not list(folder.glob("weights-*"))
 
@@ -199,12 +199,12 @@ def test_the_digest_of_a_state() -> None:
 def test_weights_are_found_by_every_study_that_trains_the_same(
     study: Study, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = prepare(study, folder, quiet)
+    first = open_study(study, folder, quiet)
     other = replace(study, name="other", search=replace(study.search, trials=2))
     (tmp_path / "second").mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(weights, "train_model", _refuse)
-        assert prepare(other, tmp_path / "second", quiet).weights_digest == first.weights_digest
+        assert open_study(other, tmp_path / "second", quiet).weights_digest == first.weights_digest
     (file,) = folder.glob("weights-*.pt")
     assert (tmp_path / "second" / file.name).is_file()  # a folder of results is whole without the cache
 
@@ -217,7 +217,7 @@ def _refuse(*_: Any, **__: Any) -> None:
 def test_weights_of_another_training_are_not_found(
     change: str, study: Study, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(study, folder, quiet)
+    open_study(study, folder, quiet)
     training = study.model.training
     assert training is not None
     others = {
@@ -234,7 +234,7 @@ def test_weights_of_another_training_are_not_found(
     (tmp_path / "second").mkdir()
     monkeypatch.setattr(weights, "train_model", _refuse)
     with pytest.raises(AssertionError, match="trained"):
-        prepare(others[change], tmp_path / "second", quiet)
+        open_study(others[change], tmp_path / "second", quiet)
 
 
 START = """
@@ -255,12 +255,12 @@ def test_a_damaged_or_read_only_cache_is_no_error(
 ) -> None:
     cache = tmp_path / "cache"
     monkeypatch.setenv("EXPLORER_CACHE", str(cache))
-    first = prepare(study, folder, quiet)
+    first = open_study(study, folder, quiet)
     (shared,) = cache.iterdir()
     shared.write_bytes(b"damaged")
     (tmp_path / "second").mkdir()
-    assert prepare(study, tmp_path / "second", quiet).weights_digest == first.weights_digest
+    assert open_study(study, tmp_path / "second", quiet).weights_digest == first.weights_digest
     assert shared.read_bytes() != b"damaged"
     monkeypatch.setenv("EXPLORER_CACHE", str(shared / "no_folder"))
     (tmp_path / "third").mkdir()
-    assert prepare(study, tmp_path / "third", quiet).weights_digest == first.weights_digest
+    assert open_study(study, tmp_path / "third", quiet).weights_digest == first.weights_digest

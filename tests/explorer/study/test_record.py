@@ -16,7 +16,7 @@ from explorer.study.record import (
     Cost,
     Evaluation,
     FrontPoint,
-    LayerTableRow,
+    LayerSummary,
     Outcome,
 )
 from explorer.study.typed import typed_record
@@ -28,9 +28,9 @@ NAMES = st.text(max_size=12)
 CANDIDATES = st.builds(
     lambda bits, kept, size, share: Candidate(
         layers=(
-            LayerChoice(layer="conv1", weight_bits=bits, activation_bits=8, kept_weights=kept, codebook_size=size),
+            LayerChoice(layer="conv1", weight_bits=bits, activation_bits=8, weight_density=kept, codebook_size=size),
         ),
-        kept_filters=(("conv1", share),),
+        filter_keep_ratio=(("conv1", share),),
     ),
     st.integers(3, 8),
     st.sampled_from([0.25, 0.5, 1.0]),
@@ -41,14 +41,14 @@ ACCURACIES = st.integers(1, 1000).flatmap(
     lambda n: st.integers(0, n).map(lambda right: Accuracy(value=right / n, images=n))
 )
 LAYERS = st.builds(
-    LayerTableRow,
+    LayerSummary,
     layer=NAMES,
     kind=NAMES,
     weight_bits=st.none() | COUNT,
     activation_bits=COUNT,
     filters=st.none() | COUNT,
     filters_of=st.none() | COUNT,
-    kept_weights=st.none() | FINITE,
+    weight_density=st.none() | FINITE,
     codebook_size=st.none() | COUNT,
     macs=COUNT,
     vector_operations=COUNT,
@@ -122,7 +122,7 @@ def test_a_cost_that_an_earlier_version_stored_is_read() -> None:
     """Before operations were counted, its layers had no number of these, and it had no fits."""
     row = {
         **{"layer": "conv1", "kind": "conv", "weight_bits": 8, "activation_bits": 8, "filters": 4, "filters_of": 4},
-        **{"kept_weights": 1.0, "codebook_size": None, "macs": 36, "energy_uj": 0.5, "latency_cycles": 7},
+        **{"weight_density": 1.0, "codebook_size": None, "macs": 36, "energy_uj": 0.5, "latency_cycles": 7},
         **{"weight_bytes": 9, "weight_format": "dense", "bound": "compute"},
     }
     stored = {
@@ -139,7 +139,7 @@ def test_an_evaluation_is_feasible_without_violations() -> None:
     values: dict[str, Any] = {
         "number": 0,
         "origin": "seed",
-        "candidate": Candidate(layers=(), kept_filters=()),
+        "candidate": Candidate(layers=(), filter_keep_ratio=()),
         "cost": Cost(
             energy_uj=None,
             latency_ms=None,

@@ -45,7 +45,7 @@ def space_of(widths: int) -> SearchSpace:
             for kind, values in (
                 ("weight_bits", tuple(range(2, 2 + widths))),
                 ("activation_bits", (4, 8)),
-                ("kept_weights", (1.0,)),
+                ("weight_density", (1.0,)),
                 ("codebook_size", (None,)),
             )
         ),

@@ -39,8 +39,8 @@ def open_(storage: tuple[str, str], tmp_path: Path) -> Iterator[Open]:
 
 
 def candidate(bits: int) -> Candidate:
-    layer = LayerChoice(layer="a.b", weight_bits=bits, kept_weights=0.1, codebook_size=2 if bits > 2 else None)
-    return Candidate(layers=(layer,), kept_filters=(("a.b", 0.3),))
+    layer = LayerChoice(layer="a.b", weight_bits=bits, weight_density=0.1, codebook_size=2 if bits > 2 else None)
+    return Candidate(layers=(layer,), filter_keep_ratio=(("a.b", 0.3),))
 
 
 def finish(store: Store, bits: int, correct: int | None) -> None:

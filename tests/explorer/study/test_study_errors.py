@@ -128,8 +128,8 @@ def problems(**sections: Any) -> tuple[str, ...]:
         ("space", {"weight_bits": []}, f"space.weight_bits: expected {BITS}, received []"),
         ("space", {"weight_bits": 8}, f"space.weight_bits: expected {BITS}, received 8"),
         ("space", {"weight_bits": [4, 4]}, f"space.weight_bits: expected {BITS}, received [4, 4]"),
-        ("space", {"kept_filters": [0.0]}, "expected a number above 0 and of at most 1, received 0.0"),
-        ("space", {"kept_weights": [True]}, "space.kept_weights[0]: expected a number above 0"),
+        ("space", {"filter_keep_ratio": [0.0]}, "expected a number above 0 and of at most 1, received 0.0"),
+        ("space", {"weight_density": [True]}, "space.weight_density[0]: expected a number above 0"),
         ("space", {"codebook_sizes": [1]}, 'expected an integer in 2..256 or "none", received 1'),
         (
             "space",

@@ -113,9 +113,9 @@ def test_lists_are_sorted_and_none_is_last() -> None:
 
 
 def test_a_layer_takes_what_it_does_not_state_from_the_space() -> None:
-    space = SpaceSettings(weight_bits=(2, 4), layers=(LayerSpace(layer="fc", kept_filters=(1.0,)),))
+    space = SpaceSettings(weight_bits=(2, 4), layers=(LayerSpace(layer="fc", filter_keep_ratio=(1.0,)),))
     assert space.for_layer("fc").weight_bits == (2, 4)
-    assert space.for_layer("fc").kept_filters == (1.0,)
+    assert space.for_layer("fc").filter_keep_ratio == (1.0,)
     assert space.for_layer("conv") == SpaceSettings(weight_bits=(2, 4))
 
 
@@ -149,8 +149,8 @@ positive = st.floats(min_value=1e-9, max_value=1e12)
 choices = {
     "weight_bits": bits,
     "activation_bits": bits,
-    "kept_filters": shares,
-    "kept_weights": shares,
+    "filter_keep_ratio": shares,
+    "weight_density": shares,
     "codebook_sizes": codebooks,
     "patterns": st.lists(st.sampled_from(["2:4", "1:4", "15:16", "none"]), min_size=1, max_size=4, unique=True),
 }

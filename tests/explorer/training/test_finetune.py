@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
@@ -30,27 +30,27 @@ from explorer.training.trainable import trainable
 from explorer.training.tuned import Tuned, rebuild
 from tests.tiers import thinned
 
-Bases = Callable[[str], Basis]
+Bases = Callable[[str], CompressionContext]
 Images = Callable[[str, int], Tensor]
 NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
 CHOICES: dict[str, dict[str, Any]] = {
     "bits": {},
-    "pruned": {"kept_weights": 0.5},
+    "pruned": {"weight_density": 0.5},
     "shared": {"codebook_size": 5},
-    "shared by channel": {"codebook_size": 3, "codebook_scope": "channel"},
+    "shared by channel": {"codebook_size": 3, "codebook_granularity": "channel"},
     "pattern": {"pattern": "2:4"},
-    "pruned and shared": {"kept_weights": 0.4, "codebook_size": 4},
+    "pruned and shared": {"weight_density": 0.4, "codebook_size": 4},
 }
 SHORT = FineTuningSettings(epochs=2, batch_size=16, learning_rate=0.002)
 
 
-def candidate(base: Basis, kind: str = "bits", weight_bits: int = 4) -> Candidate:
+def candidate(base: CompressionContext, kind: str = "bits", weight_bits: int = 4) -> Candidate:
     return Candidate(
         layers=tuple(
             LayerChoice(layer=name, weight_bits=weight_bits, activation_bits=8, **CHOICES[kind])
             for name in base.graph.weight_owners
         ),
-        kept_filters=tuple((group.name, 0.7) for group in base.graph.prunable),
+        filter_keep_ratio=tuple((group.name, 0.7) for group in base.graph.prunable),
     )
 
 
@@ -58,7 +58,9 @@ def labels(count: int) -> Tensor:
     return torch.randint(0, 5, (count,), generator=torch.Generator().manual_seed(3))
 
 
-def tuned(base: Basis, chosen: Candidate, x: Tensor, settings: FineTuningSettings = SHORT, **more: Any) -> Tuned:
+def tuned(
+    base: CompressionContext, chosen: Candidate, x: Tensor, settings: FineTuningSettings = SHORT, **more: Any
+) -> Tuned:
     return finetune(base, chosen, x, labels(len(x)), settings, **{"seed": 1, **more})
 
 
@@ -75,9 +77,9 @@ def code_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @thinned("name kind", 2, NETWORKS, CHOICES)
-def test_what_is_trained_is_deployed(name: str, kind: str, basis: Bases, images: Images) -> None:
+def test_what_is_trained_is_deployed(name: str, kind: str, context: Bases, images: Images) -> None:
     """Apart from activations at a rounding boundary and biases, which are rounded to their grid."""
-    base, x = basis(name), images(name, 48)
+    base, x = context(name), images(name, 48)
     chosen = candidate(base, kind)
     result = tuned(base, chosen, x)
     for start in (None, result):
@@ -89,8 +91,8 @@ def test_what_is_trained_is_deployed(name: str, kind: str, basis: Bases, images:
 
 
 @pytest.mark.parametrize("kind", CHOICES)
-def test_the_deployed_network_is_the_planned_one(kind: str, basis: Bases, images: Images) -> None:
-    base, x = basis("option_a"), images("option_a", 32)
+def test_the_deployed_network_is_the_planned_one(kind: str, context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 32)
     chosen = candidate(base, kind)
     model = rebuild(base, chosen, tuned(base, chosen, x))
     for layer in plan(base.graph, chosen).layers:
@@ -100,12 +102,12 @@ def test_the_deployed_network_is_the_planned_one(kind: str, basis: Bases, images
         assert codes.abs().max() <= 7
         size = chosen.choice(layer.name).codebook_size
         if size is not None:
-            by_channel = chosen.choice(layer.name).codebook_scope == "channel"
+            by_channel = chosen.choice(layer.name).codebook_granularity == "channel"
             assert all(len(part.unique()) <= size for part in (codes if by_channel else [codes]))
 
 
-def test_weights_change_and_masks_and_clusters_are_held(basis: Bases, images: Images) -> None:
-    base, x = basis("option_a"), images("option_a", 32)
+def test_weights_change_and_masks_and_clusters_are_held(context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 32)
     pruned = candidate(base, "pruned")
     first = tuned(base, pruned, x)
     second = tuned(base, pruned, x, start=first, seed=2)
@@ -136,7 +138,7 @@ def test_parameters_that_are_one_stay_one(images: Images) -> None:
     canonical = canonicalise(model.eval(), x[:2])
     graph = trace(canonical, x[:2])
     order = {group.name: group.classes for group in graph.prunable}
-    base = Basis(model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, x))
+    base = CompressionContext(model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, x))
     (twice,) = (layer for layer in graph.layers if layer.chosen_by != layer.name)
     result = tuned(base, candidate(base), x)
     for key in ("weight", "bias"):
@@ -144,8 +146,8 @@ def test_parameters_that_are_one_stay_one(images: Images) -> None:
         assert torch.equal(one, other)
 
 
-def test_training_repeats_itself_for_a_seed(basis: Bases, images: Images) -> None:
-    base, x = basis("option_a"), images("option_a", 40)
+def test_training_repeats_itself_for_a_seed(context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 40)
     chosen, state = candidate(base), torch.get_rng_state()
     network = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     settings = replace(SHORT, crop_pixels=1, flip=True, shift_pixels=1.0, mixup=0.5)
@@ -158,9 +160,9 @@ def test_training_repeats_itself_for_a_seed(basis: Bases, images: Images) -> Non
 
 @pytest.mark.parametrize("teacher", [{"teacher": False}, {"teacher_weight": 0.5}])
 def test_mixes_of_one_image_with_itself_teach_the_same(
-    teacher: dict[str, Any], basis: Bases, images: Images, monkeypatch: pytest.MonkeyPatch
+    teacher: dict[str, Any], context: Bases, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base, x = basis("option_a"), images("option_a", 32)
+    base, x = context("option_a"), images("option_a", 32)
     settings = replace(SHORT, **teacher)
     mixed = replace(settings, mixup=1.0)
     assert not same(tuned(base, candidate(base), x, settings), tuned(base, candidate(base), x, mixed))
@@ -173,8 +175,8 @@ def test_mixes_of_one_image_with_itself_teach_the_same(
         torch.testing.assert_close(second.state[name], tensor, rtol=1e-3, atol=1e-5)
 
 
-def test_norms_do_not_learn_from_mixes(basis: Bases, images: Images) -> None:
-    base, x = basis("option_a"), images("option_a", 32)
+def test_norms_do_not_learn_from_mixes(context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 32)
     norms = {name for name in base.model.state_dict() if name.endswith(("running_mean", "running_var"))}
     start = trainable(base, candidate(base)).model.state_dict()
     result = tuned(base, candidate(base), x, replace(SHORT, mixup=1.0))
@@ -185,9 +187,9 @@ def test_norms_do_not_learn_from_mixes(basis: Bases, images: Images) -> None:
 @pytest.mark.parametrize("change", [{"optimizer": "adam", "learning_rate": 0.001}, {"batch_norm": "frozen"}])
 @pytest.mark.parametrize("kind", ["pruned", "shared"])
 def test_an_interrupted_training_goes_on(
-    kind: str, change: dict[str, Any], basis: Bases, images: Images, tmp_path: Path
+    kind: str, change: dict[str, Any], context: Bases, images: Images, tmp_path: Path
 ) -> None:
-    base, x, file = basis("option_a"), images("option_a", 40), tmp_path / "state"
+    base, x, file = context("option_a"), images("option_a", 40), tmp_path / "state"
     chosen, settings = candidate(base, kind), replace(SHORT, epochs=3, flip=True, **change)
 
     def interrupt(done: int, batches: int, loss: float) -> None:
@@ -209,22 +211,22 @@ def test_an_interrupted_training_goes_on(
     assert not file.exists()
 
 
-def test_a_damaged_state_is_refused(basis: Bases, images: Images, tmp_path: Path) -> None:
-    base, x, file = basis("option_a"), images("option_a", 16), tmp_path / "state"
+def test_a_damaged_state_is_refused(context: Bases, images: Images, tmp_path: Path) -> None:
+    base, x, file = context("option_a"), images("option_a", 16), tmp_path / "state"
     file.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="state: not the state of an interrupted training"):
         tuned(base, candidate(base), x, unfinished=file)
 
 
-def test_a_diverging_training_is_stopped(basis: Bases, images: Images) -> None:
-    base, x = basis("lenet5_digits"), images("lenet5_digits", 32)
+def test_a_diverging_training_is_stopped(context: Bases, images: Images) -> None:
+    base, x = context("lenet5_digits"), images("lenet5_digits", 32)
     settings = replace(SHORT, learning_rate=100.0, weight_decay=100.0, epochs=8)
     with pytest.raises(ModelError, match=r"finetuning: the loss is (nan|inf) in epoch \d+; lower finetuning\.learning"):
         tuned(base, candidate(base), x, settings)
 
 
-def test_scales_and_norms_stay_where_they_are_told_to(basis: Bases, images: Images) -> None:
-    base, x = basis("option_a"), images("option_a", 32)
+def test_scales_and_norms_stay_where_they_are_told_to(context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 32)
     chosen = candidate(base)
     start = trainable(base, chosen).collect({})
     held = tuned(base, chosen, x, replace(SHORT, learn_scales=False, batch_norm="frozen"))
@@ -238,16 +240,16 @@ def test_scales_and_norms_stay_where_they_are_told_to(basis: Bases, images: Imag
     assert not torch.equal(held.state["bn.weight"], start.state["bn.weight"])
 
 
-def test_one_scale_for_a_tensor_stays_one(basis: Bases, images: Images) -> None:
-    base, x = basis("option_a"), images("option_a", 32)
-    base = replace(base, quantizer=QuantizerSettings(scales="tensor"))
+def test_one_scale_for_a_tensor_stays_one(context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 32)
+    base = replace(base, quantizer=QuantizerSettings(scale_granularity="tensor"))
     result = tuned(base, candidate(base), x)
     assert all(bool((scale == scale[0]).all()) and len(scale) > 1 for scale in result.scales.values())
     rebuild(base, candidate(base), result)
 
 
-def test_a_tuned_network_is_kept_in_a_file(basis: Bases, images: Images, tmp_path: Path) -> None:
-    base, x = basis("mixed"), images("mixed", 16)
+def test_a_tuned_network_is_kept_in_a_file(context: Bases, images: Images, tmp_path: Path) -> None:
+    base, x = context("mixed"), images("mixed", 16)
     chosen = candidate(base, "pruned and shared")
     result = tuned(base, chosen, x)
     result.save(tmp_path / "tuned.pt")
@@ -263,13 +265,13 @@ def test_a_tuned_network_is_kept_in_a_file(basis: Bases, images: Images, tmp_pat
             Tuned.load(tmp_path / name)
 
 
-def test_what_does_not_fit_is_refused(basis: Bases, images: Images) -> None:
-    base, x = basis("option_a"), images("option_a", 16)
+def test_what_does_not_fit_is_refused(context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 16)
     result = tuned(base, candidate(base), x)
     other = candidate(base, weight_bits=5)
     with pytest.raises(CandidateError, match=rf"is that of candidate {candidate(base).digest()}, not of"):
         rebuild(base, other, result)
-    fewer = replace(other, kept_filters=tuple((name, 0.5) for name, _ in other.kept_filters))
+    fewer = replace(other, filter_keep_ratio=tuple((name, 0.5) for name, _ in other.filter_keep_ratio))
     with pytest.raises(CandidateError, match="does not fit this one"):
         tuned(base, fewer, x, start=result)
 
@@ -284,7 +286,9 @@ def test_fine_tuning_wins_back_accuracy() -> None:
     canonical = canonicalise(model, x[:2])
     graph = trace(canonical, x[:2])
     order = {group.name: group.classes for group in graph.prunable}
-    base = Basis(model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, x[:128]))
+    base = CompressionContext(
+        model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, x[:128])
+    )
     chosen = candidate(base, weight_bits=2)
     reports: list[float] = []
     settings = FineTuningSettings(epochs=4, batch_size=32)

@@ -78,7 +78,7 @@ def test_a_gap_that_is_too_small_is_passed_over() -> None:
 
 @pytest.mark.parametrize("alignment", [0, -16, 1.5, True])
 def test_a_wrong_alignment_is_refused(alignment: int) -> None:
-    with pytest.raises(LayerError, match=r"alignment_bytes: expected a whole number from 1 to 2147483647, received"):
+    with pytest.raises(LayerError, match=r"`alignment_bytes` must be a whole number from 1 to 2147483647, but got"):
         plan_arena([], alignment)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
 from explorer.evaluate.hardware import cost
@@ -27,8 +27,10 @@ NAMES = ["integer.onnx", "program.json", "summary.json", "weights.npz"]
 
 
 @pytest.fixture
-def write(basis: Callable[[str], Basis], images: Callable[[str, int], Tensor]) -> Callable[[Path], IntegerReport]:
-    base, x = basis("mixed"), images("mixed", 80)
+def write(
+    context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
+) -> Callable[[Path], IntegerReport]:
+    base, x = context("mixed"), images("mixed", 80)
     candidate = uniform(base.graph, 4, 6)
     model = apply(base, candidate)
     with torch.no_grad():
@@ -58,10 +60,10 @@ def test_files_hold_one_and_the_same_network(
 
 
 def test_the_file_costs_what_the_network_does_that_it_was_made_of(
-    write: Callable[[Path], IntegerReport], basis: Callable[[str], Basis], tmp_path: Path
+    write: Callable[[Path], IntegerReport], context: Callable[[str], CompressionContext], tmp_path: Path
 ) -> None:
     write(tmp_path)
-    graph = basis("mixed").graph
+    graph = context("mixed").graph
     read = read_onnx_jobs(tmp_path / "integer.onnx")
     assert read.states_widths
     assert read_onnx(tmp_path / "integer.onnx") == read.network

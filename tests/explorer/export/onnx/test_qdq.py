@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice, levels, uniform
 from explorer.export.onnx.builder import pack_int4
@@ -105,12 +105,12 @@ def trained(model: nn.Module) -> nn.Module:
 
 
 @pytest.fixture(scope="module", params=[MixedNet, PaddedNet])
-def basis(request: pytest.FixtureRequest) -> Basis:
+def context(request: pytest.FixtureRequest) -> CompressionContext:
     torch.manual_seed(0)
     images, _ = noisy_patterns(64, seed=1000)
     model = canonicalise(trained(request.param()), images[:2])
     graph = trace(model, images[:2])
-    return Basis(
+    return CompressionContext(
         model=model,
         graph=graph,
         order={group.name: group.classes for group in graph.prunable},
@@ -118,8 +118,8 @@ def basis(request: pytest.FixtureRequest) -> Basis:
     )
 
 
-def assert_same_function(basis: Basis, candidate: Candidate, path: Path) -> None:
-    model = apply(basis, candidate)
+def assert_same_function(context: CompressionContext, candidate: Candidate, path: Path) -> None:
+    model = apply(context, candidate)
     export_onnx(model, SHAPE, path)
     images, _ = noisy_patterns(300, seed=2000)
     assert verify_onnx(path, model, images, batch=128).agreement >= 0.99
@@ -130,25 +130,25 @@ def assert_same_function(basis: Basis, candidate: Candidate, path: Path) -> None
 
 
 @thinned("bits", 3, WIDTHS)
-def test_predictions_agree_at_every_width(basis: Basis, bits: int, tmp_path: Path) -> None:
-    assert_same_function(basis, uniform(basis.graph, bits, 8), tmp_path / "weights.onnx")
-    assert_same_function(basis, uniform(basis.graph, 8, bits), tmp_path / "activations.onnx")
+def test_predictions_agree_at_every_width(context: CompressionContext, bits: int, tmp_path: Path) -> None:
+    assert_same_function(context, uniform(context.graph, bits, 8), tmp_path / "weights.onnx")
+    assert_same_function(context, uniform(context.graph, 8, bits), tmp_path / "activations.onnx")
 
 
 @cases(3, 20)
-def test_predictions_agree_for_random_candidates(basis: Basis, count: int, tmp_path: Path) -> None:
+def test_predictions_agree_for_random_candidates(context: CompressionContext, count: int, tmp_path: Path) -> None:
     @settings(max_examples=count, phases=[Phase.generate])  # finding a smaller failing candidate would take minutes
     @given(data=st.data())
     def agree(data: st.DataObject) -> None:
-        assert_same_function(basis, drawn(basis, data), tmp_path / "model.onnx")
+        assert_same_function(context, drawn(context, data), tmp_path / "model.onnx")
 
     agree()
 
 
-def drawn(basis: Basis, data: st.DataObject) -> Candidate:
+def drawn(context: CompressionContext, data: st.DataObject) -> Candidate:
     share = st.floats(0.3, 1.0)
     choices = []
-    for name in basis.graph.layer_names:
+    for name in context.graph.layer_names:
         bits = data.draw(st.integers(2, 8))
         codebooks = st.none() if bits == 2 else st.none() | st.integers(2, min(16, levels(bits) - 1))
         choices.append(
@@ -156,40 +156,40 @@ def drawn(basis: Basis, data: st.DataObject) -> Candidate:
                 layer=name,
                 weight_bits=bits,
                 activation_bits=data.draw(st.integers(2, 8)),
-                kept_weights=data.draw(share),
+                weight_density=data.draw(share),
                 codebook_size=data.draw(codebooks),
             )
         )
-    kept = tuple((group.name, data.draw(share)) for group in basis.graph.prunable)
-    return Candidate(layers=tuple(choices), kept_filters=kept)
+    kept = tuple((group.name, data.draw(share)) for group in context.graph.prunable)
+    return Candidate(layers=tuple(choices), filter_keep_ratio=kept)
 
 
-def test_float_network_is_the_same(basis: Basis, tmp_path: Path) -> None:
-    export_onnx(basis.model, SHAPE, tmp_path / "float.onnx")
+def test_float_network_is_the_same(context: CompressionContext, tmp_path: Path) -> None:
+    export_onnx(context.model, SHAPE, tmp_path / "float.onnx")
     images, _ = noisy_patterns(100, seed=3)
-    verification = verify_onnx(tmp_path / "float.onnx", basis.model, images)
+    verification = verify_onnx(tmp_path / "float.onnx", context.model, images)
     assert verification.agreeing == 100
     assert verification.largest_logit_difference < 1e-4
 
 
-def test_weights_are_stored_narrow_and_biases_as_32_bit_sums(basis: Basis, tmp_path: Path) -> None:
+def test_weights_are_stored_narrow_and_biases_as_32_bit_sums(context: CompressionContext, tmp_path: Path) -> None:
     stored = {}
     for bits in (4, 8):
-        model = apply(basis, uniform(basis.graph, bits, 8))
+        model = apply(context, uniform(context.graph, bits, 8))
         export_onnx(model, SHAPE, tmp_path / "model.onnx")
         initializers = onnx.load(tmp_path / "model.onnx").graph.initializer
         stored[bits] = Counter(item.data_type for item in initializers if item.name.endswith("weight_codes"))
         assert {item.data_type for item in initializers if item.name.endswith("bias_codes")} == {TensorProto.INT32}
-    layers = len(basis.graph.layers)
+    layers = len(context.graph.layers)
     assert stored == {4: {TensorProto.INT4: layers}, 8: {TensorProto.INT8: layers}}
 
 
-def test_file_holds_the_codes_of_the_network(basis: Basis, tmp_path: Path) -> None:
-    model = apply(basis, uniform(basis.graph, 3, 8))
+def test_file_holds_the_codes_of_the_network(context: CompressionContext, tmp_path: Path) -> None:
+    model = apply(context, uniform(context.graph, 3, 8))
     export_onnx(model, SHAPE, tmp_path / "model.onnx")
     values = {item.name: numpy_helper.to_array(item) for item in onnx.load(tmp_path / "model.onnx").graph.initializer}
     for node in model.graph.nodes:
-        if node.target not in basis.graph.layer_names:
+        if node.target not in context.graph.layer_names:
             continue
         layer = model.get_submodule(node.target)
         assert np.array_equal(
@@ -198,20 +198,20 @@ def test_file_holds_the_codes_of_the_network(basis: Basis, tmp_path: Path) -> No
         assert np.array_equal(values[f"{node.name}/bias_codes"], layer.get_buffer("bias_codes").numpy())
 
 
-def test_file_shrinks_with_the_weights(basis: Basis, tmp_path: Path) -> None:
+def test_file_shrinks_with_the_weights(context: CompressionContext, tmp_path: Path) -> None:
     sizes = [
-        export_onnx(basis.model, SHAPE, tmp_path / "float.onnx"),
-        export_onnx(apply(basis, uniform(basis.graph, 8, 8)), SHAPE, tmp_path / "8.onnx"),
-        export_onnx(apply(basis, uniform(basis.graph, 4, 8)), SHAPE, tmp_path / "4.onnx"),
+        export_onnx(context.model, SHAPE, tmp_path / "float.onnx"),
+        export_onnx(apply(context, uniform(context.graph, 8, 8)), SHAPE, tmp_path / "8.onnx"),
+        export_onnx(apply(context, uniform(context.graph, 4, 8)), SHAPE, tmp_path / "4.onnx"),
     ]
     assert sizes == [(tmp_path / name).stat().st_size for name in ("float.onnx", "8.onnx", "4.onnx")]
-    weights = basis.graph.weights
+    weights = context.graph.weights
     assert sizes[0] - sizes[1] > weights  # 4 bytes become 1, less what scales and quantisers take
-    assert sizes[1] - sizes[2] >= weights // 2 - len(basis.graph.layers)
+    assert sizes[1] - sizes[2] >= weights // 2 - len(context.graph.layers)
 
 
-def test_batch_axis_is_dynamic(basis: Basis, tmp_path: Path) -> None:
-    model = apply(basis, uniform(basis.graph))
+def test_batch_axis_is_dynamic(context: CompressionContext, tmp_path: Path) -> None:
+    model = apply(context, uniform(context.graph))
     export_onnx(model, SHAPE, tmp_path / "model.onnx")
     images, _ = noisy_patterns(7, seed=5)
     one_by_one, together = (run_onnx(tmp_path / "model.onnx", images, batch) for batch in (1, 7))

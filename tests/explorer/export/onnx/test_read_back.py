@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import hwmodels
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.evaluate.hardware import activation_tensors, layer_jobs
@@ -29,12 +29,12 @@ def mixed_widths(graph: ModelGraph) -> Candidate:
             layer=name,
             weight_bits=(3, 8, 5, 4, 6)[index % 5],
             activation_bits=(8, 5, 3, 6)[index % 4],
-            kept_weights=1.0,
+            weight_density=1.0,
             codebook_size=None,
         )
         for index, name in enumerate(graph.layer_names)
     )
-    return Candidate(layers=choices, kept_filters=tuple((group.name, 0.7) for group in graph.prunable))
+    return Candidate(layers=choices, filter_keep_ratio=tuple((group.name, 0.7) for group in graph.prunable))
 
 
 def products(layers: tuple[LayerShape, ...]) -> list[tuple[int, ...]]:
@@ -48,9 +48,9 @@ def products(layers: tuple[LayerShape, ...]) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_exported_candidate_has_the_shapes_and_widths_of_its_plan(
-    name: str, basis: Callable[[str], Basis], tmp_path: Path
+    name: str, context: Callable[[str], CompressionContext], tmp_path: Path
 ) -> None:
-    base = basis(name)
+    base = context(name)
     candidate = mixed_widths(base.graph)
     planned = plan(base.graph, candidate)
     export_onnx(apply(base, candidate), IMAGES[name], tmp_path / "model.onnx")
@@ -68,9 +68,9 @@ def test_an_exported_candidate_has_the_shapes_and_widths_of_its_plan(
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_exported_candidate_has_the_tensors_of_its_plan(
-    name: str, basis: Callable[[str], Basis], tmp_path: Path
+    name: str, context: Callable[[str], CompressionContext], tmp_path: Path
 ) -> None:
-    base = basis(name)
+    base = context(name)
     candidate = mixed_widths(base.graph)
     export_onnx(apply(base, candidate), IMAGES[name], tmp_path / "model.onnx")
     tensors = read_onnx(tmp_path / "model.onnx").tensors

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer.compress.apply import Basis, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.errors import ExportError
 from explorer.export.onnx.qdq import export_onnx
@@ -24,12 +24,12 @@ from tests.tiers import cases
 WRITTEN = [name for name in styles.STYLES if name not in {"attention", "channels_last", "pixels"}]
 
 
-def basis_of(name: str) -> Basis:
+def basis_of(name: str) -> CompressionContext:
     images = styles.inputs(name, 16)
     model = canonicalise(styles.build(name), images)
     graph = trace(model, images)
     order = {group.name: group.classes for group in graph.prunable}
-    return Basis(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+    return CompressionContext(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
 
 
 @cases(1, 4)

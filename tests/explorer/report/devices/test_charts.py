@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from explorer.comparison.devices import DeviceRuns, choices, transfers
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.graph.layers import ModelGraph
 from explorer.report.devices.charts import decision_grids, front_plots, transfer_grids
 from explorer.report.svg import Grid, Line, Plot, draw_grids, draw_plots, round_ticks
@@ -19,9 +19,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def graph(basis: Callable[[str], Basis]) -> ModelGraph:
+def graph(context: Callable[[str], CompressionContext]) -> ModelGraph:
     """A residual network of three stages."""
-    return basis("option_a").graph
+    return context("option_a").graph
 
 
 def texts(svg: str) -> list[str]:

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from explorer.comparison.devices import DeviceRuns, choices, levers, transfers
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.report.devices.tables import choice_rows, layer_rows, lever_rows, transfer_rows, write_rows
 from tests.support.device_runs import run_of, widths
 
 
 @pytest.fixture
-def runs(basis: Callable[[str], Basis]) -> DeviceRuns:
+def runs(context: Callable[[str], CompressionContext]) -> DeviceRuns:
     """A bit-serial device with narrow weights, and a microcontroller with half of the filters."""
-    graph = basis("option_a").graph
+    graph = context("option_a").graph
     narrow, few = widths(graph, 4, 6), widths(graph, 8, 8, 0.5)
     return DeviceRuns(
         graph=graph, runs=(run_of(graph, "gap9_ne16", [(narrow, 0.9)]), run_of(graph, "stm32h7a3", [(few, 0.89)]))
@@ -26,12 +26,12 @@ def runs(basis: Callable[[str], Basis]) -> DeviceRuns:
 
 def test_a_choice_in_figures(runs: DeviceRuns) -> None:
     narrow, few = choice_rows(choices(runs.runs, (0.01,)))
-    assert (narrow["device"], narrow["mean_weight_bits"], narrow["kept_filters"]) == ("gap9_ne16", 4.0, 1.0)
+    assert (narrow["device"], narrow["mean_weight_bits"], narrow["filter_keep_ratio"]) == ("gap9_ne16", 4.0, 1.0)
     activation_bits = narrow["mean_activation_bits"]
     assert isinstance(activation_bits, float)
     assert 6.0 <= activation_bits < 8.0  # the logits' and the image's widths are among them
     assert (few["device"], few["mean_weight_bits"]) == ("stm32h7a3", 8.0)
-    kept = few["kept_filters"]
+    kept = few["filter_keep_ratio"]
     assert isinstance(kept, float)
     assert 0.5 <= kept < 0.7  # outputs stay
     assert few["standard_error_search"] == pytest.approx(0.0329, abs=1e-3)  # sqrt(.87 .13 / 104)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from explorer.compress.apply import Basis
+from explorer.compress.apply import CompressionContext
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.scores import LayerRelevance, Relevance
@@ -71,9 +71,9 @@ def _image(filters: int) -> ExplainedImage:
 
 
 @pytest.fixture
-def explained(basis: Callable[[str], Basis]) -> Explained:
+def explained(context: Callable[[str], CompressionContext]) -> Explained:
     """A residual network with synthetic scores, and one image with two filters."""
-    graph = basis("option_a").graph
+    graph = context("option_a").graph
     return Explained(
         title="Study <b>",
         graph=graph,
