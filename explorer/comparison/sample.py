@@ -21,7 +21,7 @@ def seeded_sample(prepared: PreparedStudy, seed: int) -> Sample:
     images, study = prepared.data.train, prepared.study
     chosen = permutation(len(images), seed, "relevance")[: study.data.relevance]
     context = prepared.context
-    sample = relevance_sample(context.model, context.graph, images.take(chosen), study, prepared.device)
+    sample = relevance_sample(context.model, context.graph, images.take(chosen), study, prepared.torch_device)
     return replace(sample, seed=seed)
 
 

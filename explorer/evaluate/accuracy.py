@@ -37,7 +37,7 @@ def refuse_infinite(model: nn.Module, images: object, logits: torch.Tensor) -> N
         raise NumericalError(f"its logits are not finite for {lost} of {len(logits)} images")
 
 
-def torch_device(name: str) -> torch.device:
+def find_torch_device(name: str) -> torch.device:
     """The device of that name; "auto" is CUDA where there is one. ValueError for CUDA where there is none.
 
     On CUDA, convolutions and products keep all bits of float32 from then on: with TF32, whose 10 bits are the

@@ -97,7 +97,9 @@ def explain(study: Study, wanted: Wanted, folder: Path, notify: Notify) -> Expla
         _refuse_unknown(wanted, network)
         network = with_weights(network, study, folder, notify)
         with threads_for(network.graph):
-            sample = relevance_sample(network.canonical, network.graph, network.data.relevance, study, network.device)
+            sample = relevance_sample(
+                network.canonical, network.graph, network.data.relevance, study, network.torch_device
+            )
             method = study.relevance.method
             relevance = kept_relevance(method, sample, folder, state_digest(network.model), notify)
             if wanted.of_class is not None:

@@ -23,7 +23,7 @@ from explorer.compress.norms import norms_of
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
 from explorer.errors import StudyFileError
-from explorer.evaluate.accuracy import torch_device
+from explorer.evaluate.accuracy import find_torch_device
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -53,12 +53,12 @@ SMALL_NETWORK = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedStudy:
-    """What every later stage needs; tensors live on `device`."""
+    """What every later stage needs; tensors live on `torch_device`."""
 
     study: Study
     accelerator: Accelerator
     data: Data
-    device: torch.device
+    torch_device: torch.device
     context: CompressionContext
     relevance: Relevance
     weights_digest: str
@@ -81,16 +81,16 @@ class PreparedStudy:
         }
 
     def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and labels as tensors on the device."""
-        return _tensors(images, self.device)
+        """Return images and labels as tensors on the torch device."""
+        return _tensors(images, self.torch_device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyNetwork:
-    """A study's images and its network: as the user wrote it, canonical, and traced; on `device`."""
+    """A study's images and its network: as the user wrote it, canonical, and traced; on `torch_device`."""
 
     data: Data
-    device: torch.device
+    torch_device: torch.device
     model: nn.Module
     canonical: fx.GraphModule
     graph: ModelGraph
@@ -98,8 +98,8 @@ class StudyNetwork:
     """How much of the network is explored and costed."""
 
     def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images and labels as tensors on the device."""
-        return _tensors(images, self.device)
+        """Return images and labels as tensors on the torch device."""
+        return _tensors(images, self.torch_device)
 
 
 Inspect = Callable[[StudyNetwork], tuple[tuple[str, str], ...]]
@@ -117,10 +117,10 @@ def open_study(study: Study, folder: Path, notify: Notify, inspect: Inspect | No
     opened = open_network(study, notify)
     refused_exports = inspect(opened) if inspect is not None else ()
     network = with_weights(opened, study, folder, notify)
-    data, device, canonical, graph = network.data, network.device, network.canonical, network.graph
+    data, torch_device, canonical, graph = network.data, network.torch_device, network.canonical, network.graph
     weights_digest = state_digest(network.model)
     with threads_for(graph):
-        sample = relevance_sample(canonical, graph, data.relevance, study, device)
+        sample = relevance_sample(canonical, graph, data.relevance, study, torch_device)
         method = study.relevance.method
         scores = kept_relevance(method, sample, folder, weights_digest, notify)
         relevance = fill_missing(scores, sample, CRITERIA[method].subjects)
@@ -128,7 +128,7 @@ def open_study(study: Study, folder: Path, notify: Notify, inspect: Inspect | No
             name: filter_order(graph, kept_relevance(name, sample, folder, weights_digest, notify)) for name in others
         }
         notify("calibrate", 0, 1)
-        calibration_images = torch.from_numpy(data.calibration.images).to(device)
+        calibration_images = torch.from_numpy(data.calibration.images).to(torch_device)
         calibration = calibrate(canonical, graph, calibration_images, study.quantizer)
         notify("calibrate", 1, 1)
         importance = _importance(study.sharing, sample, relevance)
@@ -136,7 +136,7 @@ def open_study(study: Study, folder: Path, notify: Notify, inspect: Inspect | No
         study=study,
         accelerator=accelerator,
         data=data,
-        device=device,
+        torch_device=torch_device,
         context=CompressionContext(
             model=canonical,
             graph=graph,
@@ -156,30 +156,32 @@ def open_study(study: Study, folder: Path, notify: Notify, inspect: Inspect | No
 def open_network(study: Study, notify: Notify) -> StudyNetwork:
     """Load the images, build the network and trace it; it has its weights if they are those of a checkpoint."""
     try:
-        device = torch_device(study.search.device)
+        torch_device = find_torch_device(study.search.device)
     except ValueError as error:
         raise StudyFileError((str(error),)) from error
     notify("load data", 0, 1)
     data = load_data(study.data, study.model.input_shape)
     notify("load data", 1, 1)
-    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(device).float()
-    example = _example(data, device)
+    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(torch_device).float()
+    example = _example(data, torch_device)
     with single_threaded(True):  # a few images
         canonical, graph = _explorable(model, example, study)
         covered = coverage(canonical, graph, example)
-    return StudyNetwork(data=data, device=device, model=model, canonical=canonical, graph=graph, coverage=covered)
+    return StudyNetwork(
+        data=data, torch_device=torch_device, model=model, canonical=canonical, graph=graph, coverage=covered
+    )
 
 
 def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Notify) -> StudyNetwork:
     """The network with the weights of its checkpoint, or trained, unless it was trained before."""
     if study.model.checkpoint is not None:
         return network
-    data, device = network.data, network.device
+    data, torch_device = network.data, network.torch_device
     first = first_sample(network, study)
     for name in (study.relevance.method, *other_criteria(study)):
         CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
     train_once(network.model, network.canonical, study, data, folder, notify)
-    canonical, graph = _explorable(network.model, _example(data, device), study)
+    canonical, graph = _explorable(network.model, _example(data, torch_device), study)
     return replace(network, canonical=canonical, graph=graph)
 
 
@@ -198,7 +200,7 @@ def first_sample(network: StudyNetwork, study: Study) -> Sample:
             norm.train()
         with torch.no_grad():
             model(network.tensors(images)[0])
-    return relevance_sample(model, network.graph, images, study, network.device)
+    return relevance_sample(model, network.graph, images, study, network.torch_device)
 
 
 def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
@@ -206,8 +208,8 @@ def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
     return single_threaded(graph.macs < SMALL_NETWORK)
 
 
-def _example(data: Data, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(data.calibration.images[:EXAMPLES]).to(device)
+def _example(data: Data, torch_device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(data.calibration.images[:EXAMPLES]).to(torch_device)
 
 
 def _explorable(model: nn.Module, example: torch.Tensor, study: Study) -> tuple[fx.GraphModule, ModelGraph]:
@@ -220,30 +222,30 @@ def _explorable(model: nn.Module, example: torch.Tensor, study: Study) -> tuple[
 
 
 def relevance_sample(
-    model: fx.GraphModule, graph: ModelGraph, images: ImageSet, study: Study, device: torch.device
+    model: fx.GraphModule, graph: ModelGraph, images: ImageSet, study: Study, torch_device: torch.device
 ) -> Sample:
     """What relevance is computed on, as the study says; StudyFileError where its reference cannot be read."""
-    settings, (tensors, labels) = study.relevance, _tensors(images, device)
+    settings, (tensors, labels) = study.relevance, _tensors(images, torch_device)
     return sample_of(
         model,
         graph,
         tensors,
         labels,
         target=settings.target,
-        reference=_reference(settings, device),
+        reference=_reference(settings, torch_device),
         aggregation=settings.aggregation,
         tolerance=settings.tolerance,
         seed=study.seed,
     )
 
 
-def _reference(settings: RelevanceSettings, device: torch.device) -> str | torch.Tensor:
+def _reference(settings: RelevanceSettings, torch_device: torch.device) -> str | torch.Tensor:
     file = settings.reference_file
     if file is None:
         return settings.reference
     try:
         image = np.load(file, allow_pickle=False)
-        return torch.from_numpy(np.asarray(image, dtype=np.float32)).to(device)
+        return torch.from_numpy(np.asarray(image, dtype=np.float32)).to(torch_device)
     except (OSError, ValueError, EOFError, TypeError, MemoryError, zipfile.BadZipFile) as error:
         raise StudyFileError(
             (f"relevance.reference: {file} cannot be read as an image ({error}); save one with numpy.save",)
@@ -282,5 +284,5 @@ def _importance(settings: SharingSettings, sample: Sample, relevance: Relevance)
     return {entry.layer: torch.from_numpy(entry.weight_multipliers) for entry in relevance.layers}
 
 
-def _tensors(images: ImageSet, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(images.images).to(device), torch.from_numpy(images.labels).to(device)
+def _tensors(images: ImageSet, torch_device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(images.images).to(torch_device), torch.from_numpy(images.labels).to(torch_device)

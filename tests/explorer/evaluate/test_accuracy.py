@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explorer.evaluate.accuracy import count_correct, torch_device
+from explorer.evaluate.accuracy import count_correct, find_torch_device
 
 
 class Echo(nn.Module):
@@ -41,8 +41,8 @@ def test_no_images_are_none_right() -> None:
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert torch_device("cpu").type == torch_device("auto").type == "cpu"
+    assert find_torch_device("cpu").type == find_torch_device("auto").type == "cpu"
     with pytest.raises(ValueError, match=r"search\.device: received \"cuda\", but torch finds no CUDA device"):
-        torch_device("cuda")
+        find_torch_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert [torch_device(name).type for name in ("cpu", "cuda", "auto")] == ["cpu", "cuda", "cuda"]
+    assert [find_torch_device(name).type for name in ("cpu", "cuda", "auto")] == ["cpu", "cuda", "cuda"]
