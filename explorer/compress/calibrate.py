@@ -13,8 +13,8 @@ from torch import fx, nn
 from explorer.compress.candidate import MAXIMUM_BITS, MINIMUM_BITS
 from explorer.compress.quantize import ActivationQuantizer, activation_range, percentile_range
 from explorer.errors import ModelError
+from explorer.graph.inputs import Inputs, as_tuple, take
 from explorer.graph.layers import ModelGraph
-from explorer.graph.symbolic import Inputs, as_tuple
 from explorer.settings import QuantizerSettings
 
 SAMPLED_VALUES = 65536
@@ -73,7 +73,7 @@ def calibrate(
             bits: float((ActivationQuantizer(bits, *ranges[name][bits])(values) - values).abs().mean())
             for bits in widths
         }
-    kept = tuple(tensor[: settings.recalibration_images] for tensor in as_tuple(images))
+    kept = take(images, slice(settings.recalibration_images))
     return Calibration(
         images=kept if isinstance(images, tuple) else kept[0],
         ranges=ranges,

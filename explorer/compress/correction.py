@@ -17,7 +17,7 @@ from explorer.compress.rounding import Moments, Project, adaptive_codes, moments
 from explorer.compress.sparsity import weight_mask
 from explorer.compress.weights import attach_codes
 from explorer.errors import NumericalError
-from explorer.graph.symbolic import Inputs, as_tuple
+from explorer.graph.inputs import Inputs, as_tuple, take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,7 +79,7 @@ class _Corrector(NormCorrector):
         self.means, self.rounding = means, rounding
         self.beside = None
         if rounding is not None:
-            first = tuple(images[: rounding.images] for images in as_tuple(calibration.images))
+            first = take(calibration.images, slice(rounding.images))
             self.beside = LayerInputs(rounding.reference, first)
 
     def run_node(self, n: fx.Node) -> object:

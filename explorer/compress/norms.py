@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from explorer.compress.calibrate import Calibration, channel_statistics
 from explorer.compress.weights import attach_codes, has_codes
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.inputs import as_tuple
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 

@@ -18,7 +18,7 @@ from explorer.export.onnx.qdq import export_onnx
 from explorer.export.package import ExportReport, candidate_marks, export_candidate
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.inputs import as_tuple
 from explorer.integer.lower import integer_program
 from explorer.progress import Notify
 from explorer.study.finetune import read_tuned, reopen

@@ -12,13 +12,14 @@ from explorer.errors import ModelError
 from explorer.graph.copies import plain_copy
 from explorer.graph.functional import fold_constants, functions_to_modules, modules_to_canonical
 from explorer.graph.functional_layers import constants_to_norms, layers_to_modules
+from explorer.graph.inputs import Inputs, as_tuple, count_images, join, take
 from explorer.graph.lines import line_of
 from explorer.graph.moves import simplify_moves
 from explorer.graph.names import LAYER_BUFFERS, add_module
 from explorer.graph.out_of_place import work_out_of_place
 from explorer.graph.reuse import clone_reused
 from explorer.graph.spellings import maxima_to_pools, settle_spellings
-from explorer.graph.symbolic import Inputs, as_tuple, call, propagate_shapes, symbolic_trace
+from explorer.graph.symbolic import call, propagate_shapes, symbolic_trace
 
 _Layer = nn.Conv2d | nn.Linear
 _Norm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -63,7 +64,7 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
                 "cannot be explored"
             )
     if more and not _agree(more, _outputs(graph_module, _one_more(example))):
-        count = len(as_tuple(example)[0])
+        count = count_images(example)
         raise ModelError(
             f"model: forward() depends on the number of images: traced with {count} of them, it computes something "
             f"else for {count + 1}; work on all images of a batch at once, without loops over them"
@@ -101,7 +102,7 @@ def _rewrite(graph_module: fx.GraphModule, example: Inputs) -> None:
 
 def _one_more(example: Inputs) -> tuple[torch.Tensor, ...]:
     """The example with its first image once more at the end."""
-    return tuple(torch.cat((tensor, tensor[:1])) for tensor in as_tuple(example))
+    return join((example, take(example, slice(1))))
 
 
 def _outputs(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:

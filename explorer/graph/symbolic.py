@@ -17,16 +17,9 @@ from torch.utils._pytree import tree_flatten
 
 from explorer.errors import ModelError
 from explorer.graph.copies import plain_copy
+from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.lines import last_line, place
 from explorer.graph.names import hold_by_other_names
-
-Inputs = torch.Tensor | tuple[torch.Tensor, ...]
-"""What a network is called with: one tensor, or a tuple with one for each argument of forward()."""
-
-
-def as_tuple(inputs: Inputs) -> tuple[torch.Tensor, ...]:
-    """The inputs as a tuple, in the order of forward()'s arguments."""
-    return inputs if isinstance(inputs, tuple) else (inputs,)
 
 
 def call(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:

@@ -16,12 +16,13 @@ from explorer.graph.build import record_graph
 from explorer.graph.channels import Ids
 from explorer.graph.coverage import stored_values
 from explorer.graph.functional import ACTIVATIONS, POOLS
+from explorer.graph.inputs import Inputs, shapes_of
 from explorer.graph.layers import ModelGraph, OperationKind, Skipped
 from explorer.graph.lines import line_of
 from explorer.graph.modules import SelectChannels
 from explorer.graph.names import Names
 from explorer.graph.reuse import shared_weights
-from explorer.graph.symbolic import Inputs, as_tuple, propagate_shapes
+from explorer.graph.symbolic import propagate_shapes
 from explorer.graph.traced import Traced, TracedLayer, TracedOperation, shape_of, source_of
 
 _FUNCTIONS = (nn.PReLU, *(factory for factory in ACTIVATIONS.values() if isinstance(factory, type)))
@@ -51,7 +52,7 @@ def trace(model: fx.GraphModule, example: Inputs, elementwise: tuple[type[nn.Mod
         tracer.visit(node)
     if not tracer.found.layers:
         raise ModelError("model: no convolution (nn.Conv2d) or fully connected layer (nn.Linear) was found")
-    graph = record_graph(tracer.found, tuple(tuple(given.shape[1:]) for given in as_tuple(example)), shared)
+    graph = record_graph(tracer.found, shapes_of(example), shared)
     return replace(graph, float_values=stored_values(model, graph.layer_names, elementwise).in_float)
 
 

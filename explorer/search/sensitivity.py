@@ -22,8 +22,8 @@ from explorer.compress.failures import NUMERICAL, reason_of
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
+from explorer.graph.inputs import take
 from explorer.graph.layers import ModelGraph
-from explorer.graph.symbolic import as_tuple
 from explorer.progress import Progress
 from explorer.relevance.completion import filter_losses
 from explorer.relevance.scores import Relevance
@@ -130,7 +130,7 @@ def rounding_moments(context: CompressionContext, space: SearchSpace) -> Iterato
     """The layers, with the second moments of their inputs where rounding looks at them."""
     if context.quantizer.rounding == "nearest":
         return iter([(layer, None) for layer in space.layers])
-    first = tuple(images[: context.quantizer.rounding_images] for images in as_tuple(context.calibration.images))
+    first = take(context.calibration.images, slice(context.quantizer.rounding_images))
     transposed = [layer.name for layer in context.graph.layers if layer.transposed and layer.name in space.layers]
     rounded = float_moments(context.model, first, set(space.layers) - set(transposed))
     return itertools.chain(rounded, ((layer, None) for layer in transposed))

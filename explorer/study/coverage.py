@@ -11,8 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from explorer.graph.coverage import stored_values
+from explorer.graph.inputs import as_tuple
 from explorer.graph.layers import ModelGraph
-from explorer.graph.symbolic import as_tuple
 from explorer.study.record import Coverage
 
 

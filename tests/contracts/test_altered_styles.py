@@ -20,7 +20,8 @@ from torch.optim.swa_utils import AveragedModel
 from explorer.errors import ModelError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.copies import unwrapped
-from explorer.graph.symbolic import Inputs, call
+from explorer.graph.inputs import Inputs
+from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
 from explorer.models.factory import call_factory
 from explorer.settings import ModelSettings

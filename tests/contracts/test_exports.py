@@ -22,7 +22,8 @@ from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
-from explorer.graph.symbolic import Inputs, as_tuple, call
+from explorer.graph.inputs import Inputs, as_tuple
+from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program

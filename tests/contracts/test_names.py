@@ -26,8 +26,9 @@ from explorer.export.onnx.builder import OnnxBuilder
 from explorer.export.onnx.qdq import build_onnx, export_onnx
 from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
+from explorer.graph.inputs import as_tuple
 from explorer.graph.names import Names, add_module
-from explorer.graph.symbolic import as_tuple, call
+from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import run_program

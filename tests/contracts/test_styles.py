@@ -17,7 +17,8 @@ from explorer.compress.candidate import Candidate
 from explorer.compress.prune import remove_filters
 from explorer.errors import ModelError
 from explorer.graph.canonical import canonicalise
-from explorer.graph.symbolic import Inputs, call
+from explorer.graph.inputs import Inputs
+from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
 from tests.oracles.macs import check_macs

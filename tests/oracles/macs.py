@@ -8,8 +8,8 @@ import torch
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.layers import ModelGraph
-from explorer.graph.symbolic import Inputs, as_tuple
 
 
 def counted(model: nn.Module, inputs: Inputs) -> int:

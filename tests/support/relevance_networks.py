@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.graph.canonical import canonicalise
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.inputs import as_tuple
 from explorer.graph.trace import trace
 from explorer.relevance.sample import Sample, sample_of
 from tests.support import styles

@@ -15,8 +15,8 @@ from explorer.compress.candidate import Candidate, LayerChoice, levels
 from explorer.compress.plan import NetworkPlan, plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
 from explorer.evaluate.hardware import activation_tensors, layer_jobs
+from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.layers import ModelGraph
-from explorer.graph.symbolic import Inputs, as_tuple
 from explorer.graph.trace import trace
 
 SHARES = st.one_of(st.sampled_from([0.01, 0.5, 1.0]), st.floats(0.01, 1.0))

@@ -21,8 +21,8 @@ from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import attach_codes, quantize_biases
 from explorer.evaluate.accuracy import count_correct
 from explorer.graph.canonical import canonicalise
+from explorer.graph.inputs import as_tuple
 from explorer.graph.layers import ChannelGroup, ModelGraph
-from explorer.graph.symbolic import as_tuple
 from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import resnet20

@@ -12,7 +12,7 @@ import torch
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.evaluate.pricing import Pricing
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.inputs import as_tuple
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import ALL, CRITERIA
 from explorer.relevance.deeplift import deeplift

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
 from explorer.graph.canonical import canonicalise
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.inputs import as_tuple
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
 from explorer.relevance.captum_deeplift import captum_deeplift, guard_max_pools, layer_contributions

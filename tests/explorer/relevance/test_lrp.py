@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.inputs import as_tuple
 from explorer.relevance.lrp import folded, lrp, relevances
 from explorer.relevance.sample import Sample, sample_of
 from tests.support.attribution import (

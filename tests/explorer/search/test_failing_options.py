@@ -16,7 +16,7 @@ from explorer.compress.candidate import LayerChoice
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.inputs import as_tuple
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import sample_of
 from explorer.search import measured

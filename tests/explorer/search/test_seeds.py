@@ -13,7 +13,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, LayerChoice, check
 from explorer.compress.quantize import quantize_weight, weight_scales
 from explorer.evaluate.pricing import Pricing
-from explorer.graph.symbolic import as_tuple
+from explorer.graph.inputs import as_tuple
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import sample_of
 from explorer.relevance.scores import Relevance, class_scores, filter_order

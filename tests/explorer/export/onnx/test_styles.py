@@ -15,7 +15,8 @@ from explorer.errors import ExportError
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
-from explorer.graph.symbolic import as_tuple, call
+from explorer.graph.inputs import as_tuple
+from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
 from tests.support import styles
 from tests.support.square import random_candidate
