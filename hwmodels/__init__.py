@@ -8,11 +8,13 @@ Example:
     (640, 400)
 """
 
-from hwmodels.cost.calibrate import at_node, calibrate
-from hwmodels.cost.explain import FIGURES, Explanation, explain
+from hwmodels.cost.calibrate import calibrate, scale_to_node
+from hwmodels.cost.evaluate import evaluate
+from hwmodels.cost.explain import FIGURES, explain
+from hwmodels.cost.explanation import Explanation
 from hwmodels.cost.fit import MemoryFit
 from hwmodels.cost.latency import BOUNDS
-from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost, evaluate
+from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost
 from hwmodels.cost.systolic import SystolicCounts, systolic_counts
 from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.device.accelerator import ASSUMED, Accelerator
@@ -25,9 +27,10 @@ from hwmodels.errors import DeviceError, HardwareModelError, LayerError, Network
 from hwmodels.storage.arena import peak_activation_bytes, peak_alive, plan_arena
 from hwmodels.storage.huffman import code_lengths, huffman_bytes, mean_code_bits
 from hwmodels.storage.memory import WEIGHT_FORMATS, codebook_bytes, codebook_huffman_bytes
-from hwmodels.storage.sparse import RUN_BITS, bitmap_bytes, relative_index_bytes_of_mask
+from hwmodels.storage.sparse import RUN_BITS, bitmap_bytes, measure_relative_index_bytes
+from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.jobs_json import read_jobs, write_jobs
-from hwmodels.workload.layer import LAYER_KINDS, PRODUCT_KINDS, ActivationTensor, LayerJob, LayerShape
+from hwmodels.workload.layer import LAYER_KINDS, PRODUCT_KINDS, LayerJob, LayerShape
 from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
 from hwmodels.workload.network import Network
 from hwmodels.workload.networks import NETWORKS
@@ -70,7 +73,6 @@ __all__ = [
     "SystolicCounts",
     "Unroll",
     "VectorUnit",
-    "at_node",
     "bitmap_bytes",
     "calibrate",
     "code_lengths",
@@ -84,6 +86,7 @@ __all__ = [
     "layer_terms",
     "load",
     "mean_code_bits",
+    "measure_relative_index_bytes",
     "names",
     "peak_activation_bytes",
     "peak_alive",
@@ -93,7 +96,7 @@ __all__ = [
     "read_onnx",
     "read_onnx_jobs",
     "read_topology",
-    "relative_index_bytes_of_mask",
+    "scale_to_node",
     "stack",
     "systolic_counts",
     "with_widths",

@@ -10,7 +10,7 @@ _SHOWN = 60
 
 
 def shown(value: object) -> str:
-    """A received value on one line of at most 60 characters."""
+    """Return a received value on one line of at most 60 characters."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python writes no integer of more than 4,300 digits, nor what is nested deep
@@ -18,29 +18,29 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
-def whole_number(name: str, value: object, minimum: int, maximum: int = LARGEST_WHOLE) -> list[str]:
+def check_whole_number(name: str, value: object, minimum: int, maximum: int = LARGEST_WHOLE) -> list[str]:
     """Return a problem unless `value` is an int (no bool, no float) within `minimum`..`maximum`."""
     if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
         return []
-    return [f"`{name}` must be a whole number from {minimum} to {maximum}, but got {shown(value)}"]
+    return [f"{name}: expected a whole number from {minimum} to {maximum}, received {shown(value)}"]
 
 
-def number(name: str, value: object, span: Span) -> list[str]:
+def check_number(name: str, value: object, span: Span) -> list[str]:
     """Return a problem unless `value` is a number within its span; NaN and infinity never are."""
     if isinstance(value, int | float) and not isinstance(value, bool) and span.holds(value):
         return []
-    return [f"`{name}` must be a number, {span}, but got {shown(value)}"]
+    return [f"{name}: expected a number {span}, received {shown(value)}"]
 
 
-def choice(name: str, value: object, choices: Collection[str]) -> list[str]:
+def check_choice(name: str, value: object, choices: Collection[str]) -> list[str]:
     """Return a problem unless `value` is one of `choices`."""
     if isinstance(value, str) and value in choices:
         return []
-    return [f"`{name}` must be one of {', '.join(choices)}, but got {shown(value)}"]
+    return [f"{name}: expected one of {', '.join(choices)}, received {shown(value)}"]
 
 
-def text(name: str, value: object) -> list[str]:
+def check_text(name: str, value: object) -> list[str]:
     """Return a problem unless `value` is a string with something in it."""
     if isinstance(value, str) and value.strip():
         return []
-    return [f"`{name}` must be a non-empty text, but got {shown(value)}"]
+    return [f"{name}: expected a non-empty text, received {shown(value)}"]

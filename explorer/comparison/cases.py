@@ -25,7 +25,7 @@ from explorer.search.allocation import macs, weight_bytes
 from explorer.search.ranking import rank_filters
 from explorer.search.sensitivity import weight_multipliers
 from explorer.study.prepare import PreparedStudy
-from hwmodels import bitmap_bytes, codebook_bytes, huffman_bytes, relative_index_bytes_of_mask
+from hwmodels import bitmap_bytes, codebook_bytes, huffman_bytes, measure_relative_index_bytes
 
 FLOAT_BYTES, FLOAT_BITS = 4, 32
 GLOBAL = {"global": "none", "global_normalised": "l2"}
@@ -257,7 +257,7 @@ def _parameters(model: nn.Module) -> int:
 def _sparse_bytes(mask: Bools) -> int:
     """Bytes of float32 weights, the smallest of: all, a bitmap with the others, runs of zeros (Han et al., 2016)."""
     left = int(mask.sum())
-    runs = relative_index_bytes_of_mask(mask, FLOAT_BITS)
+    runs = measure_relative_index_bytes(mask, FLOAT_BITS)
     return min(FLOAT_BYTES * mask.size, int(bitmap_bytes(mask.size, left, FLOAT_BITS)), runs)
 
 

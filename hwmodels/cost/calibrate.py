@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hwmodels.bounds import Span
-from hwmodels.checks import number, text
-from hwmodels.cost.network_cost import evaluate
+from hwmodels.checks import check_number, check_text
+from hwmodels.cost.evaluate import evaluate
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.technology import energy_ratio
 from hwmodels.errors import DeviceError
@@ -21,16 +21,29 @@ _ON_CHIP = ("arithmetic.mac_energy_pj", "array.network_energy_pj_per_bit", "regi
 def calibrate(
     accelerator: Accelerator, jobs: Sequence[LayerJob], measured_energy_pj: float, source: str
 ) -> Accelerator:
-    """Return the device with all energies multiplied so that `jobs` take the measured energy, in pJ.
+    """Return the device with all energies multiplied so that `jobs` take the measured energy.
 
-    `source` says what was measured: it becomes the source of the profile's `power.energy_factor`. One factor cannot
-    mend what the model gets wrong between networks: predict another measured network, and look at the ratio.
+    One factor cannot mend what the model gets wrong between networks: predict another measured network, and look at
+    the ratio.
+
+    Args:
+        accelerator: The device to fit.
+        jobs: The layers of the measured network.
+        measured_energy_pj: What one run of it took.
+        source: What was measured: it becomes the source of the profile's `power.energy_factor`.
 
     Raises:
         DeviceError: the energy is not positive, there is no source, or the device takes no energy to scale.
         LayerError: the device cannot run the jobs.
+
+    Example:
+        >>> import hwmodels
+        >>> jobs = hwmodels.NETWORKS["mlperf_tiny_resnet8"]().jobs()
+        >>> fitted = hwmodels.calibrate(hwmodels.load("gemmini_default"), jobs, 250e6, "my measurement")
+        >>> round(hwmodels.evaluate(jobs, fitted).energy_uj, 6), fitted.sources["power.energy_factor"]
+        (250.0, 'my measurement')
     """
-    problems = [*number("measured_energy_pj", measured_energy_pj, MEASURED_PJ), *text("source", source)]
+    problems = [*check_number("measured_energy_pj", measured_energy_pj, MEASURED_PJ), *check_text("source", source)]
     if problems:
         raise DeviceError(problems)
     modelled = evaluate(jobs, accelerator).energy_pj
@@ -46,7 +59,7 @@ def calibrate(
     )
 
 
-def at_node(accelerator: Accelerator, node_nm: int) -> Accelerator:
+def scale_to_node(accelerator: Accelerator, node_nm: int) -> Accelerator:
     """Return the device with its on-chip energies scaled to another technology node, in nm.
 
     Arithmetic, registers, network, buffers and vector unit scale by the published ratios (see
@@ -54,6 +67,12 @@ def at_node(accelerator: Accelerator, node_nm: int) -> Accelerator:
 
     Raises:
         DeviceError: one of the nodes is not known.
+
+    Example:
+        >>> import hwmodels
+        >>> device = hwmodels.load("bitfusion")
+        >>> device.node_nm, hwmodels.scale_to_node(device, 16).mac_energy_pj / device.mac_energy_pj
+        (45, 0.19)
     """
     ratio = energy_ratio(accelerator.node_nm, node_nm)
     buffers = tuple(

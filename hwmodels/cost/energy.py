@@ -41,7 +41,7 @@ class Energy(NamedTuple):
     total_pj: FloatArray
 
 
-def energy(
+def compute_energy(
     layers: LayerArrays,
     accelerator: Accelerator,
     widths: OperandWidths,
@@ -62,9 +62,9 @@ def energy(
     for each in buffers:
         sram_pj = sram_pj + each
     weights_pj, activations_pj = (
-        factor * accelerator.memory_of(operand).energy_pj_per_bit for operand in ("weights", "inputs")
+        factor * accelerator.find_memory(operand).energy_pj_per_bit for operand in ("weights", "inputs")
     )
-    outputs_pj = factor * accelerator.memory_of("outputs").energy_pj_per_bit
+    outputs_pj = factor * accelerator.find_memory("outputs").energy_pj_per_bit
     operand_pj = np.where(layers.stores_weights, weights_pj, activations_pj)
     dram_weight: FloatArray = np.multiply(dram.weight_bits, operand_pj)
     dram_activation: FloatArray = dram.input_bits * activations_pj + (dram.output_bits + dram.sum_bits) * outputs_pj

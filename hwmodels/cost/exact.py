@@ -10,7 +10,7 @@ from hwmodels.cost.traffic import DramTraffic
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import MacCost
 from hwmodels.errors import LayerError
-from hwmodels.workload.layer import EXACT
+from hwmodels.workload.layer import LARGEST_EXACT
 from hwmodels.workload.layer_arrays import LayerArrays
 
 _WIDEST = 64
@@ -33,7 +33,7 @@ def check_counts(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) ->
     each = 3 * (accelerator.rows + accelerator.columns) + mac.serial_cycles + 3 * _WIDEST * (window + 1)
     elements = layers.inputs.astype(np.float64) + layers.outputs
     largest = _sum(layers, macs * each + 4 * _WIDEST * elements)
-    if largest >= _LARGEST_INTEGER or _sum(layers, macs) > EXACT:
+    if largest >= _LARGEST_INTEGER or _sum(layers, macs) > LARGEST_EXACT:
         raise _refusal("MACs", _sum(layers, macs), accelerator)
 
 
@@ -48,7 +48,7 @@ def check_sums(layers: LayerArrays, accelerator: Accelerator, time: Latency, dra
         ("clock cycles", longest.astype(np.float64) + time.overhead_cycles),
         ("bits of memory traffic", dram.total_bits.astype(np.float64)),
     ):
-        if _sum(layers, counts) > EXACT:
+        if _sum(layers, counts) > LARGEST_EXACT:
             raise _refusal(what, _sum(layers, counts), accelerator)
 
 

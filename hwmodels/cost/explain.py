@@ -4,66 +4,31 @@ from __future__ import annotations
 
 import difflib
 import re
-import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from hwmodels.cost import explain_cycles as cycles
-from hwmodels.cost.explain_cycles import Formula, place_name, source_of
-from hwmodels.cost.network_cost import ENERGY_COMPONENTS, LayerCost, evaluate
+from hwmodels.cost.evaluate import evaluate
+from hwmodels.cost.explain_cycles import Formula, cite, name_place
+from hwmodels.cost.explanation import Explanation, FormulaTerm
+from hwmodels.cost.network_cost import ENERGY_COMPONENTS, LayerCost
 from hwmodels.cost.terms import layer_terms
-from hwmodels.cost.traffic import fused
+from hwmodels.cost.traffic import find_fused
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import LAWS
 from hwmodels.device.profiles import profile_entries
 from hwmodels.errors import LayerError
 from hwmodels.storage.huffman import CODE_LENGTH_BITS
-from hwmodels.storage.memory import BIAS_BYTES, SCALE_BYTES, WEIGHT_FORMATS, stored_weights
-from hwmodels.storage.sparse import ROW_POINTER_BITS, RUN_BITS, ceil_count, index_bits, nonzero_weights
+from hwmodels.storage.memory import BIAS_BYTES, SCALE_BYTES, WEIGHT_FORMATS, measure_weights
+from hwmodels.storage.sparse import ROW_POINTER_BITS, RUN_BITS, count_nonzero, index_bits, round_up
 from hwmodels.workload.layer import MAXIMUM_BITS, PRODUCT_KINDS, LayerJob
 from hwmodels.workload.layer_arrays import layer_arrays
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """A value of a formula; `source` is a profile key with its reference or "assumed", or what the value follows from.
-
-    A source of `explain <figure>` names a figure that has an explanation of its own.
-    """
-
-    name: str
-    value: float
-    unit: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """One number of a layer's cost: `formula` is an expression over the names of the terms that gives `value`.
-
-    It consists of names, numbers, + - * / and the functions `ceil`, `floor`, `max` and `min`, as Python writes them;
-    `reference` says where it is from. `str` of an explanation is for reading.
-    """
-
-    layer: str
-    figure: str
-    value: float
-    unit: str
-    formula: str
-    terms: tuple[Term, ...]
-    reference: str
-
-    def __str__(self) -> str:
-        formula = textwrap.wrap(self.formula, 112, break_long_words=False, break_on_hyphens=False)
-        lines = [f"{self.figure} of {self.layer} = {_shown(self.value, self.unit)}", "  = " + "\n    ".join(formula)]
-        lines += [f"  {term.name} = {_shown(term.value, term.unit)}  [{term.source}]" for term in self.terms]
-        return "\n".join([*lines, f"  formula: {self.reference}"])
-
-
 def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation:
-    """Return how one number of a layer's cost comes about; `figure` is one of FIGURES, which are fields of LayerCost.
+    """Return how one number of a layer's cost comes about; `figure` is one of `FIGURES`, which are fields of LayerCost.
 
     Evaluated with the terms' values, the formula gives whole numbers exactly, energies and shares up to rounding. The
     layer is taken alone: in a network whose weights overflow a memory, the share of them that waits is another one.
@@ -71,7 +36,7 @@ def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation
     Example:
         >>> import hwmodels
         >>> shape = hwmodels.LayerShape(name="fc", kind="linear", in_channels=64, out_channels=10)
-        >>> print(explain(hwmodels.LayerJob(shape=shape), hwmodels.load("bitfusion"), "weight_bytes").formula)
+        >>> print(hwmodels.explain(hwmodels.LayerJob(shape=shape), hwmodels.load("bitfusion"), "weight_bytes").formula)
         out_channels * ceil(k * weight_bits / 8) + out_channels * (bias_bytes + scale_bytes)
 
     Raises:
@@ -91,7 +56,7 @@ def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation
         value=getattr(cost, figure),
         unit=_unit(figure),
         formula=formula.text,
-        terms=tuple(Term(name=n, value=values[n][0], unit=_unit(n), source=values[n][1]) for n in names),
+        terms=tuple(FormulaTerm(name=n, value=values[n][0], unit=_unit(n), source=values[n][1]) for n in names),
         reference=formula.reference,
     )
 
@@ -99,8 +64,8 @@ def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation
 def _formula(job: LayerJob, device: Accelerator, figure: str) -> Formula:
     """Return a figure's formula; "0" where the layer has nothing of it."""
     kind = job.shape.kind
-    if figure not in _OF_FUSED and fused(layer_arrays([job]), device).item():
-        return Formula("0", f"it works on results as they leave the array ({source_of('vector.fused', device)})")
+    if figure not in _OF_FUSED and find_fused(layer_arrays([job]), device).item():
+        return Formula("0", f"it works on results as they leave the array ({cite('vector.fused', device)})")
     if kind not in PRODUCT_KINDS and figure in _OF_PRODUCTS:
         return Formula("0", f"a layer of kind {kind!r} has neither products nor weights")
     found = _FORMULAS[figure]
@@ -110,7 +75,7 @@ def _formula(job: LayerJob, device: Accelerator, figure: str) -> Formula:
 def _dram_weight_bits(job: LayerJob, device: Accelerator) -> Formula:
     if job.shape.kind == "matmul":
         return Formula("k * out_channels * weight_bits * weight_passes", "the second operand (hwmodels.cost.traffic)")
-    stored = _stored(job, device.weight_formats, source_of("arithmetic.weight_formats", device))
+    stored = _stored(job, device.weight_formats, cite("arithmetic.weight_formats", device))
     return stored._replace(text=f"8 * ({stored.text}) * weight_passes")
 
 
@@ -118,7 +83,7 @@ def _stored(job: LayerJob, formats: tuple[str, ...], which: str) -> Formula:
     """Return the bytes of a layer's weights in the smallest of some formats."""
     if job.shape.kind == "matmul":
         return Formula("0", "the second operand is an activation, which is not stored with the network")
-    sizes = stored_weights(layer_arrays([job])).bytes_by_format[:, 0].tolist()
+    sizes = measure_weights(layer_arrays([job])).bytes_by_format[:, 0].tolist()
     smallest = min(sorted(formats, key=WEIGHT_FORMATS.index), key=lambda name: sizes[WEIGHT_FORMATS.index(name)])
     extras = ["bias_bytes"] * job.shape.bias + ["scale_bytes"] * (job.weight_bits < MAXIMUM_BITS)
     channels = "out_channels" + " / columns_per_channel" * (job.columns_per_channel > 1)
@@ -142,7 +107,7 @@ def _mac_pj(job: LayerJob, device: Accelerator) -> Formula:
     if device.idle_energy_share:
         peak = f"compute_cycles * {cycles.units(device)} * parallel_macs / serial_cycles"
         slots = f"(macs + idle_energy_share * max({peak} - macs, 0))"
-    law = f"the law {device.precision_law!r} (hwmodels.device.precision; {source_of('arithmetic.law', device)})"
+    law = f"the law {device.precision_law!r} (hwmodels.device.precision; {cite('arithmetic.law', device)})"
     return Formula(f"energy_factor * {_MAC_ENERGY[device.precision_law]} * {slots}", law)
 
 
@@ -236,13 +201,13 @@ def _values(job: LayerJob, device: Accelerator, cost: LayerCost) -> dict[str, tu
 def _profile_values(device: Accelerator) -> dict[str, tuple[float, str]]:
     """Return all numbers of the profile, also those that it leaves at their default."""
     tables = {"array": "", "arithmetic": "", "power": ""}
-    tables |= {f"buffers.{buffer.name}": f"{place_name(buffer)}_" for buffer in device.buffers}
-    tables |= {f"memories.{memory.name}": f"{place_name(memory)}_" for memory in device.memories}
+    tables |= {f"buffers.{buffer.name}": f"{name_place(buffer)}_" for buffer in device.buffers}
+    tables |= {f"memories.{memory.name}": f"{name_place(memory)}_" for memory in device.memories}
     found = {}
     for key, value, _ in profile_entries(replace(device, sources={})):
         table, _, field = key.rpartition(".")
         if isinstance(value, int | float):
-            found[f"{tables.get(table, f'{table}_')}{field}"] = (value, source_of(key, device))
+            found[f"{tables.get(table, f'{table}_')}{field}"] = (value, cite(key, device))
     return found
 
 
@@ -251,14 +216,14 @@ def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float,
     shape, terms = job.shape, layer_terms(layer_arrays([job]), device, [job.shape.name])
     held_weight, held_input = terms.widths.weights.item(), terms.widths.inputs.item()
     law = f"the law {device.precision_law!r} at {held_weight} x {held_input} bits"
-    law = f"{law} (hwmodels.device.precision; {source_of('arithmetic.law', device)})"
+    law = f"{law} (hwmodels.device.precision; {cite('arithmetic.law', device)})"
     ratio = LAWS["power"](held_weight, held_input, device.native_bits, 1.0).energy_pj.item()
     words = terms.counts.network_weight_words.item(), terms.counts.network_input_words.item()
     once = shape.k * shape.out_channels, shape.inputs * -(-shape.kernel_h // max(shape.in_h // shape.out_h, 1))
     blocked = "the cheapest blocks of"
     return {
-        "held_weight_bits": (held_weight, f"weight_bits rounded up to {source_of('arithmetic.weight_bits', device)}"),
-        "held_input_bits": (held_input, f"input_bits rounded up to {source_of('arithmetic.input_bits', device)}"),
+        "held_weight_bits": (held_weight, f"weight_bits rounded up to {cite('arithmetic.weight_bits', device)}"),
+        "held_input_bits": (held_input, f"input_bits rounded up to {cite('arithmetic.input_bits', device)}"),
         "parallel_macs": (terms.mac.parallel_macs.item(), law),
         "serial_cycles": (terms.mac.serial_cycles.item(), law),
         "mac_energy_ratio": (ratio, f"{law}, between synthesised elements: bitfusion_isca2018"),
@@ -275,13 +240,13 @@ def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float,
 def _storage_values(job: LayerJob) -> dict[str, tuple[float, str]]:
     """Return the whole numbers that weight formats make of densities, code lengths and codebooks."""
     weights = job.shape.k * job.shape.out_channels
-    nonzero = nonzero_weights(weights, job.density).item()
+    nonzero = count_nonzero(weights, job.density).item()
     zeros, sizes = (1 - nonzero / weights) * (nonzero > 0) if weights else 0.0, []
     for run_bits in RUN_BITS:
         zeros *= zeros
-        run_entries = ceil_count(np.asarray(nonzero / (1 - zeros))).item()
+        run_entries = round_up(np.asarray(nonzero / (1 - zeros))).item()
         sizes.append((run_entries * (job.weight_bits + run_bits), run_entries, run_bits))
-    coded = ceil_count(np.asarray((job.index_code_bits or 0.0) * weights)).item()
+    coded = round_up(np.asarray((job.index_code_bits or 0.0) * weights)).item()
     return {
         "index_bits": (index_bits(job.codebook_size or 1).item(), "ceil(log2 codebook_size)"),
         "column_bits": (index_bits(max(job.shape.k, 1)).item(), "ceil(log2 k)"),
@@ -294,8 +259,3 @@ def _storage_values(job: LayerJob) -> dict[str, tuple[float, str]]:
 
 def _unit(name: str) -> str:
     return next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
-
-
-def _shown(value: float, unit: str) -> str:
-    """Return a value with all the digits that a calculator needs."""
-    return f"{value if isinstance(value, int) else format(value, '.12g')} {unit}".rstrip()

@@ -59,13 +59,13 @@ class Formula(NamedTuple):
     reference: str
 
 
-def place_name(place: Buffer | Memory) -> str:
+def name_place(place: Buffer | Memory) -> str:
     """Return an identifier for a buffer or memory, whose name may hold any characters."""
     table = "buffers" if isinstance(place, Buffer) else "memories"
     return f"{table}_{re.sub(r'[^0-9A-Za-z_]', lambda odd: f'_{ord(odd[0]):x}_', place.name)}"
 
 
-def source_of(key: str, device: Accelerator) -> str:
+def cite(key: str, device: Accelerator) -> str:
     """Return a dotted profile key with the id of its reference, or what stands for that."""
     missing = "not in the profile, the default" if device.sources else "stated without a source"
     return f"{key}: {device.sources.get(key, missing)}"
@@ -95,7 +95,7 @@ def compute_cycles(job: LayerJob, device: Accelerator) -> Formula:
     fill = "rows + columns - 2" if device.dataflow == "os" else "2 * rows + columns - 2"
     if not device.pipelined_folds:
         return Formula(f"{folds} * ({fill} + {time})", reference)
-    overlap = f"folds overlap ({source_of('array.pipelined_folds', device)})"
+    overlap = f"folds overlap ({cite('array.pipelined_folds', device)})"
     return Formula(f"({folds} - 1) * max({time}, rows) + {fill} + {time}", f"{reference}; {overlap}")
 
 
@@ -121,13 +121,13 @@ def ifmap_sram_bits(job: LayerJob, device: Accelerator) -> Formula:
     """Return what the array, or the vector unit, reads of inputs."""
     if job.shape.kind not in PRODUCT_KINDS:
         return Formula("inputs * memory_input_bits", "each input once (hwmodels.cost.traffic)")
-    reads = _array_reads(device.buffer_of("inputs"), _IFMAP_READS, device)
+    reads = _array_reads(device.find_buffer("inputs"), _IFMAP_READS, device)
     return reads._replace(text=f"{reads.text} * held_input_bits")
 
 
 def filter_sram_bits(_: LayerJob, device: Accelerator) -> Formula:
     """Return what the array reads of weights."""
-    reads = _array_reads(device.buffer_of("weights"), _FILTER_READS, device)
+    reads = _array_reads(device.find_buffer("weights"), _FILTER_READS, device)
     return reads._replace(text=f"{reads.text} * held_weight_bits")
 
 
@@ -141,7 +141,7 @@ def ofmap_sram_bits(job: LayerJob, device: Accelerator) -> Formula:
 
 def dram_output_bits(job: LayerJob, device: Accelerator) -> Formula:
     """Return the memory traffic of outputs and sums."""
-    source = source_of("array.output_traffic", device)
+    source = cite("array.output_traffic", device)
     return Formula(" + ".join(_dram_output_parts(job, device)), f"outputs, or sums there and back ({source})")
 
 
@@ -177,7 +177,7 @@ def sram_pj(job: LayerJob, device: Accelerator) -> Formula:
     reads = {**_SRAM_FIGURES, "outputs": " + ".join([*sums_read, to_memory])}
     writes = {**_DRAM_FIGURES, "outputs": " + ".join([sums_written, *from_memory])}
     spent = [
-        f"{moved} * {place_name(buffer)}_{side}_energy_pj_per_bit"
+        f"{moved} * {name_place(buffer)}_{side}_energy_pj_per_bit"
         for buffer in device.buffers
         for side, bits in (("read", reads), ("write", writes))
         if (moved := _moved(bits, buffer, job.shape))
@@ -188,7 +188,7 @@ def sram_pj(job: LayerJob, device: Accelerator) -> Formula:
 def dram_pj(job: LayerJob, device: Accelerator) -> Formula:
     """Return the energy of all memories."""
     spent = [
-        f"{moved} * {place_name(memory)}_energy_pj_per_bit"
+        f"{moved} * {name_place(memory)}_energy_pj_per_bit"
         for memory in device.memories
         if (moved := _moved(_DRAM_FIGURES, memory, job.shape))
     ]
@@ -236,14 +236,14 @@ def _steps(shape: LayerShape) -> str:
 
 
 def _array_reference(shape: LayerShape, device: Accelerator) -> str:
-    packing = f"; rows take one kernel position at a time ({source_of('array.k_packing', device)})"
+    packing = f"; rows take one kernel position at a time ({cite('array.k_packing', device)})"
     return _REFERENCES[device.dataflow] + packing * _packs_channels(shape, device)
 
 
 def _array_reads(buffer: Buffer, reads: dict[str, str], device: Accelerator) -> Formula:
     """Return the words that are read of one operand, given those that enter the array of each dataflow."""
     if buffer.read_by == "unit":
-        return Formula("macs", f"every unit reads for itself ({source_of(f'buffers.{buffer.name}.read_by', device)})")
+        return Formula("macs", f"every unit reads for itself ({cite(f'buffers.{buffer.name}.read_by', device)})")
     return Formula(reads[device.dataflow], _REFERENCES[device.dataflow])
 
 
@@ -272,15 +272,15 @@ def _moved(bits: dict[str, str], place: Buffer | Memory, shape: LayerShape) -> s
 
 def _wait(bits: dict[str, str], place: Buffer | Memory, shape: LayerShape) -> str:
     """Return the cycles of a buffer or memory; "" where there are none."""
-    moved, rate = _moved(bits, place, shape), f"({place_name(place)}_bandwidth_bits_per_s / clock_hz)"
+    moved, rate = _moved(bits, place, shape), f"({name_place(place)}_bandwidth_bits_per_s / clock_hz)"
     if isinstance(place, Buffer):
-        rate = f"{place_name(place)}_bandwidth_bits_per_cycle" if place.bandwidth_bits_per_cycle else ""
+        rate = f"{name_place(place)}_bandwidth_bits_per_cycle" if place.bandwidth_bits_per_cycle else ""
     return f"ceil({moved} / {rate})" if moved and rate else ""
 
 
 def _overflow(memory: Memory, shape: LayerShape) -> str:
     """Return what is added for weights that exceed a memory."""
-    name, stored = place_name(memory), shape.kind in ("conv", "linear") and "weights" in memory.operands
+    name, stored = name_place(memory), shape.kind in ("conv", "linear") and "weights" in memory.operands
     if not stored or not memory.overflow_bandwidth_bits_per_s:
         return ""
     share = f"max(1 - {name}_size_bytes * 8 / max(dram_weight_bits / weight_passes, 1), 0)"

@@ -11,9 +11,21 @@ from hwmodels.device.accelerator import Accelerator
 class MemoryFit:
     """What a network needs of one place, in bytes.
 
-    Where it is `required`, a memory must hold what is kept in it, or the network does not run on the device. A buffer
-    that is too small only makes operands be fetched again, and what overflows some memories comes more slowly: the
-    costs contain both.
+    Attributes:
+        place: `memories.<name>` or `buffers.<name>`.
+        holds: The operands that are kept there.
+        needed_bytes: What the network needs.
+        size_bytes: What there is.
+        required: True for a memory that must hold what is kept in it, or the network does not run on the device. A
+            buffer that is too small only makes operands be fetched again, and what overflows some memories comes more
+            slowly: the costs contain both.
+
+    Example:
+        >>> import hwmodels
+        >>> network = hwmodels.NETWORKS["mlperf_tiny_resnet8"]()
+        >>> fit = hwmodels.evaluate(network.jobs(), hwmodels.load("stm32l4r5"), network.tensors).fits[0]
+        >>> fit.place, fit.needed_bytes, fit.size_bytes, fit.fits
+        ('memories.flash', 80128, 2097152, True)
     """
 
     place: str
@@ -33,7 +45,7 @@ class MemoryFit:
         return self.spare_bytes >= 0
 
 
-def memory_fits(accelerator: Accelerator, weight_bytes: int, activation_bytes: int) -> tuple[MemoryFit, ...]:
+def fit_memories(accelerator: Accelerator, weight_bytes: int, activation_bytes: int) -> tuple[MemoryFit, ...]:
     """Return the fit of each memory of a stated size, then of the buffers that could keep all activations.
 
     `weight_bytes` are those of the smallest format that the device reads, `activation_bytes` the liveness peak.
@@ -45,7 +57,7 @@ def memory_fits(accelerator: Accelerator, weight_bytes: int, activation_bytes: i
             needed = (weight_bytes if "weights" in memory.operands else 0) + (activation_bytes if activations else 0)
             required = not memory.overflow_bandwidth_bits_per_s
             found.append(_fit(f"memories.{memory.name}", memory.operands, needed, memory.size_bytes, required=required))
-    on_chip = [accelerator.buffer_of(operand) for operand in ("inputs", "outputs")]
+    on_chip = [accelerator.find_buffer(operand) for operand in ("inputs", "outputs")]
     size = sum(buffer.size_bytes for buffer in dict.fromkeys(on_chip))
     names = "+".join(dict.fromkeys(buffer.name for buffer in on_chip))
     if activation_bytes:

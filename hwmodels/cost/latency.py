@@ -8,7 +8,7 @@ import numpy as np
 
 from hwmodels.arrays import IntArray
 from hwmodels.cost.mapping import ArrayCounts
-from hwmodels.cost.traffic import DramTraffic, SramTraffic, fused
+from hwmodels.cost.traffic import DramTraffic, SramTraffic, find_fused
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.parts import Memory
 from hwmodels.workload.layer import LAYER_KINDS
@@ -42,7 +42,7 @@ class Latency(NamedTuple):
         return index
 
 
-def latency(
+def compute_latency(
     layers: LayerArrays, accelerator: Accelerator, counts: ArrayCounts, traffic: tuple[SramTraffic, DramTraffic]
 ) -> Latency:
     """Return the cycles of each layer, all transfers double buffered: only the first tile's is waited for."""
@@ -53,12 +53,12 @@ def latency(
         rates = (unit.operations_per_cycle, unit.pool_operations_per_cycle or unit.operations_per_cycle)
         rate = np.where(layers.kind == _POOL, rates[1], rates[0])
         operations = np.ceil(layers.vector_operations / rate).astype(np.int64)
-        compute = compute + operations * ~fused(layers, accelerator)
+        compute = compute + operations * ~find_fused(layers, accelerator)
     dram_cycles, first_tile = _memory_cycles(layers, accelerator, dram)
     sram_cycles = _buffer_cycles(accelerator, sram, dram)
     # The first tile is part of the memory's traffic: what remains of that runs beside the computation.
     waited = np.maximum(np.maximum(compute, sram_cycles), dram_cycles - first_tile) + first_tile
-    overhead = np.where(fused(layers, accelerator), 0, accelerator.layer_overhead_cycles)
+    overhead = np.where(find_fused(layers, accelerator), 0, accelerator.layer_overhead_cycles)
     return Latency(compute, sram_cycles, dram_cycles, first_tile, overhead, waited + overhead)
 
 
@@ -113,11 +113,11 @@ def buffer_bits(accelerator: Accelerator, name: str, sram: SramTraffic, dram: Dr
     """
     read: IntArray = np.zeros(1, dtype=np.int64)
     written: IntArray = read
-    if accelerator.buffer_of("weights").name == name:
+    if accelerator.find_buffer("weights").name == name:
         read, written = read + sram.filter_read_bits, written + dram.weight_bits
-    if accelerator.buffer_of("inputs").name == name:
+    if accelerator.find_buffer("inputs").name == name:
         read, written = read + sram.ifmap_read_bits, written + dram.input_bits
-    if accelerator.buffer_of("outputs").name == name:
+    if accelerator.find_buffer("outputs").name == name:
         read = read + sram.ofmap_read_bits + dram.output_bits
         written = written + sram.ofmap_write_bits + dram.sum_bits
     return read, written

@@ -53,7 +53,7 @@ def array_counts(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) ->
         if field not in ("mapping_efficiency", "utilisation", "row_folds", "column_folds")
     }
     for operand, reads in (("inputs", "ifmap_reads"), ("weights", "filter_reads")):
-        if accelerator.buffer_of(operand).read_by == "unit":
+        if accelerator.find_buffer(operand).read_by == "unit":
             whole[reads] = layers.macs * 1
     return counts._replace(mapping_efficiency=efficiency, utilisation=utilisation, **whole)
 

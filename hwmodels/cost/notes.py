@@ -9,14 +9,14 @@ import numpy as np
 from hwmodels.arrays import BoolArray, IntArray
 from hwmodels.cost.fit import MemoryFit
 from hwmodels.cost.terms import LayerTerms
-from hwmodels.cost.traffic import DramTraffic, fused
+from hwmodels.cost.traffic import DramTraffic, find_fused
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import LAWS
 from hwmodels.storage.memory import WEIGHT_FORMATS, StoredWeights
 from hwmodels.workload.layer_arrays import LayerArrays
 
 
-def network_notes(
+def write_notes(
     names: Sequence[str],
     layers: LayerArrays,
     accelerator: Accelerator,
@@ -103,7 +103,7 @@ def _pass_notes(names: Sequence[str], accelerator: Accelerator, dram: DramTraffi
     for operand, passes in (("weights", dram.weight_passes), ("inputs", dram.input_passes)):
         again = np.broadcast_to(passes > 1, (len(names),))
         if again.any():
-            size = accelerator.buffer_of(operand).size_bytes
+            size = accelerator.find_buffer(operand).size_bytes
             notes.append(
                 f"{operand} exceed their buffer ({size} bytes) and are fetched up to {passes.max()} times "
                 f"({_which(names, again)})"
@@ -138,7 +138,7 @@ def _fit_notes(accelerator: Accelerator, fits: Sequence[MemoryFit]) -> list[str]
 
 def _fused_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator) -> list[str]:
     """Say which layers take no time because they are part of the one before."""
-    flags = fused(layers, accelerator) & ~layers.is_product
+    flags = find_fused(layers, accelerator) & ~layers.is_product
     if not flags.any():
         return []
     return [

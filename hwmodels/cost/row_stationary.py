@@ -15,7 +15,7 @@ import numpy as np
 from hwmodels.arrays import FloatArray, IntArray, IntLike, ceil_div
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import MacCost
-from hwmodels.workload.layer import EXACT
+from hwmodels.workload.layer import LARGEST_EXACT
 from hwmodels.workload.layer_arrays import LayerArrays
 
 CHANNEL_BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128)
@@ -52,7 +52,7 @@ def row_stationary_counts(layers: LayerArrays, accelerator: Accelerator, mac: Ma
     work = ceil_div(units, sets) * layers.out_w * layers.kernel_w * ceil_div(mac.serial_cycles, mac.parallel_macs)
 
     weights, inputs = layers.k * layers.n, layers.inputs // layers.groups
-    pool = min(accelerator.registers.words * rows * columns // 2, EXACT)
+    pool = min(accelerator.registers.words * rows * columns // 2, LARGEST_EXACT)
     weight_passes, input_passes = sum_block_passes(layers.m, layers.n, weights, inputs, pool)
     elements = ceil_div(weights, sets * kernel_rows)
     refills = ceil_div(elements, accelerator.registers.words // 2) * weight_passes * layers.groups

@@ -20,7 +20,14 @@ _ARGUMENTS = ("m", "k", "n", "rows", "columns", "groups", "kernel_positions", "p
 
 
 class SystolicCounts(NamedTuple):
-    """Counts of one layer each, of the arguments' common shape; SRAM accesses are in operand words."""
+    """Counts of one layer each, of the arguments' common shape; SRAM accesses are in operand words.
+
+    Example:
+        >>> import hwmodels
+        >>> counts = hwmodels.systolic_counts(1, 64, 10, 16, 16, "ws")
+        >>> int(counts.cycles), float(counts.mapping_efficiency)
+        (188, 0.625)
+    """
 
     cycles: IntArray
     mapping_efficiency: FloatArray
@@ -50,17 +57,34 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
 ) -> SystolicCounts:
     """Return cycles, efficiencies and SRAM accesses of `groups` products (m x k) @ (k x n) run in turn.
 
-    All counts broadcast. A unit performs `parallel_macs` MACs of one dot product every `serial_cycles`
-    cycles: more of them widen the k that a fold takes in; serial cycles stretch the dimension that runs in
-    time. With `kernel_positions` above 1 a fold takes the channels of one position at a time, k / kernel_positions.
-
     A fold is one load of the array; with its Sr x Sc spread over rows x columns and T in time (os: m, n, k;
     ws: k, n, m; is: k, m, n) it takes rows+columns+T-2 cycles for os and 2*rows+columns+T-2 for ws and is.
     With `pipelined_folds`, the next fold's operands are loaded (or results drained), one array row per
     cycle, while the current one runs, so that all folds but one take max(T, rows).
 
+    Source: Samajdar et al., ISPASS 2020 (SCALE-Sim); see the module for two of its habits that are not copied.
+
+    Args:
+        m: Rows of the first matrix, such as output positions; all counts broadcast.
+        k: Length of a dot product.
+        n: Columns of the second matrix, such as output channels.
+        rows: Of the array.
+        columns: Of the array.
+        dataflow: A key of `SYSTOLIC_DATAFLOWS`.
+        groups: Products of this size that run in turn.
+        kernel_positions: Above 1, a fold takes the channels of one position at a time, k / kernel_positions.
+        parallel_macs: MACs of one dot product that a unit performs together; more of them widen the k of a fold ...
+        serial_cycles: ... in this many cycles, which stretch the dimension that runs in time.
+        pipelined_folds: Whether the next fold is loaded while the current one runs.
+
     Raises:
         HardwareModelError: the dataflow is unknown, or a count is not positive.
+
+    Example:
+        >>> import hwmodels
+        >>> counts = hwmodels.systolic_counts([1, 1024], 64, 10, 16, 16, "os")
+        >>> counts.cycles.tolist(), counts.ifmap_sram_reads.tolist()
+        ([94, 6016], [64, 65536])
     """
     check_dataflow(dataflow)
     _check_positive(m, k, n, rows, columns, groups, kernel_positions, parallel_macs, serial_cycles)
@@ -127,14 +151,14 @@ def _check_positive(*arguments: IntLike) -> None:
     """Raise HardwareModelError unless the arguments, in the order of _ARGUMENTS, are at least 1."""
     for label, count in zip(_ARGUMENTS, arguments, strict=True):
         if np.min(count) < 1:
-            raise HardwareModelError(f"`{label} >= 1` must hold, but got a smallest value of {np.min(count)}")
+            raise HardwareModelError(f"{label}: expected at least 1, received {np.min(count)}")
 
 
 def check_dataflow(dataflow: str) -> None:
     """Raise HardwareModelError unless `dataflow` is one of SYSTOLIC_DATAFLOWS."""
     if dataflow not in SYSTOLIC_DATAFLOWS:
         known = ", ".join(f"{key} ({meaning})" for key, meaning in SYSTOLIC_DATAFLOWS.items())
-        raise HardwareModelError(f"`dataflow` must be one of {known}, but got {dataflow!r}")
+        raise HardwareModelError(f"dataflow: expected one of {known}, received {dataflow!r}")
 
 
 def _sram_words(

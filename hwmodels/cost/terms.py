@@ -8,21 +8,29 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hwmodels.arrays import IntArray
-from hwmodels.cost.energy import Energy, energy
+from hwmodels.cost.energy import Energy, compute_energy
 from hwmodels.cost.exact import check_counts, check_sums, refuse_overflow
-from hwmodels.cost.latency import Latency, latency
+from hwmodels.cost.latency import Latency, compute_latency
 from hwmodels.cost.mapping import ArrayCounts, array_counts
 from hwmodels.cost.tiling import OperandWidths
-from hwmodels.cost.traffic import DramTraffic, SramTraffic, dram_traffic, sram_traffic
+from hwmodels.cost.traffic import DramTraffic, SramTraffic, count_dram_traffic, count_sram_traffic
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import LAWS, MacCost
 from hwmodels.errors import LayerError
-from hwmodels.storage.memory import StoredWeights, stored_weights
+from hwmodels.storage.memory import StoredWeights, measure_weights
 from hwmodels.workload.layer_arrays import LayerArrays
 
 
 class LayerTerms(NamedTuple):
-    """Every term of the cost; fields broadcast to `... x layers`."""
+    """Every term of the cost; fields broadcast to `... x layers`.
+
+    Example:
+        >>> import hwmodels
+        >>> layers = hwmodels.layer_arrays(hwmodels.NETWORKS["alexnet"]().jobs())
+        >>> terms = hwmodels.layer_terms(layers, hwmodels.load("bitfusion"))
+        >>> int(terms.dram.weight_passes.max()), int(terms.dram.input_passes.max())
+        (12, 12)
+    """
 
     widths: OperandWidths
     mac: MacCost
@@ -40,12 +48,19 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
     Raises:
         LayerError: an operand is wider than the device takes, there are more layers than it runs, or costs pass what
             can be counted exactly.
+
+    Example:
+        >>> import hwmodels
+        >>> layers = hwmodels.layer_arrays(hwmodels.NETWORKS["lenet5"]().jobs())
+        >>> terms = hwmodels.layer_terms(layers, hwmodels.load("bitfusion"))
+        >>> terms.latency.compute_cycles.tolist()[:3]
+        [1630, 0, 0]
     """
     if accelerator.maximum_layers and layers.is_product.shape[-1] > accelerator.maximum_layers:
         products = int(np.count_nonzero(layers.is_product, axis=-1).max())
         if products > accelerator.maximum_layers:
             raise LayerError(
-                f"`layers <= {accelerator.maximum_layers}` must hold on {accelerator.name}, but got {products} layers "
+                f"expected layers <= {accelerator.maximum_layers} on {accelerator.name}, received {products} layers "
                 "with weights or products: choose another device, or a network of fewer layers"
             )
     widths = OperandWidths(
@@ -67,11 +82,13 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
 def _terms(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost) -> LayerTerms:
     """Return the terms at the widths that the device holds."""
     counts = array_counts(layers, accelerator, mac)
-    stored = stored_weights(layers)
-    sram = sram_traffic(layers, accelerator, widths, counts)
-    dram = dram_traffic(layers, accelerator, widths, counts, mac, stored.smallest_of(accelerator.weight_formats))
-    time = latency(layers, accelerator, counts, (sram, dram))
-    spent = energy(layers, accelerator, widths, mac, counts, (sram, dram), time.latency_cycles)
+    stored = measure_weights(layers)
+    sram = count_sram_traffic(layers, accelerator, widths, counts)
+    dram = count_dram_traffic(
+        layers, accelerator, widths, counts, mac, stored.find_smallest(accelerator.weight_formats)
+    )
+    time = compute_latency(layers, accelerator, counts, (sram, dram))
+    spent = compute_energy(layers, accelerator, widths, mac, counts, (sram, dram), time.latency_cycles)
     return LayerTerms(widths, mac, counts, stored, sram, dram, time, spent)
 
 
@@ -89,8 +106,8 @@ def _held_bits(
         layer = int(np.argmax(products.max(axis=tuple(range(products.ndim - 1)))))
         where = f"layer {names[layer]!r}" if names else f"layer {layer}"
         raise LayerError(
-            f"{where}: `{operand} <= {supported[-1]}` must hold on {accelerator.name} (it supports "
-            f"{', '.join(map(str, supported))}), but got {operand}={products.max()}: "
+            f"{where}: expected {operand} <= {supported[-1]} on {accelerator.name} (it supports "
+            f"{', '.join(map(str, supported))}), received {operand}={products.max()}: "
             "quantise the layer, or choose another device"
         )
     held: IntArray = supported[np.searchsorted(supported, products)]

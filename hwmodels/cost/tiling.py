@@ -86,7 +86,7 @@ def fetch_passes(
     `memory_bits` are those that one pass over all weights, and over all inputs, moves.
     """
     if accelerator.dataflow == "rs":
-        sums_kept = accelerator.buffer_of("outputs").size_bytes * 8 // 2 // accelerator.accumulator_bits
+        sums_kept = accelerator.find_buffer("outputs").size_bytes * 8 // 2 // accelerator.accumulator_bits
         return sum_block_passes(layers.m, layers.n, *memory_bits, sums_kept)
     return cheapest(fetch_options(layers, accelerator, widths, counts), *memory_bits)
 
@@ -128,7 +128,7 @@ def capacities(accelerator: Accelerator, needs: dict[str, IntArray]) -> dict[str
     """
     usable = {}
     for operand, need in needs.items():
-        buffer = accelerator.buffer_of(operand)
+        buffer = accelerator.find_buffer(operand)
         size = buffer.size_bytes * 8
         others = sum(needs[other] for other in buffer.operands if other != operand)
         usable[operand] = np.maximum(size // len(buffer.operands), size - others + 0 * need)

@@ -53,14 +53,14 @@ class DramTraffic(NamedTuple):
         return self.weight_bits + self.input_bits + self.output_bits + self.sum_bits
 
 
-def fused(layers: LayerArrays, accelerator: Accelerator) -> BoolArray:
+def find_fused(layers: LayerArrays, accelerator: Accelerator) -> BoolArray:
     """Tell which layers work on results as they leave the array, without time or traffic of their own."""
     of_device = np.array([kind in accelerator.vector.fused for kind in LAYER_KINDS])
     flags: BoolArray = of_device[layers.kind] & layers.fusible
     return flags
 
 
-def sram_traffic(
+def count_sram_traffic(
     layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, counts: ArrayCounts
 ) -> SramTraffic:
     """Return buffer accesses in bits: the mapping's counts times the width that the buffers hold.
@@ -74,13 +74,13 @@ def sram_traffic(
         accelerator.accumulator_bits if accelerator.dataflow in ("ws", "is") else layers.output_bits
     )
     if not layers.is_product.all():
-        apart = ~(layers.is_product | fused(layers, accelerator))
+        apart = ~(layers.is_product | find_fused(layers, accelerator))
         ifmap = ifmap + apart * (layers.inputs * layers.memory_input_bits)
         written = written + apart * (layers.outputs * layers.output_bits)
     return SramTraffic(ifmap, filters, written, counts.ofmap_reads * accelerator.accumulator_bits)
 
 
-def dram_traffic(
+def count_dram_traffic(
     layers: LayerArrays,
     accelerator: Accelerator,
     widths: OperandWidths,
@@ -91,7 +91,7 @@ def dram_traffic(
     """Return memory traffic in bits, given the weights' size in the smallest format that the device reads."""
     product = layers.is_product
     weight_bits = np.where(layers.stores_weights, weight_bytes * 8, layers.weights * layers.weight_bits)
-    moves = product if product.all() else ~fused(layers, accelerator)
+    moves = product if product.all() else ~find_fused(layers, accelerator)
     input_bits = layers.inputs * layers.memory_input_bits * moves
     weight_passes, input_passes = fetch_passes(layers, accelerator, widths, counts, (weight_bits, input_bits))
     if not product.all():

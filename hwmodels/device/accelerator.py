@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from hwmodels import bounds
-from hwmodels.checks import choice, number, shown, text, whole_number
+from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
 from hwmodels.device.dataflows import DATAFLOWS
 from hwmodels.device.parts import OPERANDS, Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.device.precision import LAWS
@@ -29,20 +29,50 @@ OUTPUT_TRAFFIC = ("outputs", "sums")
 class Accelerator:
     """An array of multiply-accumulate units with operand buffers in front of one or more memories.
 
-    A job's width rounds up to the next of `weight_bits` and `input_bits`, which is what buffers hold and what
-    `precision_law` is applied to; memories hold weights packed at the job's own width. `mac_energy_pj` is that
-    of one MAC of 8 x 8 bits. `idle_energy_share` is the share of the energy of its MACs, at the layer's widths, that a
-    unit without work takes in each cycle in which the array computes.
-    `weight_formats` are those that the device decodes on the way from memory: smaller formats count for storage
-    only. With a `k_packing` of "channels", rows take the channels of one kernel position at a time, unless there
-    are fewer channels than rows. With an `output_traffic` of "sums", each output passes to memory, and from it,
-    at accumulator width. `network_energy_pj_per_bit` is that of moving a word between two elements of the array.
-    `energy_factor` multiplies all energies: it calibrates the model to one measurement, which its source names.
-    `maximum_layers` is 0 where there is no limit. `sources` gives for each dotted profile key a reference's id,
-    or "assumed".
+    Attributes:
+        name: Its name in `hwmodels.names()`, or a name of one's own.
+        title: What it is, in words.
+        dataflow: A key of `DATAFLOWS`.
+        clock_hz: Of the array.
+        buffers: Each operand lives in exactly one.
+        memories: Each operand is kept in exactly one.
+        precision_law: A key of `LAWS`: how rate and energy of a MAC follow from the widths.
+        native_bits: Width for which a unit is built.
+        weight_bits: Ascending widths of weights; a job's width rounds up to the next of them, which is what buffers
+            hold and what the law is applied to. Memories hold weights packed at the job's own width.
+        input_bits: The same of inputs.
+        accumulator_bits: Width of a partial sum.
+        mac_energy_pj: Energy of one MAC of 8 x 8 bits.
+        static_power_w: What it takes at all times.
+        weight_formats: Those that it decodes on the way from memory; smaller formats count for storage only.
+        vector: What computes pooling, additions and activation functions.
+        rows: Rows of the array; without meaning for unrolled loops, and so are columns.
+        columns: Columns of the array.
+        pipelined_folds: Whether the next fold is loaded while the current one runs.
+        k_packing: "channels" where rows take the channels of one kernel position at a time, unless there are fewer
+            channels than rows; else "dense".
+        idle_energy_share: Ratio of the energy of its MACs, at the layer's widths, that a unit without work takes in
+            each cycle in which the array computes.
+        output_traffic: "sums" where each output passes to memory, and from it, at accumulator width; else "outputs".
+        network_energy_pj_per_bit: Of moving a word between two elements of the array.
+        layer_overhead_cycles: Of starting a layer.
+        maximum_layers: With products; 0 is no limit.
+        node_nm: Technology node of the energies.
+        energy_factor: Multiplies all energies: it calibrates the model to one measurement, which its source names.
+        registers: Of one element of the array.
+        unroll: The loops that run side by side, for the dataflow "unrolled".
+        sources: For each dotted profile key a reference's id, or "assumed".
 
     Raises:
         DeviceError: a field is out of range; all of them are reported at once.
+
+    Example:
+        >>> import hwmodels
+        >>> device = hwmodels.load("bitfusion")
+        >>> device.units, device.clock_hz, device.weight_bits
+        (512, 500000000.0, (2, 4, 8, 16))
+        >>> device.assumed
+        ('power.static_w',)
     """
 
     name: str
@@ -76,6 +106,7 @@ class Accelerator:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        """Refuse fields that are out of range or contradict each other."""
         problems = [*_number_problems(self), *_choice_problems(self), *_part_problems(self)]
         if problems:
             raise DeviceError([f"device {shown(self.name)}: {problem}" for problem in problems])
@@ -90,11 +121,11 @@ class Accelerator:
         """Profile keys whose value has no published source."""
         return tuple(sorted(key for key, source in self.sources.items() if source == ASSUMED))
 
-    def buffer_of(self, operand: str) -> Buffer:
+    def find_buffer(self, operand: str) -> Buffer:
         """Return the buffer that holds "weights", "inputs" or "outputs"."""
         return next(buffer for buffer in self.buffers if operand in buffer.operands)
 
-    def memory_of(self, operand: str) -> Memory:
+    def find_memory(self, operand: str) -> Memory:
         """Return the memory that keeps "weights", "inputs" or "outputs"."""
         return next(memory for memory in self.memories if operand in memory.operands)
 
@@ -110,48 +141,48 @@ class Accelerator:
 def _number_problems(device: Accelerator) -> list[str]:
     """Return one line for each number that is out of range."""
     return [
-        *whole_number("array.rows", device.rows, 1, bounds.UNITS),
-        *whole_number("array.columns", device.columns, 1, bounds.UNITS),
-        *number("array.clock_hz", device.clock_hz, bounds.CLOCK_HZ),
-        *number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, bounds.ENERGY_PJ),
-        *whole_number("array.layer_overhead_cycles", device.layer_overhead_cycles, 0),
-        *whole_number("array.maximum_layers", device.maximum_layers, 0),
-        *whole_number("arithmetic.native_bits", device.native_bits, 1, MAXIMUM_BITS),
-        *whole_number("arithmetic.accumulator_bits", device.accumulator_bits, 1, 2 * MAXIMUM_BITS),
-        *number("arithmetic.mac_energy_pj", device.mac_energy_pj, bounds.ENERGY_PJ),
-        *number("arithmetic.idle_energy_share", device.idle_energy_share, bounds.SHARE),
-        *number("power.static_w", device.static_power_w, bounds.POWER_W),
-        *number("power.energy_factor", device.energy_factor, bounds.FACTOR),
+        *check_whole_number("array.rows", device.rows, 1, bounds.UNITS),
+        *check_whole_number("array.columns", device.columns, 1, bounds.UNITS),
+        *check_number("array.clock_hz", device.clock_hz, bounds.CLOCK_HZ),
+        *check_number("array.network_energy_pj_per_bit", device.network_energy_pj_per_bit, bounds.ENERGY_PJ),
+        *check_whole_number("array.layer_overhead_cycles", device.layer_overhead_cycles, 0),
+        *check_whole_number("array.maximum_layers", device.maximum_layers, 0),
+        *check_whole_number("arithmetic.native_bits", device.native_bits, 1, MAXIMUM_BITS),
+        *check_whole_number("arithmetic.accumulator_bits", device.accumulator_bits, 1, 2 * MAXIMUM_BITS),
+        *check_number("arithmetic.mac_energy_pj", device.mac_energy_pj, bounds.ENERGY_PJ),
+        *check_number("arithmetic.idle_energy_share", device.idle_energy_share, bounds.SHARE),
+        *check_number("power.static_w", device.static_power_w, bounds.POWER_W),
+        *check_number("power.energy_factor", device.energy_factor, bounds.FACTOR),
     ]
 
 
 def _choice_problems(device: Accelerator) -> list[str]:
     """Return one line for each name, list or switch that is not one of the admissible ones."""
     problems = [
-        *text("name", device.name),
-        *text("title", device.title),
-        *choice("array.dataflow", device.dataflow, DATAFLOWS),
-        *choice("array.k_packing", device.k_packing, K_PACKINGS),
-        *choice("array.output_traffic", device.output_traffic, OUTPUT_TRAFFIC),
-        *choice("arithmetic.law", device.precision_law, LAWS),
+        *check_text("name", device.name),
+        *check_text("title", device.title),
+        *check_choice("array.dataflow", device.dataflow, DATAFLOWS),
+        *check_choice("array.k_packing", device.k_packing, K_PACKINGS),
+        *check_choice("array.output_traffic", device.output_traffic, OUTPUT_TRAFFIC),
+        *check_choice("arithmetic.law", device.precision_law, LAWS),
     ]
     if device.node_nm not in NODES_NM:
         problems.append(
-            f"`array.node_nm` must be one of {', '.join(map(str, NODES_NM))}, but got {shown(device.node_nm)}"
+            f"array.node_nm: expected one of {', '.join(map(str, NODES_NM))}, received {shown(device.node_nm)}"
         )
     if not isinstance(device.pipelined_folds, bool):
-        problems.append(f"`array.pipelined_folds` must be true or false, but got {shown(device.pipelined_folds)}")
+        problems.append(f"array.pipelined_folds: expected true or false, received {shown(device.pipelined_folds)}")
     for key, widths in (("weight_bits", device.weight_bits), ("input_bits", device.input_bits)):
-        found = [line for width in widths for line in whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
+        found = [line for width in widths for line in check_whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
         if not found and (not widths or list(widths) != sorted(set(widths))):
-            found = [f"`arithmetic.{key}` must be ascending widths, at least one, but got {shown(list(widths))}"]
+            found = [f"arithmetic.{key}: expected ascending widths, at least one, received {shown(list(widths))}"]
         problems += found
     for weight_format in device.weight_formats:
-        problems += choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
+        problems += check_choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
     if "dense" not in device.weight_formats:
         got = list(device.weight_formats)
         problems.append(
-            f"`arithmetic.weight_formats` must contain 'dense', which every network has, but got {shown(got)}"
+            f"arithmetic.weight_formats: expected 'dense' among them, which every network has, received {shown(got)}"
         )
     return problems
 
@@ -163,16 +194,16 @@ def _part_problems(device: Accelerator) -> list[str]:
     problems += [*device.registers.problems(), *device.vector.problems(), *device.unroll.problems()]
     for table, kind in (("buffers", Buffer), ("memories", Memory)):
         names = [place.name for place in places if isinstance(place, kind)]
-        problems += [f"`{table}` must have names of their own, but {name!r} occurs twice" for name in _twice(names)]
+        problems += [f"{table}: expected names that differ, received {name!r} twice" for name in _twice(names)]
         for operand in OPERANDS:
             holders = [place.name for place in places if isinstance(place, kind) and operand in place.operands]
             if len(holders) != 1:
-                held = f"but got {', '.join(holders)}" if holders else "but none does"
-                problems.append(f"exactly one of `{table}` must hold the {operand}, {held}")
+                held = ", ".join(holders) or "none"
+                problems.append(f"{table}: expected exactly one that holds the {operand}, received {held}")
     if device.dataflow == "rs" and isinstance(device.registers.words, int) and device.registers.words < 3:
         problems.append(
-            "`registers.words >= 3` must hold for the row-stationary dataflow (a weight, an input and a sum in every "
-            f"element), but got {device.registers.words}"
+            "registers.words: expected at least 3 for the row-stationary dataflow (a weight, an input and a sum in "
+            f"each element), received {device.registers.words}"
         )
     return problems
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hwmodels import bounds
-from hwmodels.checks import choice, number, whole_number
+from hwmodels.checks import check_choice, check_number, check_whole_number
 
 OPERANDS = ("weights", "inputs", "outputs")
 READERS = ("edge", "unit")
@@ -18,8 +18,28 @@ FUSABLE = ("pool", "activation")
 class Buffer:
     """One on-chip SRAM and the operands that live in it (several share it in a unified buffer).
 
-    `read_by` says who reads it: the array's "edge", from where words travel on, or every "unit" by itself, one
-    word for each MAC. A `bandwidth_bits_per_cycle` of 0 means that the buffer keeps up with its readers.
+    Attributes:
+        name: Of the table in a profile, `buffers.<name>`.
+        operands: Of "weights", "inputs" and "outputs".
+        size_bytes: Its capacity.
+        read_energy_pj_per_bit: Of a bit that the array, or a memory, reads.
+        write_energy_pj_per_bit: Of a bit that they write.
+        bandwidth_bits_per_cycle: Reads and writes together; 0 means that it keeps up with its readers.
+        read_by: The array's "edge", from where words travel on, or every "unit" by itself, one word for each MAC.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.load("gemmini_default").find_buffer("weights").size_bytes
+        262144
+        >>> sram = hwmodels.Buffer(
+        ...     name="sram",
+        ...     operands=("weights", "inputs", "outputs"),
+        ...     size_bytes=65536,
+        ...     read_energy_pj_per_bit=0.1,
+        ...     write_energy_pj_per_bit=0.1,
+        ... )
+        >>> sram.problems()
+        []
     """
 
     name: str
@@ -34,14 +54,14 @@ class Buffer:
         """Return one line for each field that is out of range, with its dotted key."""
         key = f"buffers.{self.name}"
         found = [
-            *whole_number(f"{key}.size_bytes", self.size_bytes, 1, bounds.BYTES),
-            *number(f"{key}.read_energy_pj_per_bit", self.read_energy_pj_per_bit, bounds.ENERGY_PJ),
-            *number(f"{key}.write_energy_pj_per_bit", self.write_energy_pj_per_bit, bounds.ENERGY_PJ),
-            *number(f"{key}.bandwidth_bits_per_cycle", self.bandwidth_bits_per_cycle, bounds.PER_CYCLE_OR_ZERO),
-            *choice(f"{key}.read_by", self.read_by, READERS),
+            *check_whole_number(f"{key}.size_bytes", self.size_bytes, 1, bounds.SIZE_BYTES),
+            *check_number(f"{key}.read_energy_pj_per_bit", self.read_energy_pj_per_bit, bounds.ENERGY_PJ),
+            *check_number(f"{key}.write_energy_pj_per_bit", self.write_energy_pj_per_bit, bounds.ENERGY_PJ),
+            *check_number(f"{key}.bandwidth_bits_per_cycle", self.bandwidth_bits_per_cycle, bounds.PER_CYCLE_OR_ZERO),
+            *check_choice(f"{key}.read_by", self.read_by, READERS),
         ]
         for operand in self.operands:
-            found += choice(f"{key}.operands", operand, OPERANDS)
+            found += check_choice(f"{key}.operands", operand, OPERANDS)
         return found
 
 
@@ -49,9 +69,20 @@ class Buffer:
 class Memory:
     """A memory behind the buffers, DRAM or an MCU's flash and SRAM, and the operands that are kept in it.
 
-    A `size_bytes` of 0 means that its size is the system's affair: everything fits. With an
-    `overflow_bandwidth_bits_per_s` above 0, weights that exceed the size come from elsewhere, at that bandwidth;
-    with 0, a network of more weights does not fit the device.
+    Attributes:
+        name: Of the table in a profile, `memories.<name>`.
+        operands: Of "weights", "inputs" and "outputs".
+        bandwidth_bits_per_s: For reads and writes together.
+        energy_pj_per_bit: Of a bit that is read or written.
+        size_bytes: Its capacity; 0 means that its size is the system's affair: everything fits.
+        overflow_bandwidth_bits_per_s: At which weights that exceed the size come from elsewhere; with 0, a network of
+            more weights does not fit the device.
+
+    Example:
+        >>> import hwmodels
+        >>> flash = hwmodels.load("stm32l4r5").find_memory("weights")
+        >>> flash.name, flash.size_bytes
+        ('flash', 2097152)
     """
 
     name: str
@@ -65,17 +96,21 @@ class Memory:
         """Return one line for each field that is out of range, with its dotted key."""
         key = f"memories.{self.name}"
         found = [
-            *number(f"{key}.bandwidth_bits_per_s", self.bandwidth_bits_per_s, bounds.BANDWIDTH),
-            *number(f"{key}.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
-            *whole_number(f"{key}.size_bytes", self.size_bytes, 0, bounds.BYTES),
-            *number(
-                f"{key}.overflow_bandwidth_bits_per_s", self.overflow_bandwidth_bits_per_s, bounds.OVERFLOW_BANDWIDTH
+            *check_number(f"{key}.bandwidth_bits_per_s", self.bandwidth_bits_per_s, bounds.BANDWIDTH_BITS_PER_S),
+            *check_number(f"{key}.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
+            *check_whole_number(f"{key}.size_bytes", self.size_bytes, 0, bounds.SIZE_BYTES),
+            *check_number(
+                f"{key}.overflow_bandwidth_bits_per_s",
+                self.overflow_bandwidth_bits_per_s,
+                bounds.OVERFLOW_BANDWIDTH_BITS_PER_S,
             ),
         ]
         if not found and self.overflow_bandwidth_bits_per_s and not self.size_bytes:
-            found.append(f"`{key}.overflow_bandwidth_bits_per_s` needs `{key}.size_bytes`, beyond which it holds")
+            found.append(
+                f"{key}.size_bytes: expected with overflow_bandwidth_bits_per_s, which holds beyond it, received 0"
+            )
         for operand in self.operands:
-            found += choice(f"{key}.operands", operand, OPERANDS)
+            found += check_choice(f"{key}.operands", operand, OPERANDS)
         return found
 
 
@@ -83,8 +118,17 @@ class Memory:
 class Registers:
     """Register files of one processing element; words are of the native width.
 
-    Their energy is counted `accesses_per_mac` times for each MAC; where a published MAC energy includes the
-    element's registers, an element has none.
+    Where a published MAC energy includes the element's registers, an element has none.
+
+    Attributes:
+        words: Number of words of one element.
+        accesses_per_mac: How often their energy is counted for each MAC.
+        energy_pj_per_bit: Of one access.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.load("eyeriss_v1").registers.words
+        261
     """
 
     words: int = 0
@@ -94,9 +138,9 @@ class Registers:
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
         return [
-            *whole_number("registers.words", self.words, 0),
-            *number("registers.accesses_per_mac", self.accesses_per_mac, bounds.ACCESSES),
-            *number("registers.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
+            *check_whole_number("registers.words", self.words, 0),
+            *check_number("registers.accesses_per_mac", self.accesses_per_mac, bounds.ACCESSES),
+            *check_number("registers.energy_pj_per_bit", self.energy_pj_per_bit, bounds.ENERGY_PJ),
         ]
 
 
@@ -104,9 +148,17 @@ class Registers:
 class VectorUnit:
     """What computes pooling, element-wise additions and activation functions.
 
-    Pooling may have a rate of its own; a `pool_operations_per_cycle` of 0 is that of the others. Layers of the kinds in
-    `fused` work on results as they leave the array: they take energy, but neither time
-    nor memory traffic of their own. The energy is that of one operation on 8 bits, and grows with the width.
+    Attributes:
+        operations_per_cycle: On single elements, of any width.
+        energy_pj_per_operation: Of one operation on 8 bits; it grows with the width.
+        fused: Kinds of layers ("pool", "activation") that work on results as they leave the array: they take energy,
+            but neither time nor memory traffic of their own.
+        pool_operations_per_cycle: The rate of pooling; 0 is that of the others.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.load("edge_tpu").vector.fused
+        ('activation',)
     """
 
     operations_per_cycle: float
@@ -117,12 +169,12 @@ class VectorUnit:
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
         found = [
-            *number("vector.operations_per_cycle", self.operations_per_cycle, bounds.PER_CYCLE),
-            *number("vector.energy_pj_per_operation", self.energy_pj_per_operation, bounds.ENERGY_PJ),
-            *number("vector.pool_operations_per_cycle", self.pool_operations_per_cycle, bounds.PER_CYCLE_OR_ZERO),
+            *check_number("vector.operations_per_cycle", self.operations_per_cycle, bounds.PER_CYCLE),
+            *check_number("vector.energy_pj_per_operation", self.energy_pj_per_operation, bounds.ENERGY_PJ),
+            *check_number("vector.pool_operations_per_cycle", self.pool_operations_per_cycle, bounds.PER_CYCLE_OR_ZERO),
         ]
         for kind in self.fused:
-            found += choice("vector.fused", kind, FUSABLE)
+            found += check_choice("vector.fused", kind, FUSABLE)
         return found
 
 
@@ -130,10 +182,20 @@ class VectorUnit:
 class Unroll:
     """The loops that run side by side in an engine that is no systolic array.
 
-    A step takes `out_h x out_w` positions, `out_channels` and `in_channels` of one group and `kernel` of the
-    kernel's elements; in a depthwise convolution, `depthwise_channels` groups take the place of the channels.
-    `rate` is the share of steps that do work (above 1 where a step is faster than one clock cycle): what is
-    measured of a processor, loads and loop overheads included.
+    Attributes:
+        out_h: Rows of output positions that one step takes.
+        out_w: Columns of output positions.
+        out_channels: Output channels of one group.
+        in_channels: Input channels of one group.
+        kernel: Elements of the kernel.
+        depthwise_channels: Groups that take the place of the channels in a depthwise convolution.
+        rate: Steps that do work in each clock cycle: what is measured of a processor, with loads and loop overheads.
+
+    Example:
+        >>> import hwmodels
+        >>> unroll = hwmodels.load("ethos_u55_128").unroll
+        >>> unroll.units, unroll.out_channels, unroll.in_channels
+        (128, 8, 8)
     """
 
     out_h: int = 1
@@ -148,13 +210,15 @@ class Unroll:
         """Return one line for each field that is out of range, with its dotted key."""
         counts = ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels")
         found = [
-            line for field in counts for line in whole_number(f"unroll.{field}", getattr(self, field), 1, bounds.UNITS)
+            line
+            for field in counts
+            for line in check_whole_number(f"unroll.{field}", getattr(self, field), 1, bounds.UNITS)
         ]
-        found += number("unroll.rate", self.rate, bounds.RATE)
+        found += check_number("unroll.rate", self.rate, bounds.RATE)
         if not found and self.depthwise_channels > self.out_channels * self.in_channels:
             found.append(
-                "`unroll.depthwise_channels <= unroll.out_channels * unroll.in_channels` must hold (there are no more "
-                f"lanes), but got {self.depthwise_channels} and {self.out_channels * self.in_channels}"
+                "unroll.depthwise_channels: expected at most unroll.out_channels * unroll.in_channels (there are no "
+                f"more lanes), received {self.depthwise_channels} and {self.out_channels * self.in_channels}"
             )
         return found
 

@@ -40,9 +40,9 @@ _PE_ENERGY_PJ = (0.0407, 0.0824, 0.2034, 0.6027)
 
 
 def product(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
-    """Energy grows as the product of the widths, as in an array multiplier; one MAC per cycle at any width.
+    """Return one MAC per cycle at any width, of an energy in proportion to the product of the widths.
 
-    Over-rewards narrow widths: accumulator, registers and control do not shrink with the multiplier.
+    So it is in an array multiplier. Over-rewards narrow widths: accumulator, registers and control do not shrink.
     """
     weight_bits, input_bits = _broadcast(weight_bits, input_bits)
     one = np.ones_like(weight_bits)
@@ -50,7 +50,7 @@ def product(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_
 
 
 def power(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
-    """Energy follows published synthesis of whole processing elements; one MAC per cycle at any width.
+    """Return one MAC per cycle at any width, of an energy as published for whole processing elements.
 
     Log-log interpolation between 2, 4, 8 and 16 bits (energy grows as b^1.02, b^1.30, b^1.57), and along the
     outer pieces beyond. Unequal widths count as their geometric mean, which is assumed.
@@ -66,10 +66,10 @@ def power(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj
 
 
 def fusion(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
-    """Spatial fusion of 2-bit multipliers (Bit Fusion, ISCA 2018): narrow operands run side by side.
+    """Return what 2-bit multipliers fused in space give: narrow operands run side by side.
 
     Widths round up to 2, 4, 8 or 16 bits; a unit performs (8/weight)(8/input) MACs per cycle at constant
-    energy per cycle, and 16-bit operands take two passes each.
+    energy per cycle, and 16-bit operands take two passes each. Source: Bit Fusion, ISCA 2018.
     """
     weight_bits, input_bits = _broadcast(weight_bits, input_bits)
     weight_bits, input_bits = _next_power_of_two(weight_bits), _next_power_of_two(input_bits)
@@ -79,9 +79,9 @@ def fusion(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_p
 
 
 def bit_serial(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
-    """Weights enter bit by bit (as in Stripes, MICRO 2016): time and energy are linear in the weight's bits.
+    """Return time and energy that are linear in the weight's bits, which enter one by one.
 
-    Inputs are taken in whole, `native_bits` at a time: narrower ones gain nothing.
+    Inputs are taken in whole, `native_bits` at a time: narrower ones gain nothing. Source: Stripes, MICRO 2016.
     """
     weight_bits, input_bits = _broadcast(weight_bits, input_bits)
     serial = weight_bits * ceil_div(input_bits, native_bits)
@@ -89,7 +89,7 @@ def bit_serial(weight_bits: IntLike, input_bits: IntLike, native_bits: int, ener
 
 
 def fixed(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
-    """A unit of one width: nothing is gained below `native_bits`, and wider operands take several passes."""
+    """Return what a unit of one width gives: nothing is gained below `native_bits`, wider operands take passes."""
     weight_bits, input_bits = _broadcast(weight_bits, input_bits)
     passes = ceil_div(weight_bits, native_bits) * ceil_div(input_bits, native_bits)
     # The 8 x 8 MAC is itself one of several passes when the unit is narrower than 8 bits.

@@ -82,7 +82,7 @@ _TABLES = ("array", "arithmetic", "power")
 
 
 @dataclass(slots=True)
-class _Reading:
+class _ProfileReading:
     """What has been read of one file so far: values and sources by dotted key, and what was wrong."""
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -91,11 +91,17 @@ class _Reading:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of the devices that come with the package, sorted."""
+    """Return the names of the devices that come with the package, sorted.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.names()[:3]
+        ('bit_serial_16x16', 'bitfusion', 'edge_tpu')
+    """
     return tuple(sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if _is_profile(entry)))
 
 
-def source_ids() -> frozenset[str]:
+def read_source_ids() -> frozenset[str]:
     """Return the ids of the publications in sources.bib."""
     bibliography = (resources.files("hwmodels") / "sources.bib").read_text(encoding="utf-8")
     return frozenset(re.findall(r"^@\w+\{([^,\s]+),", bibliography, flags=re.MULTILINE))
@@ -108,6 +114,11 @@ def load(name_or_path: str | Path) -> Accelerator:
         DeviceError: the name is unknown (the known ones are listed), or the file cannot be read, or entries
             of it are unknown, missing or out of range (all are reported at once, with the file and the
             key).
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.load("edge_tpu").title
+        'Google Coral Edge TPU, 64x64 array assumed'
     """
     if isinstance(name_or_path, Path) or name_or_path.endswith(".toml"):
         return _read(Path(name_or_path), sources=None)
@@ -119,13 +130,18 @@ def load(name_or_path: str | Path) -> Accelerator:
             f"unknown device {name_or_path!r}: {hint}Known devices are {', '.join(known)}; "
             "a device of your own is the path of a file that ends in .toml"
         )
-    return _read(_folder() / f"{name_or_path}.toml", sources=source_ids())
+    return _read(_folder() / f"{name_or_path}.toml", sources=read_source_ids())
 
 
 def profile_entries(device: Accelerator) -> tuple[tuple[str, Any, str], ...]:
     """Return (dotted key with its unit, value, source id or "assumed") for everything a profile states.
 
     A device that was not read from a file states all of its values, without sources.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.profile_entries(hwmodels.load("bitfusion"))[0]
+        ('array.dataflow', 'ws', 'bitfusion_isca2018')
     """
     values = {key: getattr(device, attribute) for key, attribute in _FLAT.items()}
     for table, (_, required, optional) in _PARTS.items():
@@ -155,12 +171,12 @@ def _read(file: Path | Traversable, sources: frozenset[str] | None) -> Accelerat
         raise DeviceError(f"{file}: the device profile cannot be read ({error}); check the path") from error
     except (ValueError, RecursionError) as error:  # beyond bad TOML: an integer of 4,301 digits, tables nested deep
         raise DeviceError(f"{file}: the device profile is not valid TOML: {error}") from error
-    reading = _Reading()
+    reading = _ProfileReading()
     title, name = document.pop("title", None), document.pop("name", None)
     _read_document(document, reading)
     if sources is not None:
         reading.problems += [
-            f"`{key}`: source {shown(source)} is neither in sources.bib nor {ASSUMED!r}"
+            f"{key}: source: expected one of sources.bib or {ASSUMED!r}, received {shown(source)}"
             for key, source in reading.sources.items()
             if source != ASSUMED and source not in sources
         ]
@@ -172,23 +188,23 @@ def _read(file: Path | Traversable, sources: frozenset[str] | None) -> Accelerat
         raise DeviceError([f"{file}: {problem}" for problem in error.problems]) from error
 
 
-def _read_document(document: Mapping[str, Any], reading: _Reading) -> None:
+def _read_document(document: Mapping[str, Any], reading: _ProfileReading) -> None:
     """Read every table, and say which are unknown or missing."""
     flat = {table: {key: key in _REQUIRED for key in _FLAT if _in(key, table)} for table in _TABLES}
-    parts = {part: _keys_of(part, fields) for part, fields in _PARTS.items() if part in document or part == "vector"}
+    parts = {part: _list_keys(part, fields) for part, fields in _PARTS.items() if part in document or part == "vector"}
     for table, keys in (flat | parts).items():
         entries = document.get(table, {})
         if isinstance(entries, dict):
             _read_table(table, entries, keys, reading)
         else:
-            reading.problems.append(f"`{table}` must be a table, but got {shown(entries)}")
+            reading.problems.append(f"{table}: expected a table, received {shown(entries)}")
     for places, fields in _PLACES.items():
         tables = document.get(places, {})
         if not isinstance(tables, dict) or not all(isinstance(entries, dict) for entries in tables.values()):
-            reading.problems.append(f"`{places}` must hold one table for each of them, such as [{places}.weights]")
+            reading.problems.append(f"{places}: expected one table for each of them, such as [{places}.weights]")
             continue
         for name, entries in tables.items():
-            _read_table(f"{places}.{name}", entries, _keys_of(f"{places}.{name}", fields), reading)
+            _read_table(f"{places}.{name}", entries, _list_keys(f"{places}.{name}", fields), reading)
     known = ("name", "title", *_TABLES, *_PARTS, *_PLACES)
     reading.problems += [_unknown(table, known) for table in document if table not in known]
     if "array.dataflow" in reading.values:
@@ -196,7 +212,7 @@ def _read_document(document: Mapping[str, Any], reading: _Reading) -> None:
         reading.problems += [_missing(key) for key in wanted if key not in reading.values]
 
 
-def _read_table(table: str, entries: Mapping[str, Any], keys: Mapping[str, bool], reading: _Reading) -> None:
+def _read_table(table: str, entries: Mapping[str, Any], keys: Mapping[str, bool], reading: _ProfileReading) -> None:
     """Read one table; `keys` says of each dotted key that may be there whether it must."""
     for key, entry in entries.items():
         dotted = f"{table}.{key}"
@@ -207,7 +223,7 @@ def _read_table(table: str, entries: Mapping[str, Any], keys: Mapping[str, bool]
     reading.problems += [_missing(key) for key, needed in keys.items() if needed and key.split(".")[-1] not in entries]
 
 
-def _keys_of(table: str, fields: tuple[type[Any], tuple[str, ...], tuple[str, ...]]) -> dict[str, bool]:
+def _list_keys(table: str, fields: tuple[type[Any], tuple[str, ...], tuple[str, ...]]) -> dict[str, bool]:
     """Return the dotted keys of a table, each with whether it must be there."""
     _, required, optional = fields
     return {f"{table}.{key}": key in required for key in (*required, *optional)}
@@ -218,35 +234,35 @@ def _in(key: str, table: str) -> bool:
     return key.rpartition(".")[0] == table
 
 
-def _read_entry(key: str, entry: object, reading: _Reading, *, is_list: bool) -> None:
+def _read_entry(key: str, entry: object, reading: _ProfileReading, *, is_list: bool) -> None:
     """Read one `{ value = ..., source = "..." }`."""
     if not isinstance(entry, dict) or set(entry) != {"value", "source"}:
         reading.problems.append(
-            f'`{key}` must be written {{ value = ..., source = "..." }}, with "{ASSUMED}" as the source of a '
-            f"value that is not published, but got {shown(entry)}"
+            f'{key}: expected {{ value = ..., source = "..." }}, with "{ASSUMED}" as the source of a '
+            f"value that is not published, received {shown(entry)}"
         )
         return
     value, source = entry["value"], entry["source"]
     if not isinstance(source, str) or not source.strip():
-        reading.problems.append(f"`{key}`: `source` must be a non-empty text, but got {shown(source)}")
+        reading.problems.append(f"{key}: source: expected a non-empty text, received {shown(source)}")
         return
     if is_list is not isinstance(value, list):
-        reading.problems.append(f"`{key}` must be {'a list' if is_list else 'one value'}, but got {shown(value)}")
+        reading.problems.append(f"{key}: expected {'a list' if is_list else 'one value'}, received {shown(value)}")
         return
     reading.values[key] = tuple(value) if is_list else value
     reading.sources[key] = source
 
 
-def _build(name: object, title: object, document: Mapping[str, Any], reading: _Reading) -> Accelerator:
+def _build(name: object, title: object, document: Mapping[str, Any], reading: _ProfileReading) -> Accelerator:
     """Return the record; its own checks refuse values of a wrong type or out of range."""
     values = reading.values
     fields: dict[str, Any] = {attribute: values[key] for key, attribute in _FLAT.items() if key in values}
     for table, (record, _, _) in _PARTS.items():
         if table in document:
-            fields[table] = record(**_values_of(table, values))
+            fields[table] = record(**_select_values(table, values))
     for table, (record, _, _) in _PLACES.items():
         places = document.get(table, {})
-        fields[table] = tuple(record(name=place, **_values_of(f"{table}.{place}", values)) for place in places)
+        fields[table] = tuple(record(name=place, **_select_values(f"{table}.{place}", values)) for place in places)
     return Accelerator(
         name=name,  # type: ignore[arg-type]  # anything may stand in a file: the record's checks report it
         title=title,  # type: ignore[arg-type]
@@ -255,7 +271,7 @@ def _build(name: object, title: object, document: Mapping[str, Any], reading: _R
     )
 
 
-def _values_of(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def _select_values(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was read of one table, by its key within the table."""
     return {key.rpartition(".")[2]: value for key, value in values.items() if _in(key, table)}
 
@@ -263,10 +279,10 @@ def _values_of(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def _unknown(key: str, known: tuple[str, ...]) -> str:
     """Return the text on a key that is not known, with the closest one that is."""
     closest = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean `{closest[0]}`?" if closest else f"known are {', '.join(known)}"
-    return f"unknown key `{key}`: {hint}"
+    hint = f"did you mean {closest[0]!r}?" if closest else f"known are {', '.join(known)}"
+    return f"{key}: unknown key; {hint}"
 
 
 def _missing(key: str) -> str:
     """Return the text on a key that is not there."""
-    return f'`{key}` is missing: add it as {{ value = ..., source = "..." }}'
+    return f'{key}: missing; add it as {{ value = ..., source = "..." }}'

@@ -19,9 +19,14 @@ def energy_ratio(from_nm: int, to_nm: int) -> float:
 
     Raises:
         DeviceError: a node is not one of NODES_NM.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.energy_ratio(45, 16)
+        0.19
     """
     for node in (from_nm, to_nm):
         if node not in ENERGY_RELATIVE_TO_45_NM:
             known = ", ".join(map(str, NODES_NM))
-            raise DeviceError(f"energies are known for {known} nm, but got {node!r} nm: choose the nearest of these")
+            raise DeviceError(f"expected a node of {known} nm, received {node!r} nm: choose the nearest of these")
     return ENERGY_RELATIVE_TO_45_NM[to_nm] / ENERGY_RELATIVE_TO_45_NM[from_nm]

@@ -10,9 +10,10 @@ from operator import attrgetter
 import numpy as np
 
 from hwmodels.arrays import IntArray, ceil_div
-from hwmodels.checks import whole_number
+from hwmodels.checks import check_whole_number
 from hwmodels.errors import LayerError
-from hwmodels.workload.layer import EXACT, ActivationTensor
+from hwmodels.workload.activation import ActivationTensor
+from hwmodels.workload.layer import LARGEST_EXACT
 
 TFLM_ALIGNMENT_BYTES = 16
 """TensorFlow Lite Micro starts every buffer on 16 bytes (`MicroArenaBufferAlignment` of its source)."""
@@ -34,7 +35,13 @@ class PlacedTensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArenaPlan:
-    """Where each activation lies in one block of memory of `size_bytes`; `placed` is in the order of the tensors."""
+    """Where each activation lies in one block of memory.
+
+    Attributes:
+        size_bytes: Of the block.
+        alignment_bytes: Every activation starts at a multiple of it.
+        placed: In the order of the tensors.
+    """
 
     size_bytes: int
     alignment_bytes: int
@@ -44,17 +51,21 @@ class ArenaPlan:
 def peak_activation_bytes(tensors: Sequence[ActivationTensor]) -> int:
     """Return the largest sum, over the layer steps, of the whole bytes of all activations alive at that step.
 
-    Liveness alone: what a perfect allocator needs, with neither alignment nor fragmentation; 0 for no
-    tensors.
+    Liveness alone: what a perfect allocator needs, with neither alignment nor fragmentation; 0 for no tensors.
 
     Raises:
         LayerError: the tensors together have more elements than can be counted exactly.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.peak_activation_bytes(hwmodels.NETWORKS["mlperf_tiny_resnet8"]().tensors)
+        49152
     """
     if not tensors:
         return 0
     table = np.array([(t.elements, t.bits, t.first_step, t.last_step) for t in tensors], dtype=np.int64)
     elements, bits, first, last = table.T
-    if elements.astype(np.float64).sum() > EXACT:
+    if elements.astype(np.float64).sum() > LARGEST_EXACT:
         raise LayerError(
             f"{elements.astype(np.float64).sum():.3g} elements of activations are more than can be counted exactly "
             "(2^53): correct the sizes or the batch"
@@ -63,7 +74,19 @@ def peak_activation_bytes(tensors: Sequence[ActivationTensor]) -> int:
 
 
 def peak_alive(sizes: IntArray, first_steps: IntArray, last_steps: IntArray) -> int:
-    """Return the largest sum of the sizes of all tensors alive at one step, each from its first to its last step."""
+    """Return the largest sum of the sizes of all tensors alive at one step, each from its first to its last step.
+
+    Args:
+        sizes: Of each tensor, in any unit; shape `tensors`, as of the others.
+        first_steps: Index of the layer before which it is written.
+        last_steps: Index of the last layer that reads it.
+
+    Example:
+        >>> import hwmodels
+        >>> import numpy as np
+        >>> hwmodels.peak_alive(np.array([8, 4, 2]), np.array([0, 1, 2]), np.array([1, 2, 2]))
+        12
+    """
     # What is freed before a step goes first among the changes at that step.
     steps, changes = np.concatenate((last_steps + 1, first_steps)), np.concatenate((-sizes, sizes))
     return int(changes[np.argsort(steps, kind="stable")].cumsum().max())
@@ -81,8 +104,14 @@ def plan_arena(tensors: Sequence[ActivationTensor], alignment_bytes: int = TFLM_
 
     Raises:
         LayerError: `alignment_bytes` is not a whole number of at least 1.
+
+    Example:
+        >>> import hwmodels
+        >>> plan = hwmodels.plan_arena(hwmodels.NETWORKS["mlperf_tiny_resnet8"]().tensors)
+        >>> plan.size_bytes, plan.placed[0].offset_bytes
+        (49152, 0)
     """
-    problems = whole_number("alignment_bytes", alignment_bytes, 1)
+    problems = check_whole_number("alignment_bytes", alignment_bytes, 1)
     if problems:
         raise LayerError(problems)
     sizes = [-(-tensor.elements * tensor.bits // (8 * alignment_bytes)) * alignment_bytes for tensor in tensors]

@@ -8,7 +8,7 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 
 from hwmodels.arrays import IntArray
-from hwmodels.checks import whole_number
+from hwmodels.checks import check_whole_number
 from hwmodels.errors import LayerError
 from hwmodels.workload.layer import MAXIMUM_BITS
 
@@ -30,6 +30,11 @@ def code_lengths(counts: Counts) -> tuple[int, ...]:
 
     Raises:
         LayerError: counts are not whole numbers of at least 0, or none is above 0.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.code_lengths([8, 4, 2, 2, 0])
+        (1, 2, 3, 3, 0)
     """
     checked = _checked(counts)
     used = [index for index, count in enumerate(checked) if count]
@@ -54,6 +59,11 @@ def mean_code_bits(counts: Counts) -> float:
 
     Raises:
         LayerError: counts are not whole numbers of at least 0, or none is above 0.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.mean_code_bits([8, 4, 2, 2])
+        1.75
     """
     checked = _checked(counts)
     return _coded_bits(checked) / sum(checked)
@@ -68,8 +78,13 @@ def huffman_bytes(counts: Counts, value_bits: int) -> int:
     Raises:
         LayerError: counts are not whole numbers of at least 0, or none is above 0; or `value_bits` is not a
             whole number from 1 to 32.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.huffman_bytes([800, 100, 60, 40], value_bits=8)
+        171
     """
-    problems = whole_number("value_bits", value_bits, 1, MAXIMUM_BITS)
+    problems = check_whole_number("value_bits", value_bits, 1, MAXIMUM_BITS)
     if problems:
         raise LayerError(problems)
     checked = _checked(counts)
@@ -82,11 +97,11 @@ def _checked(counts: Counts) -> list[int]:
     given = np.asarray(counts)
     if given.ndim != 1 or not given.size or not np.issubdtype(given.dtype, np.integer) or given.min() < 0:
         raise LayerError(
-            "`counts` must be whole numbers of at least 0, one for each entry of the codebook, "
-            f"but got {_shown(counts)}"
+            "counts: expected whole numbers of at least 0, one for each entry of the codebook, "
+            f"received {_shown(counts)}"
         )
     if not given.max():
-        raise LayerError("at least one count must be above 0 (a code needs a weight to code), but got only zeros")
+        raise LayerError("counts: expected at least one above 0 (a code needs a weight to code), received only zeros")
     numbers: list[int] = given.tolist()
     return numbers
 

@@ -17,11 +17,11 @@ from hwmodels.arrays import BoolArray, FloatArray, IntArray, IntLike
 from hwmodels.storage.huffman import CODE_LENGTH_BITS
 from hwmodels.storage.sparse import (
     bitmap_bytes,
-    ceil_count,
+    count_nonzero,
     csr_bytes,
     index_bits,
-    nonzero_weights,
     relative_index_bytes,
+    round_up,
     whole_bytes,
 )
 from hwmodels.workload.layer import MAXIMUM_BITS
@@ -48,14 +48,14 @@ class StoredWeights(NamedTuple):
     smallest_format: IntArray
     """Index into WEIGHT_FORMATS."""
 
-    def smallest_of(self, formats: Sequence[str]) -> IntArray:
+    def find_smallest(self, formats: Sequence[str]) -> IntArray:
         """Return the smallest size in bytes among the named formats, `... x layers`."""
         chosen = [WEIGHT_FORMATS.index(name) for name in formats]
         smallest: IntArray = self.bytes_by_format[chosen].min(axis=0)
         return smallest
 
 
-def stored_weights(layers: LayerArrays) -> StoredWeights:
+def measure_weights(layers: LayerArrays) -> StoredWeights:
     """Return the size of every layer's weights in each format, and which one is the smallest.
 
     A codebook needs a `codebook_size`, Huffman codes `index_code_bits` too, and a sparse format a density below 1;
@@ -113,7 +113,7 @@ def _sparse(layers: LayerArrays) -> list[_Packed]:
         return []
     channels, bits = layers.n * layers.groups, layers.weight_bits
     weights = layers.k * channels
-    nonzero = nonzero_weights(weights, layers.density)
+    nonzero = count_nonzero(weights, layers.density)
     return [
         _Packed("bitmap", bitmap_bytes(weights, nonzero, bits), sparse),
         _Packed("relative_index", relative_index_bytes(weights, nonzero, bits), sparse),
@@ -127,7 +127,13 @@ def dense_bytes(weights_per_channel: IntLike, channels: IntLike, bits: IntLike) 
 
 
 def codebook_bytes(weights: IntLike, bits: IntLike, codebook_size: IntLike, codebooks: IntLike = 1) -> IntArray:
-    """Return bytes for weights * ceil(log2 codebook_size) + codebooks * codebook_size * bits; sizes are at least 1."""
+    """Return bytes for weights * ceil(log2 codebook_size) + codebooks * codebook_size * bits; sizes are at least 1.
+
+    Example:
+        >>> import hwmodels
+        >>> int(hwmodels.codebook_bytes(weights=1000, bits=8, codebook_size=16))
+        516
+    """
     return whole_bytes(weights * index_bits(codebook_size) + codebooks * codebook_size * np.asarray(bits))
 
 
@@ -143,6 +149,11 @@ def codebook_huffman_bytes(
     `index_code_bits` is the mean length of an index's code, as of `mean_code_bits`. The code table is one length of 8
     bits for each index, from which a decoder rebuilds a canonical code: assumed. Codebooks of several channels have the
     code in common.
+
+    Example:
+        >>> import hwmodels
+        >>> int(hwmodels.codebook_huffman_bytes(weights=1000, bits=8, codebook_size=16, index_code_bits=3.2))
+        432
     """
-    indices = ceil_count(np.asarray(index_code_bits, dtype=np.float64) * weights)
+    indices = round_up(np.asarray(index_code_bits, dtype=np.float64) * weights)
     return whole_bytes(indices + codebook_size * (codebooks * np.asarray(bits) + CODE_LENGTH_BITS))

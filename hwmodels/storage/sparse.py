@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.arrays import BoolArray, FloatArray, IntArray, IntLike
-from hwmodels.checks import whole_number
+from hwmodels.checks import check_whole_number
 from hwmodels.errors import LayerError
 from hwmodels.workload.layer import MAXIMUM_BITS
 
@@ -22,12 +22,12 @@ _ROUNDING = 1e-4
 """What a ratio of counts may be off by in floating point, in counts: 3 of 10 weights must not become 4."""
 
 
-def nonzero_weights(weights: IntLike, density: FloatArray | float) -> IntArray:
+def count_nonzero(weights: IntLike, density: FloatArray | float) -> IntArray:
     """Return density * weights, rounded up to a whole number."""
-    return ceil_count(np.asarray(density, dtype=np.float64) * weights)
+    return round_up(np.asarray(density, dtype=np.float64) * weights)
 
 
-def ceil_count(value: FloatArray) -> IntArray:
+def round_up(value: FloatArray) -> IntArray:
     """Return the next whole number, where the value may be off by rounding in floating point."""
     whole: IntArray = np.ceil(value - _ROUNDING).astype(np.int64)
     return whole
@@ -40,7 +40,13 @@ def whole_bytes(bits: IntArray) -> IntArray:
 
 
 def bitmap_bytes(weights: IntLike, nonzero: IntLike, bits: IntLike) -> IntArray:
-    """Return bytes for weights + nonzero * bits: one bit for each weight says whether its value follows."""
+    """Return bytes for weights + nonzero * bits: one bit for each weight says whether its value follows.
+
+    Example:
+        >>> import hwmodels
+        >>> int(hwmodels.bitmap_bytes(weights=1000, nonzero=250, bits=8))
+        375
+    """
     return whole_bytes(weights + nonzero * np.asarray(bits))
 
 
@@ -88,7 +94,7 @@ def relative_index_bytes(weights: IntLike, nonzero: IntLike, bits: IntLike) -> I
     return whole_bytes(smallest.astype(np.int64))
 
 
-def relative_index_bytes_of_mask(mask: BoolArray, bits: int) -> int:
+def measure_relative_index_bytes(mask: BoolArray, bits: int) -> int:
     """Return the exact bytes in that format of one layer, whose `mask` is true where a weight is not zero.
 
     Weights are taken in the order of memory (the last axis varies fastest), one run leading over from one
@@ -96,11 +102,18 @@ def relative_index_bytes_of_mask(mask: BoolArray, bits: int) -> int:
 
     Raises:
         LayerError: the mask is not of booleans, or `bits` is not a whole number from 1 to 32.
+
+    Example:
+        >>> import hwmodels
+        >>> import numpy as np
+        >>> mask = np.arange(1000) % 4 == 0
+        >>> hwmodels.measure_relative_index_bytes(mask, bits=8)
+        313
     """
-    problems = whole_number("bits", bits, 1, MAXIMUM_BITS)
+    problems = check_whole_number("bits", bits, 1, MAXIMUM_BITS)
     mask = np.asarray(mask)
     if mask.dtype != np.bool_:
-        problems.append(f"`mask` must be of booleans (true where a weight is not zero), but got {mask.dtype}")
+        problems.append(f"mask: expected booleans (true where a weight is not zero), received {mask.dtype}")
     if problems:
         raise LayerError(problems)
     positions = np.flatnonzero(mask)

@@ -8,11 +8,19 @@ from dataclasses import MISSING, asdict, fields
 from typing import Any
 
 from hwmodels.errors import LayerError
-from hwmodels.workload.layer import ActivationTensor, LayerJob, LayerShape
+from hwmodels.workload.activation import ActivationTensor
+from hwmodels.workload.layer import LayerJob, LayerShape
 
 
 def write_jobs(jobs: Sequence[LayerJob], tensors: Sequence[ActivationTensor] = ()) -> str:
-    """Return one line of JSON from which `read_jobs` gives equal records; what has its default value is left out."""
+    """Return one line of JSON from which `read_jobs` gives equal records; what has its default value is left out.
+
+    Example:
+        >>> import hwmodels
+        >>> shape = hwmodels.LayerShape(name="fc", kind="linear", in_channels=64, out_channels=10)
+        >>> hwmodels.write_jobs([hwmodels.LayerJob(shape=shape, weight_bits=4)])[-36:]
+        ', "weight_bits": 4}], "tensors": []}'
+    """
     entries = [{**_stated(job), "shape": _stated(job.shape)} for job in jobs]
     return json.dumps({"jobs": entries, "tensors": [_stated(tensor) for tensor in tensors]})
 
@@ -22,6 +30,12 @@ def read_jobs(text: str) -> tuple[tuple[LayerJob, ...], tuple[ActivationTensor, 
 
     Raises:
         LayerError: the text is no such JSON, or a value is out of range.
+
+    Example:
+        >>> import hwmodels
+        >>> jobs = hwmodels.NETWORKS["lenet5"]().jobs()
+        >>> hwmodels.read_jobs(hwmodels.write_jobs(jobs))[0] == jobs
+        True
     """
     try:
         document = json.loads(text)

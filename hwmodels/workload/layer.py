@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hwmodels.bounds import SHARE, Span
-from hwmodels.checks import choice, number, shown, text, whole_number
+from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
 from hwmodels.errors import LayerError
 
 MAXIMUM_BITS = 32
@@ -18,7 +18,7 @@ ELEMENTWISE_KINDS = ("add", "activation")
 VECTOR_KINDS = ("pool", *ELEMENTWISE_KINDS)
 """Layers without weights or products, on the vector unit."""
 LAYER_KINDS = (*PRODUCT_KINDS, *VECTOR_KINDS)
-EXACT = 2**53
+LARGEST_EXACT = 2**53
 """Up to here a float counts one by one."""
 _CODE_BITS = Span(1e-6, MAXIMUM_BITS)
 _SHAPE_FIELDS = (
@@ -43,6 +43,15 @@ class LayerShape:
     Raises:
         LayerError: a field is out of range (all of them are reported at once), or MACs, operations or elements pass
             2^53, up to which sums are exact.
+
+    Example:
+        >>> import hwmodels
+        >>> shape = hwmodels.LayerShape(
+        ...     name="conv", kind="conv", in_channels=3, out_channels=8, kernel_h=3, kernel_w=3,
+        ...     in_h=8, in_w=8, out_h=8, out_w=8,
+        ... )
+        >>> shape.m, shape.k, shape.n, shape.macs
+        (64, 27, 8, 13824)
     """
 
     name: str
@@ -61,11 +70,12 @@ class LayerShape:
     operands: int = 1
 
     def __post_init__(self) -> None:
-        problems = [*text("name", self.name), *choice("kind", self.kind, LAYER_KINDS)]
+        """Refuse fields that are out of range or contradict each other."""
+        problems = [*check_text("name", self.name), *check_choice("kind", self.kind, LAYER_KINDS)]
         for field in _SHAPE_FIELDS:
-            problems += whole_number(field, getattr(self, field), 1)
+            problems += check_whole_number(field, getattr(self, field), 1)
         if not isinstance(self.bias, bool):
-            problems.append(f"`bias` must be true or false, but got {shown(self.bias)}")
+            problems.append(f"bias: expected true or false, received {shown(self.bias)}")
         if not problems:
             problems = _shape_conflicts(self) or _size_problems(self)
         if problems:
@@ -126,28 +136,28 @@ def _shape_conflicts(shape: LayerShape) -> list[str]:
     for field in ("in_channels", "out_channels"):
         if getattr(shape, field) % shape.groups:
             problems.append(
-                f"`{field} % groups == 0` must hold, but got {field}={getattr(shape, field)}, groups={shape.groups}"
+                f"expected {field} % groups == 0, received {field}={getattr(shape, field)}, groups={shape.groups}"
             )
     if shape.kind in ("linear", "matmul", *ELEMENTWISE_KINDS):
         expected = {"kernel_h": 1, "kernel_w": 1} | ({} if shape.kind == "matmul" else {"groups": 1})
         if any(getattr(shape, field) != value for field, value in expected.items()):
             got = ", ".join(f"{field}={getattr(shape, field)}" for field in expected)
-            problems.append(f"a layer of kind {shape.kind!r} has {'='.join(expected)}=1, but got {got}")
+            problems.append(f"expected {'='.join(expected)}=1 for a layer of kind {shape.kind!r}, received {got}")
         if shape.in_h * shape.in_w != shape.out_h * shape.out_w:
             problems.append(
-                f"`in_h*in_w == out_h*out_w` must hold for a layer of kind {shape.kind!r} (one output per position), "
-                f"but got {shape.in_h}*{shape.in_w} and {shape.out_h}*{shape.out_w}"
+                f"expected in_h*in_w == out_h*out_w for a layer of kind {shape.kind!r} (one output per position), "
+                f"received {shape.in_h}*{shape.in_w} and {shape.out_h}*{shape.out_w}"
             )
     if shape.kind in VECTOR_KINDS and shape.in_channels != shape.out_channels:
         problems.append(
-            f"`in_channels == out_channels` must hold for a layer of kind {shape.kind!r}, but got "
+            f"expected in_channels == out_channels for a layer of kind {shape.kind!r}, received "
             f"in_channels={shape.in_channels}, out_channels={shape.out_channels}"
         )
     if shape.kind == "pool" and shape.groups != 1:
-        problems.append(f"a pool works on each channel by itself and has groups=1, but got groups={shape.groups}")
+        problems.append(f"groups: expected 1 for a pool, which works on single channels, received {shape.groups}")
     if (shape.operands < 2) if shape.kind == "add" else (shape.operands != 1):
-        wanted = "at least 2 operands" if shape.kind == "add" else "operands=1"
-        problems.append(f"a layer of kind {shape.kind!r} has {wanted}, but got operands={shape.operands}")
+        wanted = "at least 2" if shape.kind == "add" else "1"
+        problems.append(f"operands: expected {wanted} for a layer of kind {shape.kind!r}, received {shape.operands}")
     return problems
 
 
@@ -156,31 +166,42 @@ def _size_problems(shape: LayerShape) -> list[str]:
     stored = shape.batch * shape.in_h * shape.in_w * shape.in_channels * shape.operands
     counts = {"MACs": shape.macs, "operations": shape.vector_operations, "input elements": stored}
     counts["output elements"] = shape.outputs
-    beyond = " and ".join(f"{count:.3g} {what}" for what, count in counts.items() if count > EXACT)
+    beyond = " and ".join(f"{count:.3g} {what}" for what, count in counts.items() if count > LARGEST_EXACT)
     return [f"{beyond} are more than can be counted exactly (2^53): correct its sizes or the batch"] if beyond else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerJob:
-    """A layer with the widths of its operands in bits, and what is known of its weights.
+    """A layer with the widths of its operands, and what is known of its weights.
 
-    `density` is the share of weights that are not zero; `codebook_size` the number of distinct values that
-    they share, or None; `codebooks` the number of such tables, of one size: 1, or one for each output channel;
-    `index_code_bits` the mean length of a Huffman-coded index into the codebook, in bits, or None where indices are
-    not coded (`hwmodels.storage.huffman` computes it from how often each index occurs).
-
-    `stored_input_bits` is the width at which memory holds the input, where that is wider than what this layer reads,
-    since another reader needs more; None is `input_bits`.
-
-    `fusible` is False for a layer without products that cannot work on results as they leave the array, because they
-    are needed elsewhere too: it takes time and traffic of its own even where the device fuses its kind.
-
-    `weights_elsewhere` is True where another layer of the network holds the same weights, biases and scales: they are
-    fetched for this layer too, but take no storage of their own. `columns_per_channel` is how many of the
-    `out_channels` have a bias and a scale in common: the window of a transposed convolution that is run as a product.
+    Attributes:
+        shape: The layer.
+        weight_bits: Width of a weight, 1 to 32; 32 is float32.
+        input_bits: Width of an input as the layer reads it.
+        output_bits: Width of an output.
+        density: Ratio of weights that are not zero, 0 to 1.
+        codebook_size: Number of distinct values that the weights share; None where they share none.
+        stored_input_bits: Width at which memory holds the input, where that is wider than what this layer reads, since
+            another reader needs more; None is `input_bits`.
+        index_code_bits: Mean length in bits of a Huffman-coded index into the codebook (`hwmodels.mean_code_bits`);
+            None where indices are not coded.
+        fusible: False for a layer without products that cannot work on results as they leave the array, because they
+            are needed elsewhere too: it takes time and traffic of its own even where the device fuses its kind.
+        codebooks: Number of tables of values, of one size: 1, or one for each output channel.
+        weights_elsewhere: True where another layer of the network holds the same weights, biases and scales: they are
+            fetched for this layer too, but take no storage of their own.
+        columns_per_channel: How many of the `out_channels` have a bias and a scale in common: the window of a
+            transposed convolution that is run as a product.
 
     Raises:
         LayerError: a field is out of range; all of them are reported at once.
+
+    Example:
+        >>> import hwmodels
+        >>> shape = hwmodels.LayerShape(name="fc", kind="linear", in_channels=64, out_channels=10)
+        >>> job = hwmodels.LayerJob(shape=shape, weight_bits=4, density=0.25)
+        >>> hwmodels.evaluate([job], hwmodels.load("bitfusion")).layers[0].weight_format
+        'relative_index'
     """
 
     shape: LayerShape
@@ -197,41 +218,44 @@ class LayerJob:
     columns_per_channel: int = 1
 
     def __post_init__(self) -> None:
+        """Refuse fields that are out of range or contradict each other."""
         problems = []
         for field in ("weight_bits", "input_bits", "output_bits"):
-            problems += whole_number(field, getattr(self, field), 1, MAXIMUM_BITS)
-        problems += number("density", self.density, SHARE)
+            problems += check_whole_number(field, getattr(self, field), 1, MAXIMUM_BITS)
+        problems += check_number("density", self.density, SHARE)
         if self.stored_input_bits is not None:
-            problems += whole_number("stored_input_bits", self.stored_input_bits, 1, MAXIMUM_BITS)
+            problems += check_whole_number("stored_input_bits", self.stored_input_bits, 1, MAXIMUM_BITS)
             if not problems and self.stored_input_bits < self.input_bits:
                 problems.append(
-                    "`input_bits <= stored_input_bits` must hold (a layer cannot read more than is stored), but got "
+                    "expected input_bits <= stored_input_bits (a layer cannot read more than is stored), received "
                     f"(input_bits={self.input_bits}, stored_input_bits={self.stored_input_bits})"
                 )
         for field in ("fusible", "weights_elsewhere"):
             if not isinstance(getattr(self, field), bool):
-                problems.append(f"`{field}` must be true or false, but got {shown(getattr(self, field))}")
+                problems.append(f"{field}: expected true or false, received {shown(getattr(self, field))}")
         if self.codebook_size is not None:
-            problems += whole_number("codebook_size", self.codebook_size, 1)
-        problems += whole_number("codebooks", self.codebooks, 1)
-        problems += whole_number("columns_per_channel", self.columns_per_channel, 1)
+            problems += check_whole_number("codebook_size", self.codebook_size, 1)
+        problems += check_whole_number("codebooks", self.codebooks, 1)
+        problems += check_whole_number("columns_per_channel", self.columns_per_channel, 1)
         if not problems and self.shape.out_channels % self.columns_per_channel:
             problems.append(
-                "`out_channels % columns_per_channel == 0` must hold, but got "
+                "expected out_channels % columns_per_channel == 0, received "
                 f"out_channels={self.shape.out_channels}, columns_per_channel={self.columns_per_channel}"
             )
         if not problems and self.codebooks not in (1, self.shape.out_channels // self.columns_per_channel):
             problems.append(
-                "`codebooks` must be 1 or one for each of the "
-                f"{self.shape.out_channels // self.columns_per_channel} output channels, but got {self.codebooks!r}"
+                "codebooks: expected 1 or one for each of the "
+                f"{self.shape.out_channels // self.columns_per_channel} output channels, received {self.codebooks!r}"
             )
-        if not problems and self.codebooks * (self.codebook_size or 0) > EXACT:
-            problems.append(f"`codebooks * codebook_size <= {EXACT}` must hold, but got {self.codebooks} codebooks")
+        if not problems and self.codebooks * (self.codebook_size or 0) > LARGEST_EXACT:
+            problems.append(
+                f"expected codebooks * codebook_size <= {LARGEST_EXACT}, received {self.codebooks} codebooks"
+            )
         if self.index_code_bits is not None:
-            problems += number("index_code_bits", self.index_code_bits, _CODE_BITS)
+            problems += check_number("index_code_bits", self.index_code_bits, _CODE_BITS)
             if self.codebook_size is None:
                 problems.append(
-                    "`index_code_bits` needs a `codebook_size` (only indices into a codebook are coded), but got "
+                    "codebook_size: expected beside index_code_bits (only indices into a codebook are coded), received "
                     f"(index_code_bits={self.index_code_bits}, codebook_size=None)"
                 )
         if problems:
@@ -241,34 +265,3 @@ class LayerJob:
     def memory_input_bits(self) -> int:
         """Width at which an input element is fetched."""
         return self.input_bits if self.stored_input_bits is None else self.stored_input_bits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActivationTensor:
-    """An activation buffer and the inclusive range of layer steps during which it must be kept.
-
-    Raises:
-        LayerError: a field is out of range; all of them are reported at once.
-    """
-
-    name: str
-    elements: int
-    bits: int
-    first_step: int
-    last_step: int
-
-    def __post_init__(self) -> None:
-        problems = [
-            *text("name", self.name),
-            *whole_number("elements", self.elements, 0, EXACT),
-            *whole_number("bits", self.bits, 1, MAXIMUM_BITS),
-            *whole_number("first_step", self.first_step, 0),
-            *whole_number("last_step", self.last_step, 0),
-        ]
-        if not problems and self.last_step < self.first_step:
-            problems.append(
-                "`first_step <= last_step` must hold, but got "
-                f"(first_step={self.first_step}, last_step={self.last_step})"
-            )
-        if problems:
-            raise LayerError([f"activation {shown(self.name)}: {problem}" for problem in problems])

@@ -23,6 +23,12 @@ class LayerArrays:
     `layers`, what depends on sizes alone is computed once. Counts `m` (positions of all images), `k` and `n` are
     per group, and 1 for a layer without products. `codebook_size` is 0 where weights are not shared,
     `index_code_bits` where indices are not coded.
+
+    Example:
+        >>> import hwmodels
+        >>> layers = hwmodels.layer_arrays(hwmodels.NETWORKS["lenet5"]().jobs())
+        >>> layers.shape, layers.macs.tolist()[:3]
+        ((11,), [117600, 0, 0])
     """
 
     kind: IntArray
@@ -85,9 +91,15 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
 
     Raises:
         LayerError: there is no job.
+
+    Example:
+        >>> import hwmodels
+        >>> layers = hwmodels.layer_arrays(hwmodels.NETWORKS["lenet5"]().jobs())
+        >>> layers.weight_bits.tolist()[:3], int(layers.weights.sum())
+        ([8, 8, 8], 61470)
     """
     if not jobs:
-        raise LayerError("at least one layer is needed, but got no jobs: check that the network was traced")
+        raise LayerError("expected at least one layer, received none: check that the network was traced")
     columns = np.array([_whole_numbers(job) for job in jobs], dtype=np.int64).T.copy()
     facts = dict(zip((*_SHAPE_FIELDS, *_WIDTH_FIELDS), columns, strict=True))
     operands, bias = facts.pop("operands"), facts.pop("bias").astype(np.bool_)
@@ -140,12 +152,19 @@ def stack(networks: Sequence[Sequence[LayerJob]]) -> LayerArrays:
 
     Raises:
         LayerError: there is no candidate, or they differ in their number of layers.
+
+    Example:
+        >>> import hwmodels
+        >>> network = hwmodels.NETWORKS["lenet5"]()
+        >>> layers = hwmodels.stack([network.jobs(weight_bits=bits) for bits in (2, 4, 8)])
+        >>> layers.shape, hwmodels.evaluate(layers, hwmodels.load("bitfusion")).weight_bytes.tolist()
+        ((3, 11), [17268, 32626, 63358])
     """
     if not networks:
-        raise LayerError("at least one candidate is needed, but got none")
+        raise LayerError("expected at least one candidate, received none")
     lengths = sorted({len(jobs) for jobs in networks})
     if len(lengths) > 1:
-        raise LayerError(f"candidates must have the same number of layers, but got {lengths[0]} and {lengths[-1]}")
+        raise LayerError(f"expected candidates of the same number of layers, received {lengths[0]} and {lengths[-1]}")
     flat = layer_arrays([job for jobs in networks for job in jobs])
     shape = (len(networks), lengths[0])
     return replace(flat, **{field.name: getattr(flat, field.name).reshape(shape) for field in fields(flat)})
@@ -164,6 +183,12 @@ def with_widths(
 
     Raises:
         LayerError: a width is not from 1 to 32, or does not broadcast against the layers.
+
+    Example:
+        >>> import hwmodels
+        >>> layers = hwmodels.layer_arrays(hwmodels.NETWORKS["lenet5"]().jobs())
+        >>> hwmodels.with_widths(layers, weight_bits=[[2], [8]]).shape
+        (2, 11)
     """
     changes: dict[str, Any] = {}
     for field, given in (("weight_bits", weight_bits), ("input_bits", input_bits), ("output_bits", output_bits)):
@@ -172,13 +197,13 @@ def with_widths(
         bits = np.asarray(given, dtype=np.int64)
         if bits.size and not 1 <= bits.min() <= bits.max() <= MAXIMUM_BITS:
             raise LayerError(
-                f"`1 <= {field} <= {MAXIMUM_BITS}` must hold, but got values from {bits.min()} to {bits.max()}"
+                f"expected 1 <= {field} <= {MAXIMUM_BITS}, received values from {bits.min()} to {bits.max()}"
             )
         try:
             np.broadcast_shapes(bits.shape, layers.shape)
         except ValueError:
             raise LayerError(
-                f"`{field}` must broadcast against layers of shape {layers.shape}, but got shape {bits.shape}"
+                f"{field}: expected a shape that broadcasts with the layers' {layers.shape}, received {bits.shape}"
             ) from None
         changes[field] = bits
     if "input_bits" in changes:

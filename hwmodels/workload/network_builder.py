@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hwmodels.checks import whole_number
+from hwmodels.checks import check_whole_number
 from hwmodels.errors import LayerError
-from hwmodels.workload.layer import ActivationTensor, LayerShape
+from hwmodels.workload.activation import ActivationTensor
+from hwmodels.workload.layer import LayerShape
 from hwmodels.workload.network import Network
 
 ACTIVATION_BITS = 8
 """Width of every tensor of a built network."""
 
-Window = tuple[int, int]
+KernelSize = tuple[int, int]
 """Height and width of a kernel."""
-Function = Literal["", "relu", "tanh"]
+ActivationFunction = Literal["", "relu", "tanh"]
 """What is applied to each element of a layer's output; "" is nothing."""
 
 
@@ -41,7 +42,8 @@ class NetworkBuilder:
     """
 
     def __init__(self, name: str, batch: int = 1) -> None:
-        problems = whole_number("batch", batch, 1)
+        """Start a network that runs `batch` images together."""
+        problems = check_whole_number("batch", batch, 1)
         if problems:
             raise LayerError([f"network {name!r}: {problem}" for problem in problems])
         self._name = name
@@ -59,19 +61,19 @@ class NetworkBuilder:
         name: str,
         x: FeatureMap,
         channels: int,
-        window: Window,
+        window: KernelSize,
         *,
         stride: int = 1,
         padded: bool = True,
         groups: int = 1,
-        function: Function = "relu",
+        function: ActivationFunction = "relu",
     ) -> FeatureMap:
         """Convolve to `channels`; padded, only the stride shrinks the map."""
         out = replace(_slid(x, window, stride, padded), channels=channels)
         self._append(name, "conv", (x,), out, window, groups)
         return self._apply(name, function, self._write(name, out))
 
-    def linear(self, name: str, x: FeatureMap, channels: int, function: Function = "") -> FeatureMap:
+    def linear(self, name: str, x: FeatureMap, channels: int, function: ActivationFunction = "") -> FeatureMap:
         """Multiply with a matrix; a map is flattened before."""
         if x.height * x.width > 1:
             self.skip(f"{name}.flatten", "the same bytes under another shape: nothing moves")
@@ -80,17 +82,17 @@ class NetworkBuilder:
         self._append(name, "linear", (flat,), out)
         return self._apply(name, function, self._write(name, out))
 
-    def pool(self, name: str, x: FeatureMap, window: Window, stride: int, *, padded: bool = False) -> FeatureMap:
+    def pool(self, name: str, x: FeatureMap, window: KernelSize, stride: int, *, padded: bool = False) -> FeatureMap:
         """Pool each channel; maximum and average are one kind of layer."""
         out = _slid(x, window, stride, padded)
         self._append(name, "pool", (x,), out, window)
         return self._write(name, out)
 
-    def add(self, name: str, x: FeatureMap, y: FeatureMap, function: Function = "relu") -> FeatureMap:
+    def add(self, name: str, x: FeatureMap, y: FeatureMap, function: ActivationFunction = "relu") -> FeatureMap:
         """Add two activations of one size."""
         if (x.channels, x.height, x.width) != (y.channels, y.height, y.width):
             raise LayerError(
-                f"layer {name!r}: what is added must be of one size, but got channels x height x width of "
+                f"layer {name!r}: expected two activations of one size, received channels x height x width of "
                 f"{x.channels} x {x.height} x {x.width} and {y.channels} x {y.height} x {y.width}"
             )
         self._append(name, "add", (x, y), y)
@@ -116,7 +118,7 @@ class NetworkBuilder:
         kind: Literal["conv", "linear", "pool", "add", "activation"],
         reads: tuple[FeatureMap, ...],
         out: FeatureMap,
-        window: Window = (1, 1),
+        window: KernelSize = (1, 1),
         groups: int = 1,
     ) -> None:
         """Append a layer; what it reads is needed up to its step."""
@@ -139,7 +141,7 @@ class NetworkBuilder:
         )
         self._layers.append(shape)
 
-    def _apply(self, name: str, function: Function, x: FeatureMap) -> FeatureMap:
+    def _apply(self, name: str, function: ActivationFunction, x: FeatureMap) -> FeatureMap:
         """Append a function in place: it reads its tensor, which so stays alive, and writes no other."""
         if function:
             self._append(f"{name}.{function}", "activation", (x,), x)
@@ -154,7 +156,7 @@ class NetworkBuilder:
         return replace(out, tensor=len(self._tensors) - 1)
 
 
-def _slid(x: FeatureMap, window: Window, stride: int, padded: bool) -> FeatureMap:
+def _slid(x: FeatureMap, window: KernelSize, stride: int, padded: bool) -> FeatureMap:
     """Return the size of what a sliding window makes of a map."""
     height, width = (1, 1) if padded else window
     return replace(x, height=(x.height - height) // stride + 1, width=(x.width - width) // stride + 1)

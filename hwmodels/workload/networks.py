@@ -155,7 +155,7 @@ NETWORKS: Mapping[str, Callable[..., Network]] = MappingProxyType(
 def _basic_block(
     build: NetworkBuilder, name: str, x: FeatureMap, channels: int, stride: int, *, projection: bool = True
 ) -> FeatureMap:
-    """Two 3 x 3 convolutions and a shortcut (He et al., CVPR 2016, figure 5)."""
+    """Append two 3 x 3 convolutions and a shortcut (He et al., CVPR 2016, figure 5)."""
     y = build.conv(f"{name}.conv1", x, channels, (3, 3), stride=stride)
     y = build.conv(f"{name}.conv2", y, channels, (3, 3), function="")
     if stride > 1 and projection:
@@ -168,18 +168,18 @@ def _basic_block(
 
 
 def _separable_block(build: NetworkBuilder, name: str, x: FeatureMap, channels: int, stride: int = 1) -> FeatureMap:
-    """A 3 x 3 convolution of each channel by itself, then a 1 x 1 convolution of all."""
+    """Append a 3 x 3 convolution of each channel by itself, then a 1 x 1 convolution of all."""
     x = build.conv(f"{name}.depthwise", x, x.channels, (3, 3), stride=stride, groups=x.channels)
     return build.conv(f"{name}.pointwise", x, channels, (1, 1))
 
 
 def _normalised_pool(build: NetworkBuilder, index: int, x: FeatureMap) -> FeatureMap:
-    """Local response normalisation, which no kind of layer here describes, and an overlapping maximum."""
+    """Append local response normalisation, which no kind of layer here describes, and an overlapping maximum."""
     build.skip(f"norm{index}", "local response normalisation is not modelled: its cost is missing")
     return build.pool(f"pool{index}", x, (3, 3), 2)
 
 
 def _classify(build: NetworkBuilder, x: FeatureMap, classes: int) -> FeatureMap:
-    """The average of each channel, and a linear layer."""
+    """Append the average of each channel, and a linear layer."""
     x = build.pool("pool", x, (x.height, x.width), 1)
     return build.linear("fc", x, classes)

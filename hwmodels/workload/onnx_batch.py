@@ -20,8 +20,8 @@ def fix_batch(graph: onnx.GraphProto, path: Path) -> None:
     problems, batch = [], set()
     for entry in inputs:
         if not entry.type.tensor_type.HasField("shape"):
-            what = "must be a tensor of known shape, but is not: export the model so"
-            problems.append(f"{path}: input {entry.name!r} {what}")
+            what = "expected a tensor of known shape, received another; export the model so"
+            problems.append(f"{path}: input {entry.name!r}: {what}")
             continue
         dimensions = entry.type.tensor_type.shape.dim
         if dimensions and is_open(dimensions[0]):

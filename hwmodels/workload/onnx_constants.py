@@ -26,11 +26,11 @@ def constants(graph: onnx.GraphProto) -> dict[str, Constant]:
     found: dict[str, Constant] = {tensor.values.name: tensor for tensor in graph.sparse_initializer}
     found |= {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        found |= of_node(node)
+        found |= read_node(node)
     return found
 
 
-def of_node(node: onnx.NodeProto) -> dict[str, Constant]:
+def read_node(node: onnx.NodeProto) -> dict[str, Constant]:
     """Return what a Constant node holds, by the name of its result; nothing for another node."""
     if node.op_type != "Constant" or node.domain not in {"", "ai.onnx"}:
         return {}
@@ -48,12 +48,12 @@ def _stated(attribute: onnx.AttributeProto) -> Iterator[Constant]:
         yield onnx.numpy_helper.from_array(np.asarray(stated, dtype=_NUMBERS[attribute.name.removesuffix("s")]))
 
 
-def shape_of(tensor: Constant) -> tuple[int, ...] | None:
+def read_shape(tensor: Constant) -> tuple[int, ...] | None:
     """Return the shape of a constant; None for one that no tensor has."""
     return tuple(tensor.dims) if all(size >= 0 for size in tensor.dims) else None
 
 
-def type_of(tensor: Constant) -> int:
+def read_type(tensor: Constant) -> int:
     """Return the ONNX number of the type of a constant's elements."""
     return tensor.values.data_type if isinstance(tensor, onnx.SparseTensorProto) else tensor.data_type
 
@@ -75,7 +75,7 @@ def _read(tensor: onnx.TensorProto, folder: Path) -> NDArray[np.generic]:
 def _written_out(tensor: onnx.SparseTensorProto, folder: Path) -> NDArray[np.generic] | None:
     """Return a sparse tensor with its zeros; indices are positions in row-major order, or one for each axis."""
     values, indices = _read(tensor.values, folder), _read(tensor.indices, folder).astype(np.int64)
-    shape = shape_of(tensor)
+    shape = read_shape(tensor)
     if shape is None or math.prod(shape) > LARGEST_SPARSE:
         return None
     positions = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), shape)

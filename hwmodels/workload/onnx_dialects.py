@@ -15,7 +15,7 @@ import onnx.helper
 from hwmodels.workload.onnx_operators import VIEW_DOMAIN
 
 
-class Plain(NamedTuple):
+class PlainNode(NamedTuple):
     """A node whose operator is of ONNX, and where the type of its result is from: an input, or "" for float32.
 
     None is ONNX's own rule for the operator.
@@ -56,7 +56,7 @@ _KEPT = ("kernel_shape", "strides", "pads", "dilations", "group", "auto_pad", "c
 """Attributes on which a shape depends; all of them mean the same in ONNX."""
 
 
-def plain_nodes(node: onnx.NodeProto, rank: Callable[[str], int], free: Callable[[str], str]) -> Iterator[Plain]:
+def translate(node: onnx.NodeProto, rank: Callable[[str], int], free: Callable[[str], str]) -> Iterator[PlainNode]:
     """Return the nodes of ONNX that a node stands for; one that is not known stays as it is.
 
     `rank` gives the number of axes of a value, `free` a name that nothing has yet. A function that is fused to an
@@ -65,7 +65,7 @@ def plain_nodes(node: onnx.NodeProto, rank: Callable[[str], int], free: Callable
     stated = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     rule = _rule(node, stated)
     if rule is None:
-        yield Plain(node)
+        yield PlainNode(node)
         return
     inputs = [node.input[index] if index < len(node.input) else "" for index in rule.inputs]
     kept = {
@@ -73,7 +73,7 @@ def plain_nodes(node: onnx.NodeProto, rank: Callable[[str], int], free: Callable
     }
     if node.op_type.startswith("Dynamic"):
         codes = [free(f"{node.output[0]}/{part}") for part in ("codes", "scale", "zero_point")]
-        yield Plain(onnx.helper.make_node("DynamicQuantizeLinear", inputs[:1], codes, codes[0]))
+        yield PlainNode(onnx.helper.make_node("DynamicQuantizeLinear", inputs[:1], codes, codes[0]))
         inputs[0] = codes[0]
     for position, key in enumerate(_TURNS):
         if stated.get(key) and rule.operator == "MatMul":
@@ -89,10 +89,10 @@ def plain_nodes(node: onnx.NodeProto, rank: Callable[[str], int], free: Callable
     results = [*(free(f"{node.output[0]}/{index}") for index in range(len(after))), node.output[0]]
     typed = rule.typed if rule.typed is None else node.input[rule.typed] if rule.typed < len(node.input) else ""
     name = node.name or node.output[0]
-    yield Plain(onnx.helper.make_node(rule.operator, inputs, results[:1], name, **kept), typed)
+    yield PlainNode(onnx.helper.make_node(rule.operator, inputs, results[:1], name, **kept), typed)
     for (operator, others), source, result in zip(after, results, results[1:], strict=False):
         if operator:
-            yield Plain(onnx.helper.make_node(operator, [source, *others], [result], f"{name}/{operator}"))
+            yield PlainNode(onnx.helper.make_node(operator, [source, *others], [result], f"{name}/{operator}"))
         else:
             yield _view(source, result, (0, *range(2, axes), 1))
 
@@ -115,6 +115,6 @@ def _fused(node: onnx.NodeProto, stated: Mapping[str, Any]) -> Iterator[tuple[st
         yield stated["activation"].decode(errors="replace"), ()
 
 
-def _view(source: str, result: str, order: Sequence[int]) -> Plain:
+def _view(source: str, result: str, order: Sequence[int]) -> PlainNode:
     """Return a view of a tensor with its axes in another order."""
-    return Plain(onnx.helper.make_node("Transpose", [source], [result], result, domain=VIEW_DOMAIN, perm=order))
+    return PlainNode(onnx.helper.make_node("Transpose", [source], [result], result, domain=VIEW_DOMAIN, perm=order))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwmodels.errors import NetworkError
-from hwmodels.workload.onnx_graph import WIDEST_BITS, Node, OnnxGraph, Value
+from hwmodels.workload.onnx_graph import WIDEST_BITS, OnnxGraph, OnnxNode, OnnxValue
 
 if TYPE_CHECKING:
     import onnx
@@ -75,7 +75,9 @@ def _graph(model: onnx.ModelProto, found: ShapeWalk, path: Path) -> OnnxGraph:
 
     types = {number: name for name, number in onnx.TensorProto.DataType.items()}
     values = {
-        name: Value(known_shape(kind), _WIDTHS.get(types.get(number, ""), WIDEST_BITS), "INT" in types.get(number, ""))
+        name: OnnxValue(
+            known_shape(kind), _WIDTHS.get(types.get(number, ""), WIDEST_BITS), "INT" in types.get(number, "")
+        )
         for name, kind in found.types.items()
         if kind.HasField("tensor_type")
         for number in [kind.tensor_type.elem_type]
@@ -93,7 +95,7 @@ def _graph(model: onnx.ModelProto, found: ShapeWalk, path: Path) -> OnnxGraph:
     )
 
 
-def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[Node]:
+def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[OnnxNode]:
     """Return nodes whose names differ: one without a name is called as its first result."""
     import onnx  # noqa: PLC0415
 
@@ -104,7 +106,7 @@ def _named(nodes: Iterable[onnx.NodeProto]) -> Iterator[Node]:
         name = f"{name} (node {index})" if name in taken else name
         taken.add(name)
         bodies = [entry.g for entry in node.attribute if entry.HasField("g")]
-        yield Node(
+        yield OnnxNode(
             name=name,
             operator=node.op_type if node.domain in {"", "ai.onnx"} else f"{node.domain}.{node.op_type}",
             inputs=(*node.input, *(outer for body in bodies for outer in _read_from_outside(body))),

@@ -18,7 +18,7 @@ WIDEST_BITS = 32
 """Of an element; the cost models know no wider ones."""
 
 
-class Value(NamedTuple):
+class OnnxValue(NamedTuple):
     """What the file says of a value: its shape (None where it cannot be inferred) and its type."""
 
     shape: tuple[int, ...] | None
@@ -31,11 +31,11 @@ class Value(NamedTuple):
         return 0 if self.shape is None else math.prod(self.shape)
 
 
-UNKNOWN = Value(None, WIDEST_BITS, False)
+UNKNOWN = OnnxValue(None, WIDEST_BITS, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class OnnxNode:
     """One operation; `operator` has its domain in front, unless that is ONNX's own.
 
     `inputs` may hold empty names, for inputs that are left out; names that a body of a loop or branch reads
@@ -58,13 +58,13 @@ class OnnxGraph:
     properties: Mapping[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    nodes: tuple[Node, ...]
-    values: Mapping[str, Value]
+    nodes: tuple[OnnxNode, ...]
+    values: Mapping[str, OnnxValue]
     tensors: Mapping[str, Constant]
     arrays: Mapping[str, NDArray[np.generic]]
     """Small values that are known before a run: constants, and what is computed from shapes."""
 
-    def value(self, name: str) -> Value:
+    def value(self, name: str) -> OnnxValue:
         """Return what is known of a value."""
         return self.values.get(name, UNKNOWN)
 

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwmodels.errors import LayerError, NetworkError
+from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.jobs_json import read_jobs
-from hwmodels.workload.layer import PRODUCT_KINDS, ActivationTensor, LayerJob
+from hwmodels.workload.layer import PRODUCT_KINDS, LayerJob
 from hwmodels.workload.network import Network
 from hwmodels.workload.onnx_file import read_graph
-from hwmodels.workload.onnx_graph import Node, OnnxGraph
+from hwmodels.workload.onnx_graph import OnnxGraph, OnnxNode
 from hwmodels.workload.onnx_operators import QONNX_WIDTHS
-from hwmodels.workload.onnx_walk import Step, Walk, integer_bits, walk
+from hwmodels.workload.onnx_walk import OnnxLayer, OnnxWalk, integer_bits, walk_graph
 
 _OWN_PRODUCER = "explorer"
 _JOBS, _OF_INTEGERS = "layers", "logits_scale"
@@ -28,8 +29,25 @@ _FLOAT_BITS = 32
 class OnnxNetwork:
     """A network and one job for each of its layers, at the widths that its file states.
 
-    `states_widths` is False for a file of float32 weights and activations throughout, which says nothing about
-    how it is meant to run: its jobs have 32 bits.
+    Attributes:
+        network: The layers, and the activations that are stored.
+        jobs: Each layer at the widths that the file states.
+        states_widths: False for a file of float32 weights and activations throughout, which says nothing about how it
+            is meant to run: its jobs have 32 bits.
+
+    Example:
+        >>> import hwmodels
+        >>> import onnx
+        >>> from onnx import TensorProto, helper
+        >>> x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])
+        >>> y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 10])
+        >>> weights = helper.make_tensor("weights", TensorProto.FLOAT, [64, 10], [0.5] * 640)
+        >>> node = helper.make_node("MatMul", ["x", "weights"], ["y"], name="fc")
+        >>> graph = helper.make_graph([node], "net", [x], [y], [weights])
+        >>> onnx.save(helper.make_model(graph), "net.onnx")
+        >>> read = hwmodels.read_onnx_jobs("net.onnx")
+        >>> read.states_widths, [job.weight_bits for job in read.jobs]
+        (False, [32])
     """
 
     network: Network
@@ -65,10 +83,24 @@ def read_onnx(path: str | Path) -> Network:
     Raises:
         NetworkError: the package onnx is missing, or the file is no ONNX model, holds no layer, has an open
             dimension other than the first, or a product whose shape cannot be inferred or contradicts itself.
+
+    Example:
+        >>> import hwmodels
+        >>> import onnx
+        >>> from onnx import TensorProto, helper
+        >>> x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])
+        >>> y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 10])
+        >>> weights = helper.make_tensor("weights", TensorProto.FLOAT, [64, 10], [0.5] * 640)
+        >>> node = helper.make_node("MatMul", ["x", "weights"], ["y"], name="fc")
+        >>> graph = helper.make_graph([node], "net", [x], [y], [weights])
+        >>> onnx.save(helper.make_model(graph), "net.onnx")
+        >>> network = hwmodels.read_onnx("net.onnx")
+        >>> network.layers[0].kind, network.macs
+        ('linear', 640)
     """
     graph = read_graph(Path(path))
     recorded = _recorded(graph)
-    return _network(graph, walk(graph), ()) if recorded is None else recorded.network
+    return _network(graph, walk_graph(graph), ()) if recorded is None else recorded.network
 
 
 def read_onnx_jobs(path: str | Path) -> OnnxNetwork:
@@ -84,41 +116,54 @@ def read_onnx_jobs(path: str | Path) -> OnnxNetwork:
 
     Raises:
         NetworkError: as for `read_onnx`.
+
+    Example:
+        >>> import hwmodels
+        >>> import onnx
+        >>> from onnx import TensorProto, helper
+        >>> x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])
+        >>> y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 10])
+        >>> weights = helper.make_tensor("weights", TensorProto.FLOAT, [64, 10], [0.5] * 640)
+        >>> node = helper.make_node("MatMul", ["x", "weights"], ["y"], name="fc")
+        >>> graph = helper.make_graph([node], "net", [x], [y], [weights])
+        >>> onnx.save(helper.make_model(graph), "net.onnx")
+        >>> hwmodels.read_onnx_jobs("net.onnx").jobs[0].density
+        1.0
     """
     graph = read_graph(Path(path))
     recorded = _recorded(graph)
     if recorded is not None:
         return recorded
-    found = walk(graph)
-    weights = [_weights(found, step) for step in found.steps]
+    found = walk_graph(graph)
+    weights = [_weights(found, layer) for layer in found.layers]
     missing = [
-        (step.shape.name, "its weights cannot be read (is their external file missing?): they count as dense")
-        for step, each in zip(found.steps, weights, strict=True)
+        (layer.shape.name, "its weights cannot be read (is their external file missing?): they count as dense")
+        for layer, each in zip(found.layers, weights, strict=True)
         if each.is_missing
     ]
-    jobs = tuple(_job(step, each) for step, each in zip(found.steps, weights, strict=True))
+    jobs = tuple(_job(layer, each) for layer, each in zip(found.layers, weights, strict=True))
     products = [job for job in jobs if job.shape.kind in PRODUCT_KINDS] or jobs
     stated = any(min(job.weight_bits, job.input_bits) < _FLOAT_BITS for job in products)
     return OnnxNetwork(network=_network(graph, found, missing), jobs=jobs, states_widths=stated)
 
 
 def _network(
-    graph: OnnxGraph, found: Walk, also_skipped: tuple[tuple[str, str], ...] | list[tuple[str, str]]
+    graph: OnnxGraph, found: OnnxWalk, also_skipped: tuple[tuple[str, str], ...] | list[tuple[str, str]]
 ) -> Network:
     """Return the network of a found."""
     return Network(
         name=graph.path.stem,
-        layers=tuple(step.shape for step in found.steps),
+        layers=tuple(layer.shape for layer in found.layers),
         tensors=tuple(
             ActivationTensor(
-                name=storage.name,
-                elements=storage.elements,
-                bits=storage.bits,
-                first_step=storage.first_step,
-                last_step=storage.last_step,
+                name=tensor.name,
+                elements=tensor.elements,
+                bits=tensor.bits,
+                first_step=tensor.first_step,
+                last_step=tensor.last_step,
             )
-            for storage in found.storages
-            if storage.elements
+            for tensor in found.tensors
+            if tensor.elements
         ),
         skipped=(*found.skipped, *also_skipped),
     )
@@ -159,13 +204,13 @@ class _Weights(NamedTuple):
     is_missing: bool = False
 
 
-def _weights(found: Walk, step: Step) -> _Weights:
+def _weights(found: OnnxWalk, layer: OnnxLayer) -> _Weights:
     """Return the width and density of a layer's weights; those of a product of activations are its second input."""
-    if step.weights is None:
-        width, storage = step.second or step.inputs[0]
-        return _Weights(min(width, storage.bits))
-    bits = found.widths[step.weights]
-    name, quantizer, has_zero_points = _stored(found, step.weights)
+    if layer.weights is None:
+        width, tensor = layer.second or layer.inputs[0]
+        return _Weights(min(width, tensor.bits))
+    bits = found.widths[layer.weights]
+    name, quantizer, has_zero_points = _stored(found, layer.weights)
     array = found.graph.array(name)
     if array is None:
         return _Weights(bits, is_missing=name in found.graph.tensors)
@@ -177,10 +222,10 @@ def _weights(found: Walk, step: Step) -> _Weights:
     nonzero = 0 if has_zero_points else np.count_nonzero(codes)
     if is_integer and codes.size and found.graph.producer == _OWN_PRODUCER:
         bits = min(bits, integer_bits(int(codes.min()), int(codes.max())))
-    return _Weights(bits, nonzero / codes.size if nonzero else 1.0)
+    return _Weights(bits, float(nonzero / codes.size) if nonzero else 1.0)
 
 
-def _stored(found: Walk, value: str) -> tuple[str, Node | None, bool]:
+def _stored(found: OnnxWalk, value: str) -> tuple[str, OnnxNode | None, bool]:
     """Return the constant behind a value, what quantises it, and whether a code of 0 may stand for another value."""
     quantizer, has_zero_points = None, False
     while value not in found.graph.tensors and value in found.producers:
@@ -196,7 +241,9 @@ def _stored(found: Walk, value: str) -> tuple[str, Node | None, bool]:
     return value, quantizer if quantizer is not None and quantizer.inputs[0] == value else None, has_zero_points
 
 
-def _rounded(weights: NDArray[np.generic], scales: NDArray[np.generic] | None, quantizer: Node) -> NDArray[np.generic]:
+def _rounded(
+    weights: NDArray[np.generic], scales: NDArray[np.generic] | None, quantizer: OnnxNode
+) -> NDArray[np.generic]:
     """Return the codes of weights that the file holds before they are quantised: small ones become zero."""
     scale = np.zeros(1) if scales is None else scales.astype(np.float64)
     if not np.all(scale > 0):
@@ -211,15 +258,15 @@ def _rounded(weights: NDArray[np.generic], scales: NDArray[np.generic] | None, q
     return codes
 
 
-def _job(step: Step, weights: _Weights) -> LayerJob:
+def _job(layer: OnnxLayer, weights: _Weights) -> LayerJob:
     """Return a layer with its widths."""
-    input_bits = max(min(width, storage.bits) for width, storage in step.inputs)
-    stored = max(storage.bits for _, storage in step.inputs)
+    input_bits = max(min(width, tensor.bits) for width, tensor in layer.inputs)
+    stored = max(tensor.bits for _, tensor in layer.inputs)
     return LayerJob(
-        shape=step.shape,
+        shape=layer.shape,
         weight_bits=weights.bits,
         input_bits=input_bits,
-        output_bits=step.output.bits,
+        output_bits=layer.output.bits,
         density=weights.density,
         stored_input_bits=stored if stored > input_bits else None,
     )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from hwmodels.errors import LayerError, NetworkError
 from hwmodels.workload.layer import LayerShape
-from hwmodels.workload.onnx_graph import Node, OnnxGraph
+from hwmodels.workload.onnx_graph import OnnxGraph, OnnxNode
 
 
 class Operands(NamedTuple):
@@ -78,7 +78,7 @@ MOVEMENTS = (
 """Operators that copy without computing; their result is a tensor of its own."""
 
 
-def reason_skipped(operator: str) -> str:
+def explain_skip(operator: str) -> str:
     """Return why an operator that is no layer is not counted."""
     if operator in {*WIDTHS_ONLY, "Clip"}:  # a Clip that is no layer narrows integer codes
         return f"{operator} states a width and computes nothing that is counted"
@@ -94,7 +94,7 @@ class Site:
     """A node in its graph; `constants` are the values that need no input, `batch` the images of one inference."""
 
     graph: OnnxGraph
-    node: Node
+    node: OnnxNode
     constants: Set[str]
     batch: int
     unpadded: Callable[[str], str]
@@ -119,7 +119,7 @@ class Site:
         return [name for name in self.node.inputs if name and name not in self.constants]
 
 
-def layer_shape(site: Site) -> LayerShape | None:
+def read_layer_shape(site: Site) -> LayerShape | None:
     """Return the layer that a node is, or None where it is none.
 
     Raises:
@@ -157,7 +157,7 @@ def _operands(site: Site) -> tuple[str, str, bool]:
     """Return data, weights, and whether there is a bias."""
     operands, inputs = PRODUCTS[site.node.operator], site.node.inputs
     if len(inputs) <= operands.weights:
-        raise site.error(f"it has {len(inputs)} inputs, but at least {operands.weights + 1} are needed")
+        raise site.error(f"expected at least {operands.weights + 1} inputs, received {len(inputs)}")
     has_bias = operands.bias is not None and len(inputs) > operands.bias and bool(inputs[operands.bias])
     return inputs[operands.data], inputs[operands.weights], has_bias
 
@@ -168,7 +168,7 @@ def _convolution(site: Site) -> dict[str, Any]:
     before, kernel, after = _convolution_shapes(site, data, weights)
     groups = site.node.attributes.get("group", 1)
     if kernel[1] * groups != before[1]:
-        raise site.error(f"its weights are for {kernel[1] * groups} input channels, but its input has {before[1]}")
+        raise site.error(f"expected {kernel[1] * groups} input channels, as of its weights, received {before[1]}")
     kernel_h, kernel_w = _spatial(kernel[2:])
     out_h, out_w = _spatial(after[2:])
     fields = {"kind": "conv", "batch": before[0], "groups": groups, "bias": bias}
@@ -186,7 +186,7 @@ def _transposed_convolution(site: Site) -> dict[str, Any]:
     before, kernel, after = _convolution_shapes(site, data, weights)
     groups = site.node.attributes.get("group", 1)
     if kernel[0] != before[1]:
-        raise site.error(f"its weights are for {kernel[0]} input channels, but its input has {before[1]}")
+        raise site.error(f"expected {kernel[0]} input channels, as of its weights, received {before[1]}")
     (kernel_h, kernel_w), (in_h, in_w), (out_h, out_w) = map(_spatial, (kernel[2:], after[2:], before[2:]))
     fields = {"kind": "conv", "batch": before[0], "groups": groups, "bias": bias}
     fields |= {"in_channels": after[1], "out_channels": before[1], "kernel_h": kernel_h, "kernel_w": kernel_w}
@@ -198,7 +198,7 @@ def _convolution_shapes(site: Site, data: str, weights: str) -> list[tuple[int, 
     shapes = [site.shape(name) for name in (data, weights, site.node.outputs[0])]
     if {len(shape) for shape in shapes} != {max(3, len(shapes[0]))}:
         listed = ", ".join(map(str, shapes))
-        raise site.error(f"input, weights and output must have equally many axes, at least 3, but are {listed}")
+        raise site.error(f"expected input, weights and output of equally many axes, at least 3, received {listed}")
     return shapes
 
 
@@ -213,7 +213,7 @@ def _gemm(site: Site) -> dict[str, Any]:
     """Return a matrix product whose operands may be transposed."""
     data, weights, bias = _operands(site)
     if not len(site.shape(data)) == len(site.shape(weights)) == 2:
-        raise site.error(f"its operands must be matrices, but are {site.shape(data)} and {site.shape(weights)}")
+        raise site.error(f"expected matrices, received {site.shape(data)} and {site.shape(weights)}")
     rows, inner = site.shape(data)[:: -1 if site.node.attributes.get("transA") else 1]
     columns = site.shape(weights)[0 if site.node.attributes.get("transB") else 1]
     kind = "linear" if {data, weights} & site.constants else "matmul"

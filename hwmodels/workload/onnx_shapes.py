@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from hwmodels.workload.onnx_batch import known_shape
-from hwmodels.workload.onnx_constants import Constant, constants, of_node, read_array, shape_of, type_of
-from hwmodels.workload.onnx_dialects import Plain, plain_nodes
+from hwmodels.workload.onnx_constants import Constant, constants, read_array, read_node, read_shape, read_type
+from hwmodels.workload.onnx_dialects import PlainNode, translate
 from hwmodels.workload.onnx_operators import QONNX_WIDTHS, VIEW_DOMAIN
 
 SMALL = 4096
@@ -50,6 +50,7 @@ class ShapeWalk:
     """
 
     def __init__(self, model: onnx.ModelProto, folder: Path) -> None:
+        """Walk through the whole model, whose external files are in `folder`."""
         graph = model.graph
         self.tensors: dict[str, Constant] = constants(graph)
         self.nodes: list[onnx.NodeProto] = []
@@ -65,7 +66,7 @@ class ShapeWalk:
             node = waiting.popleft()
             branch = self._branch(node)
             if branch is None:
-                for plain in plain_nodes(node, self._rank, self._free):
+                for plain in translate(node, self._rank, self._free):
                     self._visit(plain)
             else:
                 waiting.extendleft(reversed(branch))
@@ -102,10 +103,10 @@ class ShapeWalk:
             *(onnx.helper.make_node("Identity", [inner], [outer]) for inner, outer in results),
         ]
 
-    def _visit(self, plain: Plain) -> None:
+    def _visit(self, plain: PlainNode) -> None:
         """Note the types of a node's results, and their values where it is arithmetic on shapes."""
         node, typed = plain
-        if of_node(node):
+        if read_node(node):
             return
         self.nodes.append(node)
         inferred = self._inferred(node, as_float=typed is not None)
@@ -242,7 +243,7 @@ def _float(kind: onnx.TypeProto) -> onnx.TypeProto:
 
 
 def _constant_type(tensor: Constant) -> onnx.TypeProto:
-    return onnx.helper.make_tensor_type_proto(type_of(tensor), shape_of(tensor))
+    return onnx.helper.make_tensor_type_proto(read_type(tensor), read_shape(tensor))
 
 
 def _tensor_types(entries: Iterable[onnx.ValueInfoProto]) -> dict[str, onnx.TypeProto]:

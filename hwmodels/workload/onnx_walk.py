@@ -11,7 +11,7 @@ import numpy as np
 
 from hwmodels.errors import HardwareModelError, NetworkError
 from hwmodels.workload.layer import MAXIMUM_BITS, LayerShape
-from hwmodels.workload.onnx_graph import Node, OnnxGraph
+from hwmodels.workload.onnx_graph import OnnxGraph, OnnxNode
 from hwmodels.workload.onnx_operators import (
     ACROSS_ELEMENTS,
     KEEPS_CODES,
@@ -25,13 +25,13 @@ from hwmodels.workload.onnx_operators import (
     VIEWS,
     WIDTHS_ONLY,
     Site,
-    layer_shape,
-    reason_skipped,
+    explain_skip,
+    read_layer_shape,
 )
 
 
 @dataclass(slots=True, eq=False)
-class Storage:
+class MemoryTensor:
     """A tensor in memory: the values that share it, and the layer steps during which it is kept.
 
     `reads` holds the width at which each reader takes it, or the storage that a reader fills with the same
@@ -43,31 +43,31 @@ class Storage:
     bits: int
     first_step: int
     last_step: int
-    reads: list[int | Storage] = field(default_factory=list)
+    reads: list[int | MemoryTensor] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Step:
+class OnnxLayer:
     """A layer, with (width, storage) of each tensor that it reads, and the value that holds its weights.
 
     Of a product of two activations, `second` is the one in the place of weights.
     """
 
     shape: LayerShape
-    inputs: tuple[tuple[int, Storage], ...]
-    output: Storage
+    inputs: tuple[tuple[int, MemoryTensor], ...]
+    output: MemoryTensor
     weights: str | None = None
-    second: tuple[int, Storage] | None = None
+    second: tuple[int, MemoryTensor] | None = None
 
 
-def walk(graph: OnnxGraph) -> Walk:
+def walk_graph(graph: OnnxGraph) -> OnnxWalk:
     """Return what is found on the way through a graph.
 
     Raises:
         NetworkError: a product whose shape is not known, a node that reads what no node before it gives, or has
             inputs or attributes that ONNX does not know, or no layer at all.
     """
-    found = Walk(graph)
+    found = OnnxWalk(graph)
     for node in graph.nodes:
         try:
             found.visit(node)
@@ -83,26 +83,27 @@ def walk(graph: OnnxGraph) -> Walk:
     return found
 
 
-class Walk:
-    """What is found on the way; `steps`, `storages` and `skipped` are in the order of the file."""
+class OnnxWalk:
+    """What is found on the way; `layers`, `tensors` and `skipped` are in the order of the file."""
 
     def __init__(self, graph: OnnxGraph) -> None:
+        """Start with the inputs of the graph in memory."""
         self.graph = graph
-        self.steps: list[Step] = []
-        self.storages: list[Storage] = []
+        self.layers: list[OnnxLayer] = []
+        self.tensors: list[MemoryTensor] = []
         self.skipped: list[tuple[str, str]] = []
         self.widths = {name: graph.value(name).bits for name in (*graph.tensors, *graph.inputs)}
-        self.producers: dict[str, Node] = {}
+        self.producers: dict[str, OnnxNode] = {}
         self._constants = set(graph.tensors)
         self._readers = Counter([*graph.outputs, *(name for node in graph.nodes for name in node.inputs)])
-        self._storage: dict[str, Storage] = {}
-        self._step_of: dict[str, int] = {}
+        self._tensor_of: dict[str, MemoryTensor] = {}
+        self._index_of: dict[str, int] = {}
         shapes = (graph.value(name).shape or () for name in graph.inputs)
         self._batch = next((shape[0] for shape in shapes if shape), 1)
         for name in graph.inputs:
             self._store(name)
 
-    def visit(self, node: Node) -> None:
+    def visit(self, node: OnnxNode) -> None:
         """Take in the next node."""
         for name in node.inputs:
             if name and name not in self.widths:
@@ -117,28 +118,28 @@ class Walk:
         if inputs and (self._constants.issuperset(inputs) or node.operator in {"Shape", "Size"}):
             self._constants.update(node.outputs)
         elif node.operator in VIEWS or self._is_clip_of_codes(node):
-            self._view(node, reason_skipped(node.operator))
+            self._view(node, explain_skip(node.operator))
         elif (step := self._biased(node)) is not None:
-            self.steps[step].shape = replace(self.steps[step].shape, bias=True)
-            self._view(node, f"it is counted as the bias of {self.steps[step].shape.name!r}")
+            self.layers[step].shape = replace(self.layers[step].shape, bias=True)
+            self._view(node, f"it is counted as the bias of {self.layers[step].shape.name!r}")
         else:
             self._compute(node)
 
-    def _compute(self, node: Node) -> None:
+    def _compute(self, node: OnnxNode) -> None:
         """Note a node that gives new values; one without products whose shape is not known is no layer."""
         try:
-            shape = layer_shape(Site(self.graph, node, self._constants, self._batch, self._unpadded))
+            shape = read_layer_shape(Site(self.graph, node, self._constants, self._batch, self._unpadded))
         except NetworkError as error:
             if node.operator in PRODUCTS:
                 raise
             self._copy(node, f"it is not counted: {' '.join(error.problems)}")
             return
         if shape is None:
-            self._copy(node, reason_skipped(node.operator))
+            self._copy(node, explain_skip(node.operator))
         else:
             self._layer(node, shape)
 
-    def _width(self, node: Node, output: str) -> int:
+    def _width(self, node: OnnxNode, output: str) -> int:
         """Return the bits that a value's elements need: fewer than those of its type where it was quantised."""
         stated = self.graph.value(output).bits
         inputs = [name for name in node.inputs if name]
@@ -153,7 +154,7 @@ class Walk:
         keeps = node.operator in {*VIEWS, *MOVEMENTS, *KEEPS_CODES}
         return min(stated, self.widths[inputs[0]]) if keeps else stated
 
-    def _stated_bits(self, node: Node) -> int:
+    def _stated_bits(self, node: OnnxNode) -> int:
         """Return the bits that a quantiser of QONNX states, of several the most; 32 where they are not constant."""
         places = QONNX_WIDTHS[node.operator]
         stated = next((node.inputs[place] for place in places if place < len(node.inputs)), "")
@@ -161,11 +162,11 @@ class Walk:
         bits = np.zeros(1) if array is None or not array.size else array.astype(np.float64)
         return math.ceil(bits.max()) if np.all((bits > 0) & (bits <= MAXIMUM_BITS)) else MAXIMUM_BITS
 
-    def _is_clip_of_codes(self, node: Node) -> bool:
+    def _is_clip_of_codes(self, node: OnnxNode) -> bool:
         """Tell a Clip that narrows integer codes from one that bounds an activation."""
         return node.operator == "Clip" and bool(node.inputs) and self.graph.value(node.inputs[0]).is_integer
 
-    def _clipped_bits(self, node: Node) -> int:
+    def _clipped_bits(self, node: OnnxNode) -> int:
         """Return the bits of integers between the bounds of a Clip (Pappalardo et al., 2022: QCDQ)."""
         full = self.graph.value(node.inputs[0]).bits
         arrays = [self.graph.array(name) for name in (*node.inputs, "", "")[1:3]]
@@ -180,30 +181,30 @@ class Walk:
         )
         return integer_bits(low, high)
 
-    def _view(self, node: Node, reason: str) -> None:
+    def _view(self, node: OnnxNode, reason: str) -> None:
         """Let a node's results be where its first input is."""
         self.skipped.append((node.name, reason))
         source = next(name for name in node.inputs if name and name not in self._constants)
-        self._storage |= dict.fromkeys(node.outputs, self._storage[source])
+        self._tensor_of |= dict.fromkeys(node.outputs, self._tensor_of[source])
 
-    def _biased(self, node: Node) -> int | None:
+    def _biased(self, node: OnnxNode) -> int | None:
         """Return the step whose bias an addition of constants is; only a product without one has room for it."""
         data = [name for name in node.inputs if name and name not in self._constants]
         constants = [name for name in node.inputs if name in self._constants]
         if node.operator != "Add" or len(data) != 1 or len(constants) != 1 or self._readers[data[0]] != 1:
             return None
-        step = self._step_of.get(data[0])
+        step = self._index_of.get(data[0])
         if step is None or self.producers[data[0]].operator not in {*PRODUCTS} - {"ConvTranspose"}:
             return None
-        shape = self.steps[step].shape
+        shape = self.layers[step].shape
         fits = self.graph.value(constants[0]).elements == shape.out_channels and shape.kind != "matmul"
         return step if fits and not shape.bias else None
 
-    def _layer(self, node: Node, shape: LayerShape) -> None:
+    def _layer(self, node: OnnxNode, shape: LayerShape) -> None:
         """Note a layer; a function of a tensor that nothing else reads runs in place, as runtimes fuse it."""
-        step = len(self.steps)
+        step = len(self.layers)
         names = [name for name in node.inputs if name and name not in self._constants]
-        read = [(self.widths[name], self._storage[name]) for name in names]
+        read = [(self.widths[name], self._tensor_of[name]) for name in names]
         in_place = shape.kind == "activation" and node.operator not in ACROSS_ELEMENTS and self._is_fused(names[0])
         output = read[0][1] if in_place else self._store(node.outputs[0])
         weights = second = None
@@ -212,41 +213,41 @@ class Walk:
             pair = (node.inputs[operands.data], node.inputs[operands.weights])
             weights = next((name for name in pair[::-1] if name in self._constants), None)
             if weights is None:
-                second = (self.widths[pair[1]], self._storage[pair[1]])
+                second = (self.widths[pair[1]], self._tensor_of[pair[1]])
         unchanged = node.operator in MAX_POOLS
         self._read(names, step, output if unchanged else None, counts=not in_place)
-        self._storage[node.outputs[0]] = output
+        self._tensor_of[node.outputs[0]] = output
         for name in node.outputs[1:]:
             self._store(name)
-        self._step_of[node.outputs[0]] = step
+        self._index_of[node.outputs[0]] = step
         inputs = tuple(read[:1] if second is not None else read)
-        self.steps.append(Step(shape, inputs, output, weights, second))
+        self.layers.append(OnnxLayer(shape, inputs, output, weights, second))
 
-    def _copy(self, node: Node, reason: str) -> None:
+    def _copy(self, node: OnnxNode, reason: str) -> None:
         """Note an operation that is no layer; it runs with the layer after it, and fills tensors of its own."""
         if any(self.graph.value(name).shape is None for name in node.outputs if self._readers[name]):
             reason += ", and its result, whose size is not known, takes no memory here"
         self.skipped.append((node.name, reason))
         names = [name for name in node.inputs if name and name not in self._constants]
         written = [self._store(name) for name in node.outputs if name]
-        self._read(names, len(self.steps), written[0] if node.operator in MOVEMENTS and written else None)
+        self._read(names, len(self.layers), written[0] if node.operator in MOVEMENTS and written else None)
 
-    def _read(self, names: Sequence[str], step: int, filled: Storage | None, *, counts: bool = True) -> None:
+    def _read(self, names: Sequence[str], step: int, filled: MemoryTensor | None, *, counts: bool = True) -> None:
         """Keep tensors until a step; one that is not quantised is as wide as what is `filled` with its values."""
         for name in names:
-            storage = self._storage[name]
-            storage.last_step = max(storage.last_step, step)
+            tensor = self._tensor_of[name]
+            tensor.last_step = max(tensor.last_step, step)
             if counts:
                 raw = self.widths[name] >= self.graph.value(name).bits
-                storage.reads.append(filled if filled is not None and raw else self.widths[name])
+                tensor.reads.append(filled if filled is not None and raw else self.widths[name])
 
-    def _store(self, name: str) -> Storage:
+    def _store(self, name: str) -> MemoryTensor:
         """Return a new tensor for a value."""
-        value, step = self.graph.value(name), len(self.steps)
-        storage = Storage(name, value.elements if self._readers[name] else 0, value.bits, step, step)
-        self.storages.append(storage)
-        self._storage[name] = storage
-        return storage
+        value, step = self.graph.value(name), len(self.layers)
+        tensor = MemoryTensor(name, value.elements if self._readers[name] else 0, value.bits, step, step)
+        self.tensors.append(tensor)
+        self._tensor_of[name] = tensor
+        return tensor
 
     def _is_fused(self, name: str) -> bool:
         """Tell whether a node before it fills this tensor, and nothing but one function reads the tensor."""
@@ -270,18 +271,18 @@ class Walk:
 
     def finish(self) -> None:
         """Keep the results to the end, and settle how wide each tensor is; NetworkError where there is no layer."""
-        if not self.steps:
+        if not self.layers:
             raise NetworkError(
                 f"{self.graph.path}: none of its {len(self.graph.nodes)} operations is a layer that can be costed"
             )
-        last = len(self.steps) - 1
+        last = len(self.layers) - 1
         for name in self.graph.outputs:
-            if name in self._storage:
+            if name in self._tensor_of:
                 self._read([name], last, None)
-        for storage in reversed(self.storages):
-            storage.first_step, storage.last_step = min(storage.first_step, last), min(storage.last_step, last)
-            if storage.reads:
-                storage.bits = max(read if isinstance(read, int) else read.bits for read in storage.reads)
+        for tensor in reversed(self.tensors):
+            tensor.first_step, tensor.last_step = min(tensor.first_step, last), min(tensor.last_step, last)
+            if tensor.reads:
+                tensor.bits = max(read if isinstance(read, int) else read.bits for read in tensor.reads)
 
 
 def integer_bits(low: int, high: int) -> int:

@@ -33,7 +33,7 @@ _LARGEST = 2**31 - 1
 
 
 @dataclass(slots=True)
-class _Reading:
+class _TopologyReading:
     """A file being read: rows by number, counted from 1 as an editor does, and what was wrong or is left out."""
 
     path: Path
@@ -47,7 +47,7 @@ class _Reading:
         wrong = [not re.fullmatch("[0-9]{1,10}", cell) or not 1 <= int(cell) <= _LARGEST for cell in cells]
         where = f"{self.path}: row {row}: column"
         self.problems += [
-            f"{where} {column!r} must be a whole number from 1 to {_LARGEST}, but got {shown(cell)}"
+            f"{where} {column!r}: expected a whole number from 1 to {_LARGEST}, received {shown(cell)}"
             for column, cell, is_wrong in zip(columns, cells, wrong, strict=True)
             if is_wrong
         ]
@@ -68,6 +68,13 @@ def read_topology(path: str | Path) -> Network:
         NetworkError: the file cannot be read or has no layer, a column is missing, unknown or there twice, a
             number is no whole number from 1 to 2147483647, or a filter is larger than its input; file, row and
             column are named, and the first 20 problems are reported at once.
+
+    Example:
+        >>> import hwmodels
+        >>> left_out = hwmodels.write_topology(hwmodels.NETWORKS["resnet20"](), "net.csv")
+        >>> network = hwmodels.read_topology("net.csv")
+        >>> network.layers[0].name, network.macs
+        ('conv1', 40551040)
     """
     reading = _rows(Path(path))
     layers: dict[str, LayerShape] = {}
@@ -94,9 +101,15 @@ def write_topology(network: Network, path: str | Path) -> tuple[tuple[str, str],
 
     Raises:
         NetworkError: no layer has products, or the file cannot be written.
+
+    Example:
+        >>> import hwmodels
+        >>> left_out = hwmodels.write_topology(hwmodels.NETWORKS["lenet5"](), "lenet5.csv")
+        >>> len(left_out), hwmodels.read_topology("lenet5.csv").macs
+        (6, 416520)
     """
     path = Path(path)
-    rows = [row for layer in network.layers if layer.kind in PRODUCT_KINDS for row in _rows_of(layer)]
+    rows = [row for layer in network.layers if layer.kind in PRODUCT_KINDS for row in _format_rows(layer)]
     if not rows:
         raise NetworkError(f"{path}: no layer of network {network.name!r} has products, which is all a topology states")
     # The simulator drops what stands behind the last comma of a row.
@@ -109,7 +122,7 @@ def write_topology(network: Network, path: str | Path) -> tuple[tuple[str, str],
     return tuple((layer.name, reason) for layer in network.layers if layer.kind not in PRODUCT_KINDS)
 
 
-def _rows(path: Path) -> _Reading:
+def _rows(path: Path) -> _TopologyReading:
     """Return the cells of a file by row and column; rows without any text are passed over."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -119,12 +132,12 @@ def _rows(path: Path) -> _Reading:
     rows = {number: cells for number, cells in split if any(cells)}
     form = ", ".join((_NAME, *_CONVOLUTION))
     if not rows:
-        raise NetworkError(f"{path}: the topology is empty: its first row must be {form}")
+        raise NetworkError(f"{path}: the topology is empty; expected {form} in its first row")
     first, *rest = rows
     columns = _columns(f"{path}: row {first}", rows[first])
     if not rest:
         raise NetworkError(f"{path}: the topology has a header and no layers: add a row for each")
-    return _Reading(path, {number: dict(zip(columns, rows[number], strict=False)) for number in rest})
+    return _TopologyReading(path, {number: dict(zip(columns, rows[number], strict=False)) for number in rest})
 
 
 def _columns(where: str, header: list[str]) -> list[str]:
@@ -142,8 +155,8 @@ def _columns(where: str, header: list[str]) -> list[str]:
             got = ", ".join(header)
             got = got if len(got) <= 100 else got[:100] + "..."
             raise NetworkError(
-                f"{where}: column {', '.join(map(repr, which))} {what}: the header of a topology is "
-                f"{', '.join(wanted)}, and may have {' and '.join(_optional(wanted))}, but got {got!r}"
+                f"{where}: column {', '.join(map(repr, which))} {what}: expected the header "
+                f"{', '.join(wanted)}, and may have {' and '.join(_optional(wanted))}, received {got!r}"
             )
     return columns
 
@@ -153,7 +166,7 @@ def _optional(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return (_SPARSITY,) if "M" in wanted else (_STRIDE_W, _SPARSITY)
 
 
-def _read_product(reading: _Reading, row: int, name: str) -> LayerShape | None:
+def _read_product(reading: _TopologyReading, row: int, name: str) -> LayerShape | None:
     """Return the linear layer of a row M, N, K."""
     numbers = reading.numbers(row, _PRODUCT)
     if numbers is None:
@@ -162,7 +175,7 @@ def _read_product(reading: _Reading, row: int, name: str) -> LayerShape | None:
     return LayerShape(name=name, kind="linear", in_channels=k, out_channels=n, in_h=m, out_h=m, bias=False)
 
 
-def _read_convolution(reading: _Reading, row: int, name: str) -> LayerShape | None:
+def _read_convolution(reading: _TopologyReading, row: int, name: str) -> LayerShape | None:
     """Return the layer of a row that states an input, a filter and a stride."""
     stride_columns = (_STRIDE_W,) if reading.rows[row].get(_STRIDE_W) else ()
     numbers = reading.numbers(row, (*_CONVOLUTION, *stride_columns))
@@ -171,8 +184,8 @@ def _read_convolution(reading: _Reading, row: int, name: str) -> LayerShape | No
     in_h, in_w, kernel_h, kernel_w, channels, filters, stride_h = numbers[:7]
     if kernel_h > in_h or kernel_w > in_w:
         reading.problems.append(
-            f"{reading.path}: row {row}: the filter must not be larger than the IFMAP, which includes the padding, "
-            f"but got a filter of {kernel_h} x {kernel_w} on {in_h} x {in_w}"
+            f"{reading.path}: row {row}: expected a filter no larger than the IFMAP, which includes the padding, "
+            f"received one of {kernel_h} x {kernel_w} on {in_h} x {in_w}"
         )
         return None
     depthwise = _DEPTHWISE in reading.rows[row].get(_NAME, "")
@@ -192,19 +205,19 @@ def _read_convolution(reading: _Reading, row: int, name: str) -> LayerShape | No
     )
 
 
-def _read_sparsity(reading: _Reading, row: int, name: str) -> None:
+def _read_sparsity(reading: _TopologyReading, row: int, name: str) -> None:
     """Note a sparsity N:M, of which a layer's shape says nothing; blank or N = M is dense."""
     cell = reading.rows[row].get(_SPARSITY, "")
     ratio = re.fullmatch(r"([1-9][0-9]{0,8})\s*:\s*([1-9][0-9]{0,8})", cell)
     if cell and (ratio is None or int(ratio[1]) > int(ratio[2])):
         reading.problems.append(
-            f"{reading.path}: row {row}: column {_SPARSITY!r} must be a ratio such as 2:4, but got {shown(cell)}"
+            f"{reading.path}: row {row}: column {_SPARSITY!r}: expected a ratio such as 2:4, received {shown(cell)}"
         )
     elif ratio is not None and int(ratio[1]) < int(ratio[2]):
         reading.skipped.append((name, f"its sparsity {cell} is not carried over: the layer counts as dense"))
 
 
-def _rows_of(layer: LayerShape) -> Iterator[tuple[str | int, ...]]:
+def _format_rows(layer: LayerShape) -> Iterator[tuple[str | int, ...]]:
     """Return the rows of one layer with products."""
     name = re.sub(r"[,\s]+", "_", layer.name.strip())
     depthwise = layer.kind == "conv" and layer.in_channels == layer.groups > 1

@@ -11,7 +11,6 @@ from tests.tiers import THOROUGH
 REPOSITORY = Path(__file__).parents[2]
 LONGEST = 300
 LONG = {
-    "hwmodels/cost/explain.py": "one formula for each figure, and the source of each term",
     "explorer/graph/trace.py": "one walk over the graph, with a rule of a few lines for each kind of operation",
 }
 """Longer files, and why they are not split."""

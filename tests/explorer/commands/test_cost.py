@@ -165,7 +165,7 @@ def test_a_file_with_every_number(explorer: Explorer, tmp_path: Path) -> None:
         ),
         (
             ("resnet8", "--device", "gemmini_default", "--bits", "16/8"),
-            "error: layer 'conv1': `weight_bits <= 8` must hold on gemmini_default",
+            "error: layer 'conv1': expected weight_bits <= 8 on gemmini_default",
         ),
     ],
 )

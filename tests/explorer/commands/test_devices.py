@@ -36,7 +36,7 @@ def test_everything_that_is_wrong_is_said(profile: Path, explorer: Explorer) -> 
     lines = err.splitlines()
     assert len(lines) >= 2
     assert all(line.startswith(f"error: {profile}: ") for line in lines)
-    assert any("`array.rws`" in line for line in lines)
+    assert any("array.rws: unknown key" in line for line in lines)
 
 
 def test_a_file_that_is_not_there(explorer: Explorer) -> None:

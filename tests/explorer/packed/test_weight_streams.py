@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from explorer.errors import ExportError
 from explorer.packed import weight_streams
 from explorer.packed.weight_streams import STREAMS, WeightStreams, decode_weights, encode_weights
-from hwmodels import RUN_BITS, codebook_huffman_bytes, mean_code_bits, relative_index_bytes_of_mask
+from hwmodels import RUN_BITS, codebook_huffman_bytes, mean_code_bits, measure_relative_index_bytes
 
 Codes = weight_streams.Codes
 
@@ -62,8 +62,8 @@ def test_coded_runs_take_less_than_runs_and_values_of_fixed_width() -> None:
     """The cost model's relative index stores values of all bits and runs of one width, without codebook or code."""
     coded = encode_weights(pruned(0.05))
     assert coded.layout["run_bits"] > 1
-    assert coded.size_bytes < relative_index_bytes_of_mask(pruned(0.05) != 0, 4)
-    assert coded.size_bytes < relative_index_bytes_of_mask(pruned(0.05) != 0, 8) * 0.7
+    assert coded.size_bytes < measure_relative_index_bytes(pruned(0.05) != 0, 4)
+    assert coded.size_bytes < measure_relative_index_bytes(pruned(0.05) != 0, 8) * 0.7
 
 
 def test_a_dense_layer_takes_what_the_cost_model_says_but_for_the_tables() -> None:

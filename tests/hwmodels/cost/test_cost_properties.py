@@ -27,7 +27,7 @@ from hwmodels import (
     names,
     systolic_counts,
 )
-from hwmodels.storage.memory import stored_weights
+from hwmodels.storage.memory import measure_weights
 from hwmodels.workload.layer import LAYER_KINDS, MAXIMUM_BITS, PRODUCT_KINDS, VECTOR_KINDS
 
 DEVICES = {name: load(name) for name in names()}
@@ -265,7 +265,7 @@ def test_networks_as_large_as_there_are_have_a_cost(device: Accelerator, power: 
 @given(job=jobs(), bits=st.integers(1, 31))
 def test_storage_grows_with_bits_but_for_the_scale_that_float32_lacks(job: LayerJob, bits: int) -> None:
     narrow, wide = (dataclasses.replace(job, weight_bits=width) for width in (bits, bits + 1))
-    sizes = stored_weights(layer_arrays([narrow, wide])).bytes_by_format
+    sizes = measure_weights(layer_arrays([narrow, wide])).bytes_by_format
     scale_bytes = 4 * job.shape.out_channels if bits + 1 == 32 else 0
     assert np.all(sizes[:, 0] <= sizes[:, 1] + scale_bytes)
 

@@ -65,7 +65,7 @@ def test_every_argument_broadcasts() -> None:
 
 
 def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(HardwareModelError, match=r"`dataflow` must be one of os \(output stationary\).*'rs'"):
+    with pytest.raises(HardwareModelError, match=r"dataflow: expected one of os \(output stationary\).*'rs'"):
         systolic_counts(1, 1, 1, 1, 1, "rs")
-    with pytest.raises(HardwareModelError, match=r"`k >= 1` must hold, but got a smallest value of 0"):
+    with pytest.raises(HardwareModelError, match=r"k: expected at least 1, received 0"):
         systolic_counts(1, np.array([3, 0]), 1, 1, 1, "os")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hwmodels.errors import LayerError
 from hwmodels.storage.arena import ArenaPlan, PlacedTensor, peak_activation_bytes, plan_arena
-from hwmodels.workload.layer import ActivationTensor
+from hwmodels.workload.activation import ActivationTensor
 
 
 def tensor(elements: int, first: int, last: int, bits: int = 8) -> ActivationTensor:
@@ -78,7 +78,7 @@ def test_a_gap_that_is_too_small_is_passed_over() -> None:
 
 @pytest.mark.parametrize("alignment", [0, -16, 1.5, True])
 def test_a_wrong_alignment_is_refused(alignment: int) -> None:
-    with pytest.raises(LayerError, match=r"`alignment_bytes` must be a whole number from 1 to 2147483647, but got"):
+    with pytest.raises(LayerError, match=r"alignment_bytes: expected a whole number from 1 to 2147483647, received"):
         plan_arena([], alignment)
 
 

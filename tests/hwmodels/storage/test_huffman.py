@@ -48,17 +48,17 @@ def test_counts_may_be_an_array_and_exceed_32_bits() -> None:
 @pytest.mark.parametrize("counts", [[], [[1, 2]], [1, -1], [0.5, 1.0], [True, False], list(range(-1, 100)), [2**70, 1]])
 def test_wrong_counts_are_refused(counts: list[int]) -> None:
     for function in (code_lengths, mean_code_bits, lambda counts: huffman_bytes(counts, 8)):
-        with pytest.raises(LayerError, match=r"`counts` must be whole numbers of at least 0, one for each entry"):
+        with pytest.raises(LayerError, match=r"counts: expected whole numbers of at least 0, one for each entry"):
             function(counts)
 
 
 def test_a_code_without_weights_is_refused() -> None:
-    with pytest.raises(LayerError, match=r"at least one count must be above 0 .* but got only zeros"):
+    with pytest.raises(LayerError, match=r"counts: expected at least one above 0 .* received only zeros"):
         code_lengths([0, 0])
 
 
 def test_a_wrong_value_width_is_refused() -> None:
-    with pytest.raises(LayerError, match=r"`value_bits` must be a whole number from 1 to 32, but got 33"):
+    with pytest.raises(LayerError, match=r"value_bits: expected a whole number from 1 to 32, received 33"):
         huffman_bytes([1, 2], 33)
 
 

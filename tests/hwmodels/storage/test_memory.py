@@ -15,7 +15,7 @@ from hwmodels.storage.memory import (
     codebook_bytes,
     codebook_huffman_bytes,
     dense_bytes,
-    stored_weights,
+    measure_weights,
 )
 from hwmodels.workload.layer import LayerJob, LayerShape
 from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays, stack
@@ -80,14 +80,14 @@ def test_codebook_huffman() -> None:
     ],
 )
 def test_smallest_format(job: LayerJob, size: int, weight_format: str) -> None:
-    stored = stored_weights(layer_arrays([job]))
+    stored = measure_weights(layer_arrays([job]))
     assert stored.smallest_bytes.tolist() == [size]
     assert WEIGHT_FORMATS[stored.smallest_format[0]] == weight_format
 
 
 def test_formats_that_do_not_apply_are_never_read() -> None:
-    stored = stored_weights(layer_arrays([LayerJob(shape=SHAPE)]))
-    assert stored.smallest_of(["dense"]).tolist() == stored.smallest_of(WEIGHT_FORMATS).tolist() == [1080]
+    stored = measure_weights(layer_arrays([LayerJob(shape=SHAPE)]))
+    assert stored.find_smallest(["dense"]).tolist() == stored.find_smallest(WEIGHT_FORMATS).tolist() == [1080]
     inapplicable = stored.bytes_by_format[1:, 0]
     assert np.all(inapplicable > 10**15)
     assert np.all(inapplicable * 8 > 0)
@@ -96,7 +96,7 @@ def test_formats_that_do_not_apply_are_never_read() -> None:
 def test_each_layer_has_its_own_formats() -> None:
     plain, shared = LayerJob(shape=SHAPE), LayerJob(shape=SHAPE, codebook_size=16)
     sparse, coded = LayerJob(shape=SHAPE, density=0.5), dataclasses.replace(shared, index_code_bits=2.0)
-    sizes = stored_weights(layer_arrays([plain, shared, sparse, coded])).bytes_by_format
+    sizes = measure_weights(layer_arrays([plain, shared, sparse, coded])).bytes_by_format
     applicable = dict(zip(WEIGHT_FORMATS, (sizes < 10**15).astype(int).tolist(), strict=True))
     assert applicable == {
         "dense": [1, 1, 1, 1],
@@ -112,7 +112,7 @@ def test_each_layer_has_its_own_formats() -> None:
 def test_a_layer_without_stored_weights_takes_no_bytes(kind: str) -> None:
     shape = LayerShape(name="x", kind=kind, in_channels=16, out_channels=16)  # type: ignore[arg-type]
     weightless = LayerJob(shape=shape, density=0.5, codebook_size=4, index_code_bits=1.5)
-    stored = stored_weights(layer_arrays([LayerJob(shape=SHAPE), weightless]))
+    stored = measure_weights(layer_arrays([LayerJob(shape=SHAPE), weightless]))
     assert stored.bytes_by_format[:, 1].tolist() == [0] * len(WEIGHT_FORMATS)
     assert stored.smallest_bytes.tolist() == [1080, 0]
     assert stored.smallest_format.tolist() == [0, 0]
@@ -121,7 +121,7 @@ def test_a_layer_without_stored_weights_takes_no_bytes(kind: str) -> None:
 def test_coded_indices_take_what_their_counts_say() -> None:
     counts = [700, 200, 60, 40]
     job = LayerJob(shape=SHAPE, weight_bits=6, codebook_size=4, index_code_bits=mean_code_bits(counts))
-    sizes = stored_weights(layer_arrays([job])).smallest_of(["codebook_huffman"])
+    sizes = measure_weights(layer_arrays([job])).find_smallest(["codebook_huffman"])
     assert sizes.tolist() == [huffman_bytes(counts, 6) + 80]
 
 
@@ -163,9 +163,9 @@ def facts_of_shapes_once(layers: LayerArrays) -> LayerArrays:
 
 @given(jobs=networks())
 def test_candidates_that_broadcast_are_stored_like_each_by_itself(jobs: list[list[LayerJob]]) -> None:
-    stored = stored_weights(facts_of_shapes_once(stack(jobs)))
+    stored = measure_weights(facts_of_shapes_once(stack(jobs)))
     for index, candidate in enumerate(jobs):
-        alone = stored_weights(layer_arrays(candidate))
+        alone = measure_weights(layer_arrays(candidate))
         assert np.array_equal(stored.bytes_by_format[:, index], alone.bytes_by_format)
         assert np.array_equal(stored.smallest_bytes[index], alone.smallest_bytes)
         assert np.array_equal(stored.smallest_format[index], alone.smallest_format)
@@ -177,6 +177,6 @@ def test_candidates_that_broadcast_are_stored_like_each_by_itself(jobs: list[lis
 def test_sizes_are_of_the_common_shape_whatever_varies() -> None:
     layers = layer_arrays([LayerJob(shape=SHAPE), LayerJob(shape=LARGE)])
     several = dataclasses.replace(layers, input_bits=np.full((5, 1), 4))
-    stored = stored_weights(several)
+    stored = measure_weights(several)
     assert stored.bytes_by_format.shape == (len(WEIGHT_FORMATS), 5, 2)
     assert stored.smallest_bytes.shape == stored.smallest_format.shape == (5, 2)

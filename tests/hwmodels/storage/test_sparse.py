@@ -15,11 +15,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from hwmodels.errors import LayerError
 from hwmodels.storage.sparse import (
     bitmap_bytes,
+    count_nonzero,
     csr_bytes,
     index_bits,
-    nonzero_weights,
+    measure_relative_index_bytes,
     relative_index_bytes,
-    relative_index_bytes_of_mask,
 )
 
 Mask = npt.NDArray[np.bool_]
@@ -52,8 +52,8 @@ def test_index_bits_are_exact() -> None:
 
 def test_nonzero_weights_round_up_but_not_for_floating_point() -> None:
     # 0.07 * 100 is a little more than 7.
-    assert nonzero_weights(100, 0.07) == 7
-    assert nonzero_weights(np.array([10, 10, 10]), np.array([0.0, 0.25, 1.0])).tolist() == [0, 3, 10]
+    assert count_nonzero(100, 0.07) == 7
+    assert count_nonzero(np.array([10, 10, 10]), np.array([0.0, 0.25, 1.0])).tolist() == [0, 3, 10]
 
 
 def test_bitmap() -> None:
@@ -83,30 +83,30 @@ def test_relative_index_takes_the_best_width_of_a_run() -> None:
 
 def test_relative_index_of_a_mask() -> None:
     # Runs of 3 and 11 zeros: runs of 1 to 4 bits need 6, 2, 1 and 0 fillers, so 72, 40, 33 and 24 bits.
-    assert relative_index_bytes_of_mask(mask_of(20, (3, 15)), 8) == 3
-    assert relative_index_bytes_of_mask(mask_of(20, (3, 15)).reshape(4, 5), 8) == 3
-    assert relative_index_bytes_of_mask(mask_of(20, ()), 8) == 0
-    assert relative_index_bytes_of_mask(np.ones((3, 3), dtype=np.bool_), 8) == 11
+    assert measure_relative_index_bytes(mask_of(20, (3, 15)), 8) == 3
+    assert measure_relative_index_bytes(mask_of(20, (3, 15)).reshape(4, 5), 8) == 3
+    assert measure_relative_index_bytes(mask_of(20, ()), 8) == 0
+    assert measure_relative_index_bytes(np.ones((3, 3), dtype=np.bool_), 8) == 11
 
 
 def test_a_wrong_mask_is_refused() -> None:
-    with pytest.raises(LayerError, match=r"`mask` must be of booleans \(true where .*\), but got float64"):
-        relative_index_bytes_of_mask(np.ones(4), 8)  # type: ignore[arg-type]
-    with pytest.raises(LayerError, match=r"`bits` must be a whole number from 1 to 32, but got 0"):
-        relative_index_bytes_of_mask(np.ones(4, dtype=np.bool_), 0)
+    with pytest.raises(LayerError, match=r"mask: expected booleans \(true where .*\), received float64"):
+        measure_relative_index_bytes(np.ones(4), 8)  # type: ignore[arg-type]
+    with pytest.raises(LayerError, match=r"bits: expected a whole number from 1 to 32, received 0"):
+        measure_relative_index_bytes(np.ones(4, dtype=np.bool_), 0)
 
 
 @given(mask=arrays(np.bool_, array_shapes(max_dims=3, max_side=12)), bits=st.integers(1, 32))
 def test_a_literal_encoder_writes_as_much(mask: Mask, bits: int) -> None:
     written = min(entries_written(mask, run_bits) * (bits + run_bits) for run_bits in range(1, 9))
-    assert relative_index_bytes_of_mask(mask, bits) == -(-written // 8)
+    assert measure_relative_index_bytes(mask, bits) == -(-written // 8)
 
 
 @pytest.mark.parametrize(("weights", "nonzero"), [(12, 1), (12, 2), (12, 6), (12, 11), (12, 12)])
 @pytest.mark.parametrize("bits", [1, 4])
 def test_the_expectation_is_not_below_the_mean_of_all_masks(weights: int, nonzero: int, bits: int) -> None:
     masks = combinations(range(weights), nonzero)
-    exact = [relative_index_bytes_of_mask(mask_of(weights, chosen), bits) for chosen in masks]
+    exact = [measure_relative_index_bytes(mask_of(weights, chosen), bits) for chosen in masks]
     assert len(exact) == comb(weights, nonzero)
     assert relative_index_bytes(weights, nonzero, bits) >= np.floor(np.mean(exact))
 
@@ -115,7 +115,7 @@ def test_the_expectation_is_not_below_the_mean_of_all_masks(weights: int, nonzer
 def test_a_large_random_layer_takes_what_is_expected(density: float) -> None:
     mask = np.random.default_rng(3).random(200_000) < density
     expected = int(relative_index_bytes(mask.size, int(np.count_nonzero(mask)), 8))
-    assert relative_index_bytes_of_mask(mask, 8) == pytest.approx(expected, rel=0.01)
+    assert measure_relative_index_bytes(mask, 8) == pytest.approx(expected, rel=0.01)
 
 
 @given(weights=st.integers(1, 10**6), data=st.data(), bits=st.integers(1, 31))

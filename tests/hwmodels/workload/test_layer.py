@@ -44,17 +44,17 @@ def test_arrays_agree_with_the_records() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": ""}, r"`name` must be a non-empty text, but got ''"),
-        ({"kind": "lstm"}, r"layer 'conv': `kind` must be one of conv, linear, matmul, pool, .* but got 'lstm'"),
-        ({"in_channels": 0}, r"`in_channels` must be a whole number from 1 to 2147483647, but got 0"),
-        ({"out_h": 2.0}, r"`out_h` must be a whole number from 1 to 2147483647, but got 2.0"),
-        ({"kernel_h": True}, r"`kernel_h` must be a whole number .* but got True"),
-        ({"bias": 1}, r"`bias` must be true or false, but got 1"),
-        ({"groups": 5}, r"`in_channels % groups == 0` must hold, but got in_channels=16, groups=5"),
-        ({"kind": "linear"}, r"a layer of kind 'linear' has kernel_h=kernel_w=groups=1, but got kernel_h=3"),
+        ({"name": ""}, r"name: expected a non-empty text, received ''"),
+        ({"kind": "lstm"}, r"layer 'conv': kind: expected one of conv, linear, matmul, pool, .* received 'lstm'"),
+        ({"in_channels": 0}, r"in_channels: expected a whole number from 1 to 2147483647, received 0"),
+        ({"out_h": 2.0}, r"out_h: expected a whole number from 1 to 2147483647, received 2.0"),
+        ({"kernel_h": True}, r"kernel_h: expected a whole number .* received True"),
+        ({"bias": 1}, r"bias: expected true or false, received 1"),
+        ({"groups": 5}, r"expected in_channels % groups == 0, received in_channels=16, groups=5"),
+        ({"kind": "linear"}, r"expected kernel_h=kernel_w=groups=1 for a layer of kind 'linear', received kernel_h=3"),
         (
             {"kind": "linear", "kernel_h": 1, "kernel_w": 1, "groups": 1},
-            r"`in_h\*in_w == out_h\*out_w` must hold",
+            r"expected in_h\*in_w == out_h\*out_w",
         ),
     ],
 )
@@ -73,13 +73,13 @@ def test_all_wrong_fields_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weight_bits": 0}, r"layer 'conv': `weight_bits` must be a whole number from 1 to 32, but got 0"),
-        ({"output_bits": 33}, r"`output_bits` must be a whole number from 1 to 32, but got 33"),
-        ({"density": 1.1}, r"`density` must be a number, from 0 to 1, but got 1.1"),
-        ({"density": float("nan")}, r"`density` .* but got nan"),
-        ({"codebook_size": 0}, r"`codebook_size` must be a whole number from 1 to 2147483647, but got 0"),
-        ({"codebooks": 2}, r"`codebooks` must be 1 or one for each of the \d+ output channels, but got 2"),
-        ({"codebooks": 1.0}, r"`codebooks` must be a whole number from 1 to 2147483647, but got 1.0"),
+        ({"weight_bits": 0}, r"layer 'conv': weight_bits: expected a whole number from 1 to 32, received 0"),
+        ({"output_bits": 33}, r"output_bits: expected a whole number from 1 to 32, received 33"),
+        ({"density": 1.1}, r"density: expected a number from 0 to 1, received 1.1"),
+        ({"density": float("nan")}, r"density: .* received nan"),
+        ({"codebook_size": 0}, r"codebook_size: expected a whole number from 1 to 2147483647, received 0"),
+        ({"codebooks": 2}, r"codebooks: expected 1 or one for each of the \d+ output channels, received 2"),
+        ({"codebooks": 1.0}, r"codebooks: expected a whole number from 1 to 2147483647, received 1.0"),
     ],
 )
 def test_a_wrong_job_is_refused(change: dict[str, Any], message: str) -> None:
@@ -88,14 +88,14 @@ def test_a_wrong_job_is_refused(change: dict[str, Any], message: str) -> None:
 
 
 def test_a_wrong_activation_is_refused() -> None:
-    with pytest.raises(LayerError, match=r"activation 'a': `first_step <= last_step` must hold.*first_step=3"):
+    with pytest.raises(LayerError, match=r"activation 'a': expected first_step <= last_step.*first_step=3"):
         ActivationTensor(name="a", elements=4, bits=8, first_step=3, last_step=2)
-    with pytest.raises(LayerError, match=r"`elements` must be a whole number from 0 to 9007199254740992, but got -1"):
+    with pytest.raises(LayerError, match=r"elements: expected a whole number from 0 to 9007199254740992, received -1"):
         ActivationTensor(name="a", elements=-1, bits=8, first_step=0, last_step=2)
 
 
 def test_no_jobs_are_refused() -> None:
-    with pytest.raises(HardwareModelError, match="at least one layer is needed"):
+    with pytest.raises(HardwareModelError, match="expected at least one layer"):
         layer_arrays([])
 
 

@@ -33,7 +33,7 @@ def test_a_batch_is_what_the_builders_make(name: str) -> None:
 
 @pytest.mark.parametrize("images", [0, 1.5, True])
 def test_a_batch_of_no_images_is_refused(images: int) -> None:
-    with pytest.raises(LayerError, match=r"network 'net': `images` must be a whole number from 1 to \d+, but got"):
+    with pytest.raises(LayerError, match=r"network 'net': num_images: expected a whole number from 1 to \d+, received"):
         NETWORK.batched(images)
 
 

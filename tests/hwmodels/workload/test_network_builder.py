@@ -60,11 +60,13 @@ def test_what_differs_in_size_is_not_added() -> None:
 
 def test_a_window_larger_than_its_map_is_refused() -> None:
     build = NetworkBuilder("n")
-    with pytest.raises(LayerError, match=r"layer 'c': `out_h` must be a whole number from 1 to 2147483647, but got -1"):
+    with pytest.raises(
+        LayerError, match=r"layer 'c': out_h: expected a whole number from 1 to 2147483647, received -1"
+    ):
         build.conv("c", build.image(3, 3, 5), 8, (5, 5), padded=False)
 
 
 def test_groups_must_divide_channels() -> None:
     build = NetworkBuilder("n")
-    with pytest.raises(LayerError, match=r"layer 'c': `in_channels % groups == 0` must hold"):
+    with pytest.raises(LayerError, match=r"layer 'c': expected in_channels % groups == 0"):
         build.conv("c", build.image(3, 8, 8), 8, (3, 3), groups=2)

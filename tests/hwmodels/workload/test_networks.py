@@ -112,5 +112,5 @@ def test_every_activation_but_the_result_is_read(name: str) -> None:
 
 @pytest.mark.parametrize("batch", [0, -1, 1.5, True])
 def test_a_wrong_batch_is_refused(batch: int) -> None:
-    with pytest.raises(LayerError, match=r"network 'lenet5': `batch` must be a whole number from 1 to \d+, but got"):
+    with pytest.raises(LayerError, match=r"network 'lenet5': batch: expected a whole number from 1 to \d+, received"):
         NETWORKS["lenet5"](batch)

@@ -539,12 +539,12 @@ def broken(name: str) -> File:
     [
         ("open", r"net.onnx: input 'x': dimension 2 is 'height' and not a number \(only the first may be open"),
         ("open", r"net.onnx: input 'x': dimension 3 is 'open' and not a number"),
-        ("no shape", r"net.onnx: input 'x' must be a tensor of known shape, but is not: export the model so"),
-        ("channels", r"node 'conv' \(Conv\): its weights are for 4 input channels, but its input has 3"),
-        ("groups", r"net.onnx: node 'conv' \(Conv\): `out_channels % groups == 0` must hold"),
+        ("no shape", r"net.onnx: input 'x': expected a tensor of known shape, received another; export the model so"),
+        ("channels", r"node 'conv' \(Conv\): expected 4 input channels, as of its weights, received 3"),
+        ("groups", r"net.onnx: node 'conv' \(Conv\): expected out_channels % groups == 0"),
         ("order", r"net.onnx: node 'conv' \(Conv\) reads 'nowhere', which no input and no node before it gives"),
         ("unknown", r"net.onnx: node 'conv' \(Conv\): the shape of 'twisted' is not known: ONNX infers none"),
-        ("gemm", r"net.onnx: node 'conv' \(Gemm\): its operands must be matrices, but are \(1, 3, 8, 8\) and"),
+        ("gemm", r"net.onnx: node 'conv' \(Gemm\): expected matrices, received \(1, 3, 8, 8\) and"),
         ("no layer", r"net.onnx: none of its 1 operations is a layer that can be costed"),
     ],
 )
@@ -601,7 +601,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 def test_without_the_package_there_is_one_line() -> None:
     program = (
         "import sys; sys.modules['onnx'] = None\n"
-        "from hwmodels.workload.onnx_network import read_onnx\n"
+        "from hwmodels import read_onnx\n"
         "try: read_onnx('net.onnx')\n"
         "except ValueError as error: print(error)\n"
     )

@@ -146,15 +146,11 @@ def test_candidates_times_layers_equal_one_at_a_time(device: str) -> None:
 
 def test_too_wide_an_operand_is_refused() -> None:
     jobs = [LayerJob(shape=CONV), LayerJob(shape=FC, weight_bits=32)]
-    with pytest.raises(
-        LayerError, match=r"layer 'fc': `weight_bits <= 8` must hold on gemmini_default .*=32: quantise"
-    ):
+    with pytest.raises(LayerError, match=r"layer 'fc': expected weight_bits <= 8 on gemmini_default .*=32: quantise"):
         evaluate(jobs, load("gemmini_default"))
-    with pytest.raises(
-        LayerError, match=r"layer 1: `weight_bits <= 16` must hold on bitfusion \(it supports 2, 4, 8, 16"
-    ):
+    with pytest.raises(LayerError, match=r"layer 1: expected weight_bits <= 16 on bitfusion \(it supports 2, 4, 8, 16"):
         evaluate(stack([jobs]), load("bitfusion"))
-    with pytest.raises(LayerError, match=r"at least one layer is needed"):
+    with pytest.raises(LayerError, match=r"expected at least one layer"):
         evaluate([], load("bitfusion"))
 
 
@@ -172,7 +168,7 @@ def test_weights_beyond_a_memory_come_at_its_overflow_bandwidth() -> None:
     ]
     jobs = [LayerJob(shape=shape, weight_bits=8) for shape in shapes]
     fast, slow = evaluate(jobs[:1], device), evaluate(jobs, device)
-    memory = device.memory_of("weights")
+    memory = device.find_memory("weights")
     bits = slow.layers[0].dram_weight_bits
     excess = 1 - memory.size_bytes * 8 / (2 * bits)
     expected = bits * (1 - excess) / device.bits_per_cycle(memory) + bits * excess / (4e9 / device.clock_hz)

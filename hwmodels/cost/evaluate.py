@@ -1,0 +1,163 @@
+"""The cost of one network, or of many candidates at once: every term, summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from hwmodels.cost.fit import fit_memories
+from hwmodels.cost.latency import BOUNDS
+from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost
+from hwmodels.cost.notes import write_notes
+from hwmodels.cost.terms import LayerTerms, layer_terms
+from hwmodels.device.accelerator import Accelerator
+from hwmodels.storage.arena import peak_activation_bytes, plan_arena
+from hwmodels.storage.memory import WEIGHT_FORMATS
+from hwmodels.workload.activation import ActivationTensor
+from hwmodels.workload.layer import LAYER_KINDS, LayerJob
+from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays
+
+
+@overload
+def evaluate(
+    jobs: Sequence[LayerJob], accelerator: Accelerator, tensors: Sequence[ActivationTensor] = ()
+) -> NetworkCost: ...
+
+
+@overload
+def evaluate(jobs: LayerArrays, accelerator: Accelerator) -> CandidateCosts: ...
+
+
+def evaluate(
+    jobs: Sequence[LayerJob] | LayerArrays, accelerator: Accelerator, tensors: Sequence[ActivationTensor] = ()
+) -> NetworkCost | CandidateCosts:
+    """Return the cost of running the layers in order on the accelerator.
+
+    Grouped convolutions run group by group. Density below 1 shrinks storage, and traffic where the device reads the
+    format; it saves neither MACs nor time, since no array here skips zeros.
+
+    Args:
+        jobs: The layers of one network; or arrays of `... x layers`, such as `candidates x layers` (`hwmodels.stack`,
+            `hwmodels.with_widths`), for many at once.
+        accelerator: What runs them.
+        tensors: The activations of the one network, for the memory that they take.
+
+    Returns:
+        Records and notes for one network, arrays of costs for many candidates.
+
+    Raises:
+        LayerError: there is no layer, or an operand is wider than the device takes, or there are too many layers.
+
+    Example:
+        >>> import hwmodels
+        >>> network = hwmodels.NETWORKS["resnet20"]()
+        >>> cost = hwmodels.evaluate(network.jobs(weight_bits=4), hwmodels.load("bitfusion"), network.tensors)
+        >>> cost.macs, cost.weight_bytes, cost.latency_cycles
+        (40551040, 139760, 95225)
+    """
+    if isinstance(jobs, LayerArrays):
+        return _candidates(jobs, accelerator)
+    layers = layer_arrays(jobs)
+    names = [job.shape.name for job in jobs]
+    terms = layer_terms(layers, accelerator, names)
+    costs, sums = _layer_costs(names, layers, accelerator, terms)
+    peak_bytes = peak_activation_bytes(tensors)
+    readable_bytes = int((terms.stored.find_smallest(accelerator.weight_formats) * ~layers.weights_elsewhere).sum())
+    fits = fit_memories(accelerator, readable_bytes, peak_bytes)
+    latency_cycles = int(sums["latency_cycles"])
+    return NetworkCost(
+        energy_pj=sums["energy_pj"],
+        energy_pj_by_component={name: sums[f"{name}_pj"] for name in ENERGY_COMPONENTS},
+        latency_cycles=latency_cycles,
+        latency_s=latency_cycles / accelerator.clock_hz,
+        weight_bytes=int(sums["weight_bytes"]),
+        peak_activation_bytes=peak_bytes,
+        arena_bytes=plan_arena(tensors).size_bytes if tensors else 0,
+        dram_bits=int(sums["dram_weight_bits"] + sums["dram_input_bits"] + sums["dram_output_bits"]),
+        macs=int(sums["macs"]),
+        layers=costs,
+        fits=fits,
+        notes=write_notes(names, layers, accelerator, terms, fits),
+    )
+
+
+def _candidates(layers: LayerArrays, accelerator: Accelerator) -> CandidateCosts:
+    """Return the costs of arrays of layers."""
+    terms = layer_terms(layers, accelerator)
+    shape = layers.shape
+
+    def total(values: Any) -> Any:
+        return np.broadcast_to(values, shape).sum(axis=-1)
+
+    latency_cycles = total(terms.latency.latency_cycles)
+    return CandidateCosts(
+        energy_pj=total(terms.energy.total_pj),
+        latency_cycles=latency_cycles,
+        latency_s=latency_cycles / accelerator.clock_hz,
+        weight_bytes=total(terms.stored.smallest_bytes * ~layers.weights_elsewhere),
+        dram_bits=total(terms.dram.total_bits),
+        macs=total(layers.macs),
+        terms=terms,
+    )
+
+
+def _layer_costs(
+    names: Sequence[str], layers: LayerArrays, accelerator: Accelerator, terms: LayerTerms
+) -> tuple[tuple[LayerCost, ...], dict[str, float]]:
+    """Return one record for each layer, and the sum of each of their numbers."""
+    time, spent = terms.latency, terms.energy
+    whole: dict[str, Any] = {
+        "macs": layers.macs,
+        "vector_operations": layers.vector_operations,
+        **{field: getattr(time, field) for field in _TIMES},
+        "ifmap_sram_bits": terms.sram.ifmap_read_bits,
+        "filter_sram_bits": terms.sram.filter_read_bits,
+        "ofmap_sram_bits": terms.sram.ofmap_write_bits + terms.sram.ofmap_read_bits,
+        "dram_weight_bits": terms.dram.weight_bits,
+        "dram_input_bits": terms.dram.input_bits,
+        "dram_output_bits": terms.dram.output_bits + terms.dram.sum_bits,
+        "weight_bytes": terms.stored.smallest_bytes * ~layers.weights_elsewhere,
+        "kind": layers.kind,
+        "bound": time.bound,
+        "weight_format": terms.stored.smallest_format,
+    }
+    real: dict[str, Any] = {
+        "mapping_efficiency": terms.counts.mapping_efficiency,
+        "utilisation": terms.counts.utilisation,
+        **{f"{name}_pj": getattr(spent, f"{name}_pj") for name in ENERGY_COMPONENTS},
+        "energy_pj": spent.total_pj,
+    }
+    buffer_names = [buffer.name for buffer in accelerator.buffers]
+    listed: dict[str, Sequence[Any]] = {"name": names}
+    buffers, _ = _columns(dict(zip(buffer_names, spent.buffers_pj, strict=True)), len(names), np.float64)
+    listed["buffers_pj"] = [
+        dict(zip(buffer_names, parts, strict=True)) for parts in zip(*buffers.values(), strict=True)
+    ]
+    sums: dict[str, float] = {}
+    for columns, dtype in ((whole, np.int64), (real, np.float64)):
+        lists, totals = _columns(columns, len(names), dtype)
+        listed, sums = listed | lists, sums | totals
+    for field, words in (("kind", LAYER_KINDS), ("bound", BOUNDS), ("weight_format", WEIGHT_FORMATS)):
+        listed[field] = [words[index] for index in listed[field]]
+    rows = zip(*(listed[field] for field in LayerCost._fields), strict=True)
+    return tuple(map(LayerCost._make, rows)), sums
+
+
+_TIMES = (
+    *("compute_cycles", "sram_cycles", "dram_cycles"),
+    *("first_tile_cycles", "overhead_cycles", "latency_cycles"),
+)
+
+
+def _columns(
+    columns: Mapping[str, Any], count: int, dtype: type[np.generic]
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """Return arrays of layers, or values that hold for all of them, as lists, and their sums."""
+    table: npt.NDArray[Any] = np.empty((len(columns), count), dtype=dtype)
+    for row, values in zip(table, columns.values(), strict=True):
+        row[:] = values
+    lists, totals = table.tolist(), table.sum(axis=1).tolist()
+    return dict(zip(columns, lists, strict=True)), dict(zip(columns, totals, strict=True))
