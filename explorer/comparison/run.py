@@ -207,7 +207,7 @@ def _built(task: _Task, choice: Choice, place: Place) -> fx.GraphModule:
 
 
 def _batch(task: _Task) -> int:
-    return task.prepared.study.search.batch_size
+    return task.prepared.study.compute.batch_size
 
 
 def refuse_other_settings(folder: Path, study: Study) -> None:

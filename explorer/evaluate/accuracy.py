@@ -45,7 +45,7 @@ def find_torch_device(name: str) -> torch.device:
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise ValueError('search.device: received "cuda", but torch finds no CUDA device; use "cpu" or "auto"')
+        raise ValueError('compute.device: received "cuda", but torch finds no CUDA device; use "cpu" or "auto"')
     if name == "cpu" or not available:
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = False

@@ -172,7 +172,7 @@ def _report(
         )
     sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
     images, labels = (torch.cat(parts) for parts in zip(*sets, strict=True))
-    batch = prepared.study.search.batch_size
+    batch = prepared.study.compute.batch_size
     notify("score", 0, 3)
     before = count_correct(prepared.context.model, images, labels, batch)
     notify("score", 1, 3)

@@ -1,6 +1,7 @@
 """The settings of a study as records: one field for each key of the study file, with its rule and default."""
 
 from explorer.settings.comparison import CASE_RULES, ComparisonSettings
+from explorer.settings.compute import ComputeSettings
 from explorer.settings.data import DEFAULT_NORMALISATION, DEFAULT_SPLITS, SOURCES, DataSettings
 from explorer.settings.deep_compression import DeepCompressionSettings
 from explorer.settings.finetuning import FineTuningSettings
@@ -40,6 +41,7 @@ __all__ = [
     "SOURCES",
     "BudgetSettings",
     "ComparisonSettings",
+    "ComputeSettings",
     "DataSettings",
     "DeepCompressionSettings",
     "DeviceSettings",

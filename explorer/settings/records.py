@@ -71,15 +71,15 @@ def named_tables(cls: type[Named]) -> Rule:
 def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **given: Any) -> Record:
     """Build a settings record from a table; StudyFileError holds every problem in it.
 
-    Unknown keys are refused with a suggestion, and those of the record's RENAMED with their new name; None stands
-    for an absent key. `given` are fields that are not
-    keys of the file.
+    Unknown keys are refused with a suggestion, and those of the record's RENAMED with their new name or,
+    where it is dotted, their new section; None stands for an absent key. `given` are fields that are not keys of the
+    file.
     """
     rules = rules_of(cls)
     present = {key: value for key, value in entries.items() if value is not None}
     renamed: Mapping[str, str] = getattr(cls, "RENAMED", {})
     problems = [
-        f"{dotted(where, key)}: is called {renamed[key]} now; rename the key"
+        f"{dotted(where, key)}: {_new_place(renamed[key])}"
         if key in renamed
         else f"{dotted(where, key)}: unknown key; {suggestion(key, rules)}"
         for key in entries
@@ -113,6 +113,11 @@ def validate(record: Any, where: str) -> None:
         raise StudyFileError(tuple(problems))
     for key, value in values.items():
         object.__setattr__(record, key, value)
+
+
+def _new_place(name: str) -> str:
+    section, _, key = name.rpartition(".")
+    return f"is {key} of [{section}] now; move the key there" if section else f"is called {name} now; rename the key"
 
 
 def _read_all(rules: Mapping[str, Rule], values: Mapping[str, Any], where: str) -> tuple[dict[str, Any], list[str]]:

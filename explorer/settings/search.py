@@ -11,7 +11,7 @@ from explorer.settings.paths import expand_variables, resolve_path
 from explorer.settings.records import named_tables, validate
 from explorer.settings.relevance import RELEVANCE_METHODS
 from explorer.settings.rules import integer, many, number, one_of, or_none, refused, text
-from explorer.settings.values import BITS, CODEBOOKS, COUNT, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
+from explorer.settings.values import BITS, CODEBOOKS, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
 
 OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
 LIMIT = number(1e-9, 1e12)
@@ -130,13 +130,12 @@ class SearchSettings:
     """
 
     SECTION: ClassVar[str] = "search"
+    RENAMED: ClassVar[Mapping[str, str]] = {"device": "compute.device", "batch_size": "compute.batch_size"}
     trials: Annotated[int, integer(1, 1_000_000)] = 400
     population: Annotated[int, integer(2, 10_000)] = 20
     seeds: Annotated[int, integer(0, 10_000)] = 20
     sampler: Annotated[str, one_of(*SAMPLERS)] = "nsga2"
     storage: Annotated[str, text('"journal" or a database URL', r"journal|\$\{\w+\}|[a-z0-9+]+://\S*")] = "journal"
-    device: Annotated[str, one_of("cpu", "cuda", "auto")] = "auto"
-    batch_size: Annotated[int, COUNT] = 256
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)

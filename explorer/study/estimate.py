@@ -105,7 +105,7 @@ def estimate(
 
 
 def _measured(network: StudyNetwork, study: Study, context: CompressionContext, accelerator: Accelerator) -> _Pace:
-    data, calibration, batch = network.data, context.calibration, study.search.batch_size
+    data, calibration, batch = network.data, context.calibration, study.compute.batch_size
     candidate = uniform(context.graph)
     images, _ = network.tensors(data.calibration.take(slice(study.quantizer.recalibration_images)))
 

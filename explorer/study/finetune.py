@@ -109,7 +109,7 @@ def _tune(
     notify("held-out images", 0, 1)
     held_out = prepared.data.held_out
     model = rebuild(prepared.context, candidate, tuned)
-    correct = count_correct(model, *prepared.tensors(held_out), prepared.study.search.batch_size)
+    correct = count_correct(model, *prepared.tensors(held_out), prepared.study.compute.batch_size)
     notify("held-out images", 1, 1)
     accuracy = {"value": correct / len(held_out), "images": len(held_out)}
     known = {**tuned.description, **_conditions(prepared, settings), "held_out": accuracy}

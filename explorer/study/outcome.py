@@ -67,7 +67,7 @@ class _Scorer:
         key = f"{split}/{images.digest()}/{name}"
         correct = self.store.scores().get(key)
         if correct is None:
-            batch = self.prepared.study.search.batch_size
+            batch = self.prepared.study.compute.batch_size
             correct = count_correct(build(), *self.prepared.tensors(images), batch)
             self.store.remember_score(key, correct)
         return Accuracy(value=correct / len(images), images=len(images))

@@ -156,7 +156,7 @@ def open_study(study: Study, folder: Path, notify: Notify, inspect: Inspect | No
 def open_network(study: Study, notify: Notify) -> StudyNetwork:
     """Load the images, build the network and trace it; it has its weights if they are those of a checkpoint."""
     try:
-        torch_device = find_torch_device(study.search.device)
+        torch_device = find_torch_device(study.compute.device)
     except ValueError as error:
         raise StudyFileError((str(error),)) from error
     notify("load data", 0, 1)

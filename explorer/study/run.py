@@ -54,7 +54,7 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
     def correct(candidate: Candidate) -> int:
         model = apply(prepared.context, candidate)
         model.register_forward_hook(refuse_infinite)
-        return count_correct(model, images, labels, study.search.batch_size)
+        return count_correct(model, images, labels, study.compute.batch_size)
 
     pricing = Pricing(graph, prepared.accelerator)
 

@@ -15,6 +15,7 @@ from explorer.errors import StudyFileError
 from explorer.settings import (
     BudgetSettings,
     ComparisonSettings,
+    ComputeSettings,
     DataSettings,
     DeepCompressionSettings,
     DeviceSettings,
@@ -58,6 +59,7 @@ SECTIONS: Mapping[str, type] = {
     "sharing": SharingSettings,
     "relevance": RelevanceSettings,
     "search": SearchSettings,
+    "compute": ComputeSettings,
     "finetuning": FineTuningSettings,
     "deep_compression": DeepCompressionSettings,
     "comparison": ComparisonSettings,
@@ -83,6 +85,7 @@ class Study:
     sharing: SharingSettings = field(default_factory=SharingSettings)
     relevance: RelevanceSettings = field(default_factory=RelevanceSettings)
     search: SearchSettings = field(default_factory=SearchSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
     finetuning: FineTuningSettings = field(default_factory=FineTuningSettings)
     deep_compression: DeepCompressionSettings = field(default_factory=DeepCompressionSettings)
     comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
@@ -119,7 +122,7 @@ class Study:
         """SHA-256 over the canonical JSON text, first 16 hexadecimal digits.
 
         What only says where the search runs, how long and how it is called (title, output, search.trials,
-        search.storage, search.device, search.batch_size), or what comes after it or instead of it
+        search.storage, compute), or what comes after it or instead of it
         (finetuning, deep_compression, comparison), does not change it.
         """
         canonical = json.dumps(self.essentials(), sort_keys=True)
@@ -128,9 +131,8 @@ class Study:
     def essentials(self) -> dict[str, str]:
         """The settings that a result depends on: dotted key to its value as JSON text."""
         data = self.to_json()
-        del data["output"], data["finetuning"], data["deep_compression"], data["comparison"], data["study"]["title"]
-        for key in ("trials", "storage", "device", "batch_size"):
-            del data["search"][key]
+        del data["output"], data["compute"], data["finetuning"], data["deep_compression"], data["comparison"]
+        del data["study"]["title"], data["search"]["trials"], data["search"]["storage"]
         return {f"{section}.{key}": json.dumps(value) for section in data for key, value in data[section].items()}
 
     def _in_folder(self, folder: str) -> Study:

@@ -116,7 +116,7 @@ STUDY = {
         ("model.input_shape: expected the images' shape 1 x 8 x 8, received 3 x 8 x 8", "remove the key"),
     ),
     "layer": ("[search]", '[space.layers."9"]\nweight_bits = [8]\n[search]', ("space.layers", "9", "it has 0, 3, 7")),
-    "CUDA": ('device = "cpu"', 'device = "cuda"', ('search.device: received "cuda"', 'use "cpu" or "auto"')),
+    "CUDA": ('device = "cpu"', 'device = "cuda"', ('compute.device: received "cuda"', 'use "cpu" or "auto"')),
     "normalisation": ("search = 100", "mean = [0.5, 0.5]\nsearch = 100", ("data.mean", "1 channels, received 2")),
 }
 

@@ -56,7 +56,7 @@ def study(**settings: Any) -> Study:
             },
             "device": {"profile": "bitfusion"},
             "objectives": {"names": ["accuracy", "weight_memory"]},
-            "search": {"device": "cpu"},
+            "compute": {"device": "cpu"},
             "comparison": settings,
         }
     )

@@ -42,7 +42,7 @@ def test_no_images_are_none_right() -> None:
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert find_torch_device("cpu").type == find_torch_device("auto").type == "cpu"
-    with pytest.raises(ValueError, match=r"search\.device: received \"cuda\", but torch finds no CUDA device"):
+    with pytest.raises(ValueError, match=r"compute\.device: received \"cuda\", but torch finds no CUDA device"):
         find_torch_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [find_torch_device(name).type for name in ("cpu", "cuda", "auto")] == ["cpu", "cuda", "cuda"]

@@ -13,6 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from explorer.errors import SearchError
+from explorer.settings import ComputeSettings
 from explorer.study.folder import (
     LOCK,
     locked,
@@ -149,7 +150,10 @@ def test_the_folder_of_another_study_is_refused(tmp_path: Path) -> None:
     write_study(tmp_path, STUDY)
     refuse_other_study(tmp_path, other)  # no search was begun
     (tmp_path / "search.journal").touch()
-    refuse_other_study(tmp_path, replace(STUDY, title="x", search=replace(STUDY.search, trials=5, batch_size=1)))
+    refuse_other_study(
+        tmp_path,
+        replace(STUDY, title="x", search=replace(STUDY.search, trials=5), compute=ComputeSettings(batch_size=1)),
+    )
     with pytest.raises(SearchError, match=r"holds the results of another study \(study\.seed was 0, is 1\); choose"):
         refuse_other_study(tmp_path, other)
     (tmp_path / "study.json").write_text("{")

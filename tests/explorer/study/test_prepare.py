@@ -159,9 +159,9 @@ def test_what_cannot_be_explored_is_refused_before_training(
             "device.profile: 'abacus' cannot be used",
         ),
         "cuda": (
-            lambda: replace(study, search=replace(study.search, device="cuda")),
+            lambda: replace(study, compute=replace(study.compute, device="cuda")),
             StudyFileError,
-            'search.device: received "cuda"',
+            'compute.device: received "cuda"',
         ),
     }
     change, error, text = changes[wrong]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer.settings import BudgetSettings, LayerSpace, SpaceSettings
+from explorer.settings import BudgetSettings, ComputeSettings, LayerSpace, SpaceSettings
 from explorer.study.study_file import SECTIONS, Study, load_study
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -128,7 +128,8 @@ def test_factory_arguments_become_pairs_and_return_as_a_table() -> None:
 
 def test_the_digest_is_of_what_is_explored_not_of_where() -> None:
     study = Study.from_json(minimal())
-    longer = replace(study, title="other", search=replace(study.search, trials=900, device="cpu"))
+    search, compute = replace(study.search, trials=900), ComputeSettings(device="cpu")
+    longer = replace(study, title="other", search=search, compute=compute)
     assert longer.digest() == study.digest()
     assert replace(study, seed=1).digest() != study.digest()
     assert replace(study, data=replace(study.data, split_seed=1)).digest() != study.digest()
