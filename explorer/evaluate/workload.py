@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from explorer.settings.rules import similar
 from hwmodels import NETWORKS, ActivationTensor, LayerJob, Network, NetworkError
 
 DEFAULT_BITS = 8
@@ -60,10 +60,9 @@ def _known(name: str) -> str:
     full = [known for known in NETWORKS if known == name or known.endswith(f"_{name}")]
     if len(full) == 1:
         return full[0]
-    closest = difflib.get_close_matches(name, NETWORKS, n=1)
-    hint = f"did you mean {closest[0]!r}? " if closest else ""
+    hint = " ".join(filter(None, (similar(name, NETWORKS), f"Known networks are {', '.join(NETWORKS)}")))
     raise NetworkError(
-        f"unknown network {name!r}: {hint}Known networks are {', '.join(NETWORKS)}; any other is the path of a "
+        f"unknown network {name!r}: {hint}; any other is the path of a "
         "SCALE-Sim topology that ends in .csv, of an ONNX file that ends in .onnx, or module:callable in PyTorch"
     )
 

@@ -60,11 +60,16 @@ def refused(where: str, expected: str, value: object) -> StudyFileError:
     return StudyFileError((f"{where}: expected {expected}, received {shown(value)}",))
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def similar(name: str, known: Iterable[str]) -> str:
+    """'did you mean ...?' where a known name is close, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=SIMILAR)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def suggestion(name: str, known: Iterable[str], noun: str = "known") -> str:
     """'did you mean ...?' where a known name is close, else the list of known names."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=SIMILAR)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"
+    return similar(name, names) or f"{noun} are {', '.join(names)}"
 
 
 def boolean() -> Rule:
@@ -106,8 +111,8 @@ def one_of(*names: str) -> Rule:
     def read(value: Any, where: str) -> str:
         if isinstance(value, str) and value in names:
             return value
-        close = difflib.get_close_matches(value, names, n=1, cutoff=SIMILAR) if isinstance(value, str) else []
-        raise refused(where, expected + (f" (did you mean {close[0]!r}?)" if close else ""), value)
+        hint = similar(value, names) if isinstance(value, str) else ""
+        raise refused(where, expected + (f" ({hint})" if hint else ""), value)
 
     return Rule(expected, read)
 
