@@ -1,1 +1,1 @@
-"""Commands that need no study: what a network costs on a device, and what is known of devices."""
+"""The commands of the command line, a file for each, and what they print with."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
+from explorer.commands.options import StudyPath
 from explorer.commands.progress import ProgressDisplay, duration
 from explorer.commands.terminal import command, console, say
 
@@ -30,7 +30,7 @@ PLACE = re.compile(r" at ([^,:]+), line (\d+)")
 
 
 def check(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")],
+    study: StudyPath,
 ) -> None:
     """Say what a study will explore, which exports it will have and how long it takes; nothing is trained or kept."""
     from explorer.study.study_file import check_device, load_study  # noqa: PLC0415

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from explorer.commands.terminal import console, errors, say
+from explorer.commands.progress import resumable
+from explorer.commands.terminal import console, say
 from explorer.errors import SearchError
 from explorer.files import PAGE_MARK, refuse_foreign
 
-INTERRUPTED = 130
 PAGE = "comparison.html"
 
 
@@ -39,7 +39,6 @@ def compare(
     ] = None,
 ) -> None:
     """Compare criteria of relevance on a study's network; after Ctrl-C the same command goes on."""
-    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
     from explorer.study.study_file import load_study  # noqa: PLC0415
 
     settings = load_study(study)
@@ -48,16 +47,12 @@ def compare(
     if results is not None and results.exists() and not results.is_dir():
         raise SearchError(f"{results}: is not a folder; choose another one for --results")
     refuse_foreign({folder / PAGE: PAGE_MARK, **_marks(results or folder)})
-    try:
-        with ProgressDisplay(console) as notify:
-            notify("start", 0, 1)
-            from explorer.comparison.run import compare as compare_criteria  # noqa: PLC0415  (imports torch)
+    with resumable(f"all scored networks are kept in {folder}") as notify:
+        notify("start", 0, 1)
+        from explorer.comparison.run import compare as compare_criteria  # noqa: PLC0415  (imports torch)
 
-            notify("start", 1, 1)
-            comparison = compare_criteria(settings, folder, notify)
-    except KeyboardInterrupt:
-        errors.print(f"interrupted: all scored networks are kept in {folder}; the same command goes on")
-        raise typer.Exit(INTERRUPTED) from None
+        notify("start", 1, 1)
+        comparison = compare_criteria(settings, folder, notify)
     from explorer.report.comparison.page import write_comparison_page  # noqa: PLC0415
     from explorer.report.comparison.svg import write_charts  # noqa: PLC0415
     from explorer.report.comparison.tables import verdict_table, write_tables  # noqa: PLC0415

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from explorer.commands.terminal import console, errors, say
+from explorer.commands.options import StudyPath
+from explorer.commands.progress import resumable
+from explorer.commands.terminal import say
 from explorer.errors import ExportError
 from explorer.settings.rules import suggestion
 
 if TYPE_CHECKING:
     from explorer.progress import Notify
     from explorer.study.study_file import Study
-
-INTERRUPTED = 130
 
 
 class Report(Protocol):
@@ -45,25 +45,20 @@ PRESETS: Mapping[str, Callable[[Study, Path, Notify], Report]] = {
 
 
 def compress(
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")],
+    study: StudyPath,
     to: Annotated[Path, typer.Option(help="Folder to write to; what is found there goes on.")],
     preset: Annotated[
         str, typer.Option(help="deep_compression: prune, share, code; integer: 8 bits, integers only.")
     ] = "deep_compression",
 ) -> None:
     """Compress a study's network by a known pipeline; after Ctrl-C the same command goes on."""
-    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
     from explorer.study.study_file import load_study  # noqa: PLC0415
 
     if preset not in PRESETS:
         raise ExportError(f"--preset: there is no {preset!r}; {suggestion(preset, PRESETS)}")
     settings = load_study(study)
     say(f"study {settings.name}, {preset}, results in {to}")
-    try:
-        with ProgressDisplay(console) as notify:
-            notify("start", 0, 1)
-            report = PRESETS[preset](settings, to, notify)
-    except KeyboardInterrupt:
-        errors.print(f"interrupted: all finished epochs are kept in {to}; the same command goes on")
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable(f"all finished epochs are kept in {to}") as notify:
+        notify("start", 0, 1)
+        report = PRESETS[preset](settings, to, notify)
     say(report.summary())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from explorer.commands.options import whole_number
 from explorer.commands.terminal import console, say
 from explorer.files import refuse_foreign, write_csv
+from explorer.settings.rules import suggestion
 
 if TYPE_CHECKING:
     from explorer.evaluate.workload import Priced
@@ -49,13 +50,6 @@ def _widths(text: str) -> Widths:
     return found
 
 
-def _count(text: str) -> int:
-    """A whole number from 1."""
-    if not re.fullmatch(r"\d{1,9}", text.strip()) or int(text) < 1:
-        raise typer.BadParameter(f"expected a whole number from 1, received {text!r}")
-    return int(text)
-
-
 def _image(text: str) -> Image:
     """Channels, height and width from 3x32x32."""
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x([1-9]\d{0,5})", text.strip())
@@ -82,7 +76,8 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
         ),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(parser=_count, metavar="INTEGER", help="Images that run together; by default 1.")
+        int | None,
+        typer.Option(parser=whole_number(1), metavar="INTEGER", help="Images that run together; by default 1."),
     ] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Print a line for each layer.")] = True,
     images: Annotated[
@@ -125,11 +120,9 @@ def _explanation(wanted: str, workload: Priced, accelerator: Accelerator) -> str
     name, _, figure = wanted.rpartition(":")
     jobs = {job.shape.name: job for job in workload.jobs}
     if name not in jobs:
-        closest = difflib.get_close_matches(name, jobs, n=1)
-        hint = f"did you mean {closest[0]!r}?" if closest else f"layers are {', '.join(jobs)}"
         raise typer.BadParameter(
             f"--explain: expected LAYER:FIGURE, such as {next(iter(jobs))}:energy_pj, but "
-            f"{workload.name} has no layer {name!r}: {hint}"
+            f"{workload.name} has no layer {name!r}: {suggestion(name, jobs, 'layers')}"
         )
     return str(hwmodels.explain(jobs[name], accelerator, figure))
 

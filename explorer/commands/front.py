@@ -1,14 +1,22 @@
-"""What is printed of a finished run: its front, how far it can be trusted, and what may come next."""
+"""The command that prints a finished run: its front, how far it can be trusted, and what may come next."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from explorer.commands.options import RunFolder
 from explorer.commands.terminal import command, console, say
 
 if TYPE_CHECKING:
     from explorer.study.record import Outcome
+
+
+def front(folder: RunFolder) -> None:
+    """Print the front of a finished run, next to the float and the uniform 8-bit network."""
+    from explorer.study.folder import read_outcome  # noqa: PLC0415
+
+    show(read_outcome(folder), folder)
 
 
 def show(outcome: Outcome, folder: Path) -> None:

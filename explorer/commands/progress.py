@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,9 +23,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from explorer.commands.terminal import console, errors
+
 LINE_INTERVAL_S = 10.0
 """Between the first two lines of a stage where there is no terminal; it doubles with every line."""
 WHOLE = "whole run"
+INTERRUPTED = 130
+"""Exit code after a Ctrl-C."""
 
 
 @dataclass(slots=True)
@@ -146,6 +152,17 @@ class ProgressDisplay:
                 parts.append(f"{duration(whole_s)} of the whole run")
         self._console.print(": ".join(filter(None, (stage, ", ".join(parts)))), highlight=False)
         own.line_s = now_s
+
+
+@contextmanager
+def resumable(kept: str) -> Iterator[ProgressDisplay]:
+    """Show the progress of work that goes on where it was; on Ctrl-C say what is kept, and exit with 130."""
+    try:
+        with ProgressDisplay(console) as display:
+            yield display
+    except KeyboardInterrupt:
+        errors.print(f"interrupted: {kept}; the same command goes on")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def duration(seconds: float) -> str:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from explorer.commands.terminal import console, errors, say
-from explorer.errors import ExportError, StudyFileError
+from explorer.commands.options import StudyPath, checking_command_line, whole_number
+from explorer.commands.progress import resumable
+from explorer.commands.terminal import console, say
+from explorer.errors import ExportError
 from explorer.files import PAGE_MARK, refuse_foreign
 
 if TYPE_CHECKING:
     from explorer.study.explain import Explained
     from explorer.study.study_file import Study
 
-INTERRUPTED = 130
 IMAGES = 4
 """Images whose pixels are shown, unless told otherwise (assumed: what fits on a page)."""
 
@@ -37,22 +38,8 @@ def _filter(text: str) -> Filter:
     return Filter(layer, int(index))
 
 
-def _index(text: str) -> int:
-    """A whole number from 0."""
-    if not text.strip().isdecimal():
-        raise typer.BadParameter(f"expected a whole number from 0, received {text!r}")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    """A whole number from 1."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"expected a whole number from 1, received {text!r}")
-    return int(text)
-
-
 def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
-    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")],
+    study: StudyPath,
     method: Annotated[str | None, typer.Option(help="The criterion, instead of relevance.method of the study.")] = None,
     folder: Annotated[
         Path | None, typer.Option(help="Where trained weights and relevance are kept; by default that of the study.")
@@ -66,11 +53,15 @@ def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argumen
     table: Annotated[Path | None, typer.Option("--csv", help="File for the score of every filter.")] = None,
     count: Annotated[
         int | None,
-        typer.Option("--images", parser=_count, metavar="INTEGER", help="Images to show the pixels of; by default 4."),
+        typer.Option(
+            "--images", parser=whole_number(1), metavar="INTEGER", help="Images to show the pixels of; by default 4."
+        ),
     ] = None,
     images: Annotated[
         list[int] | None,
-        typer.Option("--image", parser=_index, metavar="INDEX", help="Such an image, by its place in the sample."),
+        typer.Option(
+            "--image", parser=whole_number(0), metavar="INDEX", help="Such an image, by its place in the sample."
+        ),
     ] = None,
     filters: Annotated[
         list[Filter] | None,
@@ -80,7 +71,7 @@ def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argumen
         int | None,
         typer.Option(
             "--class",
-            parser=_index,
+            parser=whole_number(0),
             metavar="INTEGER",
             help="Scores, and without --image pixels, of images explained as this class.",
         ),
@@ -99,13 +90,19 @@ def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argumen
     _refuse_unwritable(files, kept)
     marks = {"--to": b"description.npy", "--html": PAGE_MARK, "--csv": b"layer,filter,group,"}
     refuse_foreign({path: marks[option] for option, path in files.items() if path is not None})
-    wanted = {"images": tuple(images or ()), "filters": tuple(filters or ()), "of_class": of_class}
+    wanted: dict[str, Any] = {
+        "images": tuple(images or ()),
+        "filters": tuple(filters or ()),
+        "of_class": of_class,
+        "count": count or IMAGES,
+    }
     say(f"study {settings.name}, relevance by {settings.relevance.method}, kept in {kept}")
-    try:
-        explained = _explain(settings, {**wanted, "count": count or IMAGES}, kept)
-    except KeyboardInterrupt:
-        errors.print(f"interrupted: what was finished is kept in {kept}; the same command goes on")
-        raise typer.Exit(INTERRUPTED) from None
+    with resumable(f"what was finished is kept in {kept}") as notify:
+        notify("start", 0, 1)
+        from explorer.study.explain import Wanted, explain  # noqa: PLC0415  (torch takes seconds to import)
+
+        notify("start", 1, 1)
+        explained = explain(settings, Wanted(**wanted), kept, notify)
     _write(explained, files)
 
 
@@ -113,10 +110,8 @@ def _with_method(study: Study, method: str | None) -> Study:
     """The study with the command line's criterion put in."""
     if method is None:
         return study
-    try:
+    with checking_command_line():
         return replace(study, relevance=replace(study.relevance, method=method))
-    except StudyFileError as error:
-        raise StudyFileError(tuple(f"command line: {problem}" for problem in error.problems)) from None
 
 
 def _refuse_unwritable(files: Mapping[str, Path | None], kept: Path) -> None:
@@ -131,17 +126,6 @@ def _refuse_unwritable(files: Mapping[str, Path | None], kept: Path) -> None:
             raise ExportError(f"{option}: {path} is a folder; name a file in it")
         if path.parent != kept and not path.parent.is_dir():
             raise ExportError(f"{option}: {path.parent} is no folder; make it, or name another file")
-
-
-def _explain(study: Study, wanted: dict[str, Any], folder: Path) -> Explained:
-    from explorer.commands.progress import ProgressDisplay  # noqa: PLC0415
-
-    with ProgressDisplay(console) as notify:
-        notify("start", 0, 1)
-        from explorer.study.explain import Wanted, explain  # noqa: PLC0415  (torch takes seconds to import)
-
-        notify("start", 1, 1)
-        return explain(study, Wanted(**wanted), folder, notify)
 
 
 def _write(explained: Explained, files: Mapping[str, Path | None]) -> None:

@@ -13,6 +13,8 @@ import pytest
 import hwmodels
 from explorer import cli
 from explorer.cli import main
+from explorer.commands import progress
+from explorer.commands.run import _study
 from explorer.study.record import Outcome
 from explorer.study.study_file import Study
 
@@ -223,7 +225,7 @@ def test_the_embedded_study_is_the_default(started: Started, explorer: Explorer,
 
 
 def test_no_default_study(started: Started, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "DEFAULT_STUDY", Path("studies/none"))
+    monkeypatch.setattr(sys.modules["explorer.commands.run"], "DEFAULT_STUDY", Path("studies/none"))
     says = "error: studies/none: the default study is not here; name a study: explorer run STUDY\n"
     assert explorer("run") == (2, "", says)
 
@@ -244,7 +246,7 @@ def test_an_interruption_is_one_line(started: Started, explorer: Explorer, monke
 
     monkeypatch.setattr(run, "run", interrupted)
     code, _, err = explorer("run", "small", "--out", "here")
-    assert code == cli.INTERRUPTED
+    assert code == progress.INTERRUPTED
     assert err == "interrupted: all finished evaluations are kept in here; the same command goes on\n"
 
 
@@ -264,7 +266,7 @@ def test_a_full_disk_is_one_line(started: Started, explorer: Explorer, monkeypat
 
 
 def test_a_run_that_found_all_done_says_so(started: Started, explorer: Explorer, tmp_path: Path) -> None:
-    study = Study.from_json(cli._study(Path("small"), None, None, None, None).to_json())
+    study = Study.from_json(_study(Path("small"), None, None, None, None).to_json())
     for held, said in ((1, False), (2, True)):
         (tmp_path / "here").mkdir(exist_ok=True)
         (tmp_path / "here" / "outcome.json").write_text(json.dumps(outcome_of(study, held).to_json()))
@@ -272,7 +274,7 @@ def test_a_run_that_found_all_done_says_so(started: Started, explorer: Explorer,
 
 
 def test_front_prints_a_table_without_colours_on_a_pipe(explorer: Explorer, started: Started, tmp_path: Path) -> None:
-    study = cli._study(Path("small"), None, None, None, None)
+    study = _study(Path("small"), None, None, None, None)
     (tmp_path / "outcome.json").write_text(json.dumps(outcome_of(study).to_json()))
     code, out, err = explorer("front", tmp_path)
     assert (code, err) == (0, "")

@@ -1,0 +1,32 @@
+"""The command that writes a point of a finished run's front for use elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from explorer.commands.options import Pick, RunFolder
+from explorer.commands.progress import ProgressDisplay
+from explorer.commands.terminal import console, say
+
+
+def export(
+    folder: RunFolder,
+    to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    pick: Pick = "knee",
+    tuned: Annotated[bool, typer.Option("--tuned", help="What explorer finetune made of the point.")] = False,
+    form: Annotated[str, typer.Option("--format", help="onnx: quantised (QDQ); integer: integers only.")] = "onnx",
+) -> None:
+    """Write a point of the front as a configuration (JSON) and an ONNX QDQ file, and check its predictions."""
+    from explorer.study.folder import read_outcome  # noqa: PLC0415
+    from explorer.study.front import pick as pick_point  # noqa: PLC0415
+
+    outcome = read_outcome(folder)
+    point = pick_point(outcome.front, outcome.objectives, pick)
+    with ProgressDisplay(console) as notify:
+        from explorer.export.deploy import deploy  # noqa: PLC0415  (imports torch)
+
+        exported = deploy(outcome, point, folder, to, notify, tuned=tuned, form=form)
+    say(exported.summary())

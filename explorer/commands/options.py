@@ -1,0 +1,47 @@
+"""Arguments and options that several commands have, and how their values are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from explorer.errors import StudyFileError
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")]
+Pick = Annotated[str, typer.Option(help="knee, accurate, cheapest, a point's name or digest.")]
+
+
+def integer(text: str) -> int:
+    """Read an integer; the records of the study file check its range."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected an integer, received {text!r}") from None
+
+
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return what reads a whole number of at most nine digits from `low`, to `high` where there is one."""
+    expected = f"expected a whole number {f'from {low}' if high is None else f'in {low}..{high}'}"
+
+    def read(text: str) -> int:
+        number = int(text) if re.fullmatch(r"[0-9]{1,9}", text.strip()) else -1
+        if number < low or (high is not None and number > high):
+            raise typer.BadParameter(f"{expected}, received {text!r}")
+        return number
+
+    return read
+
+
+@contextmanager
+def checking_command_line() -> Iterator[None]:
+    """Say of what is wrong with a study's setting that the command line put it in."""
+    try:
+        yield
+    except StudyFileError as error:
+        raise StudyFileError(tuple(f"command line: {problem}" for problem in error.problems)) from None
