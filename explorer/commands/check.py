@@ -33,23 +33,21 @@ def check(
     study: StudyPath,
 ) -> None:
     """Say what a study will explore, which exports it will have and how long it takes; nothing is trained or kept."""
-    from explorer.study.study_file import check_device, load_study  # noqa: PLC0415
+    from explorer.study.study_file import load_accelerator, load_study  # noqa: PLC0415
 
     settings = load_study(study)
-    check_device(settings)
+    accelerator = load_accelerator(settings)
     with ProgressDisplay(console) as notify:
         notify("start", 0, 1)
-        import hwmodels  # noqa: PLC0415
         from explorer.export.deploy import all_refusals  # noqa: PLC0415
         from explorer.study.estimate import draft, estimate  # noqa: PLC0415  (torch takes seconds to import)
         from explorer.study.prepare import open_network  # noqa: PLC0415
 
         notify("start", 1, 1)
         network = open_network(settings, notify)
-        accelerator = hwmodels.load(settings.device.location)
         notify("measure", 0, 1)
         context = draft(network, settings)
-        needed = estimate(network, settings, context, accelerator, settings.output.path)
+        needed = estimate(network, settings, context, accelerator, settings.results_folder())
         refused = all_refusals(context)
         notify("measure", 1, 1)
     for line in _about(network, settings, accelerator):
@@ -72,12 +70,12 @@ def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
     """What tells the same of the network of a run, in short, before it is trained and searched."""
 
     def inspect(network: StudyNetwork) -> tuple[tuple[str, str], ...]:
-        import hwmodels  # noqa: PLC0415
         from explorer.export.deploy import all_refusals  # noqa: PLC0415
         from explorer.study.estimate import draft, estimate  # noqa: PLC0415
+        from explorer.study.study_file import load_accelerator  # noqa: PLC0415
 
         context = draft(network, study)
-        needed = estimate(network, study, context, hwmodels.load(study.device.location), folder)
+        needed = estimate(network, study, context, load_accelerator(study), folder)
         display.expect(dict(needed.stages))
         refused = all_refusals(context)
         for line in (network.coverage.summary(), *_exports(refused), _time(needed, study)):

@@ -42,7 +42,7 @@ def compare(
     from explorer.study.study_file import load_study  # noqa: PLC0415
 
     settings = load_study(study)
-    folder = out or settings.output.path
+    folder = out or settings.results_folder()
     say(f"study {settings.name}, comparison of criteria ({settings.comparison.case}), in {folder}")
     if results is not None and results.exists() and not results.is_dir():
         raise SearchError(f"{results}: is not a folder; choose another one for --results")

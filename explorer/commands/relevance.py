@@ -83,7 +83,7 @@ def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argumen
     if count is not None and images:
         raise typer.BadParameter("--images says how many, --image which: give one of them")
     settings = _with_method(load_study(study), method)
-    kept = folder or settings.output.path
+    kept = folder or settings.results_folder()
     name = f"relevance_{settings.relevance.method}" + ("" if of_class is None else f"_class_{of_class}")
     stored = to or kept / f"{name}.npz"
     files = {"--to": stored, "--html": page or stored.with_suffix(".html"), "--csv": table}

@@ -42,7 +42,7 @@ def run(
 ) -> None:
     """Search the Pareto front of a study; Ctrl-C keeps what was done, and the same command goes on."""
     settings = _study(study, out, trials, seed, device)
-    folder = out or from_here(settings.output.path)
+    folder = out or from_here(settings.results_folder())
     refuse_foreign_pages(folder)
     before = _num_evaluated(folder)
     say(f"study {settings.name}, results in {folder}")
@@ -69,7 +69,7 @@ def _study(path: Path | None, out: Path | None, trials: int | None, seed: int | 
         if trials is not None:
             study = replace(study, search=replace(study.search, trials=trials))
         if seed is not None:
-            study = replace(study, seed=seed)
+            study = replace(study, heading=replace(study.heading, seed=seed))
     if device is not None:
         profile = str(Path(device).absolute()) if device.endswith(".toml") else device
         study = replace(study, device=replace(study.device, profile=profile))

@@ -17,9 +17,8 @@ from explorer.study.folder import read_outcome, read_study
 from explorer.study.front import objective_value
 from explorer.study.prepare import open_network
 from explorer.study.record import Cost, Evaluation, FrontPoint, Outcome
-from explorer.study.study_file import Study
+from explorer.study.study_file import Study, load_accelerator
 from hwmodels import Accelerator
-from hwmodels import load as load_device
 
 UNIFORM = "8-bit weights and activations"
 TIE = 0.01
@@ -216,7 +215,7 @@ def _refuse_other(folder: Path, found: tuple[Outcome, Study], first_folder: Path
 
 
 def _accelerator(folder: Path, outcome: Outcome, study: Study) -> Accelerator:
-    accelerator = load_device(study.device.location)
+    accelerator = load_accelerator(study)
     known = outcome.provenance.get("device digest")
     if accelerator.digest()[:16] != known:
         raise SearchError(

@@ -20,14 +20,18 @@ from explorer.settings.data import FOLDER_NORMALISATION
 CLASSES = {"digits": 10, "mnist": 10, "cifar10": 10}
 
 
-def load_data(settings: DataSettings, input_shape: tuple[int, int, int] | None = None) -> Data:
+def load_data(
+    settings: DataSettings, input_shape: tuple[int, int, int] | None = None, folder: str | Path = "."
+) -> Data:
     """Load, check, normalise and split the images; the same settings give the same sets.
 
     The digits (1,797 images) are shuffled and split within each class. Sets with a published test split, and folders
     of images, give train from their training images, and search and held_out from their test images. Images of a
-    folder are resized to `input_shape`, the network's (C, H, W), where it is given. Raises DataError.
+    folder are resized to `input_shape`, the network's (C, H, W), where it is given. Relative paths start in `folder`.
+    Raises DataError.
     """
     names: tuple[str, ...] = ()
+    path = settings.find_file(folder)
     if settings.source == "digits":
         images, labels = _read_digits()
         counts = (settings.train or 0, settings.search or 0, settings.held_out or 0)
@@ -35,11 +39,11 @@ def load_data(settings: DataSettings, input_shape: tuple[int, int, int] | None =
         classes = CLASSES["digits"]
         sets = [ImageSet(images=images[chosen], labels=labels[chosen]) for chosen in (train, search, held_out)]
     elif settings.source == "folder":
-        names, sets = _folder_split(settings, input_shape)
+        names, sets = _folder_split(settings, path, input_shape)
         classes = len(names)
     else:
-        sets = _published_split(settings)
-        classes = _classes(settings, sets)
+        sets = _published_split(settings, path)
+        classes = _classes(settings, path, sets)
     sets = [_normalised(images, settings) for images in sets]
     train_set = sets[0]
     channels, height, width = train_set.images.shape[1:]
@@ -64,8 +68,7 @@ def _read_digits() -> Raw:
     return images, labels.astype(np.int64)
 
 
-def _published_split(settings: DataSettings) -> list[ImageSet]:
-    path = settings.file_path
+def _published_split(settings: DataSettings, path: Path | None) -> list[ImageSet]:
     if path is None:
         raise DataError(
             f'data.path: source "{settings.source}" needs a file; set EXPLORER_DATA to the folder that holds '
@@ -83,10 +86,9 @@ def _published_split(settings: DataSettings) -> list[ImageSet]:
 
 
 def _folder_split(
-    settings: DataSettings, input_shape: tuple[int, int, int] | None
+    settings: DataSettings, path: Path | None, input_shape: tuple[int, int, int] | None
 ) -> tuple[tuple[str, ...], list[ImageSet]]:
     """Class names, and the three sets of a folder; only the images that are in them are read."""
-    path = settings.file_path
     assert path is not None  # the settings demand it
     folder = find_images(path, settings.test_share, settings.split_seed)
     parts = {"its training part": len(folder.train), "its test part": len(folder.test)}
@@ -154,13 +156,12 @@ def _split_by_class(labels: NDArray[np.int64], counts: Sequence[int], seed: int)
     return [chosen[permutation(len(chosen), seed, f"set {index}")] for index, chosen in enumerate(sets)]
 
 
-def _classes(settings: DataSettings, sets: Sequence[ImageSet]) -> int:
+def _classes(settings: DataSettings, path: Path | None, sets: Sequence[ImageSet]) -> int:
     highest = int(max(images.labels.max() for images in sets))
     known = CLASSES.get(settings.source)
     if known is not None and highest >= known:
         raise DataError(
-            f"{settings.file_path}: label {highest} is out of range; {settings.source} has labels "
-            f"0..{known - 1}; correct the file"
+            f"{path}: label {highest} is out of range; {settings.source} has labels 0..{known - 1}; correct the file"
         )
     return known or highest + 1
 

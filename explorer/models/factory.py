@@ -19,10 +19,10 @@ from explorer.graph.copies import unwrapped
 from explorer.settings import ModelSettings
 
 
-def call_factory(settings: ModelSettings) -> nn.Module:
-    """The network of the [model] settings; see `build`."""
+def call_factory(settings: ModelSettings, folder: str | Path = ".") -> nn.Module:
+    """Return the network of the [model] settings of a study file in `folder`; see `build`."""
     where = f"model.factory: {settings.factory!r}"
-    return build(settings.factory or "", Path(settings.study_folder), settings.arguments, where)
+    return build(settings.factory or "", Path(folder), settings.arguments, where)
 
 
 def build(

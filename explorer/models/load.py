@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +13,17 @@ from explorer.models.checkpoint import load_checkpoint
 from explorer.models.factory import call_factory
 from explorer.models.reference import REFERENCE_NETWORKS
 from explorer.settings import ModelSettings
+from explorer.settings.paths import resolve_path
 
 
-def load_model(settings: ModelSettings, data_shape: tuple[int, int, int], classes: int, *, seed: int = 0) -> nn.Module:
+def load_model(
+    settings: ModelSettings, data_shape: tuple[int, int, int], classes: int, *, seed: int = 0, folder: str | Path = "."
+) -> nn.Module:
     """Build the network, load its checkpoint where there is one, and try it on one batch; in evaluation mode.
 
-    `data_shape` is (channels, height, width). Without a checkpoint the weights are random, fixed by `seed`:
-    train them with `train_model`. A factory is the user's code, and is run. The global random state stays as
-    it was. Raises ModelError.
+    `data_shape` is (channels, height, width); `folder` is where relative paths start. Without a checkpoint the
+    weights are random, fixed by `seed`: train them with `train_model`. A factory is the user's code, and is run. The
+    global random state stays as it was. Raises ModelError.
     """
     shape = settings.input_shape or data_shape
     if shape != data_shape:
@@ -34,10 +38,9 @@ def load_model(settings: ModelSettings, data_shape: tuple[int, int, int], classe
             model = REFERENCE_NETWORKS[settings.reference](classes)
         else:
             name = f"model.factory: {settings.factory!r}"
-            model = call_factory(settings)
-        path = settings.checkpoint_path
-        if path is not None:
-            load_checkpoint(model, path)
+            model = call_factory(settings, folder)
+        if settings.checkpoint is not None:
+            load_checkpoint(model, resolve_path(settings.checkpoint, folder, "model.checkpoint"))
         model.eval()
         _try_out(model, shape, classes, name)
     return model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -51,7 +51,6 @@ class DataSettings:
     relevance: Annotated[int, COUNT] = 64
     split_seed: Annotated[int, integer(0, 2**32 - 1)] = 0
     test_share: Annotated[float | None, number(0, 0.9, above=True)] = None
-    study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
@@ -91,10 +90,9 @@ class DataSettings:
             if getattr(self, key) is None:
                 object.__setattr__(self, key, value)
 
-    @property
-    def file_path(self) -> Path | None:
-        """The file or folder: `path`, else EXPLORER_DATA/<source>.npz, else None (digits, or variable unset)."""
+    def find_file(self, study_folder: str | Path) -> Path | None:
+        """Return the file or folder: `path`, else EXPLORER_DATA/<source>.npz, else None (digits, or variable unset)."""
         if self.path is not None:
-            return resolve_path(self.path, self.study_folder, "data.path")
+            return resolve_path(self.path, study_folder, "data.path")
         folder = os.environ.get("EXPLORER_DATA")
         return Path(folder) / f"{self.source}.npz" if folder and self.source in ("mnist", "cifar10") else None

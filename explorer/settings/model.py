@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.settings.paths import resolve_path
 from explorer.settings.records import table, validate
 from explorer.settings.rules import arguments, boolean, integer, many, number, one_of, text
 from explorer.settings.values import COUNT, FILE, LEARNING_RATE, WEIGHT_DECAY
@@ -50,8 +48,8 @@ class TrainingSettings:
 class ModelSettings:
     """Which network: a reference network or the user's own factory, with its weights or how to train them.
 
-    `input_shape` is (C, H, W), taken from the data when None. `study_folder`, no key of the file, is where
-    relative paths start and where the factory's module is looked for first.
+    `input_shape` is (C, H, W), taken from the data when None. The factory's module is looked for beside the study
+    file first.
     """
 
     SECTION: ClassVar[str] = "model"
@@ -61,7 +59,6 @@ class ModelSettings:
     checkpoint: Annotated[str | None, FILE] = None
     input_shape: Annotated[tuple[int, int, int] | None, many(integer(1, LONGEST_SIDE), length=3)] = None
     training: Annotated[TrainingSettings | None, table(TrainingSettings)] = None
-    study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
@@ -75,10 +72,3 @@ class ModelSettings:
             problems.append("model: the network has no weights; give checkpoint, or how to train in [model.training]")
         if problems:
             raise StudyFileError(tuple(problems))
-
-    @property
-    def checkpoint_path(self) -> Path | None:
-        """The checkpoint's full path; StudyFileError when a variable in it is not set."""
-        if self.checkpoint is None:
-            return None
-        return resolve_path(self.checkpoint, self.study_folder, "model.checkpoint")

@@ -25,7 +25,7 @@ def expand_variables(text: str, where: str) -> str:
     return VARIABLE.sub(lambda match: os.environ[match[1]], text)
 
 
-def resolve_path(text: str, folder: str, where: str) -> Path:
+def resolve_path(text: str, folder: str | Path, where: str) -> Path:
     """The full path of a path in a study file; relative ones start in `folder`, ~ is the home folder."""
     return Path(folder, Path(expand_variables(text, where)).expanduser()).resolve()
 

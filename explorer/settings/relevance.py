@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from explorer.settings.paths import resolve_path
 from explorer.settings.records import validate
 from explorer.settings.rules import Rule, number, one_of, refused
 from explorer.settings.values import FILE
@@ -66,14 +64,6 @@ class RelevanceSettings:
     reference: Annotated[str, _reference()] = "shuffled"
     aggregation: Annotated[str, one_of(*RELEVANCE_AGGREGATIONS)] = "mean_abs"
     sensitivity: Annotated[str, one_of(*RELEVANCE_SENSITIVITIES)] = "perturbation"
-    study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
-
-    @property
-    def reference_file(self) -> Path | None:
-        """The full path of the user's own reference; None where it is one of the names."""
-        if self.reference in RELEVANCE_REFERENCES:
-            return None
-        return resolve_path(self.reference, self.study_folder, "relevance.reference")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from explorer.settings.paths import expand_variables, resolve_path
 from explorer.settings.records import named_tables, validate
 from explorer.settings.relevance import RELEVANCE_METHODS
 from explorer.settings.rules import integer, many, number, one_of, or_none, refused, text
@@ -29,17 +27,9 @@ class DeviceSettings:
 
     SECTION: ClassVar[str] = "device"
     profile: Annotated[str, text("the name of a device, or the path of a .toml file")]
-    study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
-
-    @property
-    def location(self) -> str:
-        """The name, or the full path where `profile` is a .toml file."""
-        if not self.profile.endswith(".toml"):
-            return self.profile
-        return str(resolve_path(self.profile, self.study_folder, "device.profile"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +130,6 @@ class SearchSettings:
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
 
-    @property
-    def storage_url(self) -> str:
-        """`storage` with its environment variables filled in; StudyFileError when one is not set."""
-        return expand_variables(self.storage, "search.storage")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputSettings:
@@ -152,12 +137,6 @@ class OutputSettings:
 
     SECTION: ClassVar[str] = "output"
     folder: Annotated[str, FILE] = "results"
-    study_folder: str = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
-
-    @property
-    def path(self) -> Path:
-        """The full path of the results' folder."""
-        return resolve_path(self.folder, self.study_folder, "output.folder")

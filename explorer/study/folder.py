@@ -72,7 +72,7 @@ def read_outcome(folder: Path) -> Outcome:
 
 def write_study(folder: Path, study: Study) -> None:
     """Keep the resolved study with its results, and where its relative paths start, whatever the working folder."""
-    study_folder = str(Path(study.model.study_folder).absolute())
+    study_folder = str(Path(study.folder).absolute())
     write_json(folder / STUDY, {"study": study.to_json(), "study_folder": study_folder})
 
 
@@ -81,7 +81,7 @@ def read_study(folder: Path) -> Study:
     path = folder / STUDY
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Study.from_json(data["study"], study_folder=data["study_folder"])
+        return Study.from_json(data["study"], folder=data["study_folder"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SearchError(
             f"{path}: cannot be read ({type(error).__name__}: {error}); explorer run again writes it anew"

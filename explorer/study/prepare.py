@@ -34,15 +34,14 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, sample_of
 from explorer.relevance.scores import Relevance, filter_order
 from explorer.search.space import search_space
-from explorer.settings import RelevanceSettings, SharingSettings
+from explorer.settings import RELEVANCE_REFERENCES, SharingSettings
 from explorer.study.coverage import coverage
 from explorer.study.filter_criteria import other_criteria
 from explorer.study.record import Coverage
-from explorer.study.study_file import Study, check_device
+from explorer.study.study_file import Study, load_accelerator
 from explorer.study.weights import digest_of, network_digest, state_digest, train_once
 from explorer.threads import single_threaded
 from hwmodels import Accelerator
-from hwmodels import load as load_device
 
 EXAMPLES = 4
 """Images on which the canonical network must agree with the user's, and with which shapes are traced."""
@@ -111,9 +110,8 @@ def open_study(study: Study, folder: Path, notify: Notify, inspect: Inspect | No
 
     Raises a child of ExplorerError for everything that the study file, the data or the model can have wrong.
     """
-    check_device(study)
+    accelerator = load_accelerator(study)
     others = other_criteria(study)
-    accelerator = load_device(study.device.location)
     opened = open_network(study, notify)
     refused_exports = inspect(opened) if inspect is not None else ()
     network = with_weights(opened, study, folder, notify)
@@ -160,9 +158,10 @@ def open_network(study: Study, notify: Notify) -> StudyNetwork:
     except ValueError as error:
         raise StudyFileError((str(error),)) from error
     notify("load data", 0, 1)
-    data = load_data(study.data, study.model.input_shape)
+    data = load_data(study.data, study.model.input_shape, study.folder)
     notify("load data", 1, 1)
-    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed).to(torch_device).float()
+    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed, folder=study.folder)
+    model = model.to(torch_device).float()
     example = _example(data, torch_device)
     with single_threaded(True):  # a few images
         canonical, graph = _explorable(model, example, study)
@@ -232,17 +231,18 @@ def relevance_sample(
         tensors,
         labels,
         target=settings.target,
-        reference=_reference(settings, torch_device),
+        reference=_reference(study, torch_device),
         aggregation=settings.aggregation,
         tolerance=settings.tolerance,
         seed=study.seed,
     )
 
 
-def _reference(settings: RelevanceSettings, torch_device: torch.device) -> str | torch.Tensor:
-    file = settings.reference_file
-    if file is None:
-        return settings.reference
+def _reference(study: Study, torch_device: torch.device) -> str | torch.Tensor:
+    reference = study.relevance.reference
+    if reference in RELEVANCE_REFERENCES:
+        return reference
+    file = study.resolve(reference, "relevance.reference")
     try:
         image = np.load(file, allow_pickle=False)
         return torch.from_numpy(np.asarray(image, dtype=np.float32)).to(torch_device)

@@ -13,6 +13,7 @@ from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import Seed, relevance_seeds
 from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import SearchSpace, search_space
+from explorer.settings.paths import expand_variables
 from explorer.study import front
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, write_json, write_study
@@ -34,7 +35,8 @@ def run(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = No
     with locked(folder):
         refuse_other_study(folder, study)
         prepared = open_study(study, folder, notify, inspect)
-        store = open_store(folder, study.search.storage_url, study.name, study.objectives.names, prepared.identity())
+        url = expand_variables(study.search.storage, "search.storage")
+        store = open_store(folder, url, study.name, study.objectives.names, prepared.identity())
         if store.damage():
             notify(f"{folder / JOURNAL}: {store.damage()}", 1, 1)
         write_study(folder, study)

@@ -6,10 +6,10 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from explorer.errors import StudyFileError
 from explorer.settings import (
@@ -29,8 +29,12 @@ from explorer.settings import (
     SharingSettings,
     SpaceSettings,
 )
+from explorer.settings.paths import expand_variables, resolve_path
 from explorer.settings.records import rules_of, table, validate, write_record
 from explorer.settings.rules import collect, integer, refused, suggestion, text
+
+if TYPE_CHECKING:
+    from hwmodels import Accelerator
 
 FILE_NAME = "study.toml"
 
@@ -65,16 +69,16 @@ SECTIONS: Mapping[str, type] = {
     "comparison": ComparisonSettings,
     "output": OutputSettings,
 }
-WITH_PATHS = ("model", "data", "device", "relevance", "output")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """Everything that a study file says, defaults filled in; paths are kept as they are written there."""
+    """Everything that a study file says, defaults filled in; paths are kept as they are written there.
 
-    name: str
-    title: str = ""
-    seed: int = 0
+    `folder` is where relative paths start, and no part of what is compared or stored.
+    """
+
+    heading: Heading
     model: ModelSettings
     data: DataSettings
     device: DeviceSettings
@@ -90,21 +94,40 @@ class Study:
     deep_compression: DeepCompressionSettings = field(default_factory=DeepCompressionSettings)
     comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    folder: str | Path = field(default=".", compare=False)
 
-    def __post_init__(self) -> None:
-        Heading(name=self.name, title=self.title, seed=self.seed)
+    @property
+    def name(self) -> str:
+        """Its name, for files and storage."""
+        return self.heading.name
+
+    @property
+    def title(self) -> str:
+        """Its title, to show; may be empty."""
+        return self.heading.title
+
+    @property
+    def seed(self) -> int:
+        """The seed of all draws."""
+        return self.heading.seed
+
+    def resolve(self, path: str, key: str) -> Path:
+        """Return the full path of what `key` holds; StudyFileError names variables in it that are not set."""
+        return resolve_path(path, self.folder, key)
+
+    def results_folder(self) -> Path:
+        """Return where the results go, unless the command line says where."""
+        return self.resolve(self.output.folder, "output.folder")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data in the layout of the study file, from which `from_json` rebuilds an equal study."""
-        heading = Heading(name=self.name, title=self.title, seed=self.seed)
-        sections = {section: write_record(getattr(self, section)) for section in SECTIONS}
-        return {"study": write_record(heading), **sections}
+        """Return plain data in the layout of the study file, from which `from_json` rebuilds an equal study."""
+        return {"study": write_record(self.heading), **{name: write_record(getattr(self, name)) for name in SECTIONS}}
 
     @classmethod
-    def from_json(cls, data: object, study_folder: str = ".") -> Study:
+    def from_json(cls, data: object, folder: str | Path = ".") -> Study:
         """Rebuild a study from `to_json` data or parsed TOML; StudyFileError holds every problem.
 
-        `study_folder` is where its relative paths start. Files and environment variables are not looked at.
+        `folder` is where its relative paths start. Files and environment variables are not looked at.
         """
         if not isinstance(data, Mapping):
             raise refused("study", "an object with one entry for each section", data)
@@ -115,8 +138,7 @@ class Study:
         ]
         readers += [partial(_refuse_section, name, data[name]) for name in data if name not in known]
         heading, *records = collect(readers)
-        study = cls(**write_record(heading), **dict(zip(SECTIONS, records, strict=True)))
-        return study._in_folder(study_folder)
+        return cls(heading=heading, **dict(zip(SECTIONS, records, strict=True)), folder=folder)
 
     def digest(self) -> str:
         """SHA-256 over the canonical JSON text, first 16 hexadecimal digits.
@@ -135,9 +157,6 @@ class Study:
         del data["study"]["title"], data["search"]["trials"], data["search"]["storage"]
         return {f"{section}.{key}": json.dumps(value) for section in data for key, value in data[section].items()}
 
-    def _in_folder(self, folder: str) -> Study:
-        return replace(self, **{name: replace(getattr(self, name), study_folder=folder) for name in WITH_PATHS})
-
 
 def load_study(path: str | Path) -> Study:
     """The study in a file, or in the study.toml of a folder.
@@ -147,14 +166,14 @@ def load_study(path: str | Path) -> Study:
     """
     file = _find(Path(path))
     try:
-        study = Study.from_json(_parse(file), study_folder=str(file.parent))
+        study = Study.from_json(_parse(file), folder=file.parent)
         collect(
             [
-                lambda: study.model.checkpoint_path,
-                lambda: study.data.file_path,
-                lambda: study.device.location,
-                lambda: study.search.storage_url,
-                lambda: study.output.path,
+                lambda: study.resolve(study.model.checkpoint or "", "model.checkpoint"),
+                lambda: study.data.find_file(study.folder),
+                lambda: study.resolve(study.device.profile, "device.profile"),
+                lambda: expand_variables(study.search.storage, "search.storage"),
+                study.results_folder,
             ]
         )
     except StudyFileError as error:
@@ -162,14 +181,15 @@ def load_study(path: str | Path) -> Study:
     return study
 
 
-def check_device(study: Study) -> None:
-    """Raise StudyFileError unless the study's device profile can be loaded."""
+def load_accelerator(study: Study) -> Accelerator:
+    """Return the study's device, of its own file or by its name; StudyFileError where it cannot be loaded."""
     from hwmodels import load  # noqa: PLC0415  (a study file can be read without the device models)
 
+    profile = study.device.profile
     try:
-        load(study.device.location)
+        return load(str(study.resolve(profile, "device.profile")) if profile.endswith(".toml") else profile)
     except (ValueError, OSError) as error:
-        where = f"device.profile: {study.device.profile!r} cannot be used"
+        where = f"device.profile: {profile!r} cannot be used"
         reasons = getattr(error, "problems", None) or (str(error),)
         raise StudyFileError(tuple(f"{where}: {' '.join(reason.split())}" for reason in reasons)) from None
 

@@ -188,7 +188,7 @@ def test_the_study_file_as_it_is(started: Started, explorer: Explorer, tmp_path:
     for study, folder in started:
         assert folder.resolve() == tmp_path / "small" / "results"
         assert (study.search.trials, study.search.seeds, study.seed) == (8, 4, 0)
-        assert study.device.location == "bitfusion"
+        assert study.device.profile == "bitfusion"
 
 
 def test_options_go_before_the_study_file(started: Started, explorer: Explorer) -> None:
@@ -197,14 +197,14 @@ def test_options_go_before_the_study_file(started: Started, explorer: Explorer) 
     ((study, folder),) = started
     assert folder == Path("a b/c")
     assert (study.search.trials, study.search.seeds, study.seed) == (3, 4, 7)
-    assert study.device.location == "gemmini_default"
-    assert study.output.path == Path("a b/c").absolute()
+    assert study.device.profile == "gemmini_default"
+    assert study.results_folder() == Path("a b/c").absolute()
 
 
 def test_a_device_file_is_found_from_the_working_folder(started: Started, explorer: Explorer, tmp_path: Path) -> None:
     for device in ("my device.toml", tmp_path / "my device.toml"):
         assert explorer("run", "small", "--device", device)[0] == 0
-    assert {study.device.location for study, _ in started} == {str(tmp_path / "my device.toml")}
+    assert {study.device.profile for study, _ in started} == {str(tmp_path / "my device.toml")}
 
 
 def test_an_absolute_out(started: Started, explorer: Explorer, tmp_path: Path) -> None:

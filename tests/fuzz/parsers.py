@@ -38,7 +38,7 @@ from explorer.settings import DataSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.folder import JOURNAL, OUTCOME, STUDY, read_outcome, read_study
 from explorer.study.store import Store, open_store
-from explorer.study.study_file import check_device, load_study
+from explorer.study.study_file import load_accelerator, load_study
 from hwmodels import NETWORKS, NetworkError
 from tests.fuzz import mutations
 from tests.fuzz.onnx_mutations import damage_onnx
@@ -81,7 +81,7 @@ def _study(home: Path) -> Parser:
         study = load_study(folder)
         study.digest()
         json.dumps(study.to_json(), allow_nan=False)
-        check_device(study)
+        load_accelerator(study)
 
     names = ("digits", "hardware", "relevance")
     files = [home / "tiny" / "study.toml", *(STUDIES / name / "study.toml" for name in names)]

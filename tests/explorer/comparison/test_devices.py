@@ -109,7 +109,7 @@ def written(folder: Path, run: DeviceRun, changes: Mapping[str, Any] | None = No
         "objectives": {"names": ["accuracy", "energy", "latency"]},
         **(changes or {}),
     }
-    study = Study.from_json(data, study_folder=str(folder))
+    study = Study.from_json(data, folder=folder)
     write_study(folder, study)
     write_json(folder / OUTCOME, replace(run.outcome, study=study.to_json()).to_json())
     return folder

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from explorer.errors import ModelError
 from explorer.models.lenet import LeNet5Digits
@@ -39,13 +40,9 @@ def study_folder(folder: Path, text: str = MODULE) -> Path:
     return folder
 
 
-def own(factory: str, folder: Path, **arguments: Any) -> ModelSettings:
-    return ModelSettings(
-        factory=factory,
-        arguments=tuple(arguments.items()),
-        training=TrainingSettings(),
-        study_folder=str(folder),
-    )
+def load_own(factory: str, folder: Path, outputs: int = 10, **arguments: Any) -> nn.Module:
+    settings = ModelSettings(factory=factory, arguments=tuple(arguments.items()), training=TrainingSettings())
+    return load_model(settings, (1, 8, 8), outputs, folder=folder)
 
 
 def test_a_reference_network_is_ready_to_evaluate() -> None:
@@ -66,7 +63,7 @@ def test_the_seed_fixes_the_weights_and_the_global_state_stays() -> None:
 
 def test_a_factory_beside_the_study_file_is_called_with_its_arguments(tmp_path: Path) -> None:
     path = list(sys.path)
-    model = load_model(own("network:build", study_folder(tmp_path), classes=4, sizes=(1, 2)), (1, 8, 8), 4)
+    model = load_own("network:build", study_folder(tmp_path), 4, classes=4, sizes=(1, 2))
     assert len(list(model.children())) == 2
     assert sys.path == path
 
@@ -76,14 +73,14 @@ def test_two_studies_may_have_modules_of_one_name(tmp_path: Path) -> None:
     for folder, wide in zip(folders, ("64", "8, 8), nn.Flatten(), linear(64"), strict=True):
         folder.mkdir()
         study_folder(folder, MODULE.replace("linear(64", f"linear({wide}") if wide != "64" else MODULE)
-    first = load_model(own("network:build", folders[0]), (1, 8, 8), 10)
+    first = load_own("network:build", folders[0])
     assert len(list(first.children())) == 2
     with pytest.raises(ModelError, match="fails on images"):
-        load_model(own("network:build", folders[1]), (1, 8, 8), 10)
+        load_own("network:build", folders[1])
 
 
 def test_a_factory_of_an_installed_package_is_found(tmp_path: Path) -> None:
-    model = load_model(own("explorer.models.reference:lenet5_digits", tmp_path), (1, 8, 8), 10)
+    model = load_own("explorer.models.reference:lenet5_digits", tmp_path)
     assert isinstance(model, LeNet5Digits)
 
 
@@ -106,14 +103,14 @@ def test_a_factory_of_an_installed_package_is_found(tmp_path: Path) -> None:
 )
 def test_a_wrong_factory_is_refused_in_one_line(tmp_path: Path, factory: str, expected: str) -> None:
     with pytest.raises(ModelError, match=expected) as caught:
-        load_model(own(factory, study_folder(tmp_path)), (1, 8, 8), 10)
+        load_own(factory, study_folder(tmp_path))
     assert str(caught.value).startswith(f"model.factory: {factory!r}")
     assert "\n" not in str(caught.value)
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"raised TypeError: .*unexpected keyword argument 'width'"):
-        load_model(own("network:build", study_folder(tmp_path), width=3), (1, 8, 8), 10)
+        load_own("network:build", study_folder(tmp_path), width=3)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +126,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
 )
 def test_a_module_that_fails_on_import_is_refused(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(ModelError, match=expected):
-        load_model(own("network:build", study_folder(tmp_path, text)), (1, 8, 8), 10)
+        load_own("network:build", study_folder(tmp_path, text))
 
 
 def test_a_network_for_other_images_is_refused() -> None:
@@ -143,13 +140,13 @@ def test_a_network_for_other_images_is_refused() -> None:
 
 def test_a_network_with_other_outputs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"expected logits of shape 2 x 10 .*, received 2 x 4; give the network"):
-        load_model(own("network:build", study_folder(tmp_path), classes=4), (1, 8, 8), 10)
+        load_own("network:build", study_folder(tmp_path), classes=4)
 
 
 def test_a_network_that_returns_no_tensor_is_refused(tmp_path: Path) -> None:
     text = "from torch import nn\nclass build(nn.Module):\n    def forward(self, x):\n        return (x,)\n"
     with pytest.raises(ModelError, match=r"expected logits of shape 2 x 10 .*, received a tuple"):
-        load_model(own("network:build", study_folder(tmp_path, text)), (1, 8, 8), 10)
+        load_own("network:build", study_folder(tmp_path, text))
 
 
 def test_an_input_shape_that_the_images_do_not_have_is_refused() -> None:
@@ -170,6 +167,6 @@ def test_an_input_shape_that_the_images_do_not_have_is_refused() -> None:
 )
 def test_networks_of_other_kinds_are_refused_as_what_they_are(network: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text(f"from torch import nn\n\n\ndef build():\n    return {network}\n")
-    settings = ModelSettings(factory="other:build", training=TrainingSettings(), study_folder=str(tmp_path))
+    settings = ModelSettings(factory="other:build", training=TrainingSettings())
     with pytest.raises(ModelError, match=re.escape(reason)):
-        load_model(settings, (1, 8, 8), 10)
+        load_model(settings, (1, 8, 8), 10, folder=tmp_path)

@@ -34,7 +34,7 @@ STUDY = Study.from_json(
         "device": {"profile": "bitfusion"},
         "objectives": {"names": ["accuracy", "energy"]},
     },
-    study_folder="beside/it",
+    folder="beside/it",
 )
 
 
@@ -119,7 +119,7 @@ def test_a_study_is_kept_with_the_folder_of_its_paths(tmp_path: Path, monkeypatc
     monkeypatch.chdir("/")
     study = read_study(tmp_path)
     assert study == STUDY
-    assert study.model.study_folder == str(tmp_path / "beside" / "it")
+    assert study.folder == str(tmp_path / "beside" / "it")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"study": {}, "study_folder": "."}'])
@@ -145,14 +145,19 @@ def test_an_outcome_that_cannot_be_read(content: str, tmp_path: Path) -> None:
 
 
 def test_the_folder_of_another_study_is_refused(tmp_path: Path) -> None:
-    other = replace(STUDY, seed=STUDY.seed + 1)
+    other = replace(STUDY, heading=replace(STUDY.heading, seed=1))
     refuse_other_study(tmp_path, other)  # nothing is there
     write_study(tmp_path, STUDY)
     refuse_other_study(tmp_path, other)  # no search was begun
     (tmp_path / "search.journal").touch()
     refuse_other_study(
         tmp_path,
-        replace(STUDY, title="x", search=replace(STUDY.search, trials=5), compute=ComputeSettings(batch_size=1)),
+        replace(
+            STUDY,
+            heading=replace(STUDY.heading, title="x"),
+            search=replace(STUDY.search, trials=5),
+            compute=ComputeSettings(batch_size=1),
+        ),
     )
     with pytest.raises(SearchError, match=r"holds the results of another study \(study\.seed was 0, is 1\); choose"):
         refuse_other_study(tmp_path, other)

@@ -66,7 +66,7 @@ def test_all_is_kept_and_found_again(study: Study, folder: Path, monkeypatch: py
 
 
 def test_training_on_another_seed_is_another_file(study: Study, folder: Path) -> None:
-    prepared = [open_study(replace(study, seed=seed), folder, quiet) for seed in (0, 1)]
+    prepared = [open_study(replace(study, heading=replace(study.heading, seed=seed)), folder, quiet) for seed in (0, 1)]
     assert len(list(folder.glob("weights-*.pt"))) == 2
     assert prepared[0].weights_digest != prepared[1].weights_digest
 
@@ -200,7 +200,7 @@ def test_weights_are_found_by_every_study_that_trains_the_same(
     study: Study, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = open_study(study, folder, quiet)
-    other = replace(study, name="other", search=replace(study.search, trials=2))
+    other = replace(study, heading=replace(study.heading, name="other"), search=replace(study.search, trials=2))
     (tmp_path / "second").mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(weights, "train_model", _refuse)
@@ -221,13 +221,13 @@ def test_weights_of_another_training_are_not_found(
     training = study.model.training
     assert training is not None
     others = {
-        "seed": replace(study, seed=5),
+        "seed": replace(study, heading=replace(study.heading, seed=5)),
         "epochs": replace(study, model=replace(study.model, training=replace(training, epochs=2))),
         "images": replace(study, data=replace(study.data, train=100)),
         "start": study,
     }
     if change == "start":  # the same layers, started otherwise: no setting tells
-        network = Path(study.model.study_folder) / "network.py"
+        network = Path(study.folder) / "network.py"
         network.write_text(network.read_text() + START)
         for name in [name for name in sys.modules if name.startswith("network_")]:
             monkeypatch.delitem(sys.modules, name)

@@ -9,7 +9,7 @@ import pytest
 from explorer.errors import StudyFileError
 from explorer.settings import DataSettings, SearchSettings, SpaceSettings
 from explorer.study import study_file
-from explorer.study.study_file import Study, check_device, load_study
+from explorer.study.study_file import Study, load_accelerator, load_study
 
 VALID: dict[str, dict[str, Any]] = {
     "study": {"name": "valid"},
@@ -269,5 +269,5 @@ def test_an_unknown_device_is_refused_by_the_device_models(monkeypatch: pytest.M
     pytest.importorskip("hwmodels")
     study = Study.from_json({**VALID, "device": {"profile": "no_such_device"}})
     with pytest.raises(StudyFileError, match=r"device\.profile: 'no_such_device' cannot be used: .*no_such_device"):
-        check_device(study)
+        load_accelerator(study)
     assert study_file.FILE_NAME == "study.toml"

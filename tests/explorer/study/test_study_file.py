@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explorer.errors import StudyFileError
 from explorer.settings import BudgetSettings, ComputeSettings, LayerSpace, SpaceSettings
-from explorer.study.study_file import SECTIONS, Study, load_study
+from explorer.study.study_file import SECTIONS, Study, load_accelerator, load_study
 
 STUDIES = Path(__file__).parents[3] / "studies"
 MINIMAL = """
@@ -73,28 +74,31 @@ def test_the_digits_study_reads_and_states_every_key() -> None:
 def test_the_resnet20_study_reads_where_its_variables_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXPLORER_CHECKPOINTS", "/weights")
     study = load_study(STUDIES / "resnet20_cifar10")
-    assert study.model.checkpoint_path == Path("/weights/resnet20-12fca82f.th")
+    checkpoint = study.model.checkpoint or ""
+    assert study.resolve(checkpoint, "model.checkpoint") == Path("/weights/resnet20-12fca82f.th")
     assert study.space.for_layer("conv1").weight_bits == (8,)
 
 
 def test_relative_paths_start_at_the_study_file(tmp_path: Path) -> None:
     text = MINIMAL.replace("[model.training]", 'checkpoint = "weights.pt"').replace('"bitfusion"', '"own.toml"')
     study = load_study(write(tmp_path, text))
-    assert study.model.checkpoint_path == tmp_path / "weights.pt"
-    assert study.device.location == str(tmp_path / "own.toml")
-    assert study.output.path == tmp_path / "results"
+    assert study.resolve("weights.pt", "model.checkpoint") == tmp_path / "weights.pt"
+    with pytest.raises(StudyFileError, match=f"{tmp_path / 'own.toml'}"):
+        load_accelerator(study)
+    assert study.results_folder() == tmp_path / "results"
 
 
 def test_a_device_name_is_no_path(tmp_path: Path) -> None:
-    assert load_study(write(tmp_path, MINIMAL)).device.location == "bitfusion"
+    (tmp_path / "bitfusion").mkdir()
+    assert load_accelerator(load_study(write(tmp_path, MINIMAL))).name == "bitfusion"
 
 
 def test_named_data_is_found_through_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     study = Study.from_json(minimal(data={"source": "mnist"}))
     monkeypatch.delenv("EXPLORER_DATA", raising=False)
-    assert study.data.file_path is None
+    assert study.data.find_file(study.folder) is None
     monkeypatch.setenv("EXPLORER_DATA", str(tmp_path))
-    assert study.data.file_path == tmp_path / "mnist.npz"
+    assert study.data.find_file(study.folder) == tmp_path / "mnist.npz"
 
 
 def test_stored_json_shows_no_folder_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,9 +133,9 @@ def test_factory_arguments_become_pairs_and_return_as_a_table() -> None:
 def test_the_digest_is_of_what_is_explored_not_of_where() -> None:
     study = Study.from_json(minimal())
     search, compute = replace(study.search, trials=900), ComputeSettings(device="cpu")
-    longer = replace(study, title="other", search=search, compute=compute)
+    longer = replace(study, heading=replace(study.heading, title="other"), search=search, compute=compute)
     assert longer.digest() == study.digest()
-    assert replace(study, seed=1).digest() != study.digest()
+    assert replace(study, heading=replace(study.heading, seed=1)).digest() != study.digest()
     assert replace(study, data=replace(study.data, split_seed=1)).digest() != study.digest()
 
 
