@@ -29,7 +29,7 @@ def choose_widths(prepared: PreparedStudy, place: Place, relevance_of: Relevance
         return bits_in_proportion(graph, relevance_of("deeplift", place.seed), place.level, widths)
     space = width_space(prepared)
     if place.criterion == "measured_kl":
-        table = measured_sensitivity(prepared.context, space, seeded_sample(prepared, place.seed).images)
+        table = measured_sensitivity(prepared.context, space, seeded_sample(prepared, place.seed).inputs)
     else:
         table = sensitivity(prepared.context, relevance_of(place.criterion, place.seed), space)
     return with_bits_within(

@@ -22,8 +22,8 @@ def count_images(inputs: Inputs) -> int:
     return len(as_tuple(inputs)[0])
 
 
-def take(inputs: Inputs, images: slice | Tensor) -> tuple[Tensor, ...]:
-    """Return some images of a batch: a slice of them, or those at the places that a tensor holds."""
+def take(inputs: Inputs, images: slice | Tensor | list[int]) -> tuple[Tensor, ...]:
+    """Return some images of a batch: a slice of them, or those at these places."""
     return tuple(tensor[images] for tensor in as_tuple(inputs))
 
 

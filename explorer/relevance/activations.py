@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, fx, nn
 
 from explorer.progress import Progress
-from explorer.relevance.deeplift import parts_of
 from explorer.relevance.deeplift_run import ELEMENTWISE_MODULES
 from explorer.relevance.sample import Sample
 
@@ -49,9 +48,9 @@ def watch(sample: Sample, nodes: Mapping[str, fx.Node], see: See, progress: Prog
     Several layers may have the same node: `see` is called for each of them. `progress` counts images.
     """
     run, done = _Watching(sample.model.eval(), nodes, see), 0
-    for part in parts_of(sample):
+    for part in sample.batches():
         with torch.no_grad():
-            run.run(part.images)
+            run.run(*part.inputs)
         done += len(part)
         if progress is not None:
             progress(done, len(sample))

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.deeplift import parts_of
 from explorer.relevance.multipliers import per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
@@ -25,7 +24,7 @@ def filters_by_image(
     names = sample.graph.layer_names
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
     done = 0
-    for part in parts_of(sample):
+    for part in sample.batches():
         for name, found in contributions(part):
             module = layer_of(sample, name)
             parts[name].append((per_channel(module, found), per_channel(module, found.abs())))

@@ -62,7 +62,7 @@ def layer_contributions(model: nn.Module, name: str, sample: Sample) -> tuple[Te
 
     with _quiet(), _keep_input(module, kept):
         contributions = LayerDeepLift(model, module).attribute(
-            sample.images,
+            sample.inputs,
             sample.references,
             target=sample.explained,
             custom_attribution_func=multipliers_and_differences,
@@ -105,10 +105,10 @@ def _completeness(model: nn.Module, sample: Sample) -> float:
 
     with _quiet():
         _, delta = DeepLift(model).attribute(
-            sample.images, sample.references, target=sample.explained, return_convergence_delta=True
+            sample.inputs, sample.references, target=sample.explained, return_convergence_delta=True
         )
     with torch.no_grad():
-        difference = ((model(sample.images) - model(sample.references)) * sample.directions).sum(1)
+        difference = ((model(*sample.inputs) - model(*sample.references)) * sample.directions).sum(1)
     return float(delta.abs().mean() / difference.abs().mean().clamp_min(1e-12))
 
 

@@ -77,7 +77,7 @@ def _mean_inputs(sample: Sample) -> dict[str, float]:
         handles.append(layer_of(sample, layer.name).register_forward_pre_hook(record))
     try:
         with torch.no_grad():
-            sample.model(sample.images)
+            sample.model(*sample.inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -37,9 +37,10 @@ def _contributions(sample: Sample) -> Iterable[tuple[str, Tensor]]:
     totals: dict[str, Tensor] = {}
     before = None
     for place, _ in path_points(STEPS + 1):
-        images = sample.references + place * (sample.images - sample.references)
+        between = zip(sample.references, sample.inputs, strict=True)
+        inputs = tuple(reference + place * (given - reference) for reference, given in between)
         found = derivatives(
-            sample.model, images, sample.graph.layer_names, lambda logits: (logits * sample.directions).sum()
+            sample.model, inputs, sample.graph.layer_names, lambda logits: (logits * sample.directions).sum()
         )
         if before is not None:
             for name, gradient in before.by_given.items():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,25 +16,22 @@ from explorer.relevance.multipliers import per_channel, weight_multipliers
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
-IMAGES_AT_ONCE = 64
-"""Images of one pass (assumed): more cost memory and save nothing."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Attributed:
     """What one pass gives for a part of the sample.
 
     By layer: `multipliers` (of its output), `differences` (of its output from the reference's), `inputs`, and
-    `input_multipliers` (of what this layer makes of its input, not what others do). At the network's input:
-    `pixels`, the contributions (shape of the images). `missed` are |sum of contributions at the input - output
-    difference| of each image, `changes` |output difference|.
+    `input_multipliers` (of what this layer makes of its input, not what others do). At the network's inputs:
+    `contributions` (of the shape of each). `missed` are |sum of contributions at all inputs - output difference| of
+    each image, `changes` |output difference|.
     """
 
     multipliers: dict[str, Tensor]
     differences: dict[str, Tensor]
     inputs: dict[str, Tensor]
     input_multipliers: dict[str, Tensor]
-    pixels: Tensor
+    contributions: tuple[Tensor, ...]
     missed: Tensor
     changes: Tensor
 
@@ -44,13 +40,13 @@ def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
     """DeepLIFT (rescale rule; Shrikumar et al., 2017) of what the sample explains, at every layer's output.
 
     Products of two activations share their difference evenly, softmax and norms are taken apart into such steps, so
-    that every operation whose rule is known adds up. Raises RelevanceError when the contributions at the input miss
+    that every operation whose rule is known adds up. Raises RelevanceError when the contributions at the inputs miss
     the output difference by more than the sample's tolerance, relative.
     """
     sums: dict[str, list[Tensor]] = {}
     tables: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in sample.graph.layer_names}
     missed, changes, done = [], [], 0
-    for part in parts_of(sample):
+    for part in sample.batches():
         found = attribute(part)
         missed.append(found.missed)
         changes.append(found.changes)
@@ -88,41 +84,34 @@ def attribute(sample: Sample) -> Attributed:
     """One forward and one backward pass over the whole sample."""
     model, names = sample.model.eval(), sample.graph.layer_names
     run = PairedRun(model, names)
-    images = sample.images.detach().requires_grad_()
+    inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)
     with torch.enable_grad():
-        output = run.run(Pair(images, sample.references))
+        output = run.run(*map(Pair, inputs, sample.references))
         explained = (output.x * sample.directions).sum()
         given, read = [run.watched.given[name].x for name in names], [run.watched.read[name] for name in names]
-        wanted = [images, *given, *read]
+        wanted = [*given, *read, *inputs]
         found = torch.autograd.grad(explained, wanted, allow_unused=True)
     multipliers = [torch.zeros_like(a) if m is None else m for m, a in zip(found, wanted, strict=True)]
     with torch.no_grad():
-        pixels = multipliers[0] * (images - sample.references)
+        pairs = zip(multipliers[2 * len(names) :], inputs, sample.references, strict=True)
+        contributions = tuple(m * (x - reference) for m, x, reference in pairs)
         changed = ((output.x - output.reference) * sample.directions).sum(1)
         differences = {name: run.watched.given[name].x - run.watched.given[name].reference for name in names}
     return Attributed(
-        multipliers=dict(zip(names, multipliers[1 : 1 + len(names)], strict=True)),
+        multipliers=dict(zip(names, multipliers, strict=False)),
         differences=differences,
         inputs={name: run.watched.read[name].detach() for name in names},
-        input_multipliers=dict(zip(names, multipliers[1 + len(names) :], strict=True)),
-        pixels=pixels,
-        missed=(pixels.flatten(1).sum(1) - changed).abs(),
+        input_multipliers=dict(zip(names, multipliers[len(names) :], strict=False)),
+        contributions=contributions,
+        missed=(total_of(contributions) - changed).abs(),
         changes=changed.abs(),
     )
 
 
-def parts_of(sample: Sample, size: int = IMAGES_AT_ONCE) -> Iterator[Sample]:
-    """The sample in parts of at most `size` images, each with its own references."""
-    for start in range(0, len(sample), size):
-        some = slice(start, start + size)
-        yield replace(
-            sample,
-            images=sample.images[some],
-            labels=sample.labels[some],
-            references=sample.references[some],
-            directions=sample.directions[some],
-            explained=sample.explained[some],
-        )
+def total_of(contributions: tuple[Tensor, ...]) -> Tensor:
+    """Return what all elements of all inputs contribute in sum to each image (N)."""
+    sums: Tensor = sum(each.flatten(1).sum(1) for each in contributions)  # type: ignore[assignment]
+    return sums
 
 
 def refuse_incomplete(sample: Sample, completeness: float, without_rule: tuple[str, ...]) -> None:

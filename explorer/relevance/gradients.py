@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
+from explorer.graph.inputs import Inputs, as_tuple
 from explorer.relevance.sample import Sample
 
 Objective = Callable[[Tensor], Tensor]
@@ -50,14 +51,14 @@ class Derivatives:
     by_given: dict[str, Tensor]
 
 
-def derivatives(model: fx.GraphModule, images: Tensor, names: Sequence[str], objective: Objective) -> Derivatives:
-    """Derivatives at these images (N x C x H x W); zeros where the objective does not depend on a layer.
+def derivatives(model: fx.GraphModule, images: Inputs, names: Sequence[str], objective: Objective) -> Derivatives:
+    """Derivatives at a batch of inputs; zeros where the objective does not depend on a layer.
 
     The model's parameters, their gradients and its hooks are left alone.
     """
     run = WatchedRun(model.eval(), names)
     with torch.enable_grad():
-        value = objective(run.run(images.detach()))
+        value = objective(run.run(*(tensor.detach() for tensor in as_tuple(images))))
         wanted = [*(run.given[name] for name in names), *(run.read[name] for name in names)]
         found = torch.autograd.grad(value, wanted, allow_unused=True)
     filled = [torch.zeros_like(a) if g is None else g for g, a in zip(found, wanted, strict=True)]
@@ -73,7 +74,7 @@ def loss_derivatives(sample: Sample) -> Derivatives:
     """Derivatives of each image's cross-entropy with the class that the sample explains as its label."""
     return derivatives(
         sample.model,
-        sample.images,
+        sample.inputs,
         sample.graph.layer_names,
         lambda logits: F.cross_entropy(logits, sample.explained, reduction="sum"),
     )

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.deeplift import parts_of
 from explorer.relevance.gradients import derivatives
 from explorer.relevance.multipliers import weight_multipliers
 from explorer.relevance.sample import Sample
@@ -55,11 +54,11 @@ def _traces(sample: Sample, rank: int, signs: Tensor) -> dict[str, Tensor]:
     """
     totals: dict[str, Tensor] = {}
     done = 0
-    for part in parts_of(sample):
+    for part in sample.batches():
         drawn = signs[done : done + len(part)].to(part.directions)
         done += len(part)
         probed = partial(_probed, rank=rank, signs=drawn)
-        found = derivatives(part.model, part.images, part.graph.layer_names, probed)
+        found = derivatives(part.model, part.inputs, part.graph.layer_names, probed)
         for name, by_given in found.by_given.items():
             squares = weight_multipliers(layer_of(part, name), found.read[name], by_given, power=2)
             traces = squares.double().flatten(1).sum(1).cpu() / len(sample)

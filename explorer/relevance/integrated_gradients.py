@@ -43,9 +43,9 @@ class _Downstream(fx.Interpreter):
         super().__init__(sample.model.eval(), garbage_collect_values=False)
         self.sample = sample
         with torch.no_grad():
-            self.run(sample.references)
+            self.run(*sample.references)
             self.before: dict[fx.Node, Any] = {node: self.env[node] for node in layer_nodes(sample).values()}
-            self.run(sample.images)
+            self.run(*sample.inputs)
         self.kept: dict[fx.Node, Any] = dict(self.env)
 
     def contributions(self, layer: fx.Node) -> Tensor:

@@ -70,16 +70,16 @@ def folded(model: fx.GraphModule) -> fx.GraphModule:
     return copied
 
 
-def relevances(sample: Sample) -> tuple[dict[str, Tensor], Tensor]:
-    """(by layer, of the shape of its output; of the pixels, N x C x H x W) on a network without batch norms."""
+def relevances(sample: Sample) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+    """(by layer, of the shape of its output; of each input, of its shape) on a network without batch norms."""
     run = _Run(sample.model, sample.graph.layer_names)
-    images = sample.images.detach().requires_grad_()
+    inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)
     with torch.enable_grad():
-        logits = run.run(images)
-        wanted = [*run.given.values(), images]
+        logits = run.run(*inputs)
+        wanted = [*run.given.values(), *inputs]
         found = torch.autograd.grad(logits, wanted, (logits * sample.directions).detach(), allow_unused=True)
     filled = [torch.zeros_like(a) if r is None else r for r, a in zip(found, wanted, strict=True)]
-    return dict(zip(run.given, filled[:-1], strict=True)), filled[-1]
+    return dict(zip(run.given, filled, strict=False)), tuple(filled[len(run.given) :])
 
 
 def _contributions(sample: Sample) -> Iterator[tuple[str, Tensor]]:

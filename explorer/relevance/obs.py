@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from explorer.graph.modules import TransposedConv2d
 from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.deeplift import parts_of
 from explorer.relevance.gradients import WatchedRun
 from explorer.relevance.multipliers import PRODUCTS_AT_ONCE, per_channel
 from explorer.relevance.sample import Sample
@@ -39,10 +38,10 @@ def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
     passes, done = list(_passes(sample)), 0
     for names in passes:
         hessians: dict[str, Tensor] = {}
-        for part in parts_of(sample):
+        for part in sample.batches():
             run = WatchedRun(sample.model.eval(), names)
             with torch.no_grad():
-                run.run(part.images)
+                run.run(*part.inputs)
                 for name in names:
                     module, before = layer_of(sample, name), hessians.get(name)
                     hessians[name] = gathered(module, run.read[name], len(sample), before)

@@ -1,40 +1,42 @@
-"""Which pixels a filter's relevance comes from: DeepLIFT from one filter's contribution back to the image."""
+"""Which pixels a filter's relevance comes from: DeepLIFT from one filter's contribution back to the inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from explorer.errors import RelevanceError
+from explorer.graph.inputs import join
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.build import layer_of
-from explorer.relevance.deeplift import parts_of, refuse_incomplete
+from explorer.relevance.deeplift import refuse_incomplete, total_of
 from explorer.relevance.deeplift_run import Pair, PairedRun, rules_missing
 from explorer.relevance.sample import Sample
 from explorer.settings.rules import suggestion
 
 Filter = tuple[str, int]
 """(layer, index of an output channel or feature)."""
+Maps = tuple[Tensor, ...]
+"""What each element of each input contributes, of the shape of the inputs."""
 
 
-def pixel_contributions(sample: Sample, filters: Sequence[Filter]) -> tuple[Tensor, tuple[Tensor, ...]]:
+def pixel_contributions(sample: Sample, filters: Sequence[Filter]) -> tuple[Maps, tuple[Maps, ...]]:
     """What each pixel contributes to what the sample explains: (in all, through each of the filters).
 
-    Each is N x C x H x W. DeepLIFT's multipliers at the filter's output are held as constants, so that what the filter
-    contributes is linear in its output, and go back from there to the image by the rescale rule (Shrikumar et al.,
-    2017): over the pixels of an image they add up to the filter's contribution, and those in all to the difference
+    DeepLIFT's multipliers at the filter's output are held as constants, so that what the filter
+    contributes is linear in its output, and go back from there to the inputs by the rescale rule (Shrikumar et al.,
+    2017): over all elements of all inputs they add up to the filter's contribution, and those in all to the difference
     from the reference. RelevanceError for a filter that there is not, and when the latter misses by more than the
     sample's tolerance, relative.
     """
     for name, index in filters:
         refuse_unknown(sample.graph, name, index)
-    parts, missed, changes = zip(*(_of_part(part, filters) for part in parts_of(sample)), strict=True)
+    parts, missed, changes = zip(*(_of_part(part, filters) for part in sample.batches()), strict=True)
     completeness = float(torch.cat(missed).mean() / torch.cat(changes).mean().clamp_min(1e-12))
     refuse_incomplete(sample, completeness, rules_missing(sample.model))
-    whole, *single = (torch.cat(maps) for maps in zip(*parts, strict=True))
+    whole, *single = (join(maps) for maps in zip(*parts, strict=True))
     return whole, tuple(single)
 
 
@@ -48,33 +50,29 @@ def refuse_unknown(graph: ModelGraph, name: str, index: int) -> None:
         raise RelevanceError(f"filter {name}:{index}: expected an index in 0..{last}, received {index}")
 
 
-def chosen(sample: Sample, indices: Sequence[int]) -> Sample:
-    """Some images of the sample, in this order, each with the reference that it has there."""
-    some = torch.tensor(indices, dtype=torch.long, device=sample.images.device)
-    tensors = ("images", "labels", "references", "directions", "explained")
-    return replace(sample, **{key: getattr(sample, key)[some] for key in tensors})
-
-
-def _of_part(sample: Sample, filters: Sequence[Filter]) -> tuple[list[Tensor], Tensor, Tensor]:
+def _of_part(sample: Sample, filters: Sequence[Filter]) -> tuple[list[Maps], Tensor, Tensor]:
     """(maps in all and through each filter, |what those in all miss| of each image, |what they are to add up to|)."""
     names = tuple(dict.fromkeys(name for name, _ in filters))
     run = PairedRun(sample.model.eval(), names)
-    images = sample.images.detach().requires_grad_()
+    inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)
     with torch.enable_grad():
-        output = run.run(Pair(images, sample.references))
+        output = run.run(*map(Pair, inputs, sample.references))
         explained = (output.x * sample.directions).sum()
         given = {name: run.watched.given[name].x for name in names}
-        wanted = [images, *given.values()]
+        wanted = [*given.values(), *inputs]
         found = torch.autograd.grad(explained, wanted, retain_graph=True, allow_unused=True)
-        multipliers = dict(zip(names, found[1:], strict=True))
+        multipliers = dict(zip(names, found, strict=False))
         through = [
-            _through(given[name], multipliers[name], images, _axis(sample, name), index) for name, index in filters
+            _through(given[name], multipliers[name], inputs, _axis(sample, name), index) for name, index in filters
         ]
     with torch.no_grad():
-        difference = images - sample.references
-        maps = [torch.zeros_like(difference) if m is None else m * difference for m in (found[0], *through)]
+        differences = [x - reference for x, reference in zip(inputs, sample.references, strict=True)]
+        maps = [
+            tuple(torch.zeros_like(d) if m is None else m * d for m, d in zip(each, differences, strict=True))
+            for each in (found[len(names) :], *through)
+        ]
         changed = ((output.x - output.reference) * sample.directions).sum(1)
-    return maps, (maps[0].flatten(1).sum(1) - changed).abs(), changed.abs()
+    return maps, (total_of(maps[0]) - changed).abs(), changed.abs()
 
 
 def _axis(sample: Sample, name: str) -> int:
@@ -82,9 +80,11 @@ def _axis(sample: Sample, name: str) -> int:
     return -1 if isinstance(layer_of(sample, name), nn.Linear) else 1
 
 
-def _through(given: Tensor, multipliers: Tensor | None, images: Tensor, axis: int, index: int) -> Tensor | None:
-    """Derivative by the images of what one filter contributes; None where it contributes nothing."""
+def _through(
+    given: Tensor, multipliers: Tensor | None, inputs: tuple[Tensor, ...], axis: int, index: int
+) -> tuple[Tensor | None, ...]:
+    """Derivatives by the inputs of what one filter contributes; None where it contributes nothing."""
     if multipliers is None:
-        return None
+        return (None,) * len(inputs)
     outputs, constant = given.select(axis, index), multipliers.select(axis, index)
-    return torch.autograd.grad(outputs, images, constant, retain_graph=True, allow_unused=True)[0]
+    return torch.autograd.grad(outputs, inputs, constant, retain_graph=True, allow_unused=True)

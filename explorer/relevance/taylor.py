@@ -7,7 +7,6 @@ from torch import Tensor
 
 from explorer.progress import Progress
 from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.deeplift import parts_of
 from explorer.relevance.gradients import loss_derivatives
 from explorer.relevance.multipliers import per_channel, weight_multipliers
 from explorer.relevance.sample import Sample
@@ -42,7 +41,7 @@ def _expanded(sample: Sample, order: int, progress: Progress | None) -> Relevanc
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
     sums: dict[str, tuple[Tensor, Tensor]] = {}
     done = 0
-    for part in parts_of(sample):
+    for part in sample.batches():
         found = loss_derivatives(part)
         for name in names:
             module = layer_of(sample, name)

@@ -22,6 +22,7 @@ from explorer.compress.prune import kept_positions
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import attach_codes, compress_weights
+from explorer.graph.inputs import Inputs, as_tuple, run
 from explorer.progress import Progress
 from explorer.search.options import with_share
 from explorer.search.sensitivity import (
@@ -37,15 +38,15 @@ from explorer.search.space import SearchSpace
 
 
 def measured_sensitivity(
-    context: CompressionContext, space: SearchSpace, images: Tensor, progress: Progress | None = None
+    context: CompressionContext, space: SearchSpace, images: Inputs, progress: Progress | None = None
 ) -> Sensitivity:
     """Fill the tables for every value on the axes with the divergence that this value alone causes.
 
-    It is the Kullback-Leibler divergence, in nats and averaged over `images` (N x C x H x W), of the classes'
-    probabilities from those of the float network; 64 images rank candidates about as well as the accuracy on 512.
-    A layer whose weights are compressed has the float network's mean outputs put back, as correcting biases and batch
-    norms does; filters are removed by the study's own criterion, and batch norms recalibrated. One forward for each
-    value: seconds for a network of the size of ResNet-20, times the number of options. That divergences of single
+    It is the Kullback-Leibler divergence, in nats and averaged over `images` (N x ..., or a tuple of inputs), of the
+    classes' probabilities from those of the float network; 64 images rank candidates about as well as the accuracy on
+    512. A layer whose weights are compressed has the float network's mean outputs put back, as correcting biases and
+    batch norms does; filters are removed by the study's own criterion, and batch norms recalibrated. One forward for
+    each value: seconds for a network of the size of ResNet-20, times the number of options. That divergences of single
     choices add up is assumed, as with relevance. NumericalError where no value of a layer or group can be computed.
     """
     axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
@@ -78,8 +79,9 @@ def measured_sensitivity(
 class _Divergence:
     """The divergence of a network from `model` as it is now, and mean outputs of its layers; it may change later."""
 
-    def __init__(self, model: fx.GraphModule, layers: Sequence[str], images: Tensor) -> None:
+    def __init__(self, model: fx.GraphModule, layers: Sequence[str], images: Inputs) -> None:
         self.model, self.images = model, images
+        self.torch_device = as_tuple(images)[0].device
         self.means: dict[str, Tensor] = {}
         with ExitStack() as stack:
             for name in layers:
@@ -101,7 +103,7 @@ class _Divergence:
 
     def _logarithms(self, model: nn.Module) -> Tensor:
         with torch.no_grad():
-            return F.log_softmax(model(self.images).double(), dim=1)
+            return F.log_softmax(run(model, self.images).double(), dim=1)
 
 
 def _of_weights(
@@ -125,7 +127,7 @@ def _of_activations(scale: _Divergence, context: CompressionContext, layer: str,
     with ExitStack() as stack:
         for name in _calls(context, layer):
             quantizer = context.calibration.quantizer(context.graph.layer(name).source, bits)
-            stack.enter_context(_quantized(layer_module(scale.model, name), quantizer.to(scale.images.device)))
+            stack.enter_context(_quantized(layer_module(scale.model, name), quantizer.to(scale.torch_device)))
         return scale.of(scale.model)
 
 

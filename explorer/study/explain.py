@@ -15,7 +15,7 @@ from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.pixels import Filter, chosen, pixel_contributions, refuse_unknown
+from explorer.relevance.pixels import Filter, pixel_contributions, refuse_unknown
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 from explorer.settings import DataSettings
@@ -143,12 +143,12 @@ def _images(
 ) -> tuple[tuple[ExplainedImage, ...], str]:
     """The images with their maps, or none and the reason."""
     indices = wanted.images or _of_different_classes(sample, wanted)
-    some = chosen(sample, indices)
+    some = sample.take(list(indices))
     try:
         whole, maps = (_summed(each) for each in _stacked(some, filters))
     except RelevanceError as error:  # scores by another criterion do not need DeepLIFT to add up
         return (), str(error)
-    looks = _as_seen(some.images, settings), _as_seen(some.references, settings)
+    looks = _as_seen(some.inputs[0], settings), _as_seen(some.references[0], settings)
     return tuple(
         ExplainedImage(
             index=index,
@@ -174,8 +174,8 @@ def _of_different_classes(sample: Sample, wanted: Wanted) -> tuple[int, ...]:
 
 
 def _stacked(sample: Sample, filters: Sequence[Filter]) -> tuple[torch.Tensor, torch.Tensor]:
-    whole, maps = pixel_contributions(sample, filters)
-    return whole[None], torch.stack(maps)
+    (whole, *_), maps = pixel_contributions(sample, filters)
+    return whole[None], torch.stack([through for through, *_ in maps])
 
 
 def _summed(maps: torch.Tensor) -> NDArray[np.float32]:

@@ -264,7 +264,7 @@ def kept_relevance(method: str, sample: Sample, folder: Path, weights_digest: st
         "network": network,
         "explorer": explorer.__version__,
     }
-    tensors = (sample.images, sample.references, sample.directions, sample.labels)
+    tensors = (*sample.inputs, *sample.references, sample.directions, sample.labels)
     images = hashlib.sha256(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
     kept = folder / f"relevance-{digest_of(json.dumps(description, sort_keys=True), images)}.npz"
     if kept.exists():
@@ -280,7 +280,7 @@ def _importance(settings: SharingSettings, sample: Sample, relevance: Relevance)
     if settings.weighting == "plain":
         return None
     if settings.weighting == "fisher":
-        return root_fisher(sample.model, sample.graph, sample.images)
+        return root_fisher(sample.model, sample.graph, sample.inputs[0])
     return {entry.layer: torch.from_numpy(entry.weight_multipliers) for entry in relevance.layers}
 
 

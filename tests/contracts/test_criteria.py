@@ -14,10 +14,10 @@ import torch
 
 from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
+from explorer.graph.inputs import take
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.deeplift import IMAGES_AT_ONCE
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.sample import IMAGES_AT_ONCE, Sample, sample_of
 from explorer.relevance.scores import Relevance, filter_order
 from explorer.settings import RELEVANCE_METHODS
 from tests.support.relevance_networks import NETWORKS, SMALL, sample_on, small
@@ -177,7 +177,7 @@ def test_the_seed_matters_to_those_that_draw(method: str, samples: Samples, comp
 @pytest.mark.parametrize(("method", "name"), FEW)
 def test_the_network_and_the_generators_are_left_as_they_were(method: str, name: str, samples: Samples) -> None:
     model = copy.deepcopy(samples(name).model)
-    sample, images = replace(samples(name), model=model), samples(name).images.clone()
+    sample, before_inputs = replace(samples(name), model=model), [x.clone() for x in samples(name).inputs]
     next(iter(model.parameters())).requires_grad_(False)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     flags = [(path, module.training) for path, module in model.named_modules()]
@@ -195,8 +195,8 @@ def test_the_network_and_the_generators_are_left_as_they_were(method: str, name:
     assert not any(getattr(module, each) for module in model.modules() for each in hooks)
     assert not any(parameter._backward_hooks for parameter in model.parameters())
     assert model.code == code
-    assert torch.equal(sample.images, images)
-    assert not sample.images.requires_grad
+    assert all(torch.equal(x, before) for x, before in zip(sample.inputs, before_inputs, strict=True))
+    assert not any(x.requires_grad for x in sample.inputs)
 
 
 @pytest.mark.parametrize("method", CRITERIA)
@@ -248,7 +248,7 @@ def test_permuted_filters_have_permuted_scores(method: str, computed: Computed) 
 def test_two_images_are_enough(method: str, samples: Samples) -> None:
     """On so few a study tries a criterion before it trains."""
     whole = samples("normed")
-    few = sample_of(whole.model, whole.graph, whole.images[:2], whole.labels[:2])
+    few = sample_of(whole.model, whole.graph, take(whole.inputs, slice(2)), whole.labels[:2])
     found = CRITERIA[method].compute(few, None)
     assert found.samples == len(found.explained) == 2
     assert all(np.isfinite(getattr(entry, key)).all() for entry in found.layers for key in ARRAYS)

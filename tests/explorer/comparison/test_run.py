@@ -191,7 +191,7 @@ def test_a_layer_without_any_saliency_keeps_one_weight() -> None:
 def test_seeds_draw_other_images(prepared: PreparedStudy) -> None:
     first, second = seeded_sample(prepared, 0), seeded_sample(prepared, 1)
     assert len(first) == len(second) == 8
-    assert not torch.equal(first.images, second.images)
+    assert not torch.equal(first.inputs[0], second.inputs[0])
     assert (first.seed, second.seed) == (0, 1)
 
 

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.relevance.activations import activated, layer_nodes, watch
-from explorer.relevance.deeplift import IMAGES_AT_ONCE
-from explorer.relevance.sample import sample_of
+from explorer.relevance.sample import IMAGES_AT_ONCE, sample_of
 from tests.support.attribution import Body, canonical, functional
 
 

@@ -15,7 +15,7 @@ def test_conductance_adds_up_at_every_cut(monkeypatch: pytest.MonkeyPatch) -> No
     """The more steps, the closer to the change of the logit (Dhamdhere et al., 2019, completeness)."""
     sample, missed = sample_of(*canonical(functional), target="true"), []
     with torch.no_grad():
-        change = ((sample.model(sample.images) - sample.model(sample.references)) * sample.directions).sum(1)
+        change = ((sample.model(*sample.inputs) - sample.model(*sample.references)) * sample.directions).sum(1)
     for steps in (5, 400):
         monkeypatch.setattr(conductance_module, "STEPS", steps)
         sums = [torch.from_numpy(entry.contributions).double().sum(1) for entry in conductance(sample).layers]

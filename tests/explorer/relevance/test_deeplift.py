@@ -19,8 +19,8 @@ from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
 from explorer.relevance.captum_deeplift import captum_deeplift, guard_max_pools, layer_contributions
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.deeplift import IMAGES_AT_ONCE, attribute, deeplift
-from explorer.relevance.sample import sample_of
+from explorer.relevance.deeplift import attribute, deeplift
+from explorer.relevance.sample import IMAGES_AT_ONCE, sample_of
 from tests.support.attribution import (
     Body,
     canonical,

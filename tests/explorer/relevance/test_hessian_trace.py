@@ -42,7 +42,7 @@ def on(body: Body, classes: int = 3) -> Sample:
 
 
 def loss_by(sample: Sample, name: str, weight: Tensor) -> Tensor:
-    given = functional_call(sample.model, {f"{name}.weight": weight}, (sample.images,), tie_weights=False)
+    given = functional_call(sample.model, {f"{name}.weight": weight}, sample.inputs, tie_weights=False)
     return F.cross_entropy(given, sample.explained)
 
 
@@ -78,7 +78,7 @@ def test_with_smooth_activations_it_is_the_gauss_newton_part() -> None:
     weight = sample.model.get_submodule("conv1").get_parameter("weight").detach()
 
     def logits(flat: Tensor) -> Tensor:
-        given = functional_call(sample.model, {"conv1.weight": flat.view(weight.shape)}, (sample.images,))
+        given = functional_call(sample.model, {"conv1.weight": flat.view(weight.shape)}, sample.inputs)
         assert isinstance(given, Tensor)
         return given
 
@@ -97,7 +97,7 @@ def test_many_classes_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [(done, 9) for done in range(1, 10)]
     monkeypatch.setattr(module, "CLASSES", 2)
     drawn = [
-        hessian_trace(sample_of(sample.model, sample.graph, sample.images, sample.labels, seed=seed))
+        hessian_trace(sample_of(sample.model, sample.graph, sample.inputs, sample.labels, seed=seed))
         for seed in range(60)
     ]
     assert len({each.digest() for each in drawn}) == 60
@@ -112,7 +112,7 @@ def test_many_classes_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_up_to_the_number_of_classes_nothing_is_drawn() -> None:
     sample = on(functional)
-    other = sample_of(sample.model, sample.graph, sample.images, sample.labels, seed=1, target="true")
+    other = sample_of(sample.model, sample.graph, sample.inputs, sample.labels, seed=1, target="true")
     one, two = hessian_trace(sample), hessian_trace(other)
     for a, b in zip(one.layers, two.layers, strict=True):
         assert (a.filter_scores == b.filter_scores).all()

@@ -56,7 +56,7 @@ def by_captum(sample: Sample, name: str, method: str, steps: int) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found: Tensor = kind(sample.model, sample.model.get_submodule(name)).attribute(
-            sample.images, sample.references, target=sample.explained, n_steps=steps
+            sample.inputs, sample.references, target=sample.explained, n_steps=steps
         )
     return found.detach()
 
@@ -87,11 +87,12 @@ def test_the_last_layer_contributes_its_difference() -> None:
     for target in ("predicted", "contrast"):
         sample = on(functional, target=target)
         with torch.no_grad():
-            changes = (sample.model(sample.images) - sample.model(sample.references)) * sample.directions
+            changes = (sample.model(*sample.inputs) - sample.model(*sample.references)) * sample.directions
         found = torch.from_numpy(integrated_gradients(sample).layer("fc").contributions).double()
         assert torch.allclose(found, changes, rtol=1e-5, atol=1e-7)
         first, last = path_points(conductance_module.STEPS + 1)[0][0], path_points(conductance_module.STEPS + 1)[-1][0]
-        ends = [sample.references + place * (sample.images - sample.references) for place in (first, last)]
+        (x,), (reference,) = sample.inputs, sample.references
+        ends = [reference + place * (x - reference) for place in (first, last)]
         with torch.no_grad():
             before, after = (sample.model(each) for each in ends)
         found = torch.from_numpy(conductance(sample).layer("fc").contributions).double()

@@ -44,7 +44,7 @@ def on(body: Body, target: str = "predicted", dtype: torch.dtype = torch.float64
 
 def explained(sample: Sample) -> Tensor:
     with torch.no_grad():
-        found: Tensor = (sample.model(sample.images) * sample.directions).sum(1)
+        found: Tensor = (sample.model(*sample.inputs) * sample.directions).sum(1)
     return found
 
 
@@ -76,7 +76,7 @@ def test_filters_of_a_cut_add_up_to_what_is_explained(body: Body, target: str) -
         assert torch.allclose(torch.from_numpy(entry.contributions).double().sum(1), wanted, rtol=1e-5, atol=1e-7)
         assert (entry.weight_multipliers == 1).all()
         assert (entry.input_multipliers == 1).all()
-    pixels = relevances(sample)[1]
+    (pixels,) = relevances(sample)[1]
     assert torch.allclose(pixels.flatten(1).sum(1), wanted, rtol=1e-9)
 
 
@@ -84,7 +84,7 @@ def test_filters_of_a_cut_add_up_to_what_is_explained(body: Body, target: str) -
 def test_branches_together_have_what_is_explained(body: Body) -> None:
     """All relevance passes the first layer, less than all the branch; pixels get all of it."""
     sample = on(body)
-    wanted, pixels = explained(sample), relevances(sample)[1]
+    wanted, (pixels,) = explained(sample), relevances(sample)[1]
     assert torch.allclose(pixels.flatten(1).sum(1), wanted, rtol=1e-9)
     assert torch.allclose(at(sample, "conv1").sum(1), wanted, rtol=1e-5, atol=1e-7)
     branch = at(sample, "conv2").sum(1) / wanted
@@ -103,7 +103,7 @@ def test_the_z_plus_rule_by_hand() -> None:
     model = sample.model
     conv1, conv2, fc = (model.get_submodule(name) for name in ("conv1", "conv2", "fc"))
     with torch.no_grad():
-        a1 = conv1(sample.images).relu()
+        a1 = conv1(*sample.inputs).relu()
         a2 = conv2(a1).relu()
         features = F.avg_pool2d(a2, 2).flatten(1)
     for n, label in enumerate(sample.labels.tolist()):
@@ -137,7 +137,7 @@ def test_a_linear_layer_of_any_signs_by_hand() -> None:
 
     sample = on(body)
     with torch.no_grad():
-        x = sample.model.get_submodule("conv1")(sample.images)
+        x = sample.model.get_submodule("conv1")(*sample.inputs)
         # A mean of elements of any sign: its positive elements share what it has.
         products = x.mean((2, 3)) * sample.model.get_submodule("head").get_parameter("weight")[sample.explained]
     positive = products.clamp(min=0)
@@ -153,7 +153,7 @@ def test_the_winner_takes_a_maximum_and_a_sum_is_shared() -> None:
 
     sample = on(body)
     with torch.no_grad():
-        x = sample.model.get_submodule("conv1")(sample.images).relu()
+        x = sample.model.get_submodule("conv1")(*sample.inputs).relu()
         y = 3 * sample.model.get_submodule("conv2")(x)
         features, where = F.max_pool2d(x + y, 6, return_indices=True)
         x, y = (each.flatten(2).gather(2, where.flatten(2))[:, :, 0].clamp(min=0) for each in (x, y))

@@ -71,7 +71,7 @@ def test_saliencies_are_least_squares_with_a_weight_removed(kind: str) -> None:
     sample = on(LAYERS[kind])
     found, layer = obs(sample).layer("own"), layer_of(sample, "own")
     with torch.no_grad():
-        inputs = sample.model.get_submodule("conv1")(sample.images).relu()
+        inputs = sample.model.get_submodule("conv1")(*sample.inputs).relu()
         outputs = layer(inputs)
     designs, weights = by_linearity(layer, inputs), layer.weight.detach().flatten(1)
     multipliers = torch.from_numpy(found.weight_multipliers).double().flatten(1)
@@ -93,7 +93,7 @@ def test_a_linear_layer_of_more_inputs_than_images() -> None:
     found, layer = obs(sample).layer("head"), layer_of(sample, "head")
     assert len(sample) < layer.in_features  # type: ignore[operator]
     with torch.no_grad():
-        inputs = sample.model.get_submodule("own")(sample.model.get_submodule("conv1")(sample.images).relu())
+        inputs = sample.model.get_submodule("own")(sample.model.get_submodule("conv1")(*sample.inputs).relu())
         inputs = inputs.relu().mean((2, 3))
     weight = layer.weight.detach()
     for q in (0, 7, 29):
@@ -138,7 +138,7 @@ def test_what_no_image_excites_costs_the_damping_alone() -> None:
         conv1.weight[2], conv1.bias[2] = 0.0, -1.0
     found, layer = obs(sample).layer("own").weight_multipliers, layer_of(sample, "own")
     with torch.no_grad():
-        read = columns(layer, sample.model.get_submodule("conv1")(sample.images).relu())[0]
+        read = columns(layer, sample.model.get_submodule("conv1")(*sample.inputs).relu())[0]
     damping = DAMPING * float(read.square().sum(1).mean()) / len(sample)
     assert found[:, 2] == pytest.approx((damping / 2) ** 0.5, rel=1e-5)
     assert found[:, [0, 1, 3]].min() > found[:, 2].max()

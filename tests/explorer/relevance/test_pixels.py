@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.errors import RelevanceError
-from explorer.relevance.deeplift import IMAGES_AT_ONCE, attribute
+from explorer.relevance.deeplift import attribute
 from explorer.relevance.multipliers import per_channel
-from explorer.relevance.pixels import chosen, pixel_contributions
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.pixels import Filter, pixel_contributions
+from explorer.relevance.sample import IMAGES_AT_ONCE, Sample, sample_of
 from tests.support.attribution import (
     Body,
     canonical,
@@ -43,17 +44,23 @@ def of(body: Body, reference: str = "shuffled", **layers: nn.Module) -> Sample:
     return sample_of(model, graph, images, labels, target="true", reference=reference)
 
 
+def maps_of(sample: Sample, filters: Sequence[Filter]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The maps of a network's only input, in all and through each filter."""
+    (whole,), maps = pixel_contributions(sample, filters)
+    return whole, tuple(each for (each,) in maps)
+
+
 @pytest.mark.parametrize("reference", ["shuffled", "zero"])
 @pytest.mark.parametrize("body", [functional, residual, residual_into_input, pooled, smooth, product, gelu, sequence])
 def test_pixels_add_up_to_what_a_filter_contributes(body: Body, reference: str) -> None:
     sample = of(body, reference, mix=nn.Linear(4, 4))
     filters = [(layer.name, index) for layer in sample.graph.layers for index in range(layer.out_channels)]
-    whole, maps = pixel_contributions(sample, filters)
+    whole, maps = maps_of(sample, filters)
     found = attribute(sample)
-    assert torch.allclose(whole, found.pixels, rtol=1e-12, atol=1e-14)
+    assert torch.allclose(whole, found.contributions[0], rtol=1e-12, atol=1e-14)
     assert any(bool(each.abs().sum() > 1e-3) for each in maps)
     for (name, index), each in zip(filters, maps, strict=True):
-        assert each.shape == sample.images.shape
+        assert each.shape == sample.inputs[0].shape
         contributions = found.multipliers[name] * found.differences[name]
         expected = per_channel(sample.model.get_submodule(name), contributions)[:, index]
         assert torch.allclose(each.sum((1, 2, 3)), expected, rtol=1e-10, atol=1e-10)
@@ -64,7 +71,7 @@ def test_filters_of_one_layer_share_what_goes_through_it(body: Body) -> None:
     """Where a layer is the only way to the output, its filters' maps add up to that of the whole network."""
     sample = of(body)
     for name in ("conv1", "conv2"):
-        whole, maps = pixel_contributions(sample, [(name, index) for index in range(4)])
+        whole, maps = maps_of(sample, [(name, index) for index in range(4)])
         assert torch.allclose(torch.stack(maps).sum(0), whole, rtol=1e-10, atol=1e-12)
 
 
@@ -73,31 +80,31 @@ def test_the_first_layer_by_hand() -> None:
     sample = of(residual)
     multipliers = attribute(sample).multipliers["conv1"][:, 2:3]
     weight = sample.model.get_submodule("conv1").get_parameter("weight").detach()[2:3]
-    expected = F.conv_transpose2d(multipliers, weight, padding=1) * (sample.images - sample.references)
-    assert torch.allclose(pixel_contributions(sample, [("conv1", 2)])[1][0], expected, rtol=1e-10, atol=1e-12)
+    expected = F.conv_transpose2d(multipliers, weight, padding=1) * (sample.inputs[0] - sample.references[0])
+    assert torch.allclose(maps_of(sample, [("conv1", 2)])[1][0], expected, rtol=1e-10, atol=1e-12)
 
 
 def test_a_filter_that_only_another_class_needs_has_no_pixels() -> None:
     sample = of(functional)
-    (third,) = pixel_contributions(sample, [("fc", 2)])[1]
+    (third,) = maps_of(sample, [("fc", 2)])[1]
     assert [bool(each.any()) for each in third] == [label == 2 for label in sample.labels.tolist()]
 
 
 def test_chosen_images_keep_their_references() -> None:
     sample = of(pooled)
-    whole, (each,) = pixel_contributions(sample, [("conv2", 1)])
-    some, (one,) = pixel_contributions(chosen(sample, [4, 0]), [("conv2", 1)])
+    whole, (each,) = maps_of(sample, [("conv2", 1)])
+    some, (one,) = maps_of(sample.take([4, 0]), [("conv2", 1)])
     assert torch.allclose(some, whole[[4, 0]], rtol=1e-10)
     assert torch.allclose(one, each[[4, 0]], rtol=1e-10)
 
 
 def test_parts_of_a_sample_are_one_sample() -> None:
     sample = of(pooled)
-    many = chosen(sample, list(range(len(sample))) * (IMAGES_AT_ONCE // len(sample) + 2))
-    whole, (each,) = pixel_contributions(many, [("conv1", 3)])
+    many = sample.take(list(range(len(sample))) * (IMAGES_AT_ONCE // len(sample) + 2))
+    whole, (each,) = maps_of(many, [("conv1", 3)])
     assert len(each) == len(many) > IMAGES_AT_ONCE
-    assert torch.allclose(each[-len(sample) :], pixel_contributions(sample, [("conv1", 3)])[1][0], rtol=1e-10)
-    assert whole.shape == many.images.shape
+    assert torch.allclose(each[-len(sample) :], maps_of(sample, [("conv1", 3)])[1][0], rtol=1e-10)
+    assert whole.shape == many.inputs[0].shape
 
 
 def test_what_is_not_there_is_refused() -> None:

@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.relevance.deeplift import IMAGES_AT_ONCE
-from explorer.relevance.sample import sample_of
+from explorer.relevance.sample import IMAGES_AT_ONCE, sample_of
 from explorer.relevance.taylor import fisher, taylor
 from tests.support.attribution import Body, canonical, functional, pooled, residual
 
