@@ -67,6 +67,7 @@ class ComparisonSettings:
     """
 
     SECTION: ClassVar[str] = "comparison"
+    AFFECTS_RESULTS: ClassVar[bool] = False
     case: Annotated[str, one_of(*CASES)] = "filters"
     criteria: Annotated[tuple[str, ...] | None, _NAMES] = None
     focus: Annotated[str, text("the name of a criterion", r"[a-z0-9_]+")] = "deeplift"

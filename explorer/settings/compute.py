@@ -15,6 +15,7 @@ class ComputeSettings:
     """The torch device ("auto": CUDA where there is one), and how many images it scores at once."""
 
     SECTION: ClassVar[str] = "compute"
+    AFFECTS_RESULTS: ClassVar[bool] = False
     device: Annotated[str, one_of("cpu", "cuda", "auto")] = "auto"
     batch_size: Annotated[int, COUNT] = 256
 

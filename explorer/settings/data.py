@@ -40,6 +40,7 @@ class DataSettings:
     """
 
     SECTION: ClassVar[str] = "data"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     source: Annotated[str, one_of(*SOURCES)]
     path: Annotated[str | None, FILE] = None
     mean: Annotated[tuple[float, ...] | None, many(number(-1e6, 1e6))] = None

@@ -38,6 +38,7 @@ class DeepCompressionSettings:
     """
 
     SECTION: ClassVar[str] = "deep_compression"
+    AFFECTS_RESULTS: ClassVar[bool] = False
     kept_convolutions: Annotated[float, SHARE] = 0.37
     kept_linear: Annotated[float, SHARE] = 0.1
     values_convolutions: Annotated[int, VALUES] = 256

@@ -24,6 +24,7 @@ class FineTuningSettings:
     """
 
     SECTION: ClassVar[str] = "finetuning"
+    AFFECTS_RESULTS: ClassVar[bool] = False
     epochs: Annotated[int, integer(1, 10_000)] = 5
     optimizer: Annotated[str, one_of("adam", "sgd")] = "sgd"
     learning_rate: Annotated[float, LEARNING_RATE] = 0.002

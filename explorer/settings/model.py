@@ -53,6 +53,7 @@ class ModelSettings:
     """
 
     SECTION: ClassVar[str] = "model"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     reference: Annotated[str | None, one_of(*REFERENCES)] = None
     factory: Annotated[str | None, text('"module:callable"', r"[\w.]+:[A-Za-z_]\w*")] = None
     arguments: Annotated[tuple[tuple[str, Any], ...], arguments()] = ()

@@ -29,6 +29,7 @@ class QuantizerSettings:
     """
 
     SECTION: ClassVar[str] = "quantizer"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     RENAMED: ClassVar[Mapping[str, str]] = {"scales": "scale_granularity"}
     scale_granularity: Annotated[str, one_of(*SCALE_GRANULARITIES)] = "channel"
     rounding: Annotated[str, one_of(*ROUNDINGS)] = "nearest"

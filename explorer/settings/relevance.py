@@ -58,6 +58,7 @@ class RelevanceSettings:
     """
 
     SECTION: ClassVar[str] = "relevance"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     method: Annotated[str, one_of(*RELEVANCE_METHODS)] = "deeplift"
     target: Annotated[str, one_of(*RELEVANCE_TARGETS)] = "predicted"
     tolerance: Annotated[float, number(0, 1e6, above=True)] = 1e-3

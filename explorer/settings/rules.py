@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,8 @@ class Rule:
     expected: str
     read: Read
     write: Callable[[Any], Any] = plain
+    affects_results: bool = True
+    """False where the results of a search are the same whatever the key holds."""
 
 
 def shown(value: object) -> str:
@@ -166,6 +168,11 @@ def arguments() -> Rule:
         return tuple(sorted((key, freeze(entry, dotted(where, key))) for key, entry in pairs))
 
     return Rule(expected, read, lambda pairs: {key: plain(value) for key, value in pairs})
+
+
+def without_effect(rule: Rule) -> Rule:
+    """Return the rule of a key that changes no result: where a search runs, how long, how it is called."""
+    return replace(rule, affects_results=False)
 
 
 def collect(readers: Iterable[Callable[[], Any]]) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from explorer.settings.records import named_tables, validate
 from explorer.settings.relevance import RELEVANCE_METHODS
-from explorer.settings.rules import integer, many, number, one_of, or_none, refused, text
+from explorer.settings.rules import integer, many, number, one_of, or_none, refused, text, without_effect
 from explorer.settings.values import BITS, CODEBOOKS, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
 
 OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
@@ -26,6 +26,7 @@ class DeviceSettings:
     """Which device: the name of a profile, or the path of a TOML device file."""
 
     SECTION: ClassVar[str] = "device"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     profile: Annotated[str, text("the name of a device, or the path of a .toml file")]
 
     def __post_init__(self) -> None:
@@ -37,6 +38,7 @@ class ObjectiveSettings:
     """What is traded off: accuracy is maximised, all else is minimised."""
 
     SECTION: ClassVar[str] = "objectives"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     names: Annotated[tuple[str, ...], many(one_of(*OBJECTIVES), distinct=True)]
 
     def __post_init__(self) -> None:
@@ -54,6 +56,7 @@ class BudgetSettings:
     """
 
     SECTION: ClassVar[str] = "budgets"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     energy_uj: Annotated[float | None, LIMIT] = None
     latency_ms: Annotated[float | None, LIMIT] = None
     weight_bytes: Annotated[int | None, BYTES] = None
@@ -90,6 +93,7 @@ class SpaceSettings:
     """
 
     SECTION: ClassVar[str] = "space"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     RENAMED: ClassVar[Mapping[str, str]] = RENAMED
     weight_bits: Annotated[tuple[int, ...], WEIGHT_BITS] = (2, 3, 4, 5, 6, 7, 8)
     activation_bits: Annotated[tuple[int, ...], BITS] = (4, 6, 8)
@@ -111,6 +115,9 @@ class SpaceSettings:
         return SpaceSettings(**values)
 
 
+_STORAGE = text('"journal" or a database URL', r"journal|\$\{\w+\}|[a-z0-9+]+://\S*")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
     """How long and how the space is searched.
@@ -120,12 +127,13 @@ class SearchSettings:
     """
 
     SECTION: ClassVar[str] = "search"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     RENAMED: ClassVar[Mapping[str, str]] = {"device": "compute.device", "batch_size": "compute.batch_size"}
-    trials: Annotated[int, integer(1, 1_000_000)] = 400
+    trials: Annotated[int, without_effect(integer(1, 1_000_000))] = 400
     population: Annotated[int, integer(2, 10_000)] = 20
     seeds: Annotated[int, integer(0, 10_000)] = 20
     sampler: Annotated[str, one_of(*SAMPLERS)] = "nsga2"
-    storage: Annotated[str, text('"journal" or a database URL', r"journal|\$\{\w+\}|[a-z0-9+]+://\S*")] = "journal"
+    storage: Annotated[str, without_effect(_STORAGE)] = "journal"
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
@@ -136,6 +144,7 @@ class OutputSettings:
     """Where the results go."""
 
     SECTION: ClassVar[str] = "output"
+    AFFECTS_RESULTS: ClassVar[bool] = False
     folder: Annotated[str, FILE] = "results"
 
     def __post_init__(self) -> None:

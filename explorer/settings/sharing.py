@@ -25,6 +25,7 @@ class SharingSettings:
     """
 
     SECTION: ClassVar[str] = "sharing"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     RENAMED: ClassVar[Mapping[str, str]] = {"scope": "granularity"}
     granularity: Annotated[str, one_of(*GRANULARITIES)] = "layer"
     weighting: Annotated[str, one_of(*WEIGHTINGS)] = "plain"

@@ -31,7 +31,7 @@ from explorer.settings import (
 )
 from explorer.settings.paths import expand_variables, resolve_path
 from explorer.settings.records import rules_of, table, validate, write_record
-from explorer.settings.rules import collect, integer, refused, suggestion, text
+from explorer.settings.rules import collect, integer, refused, suggestion, text, without_effect
 
 if TYPE_CHECKING:
     from hwmodels import Accelerator
@@ -44,8 +44,9 @@ class Heading:
     """The [study] section: a name (for files and storage), a title to show, the seed of all draws."""
 
     SECTION: ClassVar[str] = "study"
+    AFFECTS_RESULTS: ClassVar[bool] = True
     name: Annotated[str, text("a name of letters, digits, _ and -", r"[A-Za-z0-9_-]{1,80}")]
-    title: Annotated[str, text("one line of text", r"[^\x00-\x1f]*")] = ""
+    title: Annotated[str, without_effect(text("one line of text", r"[^\x00-\x1f]*"))] = ""
     seed: Annotated[int, integer(0, 2**32 - 1)] = 0
 
     def __post_init__(self) -> None:
@@ -143,19 +144,24 @@ class Study:
     def digest(self) -> str:
         """SHA-256 over the canonical JSON text, first 16 hexadecimal digits.
 
-        What only says where the search runs, how long and how it is called (title, output, search.trials,
-        search.storage, compute), or what comes after it or instead of it
-        (finetuning, deep_compression, comparison), does not change it.
+        What only says where the search runs, how long and how it is called, or what comes after it or instead of it,
+        does not change it.
         """
         canonical = json.dumps(self.essentials(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def essentials(self) -> dict[str, str]:
-        """The settings that a result depends on: dotted key to its value as JSON text."""
-        data = self.to_json()
-        del data["output"], data["compute"], data["finetuning"], data["deep_compression"], data["comparison"]
-        del data["study"]["title"], data["search"]["trials"], data["search"]["storage"]
-        return {f"{section}.{key}": json.dumps(value) for section in data for key, value in data[section].items()}
+        """Return the settings that a result depends on: dotted key to its value as JSON text.
+
+        Those of sections whose AFFECTS_RESULTS is true, but for keys whose rule says that they have no effect.
+        """
+        return {
+            f"{record.SECTION}.{key}": json.dumps(rule.write(getattr(record, key)))
+            for record in (self.heading, *(getattr(self, section) for section in SECTIONS))
+            if record.AFFECTS_RESULTS
+            for key, rule in rules_of(type(record)).items()
+            if rule.affects_results
+        }
 
 
 def load_study(path: str | Path) -> Study:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from explorer.errors import StudyFileError
 from explorer.settings import BudgetSettings, ComputeSettings, LayerSpace, SpaceSettings
-from explorer.study.study_file import SECTIONS, Study, load_accelerator, load_study
+from explorer.study.study_file import SECTIONS, Heading, Study, load_accelerator, load_study
 
 STUDIES = Path(__file__).parents[3] / "studies"
 MINIMAL = """
@@ -128,6 +128,23 @@ def test_factory_arguments_become_pairs_and_return_as_a_table() -> None:
     study = Study.from_json(minimal(model=model))
     assert study.model.arguments == (("sizes", (1, 2)), ("width", 8))
     assert study.to_json()["model"]["arguments"] == {"width": 8, "sizes": [1, 2]}
+
+
+def test_every_section_says_whether_results_depend_on_it() -> None:
+    kinds = {"study": Heading, **SECTIONS}
+    assert [name for name, kind in kinds.items() if not isinstance(vars(kind).get("AFFECTS_RESULTS"), bool)] == []
+    study = Study.from_json(minimal())
+    stated = {f"{name}.{key}" for name, entries in study.to_json().items() for key in entries}
+    without = {key for key in stated - study.essentials().keys() if key.partition(".")[0] in ("study", "search")}
+    assert without == {"study.title", "search.trials", "search.storage"}
+    sections = {key.partition(".")[0] for key in stated} - {key.partition(".")[0] for key in study.essentials()}
+    assert sections == {"compute", "finetuning", "deep_compression", "comparison", "output"}
+
+
+def test_a_section_that_does_not_say_it_cannot_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(SECTIONS["space"], "AFFECTS_RESULTS")
+    with pytest.raises(AttributeError, match="AFFECTS_RESULTS"):
+        Study.from_json(minimal()).essentials()
 
 
 def test_the_digest_is_of_what_is_explored_not_of_where() -> None:
