@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.arrays import Float64Array
+from explorer.pareto import ascending_front
 
 Indices = NDArray[np.unsignedinteger[Any]]
 
 RESOLUTION = 20_000
 """Points kept of a partial front; above it costs are rounded up to this many steps of the largest cost."""
-FEW = 10_000
-"""Points up to which sorting all of them is quickest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,7 +53,7 @@ def solve_knapsack(
     for item_costs, item_losses, offered in zip(costs, losses, finite, strict=True):
         merged_costs = (total[:, None] + item_costs[None, offered]).ravel()
         merged_losses = (loss[:, None] + item_losses[None, offered]).ravel()
-        keep = undominated(merged_costs, merged_losses)
+        keep = ascending_front(merged_costs, merged_losses)
         if len(keep) > resolution:
             keep = _thinned(keep, merged_costs, resolution)
         total, loss = merged_costs[keep], merged_losses[keep]
@@ -71,24 +70,6 @@ def solve_knapsack(
 def _narrow(indices: NDArray[np.int64]) -> Indices:
     """The same in as few bytes as hold them: of 20,000 points and 300 items 6 MB instead of 48."""
     return indices.astype(np.min_scalar_type(int(indices.max())))
-
-
-def undominated(costs: Float64Array, losses: Float64Array) -> NDArray[np.int64]:
-    """Indices of the points that no other beats in cost and loss, in ascending order of cost; one of equal ones."""
-    left = _unbeaten(costs, losses) if len(costs) > FEW else np.arange(len(costs))
-    order = left[np.lexsort((losses[left], costs[left]))]
-    best = np.minimum.accumulate(losses[order])
-    strictly = np.concatenate(([True], best[1:] < best[:-1]))
-    return order[strictly]
-
-
-def _unbeaten(costs: Float64Array, losses: Float64Array) -> NDArray[np.int64]:
-    """Indices of the points that no point of a cheaper step of cost beats: few of many are left to be sorted."""
-    lowest, span = costs.min(), np.ptp(costs)
-    steps = ((costs - lowest) * (len(costs) / span if span > 0 else 0.0)).astype(np.int64)
-    least = np.full(int(steps.max()) + 2, np.inf)
-    np.minimum.at(least, steps + 1, losses)
-    return np.flatnonzero(losses < np.minimum.accumulate(least)[steps])
 
 
 def _thinned(keep: NDArray[np.int64], costs: Float64Array, resolution: int) -> NDArray[np.int64]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.pareto import ascending_front
 from explorer.progress import Progress
 from explorer.search.knapsack import ParetoSolutions, solve_knapsack
 from explorer.search.sensitivity import Sensitivity, WeightOption
@@ -75,14 +75,14 @@ def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candid
     kept: dict[LayerChoice, float] = {}
     for bits in dict.fromkeys((own.activation_bits, min(inputs))):
         at_width = costs([replace(choice, activation_bits=bits) for choice, _ in weights])
-        kept |= {weights[i][0]: weights[i][1] for i in _undominated(weights, at_width)}
+        kept |= {weights[i][0]: weights[i][1] for i in _front(weights, at_width)}
     both = [
         (replace(choice, activation_bits=bits), loss + more)
         for choice, loss in kept.items()
         for bits, more in inputs.items()
     ]
     prices = costs([choice for choice, _ in both])
-    chosen = _undominated(both, prices)
+    chosen = _front(both, prices)
     return LayerOptions(
         layer=layer,
         choices=tuple(both[i][0] for i in chosen),
@@ -102,10 +102,8 @@ def _weight_choice(own: LayerChoice, option: WeightOption) -> LayerChoice:
     return replace(own, weight_bits=bits, weight_density=kept, codebook_size=size, pattern=pattern)
 
 
-def _undominated(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:
+def _front(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:
     """Indices of what no other entry beats in cost and loss, in ascending order of cost; none of infinite loss."""
-    kept: list[int] = []
-    for _, loss, index in sorted((cost, entries[i][1], i) for i, cost in enumerate(costs)):
-        if loss < (entries[kept[-1]][1] if kept else math.inf):
-            kept.append(index)
-    return kept
+    losses = np.array([loss for _, loss in entries])
+    finite = np.flatnonzero(np.isfinite(losses))
+    return [int(index) for index in finite[ascending_front(np.array(costs)[finite], losses[finite])]]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from explorer.compress.candidate import Candidate
+from explorer.pareto import ascending_front
 from explorer.progress import Progress
-from explorer.search.knapsack import solve_knapsack, undominated
+from explorer.search.knapsack import solve_knapsack
 from explorer.search.options import CostOf, LayerFront, front_on, with_share
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
@@ -113,7 +114,7 @@ def _merged_front(levels: Sequence[_Level]) -> list[_Point]:
     costs = np.concatenate([level.front.base_cost + level.front.solved.costs for level in levels])
     losses = np.concatenate([level.base_loss + level.front.solved.losses for level in levels])
     owners = [(level, index) for level in levels for index in range(len(level.front.solved.costs))]
-    return [_Point(float(costs[i]), float(losses[i]), *owners[i]) for i in undominated(costs, losses).tolist()]
+    return [_Point(float(costs[i]), float(losses[i]), *owners[i]) for i in ascending_front(costs, losses).tolist()]
 
 
 def _widest(space: SearchSpace) -> Candidate:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import ExportError
+from explorer.pareto import undominated
 from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint
 
 PICKS = ("knee", "accurate", "cheapest")
@@ -39,31 +40,17 @@ def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDAr
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives))
 
 
-def undominated(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """True for every row that no other row beats or equals everywhere and beats somewhere.
-
-    `values` is points x objectives, to be minimised. Of equal rows all are kept.
-    """
-    keep = np.ones(len(values), dtype=np.bool_)
-    for index, row in enumerate(values):
-        better = (values <= row).all(axis=1) & (values < row).any(axis=1)
-        keep[index] = not better.any()
-    return keep
-
-
 def front(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> tuple[Evaluation, ...]:
     """The feasible, undominated evaluations, one for each set of values, in ascending order of cost."""
     scored = [item for item in evaluations if item.feasible and item.accuracy is not None]
     if not scored:
         return ()
     values = losses(scored, objectives)
-    found: dict[tuple[float, ...], Evaluation] = {}
-    for index in np.flatnonzero(undominated(values)):
-        found.setdefault(tuple(values[index].tolist()), scored[index])
+    found = [scored[index] for index in np.flatnonzero(undominated(values, of_equal="first"))]
     first_cost = next(name for name in objectives if name != "accuracy")
     return tuple(
         sorted(
-            found.values(),
+            found,
             key=lambda item: (objective_value(first_cost, item.cost, 0.0), item.candidate.digest()),
         )
     )
@@ -108,7 +95,7 @@ def still_undominated(points: Sequence[FrontPoint], objectives: Sequence[str]) -
     values = losses([point.evaluation for point in points], objectives)
     if "accuracy" in objectives:
         values[:, list(objectives).index("accuracy")] = [-point.held_out.value for point in points]
-    return tuple(bool(entry) for entry in undominated(values))
+    return tuple(bool(entry) for entry in undominated(values, of_equal="all"))
 
 
 def selection_gap(points: Sequence[FrontPoint], baselines: Sequence[Baseline]) -> float:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from explorer.comparison.devices import Choice, DeviceRun, Transfer
+from explorer.pareto import ascending_front
 from explorer.report.devices.tables import uniform_cost, weighted_layers
 from explorer.report.svg import Grid, Line, Plot
 from explorer.study.front import objective_value
@@ -32,7 +35,7 @@ def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
         lines = tuple(
             Line(
                 name=_label(run, runs),
-                points=_undominated(run, cost),
+                points=_front(run, cost),
                 color=devices.index(run.device),
                 dash=[other.seed for other in runs if other.device == run.device].index(run.seed),
             )
@@ -114,16 +117,13 @@ def _float(run: DeviceRun) -> float:
     return next(entry.search.value for entry in run.outcome.baselines if entry.name == "float")
 
 
-def _undominated(run: DeviceRun, cost: str) -> tuple[tuple[float, float], ...]:
+def _front(run: DeviceRun, cost: str) -> tuple[tuple[float, float], ...]:
     """(Cost relative to uniform 8 bits, accuracy in %) of the members that no cheaper one equals."""
     whole = objective_value(cost, uniform_cost(run), 0.0)
-    points = sorted(
-        (objective_value(cost, point.evaluation.cost, 0.0) / whole, -100.0 * point.evaluation.accuracy.value)
+    points = [
+        (objective_value(cost, point.evaluation.cost, 0.0) / whole, 100.0 * point.evaluation.accuracy.value)
         for point in run.outcome.front
         if point.evaluation.accuracy is not None
-    )
-    kept: list[tuple[float, float]] = []
-    for x, loss in points:
-        if not kept or -loss > kept[-1][1]:
-            kept.append((x, -loss))
-    return tuple(kept)
+    ]
+    costs, accuracies = np.array(points).reshape(-1, 2).T
+    return tuple(points[index] for index in ascending_front(costs, -accuracies))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
+import numpy as np
+
+from explorer.pareto import undominated
 from explorer.report.front.views import COST_AXES, CloudView, CostAxis, FrontView, PointView
 from explorer.study.record import Cost, Split
 
@@ -109,16 +113,8 @@ def _best(members: tuple[PlotPoint, ...]) -> tuple[PlotPoint, ...]:
     Always judged on search accuracy: judging on held-out images would select on them.
     """
 
-    def beaten(member: PlotPoint) -> bool:
-        accuracy = member.point.search.value
-        return any(
-            other.x <= member.x
-            and other.point.search.value >= accuracy
-            and (other.x < member.x or other.point.search.value > accuracy)
-            for other in members
-        )
-
-    return tuple(member for member in members if not beaten(member))
+    losses = np.array([(member.x, -member.point.search.value) for member in members]).reshape(-1, 2)
+    return tuple(itertools.compress(members, undominated(losses, of_equal="all")))
 
 
 def _spans_widely(values: list[float]) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.arrays import Float64Array
-from explorer.search.knapsack import FEW, solve_knapsack, undominated
+from explorer.search.knapsack import solve_knapsack
 
 OPTION = st.tuples(st.integers(-50, 50), st.integers(0, 50))
 OR_INFINITE = st.tuples(st.integers(-50, 50), st.one_of(st.integers(0, 50), st.just(math.inf)))
@@ -70,21 +70,6 @@ def test_a_coarse_resolution_stays_near_the_optimum_and_keeps_both_ends() -> Non
     for index in (0, 100, -1):
         chosen = coarse.choices[index].tolist()
         assert sum(costs[j][option] for j, option in enumerate(chosen)) == pytest.approx(coarse.costs[index])
-
-
-@pytest.mark.parametrize("values", [3, 100, 2**40])
-@pytest.mark.parametrize("spread", [0.0, 1.0])
-def test_of_many_points_those_are_kept_that_one_pass_over_all_keeps(values: int, spread: float) -> None:
-    """Many equal costs and losses, or none: the first of equal points stays."""
-    draw = np.random.default_rng(0)
-    costs, losses = (draw.integers(0, values, FEW + 1).astype(float) for _ in range(2))
-    costs = costs * spread + draw.integers(0, 2, len(costs)) * (1 - spread)
-    expected: list[int] = []
-    least = np.inf
-    for _, loss, index in sorted(zip(costs.tolist(), losses.tolist(), range(len(costs)), strict=True)):
-        if loss < least:
-            expected, least = [*expected, index], loss
-    assert undominated(costs, losses).tolist() == expected
 
 
 def test_no_items_and_no_options_are_refused() -> None:

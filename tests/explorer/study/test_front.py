@@ -4,11 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
@@ -68,41 +66,6 @@ def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
 
 
-GRID = st.integers(0, 4).map(float)  # few values: ties are common
-ROWS = st.integers(1, 4).flatmap(lambda columns: st.lists(st.tuples(*[GRID] * columns), min_size=1, max_size=25))
-
-
-@given(ROWS)
-def test_undominated_is_what_the_definition_says(rows: list[tuple[float, ...]]) -> None:
-    expected = [not any(dominates(other, row) for other in rows) for row in rows]
-    assert front.undominated(np.array(rows)).tolist() == expected
-
-
-@given(ROWS, st.randoms(use_true_random=False))
-def test_the_order_of_points_does_not_matter(rows: list[tuple[float, ...]], random: Any) -> None:
-    shuffled = random.sample(rows, len(rows))
-
-    def kept(of: list[tuple[float, ...]]) -> set[tuple[float, ...]]:
-        return {row for row, keep in zip(of, front.undominated(np.array(of)), strict=True) if keep}
-
-    assert kept(rows) == kept(shuffled)
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([[1.0, 1.0], [1.0, 1.0]], [True, True]),
-        ([[1.0, 1.0], [1.0, 2.0]], [True, False]),
-        ([[1.0, 2.0], [2.0, 1.0]], [True, True]),
-        ([[0.0, 0.0], [math.inf, 0.0]], [True, False]),
-        ([], []),
-    ],
-)
-def test_undominated_by_hand(rows: list[list[float]], expected: list[bool]) -> None:
-    values: NDArray[np.float64] = np.array(rows, dtype=np.float64).reshape(len(rows), 2)
-    assert front.undominated(values).tolist() == expected
-
-
 def test_losses_are_to_be_minimised() -> None:
     entries = [evaluation(0, 0.9, cost(3.0, 50)), evaluation(1, None, cost(4.0, 60))]
     objectives = ("latency", "accuracy", "energy", "weight_memory", "activation_memory")
@@ -145,7 +108,7 @@ def test_every_evaluation_is_on_the_front_or_dominated_or_equalled_by_it(values:
     members = front.front(entries, OBJECTIVES)
     of_members = front.losses(members, OBJECTIVES).tolist()
     assert len({tuple(row) for row in of_members}) == len(members)
-    assert front.undominated(np.array(of_members)).all()
+    assert not any(dominates(member, other) for member in of_members for other in of_members)
     for row in front.losses(entries, OBJECTIVES).tolist():
         assert row in of_members or any(dominates(member, row) for member in of_members)
 
