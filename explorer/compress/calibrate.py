@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
-from explorer.compress.candidate import MAXIMUM_BITS, MINIMUM_BITS
 from explorer.compress.quantize import ActivationQuantizer, activation_range, percentile_range
 from explorer.errors import ModelError
 from explorer.graph.inputs import Inputs, as_tuple, take
 from explorer.graph.layers import ModelGraph
 from explorer.settings import QuantizerSettings
+from explorer.settings.values import MAXIMUM_BITS, MINIMUM_BITS
 
 SAMPLED_VALUES = 65536
 """Values kept of each activation for the search of its range (assumed: enough for a width of 8 bits)."""

@@ -8,75 +8,91 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
 
-from explorer.errors import CandidateError
+from explorer.errors import CandidateError, StudyFileError
 from explorer.graph.layers import ModelGraph
-from explorer.settings.values import parse_pattern
-from hwmodels.checks import shown
+from explorer.settings.records import rules_of
+from explorer.settings.rules import one_of, shown, suggestion
+from explorer.settings.sharing import GRANULARITIES
+from explorer.settings.values import CODEBOOK, PATTERN, SHARE, WEIGHT_WIDTH, WIDTH
 
-MINIMUM_BITS, MAXIMUM_BITS = 2, 8
-MINIMUM_WEIGHT_BITS = 1
 Granularity = Literal["layer", "channel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerChoice:
-    """What is chosen for one layer.
+    """What is chosen for one layer; each field but the name has the rule that its value follows.
 
     `weight_bits` lie in 1..8, `activation_bits` (of the tensor that the layer reads) in 2..8; `weight_density` is the
     share of weights not pruned, in (0, 1], and 1 for 1-bit weights, which are -1 or 1 times a scale and never 0;
     `codebook_size` is the number of shared weight values, or None, and `codebook_granularity` what has them: the
     "layer", or each output "channel" of it as many of its own. `pattern` is None, or "n:m": of every m consecutive
     weights along the input at most n stay, before `weight_density` removes more.
+
+    Raises:
+        CandidateError: A value that does not follow its rule, or values that contradict each other.
     """
 
     layer: str
-    weight_bits: int = 8
-    activation_bits: int = 8
-    weight_density: float = 1.0
-    codebook_size: int | None = None
-    codebook_granularity: Granularity = "layer"
-    pattern: str | None = None
+    weight_bits: Annotated[int, WEIGHT_WIDTH] = 8
+    activation_bits: Annotated[int, WIDTH] = 8
+    weight_density: Annotated[float, SHARE] = 1.0
+    codebook_size: Annotated[int | None, CODEBOOK] = None
+    codebook_granularity: Annotated[Granularity, one_of(*GRANULARITIES)] = "layer"
+    pattern: Annotated[str | None, PATTERN] = None
 
     def __post_init__(self) -> None:
-        problems = []
-        for key, lowest in (("weight_bits", MINIMUM_WEIGHT_BITS), ("activation_bits", MINIMUM_BITS)):
+        problems: list[str] = []
+        for key, rule in rules_of(LayerChoice).items():
             value = getattr(self, key)
-            if not _is_integer(value) or not lowest <= value <= MAXIMUM_BITS:
-                problems.append(f"{key} must be an integer in {lowest}..{MAXIMUM_BITS}, received {shown(value)}")
-        if not is_share(self.weight_density):
-            problems.append(f"weight_density must be a share in (0, 1], received {shown(self.weight_density)}")
-        elif self.weight_bits == 1 and (self.weight_density < 1 or self.pattern is not None):
-            problems.append(
-                "1-bit weights cannot be pruned, since none of their two values is 0: weight_density must be 1 and "
-                f"pattern None, received {shown(self.weight_density)} and {shown(self.pattern)}; or use 2 bits"
-            )
-        problems.extend(self._codebook_problems())
-        try:
-            if self.pattern is not None:
-                parse_pattern(self.pattern)
-        except ValueError as error:
-            problems.append(f"pattern: {error}")
+            try:
+                if (read := rule.read(value, key)) is not value:
+                    object.__setattr__(self, key, read)
+            except StudyFileError as error:
+                problems.extend(error.problems)
+        problems = problems or self._contradictions()
         if problems:
             raise CandidateError(f"candidate: layer {shown(self.layer)}: {'; '.join(problems)}")
 
-    def _codebook_problems(self) -> list[str]:
-        size = self.codebook_size
-        if self.codebook_granularity not in ("layer", "channel"):
-            return [f'codebook_granularity must be "layer" or "channel", received {shown(self.codebook_granularity)}']
-        if size is None:
-            return []
-        if not _is_integer(size) or size < 2:
-            return [f"codebook_size must be None or an integer of at least 2, received {shown(size)}"]
-        bits = self.weight_bits
-        if _is_integer(bits) and MINIMUM_WEIGHT_BITS <= bits <= MAXIMUM_BITS and size >= levels(bits):
-            return [
-                f"codebook_size {shown(size)} shares nothing: {self.weight_bits}-bit weights have only "
-                f"{levels(self.weight_bits)} values; use None"
-            ]
-        return []
+    def _contradictions(self) -> list[str]:
+        problems = []
+        if self.weight_bits == 1 and (self.weight_density < 1 or self.pattern is not None):
+            problems.append(
+                "expected weight_density 1 and pattern null with 1-bit weights, none of whose two values is 0, "
+                f"received {shown(self.weight_density)} and {shown(self.pattern)}; or use 2 bits"
+            )
+        if self.codebook_size is not None and self.codebook_size >= levels(self.weight_bits):
+            problems.append(
+                f"codebook_size: expected fewer than the {levels(self.weight_bits)} values that {self.weight_bits}-bit "
+                f"weights have anyway, received {self.codebook_size}; use null"
+            )
+        return problems
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, without the name; what later versions added is left out at its default, so that digests stay."""
+        values = {key: getattr(self, key) for key in rules_of(LayerChoice)}
+        return {key: value for key, value in values.items() if key in _WRITTEN or value != _DEFAULTS[key]}
+
+
+_DEFAULTS = {field.name: field.default for field in fields(LayerChoice)}
+_WRITTEN = ("weight_bits", "activation_bits", "weight_density", "codebook_size")
+"""What candidates have stated since the first version."""
+
+
+def canonical_choice(**values: Any) -> LayerChoice:
+    """Return the choice for a layer, given as to LayerChoice, without what its width makes void.
+
+    A codebook that could share nothing, since the width has no more values, becomes none, and 1-bit weights, which
+    cannot be 0, are not pruned: one network has one digest.
+    """
+    bits, size = values.get("weight_bits", 8), values.get("codebook_size")
+    if bits == 1:
+        values |= {"weight_density": 1.0, "pattern": None}
+    if size is None or size >= levels(bits):
+        values |= {"codebook_size": None, "codebook_granularity": "layer"}
+    return LayerChoice(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +110,13 @@ class Candidate:
     def __post_init__(self) -> None:
         if self.filters_by is not None and (not isinstance(self.filters_by, str) or not self.filters_by):
             raise CandidateError(
-                f"candidate: filters_by must be None or the name of a criterion, received {shown(self.filters_by)}"
+                f"candidate: filters_by: expected null or the name of a criterion, received {shown(self.filters_by)}"
             )
-        for group, share in self.filter_keep_ratio:
-            if not is_share(share):
+        for group, ratio in self.filter_keep_ratio:
+            if not is_share(ratio):
                 raise CandidateError(
-                    f"candidate: group {shown(group)}: filter_keep_ratio must be a share in (0, 1], "
-                    f"received {shown(share)}"
+                    f"candidate: group {shown(group)}: filter_keep_ratio: expected {SHARE.expected}, "
+                    f"received {shown(ratio)}"
                 )
         for kind, names in (
             ("layer", [choice.layer for choice in self.layers]),
@@ -108,8 +124,10 @@ class Candidate:
         ):
             repeated = sorted(name for name, count in Counter(names).items() if count > 1)
             if repeated:
-                raise CandidateError(f"candidate: {kind} {shown(repeated[0])} is chosen more than once")
-        if all(share == 1.0 for _, share in self.filter_keep_ratio):
+                raise CandidateError(
+                    f"candidate: expected one choice for each {kind}, received several for {shown(repeated[0])}"
+                )
+        if all(ratio == 1.0 for _, ratio in self.filter_keep_ratio):
             object.__setattr__(self, "filters_by", None)
 
     def choice(self, layer: str) -> LayerChoice:
@@ -122,7 +140,9 @@ class Candidate:
         try:
             return tuple(chosen[layer] for layer in layers)
         except KeyError as error:
-            raise CandidateError(f"candidate: nothing is chosen for layer {error.args[0]!r}") from None
+            raise CandidateError(
+                f"candidate: expected a choice for layer {shown(error.args[0])}, received none"
+            ) from None
 
     def with_choice(self, choice: LayerChoice) -> Candidate:
         """The candidate with another choice for one of its layers; each part was checked before, and is not again."""
@@ -138,21 +158,7 @@ class Candidate:
     def to_json(self) -> dict[str, Any]:
         """Plain data: {"layers": {name: choices}, "filter_keep_ratio": {group: ratio}}; "filters_by" where stated."""
         return {
-            "layers": {
-                choice.layer: {
-                    "weight_bits": choice.weight_bits,
-                    "activation_bits": choice.activation_bits,
-                    "weight_density": choice.weight_density,
-                    "codebook_size": choice.codebook_size,
-                    **(
-                        {}
-                        if choice.codebook_granularity == "layer"
-                        else {"codebook_granularity": choice.codebook_granularity}
-                    ),
-                    **({} if choice.pattern is None else {"pattern": choice.pattern}),
-                }
-                for choice in self.layers
-            },
+            "layers": {choice.layer: choice.to_json() for choice in self.layers},
             "filter_keep_ratio": dict(self.filter_keep_ratio),
             **({} if self.filters_by is None else {"filters_by": self.filters_by}),
         }
@@ -166,7 +172,10 @@ class Candidate:
             raise CandidateError(f"candidate: expected an object with {keys}, received {received}")
         layers, filter_keep_ratio = data["layers"], data["filter_keep_ratio"]
         if not isinstance(layers, Mapping) or not isinstance(filter_keep_ratio, Mapping):
-            raise CandidateError("candidate: 'layers' and 'filter_keep_ratio' must be objects keyed by name")
+            kinds = f"{type(layers).__name__} and {type(filter_keep_ratio).__name__}"
+            raise CandidateError(
+                f"candidate: expected 'layers' and 'filter_keep_ratio' as objects keyed by name, received {kinds}"
+            )
         return cls(
             layers=tuple(_choice_from_json(str(name), entry) for name, entry in layers.items()),
             filter_keep_ratio=tuple((str(name), share) for name, share in filter_keep_ratio.items()),
@@ -201,13 +210,16 @@ def check(candidate: Candidate, graph: ModelGraph) -> None:
     known = set(graph.weight_owners)
     prunable = {group.name for group in graph.prunable}
     locked = {group.name: group.locked for group in graph.groups if group.locked}
-    problems = [f"unknown layer {name!r}" for name in sorted(chosen - known)]
-    problems += [f"nothing is chosen for layer {name!r}" for name in sorted(known - chosen)]
-    for name, share in candidate.filter_keep_ratio:
-        if name in locked and share < 1.0:
-            problems.append(f"filters of {name!r} cannot be removed: {locked[name]}")
+    problems = [
+        f"expected a layer of it, received {name!r}: {suggestion(name, sorted(known))}"
+        for name in sorted(chosen - known)
+    ]
+    problems += [f"expected a choice for layer {name!r}, received none" for name in sorted(known - chosen)]
+    for name, ratio in candidate.filter_keep_ratio:
+        if name in locked and ratio < 1.0:
+            problems.append(f"expected all filters of {name!r}, received {shown(ratio)} of them: {locked[name]}")
         elif name not in prunable and name not in locked:
-            problems.append(f"unknown channel group {name!r}; the groups are {', '.join(sorted(prunable))}")
+            problems.append(f"expected a channel group, received {name!r}: {suggestion(name, sorted(prunable))}")
     if problems:
         raise CandidateError(f"candidate does not fit the network: {'; '.join(problems)}")
 
@@ -222,13 +234,14 @@ def kept_count(share: float, size: int) -> int:
     return max(1, math.floor(share * size + 0.5))
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _choice_from_json(layer: str, entry: object) -> LayerChoice:
-    known = {"weight_bits", "activation_bits", "weight_density", "codebook_size", "codebook_granularity", "pattern"}
-    if not isinstance(entry, Mapping) or set(entry) - known:
-        received = sorted(set(entry) - known) if isinstance(entry, Mapping) else entry
-        raise CandidateError(f"candidate: layer {shown(layer)}: unknown {shown(received)}; known are {sorted(known)}")
+    rules = rules_of(LayerChoice)
+    if not isinstance(entry, Mapping):
+        raise CandidateError(f"candidate: layer {shown(layer)}: expected an object, received {shown(entry)}")
+    unknown = [str(key) for key in entry if key not in rules]
+    if unknown:
+        raise CandidateError(
+            f"candidate: layer {shown(layer)}: expected keys of a choice, received {shown(unknown[0])}: "
+            f"{suggestion(unknown[0], rules)}"
+        )
     return LayerChoice(layer=layer, **entry)

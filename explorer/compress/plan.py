@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from explorer.compress.candidate import MAXIMUM_BITS, Candidate, LayerChoice, kept_count
+from explorer.compress.candidate import Candidate, LayerChoice, kept_count
 from explorer.compress.pattern import pattern_count
 from explorer.graph.layers import Activation, Layer, ModelGraph, Operation, Share
+from explorer.settings.values import MAXIMUM_BITS
 
 LOGIT_BITS = 32
 """Logits leave as the 32-bit sums that they are accumulated in."""

@@ -15,13 +15,12 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import activation_bits, channels_of, kept_classes, plan_layer, plan_operation
 from explorer.evaluate import hardware
 from explorer.graph.layers import Layer, ModelGraph, Operation
+from explorer.settings.records import rules_of
 from hwmodels import ENERGY_COMPONENTS, Accelerator, LayerError, LayerJob, Memory, evaluate, peak_alive, stack
 
 REMEMBERED = 4096
 """Sets of widths of activations whose consequences are remembered."""
-_choice_of = attrgetter(
-    "weight_bits", "activation_bits", "weight_density", "codebook_size", "codebook_granularity", "pattern"
-)
+_decisions = attrgetter(*rules_of(LayerChoice))
 _MACS, _CYCLES, _BYTES, _HELD = range(4)
 
 
@@ -135,7 +134,7 @@ class Pricing:
         if isinstance(part, Layer):
             channels = (channels_of(part.reads, kept), channels_of(part.produces, kept))
             choice = planned.choices[self._touched.owner[part.chosen_by]]
-            return (self._kinds[index], _choice_of(choice), channels, bits[part.source], bits[part.target])
+            return (self._kinds[index], _decisions(choice), channels, bits[part.source], bits[part.target])
         return (
             self._kinds[index],
             channels_of(part.channels, kept),

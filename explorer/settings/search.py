@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from explorer.settings.records import named_tables, validate
+from explorer.settings.records import named_tables, rules_of, validate
 from explorer.settings.relevance import RELEVANCE_METHODS
 from explorer.settings.rules import integer, many, number, one_of, or_none, refused, text, without_effect
 from explorer.settings.values import BITS, CODEBOOKS, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
@@ -110,9 +110,8 @@ class SpaceSettings:
     def for_layer(self, name: str) -> SpaceSettings:
         """The space of one layer, its own settings filled in."""
         own = next((entry for entry in self.layers if entry.layer == name), None)
-        keys = ("weight_bits", "activation_bits", "filter_keep_ratio", "weight_density", "codebook_sizes", "patterns")
-        values = {key: getattr(self, key) if (value := getattr(own, key, None)) is None else value for key in keys}
-        return SpaceSettings(**values)
+        values = {key: getattr(own, key, None) for key in rules_of(LayerSpace)}
+        return SpaceSettings(**{key: getattr(self, key) if value is None else value for key, value in values.items()})
 
 
 _STORAGE = text('"journal" or a database URL', r"journal|\$\{\w+\}|[a-z0-9+]+://\S*")

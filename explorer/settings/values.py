@@ -8,11 +8,15 @@ from typing import Any
 from explorer.settings.rules import Rule, integer, many, number, or_none, refused, shown, text
 
 FILE = text("a path", r"[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*")
-BITS = many(integer(2, 8), distinct=True, ordered=True)
-WEIGHT_BITS = many(integer(1, 8), distinct=True, ordered=True)
+MINIMUM_BITS, MAXIMUM_BITS = 2, 8
+WIDTH = integer(MINIMUM_BITS, MAXIMUM_BITS)
+WEIGHT_WIDTH = integer(1, MAXIMUM_BITS)
+BITS = many(WIDTH, distinct=True, ordered=True)
+WEIGHT_BITS = many(WEIGHT_WIDTH, distinct=True, ordered=True)
 SHARE = number(0, 1, above=True)
 SHARES = many(SHARE, distinct=True, ordered=True)
-CODEBOOKS = many(or_none(integer(2, 256)), distinct=True, ordered=True)
+CODEBOOK = or_none(integer(2, 256))
+CODEBOOKS = many(CODEBOOK, distinct=True, ordered=True)
 COUNT = integer(1, 2**31 - 1)
 """Of images, epochs or bytes: what an index of 32 bits reaches."""
 LEARNING_RATE = number(1e-12, 100)
@@ -43,4 +47,5 @@ def _pattern() -> Rule:
     return Rule(expected, read)
 
 
-PATTERNS = many(or_none(_pattern()), distinct=True)
+PATTERN = or_none(_pattern())
+PATTERNS = many(PATTERN, distinct=True)

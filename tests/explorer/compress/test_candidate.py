@@ -17,27 +17,30 @@ from explorer.errors import CandidateError
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"weight_bits": 0}, r"layer 'a': weight_bits must be an integer in 1\.\.8, received 0"),
+        ({"weight_bits": 0}, r'layer "a": weight_bits: expected an integer in 1\.\.8, received 0'),
+        ({"weight_bits": None}, r"weight_bits: expected an integer in 1\.\.8, received null"),
         (
             {"weight_bits": 1, "weight_density": 0.5},
-            "1-bit weights cannot be pruned.*received 0.5 and None; or use 2 bits",
+            "weight_density 1 and .* 1-bit .*received 0.5 and null; or",
         ),
-        ({"weight_bits": 1, "pattern": "2:4"}, "1-bit weights cannot be pruned.*received 1.0 and '2:4'"),
-        ({"weight_bits": 1, "codebook_size": 2}, "codebook_size 2 shares nothing: 1-bit weights have only 2 values"),
+        ({"weight_bits": 1, "pattern": "2:4"}, "weight_density 1 and pattern null .*received 1.0 and .2:4.; or use 2"),
+        ({"weight_bits": 1, "codebook_size": 2}, "fewer than the 2 values that 1-bit weights have anyway, received 2"),
         ({"weight_bits": 9}, "received 9"),
         ({"weight_bits": 4.0}, r"received 4\.0"),
-        ({"activation_bits": True}, r"activation_bits must be an integer in 2\.\.8, received True"),
-        ({"weight_density": 0.0}, r"weight_density must be a share in \(0, 1\], received 0\.0"),
+        ({"activation_bits": True}, r"activation_bits: expected an integer in 2\.\.8, received true"),
+        ({"activation_bits": None}, r"activation_bits: expected an integer in 2\.\.8, received null"),
+        ({"weight_density": 0.0}, r"weight_density: expected a number above 0 and of at most 1, received 0\.0"),
+        ({"weight_density": None}, "weight_density: expected a number above 0 and of at most 1, received null"),
         ({"weight_density": 1.01}, r"received 1\.01"),
-        ({"weight_density": float("nan")}, "received nan"),
-        ({"codebook_granularity": "row"}, 'codebook_granularity must be "layer" or "channel", received \'row\''),
-        ({"codebook_size": 1}, "codebook_size must be None or an integer of at least 2, received 1"),
-        ({"weight_bits": 2, "codebook_size": 3}, "codebook_size 3 shares nothing: 2-bit weights have only 3 values"),
-        ({"weight_bits": 4, "codebook_size": 16}, "have only 15 values; use None"),
-        ({"pattern": "4:2"}, "pattern: expected a pattern .n:m. with 1 <= n < m <= 32, received .4:2."),
+        ({"weight_density": float("nan")}, "received NaN"),
+        ({"codebook_granularity": "row"}, 'codebook_granularity: expected "layer" or "channel", received "row"'),
+        ({"codebook_size": 1}, r'codebook_size: expected an integer in 2\.\.256 or "none", received 1'),
+        ({"weight_bits": 2, "codebook_size": 3}, "codebook_size: expected fewer than the 3 values that 2-bit weights"),
+        ({"weight_bits": 4, "codebook_size": 16}, "fewer than the 15 values .*, received 16; use null"),
+        ({"pattern": "4:2"}, 'pattern: expected a pattern "n:m" with 1 <= n < m <= 32, .*, received "4:2"'),
         ({"pattern": "2:4:8"}, "received .2:4:8."),
         ({"pattern": 2}, "pattern: expected .*, received 2"),
-        ({"weight_bits": 0, "weight_density": 2}, "weight_bits must be.*; weight_density must be"),
+        ({"weight_bits": 0, "weight_density": 2}, "weight_bits: expected.*; weight_density: expected"),
     ],
 )
 def test_a_choice_out_of_range_is_refused(values: dict[str, Any], text: str) -> None:
@@ -54,11 +57,11 @@ def test_the_limits_are_allowed() -> None:
 
 
 def test_a_share_of_filters_of_zero_and_repetitions_are_refused() -> None:
-    with pytest.raises(CandidateError, match=r"group 'g': filter_keep_ratio must be a share in \(0, 1\], received 0"):
+    with pytest.raises(CandidateError, match=r'group "g": filter_keep_ratio: expected a number above 0 .*, received 0'):
         Candidate(layers=(), filter_keep_ratio=(("g", 0),))
-    with pytest.raises(CandidateError, match="layer 'a' is chosen more than once"):
+    with pytest.raises(CandidateError, match='expected one choice for each layer, received several for "a"'):
         Candidate(layers=(LayerChoice(layer="a"), LayerChoice(layer="a")), filter_keep_ratio=())
-    with pytest.raises(CandidateError, match="group 'g' is chosen more than once"):
+    with pytest.raises(CandidateError, match='expected one choice for each group, received several for "g"'):
         Candidate(layers=(), filter_keep_ratio=(("g", 0.5), ("g", 0.5)))
 
 
@@ -67,12 +70,14 @@ def test_what_does_not_fit_the_network_is_refused(context: Callable[[str], Compr
     whole = uniform(base.graph)
     check(whole, base.graph)
     cases = {
-        "unknown layer 'conv9'": replace(whole, layers=(*whole.layers, LayerChoice(layer="conv9"))),
-        "nothing is chosen for layer 'conv1'": replace(whole, layers=whole.layers[1:]),
-        "unknown channel group 'g'; the groups are conv1, conv2, fc1, fc2": replace(
+        "expected a layer of it, received 'conv9': did you mean 'conv2'": replace(
+            whole, layers=(*whole.layers, LayerChoice(layer="conv9"))
+        ),
+        "expected a choice for layer 'conv1', received none": replace(whole, layers=whole.layers[1:]),
+        "expected a channel group, received 'g': known are conv1, conv2, fc1, fc2": replace(
             whole, filter_keep_ratio=(("g", 0.5),)
         ),
-        "filters of 'fc3' cannot be removed: they are the network's output": replace(
+        "expected all filters of 'fc3', received 0.5 of them: they are the network's output": replace(
             whole, filter_keep_ratio=(("fc3", 0.5),)
         ),
     }
@@ -104,12 +109,15 @@ def test_json_and_digest() -> None:
     ("data", "text"),
     [
         ([], "expected an object with 'layers' and 'filter_keep_ratio' .*, received list"),
-        ({"layers": {}}, r"received \['layers'\]"),
-        ({"layers": [], "filter_keep_ratio": {}}, "must be objects keyed by name"),
-        ({"layers": {"a": {"bits": 3}}, "filter_keep_ratio": {}}, r"layer 'a': unknown \['bits'\]; known are"),
+        ({"layers": {}}, r'received \["layers"\]'),
+        ({"layers": [], "filter_keep_ratio": {}}, "as objects keyed by name, received list and dict"),
+        (
+            {"layers": {"a": {"bits": 3}}, "filter_keep_ratio": {}},
+            'layer "a": expected keys of a choice, received "bits": known are weight_bits, activation_bits, ',
+        ),
         (
             {"layers": {"a": {"weight_bits": "3"}}, "filter_keep_ratio": {}},
-            "weight_bits must be an integer.*received '3'",
+            'weight_bits: expected an integer.*received "3"',
         ),
     ],
 )
@@ -130,7 +138,7 @@ def test_the_criterion_of_filters_is_part_of_a_candidate_that_removes_some() -> 
     assert whole.filters_by is None
     assert whole == replace(own, filter_keep_ratio=(("g", 1.0), ("h", 1.0)))
     for wrong in ("", 3):
-        with pytest.raises(CandidateError, match="filters_by must be None or the name of a criterion, received"):
+        with pytest.raises(CandidateError, match="filters_by: expected null or the name of a criterion, received"):
             Candidate.from_json({**own.to_json(), "filters_by": wrong})
 
 
@@ -154,5 +162,5 @@ def test_shares_keep_the_nearest_number_and_at_least_one() -> None:
 def test_what_is_not_chosen() -> None:
     candidate = Candidate(layers=(LayerChoice(layer="a"),), filter_keep_ratio=(("g", 0.5),))
     assert (candidate.share("g"), candidate.share("h")) == (0.5, 1.0)
-    with pytest.raises(CandidateError, match="nothing is chosen for layer 'b'"):
+    with pytest.raises(CandidateError, match='expected a choice for layer "b", received none'):
         candidate.choice("b")
