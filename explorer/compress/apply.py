@@ -111,7 +111,7 @@ def correct_copy(
         recalibrate_norms(reference, context.calibration, positions)
         # What a filter of a transposed convolution is multiplied with depends on the place in its window.
         choices = {layer.name: candidate.choice(layer.name) for layer in own if not layer.transposed}
-        rounding = Rounding(reference=reference, choices=choices, images=settings.rounding_images)
+        rounding = Rounding(reference=reference, choices=choices, num_images=settings.rounding_images)
     correct(model, context.calibration, positions, means, rounding)
 
 

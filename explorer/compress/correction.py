@@ -25,12 +25,12 @@ class Rounding:
     """What adaptive rounding needs: the float network that is to be met, and what was chosen for each layer.
 
     `reference` has the filters and shapes of the compressed network; `choices` are those of the layers to round;
-    `images` of the calibration images are looked at.
+    `num_images` of the calibration images are looked at.
     """
 
     reference: fx.GraphModule
     choices: Mapping[str, LayerChoice]
-    images: int
+    num_images: int
 
 
 def correct(
@@ -79,7 +79,7 @@ class _Corrector(NormCorrector):
         self.means, self.rounding = means, rounding
         self.beside = None
         if rounding is not None:
-            first = take(calibration.images, slice(rounding.images))
+            first = take(calibration.images, slice(rounding.num_images))
             self.beside = LayerInputs(rounding.reference, first)
 
     def run_node(self, n: fx.Node) -> object:

@@ -23,8 +23,8 @@ class LayerPlan:
     in_channels: int
     out_channels: int
     groups: int
-    weights: int
-    nonzero_weights: int
+    num_weights: int
+    num_nonzero_weights: int
     weight_bits: int
     input_bits: int
     stored_input_bits: int
@@ -90,8 +90,8 @@ def plan_layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Map
         in_channels=in_channels,
         out_channels=out_channels,
         groups=groups,
-        weights=weights,
-        nonzero_weights=_nonzero(choice, weights, in_channels // groups),
+        num_weights=weights,
+        num_nonzero_weights=_nonzero(choice, weights, in_channels // groups),
         weight_bits=choice.weight_bits,
         input_bits=choice.activation_bits,
         stored_input_bits=bits[layer.source],
@@ -111,10 +111,10 @@ def plan_operation(operation: Operation, kept: Sequence[int], bits: Mapping[str,
     )
 
 
-def _nonzero(choice: LayerChoice, weights: int, row: int) -> int:
+def _nonzero(choice: LayerChoice, num_weights: int, row: int) -> int:
     """Weights that stay of rows of `row` weights along the input."""
-    kept = kept_count(choice.weight_density, weights)
-    return kept if choice.pattern is None else min(kept, pattern_count(choice.pattern, weights // row, row))
+    kept = kept_count(choice.weight_density, num_weights)
+    return kept if choice.pattern is None else min(kept, pattern_count(choice.pattern, num_weights // row, row))
 
 
 def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, int]) -> ActivationPlan:

@@ -75,7 +75,7 @@ def layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
         input_bits=built.input_bits,
         output_bits=built.output_bits,
         stored_input_bits=built.stored_input_bits,
-        density=built.nonzero_weights / built.weights,
+        density=built.num_nonzero_weights / built.num_weights,
         codebook_size=built.codebook_size,
         codebooks=built.codebooks,
         weights_elsewhere=bool(layer.shares_weights),

@@ -98,7 +98,7 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
         float32_bytes = export_onnx(context.model, input_shape, staging / "float32.onnx")
         network_bytes = export_onnx(model, input_shape, staging / NETWORK)
         verification = verify_onnx(staging / NETWORK, model, images, labels=labels)
-        assert verification.correct is not None
+        assert verification.num_correct is not None
         report = ExportReport(
             point=point.name,
             configuration=folder / CONFIGURATION,
@@ -106,7 +106,7 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
             float32_bytes=float32_bytes,
             onnx_bytes=network_bytes,
             weight_bytes=point.evaluation.cost.weight_bytes,
-            accuracy=Accuracy(value=verification.correct / len(images), images=len(images)),
+            accuracy=Accuracy(value=verification.num_correct / len(images), images=len(images)),
             verification=verification,
         )
         configuration = {

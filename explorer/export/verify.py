@@ -30,27 +30,27 @@ EXACT_SUMS = "session.x64quantprecision"
 class Verification:
     """How an ONNX file compares with the torch network on the same images.
 
-    `agreeing` of `images` predictions are equal. `ties` of these name another class whose logit equals the
-    largest within TIE: narrow weights give exact ties, and then the order of a sum decides. `correct` of the
+    `agreeing` of `num_images` predictions are equal. `ties` of these name another class whose logit equals the
+    largest within TIE: narrow weights give exact ties, and then the order of a sum decides. `num_correct` of the
     file's predictions are right, None without labels. `agreeing_by_default` is what a session without EXACT_SUMS
     gives on this processor, None where it was not asked.
     """
 
-    images: int
+    num_images: int
     agreeing: int
     ties: int
-    correct: int | None
+    num_correct: int | None
     largest_logit_difference: float
     agreeing_by_default: int | None = None
 
     @property
     def agreement(self) -> float:
         """Share of equal predictions, in [0, 1]."""
-        return self.agreeing / self.images
+        return self.agreeing / self.num_images
 
     def summary(self) -> str:
         """Agreement in words, and what a session needs on a processor like this one."""
-        told = f"{self.agreeing} of {self.images} predictions agree"
+        told = f"{self.agreeing} of {self.num_images} predictions agree"
         if self.agreeing_by_default is None or self.agreeing_by_default >= self.agreeing:
             return told
         return (
@@ -91,10 +91,10 @@ def compare_logits(
         )
     agreeing, tied = _agree(received, expected)
     verification = Verification(
-        images=len(expected),
+        num_images=len(expected),
         agreeing=int(agreeing.sum()),
         ties=int(tied.sum()),
-        correct=None if labels is None else int((received.argmax(1) == labels.cpu().numpy()).sum()),
+        num_correct=None if labels is None else int((received.argmax(1) == labels.cpu().numpy()).sum()),
         largest_logit_difference=float(np.abs(received - expected).max()),
     )
     if verification.agreement < MINIMUM_AGREEMENT:

@@ -30,7 +30,7 @@ def record_graph(traced: Traced, input_shapes: tuple[tuple[int, ...], ...], shar
         operations=tuple(record_operation(raw, traced, groups) for raw in traced.operations),
         groups=groups,
         activations=tuple(
-            record_activation(storage, classes(ids[storage.node]), groups, (scales[id(storage)], traced.images))
+            record_activation(storage, classes(ids[storage.node]), groups, (scales[id(storage)], traced.num_images))
             for storage in traced.storages
         ),
         index_maps=tuple(
@@ -72,8 +72,8 @@ def record_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, .
         transposed=transposed,
         shares_weights=shares_weights,
         bias=module.bias is not None,
-        input_size=_for_one_image(raw.in_shape, traced.images),
-        output_size=_for_one_image(raw.out_shape, traced.images),
+        input_size=_for_one_image(raw.in_shape, traced.num_images),
+        output_size=_for_one_image(raw.out_shape, traced.num_images),
         source=raw.source.node.name,
         target=raw.target.node.name,
         output_classes=output_classes,
@@ -95,8 +95,8 @@ def record_operation(raw: TracedOperation, traced: Traced, groups: Sequence[Chan
         sources=tuple(dict.fromkeys(read.node.name for read in raw.reads)),
         target=raw.target.node.name,
         channels=shares(traced.channels.classes(raw.ids), groups),
-        input_size=_for_one_image(raw.in_shape, traced.images),
-        output_size=_for_one_image(raw.out_shape, traced.images),
+        input_size=_for_one_image(raw.in_shape, traced.num_images),
+        output_size=_for_one_image(raw.out_shape, traced.num_images),
     )
 
 

@@ -73,7 +73,7 @@ class _Tracer:
             self.ids[node] = self.channels.fresh(shape_of(node)[1] if len(shape_of(node)) > 1 else 1)
             self.channels.lock(self.ids[node], "they are the network's input")
             self.found.store(node)
-            self.found.images = self.found.images or shape_of(node)[0]
+            self.found.num_images = self.found.num_images or shape_of(node)[0]
         elif node.op == "output":
             for source in self._tensors(node):
                 self.channels.lock(self.ids[source], "they are the network's output")
@@ -154,8 +154,8 @@ class _Tracer:
                 for ids in (other.input_ids, input_ids):
                     self.channels.lock(ids, "their weights are read in another number of groups as well")
         self.found.layers.append(layer)
-        if shape_of(node)[0] % self.found.images:
-            count = f"{shape_of(node)[0]} inputs for {self.found.images} images"
+        if shape_of(node)[0] % self.found.num_images:
+            count = f"{shape_of(node)[0]} inputs for {self.found.num_images} images"
             reason = f"has {count}{line_of(node)}: its cost is that of one input"
             self.found.skipped.append(Skipped(path=layer.name, reason=reason))
 

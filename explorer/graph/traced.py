@@ -83,7 +83,7 @@ class Traced:
     fetched: dict[fx.Node, NDArray[np.bool_]] = field(default_factory=dict)
     """For nodes with a border that nobody stores: which of their positions are stored."""
     step: int = 0
-    images: int = 0
+    num_images: int = 0
     """How many images are traced at once."""
 
     def store(self, node: fx.Node, *reads: Storage) -> Storage:

@@ -212,7 +212,7 @@ def write_sizes(report: DeepCompressionReport, path: Path) -> None:
 
 
 def _counts(size: LayerSize) -> tuple[object, ...]:
-    return size.layer, size.weights, f"{size.nonzero / size.weights:.4f}", size.values, size.entries
+    return size.layer, size.num_weights, f"{size.num_nonzero / size.num_weights:.4f}", size.num_values, size.entries
 
 
 def _ratio(size_bytes: int, float32_bytes: int) -> tuple[object, ...]:

@@ -73,11 +73,11 @@ class LayerSize(NamedTuple):
     """What one layer takes in the file, in bytes, and what of it is coded; the header is counted apart."""
 
     layer: str
-    weights: int
-    nonzero: int
+    num_weights: int
+    num_nonzero: int
     entries: int
     """Coded indices: all weights, or those that are not zero and fillers."""
-    values: int
+    num_values: int
     """Distinct codes, zero among them where a weight is zero."""
     codebook_bytes: int
     table_bytes: int
@@ -177,10 +177,10 @@ def _layer_size(layer: PackedLayer, streams: WeightStreams, parts: list[bytes]) 
     codebooks, tables, indices, runs, scales, biases = (len(part) for part in parts)
     return LayerSize(
         layer=layer.name,
-        weights=layer.codes.size,
-        nonzero=int(np.count_nonzero(layer.codes)),
+        num_weights=layer.codes.size,
+        num_nonzero=int(np.count_nonzero(layer.codes)),
         entries=int(streams.layout["entries"]),
-        values=len(np.unique(layer.codes)),
+        num_values=len(np.unique(layer.codes)),
         codebook_bytes=codebooks,
         table_bytes=tables,
         index_bytes=indices,

@@ -23,12 +23,12 @@ STRIDES = 200
 
 def weight_bytes(graph: ModelGraph, candidate: Candidate) -> int:
     """Bytes of all weights at their widths, each layer's packed and rounded up, scales and biases aside."""
-    return sum(-(-layer.weights * layer.weight_bits // 8) for layer in plan(graph, candidate).layers)
+    return sum(-(-layer.num_weights * layer.weight_bits // 8) for layer in plan(graph, candidate).layers)
 
 
 def macs(graph: ModelGraph, candidate: Candidate) -> int:
     """Multiply-accumulate operations of all layers for one image."""
-    weights = {layer.name: layer.weights for layer in plan(graph, candidate).layers}
+    weights = {layer.name: layer.num_weights for layer in plan(graph, candidate).layers}
     return sum(weights[layer.name] * layer.output_size[0] * layer.output_size[1] for layer in graph.layers)
 
 
@@ -38,7 +38,7 @@ def with_bits_within(graph: ModelGraph, table: Sensitivity, candidate: Candidate
     The exact knapsack over the widths in the table's rows that neither prune nor share; the narrowest widths where
     even these exceed the budget.
     """
-    sizes = {layer.name: layer.weights for layer in plan(graph, candidate).layers}
+    sizes = {layer.name: layer.num_weights for layer in plan(graph, candidate).layers}
     options = {
         choice.layer: {option[0]: loss for option, loss in table.weights[choice.layer].items() if _whole(option)}
         for choice in candidate.layers

@@ -97,7 +97,9 @@ def _layer_row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: Laye
         activation_bits=built.input_bits,
         filters=built.out_channels,
         filters_of=layer.out_channels,
-        weight_density=choice.weight_density if choice.pattern is None else built.nonzero_weights / built.weights,
+        weight_density=choice.weight_density
+        if choice.pattern is None
+        else built.num_nonzero_weights / built.num_weights,
         codebook_size=built.codebook_size,
         macs=spent.macs,
         energy_uj=spent.energy_pj * 1e-6,

@@ -44,7 +44,7 @@ ROWS = """name => [...document.querySelectorAll(`#${name} .ytick text`)]
 
 def _layer(name: str, *scores: float) -> LayerView:
     classes = tuple(
-        ClassScores(name=title, images=count, scores=tuple(count * score for score in scores))
+        ClassScores(name=title, num_images=count, scores=tuple(count * score for score in scores))
         for title, count in (("cat", 1), ("dog", 3))
     )
     return LayerView(

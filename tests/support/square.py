@@ -68,7 +68,7 @@ def check_layers(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) ->
     for job, layer, built in zip(jobs, planned.layers, traced.layers, strict=True):
         shape = job.shape
         expected = (built.in_channels, built.out_channels, built.groups, built.weights)
-        assert (layer.in_channels, layer.out_channels, layer.groups, layer.weights) == expected
+        assert (layer.in_channels, layer.out_channels, layer.groups, layer.num_weights) == expected
         assert (shape.weights, shape.macs, shape.groups) == (built.weights, built.macs, built.groups)
         assert (shape.in_h, shape.in_w) == built.input_size
         window = built.kernel_size[0] * built.kernel_size[1]
@@ -139,7 +139,7 @@ def check_weights(module: nn.Module, planned: NetworkPlan, name: str) -> None:
     codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
     assert codes.dtype == torch.int8
     assert codes.abs().max() <= code_limit(layer.weight_bits)
-    assert torch.count_nonzero(codes) <= layer.nonzero_weights
+    assert torch.count_nonzero(codes) <= layer.num_nonzero_weights
     if layer.codebook_size is not None:
         assert len(set(codes.flatten().tolist())) <= layer.codebook_size
     assert (scale > 0).all()

@@ -93,9 +93,9 @@ class IntegerReport:
             "program_bytes": self.program_bytes,
             "accuracy": {"value": self.accuracy.value, "standard_error": self.accuracy.standard_error},
             "simulated_accuracy": {"value": self.simulated.value, "standard_error": self.simulated.standard_error},
-            "images": self.verification.images,
+            "images": self.verification.num_images,
             "agreement": self.verification.agreement,
-            "images_with_equal_integers": min(EXACT_IMAGES, self.verification.images),
+            "images_with_equal_integers": min(EXACT_IMAGES, self.verification.num_images),
         }
 
 

@@ -52,7 +52,7 @@ def filters_figure(view: RelevanceView, order: Order, scale: Scale) -> go.Figure
 def classes_figure(layer: LayerView) -> go.Figure:
     """Draw classes x filters of a layer: scores over the images that are explained as each class."""
     cells: Cells = [[_rounded(score) for score in entry.scores] for entry in layer.classes]
-    names = [f"{entry.name} ({entry.images})" for entry in layer.classes]
+    names = [f"{entry.name} ({entry.num_images})" for entry in layer.classes]
     figure = _heat_map(cells, (names, 0), ("score", "filter", "class (images)"), None)
     text = f"<b>{escape(layer.name)}</b> filter %{{x}}<br>explained as %{{y}}: %{{z:.4g}}<extra></extra>"
     return figure.update_traces(hovertemplate=text)

@@ -23,7 +23,7 @@ class ClassScores:
     """Scores of a layer's filters over the images explained as one class."""
 
     name: str
-    images: int
+    num_images: int
     scores: tuple[float, ...]
 
 
@@ -157,7 +157,7 @@ def _layer(
         highest=float(entry.filter_scores.max()),
         mean=float(entry.filter_scores.mean()),
         concentration=float(sizes[:top].sum()) / own if own else 0.0,
-        classes=tuple(ClassScores(name=name, images=count, scores=_floats(part)) for name, count, part in classes),
+        classes=tuple(ClassScores(name=name, num_images=count, scores=_floats(part)) for name, count, part in classes),
     )
 
 

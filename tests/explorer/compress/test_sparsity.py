@@ -147,7 +147,7 @@ def test_a_plan_counts_what_is_built_with_filters_removed(
         for layer in plan(base.graph, candidate).layers:
             codes = built.get_submodule(layer.name).get_buffer("weight_codes")
             expected = pattern_count(pattern, codes.numel() // codes.shape[1], codes.shape[1])
-            assert layer.nonzero_weights == expected
+            assert layer.num_nonzero_weights == expected
             assert 0.9 * expected <= torch.count_nonzero(codes) <= expected
 
 
@@ -185,7 +185,7 @@ def test_a_global_share_spares_the_layers_of_large_weights(context: Callable[[st
     assert list(network) == list(base.graph.layer_names)
     total = sum(weight.numel() for weight in network.values())
     candidate = prune_globally(uniform(base.graph, 4), network, 0.2)
-    assert sum(layer.nonzero_weights for layer in plan(base.graph, candidate).layers) == round(0.2 * total)
+    assert sum(layer.num_nonzero_weights for layer in plan(base.graph, candidate).layers) == round(0.2 * total)
     kept = {choice.layer: choice.weight_density for choice in candidate.layers}
     # Weights of untrained layers are the smaller the more inputs there are: 9, 84, 120, 128 and 144.
     assert sorted(kept, key=lambda name: -kept[name]) == ["conv1", "fc3", "fc2", "fc1", "conv2"]

@@ -38,10 +38,10 @@ def test_counts(path: Path) -> None:
     labels = network(seed=0)(images).argmax(1)
     labels[:3] = (labels[:3] + 1) % 10
     verification = verify_onnx(path, network(seed=0), images, batch=4, labels=labels)
-    assert (verification.images, verification.agreeing, verification.correct) == (10, 10, 7)
+    assert (verification.num_images, verification.agreeing, verification.num_correct) == (10, 10, 7)
     assert verification.agreement == 1.0
     assert verification.largest_logit_difference < 1e-5
-    assert verify_onnx(path, network(seed=0), images).correct is None
+    assert verify_onnx(path, network(seed=0), images).num_correct is None
 
 
 def test_tied_logits_agree(path: Path) -> None:
@@ -59,7 +59,7 @@ def test_tied_logits_agree(path: Path) -> None:
 
 
 def test_what_a_session_needs_on_a_processor_without_vnni_is_told() -> None:
-    told = Verification(images=200, agreeing=200, ties=0, correct=None, largest_logit_difference=0.0)
+    told = Verification(num_images=200, agreeing=200, ties=0, num_correct=None, largest_logit_difference=0.0)
     assert told.summary() == replace(told, agreeing_by_default=200).summary() == "200 of 200 predictions agree"
     assert (
         replace(told, agreeing_by_default=120)

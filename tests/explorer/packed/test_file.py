@@ -158,7 +158,7 @@ def test_every_byte_is_counted_by_hand() -> None:
     packing = pack(EXAMPLE)
     (size,) = packing.layers
     # Two weights behind two zeros and one: indices of a bit, runs of a bit; tables of 2 and 3 half bytes.
-    assert (size.entries, size.values, size.nonzero, size.weights) == (2, 3, 2, 6)
+    assert (size.entries, size.num_values, size.num_nonzero, size.num_weights) == (2, 3, 2, 6)
     assert (size.codebook_bytes, size.table_bytes, size.index_bytes, size.run_bytes) == (3, 3, 1, 1)
     # One scale, since they are equal; 100 takes two bytes with its sign, -70,000 three.
     assert (size.scale_bytes, size.bias_bytes, size.float32_bytes) == (4, 5, 4 * 8)

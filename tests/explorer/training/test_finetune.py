@@ -97,8 +97,8 @@ def test_the_deployed_network_is_the_planned_one(kind: str, context: Bases, imag
     model = rebuild(base, chosen, tuned(base, chosen, x))
     for layer in plan(base.graph, chosen).layers:
         codes = model.get_submodule(layer.name).get_buffer("weight_codes")
-        assert codes.numel() == layer.weights
-        assert int((codes != 0).sum()) <= layer.nonzero_weights
+        assert codes.numel() == layer.num_weights
+        assert int((codes != 0).sum()) <= layer.num_nonzero_weights
         assert codes.abs().max() <= 7
         size = chosen.choice(layer.name).codebook_size
         if size is not None:

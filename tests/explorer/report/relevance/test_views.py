@@ -115,7 +115,7 @@ def test_filters_have_the_group_that_they_are_pruned_with(explained: Explained, 
 
 def test_classes_have_the_images_that_are_explained_as_them(explained: Explained, view: RelevanceView) -> None:
     shown, entry = view.layers[1], explained.relevance.layers[1]
-    assert [(part.name, part.images) for part in shown.classes] == [("cat", 1), ("dog", 1), ("2", 2)]
+    assert [(part.name, part.num_images) for part in shown.classes] == [("cat", 1), ("dog", 1), ("2", 2)]
     assert shown.classes[1].scores == pytest.approx(abs(entry.contributions[3]).tolist())
     assert shown.classes[2].scores == pytest.approx(abs(entry.contributions[[0, 2]]).mean(0).tolist())
 
