@@ -6,6 +6,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,9 +21,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext
-from explorer.compress.calibrate import calibrate
-from explorer.graph.canonical import canonicalise
-from explorer.graph.trace import trace
 from explorer.models.reference import lenet5_digits
 from tests.support.styles import unsettle
 from tests.tiers import THOROUGH
@@ -173,10 +171,9 @@ def _images(name: str, count: int) -> Tensor:
 @cache
 def _basis(name: str) -> CompressionContext:
     images = _images(name, 16)
-    model = canonicalise(_network(name), images[:2])
-    graph = trace(model, images[:2])
-    order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
-    return CompressionContext(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+    found = CompressionContext.of(_network(name), images)
+    order = {group.name: tuple(reversed(group.classes)) for group in found.graph.prunable}
+    return replace(found, order=order)
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,8 @@ from explorer.commands.terminal import command, console, say
 if TYPE_CHECKING:
     from explorer.graph.layers import Layer, ModelGraph
     from explorer.study.estimate import Estimate
-    from explorer.study.prepare import Inspect, StudyNetwork
+    from explorer.study.network import StudyNetwork
+    from explorer.study.prepare import Inspect
     from explorer.study.study_file import Study
     from hwmodels import Accelerator
 
@@ -41,7 +42,7 @@ def check(
         notify("start", 0, 1)
         from explorer.export.deploy import all_refusals  # noqa: PLC0415
         from explorer.study.estimate import draft, estimate  # noqa: PLC0415  (torch takes seconds to import)
-        from explorer.study.prepare import open_network  # noqa: PLC0415
+        from explorer.study.network import open_network  # noqa: PLC0415
 
         notify("start", 1, 1)
         network = open_network(settings, notify)

@@ -15,7 +15,7 @@ from explorer.progress import Notify
 from explorer.study.costing import candidate_cost, summed_cost
 from explorer.study.folder import read_outcome, read_study
 from explorer.study.front import objective_value
-from explorer.study.prepare import open_network
+from explorer.study.network import open_network
 from explorer.study.record import Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.study_file import Study, load_accelerator
 from hwmodels import Accelerator

@@ -32,7 +32,8 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked, refuse_changes
-from explorer.study.prepare import PreparedStudy, open_study, threads_for
+from explorer.study.network import threads_for
+from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
 from explorer.training.train import train_model
 

@@ -10,7 +10,8 @@ from explorer.data.draws import permutation
 from explorer.progress import Notify
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
-from explorer.study.prepare import PreparedStudy, kept_relevance, relevance_sample
+from explorer.study.prepare import PreparedStudy
+from explorer.study.relevance import kept_relevance, relevance_sample
 
 RelevanceOf = Callable[[str, int], Relevance]
 """(criterion, seed) -> what it says."""

@@ -10,16 +10,22 @@ import torch
 from torch import fx, nn
 
 from explorer.compress.activations import insert_quantizers
-from explorer.compress.calibrate import Calibration
+from explorer.compress.calibrate import Calibration, calibrate
 from explorer.compress.candidate import Candidate, check
 from explorer.compress.correction import Rounding, correct
 from explorer.compress.importance import Importance, put_in
 from explorer.compress.norms import fold_norms, recalibrate_norms
-from explorer.compress.prune import Order, kept_classes_of, kept_positions, remove_filters
+from explorer.compress.prune import Order, kept_classes_of, kept_positions, magnitude_order, remove_filters
 from explorer.compress.weights import compress_weights, quantize_biases
 from explorer.errors import CandidateError
+from explorer.graph.canonical import canonicalise
+from explorer.graph.inputs import Inputs, take
 from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
+
+EXAMPLES = 4
+"""Images on which a canonical network must agree with the user's, and with which shapes are traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,37 @@ class CompressionContext:
     quantizer: QuantizerSettings = field(default_factory=QuantizerSettings)
     orders: Mapping[str, Order] = field(default_factory=dict)
     """Filter orders of other criteria by name, for the candidates that ask for one."""
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        images: Inputs,
+        order: Order | None = None,
+        *,
+        graph: ModelGraph | None = None,
+        quantizer: QuantizerSettings | None = None,
+        importance: Importance | None = None,
+        orders: Mapping[str, Order] | None = None,
+    ) -> CompressionContext:
+        """Canonicalise, trace and calibrate a trained network on images, a tensor or one for each input.
+
+        With `graph`, `model` is canonical already. The order of filters is that of their magnitudes unless it is
+        given. The model itself stays as it is.
+        """
+        quantizer = quantizer or QuantizerSettings()
+        example = take(images, slice(EXAMPLES))
+        canonical = model if graph is not None and isinstance(model, fx.GraphModule) else canonicalise(model, example)
+        graph = trace(canonical, example) if graph is None else graph
+        return cls(
+            model=canonical,
+            graph=graph,
+            order=magnitude_order(canonical, graph) if order is None else order,
+            calibration=calibrate(canonical, graph, images, quantizer),
+            importance=importance,
+            quantizer=quantizer,
+            orders={} if orders is None else orders,
+        )
 
     def kept(self, candidate: Candidate) -> frozenset[int]:
         """The channel classes that a candidate keeps; CandidateError where its criterion's order is not known."""

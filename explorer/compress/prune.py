@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
@@ -44,6 +45,23 @@ def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int
 def kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
     """For every batch norm and padding node, which of its channels stay."""
     return {entry.node: _positions(entry.classes, kept) for entry in graph.index_maps}
+
+
+def magnitude_order(model: fx.GraphModule, graph: ModelGraph) -> dict[str, tuple[int, ...]]:
+    """Return for every prunable group its channel classes, those of the largest filters first; ties in channel order.
+
+    A class is as large as the L2 norms (He et al., 2018) of all filters that go with it.
+    """
+    sizes: defaultdict[int, float] = defaultdict(float)
+    for layer in graph.layers:
+        weight = model.get_parameter(f"{layer.name}.weight").detach().double()
+        norms = weight.flatten(1).square().sum(1).sqrt()
+        for identity, norm in zip(layer.output_classes, norms.tolist(), strict=True):
+            sizes[identity] += norm
+    return {
+        group.name: tuple(sorted(group.classes, key=lambda identity: (-sizes[identity], identity)))
+        for group in graph.prunable
+    }
 
 
 def magnitude_mask(weight: torch.Tensor, weight_density: float) -> torch.Tensor:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,6 +26,12 @@ class ImageSet:
     def take(self, indices: NDArray[np.intp] | slice) -> ImageSet:
         """The images at these indices, in their order."""
         return ImageSet(images=self.images[indices], labels=self.labels[indices])
+
+    def tensors(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images and labels as tensors on the device."""
+        import torch  # noqa: PLC0415  (images are read and split without it)
+
+        return torch.from_numpy(self.images).to(device), torch.from_numpy(self.labels).to(device)
 
     def digest(self) -> str:
         """SHA-256 over shape, pixels and labels, first 16 hexadecimal digits."""

@@ -23,7 +23,7 @@ from explorer.integer.lower import integer_program
 from explorer.progress import Notify
 from explorer.study.finetune import read_tuned, reopen
 from explorer.study.folder import locked
-from explorer.study.prepare import threads_for
+from explorer.study.network import threads_for
 from explorer.study.record import Accuracy, FrontPoint, Outcome
 from explorer.threads import single_threaded
 from explorer.training.tuned import rebuild

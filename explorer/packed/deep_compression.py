@@ -22,7 +22,8 @@ from explorer.progress import Notify
 from explorer.settings import DeepCompressionSettings, FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked
-from explorer.study.prepare import PreparedStudy, open_study, threads_for
+from explorer.study.network import threads_for
+from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Accuracy
 from explorer.study.study_file import Study
 from explorer.training.finetune import finetune

@@ -12,8 +12,7 @@ from typing import TypeVar
 
 from torch import fx
 
-from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
+from explorer.compress.apply import EXAMPLES, CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.evaluate.accuracy import count_correct
@@ -23,7 +22,7 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.search.seeds import FILTER_LEVELS
 from explorer.search.sensitivity import Axes, weight_options
 from explorer.search.space import search_space
-from explorer.study.prepare import EXAMPLES, StudyNetwork, first_sample, threads_for
+from explorer.study.network import StudyNetwork, first_sample, threads_for
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places
 from explorer.threads import single_threaded
@@ -67,14 +66,7 @@ def draft(network: StudyNetwork, study: Study) -> CompressionContext:
     """
     graph, (images, _) = network.graph, network.tensors(network.data.calibration.take(slice(EXAMPLES)))
     with single_threaded(True):
-        calibration = calibrate(network.canonical, graph, images, study.quantizer)
-    return CompressionContext(
-        model=network.canonical,
-        graph=graph,
-        order={group.name: group.classes for group in graph.prunable},
-        calibration=calibration,
-        quantizer=study.quantizer,
-    )
+        return CompressionContext.of(network.canonical, images, graph=graph, quantizer=study.quantizer)
 
 
 def estimate(

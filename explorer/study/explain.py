@@ -21,14 +21,8 @@ from explorer.relevance.scores import Relevance
 from explorer.settings import DataSettings
 from explorer.settings.data import FOLDER_NORMALISATION
 from explorer.study.folder import locked
-from explorer.study.prepare import (
-    StudyNetwork,
-    kept_relevance,
-    open_network,
-    relevance_sample,
-    threads_for,
-    with_weights,
-)
+from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
+from explorer.study.relevance import kept_relevance, relevance_sample
 from explorer.study.study_file import Study
 from explorer.study.weights import state_digest
 

@@ -11,7 +11,8 @@ from explorer.progress import Notify
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked, read_study
-from explorer.study.prepare import PreparedStudy, open_study, threads_for
+from explorer.study.network import threads_for
+from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Accuracy, FrontPoint, Outcome
 from explorer.training.finetune import finetune
 from explorer.training.tuned import Tuned, rebuild

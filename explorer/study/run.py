@@ -17,8 +17,9 @@ from explorer.settings.paths import expand_variables
 from explorer.study import front
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, write_json, write_study
+from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
-from explorer.study.prepare import Inspect, PreparedStudy, open_study, threads_for
+from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
 from explorer.study.search import CostOf, Search, search
 from explorer.study.store import Store, open_store

@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.errors import ExportError
 from explorer.export.deploy import refusals
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import open_session
-from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.symbolic import call
-from explorer.graph.trace import trace
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
 from explorer.settings import QuantizerSettings
@@ -52,13 +49,8 @@ def images(name: str, count: int, seed: int = 11) -> Inputs:
 @cache
 def basis_of(name: str) -> CompressionContext:
     given = images(name, 8)
-    model = canonicalise(network(name), given)
-    graph = trace(model, given)
-    order = {group.name: group.classes for group in graph.prunable}
     settings = QuantizerSettings(activation_ranges="percentile")  # quickly found
-    return CompressionContext(
-        model=model, graph=graph, order=order, calibration=calibrate(model, graph, given, settings)
-    )
+    return CompressionContext.of(network(name), given, quantizer=settings)
 
 
 def run(path: Path, given: Inputs) -> list[NDArray[np.generic]]:
@@ -122,14 +114,8 @@ def test_an_export_is_equal_or_refused_by_name(name: str, form: str, seed: int, 
 
 def test_a_network_of_modules_alone_has_no_line_to_name() -> None:
     given = torch.randn(8, 3, 8, 8)
-    model = canonicalise(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.Flatten(), nn.Linear(144, 5)), given)
-    graph = trace(model, given)
-    base = CompressionContext(
-        model=model,
-        graph=graph,
-        order={group.name: group.classes for group in graph.prunable},
-        calibration=calibrate(model, graph, given),
-    )
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.Flatten(), nn.Linear(144, 5))
+    base = CompressionContext.of(network, given)
     for form in CHECKS:
         (reason,) = refusals(base, form)
         assert re.search(r"node '_1' \(1\) .* there is no rule for modules of type Softmax", reason)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import ExplorerError, ExportError
 from explorer.export.integer.onnx import export_integer_onnx
@@ -29,7 +28,6 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import as_tuple
 from explorer.graph.names import Names, add_module
 from explorer.graph.symbolic import call
-from explorer.graph.trace import trace
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
@@ -68,12 +66,8 @@ class Seen(NamedTuple):
 
 def basis_of(style: str, model: nn.Module) -> CompressionContext:
     images = styles.inputs(style, 8)
-    canonical = canonicalise(model, images)
-    graph = trace(canonical, images)
-    order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
     settings = QuantizerSettings(activation_ranges="percentile")  # quickly found
-    calibration = calibrate(canonical, graph, images, settings)
-    return CompressionContext(model=canonical, graph=graph, order=order, calibration=calibration)
+    return CompressionContext.of(model, images, quantizer=settings)
 
 
 def translated(candidate: Candidate, base: CompressionContext) -> Candidate:

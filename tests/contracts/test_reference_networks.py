@@ -13,10 +13,7 @@ import pytest
 import torch
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.prune import remove_filters
-from explorer.graph.canonical import canonicalise
-from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
 from tests.oracles.macs import check_macs
 from tests.oracles.mask import mask_filters, masked
@@ -47,10 +44,7 @@ def basis_of(name: str) -> CompressionContext:
         with torch.no_grad():
             network(torch.randn(8, *SHAPES[name]))
         images = torch.randn(2, *SHAPES[name])
-        model = canonicalise(network, images)
-    graph = trace(model, images)
-    order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
-    return CompressionContext(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+    return CompressionContext.of(network, images)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import uniform
 from explorer.compress.prune import remove_filters
 from explorer.errors import RelevanceError
@@ -137,9 +136,7 @@ def test_every_spelling_is_pruned_and_costed(name: str) -> None:
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_every_spelling_has_relevance_and_both_exports(name: str, tmp_path: Path) -> None:
     model, graph = canonical(SPELLINGS[name])
-    calibration = calibrate(model, graph, IMAGES)
-    order = {group.name: group.classes for group in graph.prunable}
-    base = CompressionContext(model=model, graph=graph, order=order, calibration=calibration)
+    base = CompressionContext.of(model, IMAGES, graph=graph)
     check_square(base, random_candidate(graph, random.Random(1)), IMAGES)
     built = apply(base, uniform(graph))
     export_onnx(model, graph.input_shapes, tmp_path / "float.onnx")

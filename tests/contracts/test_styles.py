@@ -12,14 +12,12 @@ from hypothesis import given, settings
 from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate
 from explorer.compress.prune import remove_filters
 from explorer.errors import ModelError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import Inputs
 from explorer.graph.symbolic import call
-from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
 from tests.oracles.macs import check_macs
 from tests.oracles.mask import mask_filters, masked
@@ -54,10 +52,7 @@ PRUNABLE = {
 def basis_of(name: str) -> CompressionContext:
     """A style's network, ready for candidates."""
     images = styles.inputs(name, 8)
-    model = canonicalise(styles.build(name), images)
-    graph = trace(model, images)
-    order = {group.name: tuple(reversed(group.classes)) for group in graph.prunable}
-    return CompressionContext(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+    return CompressionContext.of(styles.build(name), images)
 
 
 @pytest.mark.parametrize("name", styles.STYLES)

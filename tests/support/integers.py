@@ -12,11 +12,8 @@ from torch import Tensor, fx, nn
 
 from explorer.compress.activations import input_quantizer
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import uniform
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.graph.canonical import canonicalise
-from explorer.graph.trace import trace
 from explorer.integer.interpret import run_program
 from explorer.integer.program import IntegerProgram
 
@@ -51,15 +48,8 @@ class Around(nn.Module):
 
 def compressed(model: nn.Module, images: Tensor, weight_bits: int = 8, activation_bits: int = 8) -> fx.GraphModule:
     """What `apply` makes of a network with all layers at the same widths."""
-    canonical = canonicalise(model.eval(), images[:2])
-    graph = trace(canonical, images[:2])
-    context = CompressionContext(
-        model=canonical,
-        graph=graph,
-        order={group.name: group.classes for group in graph.prunable},
-        calibration=calibrate(canonical, graph, images[:16]),
-    )
-    return apply(context, uniform(graph, weight_bits, activation_bits))
+    context = CompressionContext.of(model.eval(), images[:16])
+    return apply(context, uniform(context.graph, weight_bits, activation_bits))
 
 
 def around(operation: Operation, images: Tensor, weight_bits: int = 8, activation_bits: int = 8) -> fx.GraphModule:

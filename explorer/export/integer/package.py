@@ -34,7 +34,8 @@ from explorer.integer.program import IntegerProgram
 from explorer.npz import read_npz
 from explorer.progress import Notify
 from explorer.study.folder import locked
-from explorer.study.prepare import open_study, threads_for
+from explorer.study.network import threads_for
+from explorer.study.prepare import open_study
 from explorer.study.record import Accuracy
 from explorer.study.study_file import Study
 from hwmodels import write_jobs

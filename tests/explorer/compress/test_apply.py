@@ -176,14 +176,8 @@ def test_the_bias_of_a_filter_without_weights_keeps_its_precision(context: Calla
     conv.weight.data = torch.tensor([1.0, 0.0, 1e-14]).view(3, 1, 1, 1)
     conv.bias = nn.Parameter(torch.tensor([0.3, 0.0123, 0.7]))
     x = torch.randn(16, 1, 2, 2)
-    canonical = canonicalise(model, x)
-    graph = trace(canonical, x)
-    order = {group.name: group.classes for group in graph.prunable}
-    as_it_is = QuantizerSettings(bias_correction=False)
-    base = CompressionContext(
-        model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, x), quantizer=as_it_is
-    )
-    built = apply(base, uniform(graph)).get_submodule("_0" if hasattr(canonical, "_0") else "0")
+    base = CompressionContext.of(model, x, quantizer=QuantizerSettings(bias_correction=False))
+    built = apply(base, uniform(base.graph)).get_submodule("_0" if hasattr(base.model, "_0") else "0")
     bias, scale = built.get_parameter("bias"), built.get_buffer("weight_scale")
     assert torch.allclose(bias[1:], conv.bias[1:], rtol=1e-6)
     assert abs(bias[0] - 0.3) < scale[0] * 0.1
@@ -241,16 +235,9 @@ def trained(checkpoints: Path, cifar10_images: Images) -> tuple[CompressionConte
     model = resnet20(10)
     load_checkpoint(model, checkpoints / "resnet20-12fca82f.th")
     (calibration, _), (images, labels) = cifar10_images("train", 128), cifar10_images("test", 300)
-    canonical = canonicalise(model.eval(), calibration[:2])
-    graph = trace(canonical, calibration[:2])
-    order = {group.name: by_norm(canonical, graph, group) for group in graph.prunable}
-    return (
-        CompressionContext(
-            model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, calibration)
-        ),
-        images,
-        labels,
-    )
+    found = CompressionContext.of(model.eval(), calibration)
+    order = {group.name: by_norm(found.model, found.graph, group) for group in found.graph.prunable}
+    return replace(found, order=order), images, labels
 
 
 def by_norm(model: fx.GraphModule, graph: ModelGraph, group: ChannelGroup) -> tuple[int, ...]:

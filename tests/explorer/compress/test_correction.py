@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from explorer.compress import rounding
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.apply import CompressionContext, apply, compress_layers, without_filters
-from explorer.compress.calibrate import Calibration, calibrate, channel_means, channel_statistics
+from explorer.compress.calibrate import Calibration, channel_means, channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.correction import LayerInputs, error_shares, float_moments
 from explorer.compress.norms import norms_of, recalibrate_norms
@@ -23,9 +23,7 @@ from explorer.compress.prune import kept_positions
 from explorer.compress.sparsity import weight_mask
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
-from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
-from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import resnet20
 from explorer.settings import QuantizerSettings
@@ -81,10 +79,6 @@ def recalibrate_at_once(model: fx.GraphModule, calibration: Calibration) -> None
         norm.running_var = norm.running_var * ratio
 
 
-def order_of(graph: ModelGraph) -> dict[str, tuple[int, ...]]:
-    return {group.name: group.classes for group in graph.prunable}
-
-
 def every_class(graph: ModelGraph) -> dict[str, Tensor]:
     return kept_positions(graph, frozenset(identity for group in graph.groups for identity in group.classes))
 
@@ -135,11 +129,7 @@ def deep() -> tuple[CompressionContext, Tensor]:
     with torch.no_grad():
         for part in seen.split(32):  # type: ignore[no-untyped-call]
             network(part)
-    model = canonicalise(network.eval(), clean[:2])
-    graph = trace(model, clean[:2])
-    return CompressionContext(
-        model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean)
-    ), clean
+    return CompressionContext.of(network.eval(), clean), clean
 
 
 def test_absolute_statistics_of_clean_images_change_the_float_network_and_relative_ones_do_not(
@@ -171,14 +161,10 @@ def test_all_layers_at_once_destroys_the_published_network(checkpoints: Path, ci
     network = resnet20()
     load_checkpoint(network, checkpoints / "resnet20-12fca82f.th")
     (clean, _), (test, labels) = cifar10_images("train", 128), cifar10_images("test", 300)
-    model = canonicalise(network.eval(), clean[:2])
-    graph = trace(model, clean[:2])
-    base = CompressionContext(
-        model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, clean)
-    )
+    base = CompressionContext.of(network.eval(), clean)
     at_once, in_order = rough(base, 3), rough(base, 3)
     recalibrate_at_once(at_once, base.calibration)
-    recalibrate_norms(in_order, base.calibration, every_class(graph))
+    recalibrate_norms(in_order, base.calibration, every_class(base.graph))
     right = [float((logits(entry, test).argmax(1) == labels).float().mean()) for entry in (in_order, at_once)]
     assert right[0] > right[1] + 0.2
 
@@ -199,11 +185,7 @@ class Plain(nn.Module):
 def plain() -> tuple[CompressionContext, Tensor]:
     torch.manual_seed(2)
     images = torch.randn(64, 3, 8, 8) + 0.5
-    model = canonicalise(Plain().eval(), images[:2])
-    graph = trace(model, images[:2])
-    return CompressionContext(
-        model=model, graph=graph, order=order_of(graph), calibration=calibrate(model, graph, images)
-    ), images
+    return CompressionContext.of(Plain().eval(), images), images
 
 
 def mean_shifts(base: CompressionContext, images: Tensor, candidate: Candidate) -> list[float]:

@@ -11,8 +11,11 @@ from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
-from explorer.compress.prune import kept_classes_of, magnitude_mask, remove_filters
+from explorer.compress.prune import kept_classes_of, magnitude_mask, magnitude_order, remove_filters
 from explorer.graph.layers import ModelGraph
+from explorer.relevance.magnitude import l2
+from explorer.relevance.sample import sample_of
+from explorer.relevance.scores import filter_order
 
 SHARES = (0.2, 0.5, 0.8)
 
@@ -108,3 +111,23 @@ def test_removal_leaves_no_trace_of_the_old_shapes(context: Callable[[str], Comp
     fc1 = model.get_submodule("fc1")
     assert isinstance(fc1, nn.Linear)
     assert (fc1.in_features, fc1.out_features) == (20, 5)
+
+
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
+def test_the_order_by_magnitude_is_that_of_the_l2_criterion(
+    name: str, context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
+) -> None:
+    base = context(name)
+    sample = sample_of(base.model, base.graph, images(name, 2), torch.zeros(2, dtype=torch.long))
+    assert magnitude_order(base.model, base.graph) == filter_order(base.graph, l2(sample))
+
+
+def test_a_context_is_of_the_canonical_network_and_leaves_the_given_one_as_it_is() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+    network[0].get_parameter("weight").data[:] = torch.tensor([1.0, -3.0, 2.0]).view(3, 1, 1, 1)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    found = CompressionContext.of(network, torch.randn(8, 1, 2, 2))
+    (group,) = found.graph.prunable
+    assert found.order[group.name] == tuple(group.classes[position] for position in (1, 2, 0))
+    assert len(found.calibration.images) == 8
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,11 @@ import torch
 from torch import fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
 from explorer.export.onnx.file import onnx_bytes
 from explorer.export.package import ExportReport, candidate_marks, export_candidate
 from explorer.files import refuse_foreign
-from explorer.graph.canonical import canonicalise
-from explorer.graph.trace import trace
 from explorer.study.record import Accuracy, Cost, Evaluation, FrontPoint
 
 IMAGES = torch.randn(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -64,14 +62,8 @@ def context() -> CompressionContext:
         nn.Flatten(),
         nn.Linear(128, 10),
     )
-    model = canonicalise(network, IMAGES[:2])
-    graph = trace(model, IMAGES[:2])
-    return CompressionContext(
-        model=model,
-        graph=graph,
-        order={group.name: tuple(reversed(group.classes)) for group in graph.prunable},
-        calibration=calibrate(model, graph, IMAGES),
-    )
+    found = CompressionContext.of(network, IMAGES)
+    return replace(found, order={group.name: tuple(reversed(group.classes)) for group in found.graph.prunable})
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,11 @@ import torch
 from torch import fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import Verification, run_onnx, run_torch, verify_onnx
 from explorer.graph.canonical import canonicalise
-from explorer.graph.trace import trace
 
 SHAPE = (1, 4, 4)
 
@@ -76,14 +74,9 @@ def test_sums_of_large_codes_are_exact_on_every_processor(tmp_path: Path) -> Non
     model = nn.Sequential(nn.Conv2d(64, 10, 3), nn.Flatten(), nn.Linear(40, 5))
     with torch.no_grad():
         model[0].weight.abs_()  # type: ignore[operator]
-    canonical = canonicalise(model.eval(), images)
-    graph = trace(canonical, images)
-    order = {group.name: group.classes for group in graph.prunable}
-    base = CompressionContext(
-        model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, images)
-    )
-    built = apply(base, uniform(graph))
-    export_onnx(built, graph.input_shapes, tmp_path / "model.onnx")
+    base = CompressionContext.of(model.eval(), images)
+    built = apply(base, uniform(base.graph))
+    export_onnx(built, base.graph.input_shapes, tmp_path / "model.onnx")
     expected = run_torch(built, images)
     received = run_onnx(tmp_path / "model.onnx", images)
     assert np.abs(received - expected).max() <= 0.01 * np.abs(expected).max()

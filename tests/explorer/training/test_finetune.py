@@ -13,15 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.compress.prune import magnitude_mask
 from explorer.data.load import load_data
 from explorer.errors import CandidateError, ModelError
 from explorer.evaluate.accuracy import count_correct
-from explorer.graph.canonical import canonicalise
-from explorer.graph.trace import trace
 from explorer.models.load import load_model
 from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
 from explorer.training.finetune import chosen_layout, finetune
@@ -135,11 +132,8 @@ def test_parameters_that_are_one_stay_one(images: Images) -> None:
         model = nn.Sequential(
             nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), again, nn.AvgPool2d(2), again, nn.Flatten(), nn.Linear(64, 5)
         )
-    canonical = canonicalise(model.eval(), x[:2])
-    graph = trace(canonical, x[:2])
-    order = {group.name: group.classes for group in graph.prunable}
-    base = CompressionContext(model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, x))
-    (twice,) = (layer for layer in graph.layers if layer.chosen_by != layer.name)
+    base = CompressionContext.of(model.eval(), x)
+    (twice,) = (layer for layer in base.graph.layers if layer.chosen_by != layer.name)
     result = tuned(base, candidate(base), x)
     for key in ("weight", "bias"):
         one, other = (result.state[f"{name}.{key}"] for name in (twice.name, twice.chosen_by))
@@ -283,12 +277,7 @@ def test_fine_tuning_wins_back_accuracy() -> None:
     model = load_model(ModelSettings(reference="lenet5_digits", training=training), data.input_shape, data.classes)
     train_model(model, data.train.images, data.train.labels, training, seed=1)
     x, y = torch.from_numpy(data.train.images), torch.from_numpy(data.train.labels)
-    canonical = canonicalise(model, x[:2])
-    graph = trace(canonical, x[:2])
-    order = {group.name: group.classes for group in graph.prunable}
-    base = CompressionContext(
-        model=canonical, graph=graph, order=order, calibration=calibrate(canonical, graph, x[:128])
-    )
+    base = CompressionContext.of(model, x[:128])
     chosen = candidate(base, weight_bits=2)
     reports: list[float] = []
     settings = FineTuningSettings(epochs=4, batch_size=32)

@@ -16,13 +16,10 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice, levels, uniform
 from explorer.export.onnx.builder import pack_int4
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import run_onnx, verify_onnx
-from explorer.graph.canonical import canonicalise
-from explorer.graph.trace import trace
 from tests.tiers import cases, thinned
 
 SHAPE = (3, 16, 16)
@@ -108,14 +105,7 @@ def trained(model: nn.Module) -> nn.Module:
 def context(request: pytest.FixtureRequest) -> CompressionContext:
     torch.manual_seed(0)
     images, _ = noisy_patterns(64, seed=1000)
-    model = canonicalise(trained(request.param()), images[:2])
-    graph = trace(model, images[:2])
-    return CompressionContext(
-        model=model,
-        graph=graph,
-        order={group.name: group.classes for group in graph.prunable},
-        calibration=calibrate(model, graph, images),
-    )
+    return CompressionContext.of(trained(request.param()), images)
 
 
 def assert_same_function(context: CompressionContext, candidate: Candidate, path: Path) -> None:

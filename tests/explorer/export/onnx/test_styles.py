@@ -10,14 +10,11 @@ import pytest
 import torch
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import calibrate
 from explorer.errors import ExportError
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import open_session
-from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import as_tuple
 from explorer.graph.symbolic import call
-from explorer.graph.trace import trace
 from tests.support import styles
 from tests.support.square import random_candidate
 from tests.tiers import cases
@@ -27,10 +24,7 @@ WRITTEN = [name for name in styles.STYLES if name not in {"attention", "channels
 
 def basis_of(name: str) -> CompressionContext:
     images = styles.inputs(name, 16)
-    model = canonicalise(styles.build(name), images)
-    graph = trace(model, images)
-    order = {group.name: group.classes for group in graph.prunable}
-    return CompressionContext(model=model, graph=graph, order=order, calibration=calibrate(model, graph, images))
+    return CompressionContext.of(styles.build(name), images)
 
 
 @cases(1, 4)

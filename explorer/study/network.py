@@ -1,0 +1,121 @@
+"""A study's images and its network: opened, traced, and with its weights."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import fx, nn
+
+from explorer.compress.apply import EXAMPLES
+from explorer.compress.norms import norms_of
+from explorer.data.images import Data, ImageSet
+from explorer.data.load import load_data
+from explorer.errors import StudyFileError
+from explorer.evaluate.accuracy import find_torch_device
+from explorer.graph.canonical import canonicalise
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
+from explorer.models.load import load_model
+from explorer.progress import Notify, silent
+from explorer.relevance.criteria import CRITERIA
+from explorer.relevance.sample import Sample
+from explorer.search.space import search_space
+from explorer.study.coverage import coverage
+from explorer.study.record import Coverage
+from explorer.study.relevance import other_criteria, relevance_sample
+from explorer.study.study_file import Study
+from explorer.study.weights import train_once
+from explorer.threads import single_threaded
+
+SMALL_NETWORK = 2_000_000
+"""Multiply-accumulates of an image below which a second CPU thread costs more than it brings (assumed)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyNetwork:
+    """A study's images and its network: as the user wrote it, canonical, and traced; on `torch_device`."""
+
+    data: Data
+    torch_device: torch.device
+    model: nn.Module
+    canonical: fx.GraphModule
+    graph: ModelGraph
+    coverage: Coverage
+    """How much of the network is explored and costed."""
+
+    def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return images and labels as tensors on the torch device."""
+        return images.tensors(self.torch_device)
+
+
+def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
+    """Load the images, build the network and trace it; it has its weights if they are those of a checkpoint."""
+    try:
+        torch_device = find_torch_device(study.compute.device)
+    except ValueError as error:
+        raise StudyFileError((str(error),)) from error
+    notify("load data", 0, 1)
+    data = load_data(study.data, study.model.input_shape, study.folder)
+    notify("load data", 1, 1)
+    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed, folder=study.folder)
+    model = model.to(torch_device).float()
+    example = _example(data, torch_device)
+    with single_threaded(True):  # a few images
+        canonical, graph = _explorable(model, example, study)
+        covered = coverage(canonical, graph, example)
+    return StudyNetwork(
+        data=data, torch_device=torch_device, model=model, canonical=canonical, graph=graph, coverage=covered
+    )
+
+
+def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Notify = silent) -> StudyNetwork:
+    """The network with the weights of its checkpoint, or trained, unless it was trained before."""
+    if study.model.checkpoint is not None:
+        return network
+    data, torch_device = network.data, network.torch_device
+    first = first_sample(network, study)
+    for name in (study.relevance.method, *other_criteria(study)):
+        CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
+    train_once(network.model, network.canonical, study, data, folder, notify)
+    canonical, graph = _explorable(network.model, _example(data, torch_device), study)
+    return replace(network, canonical=canonical, graph=graph)
+
+
+def first_sample(network: StudyNetwork, study: Study) -> Sample:
+    """The first images that relevance will be computed on; of a network to be trained, as training leaves its norms.
+
+    With the statistics that norms begin with, signals fade: not a digit of the logits of an untrained MobileNetV2
+    depends on its image, and an attribution could not be told from one that misses an operation.
+    """
+    images, model = network.data.relevance.take(slice(EXAMPLES)), network.canonical
+    if study.model.checkpoint is None and len(images) > 1:
+        model = copy.deepcopy(model)
+        for norm in norms_of(model).values():
+            norm.reset_running_stats()
+            norm.momentum = None  # plain averages
+            norm.train()
+        with torch.no_grad():
+            model(network.tensors(images)[0])
+    return relevance_sample(model, network.graph, images, study, network.torch_device)
+
+
+def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
+    """Within it, torch uses one CPU thread for a network that is too small to gain from more."""
+    return single_threaded(graph.macs < SMALL_NETWORK)
+
+
+def _example(data: Data, torch_device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(data.calibration.images[:EXAMPLES]).to(torch_device)
+
+
+def _explorable(model: nn.Module, example: torch.Tensor, study: Study) -> tuple[fx.GraphModule, ModelGraph]:
+    """The canonical network and its graph; ModelError or SearchError where study and network do not fit."""
+    canonical = canonicalise(model, example)
+    graph = trace(canonical, example)
+    search_space(graph, study.space)
+    study.deep_compression.refuse_unknown(graph.layer_names)
+    return canonical, graph

@@ -1,0 +1,103 @@
+"""The relevance of a study's network: what it is computed on, what is kept of it, and by which other criteria."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import fx
+
+import explorer
+from explorer.compress.importance import Importance, root_fisher
+from explorer.data.images import ImageSet
+from explorer.errors import StudyFileError
+from explorer.graph.layers import ModelGraph
+from explorer.progress import Notify, silent
+from explorer.relevance.criteria import CRITERIA
+from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.scores import Relevance
+from explorer.settings import RELEVANCE_REFERENCES, SharingSettings
+from explorer.study.study_file import Study
+from explorer.study.weights import digest_of, network_digest
+
+
+def relevance_sample(
+    model: fx.GraphModule, graph: ModelGraph, images: ImageSet, study: Study, torch_device: torch.device
+) -> Sample:
+    """What relevance is computed on, as the study says; StudyFileError where its reference cannot be read."""
+    settings, (tensors, labels) = study.relevance, images.tensors(torch_device)
+    return sample_of(
+        model,
+        graph,
+        tensors,
+        labels,
+        target=settings.target,
+        reference=_reference(study, torch_device),
+        aggregation=settings.aggregation,
+        tolerance=settings.tolerance,
+        seed=study.seed,
+    )
+
+
+def _reference(study: Study, torch_device: torch.device) -> str | torch.Tensor:
+    reference = study.relevance.reference
+    if reference in RELEVANCE_REFERENCES:
+        return reference
+    file = study.resolve(reference, "relevance.reference")
+    try:
+        image = np.load(file, allow_pickle=False)
+        return torch.from_numpy(np.asarray(image, dtype=np.float32)).to(torch_device)
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, zipfile.BadZipFile) as error:
+        raise StudyFileError(
+            (f"relevance.reference: {file} cannot be read as an image ({error}); save one with numpy.save",)
+        ) from error
+
+
+def kept_relevance(
+    method: str, sample: Sample, folder: Path, weights_digest: str, notify: Notify = silent
+) -> Relevance:
+    """The relevance by a criterion, from the folder where it was computed there before."""
+    keys = ("reference", "target", "aggregation", "tolerance", "seed")
+    settings = {key: getattr(sample, key) for key in keys}
+    network = network_digest(sample.model)
+    description = {
+        **settings,
+        "method": method,
+        "weights": weights_digest,
+        "network": network,
+        "explorer": explorer.__version__,
+    }
+    tensors = (*sample.inputs, *sample.references, sample.directions, sample.labels)
+    images = hashlib.sha256(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
+    kept = folder / f"relevance-{digest_of(json.dumps(description, sort_keys=True), images)}.npz"
+    if kept.exists():
+        return Relevance.load(kept)
+    notify("relevance", 0, len(sample))
+    relevance = CRITERIA[method].compute(sample, lambda done, total: notify("relevance", done, total))
+    relevance.save(kept)
+    return relevance
+
+
+def other_criteria(study: Study) -> tuple[str, ...]:
+    """Those beside the study's own, `relevance.method`; StudyFileError for one that says nothing of filters."""
+    names = tuple(name for name in study.space.filter_criteria or () if name != study.relevance.method)
+    silent = [name for name in names if "filters" not in CRITERIA[name].subjects]
+    if silent:
+        known = ", ".join(name for name, criterion in CRITERIA.items() if "filters" in criterion.subjects)
+        raise StudyFileError(
+            (f"space.filter_criteria: {silent[0]!r} says nothing of filters; those that do are {known}",)
+        )
+    return names
+
+
+def weight_importance(settings: SharingSettings, sample: Sample, relevance: Relevance) -> Importance | None:
+    """What an error of each weight counts when weights share values; None where each counts the same."""
+    if settings.weighting == "plain":
+        return None
+    if settings.weighting == "fisher":
+        return root_fisher(sample.model, sample.graph, sample.inputs[0])
+    return {entry.layer: torch.from_numpy(entry.weight_multipliers) for entry in relevance.layers}
