@@ -30,8 +30,8 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.load import load_model
 from explorer.relevance.deeplift import deeplift
-from explorer.relevance.sample import sample_of
-from explorer.relevance.scores import Relevance, filter_order
+from explorer.relevance.sample import make_sample
+from explorer.relevance.scores import Relevance, order_filters
 from explorer.search.knapsack import ParetoSolutions, solve_knapsack
 from explorer.search.sensitivity import sensitivity
 from explorer.search.space import search_space
@@ -104,10 +104,10 @@ def _prepared(data: Data) -> tuple[dict[str, CompressionContext], Relevance]:
     graph = trace(model, calibration_images[:4])
     _say("relevance")
     images, labels = (torch.from_numpy(each) for each in (data.relevance.images, data.relevance.labels))
-    relevance = deeplift(sample_of(model, graph, images, labels), _progress("relevance of images"))
+    relevance = deeplift(make_sample(model, graph, images, labels), _progress("relevance of images"))
     _say("calibration")
     calibration = calibrate(model, graph, calibration_images)
-    order = filter_order(graph, relevance)
+    order = order_filters(graph, relevance)
     bases = {
         name: CompressionContext(model=model, graph=graph, order=order, calibration=calibration, quantizer=quantizer)
         for name, quantizer in SETTINGS.items()

@@ -17,9 +17,9 @@ import torch
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
-from explorer.relevance.captum_deeplift import captum_deeplift, guard_max_pools, layer_contributions
+from explorer.relevance.captum_deeplift import attribute_layer, captum_deeplift, guard_max_pools
 from explorer.relevance.deeplift import attribute, deeplift
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.sample import Sample, make_sample
 
 WANTED = {"resnet20": 15.0, "resnet56": 40.0}
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -32,13 +32,13 @@ def sample(name: str, images: int, dtype: torch.dtype) -> Sample:
     noise = torch.randn(images, 3, 32, 32)
     model = canonicalise(network, noise[:4])
     graph = trace(model, noise[:4])
-    return sample_of(model.to(dtype), graph, noise.to(dtype), torch.zeros(images, dtype=torch.long))
+    return make_sample(model.to(dtype), graph, noise.to(dtype), torch.zeros(images, dtype=torch.long))
 
 
 def by_captum(given: Sample) -> dict[str, torch.Tensor]:
     """Contributions by one call for each layer."""
     guarded = guard_max_pools(given.model)
-    return {name: layer_contributions(guarded, name, given)[0] for name in given.graph.layer_names}
+    return {name: attribute_layer(guarded, name, given)[0] for name in given.graph.layer_names}
 
 
 def in_one_pass(given: Sample) -> dict[str, torch.Tensor]:

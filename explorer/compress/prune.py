@@ -11,7 +11,7 @@ from torch import fx, nn
 from explorer.compress.candidate import Candidate, kept_count
 from explorer.graph.layers import IndexMap, Layer, ModelGraph
 from explorer.graph.modules import SelectChannels
-from explorer.graph.trace_moves import channel_padding
+from explorer.graph.trace_moves import get_channel_padding
 
 Order = Mapping[str, tuple[int, ...]]
 """For every prunable group its channel classes, the one to keep first in front."""
@@ -130,7 +130,7 @@ def _slice_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, positions: torch.Tensor) 
 def _narrow_padding(node: fx.Node, classes: tuple[int, ...], kept: frozenset[int]) -> None:
     """Pad with as many zero channels as are kept of those that the padding stood for."""
     dimensions = len(node.meta["shape"])
-    before, after = channel_padding(node, dimensions)
+    before, after = get_channel_padding(node, dimensions)
     padding = [int(entry) for entry in (node.args[1] if len(node.args) > 1 else node.kwargs["pad"])]  # type: ignore[union-attr, arg-type]
     reach = 2 * (dimensions - 2)
     padding[reach] = sum(identity in kept for identity in classes[:before])

@@ -10,10 +10,10 @@ from torch import nn
 from explorer.graph.channels import Member, group_channels, shares
 from explorer.graph.layers import Activation, ChannelGroup, IndexMap, Layer, ModelGraph, Operation, Skipped
 from explorer.graph.modules import TransposedConv2d
-from explorer.graph.traced import Storage, Traced, TracedLayer, TracedOperation, shape_of, source_of
+from explorer.graph.traced import Storage, Traced, TracedLayer, TracedOperation, find_source, get_shape
 
 
-def record_graph(traced: Traced, input_shapes: tuple[tuple[int, ...], ...], shared: Mapping[str, str]) -> ModelGraph:
+def build_graph(traced: Traced, input_shapes: tuple[tuple[int, ...], ...], shared: Mapping[str, str]) -> ModelGraph:
     """The record of a whole network, for inputs of these shapes; `shared` maps layers to the owner of their weights."""
     classes, ids = traced.channels.classes, traced.ids
     members = []
@@ -26,15 +26,15 @@ def record_graph(traced: Traced, input_shapes: tuple[tuple[int, ...], ...], shar
     scales = _scales(traced.storages)
     return ModelGraph(
         input_shapes=input_shapes,
-        layers=tuple(record_layer(raw, traced, groups, shared.get(raw.name, "")) for raw in traced.layers),
-        operations=tuple(record_operation(raw, traced, groups) for raw in traced.operations),
+        layers=tuple(build_layer(raw, traced, groups, shared.get(raw.name, "")) for raw in traced.layers),
+        operations=tuple(build_operation(raw, traced, groups) for raw in traced.operations),
         groups=groups,
         activations=tuple(
-            record_activation(storage, classes(ids[storage.node]), groups, (scales[id(storage)], traced.num_images))
+            build_activation(storage, classes(ids[storage.node]), groups, (scales[id(storage)], traced.num_images))
             for storage in traced.storages
         ),
         index_maps=tuple(
-            IndexMap(node=node.name, classes=classes(ids[node]), read_classes=classes(ids[source_of(node)]))
+            IndexMap(node=node.name, classes=classes(ids[node]), read_classes=classes(ids[find_source(node)]))
             for node in traced.index_maps
         ),
         skipped=(*traced.skipped, *_moves(traced.moves), *_locked(groups)),
@@ -55,7 +55,7 @@ def _moves(names: Sequence[str]) -> Iterator[Skipped]:
         yield Skipped(path=", ".join(names[:3]) + more, reason=reason)
 
 
-def record_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, ...], shares_weights: str) -> Layer:
+def build_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, ...], shares_weights: str) -> Layer:
     """The record of a layer."""
     output_classes, input_classes = traced.channels.classes(raw.output_ids), traced.channels.classes(raw.input_ids)
     module = raw.module
@@ -83,9 +83,13 @@ def record_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, .
     )
 
 
-def record_operation(raw: TracedOperation, traced: Traced, groups: Sequence[ChannelGroup]) -> Operation:
+def build_operation(raw: TracedOperation, traced: Traced, groups: Sequence[ChannelGroup]) -> Operation:
     """The record of an operation."""
-    window = pool_window(raw.module, spatial(raw.in_shape), spatial(raw.out_shape)) if raw.kind == "pool" else (1, 1)
+    window = (
+        get_pool_window(raw.module, get_spatial_size(raw.in_shape), get_spatial_size(raw.out_shape))
+        if raw.kind == "pool"
+        else (1, 1)
+    )
     return Operation(
         name=raw.name,
         kind=raw.kind,
@@ -117,7 +121,7 @@ def _scales(storages: Sequence[Storage]) -> dict[int, str]:
     return {id(storage): find(storage).node.name for storage in storages}
 
 
-def record_activation(
+def build_activation(
     storage: Storage, classes: tuple[int, ...], groups: Sequence[ChannelGroup], of: tuple[str, int]
 ) -> Activation:
     """The record of a stored activation, given the class of each of its channels.
@@ -125,10 +129,10 @@ def record_activation(
     `of` are the name of the activation whose scale it has, and the number of images that were traced.
     """
     scale_of, images = of
-    shape = shape_of(storage.node)
+    shape = get_shape(storage.node)
     # Images that are not along the first axis: all elements, shared out among images and channels.
     apart = not shape or shape[0] != images
-    size = (1, max(1, -(-math.prod(shape) // (images * max(1, len(classes)))))) if apart else spatial(shape)
+    size = (1, max(1, -(-math.prod(shape) // (images * max(1, len(classes)))))) if apart else get_spatial_size(shape)
     return Activation(
         name=storage.node.name,
         size=size,
@@ -142,7 +146,7 @@ def record_activation(
     )
 
 
-def pool_window(module: nn.Module | None, in_size: tuple[int, int], out_size: tuple[int, int]) -> tuple[int, int]:
+def get_pool_window(module: nn.Module | None, in_size: tuple[int, int], out_size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of a pooling's window: its own, or the largest that an adaptive one or a mean has."""
     own = getattr(module, "kernel_size", None)
     if own is not None:
@@ -156,7 +160,7 @@ def _adaptive_window(size: int, parts: int) -> int:
     return max(-(-(part + 1) * size // parts) - part * size // parts for part in range(parts))
 
 
-def spatial(shape: tuple[int, ...]) -> tuple[int, int]:
+def get_spatial_size(shape: tuple[int, ...]) -> tuple[int, int]:
     """Height and width of an N x C x H x W shape; (1, number of positions) for any other."""
     return (shape[2], shape[3]) if len(shape) == 4 else (1, math.prod(shape[2:]))
 
@@ -166,6 +170,6 @@ def _for_one_image(shape: tuple[int, ...], images: int) -> tuple[int, int]:
 
     A layer may read each pixel, or each of several crops, as if it were an image.
     """
-    height, width = spatial(shape)
+    height, width = get_spatial_size(shape)
     rows = shape[0] // images if shape and shape[0] % images == 0 else 1
     return height * rows, width

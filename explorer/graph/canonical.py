@@ -9,11 +9,11 @@ from torch import fx, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from explorer.errors import ModelError
-from explorer.graph.copies import plain_copy
+from explorer.graph.copies import copy_plainly
 from explorer.graph.functional import fold_constants, functions_to_modules, modules_to_canonical
 from explorer.graph.functional_layers import constants_to_norms, layers_to_modules
 from explorer.graph.inputs import Inputs, as_tuple, count_images, join, take
-from explorer.graph.lines import line_of
+from explorer.graph.lines import find_line
 from explorer.graph.moves import simplify_moves
 from explorer.graph.names import LAYER_BUFFERS, add_module
 from explorer.graph.out_of_place import work_out_of_place
@@ -28,7 +28,7 @@ REORDERED = 1e-5
 
 
 def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
-    """Return a canonical copy of `model` (see `plain_copy`) in evaluation mode; the user's model is not touched.
+    """Return a canonical copy of `model` (see `copy_plainly`) in evaluation mode; the user's model is not touched.
 
     Functional activations, poolings and layers become modules, a module that is called several times is cloned for
     each call (clones of a layer hold the same parameters), nothing works in place, dropout and identities vanish,
@@ -38,7 +38,7 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     (with transposed convolutions: equal but for rounding); ModelError otherwise, or when torch.fx cannot trace the
     model.
     """
-    original = plain_copy(model)
+    original = copy_plainly(model)
     given = as_tuple(example)[0].dtype
     other = next((p.dtype for p in original.parameters() if p.is_floating_point() and p.dtype != given), None)
     if other is not None:
@@ -186,7 +186,7 @@ def _settle_norms(graph_module: fx.GraphModule) -> None:
         module = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.running_mean is None:
             raise ModelError(
-                f"model: batch norm {node.target!r} keeps no running statistics{line_of(node)}, so that its logits "
+                f"model: batch norm {node.target!r} keeps no running statistics{find_line(node)}, so that its logits "
                 "depend on the other images of a batch; use track_running_stats=True"
             )
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -29,13 +29,13 @@ _WITHOUT_OUTPUT = (
 )
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> nn.Module:
     """The network inside wrappers that compute the same: torch.compile, DataParallel, weight averaging."""
     inside = _inside(model)
-    return model if inside is None else unwrapped(inside)
+    return model if inside is None else unwrap(inside)
 
 
-def plain_copy(model: nn.Module) -> nn.Module:
+def copy_plainly(model: nn.Module) -> nn.Module:
     """A copy in evaluation mode: no wrappers, no hooks, and weights that are tensors of their own.
 
     Weights that are computed in each call (weight norm, spectral norm, pruning, parametrisations of any kind) become

@@ -17,7 +17,9 @@ class Stored(NamedTuple):
     in_float: int
 
 
-def stored_values(model: fx.GraphModule, layers: Collection[str], beside: tuple[type[nn.Module], ...] = ()) -> Stored:
+def count_stored_values(
+    model: fx.GraphModule, layers: Collection[str], beside: tuple[type[nn.Module], ...] = ()
+) -> Stored:
     """Count the numbers that a canonical network reads, each tensor once; integers, such as indices, do not count.
 
     `layers` are the paths of the layers that are traced: their weights and biases, and the batch norms that fold into

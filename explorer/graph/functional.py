@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from explorer.errors import ModelError
-from explorer.graph.lines import line_of
+from explorer.graph.lines import find_line
 from explorer.graph.modules import TransposedConv2d
-from explorer.graph.names import add_module, free_name, replace_module
+from explorer.graph.names import add_module, find_free_name, replace_module
 from explorer.graph.symbolic import constants
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
@@ -118,7 +118,7 @@ def fold_constants(graph_module: fx.GraphModule) -> None:
     values: dict[fx.Node, Any] = {}
     for node in list(graph_module.graph.nodes):
         if node.op == "get_attr":
-            values[node] = attribute(graph_module, str(node.target))
+            values[node] = get_attribute(graph_module, str(node.target))
         elif node.op in {"call_function", "call_method"} and node.all_input_nodes:
             if not all(source in values for source in node.all_input_nodes):
                 continue
@@ -132,7 +132,7 @@ def fold_constants(graph_module: fx.GraphModule) -> None:
         read = any(user not in values for user in node.users)
         if node.op == "get_attr" or not read or not isinstance(values.get(node), torch.Tensor):
             continue
-        name = free_name(f"{node.name}_constant", graph_module)
+        name = find_free_name(f"{node.name}_constant", graph_module)
         graph_module.register_buffer(name, values[node].detach().clone())
         with graph_module.graph.inserting_before(node):
             constant = graph_module.graph.get_attr(name)
@@ -153,7 +153,7 @@ def replace_by_module(
     return replacement
 
 
-def attribute(root: nn.Module, path: str) -> Any:
+def get_attribute(root: nn.Module, path: str) -> Any:
     """What a get_attr node stands for."""
     owner, _, name = path.rpartition(".")
     return getattr(root.get_submodule(owner), name)
@@ -191,6 +191,6 @@ def _refuse_active_dropout(node: fx.Node) -> None:
     training = node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True)
     if training is True:
         raise ModelError(
-            f"model: {node.name} calls dropout with training=True{line_of(node)}, so its logits are random; "
+            f"model: {node.name} calls dropout with training=True{find_line(node)}, so its logits are random; "
             "pass training=self.training"
         )

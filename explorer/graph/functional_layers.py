@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from explorer.graph.functional import attribute, replace_by_module
+from explorer.graph.functional import get_attribute, replace_by_module
 from explorer.graph.symbolic import constants
 
 
@@ -49,16 +49,16 @@ def constants_to_norms(graph_module: fx.GraphModule) -> None:
             left, right = right, left
         if right.op != "get_attr" or left.op == "get_attr" or len(left.meta["shape"] or ()) not in {2, 4}:
             continue
-        constant: torch.Tensor = attribute(graph_module, str(right.target)).detach()
+        constant: torch.Tensor = get_attribute(graph_module, str(right.target)).detach()
         shape, rank = left.meta["shape"], len(left.meta["shape"])
         if constant.numel() == 1:
             node.args = tuple(float(constant) if entry is right else entry for entry in node.args)
         elif constant.numel() == shape[1] == (1, *constant.shape)[-(rank - 1) :][0] and constant.ndim >= rank - 1:
             constant = constant if constant.is_floating_point() else constant.float()
-            replace_by_module(graph_module, node, _norm_of(kind, constant.flatten(), rank), (left,))
+            replace_by_module(graph_module, node, _build_norm(kind, constant.flatten(), rank), (left,))
 
 
-def _norm_of(kind: str, constant: torch.Tensor, rank: int) -> nn.Module:
+def _build_norm(kind: str, constant: torch.Tensor, rank: int) -> nn.Module:
     norm = (nn.BatchNorm2d if rank == 4 else nn.BatchNorm1d)(len(constant)).to(constant)
     assert norm.running_var is not None
     norm.running_var -= norm.eps  # with which it is 1 again
@@ -84,7 +84,7 @@ class _Arguments:
             return None
         if not isinstance(node, fx.Node) or node.op != "get_attr":
             raise LookupError(name)
-        value: torch.Tensor = attribute(self.root, str(node.target))
+        value: torch.Tensor = get_attribute(self.root, str(node.target))
         return value
 
     def value(self, name: str, default: Any) -> Any:

@@ -47,6 +47,6 @@ def run(model: nn.Module, inputs: Inputs) -> Any:
     return model(*as_tuple(inputs))
 
 
-def shapes_of(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
+def get_shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
     """Return the shape of each input of one image, without the batch axis."""
     return tuple(tuple(tensor.shape[1:]) for tensor in as_tuple(inputs))

@@ -10,24 +10,24 @@ import torch.nn.functional as F
 from torch import fx
 
 
-def last_line(error: BaseException) -> str:
+def find_last_line(error: BaseException) -> str:
     """File and line of the innermost frame outside torch: the user's own line."""
     frame = _user_frame(traceback.extract_tb(error.__traceback__))
     return f"{frame.filename}:{frame.lineno} ({frame.line})" if frame is not None else "an unknown line"
 
 
-def line_of(node: fx.Node) -> str:
+def find_line(node: fx.Node) -> str:
     """Where a node was made, as " at file, line number" of the user's code; empty where that is not known."""
     line: str = node.meta.get("line", "")
     return f" at {line}" if line and node.op != "output" else ""
 
 
-def described(node: fx.Node) -> str:
+def describe(node: fx.Node) -> str:
     """What a call is of, as a user would write it, and its line: "torch.amax at net.py, line 12"."""
-    return f"{function_name(node)}{line_of(node)}"
+    return f"{name_function(node)}{find_line(node)}"
 
 
-def function_name(node: fx.Node) -> str:
+def name_function(node: fx.Node) -> str:
     """What a call is of, as a user would write it: "torch.amax", "Tensor.amax" or "F.normalize"."""
     owners = ((F, "F."), (torch, "torch."))
     name = str(getattr(node.target, "__name__", node.target))
@@ -38,7 +38,7 @@ def function_name(node: fx.Node) -> str:
     return name
 
 
-def place(frames: traceback.StackSummary) -> str:
+def find_place(frames: traceback.StackSummary) -> str:
     """Name of the file, without its folder, and line number of the user's own line."""
     frame = _user_frame(frames)
     return f"{Path(frame.filename).name}, line {frame.lineno}" if frame is not None else ""

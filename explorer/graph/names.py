@@ -34,7 +34,7 @@ class Names:
         return name
 
 
-def free_name(wanted: str, *models: nn.Module) -> str:
+def find_free_name(wanted: str, *models: nn.Module) -> str:
     """`wanted`, or with a number behind it where one of the models has a module or any other attribute of that name."""
     name, number = wanted, 2
     while keyword.iskeyword(name) or any(hasattr(model, name) for model in models):
@@ -55,14 +55,14 @@ def hold_by_other_names(root: nn.Module, graph: fx.Graph) -> None:
         parts = target.split(".") if node.op in {"call_module", "get_attr"} else ()
         if parts and target not in renamed and (hasattr(asked, parts[0]) or any(map(keyword.iskeyword, parts))):
             owner, _, own = target.rpartition(".")
-            renamed[target] = free_name("_".join(parts), root, asked)
+            renamed[target] = find_free_name("_".join(parts), root, asked)
             setattr(root, renamed[target], getattr(root.get_submodule(owner), own))
         node.target = renamed.get(target, node.target) if parts else node.target
 
 
 def add_module(model: fx.GraphModule, wanted: str, module: nn.Module) -> str:
     """Add a module to a network under a free name, dots of `wanted` as underscores; returns the name."""
-    name = free_name(wanted.replace(".", "_"), model)
+    name = find_free_name(wanted.replace(".", "_"), model)
     model.add_submodule(name, module)
     return name
 

@@ -12,7 +12,7 @@ from explorer.graph.names import add_module
 def clone_reused(graph_module: fx.GraphModule) -> None:
     """Give every call of a module a module of its own, in place.
 
-    The clones of a layer hold the very parameters of the first (`shared_weights` finds them by that), so that they
+    The clones of a layer hold the very parameters of the first (`find_shared_weights` finds them by that), so that they
     stay one set of weights; buffers, such as the statistics of a batch norm, are copied.
     """
     seen: set[int] = set()
@@ -27,7 +27,7 @@ def clone_reused(graph_module: fx.GraphModule) -> None:
         node.target = add_module(graph_module, f"{node.target}_call", copy.deepcopy(module, own))
 
 
-def shared_weights(graph_module: fx.GraphModule) -> dict[str, str]:
+def find_shared_weights(graph_module: fx.GraphModule) -> dict[str, str]:
     """Path of every layer whose weight another layer, called earlier, holds as well, to the path of that one.
 
     A linear layer of sequences has no rule, and stays in float.

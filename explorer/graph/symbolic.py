@@ -16,9 +16,9 @@ from torch import fx, nn
 from torch.utils._pytree import tree_flatten
 
 from explorer.errors import ModelError
-from explorer.graph.copies import plain_copy
+from explorer.graph.copies import copy_plainly
 from explorer.graph.inputs import Inputs, as_tuple
-from explorer.graph.lines import last_line, place
+from explorer.graph.lines import find_last_line, find_place
 from explorer.graph.names import hold_by_other_names
 
 
@@ -31,7 +31,7 @@ def call(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in given)
         raise ModelError(
-            f"model: forward() fails on images of shape {shapes} at {last_line(error)}: {error}; "
+            f"model: forward() fails on images of shape {shapes} at {find_last_line(error)}: {error}; "
             "check the model against the data set's image shape"
         ) from error
     return check_outputs(output, given[0].shape[0])
@@ -80,7 +80,7 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
             "without control flow that depends on the input" if branches else "with functions of torch on its tensors"
         )
         raise ModelError(
-            f"model: torch.fx cannot trace {name} at {last_line(error)}: {first}; rewrite that line {advice}"
+            f"model: torch.fx cannot trace {name} at {find_last_line(error)}: {first}; rewrite that line {advice}"
         ) from error
 
 
@@ -171,7 +171,7 @@ class _Tracer(fx.Tracer):
 
     def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
         node = super().create_node(kind, target, args, kwargs, *rest, **named)
-        node.meta["line"] = place(traceback.extract_stack())
+        node.meta["line"] = find_place(traceback.extract_stack())
         self.running = True
         try:
             self.values[node] = self._run(node)
@@ -197,7 +197,7 @@ class _Tracer(fx.Tracer):
                 name = next(
                     f"unregistered_{i}" for i in itertools.count() if not hasattr(self.root, f"unregistered_{i}")
                 )
-                object.__setattr__(self.root, name, plain_copy(mod))  # what is registered may be called in a loop
+                object.__setattr__(self.root, name, copy_plainly(mod))  # what is registered may be called in a loop
                 self.strays[mod] = name
             return self.strays[mod]
 

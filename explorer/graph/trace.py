@@ -12,18 +12,18 @@ from torch import fx, nn
 
 from explorer.errors import ModelError
 from explorer.graph import trace_moves
-from explorer.graph.build import record_graph
+from explorer.graph.build import build_graph
 from explorer.graph.channels import Ids
-from explorer.graph.coverage import stored_values
+from explorer.graph.coverage import count_stored_values
 from explorer.graph.functional import ACTIVATIONS, POOLS
-from explorer.graph.inputs import Inputs, shapes_of
+from explorer.graph.inputs import Inputs, get_shapes
 from explorer.graph.layers import ModelGraph, OperationKind, Skipped
-from explorer.graph.lines import line_of
+from explorer.graph.lines import find_line
 from explorer.graph.modules import SelectChannels
 from explorer.graph.names import Names
-from explorer.graph.reuse import shared_weights
+from explorer.graph.reuse import find_shared_weights
 from explorer.graph.symbolic import propagate_shapes
-from explorer.graph.traced import Traced, TracedLayer, TracedOperation, shape_of, source_of
+from explorer.graph.traced import Traced, TracedLayer, TracedOperation, find_source, get_shape
 
 _FUNCTIONS = (nn.PReLU, *(factory for factory in ACTIVATIONS.values() if isinstance(factory, type)))
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -46,14 +46,14 @@ def trace(model: fx.GraphModule, example: Inputs, elementwise: tuple[type[nn.Mod
     such as activation quantisers. Raises ModelError when the network has no convolution or fully connected layer.
     """
     propagate_shapes(model, example)
-    shared = shared_weights(model)
+    shared = find_shared_weights(model)
     tracer = _Tracer(model, elementwise, shared)
     for node in model.graph.nodes:
         tracer.visit(node)
     if not tracer.found.layers:
         raise ModelError("model: no convolution (nn.Conv2d) or fully connected layer (nn.Linear) was found")
-    graph = record_graph(tracer.found, shapes_of(example), shared)
-    return replace(graph, float_values=stored_values(model, graph.layer_names, elementwise).in_float)
+    graph = build_graph(tracer.found, get_shapes(example), shared)
+    return replace(graph, float_values=count_stored_values(model, graph.layer_names, elementwise).in_float)
 
 
 class _Tracer:
@@ -70,10 +70,10 @@ class _Tracer:
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "placeholder":
-            self.ids[node] = self.channels.fresh(shape_of(node)[1] if len(shape_of(node)) > 1 else 1)
+            self.ids[node] = self.channels.fresh(get_shape(node)[1] if len(get_shape(node)) > 1 else 1)
             self.channels.lock(self.ids[node], "they are the network's input")
             self.found.store(node)
-            self.found.num_images = self.found.num_images or shape_of(node)[0]
+            self.found.num_images = self.found.num_images or get_shape(node)[0]
         elif node.op == "output":
             for source in self._tensors(node):
                 self.channels.lock(self.ids[source], "they are the network's output")
@@ -89,8 +89,8 @@ class _Tracer:
     def _module(self, node: fx.Node) -> bool:
         """Follow the rule of a module; False where there is none."""
         module = self.model.get_submodule(str(node.target))
-        source = source_of(node)
-        if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and len(shape_of(node)) == 2):
+        source = find_source(node)
+        if isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and len(get_shape(node)) == 2):
             self._layer(node, module)
         elif isinstance(module, self.elementwise_types):
             self._elementwise(node, module)
@@ -125,8 +125,8 @@ class _Tracer:
         return called and any(node.target in targets and rule(node) for targets, rule in rules)
 
     def _layer(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
-        source = source_of(node)
-        input_ids, output_ids = self.ids[source], self.channels.fresh(shape_of(node)[1])
+        source = find_source(node)
+        input_ids, output_ids = self.ids[source], self.channels.fresh(get_shape(node)[1])
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             self._tie_groups(module.groups, input_ids, output_ids)
         self.ids[node] = output_ids
@@ -140,7 +140,7 @@ class _Tracer:
             source=read,
             target=written,
             in_shape=self.found.read_shape(source),
-            out_shape=shape_of(node),
+            out_shape=get_shape(node),
             output_ids=output_ids,
             input_ids=input_ids,
         )
@@ -154,9 +154,9 @@ class _Tracer:
                 for ids in (other.input_ids, input_ids):
                     self.channels.lock(ids, "their weights are read in another number of groups as well")
         self.found.layers.append(layer)
-        if shape_of(node)[0] % self.found.num_images:
-            count = f"{shape_of(node)[0]} inputs for {self.found.num_images} images"
-            reason = f"has {count}{line_of(node)}: its cost is that of one input"
+        if get_shape(node)[0] % self.found.num_images:
+            count = f"{get_shape(node)[0]} inputs for {self.found.num_images} images"
+            reason = f"has {count}{find_line(node)}: its cost is that of one input"
             self.found.skipped.append(Skipped(path=layer.name, reason=reason))
 
     def _tie_groups(self, groups: int, input_ids: Ids, output_ids: Ids) -> None:
@@ -175,7 +175,7 @@ class _Tracer:
                 self.channels.tie(rows[0], row)
 
     def _elementwise(self, node: fx.Node, module: nn.Module) -> None:
-        source = source_of(node)
+        source = find_source(node)
         storage = self.found.storage
         self.ids[node] = self.ids[source]
         if isinstance(module, _BATCH_NORMS):
@@ -204,7 +204,7 @@ class _Tracer:
         return isinstance(module, nn.Conv2d | nn.Linear) and len(source.users) == 1
 
     def _pool(self, node: fx.Node, module: nn.Module) -> None:
-        source = source_of(node)
+        source = find_source(node)
         self.ids[node] = self.ids[source]
         is_max = isinstance(module, _MAX_POOLS)
         self.found.derive(node, source, monotone=is_max)
@@ -213,8 +213,8 @@ class _Tracer:
         self._operation(node, "pool", (source,), module)
 
     def _mean(self, node: fx.Node) -> bool:
-        source = source_of(node)
-        rank = len(shape_of(source))
+        source = find_source(node)
+        rank = len(get_shape(source))
         axes = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
         listed = [axes] if isinstance(axes, int) else axes
         if not isinstance(listed, Sequence) or {int(axis) % rank for axis in listed} != set(range(2, rank)):  # type: ignore[arg-type]
@@ -227,12 +227,12 @@ class _Tracer:
     def _join(self, node: fx.Node) -> bool:
         sources = [source for source in node.all_input_nodes if source in self.ids]
         constants = [source for source in node.all_input_nodes if source.op == "get_attr"]
-        same = all(shape_of(source)[:2] == shape_of(node)[:2] for source in sources)
+        same = all(get_shape(source)[:2] == get_shape(node)[:2] for source in sources)
         # What is divided by may not be the zero of a masked channel.
         divides = node.target in _QUOTIENTS and any(source is not node.args[0] for source in sources)
         if not sources or not same or constants or divides:
             return False
-        if node.target in _SUMS and any(shape_of(source) != shape_of(node) for source in sources):
+        if node.target in _SUMS and any(get_shape(source) != get_shape(node) for source in sources):
             return False
         for source in sources[1:]:
             self.channels.tie(self.ids[sources[0]], self.ids[source])
@@ -256,8 +256,8 @@ class _Tracer:
                 reads=tuple(self.found.storage[source] for source in sources),
                 target=self.found.storage[node],
                 # A gate with one position for each channel counts as large as what it scales.
-                in_shape=self.found.read_shape(sources[0]) if kind == "pool" else shape_of(node),
-                out_shape=shape_of(node),
+                in_shape=self.found.read_shape(sources[0]) if kind == "pool" else get_shape(node),
+                out_shape=get_shape(node),
                 ids=self.ids[node],
             )
         )
@@ -265,14 +265,14 @@ class _Tracer:
     def _unknown(self, node: fx.Node) -> None:
         """Keep everything around an operation without a rule as it is, and say so."""
         origin = node
-        while origin.target in {operator.getitem, getattr} and source_of(origin) not in self.ids:
-            origin = source_of(origin)  # which gives several tensors at once
+        while origin.target in {operator.getitem, getattr} and find_source(origin) not in self.ids:
+            origin = find_source(origin)  # which gives several tensors at once
         target = origin.target if origin.op == "call_module" else getattr(origin.target, "__name__", origin.target)
-        reason = f"operation {target}{line_of(origin)} has no pruning rule"
+        reason = f"operation {target}{find_line(origin)} has no pruning rule"
         sources = self._tensors(node)
         for source in sources:
             self.channels.lock(self.ids[source], reason)
-        shape = shape_of(node)
+        shape = get_shape(node)
         self.ids[node] = self.channels.fresh(shape[1] if len(shape) > 1 else 1)
         self.channels.lock(self.ids[node], reason)
         module = self.model.get_submodule(str(target)) if origin.op == "call_module" else nn.Module()
@@ -280,7 +280,7 @@ class _Tracer:
             source.op == "get_attr" for source in (*node.all_input_nodes, *origin.all_input_nodes)
         )
         kept = "its weights stay in float" if has_weights else "nothing there is pruned"
-        reason = f"no rule for this operation{line_of(origin)}: {kept} and its cost is not counted"
+        reason = f"no rule for this operation{find_line(origin)}: {kept} and its cost is not counted"
         skipped = Skipped(path=str(target), reason=reason)
         if skipped not in self.found.skipped:
             self.found.skipped.append(skipped)

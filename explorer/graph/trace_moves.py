@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from explorer.graph.modules import SelectChannels
 from explorer.graph.symbolic import constants
-from explorer.graph.traced import Traced, shape_of, source_of
+from explorer.graph.traced import Traced, find_source, get_shape
 
 
 def concatenate(found: Traced, node: fx.Node) -> bool:
@@ -18,7 +18,7 @@ def concatenate(found: Traced, node: fx.Node) -> bool:
     dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     given = node.kwargs.get("tensors", node.args[0] if node.args else None)
     parts = [part for part in given if isinstance(part, fx.Node)] if isinstance(given, Sequence) else []
-    if not parts or dimension not in {1, 1 - len(shape_of(node))} or any(part not in found.ids for part in parts):
+    if not parts or dimension not in {1, 1 - len(get_shape(node))} or any(part not in found.ids for part in parts):
         return False
     found.ids[node] = np.concatenate([found.ids[part] for part in parts])
     found.derive(node, *parts)
@@ -29,11 +29,11 @@ def concatenate(found: Traced, node: fx.Node) -> bool:
 
 def pad(found: Traced, node: fx.Node) -> bool:
     """F.pad with zeros or with copies of the border; zero channels are classes of their own. False for cropping."""
-    source = source_of(node)
-    before, after = channel_padding(node, len(shape_of(node)))
+    source = find_source(node)
+    before, after = get_channel_padding(node, len(get_shape(node)))
     value = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0)
     mode = node.kwargs.get("mode", node.args[2] if len(node.args) > 2 else "constant")
-    images = shape_of(source)[0] == shape_of(node)[0]
+    images = get_shape(source)[0] == get_shape(node)[0]
     if (mode == "constant" and value not in {0, None}) or min(before, after) < 0 or not images:
         return False
     parts = (found.channels.fresh(before), found.ids[source], found.channels.fresh(after))
@@ -48,15 +48,15 @@ def pad(found: Traced, node: fx.Node) -> bool:
 
 def cut(found: Traced, node: fx.Node) -> bool:
     """A slice of positions that keeps all channels and images; False for any other."""
-    source = source_of(node)
-    if shape_of(source)[:2] != shape_of(node)[:2] or len(shape_of(source)) != len(shape_of(node)):
+    source = find_source(node)
+    if get_shape(source)[:2] != get_shape(node)[:2] or len(get_shape(source)) != len(get_shape(node)):
         return False
     index = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
     if not all(entry is Ellipsis or isinstance(entry, slice) for entry in index):
         return False  # an order of the channels or images, for one
     found.ids[node] = found.ids[source]
     found.alias(node, source)
-    stored = np.broadcast_to(found.stored_positions(source), shape_of(source))
+    stored = np.broadcast_to(found.stored_positions(source), get_shape(source))
     found.fetched[node] = stored[constants(index)][0, 0]
     found.moves.append(node.name)
     return True
@@ -64,7 +64,7 @@ def cut(found: Traced, node: fx.Node) -> bool:
 
 def select(found: Traced, node: fx.Node, module: SelectChannels) -> None:
     """Channels in another order, some of them, or some of them several times."""
-    source = source_of(node)
+    source = find_source(node)
     found.ids[node] = found.ids[source][module.index.cpu().numpy()]
     found.alias(node, source)
     found.fetched[node] = found.stored_positions(source)
@@ -74,10 +74,10 @@ def select(found: Traced, node: fx.Node, module: SelectChannels) -> None:
 
 def flatten(found: Traced, node: fx.Node, module: nn.Flatten) -> bool:
     """All positions as features, or as one axis; False for flattening that takes in the batch axis."""
-    source = source_of(node)
-    if module.start_dim == 1 and len(shape_of(node)) == 2:
-        found.ids[node] = found.ids[source].repeat(shape_of(node)[1] // len(found.ids[source]))
-    elif module.start_dim == 2 and len(shape_of(node)) == 3:
+    source = find_source(node)
+    if module.start_dim == 1 and len(get_shape(node)) == 2:
+        found.ids[node] = found.ids[source].repeat(get_shape(node)[1] // len(found.ids[source]))
+    elif module.start_dim == 2 and len(get_shape(node)) == 3:
         found.ids[node] = found.ids[source]
     else:
         return False
@@ -87,9 +87,9 @@ def flatten(found: Traced, node: fx.Node, module: nn.Flatten) -> bool:
 
 def unflatten(found: Traced, node: fx.Node) -> bool:
     """Features as channels with positions: all features of a channel stay or go together."""
-    source = source_of(node)
-    channels = shape_of(node)[1]
-    if len(shape_of(source)) != 2 or len(shape_of(node)) != 4:
+    source = find_source(node)
+    channels = get_shape(node)[1]
+    if len(get_shape(source)) != 2 or len(get_shape(node)) != 4:
         return False
     columns = found.ids[source].reshape(channels, -1)
     for column in columns.T[1:]:
@@ -101,7 +101,7 @@ def unflatten(found: Traced, node: fx.Node) -> bool:
 
 def shuffle_pixels(found: Traced, node: fx.Node, factor: int) -> None:
     """Channels as positions (Shi et al., 2016): the factor^2 channels that form one stay or go together."""
-    source = source_of(node)
+    source = find_source(node)
     columns = found.ids[source].reshape(-1, factor * factor)
     for column in columns.T[1:]:
         found.channels.tie(columns[:, 0], column)
@@ -112,13 +112,13 @@ def shuffle_pixels(found: Traced, node: fx.Node, factor: int) -> None:
 
 def resample(found: Traced, node: fx.Node) -> None:
     """Upsampling by copies of the nearest pixel, and padding with copies of the border."""
-    source = source_of(node)
+    source = find_source(node)
     found.ids[node] = found.ids[source]
     found.derive(node, source)
     found.moves.append(node.name)
 
 
-def channel_padding(node: fx.Node, dimensions: int) -> tuple[int, int]:
+def get_channel_padding(node: fx.Node, dimensions: int) -> tuple[int, int]:
     """How many channels an F.pad call puts before and after dimension 1."""
     entries = _padding(node)
     reach = 2 * (dimensions - 2)

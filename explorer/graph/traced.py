@@ -107,7 +107,7 @@ class Traced:
 
     def constant(self, node: fx.Node) -> None:
         """Note a parameter or buffer that an operation reads: it takes no step, and is no activation."""
-        shape = shape_of(node)
+        shape = get_shape(node)
         self.ids[node] = self.channels.fresh(shape[1] if len(shape) > 1 else 1)
         self.storage[node] = Storage(node=node, first_step=self.step, last_step=self.step)
 
@@ -118,22 +118,22 @@ class Traced:
     def stored_positions(self, node: fx.Node) -> NDArray[np.bool_]:
         """Which positions of a node's value are stored, rather than a border of F.pad."""
         known = self.fetched.get(node)
-        return np.ones(shape_of(node)[2:], dtype=np.bool_) if known is None else known
+        return np.ones(get_shape(node)[2:], dtype=np.bool_) if known is None else known
 
     def read_shape(self, source: fx.Node) -> tuple[int, ...]:
         """Shape of what is fetched by whoever reads the value of `source`: all of it but a border of F.pad."""
         stored = self.stored_positions(source)
         axes = range(stored.ndim)
         sizes = (int(stored.any(axis=tuple(other for other in axes if other != axis)).sum()) for axis in axes)
-        return shape_of(source)[:2] + tuple(max(1, size) for size in sizes)
+        return get_shape(source)[:2] + tuple(max(1, size) for size in sizes)
 
 
-def source_of(node: fx.Node) -> fx.Node:
+def find_source(node: fx.Node) -> fx.Node:
     """The first tensor that a node reads."""
     return node.all_input_nodes[0]
 
 
-def shape_of(node: fx.Node) -> tuple[int, ...]:
+def get_shape(node: fx.Node) -> tuple[int, ...]:
     """Shape of the tensor that a node gave when shapes were propagated."""
     shape: tuple[int, ...] = node.meta["shape"]
     return shape

@@ -11,7 +11,7 @@ from torch import fx
 
 from explorer.arrays import Float64Array
 from explorer.errors import ExportError
-from explorer.graph.lines import line_of
+from explorer.graph.lines import find_line
 from explorer.graph.names import Names
 from explorer.integer.interpret import reads
 from explorer.integer.program import (
@@ -24,7 +24,7 @@ from explorer.integer.program import (
     SumPool,
     Tensor,
 )
-from explorer.integer.values import Affine, ScaledTensor, codes_of
+from explorer.integer.values import Affine, ScaledTensor, make_codes
 
 INPUT, OUTPUT = "images", "logits"
 _SUMS = (Conv, Linear, SumPool, Multiply)
@@ -80,7 +80,7 @@ class ProgramBuilder:
         sources = [self.tensors[name] for name in reads(step)]
         low = min(like.zero_point, *(source.low for source in sources))
         high = max(like.zero_point, *(source.high for source in sources))
-        return codes_of(replace(like, tensor=self.add(step, shape, low, high)), shape)
+        return make_codes(replace(like, tensor=self.add(step, shape, low, high)), shape)
 
     def program(self, output_scale: float) -> IntegerProgram:
         """All of it; the last step has written the logits."""
@@ -97,5 +97,5 @@ class ProgramBuilder:
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
     """The error for a node without an integer form: which, where in the model, why, and what to do."""
-    target = f"{getattr(node.target, '__name__', node.target)}{line_of(node)}"
+    target = f"{getattr(node.target, '__name__', node.target)}{find_line(node)}"
     return ExportError(f"integer: node {node.name!r} ({target}) has no integer form: {what}; {remedy}")

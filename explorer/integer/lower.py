@@ -25,10 +25,10 @@ from explorer.integer.lower_layers import (
     connect,
     convolve,
     convolve_transposed,
+    get_shape,
     pool_adaptive_average,
     pool_average,
     pool_max,
-    shape_of,
 )
 from explorer.integer.lower_moves import (
     concatenate,
@@ -41,7 +41,7 @@ from explorer.integer.lower_moves import (
 )
 from explorer.integer.program import IntegerProgram, Multiply
 from explorer.integer.requantize import logits, quantize
-from explorer.integer.values import Concatenated, Elementwise, ScaledTensor, mapped, scalar, sum_of
+from explorer.integer.values import Concatenated, Elementwise, ScaledTensor, make_sum, mapped, scalar
 
 _RISING = (nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardsigmoid)
 """Functions, beside the clips, of which a larger argument never gives a smaller value."""
@@ -64,7 +64,7 @@ def integer_program(model: fx.GraphModule, input_shape: tuple[int, ...]) -> Inte
     walk = Walk(model, ProgramBuilder(input_shape, model.graph.nodes), {})
     for node in model.graph.nodes:
         if node.op == "placeholder":
-            walk.values[node] = sum_of(ScaledTensor(tensor=INPUT, zero_point=0, gain=scalar(1.0)), shape=input_shape)
+            walk.values[node] = make_sum(ScaledTensor(tensor=INPUT, zero_point=0, gain=scalar(1.0)), shape=input_shape)
         elif node.op == "output":
             return walk.builder.program(_output(walk, node))
         elif gives_tensors(node):
@@ -146,7 +146,7 @@ def _norm(walk: Walk, node: fx.Node, module: Any) -> Value:
     if module.affine:
         weight, bias = (getattr(module, key).detach().double().cpu().numpy() for key in ("weight", "bias"))
         gain, offset = gain * weight, offset * weight + bias
-    axes = (len(gain), *(1,) * (len(shape_of(node)) - 1))
+    axes = (len(gain), *(1,) * (len(get_shape(node)) - 1))
     return _each(walk, node, _affine(gain.reshape(axes), offset.reshape(axes)))
 
 
@@ -194,7 +194,7 @@ def _add(walk: Walk, node: fx.Node) -> Value:
             *one.terms,
             *(ScaledTensor(tensor=t.tensor, zero_point=t.zero_point, gain=sign * t.gain) for t in other.terms),
         )
-        summed = sum_of(*terms, shape=shape_of(node))
+        summed = make_sum(*terms, shape=get_shape(node))
         return mapped(summed, _affine(np.ones_like(one.offset), one.offset + sign * other.offset)) or summed
     tensor_first = isinstance(first, fx.Node)
     number = float(second if tensor_first else first)  # type: ignore[arg-type]
@@ -225,8 +225,10 @@ def _multiply(walk: Walk, node: fx.Node) -> Value:
         left_zero_point=left.zero_point,
         right_zero_point=right.zero_point,
     )
-    walk.builder.add(step, shape_of(node), int(products.min()), int(products.max()))
-    return sum_of(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=left.gain * right.gain), shape=shape_of(node))
+    walk.builder.add(step, get_shape(node), int(products.min()), int(products.max()))
+    return make_sum(
+        ScaledTensor(tensor=walk.name(node), zero_point=0, gain=left.gain * right.gain), shape=get_shape(node)
+    )
 
 
 def _operands(node: fx.Node) -> tuple[object, object]:

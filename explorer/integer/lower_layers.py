@@ -24,7 +24,7 @@ from explorer.integer.program import (
     Sides,
     SumPool,
 )
-from explorer.integer.values import Affine, Concatenated, ScaledTensor, Window, sum_of
+from explorer.integer.values import Affine, Concatenated, ScaledTensor, Window, make_sum
 
 Value = Affine | Concatenated
 
@@ -60,7 +60,7 @@ class Walk:
         return term
 
 
-def shape_of(node: fx.Node) -> tuple[int, ...]:
+def get_shape(node: fx.Node) -> tuple[int, ...]:
     """Shape of what a node gives, the batch axis left out."""
     shape: tuple[int, ...] = node.meta["shape"][1:]
     return shape
@@ -86,7 +86,7 @@ def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> 
     strides = _pair(module.stride)
     if strides != (1, 1):
         height, width = (
-            (size - 1) * by + 1 for size, by in zip(shape_of(node.all_input_nodes[0])[-2:], strides, strict=True)
+            (size - 1) * by + 1 for size, by in zip(get_shape(node.all_input_nodes[0])[-2:], strides, strict=True)
         )
         step = Dilate(
             input=term.tensor,
@@ -94,7 +94,7 @@ def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> 
             steps=strides,
             value=term.zero_point,
         )
-        channels = shape_of(node.all_input_nodes[0])[0]
+        channels = get_shape(node.all_input_nodes[0])[0]
         term = walk.builder.moved(step, term, (channels, height, width)).terms[0]
     reach = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
     assert not isinstance(module.padding, str)
@@ -117,9 +117,9 @@ def connect(walk: Walk, node: fx.Node, module: Any) -> Affine:
         zero_point=term.zero_point,
     )
     low, high = _bounds(walk, node, term, weight, step.bias)
-    walk.builder.add(step, shape_of(node), low, high)
-    return sum_of(
-        ScaledTensor(tensor=walk.name(node), zero_point=0, gain=term.gain * _scales(module)), shape=shape_of(node)
+    walk.builder.add(step, get_shape(node), low, high)
+    return make_sum(
+        ScaledTensor(tensor=walk.name(node), zero_point=0, gain=term.gain * _scales(module)), shape=get_shape(node)
     )
 
 
@@ -145,9 +145,9 @@ def _convolved(
         groups=module.groups,
     )
     low, high = _bounds(walk, node, term, weight, step.bias)
-    walk.builder.add(step, shape_of(node), low, high)
+    walk.builder.add(step, get_shape(node), low, high)
     gain = term.gain * _scales(module)[:, None, None]
-    return sum_of(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=gain), shape=shape_of(node))
+    return make_sum(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=gain), shape=get_shape(node))
 
 
 def _weight(node: fx.Node, module: nn.Conv2d | nn.Linear) -> Integers:
@@ -191,7 +191,7 @@ def _bounds(
 
 def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:
     """A max pooling of codes; one of sums waits until these are codes."""
-    shape, before = shape_of(node), shape_of(node.all_input_nodes[0])
+    shape, before = get_shape(node), get_shape(node.all_input_nodes[0])
     if module.return_indices or len(shape) != 3:
         raise refuse(node, "it returns indices, or reads no images", "use return_indices=False, on N x C x H x W")
     kernel, stride, padding, dilation = _pool(node, module, before[-2:], shape[-2:])
@@ -235,7 +235,7 @@ def _pool(node: fx.Node, module: Any, before: tuple[int, ...], after: tuple[int,
 
 def pool_average(walk: Walk, node: fx.Node, module: nn.AvgPool2d) -> Affine:
     """An average pooling: sums, which are divided where they are requantised."""
-    before, after = shape_of(node.all_input_nodes[0])[-2:], shape_of(node)[-2:]
+    before, after = get_shape(node.all_input_nodes[0])[-2:], get_shape(node)[-2:]
     kernel, stride, padding = _pair(module.kernel_size), _pair(module.stride), _pair(module.padding)
     windows, counts = [], []
     for axis in range(2):
@@ -254,7 +254,7 @@ def pool_average(walk: Walk, node: fx.Node, module: nn.AvgPool2d) -> Affine:
 def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> Affine:
     """An adaptive average pooling, whose windows may overlap and differ in size."""
     del module  # the sizes say it all
-    before, after = shape_of(node.all_input_nodes[0])[-2:], shape_of(node)[-2:]
+    before, after = get_shape(node.all_input_nodes[0])[-2:], get_shape(node)[-2:]
     windows = [
         tuple((i * size // count, -(-(i + 1) * size // count)) for i in range(count))
         for size, count in zip(before, after, strict=True)
@@ -274,10 +274,10 @@ def average(walk: Walk, node: fx.Node, rows: Sequence[Pair], columns: Sequence[P
     )
     count = max(stop - start for start, stop in rows) * max(stop - start for start, stop in columns)
     low, high = (count * end for end in (min(0, tensor.low - term.zero_point), max(0, tensor.high - term.zero_point)))
-    walk.builder.add(step, shape_of(node), low, high)
+    walk.builder.add(step, get_shape(node), low, high)
     divisors = divisor.astype(np.float64)[None]
     gain = term.gain / (divisors if len(np.unique(divisors)) > 1 else divisors.reshape(-1)[0])
-    return sum_of(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=np.asarray(gain)), shape=shape_of(node))
+    return make_sum(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=np.asarray(gain)), shape=get_shape(node))
 
 
 def _pair(value: int | Sequence[int]) -> Pair:

@@ -14,7 +14,7 @@ from explorer.arrays import Float64Array
 from explorer.graph.modules import SelectChannels
 from explorer.graph.symbolic import constants
 from explorer.integer.builder import refuse
-from explorer.integer.lower_layers import Value, Walk, shape_of
+from explorer.integer.lower_layers import Value, Walk, get_shape
 from explorer.integer.program import Concatenate, Pad, PixelShuffle, Reshape, Select, Step
 from explorer.integer.values import Affine, Concatenated, ScaledTensor
 
@@ -97,7 +97,7 @@ def upsample(walk: Walk, node: fx.Node, module: Any) -> Affine:
     if module.mode != "nearest":
         raise refuse(node, f"its mode is {module.mode!r}", "use mode='nearest', or a transposed convolution")
     source = node.all_input_nodes[0]
-    saved, (height, width) = walk.values[source], shape_of(source)[-2:]
+    saved, (height, width) = walk.values[source], get_shape(source)[-2:]
     grid = torch.arange(height * width, dtype=torch.float64).view(1, 1, height, width)
     numbers = module(grid)[0, 0].long()  # above 2^53 positions no image comes
     rows = walk.builder.names.free(f"{walk.name(node)}_rows")
@@ -111,7 +111,7 @@ def pixel_shuffle(walk: Walk, node: fx.Node, module: nn.PixelShuffle) -> Affine:
     """Channels become positions."""
     term = walk.codes(node)
     step = PixelShuffle(input=term.tensor, output=walk.name(node), block=module.upscale_factor)
-    return walk.builder.moved(step, term, shape_of(node))
+    return walk.builder.moved(step, term, get_shape(node))
 
 
 def pad(walk: Walk, node: fx.Node) -> Affine:
@@ -120,7 +120,7 @@ def pad(walk: Walk, node: fx.Node) -> Affine:
         key: node.args[place] for place, key in enumerate(("input", "pad", "mode", "value")) if place < len(node.args)
     }
     given |= node.kwargs
-    padding, rank = [int(entry) for entry in constants(given["pad"])], len(shape_of(node))
+    padding, rank = [int(entry) for entry in constants(given["pad"])], len(get_shape(node))
     if given.get("mode", "constant") != "constant" or len(padding) > 2 * rank or min(padding, default=0) < 0:
         raise refuse(node, "it does not pad images with a constant", "use mode='constant' and no negative padding")
     term = walk.codes(node)
@@ -132,7 +132,7 @@ def pad(walk: Walk, node: fx.Node) -> Affine:
     step = Pad(
         input=term.tensor, output=walk.name(node), before=tuple(before), after=tuple(after), value=term.zero_point
     )
-    return walk.builder.moved(step, term, shape_of(node))
+    return walk.builder.moved(step, term, get_shape(node))
 
 
 def concatenate(walk: Walk, node: fx.Node) -> Value:
@@ -142,12 +142,12 @@ def concatenate(walk: Walk, node: fx.Node) -> Value:
     parts = [walk.real(node, part) for part in given]
     rank = len(node.meta["shape"])
     if int(axis) % rank == 1:
-        return Concatenated(parts=tuple(parts), shape=shape_of(node))
+        return Concatenated(parts=tuple(parts), shape=get_shape(node))
     terms = [walk.codes(node, part) for part in given]
     if int(axis) % rank == 0 or len({(float(term.gain), term.zero_point) for term in terms}) > 1:
         raise refuse(node, "its parts along this axis have grids of their own", "concatenate along axis 1")
     step = Concatenate(inputs=tuple(term.tensor for term in terms), output=walk.name(node), axis=int(axis) % rank)
-    return walk.builder.moved(step, terms[0], shape_of(node))
+    return walk.builder.moved(step, terms[0], get_shape(node))
 
 
 def _moved(

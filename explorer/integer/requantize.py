@@ -20,7 +20,7 @@ from explorer.integer.program import (
     Requantize,
     Threshold,
 )
-from explorer.integer.values import Affine, Concatenated, ScaledTensor, codes_of, fixed_point, scalar
+from explorer.integer.values import Affine, Concatenated, ScaledTensor, fixed_point, make_codes, scalar
 
 FINE_BITS = 26
 """Width of the grid on which a function of sums finds its code: finer than float32 is."""
@@ -51,7 +51,7 @@ def quantize(builder: ProgramBuilder, value: Affine | Concatenated, to: Activati
         low, high = (rounded(bound, to) for bound in (value.low, value.high))
         requantize(builder, before, value, (float(to.scale), to.zero_point), (low, high))
     term = ScaledTensor(tensor=before, zero_point=to.zero_point, gain=scalar(float(to.scale)))
-    codes = codes_of(term, builder.tensors[before].shape)
+    codes = make_codes(term, builder.tensors[before].shape)
     for number, window in enumerate(value.pools):
         last = number == len(value.pools) - 1
         pool = MaxPool(

@@ -96,15 +96,15 @@ def scalar(value: float) -> Float64Array:
     return np.array(value, dtype=np.float64)
 
 
-def sum_of(*terms: ScaledTensor, shape: tuple[int, ...]) -> Affine:
+def make_sum(*terms: ScaledTensor, shape: tuple[int, ...]) -> Affine:
     """The sum of `terms` with nothing done to it yet."""
     infinite = scalar(np.inf)
     return Affine(terms=terms, shape=shape, offset=scalar(0.0), low=-infinite, high=infinite)
 
 
-def codes_of(term: ScaledTensor, shape: tuple[int, ...]) -> Affine:
+def make_codes(term: ScaledTensor, shape: tuple[int, ...]) -> Affine:
     """A tensor of codes on one grid, with nothing done to it yet."""
-    return replace(sum_of(term, shape=shape), source=term)
+    return replace(make_sum(term, shape=shape), source=term)
 
 
 def mapped(value: Affine, by: Elementwise) -> Affine | None:

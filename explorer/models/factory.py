@@ -15,7 +15,7 @@ from types import ModuleType
 from torch import nn
 
 from explorer.errors import ModelError
-from explorer.graph.copies import unwrapped
+from explorer.graph.copies import unwrap
 from explorer.settings import ModelSettings
 
 
@@ -30,7 +30,7 @@ def build(
 ) -> nn.Module:
     """The network that "module:callable" returns for the arguments; ModelError says what went wrong, and `where`.
 
-    It comes without what wraps it (`unwrapped`), so that a checkpoint has its names.
+    It comes without what wraps it (`unwrap`), so that a checkpoint has its names.
     The module is looked for in `folder` first, that of the study file, then among the installed ones.
     """
     where = where or factory_name
@@ -56,7 +56,7 @@ def build(
         raise ModelError(
             f"{where}: expected it to return a torch.nn.Module, received a {type(model).__name__}; return the network"
         )
-    return unwrapped(model)
+    return unwrap(model)
 
 
 def _import(name: str, folder: Path, where: str) -> ModuleType:

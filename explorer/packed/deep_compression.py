@@ -17,7 +17,7 @@ from explorer.evaluate.accuracy import count_correct
 from explorer.files import refuse_foreign, write_csv
 from explorer.graph.layers import ModelGraph
 from explorer.packed.file import MAGIC, LayerSize, Packing, read_packed, write_packed
-from explorer.packed.network import packable, put_packed
+from explorer.packed.network import load_packed, packable
 from explorer.progress import Notify
 from explorer.settings import DeepCompressionSettings, FineTuningSettings
 from explorer.settings.records import write_record
@@ -87,7 +87,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
             unchecked = to / STEPS / NETWORK
             packing = write_packed(packable(model), unchecked)
             decoded = apply(prepared.context, planned[-1].candidate)
-            put_packed(decoded, read_packed(unchecked))
+            load_packed(decoded, read_packed(unchecked))
             report = _report(prepared, (model, decoded), packing, to, notify)
             unchecked.replace(to / NETWORK)  # only what gives back the network takes the place of what was there
         write_sizes(report, to / SIZES)

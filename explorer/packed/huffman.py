@@ -43,7 +43,7 @@ def encode(symbols: npt.ArrayLike) -> Coded:
         return Coded((), b"", 0)
     if not np.issubdtype(flat.dtype, np.integer) or flat.min() < 0 or flat.max() >= MAXIMUM_ALPHABET:
         raise ValueError(f"symbols must be whole numbers from 0 to {MAXIMUM_ALPHABET - 1}, received {flat.dtype}")
-    lengths = limited_lengths(np.bincount(flat.astype(np.int64)))
+    lengths = limit_lengths(np.bincount(flat.astype(np.int64)))
     table = np.array(lengths)
     widths = table[flat]
     ends = np.cumsum(widths)
@@ -90,7 +90,7 @@ def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Integers:
     return symbol_at[positions].astype(np.int64)
 
 
-def limited_lengths(counts: Integers) -> tuple[int, ...]:
+def limit_lengths(counts: Integers) -> tuple[int, ...]:
     """Code lengths of symbols that occur so often, at most MAXIMUM_LENGTH; as `code_lengths` wherever these are.
 
     Otherwise by package-merge, which is optimal under the limit (Larmore and Hirschberg, 1990).

@@ -42,7 +42,7 @@ def packable(model: fx.GraphModule) -> PackedNetwork:
     )
 
 
-def put_packed(model: fx.GraphModule, packed: PackedNetwork) -> None:
+def load_packed(model: fx.GraphModule, packed: PackedNetwork) -> None:
     """Replace, in place, everything that a network of the same structure has learnt by what was packed.
 
     A layer takes the shape of its packed weight. ExportError where the structure is not that of the packed network.

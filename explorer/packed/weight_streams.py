@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import ExportError
-from explorer.packed.huffman import Coded, decode, encode, limited_lengths
+from explorer.packed.huffman import Coded, decode, encode, limit_lengths
 from hwmodels import RUN_BITS
 
 Codes = NDArray[np.int8]
@@ -124,7 +124,7 @@ def _size_bits(rows: Integers, run_bits: int, own: bool) -> int:
     for symbols in (indices, entries.runs):
         if symbols.size:
             counts = np.bincount(symbols)
-            total += int(counts @ np.array(limited_lengths(counts))) + 4 * len(counts)
+            total += int(counts @ np.array(limit_lengths(counts))) + 4 * len(counts)
     return total
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from explorer.progress import Progress
-from explorer.relevance.activations import activated, layer_nodes, watch
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.multipliers import per_channel
+from explorer.relevance.activations import find_activated, find_layer_nodes, watch
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.multipliers import sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -21,15 +21,17 @@ def activation_mean(sample: Sample, progress: Progress | None = None) -> Relevan
     `magnitudes` are one, and an aggregation says no more than how images are joined.
     """
     model = sample.model
-    nodes = {name: activated(model, node) for name, node in layer_nodes(sample).items()}
+    nodes = {name: find_activated(model, node) for name, node in find_layer_nodes(sample).items()}
     tables: dict[str, list[Tensor]] = {name: [] for name in nodes}
 
     def see(name: str, given: Tensor) -> None:
         module = layer_of(sample, name)
-        totals = per_channel(module, given.abs())
+        totals = sum_per_channel(module, given.abs())
         tables[name].append(totals * (totals.numel() / given.numel()))
 
     watch(sample, nodes, see, progress)
     means = {name: torch.cat(table) for name, table in tables.items()}
-    layers = (layer_relevance(sample, name, contributions=table, magnitudes=table) for name, table in means.items())
-    return relevance_of(sample, "activation_mean", tuple(layers))
+    layers = (
+        build_layer_relevance(sample, name, contributions=table, magnitudes=table) for name, table in means.items()
+    )
+    return build_relevance(sample, "activation_mean", tuple(layers))

@@ -18,25 +18,25 @@ See = Callable[[str, Tensor], None]
 """Called with a layer's name and what the node that stands for it gives for a part of the sample."""
 
 
-def layer_nodes(sample: Sample) -> dict[str, fx.Node]:
+def find_layer_nodes(sample: Sample) -> dict[str, fx.Node]:
     """The node of each layer, by the layer's name, in order of computation."""
     nodes = {str(node.target): node for node in sample.model.graph.nodes if node.op == "call_module"}
     return {name: nodes[name] for name in sample.graph.layer_names}
 
 
-def norm_after(model: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, BatchNorm] | None:
+def find_norm_after(model: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, BatchNorm] | None:
     """The batch norm that alone reads a node, and its own node; None where there is no such one."""
     reader, module = _only_reader(model, node)
     return (reader, module) if reader is not None and isinstance(module, BatchNorm) else None
 
 
-def activated(model: fx.GraphModule, node: fx.Node) -> fx.Node:
+def find_activated(model: fx.GraphModule, node: fx.Node) -> fx.Node:
     """The node after the batch norm and after the activation that directly follow a layer and alone read it.
 
     Where the one or the other is absent, where an addition comes in between, or where more than one node reads the
     layer, the last node before.
     """
-    norm = norm_after(model, node)
+    norm = find_norm_after(model, node)
     last = node if norm is None else norm[0]
     reader, module = _only_reader(model, last)
     return reader if reader is not None and isinstance(module, ELEMENTWISE_MODULES) else last

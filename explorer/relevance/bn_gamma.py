@@ -7,9 +7,9 @@ from torch import Tensor
 
 from explorer.errors import RelevanceError
 from explorer.progress import Progress
-from explorer.relevance.activations import layer_nodes, norm_after
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.magnitude import filter_norms
+from explorer.relevance.activations import find_layer_nodes, find_norm_after
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.magnitude import compute_filter_norms
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -22,8 +22,8 @@ def bn_gamma(sample: Sample, progress: Progress | None = None) -> Relevance:
     not looked at. RelevanceError when no layer has a batch norm behind it.
     """
     gains = {}
-    for name, node in layer_nodes(sample).items():
-        found = norm_after(sample.model, node)
+    for name, node in find_layer_nodes(sample).items():
+        found = find_norm_after(sample.model, node)
         if found is not None and found[1].affine and found[1].num_features == sample.graph.layer(name).out_channels:
             gains[name] = found[1].weight.detach().double().abs()
     if not gains:
@@ -34,11 +34,13 @@ def bn_gamma(sample: Sample, progress: Progress | None = None) -> Relevance:
     median = torch.cat(tuple(gains.values())).median()
     layers = []
     for name in sample.graph.layer_names:
-        scores = gains[name] if name in gains else median * _relative(filter_norms(layer_of(sample, name).weight, 2))
-        layers.append(layer_relevance(sample, name, filter_scores=scores))
+        scores = (
+            gains[name] if name in gains else median * _relative(compute_filter_norms(layer_of(sample, name).weight, 2))
+        )
+        layers.append(build_layer_relevance(sample, name, filter_scores=scores))
         if progress is not None:
             progress(len(layers), len(sample.graph.layers))
-    return relevance_of(sample, "bn_gamma", tuple(layers))
+    return build_relevance(sample, "bn_gamma", tuple(layers))
 
 
 def _relative(norms: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 
-def relevance_of(
+def build_relevance(
     sample: Sample, method: str, layers: tuple[LayerRelevance, ...], completeness: float | None = None
 ) -> Relevance:
     """The record of what a method said of a sample."""
@@ -35,7 +35,7 @@ def layer_of(sample: Sample, name: str) -> nn.Conv2d | nn.Linear:
     return module
 
 
-def layer_relevance(
+def build_layer_relevance(
     sample: Sample,
     name: str,
     *,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from explorer.progress import Progress
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.multipliers import per_channel
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.multipliers import sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -17,7 +17,7 @@ Contributions = Callable[[Sample], Iterable[tuple[str, Tensor]]]
 """For a part of the sample every layer's name and what each element of its output contributes for each image."""
 
 
-def filters_by_image(
+def score_by_image(
     sample: Sample, method: str, contributions: Contributions, progress: Progress | None = None
 ) -> Relevance:
     """Scores of filters from contributions (N x out_channels x ...); `progress` counts images times layers."""
@@ -27,12 +27,12 @@ def filters_by_image(
     for part in sample.batches():
         for name, found in contributions(part):
             module = layer_of(sample, name)
-            parts[name].append((per_channel(module, found), per_channel(module, found.abs())))
+            parts[name].append((sum_per_channel(module, found), sum_per_channel(module, found.abs())))
             done += len(part)
             if progress is not None:
                 progress(done, len(sample) * len(names))
     layers = []
     for name in names:
         table, magnitudes = (torch.cat(each) for each in zip(*parts[name], strict=True))
-        layers.append(layer_relevance(sample, name, contributions=table, magnitudes=magnitudes))
-    return relevance_of(sample, method, tuple(layers))
+        layers.append(build_layer_relevance(sample, name, contributions=table, magnitudes=magnitudes))
+    return build_relevance(sample, method, tuple(layers))

@@ -14,8 +14,8 @@ from explorer.errors import RelevanceError
 from explorer.graph.functional import ACTIVATIONS
 from explorer.progress import Progress
 from explorer.relevance.aggregation import aggregate
-from explorer.relevance.build import as_array, relevance_of
-from explorer.relevance.multipliers import input_multipliers, per_channel, weight_multipliers
+from explorer.relevance.build import as_array, build_relevance
+from explorer.relevance.multipliers import compute_input_multipliers, compute_weight_multipliers, sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
@@ -44,10 +44,10 @@ def captum_deeplift(sample: Sample, progress: Progress | None = None) -> Relevan
         layers.append(_layer_relevance(guarded, layer.name, sample))
         if progress is not None:
             progress(index + 1, len(sample.graph.layers))
-    return relevance_of(sample, "captum_deeplift", tuple(layers), completeness)
+    return build_relevance(sample, "captum_deeplift", tuple(layers), completeness)
 
 
-def layer_contributions(model: nn.Module, name: str, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+def attribute_layer(model: nn.Module, name: str, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
     """(contributions, multipliers, inputs) of one layer for each image, from one call of Captum's LayerDeepLift."""
     from captum.attr import LayerDeepLift  # noqa: PLC0415
 
@@ -115,13 +115,13 @@ def _completeness(model: nn.Module, sample: Sample) -> float:
 def _layer_relevance(model: fx.GraphModule, name: str, sample: Sample) -> LayerRelevance:
     module = model.get_submodule(name)
     assert isinstance(module, nn.Conv2d | nn.Linear)
-    contributions, multipliers, inputs = layer_contributions(model, name, sample)
-    table, magnitudes = (as_array(per_channel(module, each)) for each in (contributions, contributions.abs()))
+    contributions, multipliers, inputs = attribute_layer(model, name, sample)
+    table, magnitudes = (as_array(sum_per_channel(module, each)) for each in (contributions, contributions.abs()))
     return LayerRelevance(
         layer=name,
         filter_scores=aggregate(table, magnitudes, sample.aggregation),
-        weight_multipliers=as_array(weight_multipliers(module, inputs, multipliers) / len(sample)),
-        input_multipliers=as_array(input_multipliers(module, inputs, multipliers) / len(sample)),
+        weight_multipliers=as_array(compute_weight_multipliers(module, inputs, multipliers) / len(sample)),
+        input_multipliers=as_array(compute_input_multipliers(module, inputs, multipliers) / len(sample)),
         contributions=table,
         magnitudes=magnitudes,
     )

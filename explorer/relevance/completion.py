@@ -13,7 +13,7 @@ from explorer.graph.layers import Layer, ModelGraph
 from explorer.relevance.build import as_array, layer_of
 from explorer.relevance.criteria import ALL, CRITERIA, Subject
 from explorer.relevance.sample import Sample
-from explorer.relevance.scores import LayerRelevance, Relevance, class_scores
+from explorer.relevance.scores import LayerRelevance, Relevance, score_classes
 
 
 def fill_missing(relevance: Relevance, sample: Sample, subjects: Collection[Subject]) -> Relevance:
@@ -29,14 +29,14 @@ def fill_missing(relevance: Relevance, sample: Sample, subjects: Collection[Subj
         return relevance
     means = _mean_inputs(sample)
     layers = tuple(
-        _filled(relevance.layer(layer.name), layer, weight_of(sample, layer.name), means[layer.name], subjects)
+        _filled(relevance.layer(layer.name), layer, get_weight(sample, layer.name), means[layer.name], subjects)
         for layer in sample.graph.layers
     )
     filled = replace(relevance, layers=layers)
     lost = {
-        "filters": sum(filter_losses(sample.graph, filled).values()),
+        "filters": sum(estimate_filter_losses(sample.graph, filled).values()),
         "weights": sum(
-            float(np.square(entry.weight_multipliers * weight_of(sample, entry.layer)).sum()) for entry in layers
+            float(np.square(entry.weight_multipliers * get_weight(sample, entry.layer)).sum()) for entry in layers
         ),
         "inputs": sum(
             float(np.square(entry.input_multipliers).sum()) / _positions(layer) * means[layer.name] ** 2
@@ -48,10 +48,10 @@ def fill_missing(relevance: Relevance, sample: Sample, subjects: Collection[Subj
     return replace(filled, layers=tuple(_scaled(entry, factors) for entry in layers))
 
 
-def filter_losses(graph: ModelGraph, relevance: Relevance) -> dict[int, float]:
+def estimate_filter_losses(graph: ModelGraph, relevance: Relevance) -> dict[int, float]:
     """Estimated loss without each channel class: the sum of its filters' scores, squared unless these are losses."""
     power = 1 if is_loss(relevance.method) else 2
-    return {identity: score**power for identity, score in class_scores(graph, relevance).items()}
+    return {identity: score**power for identity, score in score_classes(graph, relevance).items()}
 
 
 def is_loss(method: str) -> bool:
@@ -60,7 +60,7 @@ def is_loss(method: str) -> bool:
     return criterion is not None and criterion.is_loss and "filters" in criterion.subjects
 
 
-def weight_of(sample: Sample, layer: str) -> np.ndarray:
+def get_weight(sample: Sample, layer: str) -> np.ndarray:
     """The weight of a layer in the float network."""
     return as_array(layer_of(sample, layer).weight)
 

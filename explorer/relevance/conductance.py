@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from explorer.progress import Progress
-from explorer.relevance.by_image import filters_by_image
-from explorer.relevance.gradients import derivatives
+from explorer.relevance.by_image import score_by_image
+from explorer.relevance.gradients import compute_derivatives
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -24,10 +24,10 @@ def conductance(sample: Sample, progress: Progress | None = None) -> Relevance:
     image, as the sum over STEPS steps between the points of Gauss and Legendre: Captum's LayerConductance. Every point
     serves all layers in one pass. Kept for each image; nothing is said of weights and inputs. In units of the logits.
     """
-    return filters_by_image(sample, "conductance", _contributions, progress)
+    return score_by_image(sample, "conductance", _contributions, progress)
 
 
-def path_points(count: int) -> tuple[tuple[float, float], ...]:
+def get_path_points(count: int) -> tuple[tuple[float, float], ...]:
     """(place, weight) of the points of Gauss and Legendre on 0..1; the weights add up to 1."""
     places, weights = np.polynomial.legendre.leggauss(count)
     return tuple(zip(((1 + places) / 2).tolist(), (weights / 2).tolist(), strict=True))
@@ -36,10 +36,10 @@ def path_points(count: int) -> tuple[tuple[float, float], ...]:
 def _contributions(sample: Sample) -> Iterable[tuple[str, Tensor]]:
     totals: dict[str, Tensor] = {}
     before = None
-    for place, _ in path_points(STEPS + 1):
+    for place, _ in get_path_points(STEPS + 1):
         between = zip(sample.references, sample.inputs, strict=True)
         inputs = tuple(reference + place * (given - reference) for reference, given in between)
-        found = derivatives(
+        found = compute_derivatives(
             sample.model, inputs, sample.graph.layer_names, lambda logits: (logits * sample.directions).sum()
         )
         if before is not None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from explorer.errors import RelevanceError
 from explorer.progress import Progress
 from explorer.relevance.aggregation import aggregate
-from explorer.relevance.build import as_array, layer_of, relevance_of
-from explorer.relevance.deeplift_run import Pair, PairedRun, rules_missing
-from explorer.relevance.multipliers import per_channel, weight_multipliers
+from explorer.relevance.build import as_array, build_relevance, layer_of
+from explorer.relevance.deeplift_run import Pair, PairedRun, find_missing_rules
+from explorer.relevance.multipliers import compute_weight_multipliers, sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
@@ -53,17 +53,17 @@ def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
         for name in sample.graph.layer_names:
             module = layer_of(sample, name)
             contributions = found.multipliers[name] * found.differences[name]
-            tables[name].append((per_channel(module, contributions), per_channel(module, contributions.abs())))
+            tables[name].append((sum_per_channel(module, contributions), sum_per_channel(module, contributions.abs())))
             both = [
-                weight_multipliers(module, found.inputs[name], found.multipliers[name]),
-                per_channel(module, found.input_multipliers[name].abs()).sum(0),
+                compute_weight_multipliers(module, found.inputs[name], found.multipliers[name]),
+                sum_per_channel(module, found.input_multipliers[name].abs()).sum(0),
             ]
             sums[name] = [a + b for a, b in zip(sums[name], both, strict=True)] if name in sums else both
         done += len(part)
         if progress is not None:
             progress(done, len(sample))
     completeness = float(torch.cat(missed).mean() / torch.cat(changes).mean().clamp_min(1e-12))
-    refuse_incomplete(sample, completeness, rules_missing(sample.model))
+    refuse_incomplete(sample, completeness, find_missing_rules(sample.model))
     layers = []
     for name in sample.graph.layer_names:
         contributed, magnitudes = (as_array(torch.cat(table)) for table in zip(*tables[name], strict=True))
@@ -77,7 +77,7 @@ def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
                 magnitudes=magnitudes,
             )
         )
-    return relevance_of(sample, "deeplift", tuple(layers), completeness)
+    return build_relevance(sample, "deeplift", tuple(layers), completeness)
 
 
 def attribute(sample: Sample) -> Attributed:
@@ -103,12 +103,12 @@ def attribute(sample: Sample) -> Attributed:
         inputs={name: run.watched.read[name].detach() for name in names},
         input_multipliers=dict(zip(names, multipliers[len(names) :], strict=False)),
         contributions=contributions,
-        missed=(total_of(contributions) - changed).abs(),
+        missed=(sum_contributions(contributions) - changed).abs(),
         changes=changed.abs(),
     )
 
 
-def total_of(contributions: tuple[Tensor, ...]) -> Tensor:
+def sum_contributions(contributions: tuple[Tensor, ...]) -> Tensor:
     """Return what all elements of all inputs contribute in sum to each image (N)."""
     sums: Tensor = sum(each.flatten(1).sum(1) for each in contributions)  # type: ignore[assignment]
     return sums

@@ -20,7 +20,7 @@ no single one would count otherwise, and contributions would not add up.
 Function = Callable[[Tensor], Tensor]
 
 
-def rescaled(function: Function, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def rescale(function: Function, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """(function(x), function(reference)) of a function of single elements, under the rescale rule.
 
     Backwards, a gradient is multiplied with the slope from reference to x: difference of outputs over difference of
@@ -32,7 +32,7 @@ def rescaled(function: Function, x: Tensor, reference: Tensor) -> tuple[Tensor, 
     return _Sloped.apply(x, given, slope), before  # type: ignore[no-untyped-call]
 
 
-def multiplied(
+def multiply(
     x: Tensor, y: Tensor, x_reference: Tensor, y_reference: Tensor, product: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """product(x, y), linear in either operand, so that the two share the difference of products without a rest.
@@ -46,7 +46,7 @@ def multiplied(
     return spread + (exact - spread).detach()
 
 
-def max_pooled(pool: nn.MaxPool2d | nn.AdaptiveMaxPool2d, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+def max_pool(pool: nn.MaxPool2d | nn.AdaptiveMaxPool2d, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """The pooled pair; contributions go to where either has its maximum (the rule of Captum 0.9).
 
     What x has more than the reference belongs to the maximum of x, what it has less to that of the reference.
@@ -57,28 +57,28 @@ def max_pooled(pool: nn.MaxPool2d | nn.AdaptiveMaxPool2d, x: Tensor, reference: 
     return _MaxPooled.apply(x, given, before, at, at_before, reference), before  # type: ignore[no-untyped-call]
 
 
-def softmax_pair(x: Tensor, reference: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+def apply_softmax(x: Tensor, reference: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """The softmax of both along an axis, as exponentials times the reciprocal of their sum, each by its own rule.
 
     Both are shifted by one number along the axis, so that no exponential overflows.
     """
     with torch.no_grad():
         shift = torch.maximum(x, reference).amax(axis, keepdim=True)
-    powers, powers_before = rescaled(torch.exp, x - shift, reference - shift)
+    powers, powers_before = rescale(torch.exp, x - shift, reference - shift)
     sums = powers.sum(axis, keepdim=True), powers_before.sum(axis, keepdim=True)
-    parts, parts_before = rescaled(torch.reciprocal, *sums)
-    given = multiplied(powers, parts, powers_before, parts_before, torch.mul)
+    parts, parts_before = rescale(torch.reciprocal, *sums)
+    given = multiply(powers, parts, powers_before, parts_before, torch.mul)
     return given, powers_before * parts_before
 
 
-def normalised_pair(x: Tensor, reference: Tensor, axes: tuple[int, ...], epsilon: float) -> tuple[Tensor, Tensor]:
+def normalise(x: Tensor, reference: Tensor, axes: tuple[int, ...], epsilon: float) -> tuple[Tensor, Tensor]:
     """Both less their mean and over their standard deviation along `axes`: a layer, group or instance norm."""
     centred = x - x.mean(axes, keepdim=True)
     centred_before = reference - reference.mean(axes, keepdim=True)
-    squares, squares_before = rescaled(torch.square, centred, centred_before)
+    squares, squares_before = rescale(torch.square, centred, centred_before)
     variances = squares.mean(axes, keepdim=True) + epsilon, squares_before.mean(axes, keepdim=True) + epsilon
-    parts, parts_before = rescaled(torch.rsqrt, *variances)
-    return multiplied(centred, parts, centred_before, parts_before, torch.mul), centred_before * parts_before
+    parts, parts_before = rescale(torch.rsqrt, *variances)
+    return multiply(centred, parts, centred_before, parts_before, torch.mul), centred_before * parts_before
 
 
 def _slope(function: Function, x: Tensor, reference: Tensor, given: Tensor, before: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from explorer.graph.functional import ACTIVATIONS
-from explorer.graph.lines import described
-from explorer.relevance.deeplift_rules import max_pooled, multiplied, normalised_pair, rescaled, softmax_pair
+from explorer.graph.lines import describe
+from explorer.relevance.deeplift_rules import apply_softmax, max_pool, multiply, normalise, rescale
 
 ELEMENTWISE_MODULES = (
     *(kind for kind in ACTIVATIONS.values() if isinstance(kind, type)),
@@ -107,13 +107,13 @@ class PairedRun(fx.Interpreter):
         return given
 
 
-def rules_missing(model: fx.GraphModule) -> tuple[str, ...]:
+def find_missing_rules(model: fx.GraphModule) -> tuple[str, ...]:
     """What this pass knows no rule for: modules as "path (kind)", functions as "torch.sort at net.py, line 9"."""
     known = (*ELEMENTWISE_MODULES, *NORMS, *_AFFINE, nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Softmax, nn.Softmax2d)
     calls = [(str(n.target), model.get_submodule(str(n.target))) for n in model.graph.nodes if n.op == "call_module"]
     ours = "explorer.graph.modules"
     functions = tuple(
-        described(n)
+        describe(n)
         for n in model.graph.nodes
         if n.op in {"call_function", "call_method"} and _name(n) not in _KNOWN and _gives_tensors(n)
     )
@@ -150,12 +150,12 @@ def _by_module(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
     first = args[0] if args else None
     if isinstance(first, Pair):
         if isinstance(module, ELEMENTWISE_MODULES):
-            return Pair(*rescaled(module, first.x, first.reference))
+            return Pair(*rescale(module, first.x, first.reference))
         if isinstance(module, nn.MaxPool2d | nn.AdaptiveMaxPool2d):
-            return Pair(*max_pooled(module, first.x, first.reference))
+            return Pair(*max_pool(module, first.x, first.reference))
         if isinstance(module, nn.Softmax | nn.Softmax2d):
             axis = 1 if isinstance(module, nn.Softmax2d) or module.dim is None else module.dim
-            return Pair(*softmax_pair(first.x, first.reference, axis))
+            return Pair(*apply_softmax(first.x, first.reference, axis))
         if isinstance(module, NORMS) and not getattr(module, "track_running_stats", False):
             return _norm(module, first)
     return _both(module, args, kwargs)
@@ -165,12 +165,12 @@ def _norm(module: nn.Module, pair: Pair) -> Pair:
     x, reference = pair.x, pair.reference
     if isinstance(module, nn.LayerNorm):
         axes = tuple(range(x.ndim - len(module.normalized_shape), x.ndim))
-        normal = normalised_pair(x, reference, axes, module.eps)
+        normal = normalise(x, reference, axes, module.eps)
         return Pair(*(_scaled(each, module.weight, module.bias) for each in normal))
     assert isinstance(module, nn.GroupNorm | nn.InstanceNorm1d | nn.InstanceNorm2d)
     groups = module.num_groups if isinstance(module, nn.GroupNorm) else x.shape[1]
     grouped = [each.reshape(len(each), groups, -1) for each in (x, reference)]
-    normal = normalised_pair(grouped[0], grouped[1], (2,), module.eps)
+    normal = normalise(grouped[0], grouped[1], (2,), module.eps)
     shape = (-1, *(1,) * (x.ndim - 2))
     weight, bias = (None if each is None else each.view(shape) for each in (module.weight, module.bias))
     return Pair(*(_scaled(each.view_as(x), weight, bias) for each in normal))
@@ -193,11 +193,11 @@ def _function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     first = args[0] if args else None
     if len(pairs) == 1 and isinstance(first, Pair):
         if name in ELEMENTWISE:
-            return Pair(*rescaled(lambda x: function(x, *args[1:], **kwargs), first.x, first.reference))
+            return Pair(*rescale(lambda x: function(x, *args[1:], **kwargs), first.x, first.reference))
         if name in {"softmax", "log_softmax"}:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else -1)
-            given = softmax_pair(first.x, first.reference, axis)
-            return Pair(*(rescaled(torch.log, *given) if name == "log_softmax" else given))
+            given = apply_softmax(first.x, first.reference, axis)
+            return Pair(*(rescale(torch.log, *given) if name == "log_softmax" else given))
         if name in LARGEST:
             return _largest(LARGEST[name], first, *args[1:], **kwargs)
         if name == "layer_norm":
@@ -208,7 +208,7 @@ def _function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             return found
     if name in QUOTIENTS and isinstance(args[1], Pair):
         before = torch.as_tensor(args[0]).to(args[1].x)
-        parts = rescaled(torch.reciprocal, args[1].x, args[1].reference)
+        parts = rescale(torch.reciprocal, args[1].x, args[1].reference)
         return Pair(before * parts[0], before * parts[1])
     return _both(function, args, kwargs)
 
@@ -220,7 +220,7 @@ def _largest(sign: int, pair: Pair, dim: Any = (), keepdim: bool = False) -> Pai
     order = *(axis for axis in range(rank) if axis not in axes), *axes
     count = torch.Size([pair.x.shape[axis] for axis in axes]).numel()
     rows = [(sign * each).permute(order).reshape(1, -1, 1, count) for each in (pair.x, pair.reference)]
-    pooled = max_pooled(nn.AdaptiveMaxPool2d(1), *rows)
+    pooled = max_pool(nn.AdaptiveMaxPool2d(1), *rows)
     shape = [1 if axis in axes else size for axis, size in enumerate(pair.x.shape) if keepdim or axis not in axes]
     return Pair(*(sign * each.reshape(shape) for each in pooled))
 
@@ -229,7 +229,7 @@ def _layer_norm(
     pair: Pair, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> tuple[Tensor, ...]:
     axes = tuple(range(pair.x.ndim - len(shape), pair.x.ndim))
-    return tuple(_scaled(each, weight, bias) for each in normalised_pair(pair.x, pair.reference, axes, eps))
+    return tuple(_scaled(each, weight, bias) for each in normalise(pair.x, pair.reference, axes, eps))
 
 
 def _of_two(name: str, a: Any, b: Any) -> Pair | None:
@@ -238,13 +238,13 @@ def _of_two(name: str, a: Any, b: Any) -> Pair | None:
         product = PRODUCTS[name]
         with torch.no_grad():
             before = product(a.reference, b.reference)
-        return Pair(multiplied(a.x, b.x, a.reference, b.reference, product), before)
+        return Pair(multiply(a.x, b.x, a.reference, b.reference, product), before)
     if name in QUOTIENTS:
-        parts = Pair(*rescaled(torch.reciprocal, b.x, b.reference))
+        parts = Pair(*rescale(torch.reciprocal, b.x, b.reference))
         return _of_two("mul", a, parts)
     if name in LARGER:  # max(a, b) = a + relu(b - a)
         sign = LARGER[name]
-        more = rescaled(nn.ReLU(), sign * (b.x - a.x), sign * (b.reference - a.reference))
+        more = rescale(nn.ReLU(), sign * (b.x - a.x), sign * (b.reference - a.reference))
         return Pair(a.x + sign * more[0], a.reference + sign * more[1])
     return None
 

@@ -51,7 +51,9 @@ class Derivatives:
     by_given: dict[str, Tensor]
 
 
-def derivatives(model: fx.GraphModule, images: Inputs, names: Sequence[str], objective: Objective) -> Derivatives:
+def compute_derivatives(
+    model: fx.GraphModule, images: Inputs, names: Sequence[str], objective: Objective
+) -> Derivatives:
     """Derivatives at a batch of inputs; zeros where the objective does not depend on a layer.
 
     The model's parameters, their gradients and its hooks are left alone.
@@ -70,9 +72,9 @@ def derivatives(model: fx.GraphModule, images: Inputs, names: Sequence[str], obj
     )
 
 
-def loss_derivatives(sample: Sample) -> Derivatives:
+def compute_loss_derivatives(sample: Sample) -> Derivatives:
     """Derivatives of each image's cross-entropy with the class that the sample explains as its label."""
-    return derivatives(
+    return compute_derivatives(
         sample.model,
         sample.inputs,
         sample.graph.layer_names,

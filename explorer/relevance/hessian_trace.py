@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.progress import Progress
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.gradients import derivatives
-from explorer.relevance.multipliers import weight_multipliers
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.gradients import compute_derivatives
+from explorer.relevance.multipliers import compute_weight_multipliers
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
@@ -44,7 +44,7 @@ def hessian_trace(sample: Sample, progress: Progress | None = None) -> Relevance
         if progress is not None:
             progress(rank + 1, passes)
     layers = (_layer(sample, name, traces) for name, traces in totals.items())
-    return relevance_of(sample, "hessian_trace", tuple(layers))
+    return build_relevance(sample, "hessian_trace", tuple(layers))
 
 
 def _traces(sample: Sample, rank: int, signs: Tensor) -> dict[str, Tensor]:
@@ -58,9 +58,9 @@ def _traces(sample: Sample, rank: int, signs: Tensor) -> dict[str, Tensor]:
         drawn = signs[done : done + len(part)].to(part.directions)
         done += len(part)
         probed = partial(_probed, rank=rank, signs=drawn)
-        found = derivatives(part.model, part.inputs, part.graph.layer_names, probed)
+        found = compute_derivatives(part.model, part.inputs, part.graph.layer_names, probed)
         for name, by_given in found.by_given.items():
-            squares = weight_multipliers(layer_of(part, name), found.read[name], by_given, power=2)
+            squares = compute_weight_multipliers(layer_of(part, name), found.read[name], by_given, power=2)
             traces = squares.double().flatten(1).sum(1).cpu() / len(sample)
             totals[name] = totals[name] + traces if name in totals else traces
     return totals
@@ -82,7 +82,7 @@ def _layer(sample: Sample, name: str, traces: Tensor) -> LayerRelevance:
     """From the traces of a layer's filters."""
     weight = layer_of(sample, name).weight.detach()
     squares = weight.double().square().flatten(1).mean(1).cpu()
-    return layer_relevance(
+    return build_layer_relevance(
         sample,
         name,
         filter_scores=squares * traces / 2,

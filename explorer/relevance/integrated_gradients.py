@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, fx
 
 from explorer.progress import Progress
-from explorer.relevance.activations import layer_nodes
-from explorer.relevance.by_image import filters_by_image
-from explorer.relevance.conductance import path_points
+from explorer.relevance.activations import find_layer_nodes
+from explorer.relevance.by_image import score_by_image
+from explorer.relevance.conductance import get_path_points
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -27,12 +27,12 @@ def integrated_gradients(sample: Sample, progress: Progress | None = None) -> Re
     is each layer's own, so only what follows a layer is computed again for it. Kept for each image; nothing is said of
     weights and inputs. In units of the logits.
     """
-    return filters_by_image(sample, "integrated_gradients", _contributions, progress)
+    return score_by_image(sample, "integrated_gradients", _contributions, progress)
 
 
 def _contributions(sample: Sample) -> Iterator[tuple[str, Tensor]]:
     run = _Downstream(sample)
-    for name, node in layer_nodes(sample).items():
+    for name, node in find_layer_nodes(sample).items():
         yield name, run.contributions(node)
 
 
@@ -44,7 +44,7 @@ class _Downstream(fx.Interpreter):
         self.sample = sample
         with torch.no_grad():
             self.run(*sample.references)
-            self.before: dict[fx.Node, Any] = {node: self.env[node] for node in layer_nodes(sample).values()}
+            self.before: dict[fx.Node, Any] = {node: self.env[node] for node in find_layer_nodes(sample).values()}
             self.run(*sample.inputs)
         self.kept: dict[fx.Node, Any] = dict(self.env)
 
@@ -57,7 +57,7 @@ class _Downstream(fx.Interpreter):
             if any(source in following for source in node.all_input_nodes):
                 following[node] = None
         total = torch.zeros_like(after)
-        for place, weight in path_points(STEPS):
+        for place, weight in get_path_points(STEPS):
             varied = (before + place * (after - before)).requires_grad_()
             total += weight * self._gradient(varied, list(following))
         return total * (after - before)

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.progress import Progress
-from explorer.relevance.activations import activated, layer_nodes, watch
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.magnitude import filter_norms
+from explorer.relevance.activations import find_activated, find_layer_nodes, watch
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.magnitude import compute_filter_norms
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -30,22 +30,24 @@ def layer_importance(sample: Sample, progress: Progress | None = None) -> Releva
     A filter's score is its share in its layer's l2 norms times the importance, so that scores of a layer add up to its
     importance; weight multipliers are the root of the importance throughout a layer. Labels are the true ones.
     """
-    nodes = {name: activated(sample.model, node) for name, node in layer_nodes(sample).items()}
+    nodes = {name: find_activated(sample.model, node) for name, node in find_layer_nodes(sample).items()}
     features: dict[str, list[Tensor]] = {name: [] for name in nodes}
     watch(sample, nodes, lambda name, given: features[name].append(_pooled(given)), progress)
-    accuracies = [imprinted_accuracy(torch.cat(parts), sample.labels) for parts in features.values()]
+    accuracies = [measure_imprinted_accuracy(torch.cat(parts), sample.labels) for parts in features.values()]
     gains = _gains(accuracies, 1 / len(sample), 1 / sample.directions.shape[1])
     layers = []
     for name, importance in zip(nodes, (gain / sum(gains) for gain in gains), strict=True):
         weight = layer_of(sample, name).weight.detach()
-        norms = filter_norms(weight, 2)
+        norms = compute_filter_norms(weight, 2)
         shares = norms / norms.sum() if bool(norms.any()) else torch.full_like(norms, 1 / len(norms))
         multipliers = torch.full_like(weight, importance**0.5)
-        layers.append(layer_relevance(sample, name, filter_scores=importance * shares, weight_multipliers=multipliers))
-    return relevance_of(sample, "layer_importance", tuple(layers))
+        layers.append(
+            build_layer_relevance(sample, name, filter_scores=importance * shares, weight_multipliers=multipliers)
+        )
+    return build_relevance(sample, "layer_importance", tuple(layers))
 
 
-def imprinted_accuracy(features: Tensor, labels: Tensor) -> float | None:
+def measure_imprinted_accuracy(features: Tensor, labels: Tensor) -> float | None:
     """Share of images (rows of features) that are nearest in angle to the mean of the other images of their class.
 
     Counted are images whose class has others; None when there is none.

@@ -12,14 +12,14 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_flatten
 
 from explorer.errors import RelevanceError
-from explorer.graph.lines import function_name, line_of
+from explorer.graph.lines import find_line, name_function
 from explorer.graph.modules import SelectChannels
 from explorer.progress import Progress
 from explorer.relevance import deeplift_run
-from explorer.relevance.activations import BatchNorm, norm_after
-from explorer.relevance.by_image import filters_by_image
+from explorer.relevance.activations import BatchNorm, find_norm_after
+from explorer.relevance.by_image import score_by_image
 from explorer.relevance.deeplift_run import ELEMENTWISE, ELEMENTWISE_MODULES
-from explorer.relevance.lrp_rules import joined, passed, share_of_sum, through_average, through_layer
+from explorer.relevance.lrp_rules import divide, pass_on, run_average, run_layer, split_sum
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -51,17 +51,17 @@ def lrp(sample: Sample, progress: Progress | None = None) -> Relevance:
     from biases or constants alone. Kept for each image; nothing is said of weights and inputs. In units of the logits.
     RelevanceError for an operation without a rule.
     """
-    return filters_by_image(replace(sample, model=folded(sample.model)), "lrp", _contributions, progress)
+    return score_by_image(replace(sample, model=fold_all_norms(sample.model)), "lrp", _contributions, progress)
 
 
-def folded(model: fx.GraphModule) -> fx.GraphModule:
+def fold_all_norms(model: fx.GraphModule) -> fx.GraphModule:
     """A copy in which every batch norm that alone reads a layer is part of that layer's weight and bias."""
     copied = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
     for node in list(copied.graph.nodes):
         module = copied.get_submodule(str(node.target)) if node.op == "call_module" else None
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue
-        while (found := norm_after(copied, node)) is not None:
+        while (found := find_norm_after(copied, node)) is not None:
             reader, norm = found
             _fold(module, norm)
             reader.replace_all_uses_with(node)
@@ -70,7 +70,7 @@ def folded(model: fx.GraphModule) -> fx.GraphModule:
     return copied
 
 
-def relevances(sample: Sample) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+def propagate_relevance(sample: Sample) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
     """(by layer, of the shape of its output; of each input, of its shape) on a network without batch norms."""
     run = _Run(sample.model, sample.graph.layer_names)
     inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)
@@ -83,7 +83,7 @@ def relevances(sample: Sample) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
 
 
 def _contributions(sample: Sample) -> Iterator[tuple[str, Tensor]]:
-    yield from relevances(sample)[0].items()
+    yield from propagate_relevance(sample)[0].items()
 
 
 def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:
@@ -126,11 +126,11 @@ def _by_module(node: fx.Node, module: nn.Module, args: tuple[Any, ...], kwargs: 
     if len(args) == 1 and not kwargs:
         (x,) = args
         if isinstance(module, nn.Conv2d | nn.Linear):
-            return through_layer(module, x)
+            return run_layer(module, x)
         if isinstance(module, AVERAGING_MODULES):
-            return through_average(module, x)
+            return run_average(module, x)
         if isinstance(module, (*ELEMENTWISE_MODULES, nn.BatchNorm1d, nn.BatchNorm2d)):
-            return passed(x, module(x.detach()))
+            return pass_on(x, module(x.detach()))
     raise _no_rule(node, f"{node.target} ({type(module).__name__})")
 
 
@@ -150,17 +150,17 @@ def _by_function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if not any(each.is_floating_point() for each in tensors):
         return given  # a size, or a comparison
     if not isinstance(given, Tensor):
-        raise _no_rule(node, function_name(node))
+        raise _no_rule(node, name_function(node))
     (x, *others) = varying
     if not others and name in AVERAGES and args[0] is x:
-        return through_average(lambda values: function(values, *args[1:], **kwargs), x)
+        return run_average(lambda values: function(values, *args[1:], **kwargs), x)
     if not others and name in BY_CONSTANTS:
-        return passed(x, given)
+        return pass_on(x, given)
     if len(others) == 1 and name in SUMS:
-        return joined(given, x, others[0], share_of_sum(given, x))
+        return divide(given, x, others[0], split_sum(given, x))
     if len(others) == 1 and name in PRODUCTS:
-        return joined(given, x, others[0], torch.full_like(given, 0.5))
-    raise _no_rule(node, function_name(node))
+        return divide(given, x, others[0], torch.full_like(given, 0.5))
+    raise _no_rule(node, name_function(node))
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -174,5 +174,5 @@ def _varying(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
 
 def _no_rule(node: fx.Node, what: str) -> RelevanceError:
     return RelevanceError(
-        f"relevance.method: lrp has no rule for {what}{line_of(node)}; choose another method, such as deeplift"
+        f"relevance.method: lrp has no rule for {what}{find_line(node)}; choose another method, such as deeplift"
     )

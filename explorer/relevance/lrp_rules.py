@@ -17,7 +17,7 @@ Linear = Callable[[Tensor], Tensor]
 """A linear function without negative coefficients."""
 
 
-def through_layer(module: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
+def run_layer(module: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
     """What the layer gives; relevance goes to the inputs as their positive products with the weights.
 
     With inputs that are not negative this is the z+ rule (Montavon et al., 2017, eq. 8), with inputs of any sign the
@@ -30,23 +30,23 @@ def through_layer(module: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
     return _Spread.apply(x, given, rising, falling)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def through_average(function: Linear, x: Tensor) -> Tensor:
+def run_average(function: Linear, x: Tensor) -> Tensor:
     """What a mean, a sum or an interpolation gives; relevance goes to positive inputs, or where none is to all."""
     return _Spread.apply(x, function(x.detach()), function, None)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def passed(x: Tensor, given: Tensor) -> Tensor:
+def pass_on(x: Tensor, given: Tensor) -> Tensor:
     """`given`, a function of the single elements of x; relevance stays with the element."""
     return _Passed.apply(x.expand_as(given), given.detach())  # type: ignore[no-untyped-call, no-any-return]
 
 
-def joined(given: Tensor, x: Tensor, y: Tensor, first: Tensor) -> Tensor:
+def divide(given: Tensor, x: Tensor, y: Tensor, first: Tensor) -> Tensor:
     """`given`, made of x and y; the share `first` (shape of `given`) of the relevance goes to x, the rest to y."""
     operands = x.expand_as(given), y.expand_as(given)
     return _Joined.apply(*operands, given.detach(), first)  # type: ignore[no-untyped-call, no-any-return]
 
 
-def share_of_sum(given: Tensor, x: Tensor) -> Tensor:
+def split_sum(given: Tensor, x: Tensor) -> Tensor:
     """The share of x in the sum `given`, of the positive parts of its two summands; a half where neither has any."""
     mine, other = x.detach().expand_as(given).clamp(min=0), (given - x).detach().clamp(min=0)
     total = mine + other

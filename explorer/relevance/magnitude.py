@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from explorer.progress import Progress
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
 
-def filter_norms(weight: Tensor, order: int) -> Tensor:
+def compute_filter_norms(weight: Tensor, order: int) -> Tensor:
     """The l1 or l2 norm of each filter (out_channels), in float64."""
     flat = weight.detach().double().flatten(1)
     return flat.abs().sum(1) if order == 1 else flat.square().sum(1).sqrt()
@@ -33,7 +33,11 @@ def l2(sample: Sample, progress: Progress | None = None) -> Relevance:
 def _magnitude(method: str, order: int, sample: Sample, progress: Progress | None) -> Relevance:
     layers = []
     for name in sample.graph.layer_names:
-        layers.append(layer_relevance(sample, name, filter_scores=filter_norms(layer_of(sample, name).weight, order)))
+        layers.append(
+            build_layer_relevance(
+                sample, name, filter_scores=compute_filter_norms(layer_of(sample, name).weight, order)
+            )
+        )
         if progress is not None:
             progress(len(layers), len(sample.graph.layers))
-    return relevance_of(sample, method, tuple(layers))
+    return build_relevance(sample, method, tuple(layers))

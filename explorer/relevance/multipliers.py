@@ -13,7 +13,9 @@ PRODUCTS_AT_ONCE = 2**24
 """Elements of the largest intermediate tensor (assumed: 64 MiB of float32), which bounds the images at a time."""
 
 
-def weight_multipliers(module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor, power: int = 1) -> Tensor:
+def compute_weight_multipliers(
+    module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor, power: int = 1
+) -> Tensor:
     """Sum over images of |d target / d weight|^power, of the shape of the weight.
 
     `inputs` are what the layer read, `outputs` (N x out_channels x ...) the derivatives of each image's target by what
@@ -27,18 +29,18 @@ def weight_multipliers(module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: T
     return total
 
 
-def input_multipliers(module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor) -> Tensor:
+def compute_input_multipliers(module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor) -> Tensor:
     """Sum over images of |d target / d input| summed over positions, for each input channel (or feature).
 
-    Arguments are those of `weight_multipliers`. Counted is what this layer makes of its input, not what others do.
+    Arguments are those of `compute_weight_multipliers`. Counted is what this layer makes of its input, not others.
     """
     varied = inputs.detach().requires_grad_()
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(module(varied), varied, outputs)
-    return per_channel(module, gradient.abs()).sum(0)
+    return sum_per_channel(module, gradient.abs()).sum(0)
 
 
-def per_channel(module: nn.Module, values: Tensor) -> Tensor:
+def sum_per_channel(module: nn.Module, values: Tensor) -> Tensor:
     """Sums over positions (N x channels) of what a layer reads or gives; a linear layer has its features last."""
     if isinstance(module, nn.Linear):
         return values.flatten(1, -2).sum(1) if values.ndim > 2 else values

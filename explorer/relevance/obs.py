@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from explorer.graph.modules import TransposedConv2d
 from explorer.progress import Progress
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
 from explorer.relevance.gradients import WatchedRun
-from explorer.relevance.multipliers import PRODUCTS_AT_ONCE, per_channel
+from explorer.relevance.multipliers import PRODUCTS_AT_ONCE, sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -44,7 +44,7 @@ def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
                 run.run(*part.inputs)
                 for name in names:
                     module, before = layer_of(sample, name), hessians.get(name)
-                    hessians[name] = gathered(module, run.read[name], len(sample), before)
+                    hessians[name] = gather(module, run.read[name], len(sample), before)
                     energies[name].append(_energies(module, run.given[name]))
             done += len(part)
             if progress is not None:
@@ -54,12 +54,14 @@ def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
     for name in sample.graph.layer_names:
         table = torch.cat(energies[name])
         layers.append(
-            layer_relevance(sample, name, weight_multipliers=multipliers[name], contributions=table, magnitudes=table)
+            build_layer_relevance(
+                sample, name, weight_multipliers=multipliers[name], contributions=table, magnitudes=table
+            )
         )
-    return relevance_of(sample, "obs", tuple(layers))
+    return build_relevance(sample, "obs", tuple(layers))
 
 
-def columns(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
+def unfold_inputs(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
     """What the filters of each group are multiplied with at each position: groups x k x (images times positions).
 
     k is the number of weights of a filter, in the order of the weight's axes behind the first.
@@ -79,7 +81,7 @@ def columns(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
     return unfolded.view(len(inputs), module.groups, *unfolded.shape[1:]).permute(1, 2, 0, 3).flatten(2)
 
 
-def gathered(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before: Tensor | None = None) -> Tensor:
+def gather(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before: Tensor | None = None) -> Tensor:
     """What `before` holds and what these inputs add to it, out of a sample of so many images, in float64.
 
     The columns themselves (groups x k x fewer than k) where all images have fewer of them than a filter has weights,
@@ -87,7 +89,7 @@ def gathered(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before:
     """
     unfolded = inputs[0].numel() * prod(module.weight.shape[2:])
     for some in torch.split(inputs, max(1, PRODUCTS_AT_ONCE // unfolded)):
-        found = columns(module, some).double() / images**0.5
+        found = unfold_inputs(module, some).double() / images**0.5
         few = found.shape[2] * images < found.shape[1] * len(some)
         if before is None:
             before = found if few else found @ found.mT
@@ -97,8 +99,8 @@ def gathered(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before:
     return before
 
 
-def inverse_diagonal(hessian: Tensor) -> Tensor:
-    """Diagonal (groups x k) of the inverse of what `gathered` holds, damped: H + d I.
+def compute_inverse_diagonal(hessian: Tensor) -> Tensor:
+    """Diagonal (groups x k) of the inverse of what `gather` holds, damped: H + d I.
 
     From few columns X: (1 - diag(X (X^T X + d I)^-1 X^T)) / d (Woodbury), so that H itself is never built.
     """
@@ -117,7 +119,7 @@ def inverse_diagonal(hessian: Tensor) -> Tensor:
 def _multipliers(module: nn.Conv2d | nn.Linear, hessian: Tensor) -> Tensor:
     """1 / sqrt(2 [H^-1]_qq), of the shape of the weight."""
     weight = module.weight.detach()
-    rows = (2 * inverse_diagonal(hessian)).rsqrt()
+    rows = (2 * compute_inverse_diagonal(hessian)).rsqrt()
     return rows.repeat_interleave(len(weight) // len(rows), 0).view(weight.shape).to(weight)
 
 
@@ -126,7 +128,7 @@ def _energies(module: nn.Conv2d | nn.Linear, given: Tensor) -> Tensor:
     if module.bias is not None:
         bias = module.bias.detach()
         given = given - (bias if isinstance(module, nn.Linear) else bias[:, None, None])
-    return per_channel(module, given.square()) / 2
+    return sum_per_channel(module, given.square()) / 2
 
 
 def _passes(sample: Sample) -> Iterator[list[str]]:

@@ -11,8 +11,8 @@ from explorer.errors import RelevanceError
 from explorer.graph.inputs import join
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.build import layer_of
-from explorer.relevance.deeplift import refuse_incomplete, total_of
-from explorer.relevance.deeplift_run import Pair, PairedRun, rules_missing
+from explorer.relevance.deeplift import refuse_incomplete, sum_contributions
+from explorer.relevance.deeplift_run import Pair, PairedRun, find_missing_rules
 from explorer.relevance.sample import Sample
 from explorer.settings.rules import suggestion
 
@@ -22,7 +22,7 @@ Maps = tuple[Tensor, ...]
 """What each element of each input contributes, of the shape of the inputs."""
 
 
-def pixel_contributions(sample: Sample, filters: Sequence[Filter]) -> tuple[Maps, tuple[Maps, ...]]:
+def compute_pixel_contributions(sample: Sample, filters: Sequence[Filter]) -> tuple[Maps, tuple[Maps, ...]]:
     """What each pixel contributes to what the sample explains: (in all, through each of the filters).
 
     DeepLIFT's multipliers at the filter's output are held as constants, so that what the filter
@@ -35,7 +35,7 @@ def pixel_contributions(sample: Sample, filters: Sequence[Filter]) -> tuple[Maps
         refuse_unknown(sample.graph, name, index)
     parts, missed, changes = zip(*(_of_part(part, filters) for part in sample.batches()), strict=True)
     completeness = float(torch.cat(missed).mean() / torch.cat(changes).mean().clamp_min(1e-12))
-    refuse_incomplete(sample, completeness, rules_missing(sample.model))
+    refuse_incomplete(sample, completeness, find_missing_rules(sample.model))
     whole, *single = (join(maps) for maps in zip(*parts, strict=True))
     return whole, tuple(single)
 
@@ -72,7 +72,7 @@ def _of_part(sample: Sample, filters: Sequence[Filter]) -> tuple[list[Maps], Ten
             for each in (found[len(names) :], *through)
         ]
         changed = ((output.x - output.reference) * sample.directions).sum(1)
-    return maps, (total_of(maps[0]) - changed).abs(), changed.abs()
+    return maps, (sum_contributions(maps[0]) - changed).abs(), changed.abs()
 
 
 def _axis(sample: Sample, name: str) -> int:

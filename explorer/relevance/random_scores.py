@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from explorer.progress import Progress
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -22,7 +22,7 @@ def random_scores(sample: Sample, progress: Progress | None = None) -> Relevance
         draw, shape = np.random.default_rng([sample.seed, *name.encode()]), layer_of(sample, name).weight.shape
         filters, weights = draw.random(shape[0]), draw.random(tuple(shape))
         layers.append(
-            layer_relevance(
+            build_layer_relevance(
                 sample,
                 name,
                 filter_scores=torch.from_numpy(filters),
@@ -31,4 +31,4 @@ def random_scores(sample: Sample, progress: Progress | None = None) -> Relevance
         )
         if progress is not None:
             progress(len(layers), len(sample.graph.layers))
-    return relevance_of(sample, "random", tuple(layers))
+    return build_relevance(sample, "random", tuple(layers))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from explorer.errors import RelevanceError
-from explorer.graph.inputs import Inputs, as_tuple, count_images, run, shapes_of, take
+from explorer.graph.inputs import Inputs, as_tuple, count_images, get_shapes, run, take
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.aggregation import AGGREGATIONS
 
@@ -62,7 +62,7 @@ class Sample:
         return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
 
 
-def sample_of(  # noqa: PLR0913  (what, on what, and how)
+def make_sample(  # noqa: PLR0913  (what, on what, and how)
     model: fx.GraphModule,
     graph: ModelGraph,
     images: Inputs,
@@ -135,7 +135,7 @@ def _given_references(inputs: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> 
         raise RelevanceError(
             f"relevance.reference: expected a tensor for each of {len(inputs)} inputs, received {len(given)}"
         )
-    for one, other, shape in zip(inputs, given, shapes_of(inputs), strict=True):
+    for one, other, shape in zip(inputs, given, get_shapes(inputs), strict=True):
         if other.shape not in {one.shape, one.shape[1:]}:
             raise RelevanceError(
                 f"relevance.reference: expected an image of shape {shape} or {tuple(one.shape)}, "

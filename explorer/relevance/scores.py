@@ -152,7 +152,7 @@ class Relevance:
         }
 
 
-def class_scores(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[int, float]:
+def score_classes(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[int, float]:
     """Relevance of every channel class: the sum over the filters that it would remove.
 
     `normalised` names one of NORMALISATIONS, by which the scores of each layer are divided before they are summed;
@@ -171,12 +171,12 @@ def class_scores(graph: ModelGraph, relevance: Relevance, normalised: str = "non
     return dict(scores)
 
 
-def filter_order(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[str, tuple[int, ...]]:
+def order_filters(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[str, tuple[int, ...]]:
     """For every prunable group its channel classes, the most relevant first; ties in channel order.
 
-    `normalised` is that of `class_scores`.
+    `normalised` is that of `score_classes`.
     """
-    scores = class_scores(graph, relevance, normalised)
+    scores = score_classes(graph, relevance, normalised)
     return {
         group.name: tuple(sorted(group.classes, key=lambda identity: (-scores.get(identity, 0.0), identity)))
         for group in graph.prunable

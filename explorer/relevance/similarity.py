@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from explorer.progress import Progress
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -21,7 +21,7 @@ def similarity(sample: Sample, progress: Progress | None = None) -> Relevance:
     layers = []
     for name in sample.graph.layer_names:
         filters = layer_of(sample, name).weight.detach().double().flatten(1)
-        layers.append(layer_relevance(sample, name, filter_scores=torch.cdist(filters, filters).sum(1)))
+        layers.append(build_layer_relevance(sample, name, filter_scores=torch.cdist(filters, filters).sum(1)))
         if progress is not None:
             progress(len(layers), len(sample.graph.layers))
-    return relevance_of(sample, "similarity", tuple(layers))
+    return build_relevance(sample, "similarity", tuple(layers))

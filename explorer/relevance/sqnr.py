@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from explorer.progress import Progress
-from explorer.relevance.activations import layer_nodes, watch
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.multipliers import per_channel
+from explorer.relevance.activations import find_layer_nodes, watch
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.multipliers import sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -25,11 +25,11 @@ def sqnr(sample: Sample, progress: Progress | None = None) -> Relevance:
     """
     powers: defaultdict[str, float] = defaultdict(float)
     positions: dict[str, int] = {}
-    nodes = {name: node.all_input_nodes[0] for name, node in layer_nodes(sample).items()}
+    nodes = {name: node.all_input_nodes[0] for name, node in find_layer_nodes(sample).items()}
 
     def see(name: str, given: Tensor) -> None:
         powers[name] += float(given.double().square().sum())
-        positions[name] = given.numel() // per_channel(layer_of(sample, name), given).numel()
+        positions[name] = given.numel() // sum_per_channel(layer_of(sample, name), given).numel()
 
     watch(sample, nodes, see, progress)
     layers = []
@@ -37,14 +37,14 @@ def sqnr(sample: Sample, progress: Progress | None = None) -> Relevance:
         weight = layer_of(sample, name).weight.detach()
         of_input = positions[name] * _inverse_root(powers[name] / len(sample))
         layers.append(
-            layer_relevance(
+            build_layer_relevance(
                 sample,
                 name,
                 weight_multipliers=torch.full_like(weight, _inverse_root(float(weight.double().square().sum()))),
                 input_multipliers=weight.new_full((sample.graph.layer(name).in_channels,), of_input),
             )
         )
-    return relevance_of(sample, "sqnr", tuple(layers))
+    return build_relevance(sample, "sqnr", tuple(layers))
 
 
 def _inverse_root(power: float) -> float:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from explorer.progress import Progress
-from explorer.relevance.build import layer_of, layer_relevance, relevance_of
-from explorer.relevance.gradients import loss_derivatives
-from explorer.relevance.multipliers import per_channel, weight_multipliers
+from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.gradients import compute_loss_derivatives
+from explorer.relevance.multipliers import compute_weight_multipliers, sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 
@@ -42,13 +42,13 @@ def _expanded(sample: Sample, order: int, progress: Progress | None) -> Relevanc
     sums: dict[str, tuple[Tensor, Tensor]] = {}
     done = 0
     for part in sample.batches():
-        found = loss_derivatives(part)
+        found = compute_loss_derivatives(part)
         for name in names:
             module = layer_of(sample, name)
             contributed = found.given[name] * found.by_given[name]
-            parts[name].append((per_channel(module, contributed), per_channel(module, contributed.abs())))
-            by_weight = weight_multipliers(module, found.read[name], found.by_given[name], order)
-            by_input = per_channel(module, found.by_read[name].abs().pow(order)).sum(0)
+            parts[name].append((sum_per_channel(module, contributed), sum_per_channel(module, contributed.abs())))
+            by_weight = compute_weight_multipliers(module, found.read[name], found.by_given[name], order)
+            by_input = sum_per_channel(module, found.by_read[name].abs().pow(order)).sum(0)
             before = sums.get(name, (0, 0))
             sums[name] = before[0] + by_weight, before[1] + by_input
         done += len(part)
@@ -58,14 +58,14 @@ def _expanded(sample: Sample, order: int, progress: Progress | None) -> Relevanc
     for name in names:
         tables = [torch.cat(table) for table in zip(*parts[name], strict=True)]
         layers.append(_layer(sample, name, order, tables, [each / len(sample) for each in sums[name]]))
-    return relevance_of(sample, "taylor" if order == 1 else "fisher", tuple(layers))
+    return build_relevance(sample, "taylor" if order == 1 else "fisher", tuple(layers))
 
 
 def _layer(sample: Sample, name: str, order: int, tables: list[Tensor], means: list[Tensor]) -> LayerRelevance:
     if order == 2:
         tables = [table.square() / 2 for table in tables]
         means = [(mean / 2).sqrt() for mean in means]
-    return layer_relevance(
+    return build_layer_relevance(
         sample,
         name,
         weight_multipliers=means[0],

@@ -10,7 +10,7 @@ from explorer.compress.candidate import Candidate, kept_count, uniform
 from explorer.compress.prune import Order
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
-from explorer.relevance.scores import Relevance, class_scores, filter_order
+from explorer.relevance.scores import Relevance, order_filters, score_classes
 
 SCOPES = ("layer", "global")
 MINIMUM_KEPT = 0.1
@@ -38,7 +38,7 @@ def rank_filters(
 
     Scope "layer" removes the same share of every group; "global" the least relevant of all groups together, each
     channel class counting as the filters that go with it, until no further one fits in the share. `normalised` is
-    that of `class_scores`: what makes scores of different layers comparable. In every group at least the share
+    that of `score_classes`: what makes scores of different layers comparable. In every group at least the share
     `minimum`, and one class, stays. Widths are 8 bits. SearchError for another scope or shares out of range.
     """
     if scope not in SCOPES:
@@ -46,12 +46,12 @@ def rank_filters(
     for key, share in (("removed", removed), ("minimum", minimum)):
         if not 0 <= share < 1:
             raise SearchError(f"ranking: {key}: expected a share in [0, 1), received {share!r}")
-    order = filter_order(graph, relevance, normalised)
+    order = order_filters(graph, relevance, normalised)
     least = {group.name: max(1, math.ceil(minimum * group.size)) for group in graph.prunable}
     if scope == "layer":
         kept = {group.name: max(least[group.name], kept_count(1 - removed, group.size)) for group in graph.prunable}
     else:
-        kept = _kept_of_all(graph, class_scores(graph, relevance, normalised), order, removed, least)
+        kept = _kept_of_all(graph, score_classes(graph, relevance, normalised), order, removed, least)
     shares = tuple((group.name, kept[group.name] / group.size) for group in graph.prunable)
     return Ranking(candidate=replace(uniform(graph), filter_keep_ratio=shares), order=order)
 

@@ -25,7 +25,7 @@ from explorer.errors import NumericalError
 from explorer.graph.inputs import take
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Progress
-from explorer.relevance.completion import filter_losses
+from explorer.relevance.completion import estimate_filter_losses
 from explorer.relevance.scores import Relevance
 from explorer.search.space import Axis, SearchSpace
 
@@ -74,7 +74,7 @@ def sensitivity(
         weights[layer] = losses_of(f"layer {layer!r}: weights", weight_options(axes, layer), perturbation)
         if progress is not None:
             progress(index + 1, len(space.layers))
-    losses = filter_losses(context.graph, relevance)
+    losses = estimate_filter_losses(context.graph, relevance)
     filters = {}
     for group in context.graph.prunable:
         ordered = np.array([losses.get(identity, 0.0) for identity in context.order[group.name]])

@@ -10,7 +10,7 @@ from torch import fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from explorer.graph.coverage import stored_values
+from explorer.graph.coverage import count_stored_values
 from explorer.graph.inputs import as_tuple
 from explorer.graph.layers import ModelGraph
 from explorer.study.record import Coverage
@@ -18,7 +18,7 @@ from explorer.study.record import Coverage
 
 def coverage(model: fx.GraphModule, graph: ModelGraph, example: torch.Tensor) -> Coverage:
     """How much of a canonical network its graph counts; `example` is N x C x H x W, of which the first is run."""
-    stored = stored_values(model, graph.layer_names)
+    stored = count_stored_values(model, graph.layer_names)
     return Coverage(
         values=stored.values,
         values_counted=stored.values - stored.in_float,

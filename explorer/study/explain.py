@@ -15,7 +15,7 @@ from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.pixels import Filter, pixel_contributions, refuse_unknown
+from explorer.relevance.pixels import Filter, compute_pixel_contributions, refuse_unknown
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 from explorer.settings import DataSettings
@@ -168,7 +168,7 @@ def _of_different_classes(sample: Sample, wanted: Wanted) -> tuple[int, ...]:
 
 
 def _stacked(sample: Sample, filters: Sequence[Filter]) -> tuple[torch.Tensor, torch.Tensor]:
-    (whole, *_), maps = pixel_contributions(sample, filters)
+    (whole, *_), maps = compute_pixel_contributions(sample, filters)
     return whole[None], torch.stack([through for through, *_ in maps])
 
 

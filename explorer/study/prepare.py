@@ -15,7 +15,7 @@ from explorer.data.images import Data, ImageSet
 from explorer.progress import Notify, silent
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.scores import Relevance, filter_order
+from explorer.relevance.scores import Relevance, order_filters
 from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
 from explorer.study.record import Coverage
 from explorer.study.relevance import kept_relevance, other_criteria, relevance_sample, weight_importance
@@ -80,13 +80,13 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
         scores = kept_relevance(method, sample, folder, weights_digest, notify)
         relevance = fill_missing(scores, sample, CRITERIA[method].subjects)
         orders = {
-            name: filter_order(graph, kept_relevance(name, sample, folder, weights_digest, notify)) for name in others
+            name: order_filters(graph, kept_relevance(name, sample, folder, weights_digest, notify)) for name in others
         }
         notify("calibrate", 0, 1)
         context = CompressionContext.of(
             canonical,
             data.calibration.tensors(torch_device)[0],
-            filter_order(graph, relevance),
+            order_filters(graph, relevance),
             graph=graph,
             quantizer=study.quantizer,
             importance=weight_importance(study.sharing, sample, relevance),

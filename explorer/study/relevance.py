@@ -18,7 +18,7 @@ from explorer.errors import StudyFileError
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Notify, silent
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import Relevance
 from explorer.settings import RELEVANCE_REFERENCES, SharingSettings
 from explorer.study.study_file import Study
@@ -30,7 +30,7 @@ def relevance_sample(
 ) -> Sample:
     """What relevance is computed on, as the study says; StudyFileError where its reference cannot be read."""
     settings, (tensors, labels) = study.relevance, images.tensors(torch_device)
-    return sample_of(
+    return make_sample(
         model,
         graph,
         tensors,

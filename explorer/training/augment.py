@@ -23,7 +23,7 @@ class Augmentation(Protocol):
     def flip(self) -> bool: ...
 
 
-def augmented(images: Tensor, settings: Augmentation) -> Tensor:
+def augment(images: Tensor, settings: Augmentation) -> Tensor:
     """Each image moved, turned and zoomed by up to the settings, and mirrored half of the time if they say so.
 
     Pixels are interpolated linearly; the darkest value of each channel comes in from outside.
@@ -38,7 +38,7 @@ def augmented(images: Tensor, settings: Augmentation) -> Tensor:
     return F.grid_sample(images - darkest, grid, align_corners=False) + darkest
 
 
-def cropped(images: Tensor, padding: int, darkest: Tensor) -> Tensor:
+def crop(images: Tensor, padding: int, darkest: Tensor) -> Tensor:
     """Each image (N x C x H x W) moved by whole pixels, up to `padding` along either side.
 
     `darkest` (1 x C x 1 x 1) comes in from outside, as where pixels are padded with black before they are normalised.

@@ -20,7 +20,7 @@ from explorer.compress.candidate import Candidate
 from explorer.errors import ModelError
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
-from explorer.training.augment import augmented, cropped
+from explorer.training.augment import augment, crop
 from explorer.training.checkpoint import Parts, keep, resume
 from explorer.training.train import MOMENTUM, EpochProgress
 from explorer.training.trainable import Trainable, trainable
@@ -141,9 +141,9 @@ def _train(task: _Task, progress: EpochProgress | None, unfinished: Path | None,
 
 def _loss(task: _Task, chosen: Tensor) -> Tensor:
     settings = task.settings
-    images = augmented(task.images[chosen], settings)
+    images = augment(task.images[chosen], settings)
     if settings.crop_pixels:
-        images = cropped(images, settings.crop_pixels, task.darkest)
+        images = crop(images, settings.crop_pixels, task.darkest)
     share = float(torch.rand(())) if settings.mixup and float(torch.rand(())) < settings.mixup else 1.0
     if share < 1.0:
         images = torch.lerp(images.flip(0), images, share)

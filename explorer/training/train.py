@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from explorer.errors import ModelError
-from explorer.graph.lines import last_line
+from explorer.graph.lines import find_last_line
 from explorer.settings import TrainingSettings
 from explorer.threads import single_threaded
-from explorer.training.augment import augmented
+from explorer.training.augment import augment
 from explorer.training.checkpoint import Parts, keep, resume
 
 EpochProgress = Callable[[int, int, float], None]
@@ -66,7 +66,7 @@ def train_model(
             chunks = torch.randperm(len(y)).to(device).chunk(batches)
             for batch, chosen in enumerate(chunks, start=1):
                 optimizer.zero_grad()
-                loss = _backward(model, augmented(x[chosen], settings), y[chosen])
+                loss = _backward(model, augment(x[chosen], settings), y[chosen])
                 optimizer.step()
                 schedule.step()
                 total, seen = total + loss.item() * len(chosen), seen + len(chosen)
@@ -90,8 +90,9 @@ def _backward(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> t
         loss.backward()  # type: ignore[no-untyped-call]
     except Exception as error:  # code of the user's
         raise ModelError(
-            f"model: the network cannot be trained: {type(error).__name__} at {last_line(error)}: {error}; forward() "
-            "has to give logits of N x classes with gradients in training mode, too, or [model] needs a checkpoint"
+            f"model: the network cannot be trained: {type(error).__name__} at {find_last_line(error)}: {error}; "
+            "forward() has to give logits of N x classes with gradients in training mode, too, or [model] needs a "
+            "checkpoint"
         ) from error
     return loss
 

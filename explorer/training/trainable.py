@@ -18,7 +18,7 @@ from explorer.compress.quantize import ActivationQuantizer, code_limit
 from explorer.compress.sparsity import weight_mask
 from explorer.graph.names import replace_module
 from explorer.training.straight_through import SharedWeight, TrainedActivation, TrainedWeight, per_channel
-from explorer.training.tuned import Tuned, put_state
+from explorer.training.tuned import Tuned, load_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,7 +80,7 @@ def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | 
     model, kept = without_filters(context, candidate)
     names = tuple(model.state_dict())
     if start is not None:
-        put_state(model, start)
+        load_state(model, start)
     originals = {layer.name: layer_module(model, layer.name).weight.detach().clone() for layer in context.graph.layers}
     compress_layers(model, context, candidate)
     insert_quantizers(model, context.graph, context.calibration, candidate)

@@ -79,7 +79,7 @@ def rebuild(context: CompressionContext, candidate: Candidate, tuned: Tuned) -> 
     """
     model, _ = without_filters(context, candidate)
     _refuse_other(tuned, candidate)
-    put_state(model, tuned)
+    load_state(model, tuned)
     for layer in context.graph.layers:
         module, bits = layer_module(model, layer.name), candidate.choice(layer.chosen_by).weight_bits
         attach_codes(module, tuned.codes(layer.name, module.weight.data, bits), tuned.scales[layer.name])
@@ -96,7 +96,7 @@ def _refuse_other(tuned: Tuned, candidate: Candidate) -> None:
         )
 
 
-def put_state(model: fx.GraphModule, tuned: Tuned) -> None:
+def load_state(model: fx.GraphModule, tuned: Tuned) -> None:
     """Give a network without the removed filters the tuned parameters; CandidateError where they do not fit."""
     try:
         model.load_state_dict(dict(tuned.state))

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from explorer.errors import ModelError
 from explorer.graph.canonical import canonicalise
-from explorer.graph.copies import unwrapped
+from explorer.graph.copies import unwrap
 from explorer.graph.inputs import Inputs
 from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
@@ -267,7 +267,7 @@ def test_a_wrapped_network_is_the_one_inside(name: str, wrapper: str) -> None:
     assert found.code == expected.code
     assert trace(found, inputs) == trace(expected, inputs)
     assert all(torch.equal(a, b) for a, b in zip(call(found, inputs), call(expected, inputs), strict=True))
-    assert [type(each) for each in unwrapped(wrapped).modules()] == [type(each) for each in model.modules()]
+    assert [type(each) for each in unwrap(wrapped).modules()] == [type(each) for each in model.modules()]
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)

@@ -12,7 +12,7 @@ from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
 from explorer.relevance.deeplift import deeplift
-from explorer.relevance.sample import sample_of
+from explorer.relevance.sample import make_sample
 from tests.support import styles
 
 REFERENCES = ("lenet5_digits", "lenet5", "resnet8", "resnet20", "resnet20_b", "mobilenet_v1", "mobilenet_v2")
@@ -25,7 +25,7 @@ def completeness(model: nn.Module, images: torch.Tensor) -> float:
     canonical = canonicalise(model.eval(), images)
     graph = trace(canonical, images)
     labels = torch.zeros(len(images), dtype=torch.long)
-    found = deeplift(sample_of(canonical.double(), graph, images.double(), labels)).completeness
+    found = deeplift(make_sample(canonical.double(), graph, images.double(), labels)).completeness
     assert found is not None
     return found
 
@@ -58,4 +58,4 @@ def test_what_gives_no_logits_is_refused(name: str, received: str) -> None:
     assert isinstance(images, torch.Tensor)
     model = canonicalise(styles.build(name), images)
     with pytest.raises(RelevanceError, match=f"must return N x classes, not {received}"):
-        sample_of(model, trace(model, images), images, torch.zeros(4, dtype=torch.long))
+        make_sample(model, trace(model, images), images, torch.zeros(4, dtype=torch.long))

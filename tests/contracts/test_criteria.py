@@ -17,8 +17,8 @@ from explorer.errors import RelevanceError
 from explorer.graph.inputs import take
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.sample import IMAGES_AT_ONCE, Sample, sample_of
-from explorer.relevance.scores import Relevance, filter_order
+from explorer.relevance.sample import IMAGES_AT_ONCE, Sample, make_sample
+from explorer.relevance.scores import Relevance, order_filters
 from explorer.settings import RELEVANCE_METHODS
 from tests.support.relevance_networks import NETWORKS, SMALL, sample_on, small
 
@@ -141,7 +141,7 @@ def test_another_aggregation_changes_what_is_kept_image_by_image(
 @pytest.mark.parametrize(("method", "name"), ACCEPTED)
 def test_filters_have_an_order(method: str, name: str, samples: Samples, computed: Computed) -> None:
     graph = samples(name).graph
-    order = filter_order(graph, computed(method, name))
+    order = order_filters(graph, computed(method, name))
     assert {name: sorted(classes) for name, classes in order.items()} == {
         group.name: sorted(group.classes) for group in graph.prunable
     }
@@ -203,7 +203,7 @@ def test_the_network_and_the_generators_are_left_as_they_were(method: str, name:
 def test_frozen_parameters_change_nothing(method: str, computed: Computed) -> None:
     model, graph, images, labels = small("normed")
     model.requires_grad_(False)
-    found = CRITERIA[method].compute(sample_of(model, graph, images, labels), None)
+    found = CRITERIA[method].compute(make_sample(model, graph, images, labels), None)
     assert found.digest() == computed(method, "normed").digest()
 
 
@@ -229,7 +229,7 @@ def test_permuted_filters_have_permuted_scores(method: str, computed: Computed) 
         weight = model.get_submodule("conv2").get_parameter("weight")
         weight.copy_(weight[:, order])
     before = computed(method, "normed")
-    after = CRITERIA[method].compute(sample_of(model, graph, images, labels), None)
+    after = CRITERIA[method].compute(make_sample(model, graph, images, labels), None)
     for one, other in zip(before.layers, after.layers, strict=True):
         outputs = order if one.layer == "conv1" else slice(None)
         inputs = order if one.layer == "conv2" else slice(None)
@@ -248,7 +248,7 @@ def test_permuted_filters_have_permuted_scores(method: str, computed: Computed) 
 def test_two_images_are_enough(method: str, samples: Samples) -> None:
     """On so few a study tries a criterion before it trains."""
     whole = samples("normed")
-    few = sample_of(whole.model, whole.graph, take(whole.inputs, slice(2)), whole.labels[:2])
+    few = make_sample(whole.model, whole.graph, take(whole.inputs, slice(2)), whole.labels[:2])
     found = CRITERIA[method].compute(few, None)
     assert found.samples == len(found.explained) == 2
     assert all(np.isfinite(getattr(entry, key)).all() for entry in found.layers for key in ARRAYS)
@@ -262,8 +262,8 @@ def test_where_a_sample_is_cut_does_not_matter(method: str) -> None:
     images = torch.randn((count, 2, 6, 6), generator=torch.Generator().manual_seed(3)).double()
     images *= torch.linspace(0.2, 3.0, count).view(-1, 1, 1, 1)
     labels = torch.arange(count) % 3
-    whole = CRITERIA[method].compute(sample_of(model, graph, images, labels), None)
-    rolled_sample = sample_of(model, graph, images.roll(further, 0), labels.roll(further, 0))
+    whole = CRITERIA[method].compute(make_sample(model, graph, images, labels), None)
+    rolled_sample = make_sample(model, graph, images.roll(further, 0), labels.roll(further, 0))
     rolled = CRITERIA[method].compute(rolled_sample, None)
     for one, other in zip(whole.layers, rolled.layers, strict=True):
         for key in ("filter_scores", "weight_multipliers", "input_multipliers"):
@@ -275,7 +275,7 @@ def test_where_a_sample_is_cut_does_not_matter(method: str) -> None:
 @pytest.mark.parametrize("method", CRITERIA)
 def test_single_and_double_precision_agree(method: str, computed: Computed) -> None:
     model, graph, images, labels = small("normed")
-    single = CRITERIA[method].compute(sample_of(model.float(), graph, images.float(), labels), None)
+    single = CRITERIA[method].compute(make_sample(model.float(), graph, images.float(), labels), None)
     for one, other in zip(computed(method, "normed").layers, single.layers, strict=True):
         for key in ARRAYS:
             assert close(getattr(other, key), getattr(one, key), 1e-3), (one.layer, key)

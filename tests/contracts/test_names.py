@@ -33,7 +33,7 @@ from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
 from explorer.integer.program import IntegerProgram, Reshape
 from explorer.packed.file import pack, unpack
-from explorer.packed.network import packable, put_packed
+from explorer.packed.network import load_packed, packable
 from explorer.settings import QuantizerSettings
 from explorer.training.trainable import trainable
 from explorer.training.tuned import rebuild
@@ -116,7 +116,7 @@ def seen(base: CompressionContext, candidate: Candidate, style: str, folder: Pat
     built = apply(base, candidate)
     tuned = trainable(base, candidate).collect({})
     again = rebuild(base, candidate, tuned)
-    put_packed(again, unpack(pack(packable(built)).data))
+    load_packed(again, unpack(pack(packable(built)).data))
     arrays: Callable[[nn.Module], list[NDArray[np.float32]]]
     arrays = lambda model: [output.numpy() for output in call(model, fresh)]  # noqa: E731
     return Seen(

@@ -26,7 +26,7 @@ from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.lrp import lrp
-from explorer.relevance.sample import sample_of
+from explorer.relevance.sample import make_sample
 from tests.oracles.macs import check_macs
 from tests.oracles.mask import mask_filters
 from tests.support.square import check_square, double, random_candidate, random_classes
@@ -146,7 +146,7 @@ def test_every_spelling_has_relevance_and_both_exports(name: str, tmp_path: Path
     program = integer_program(built, graph.input_shape)
     integers = run_program(program, IMAGES.numpy()) * program.output_scale
     assert np.allclose(integers, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
-    sample = sample_of(model.double(), graph, IMAGES.double(), torch.arange(4))
+    sample = make_sample(model.double(), graph, IMAGES.double(), torch.arange(4))
     assert (deeplift(sample).completeness or 0.0) < 1e-11
     assert lrp(sample).layer("stem").filter_scores.any()
 
@@ -193,7 +193,7 @@ def test_what_torch_counts_and_we_do_not_is_skipped_with_its_line() -> None:
     skipped = {entry.path: entry.reason for entry in graph.skipped}
     assert {"volume", "line", "heads", "scaled_dot_product_attention", "bmm"} <= set(skipped)
     assert all("stay in float" in skipped[name] for name in ("volume", "line", "heads"))
-    sample = sample_of(found, graph, IMAGES, torch.arange(4))
+    sample = make_sample(found, graph, IMAGES, torch.arange(4))
     line = r"F\.scaled_dot_product_attention at test_spellings\.py, line \d+"
     with pytest.raises(RelevanceError, match=rf"there is no rule for {line}"):
         deeplift(sample)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from explorer.packed.file import read_packed
-from explorer.packed.network import put_packed
+from explorer.packed.network import load_packed
 
 SETTINGS = """
 [finetuning]
@@ -109,7 +109,7 @@ def test_a_file_that_gives_back_another_network_takes_no_place(
     study: Path, home: Path, explorer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def put_other(model: Any, network: Any) -> None:
-        put_packed(model, network)
+        load_packed(model, network)
         module = next(
             module for module in model.modules() if "weight_codes" in dict(module.named_buffers(recurse=False))
         )

@@ -13,7 +13,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import as_tuple
 from explorer.graph.trace import trace
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.sample import Sample, make_sample
 from tests.support import styles
 from tests.support.attribution import Body, Case, canonical, functional, pooled, residual, reused
 
@@ -61,12 +61,12 @@ def sample_on(name: str, context: Callable[[str], CompressionContext]) -> Sample
     with torch.random.fork_rng():
         if name in SMALL:
             model, graph, images, labels = small(name)
-            return sample_of(model, graph, images, labels)
+            return make_sample(model, graph, images, labels)
         if name in BASES:
             base = context(name)
             (images,) = as_tuple(base.calibration.images)
-            return sample_of(base.model, base.graph, images[:IMAGES], torch.arange(IMAGES) % 3)
+            return make_sample(base.model, base.graph, images[:IMAGES], torch.arange(IMAGES) % 3)
         style = name.removeprefix("style_")
         (images,) = as_tuple(styles.inputs(style, IMAGES))
         model = canonicalise(styles.build(style), images)
-        return sample_of(model, trace(model, images), images, torch.arange(IMAGES) % 3)
+        return make_sample(model, trace(model, images), images, torch.arange(IMAGES) % 3)

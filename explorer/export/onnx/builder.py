@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import fx
 
 from explorer.errors import ExportError
-from explorer.graph.lines import line_of
+from explorer.graph.lines import find_line
 from explorer.graph.names import Names
 
 
@@ -80,11 +80,11 @@ def pack_int4(codes: NDArray[np.int8]) -> bytes:
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
     """The error for a node that cannot be written: which, where in the model, why, and what to do."""
-    target = f"{getattr(node.target, '__name__', node.target)}{line_of(node)}"
+    target = f"{getattr(node.target, '__name__', node.target)}{find_line(node)}"
     return ExportError(f"export: node {node.name!r} ({target}) cannot be written as ONNX: {what}; {remedy}")
 
 
-def shape_of(node: fx.Node) -> tuple[int, ...]:
+def get_shape(node: fx.Node) -> tuple[int, ...]:
     """Shape that `propagate_shapes` noted."""
     shape: tuple[int, ...] = node.meta["shape"]
     return shape

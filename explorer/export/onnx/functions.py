@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from explorer.export.onnx.builder import OnnxBuilder, refuse, shape_of
+from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
 
 SLICE_END = np.iinfo(np.int64).max
 """End of a slice that runs to the end of its axis."""
@@ -68,7 +68,7 @@ def _write_mean(builder: OnnxBuilder, node: fx.Node) -> str:
     dimensions = _argument(node, 1, "dim", None)
     if dimensions is None or node.kwargs.get("dtype") is not None:
         raise refuse(node, "it averages over all axes or changes the type", "give the axes, without dtype")
-    rank = len(shape_of(node.all_input_nodes[0]))
+    rank = len(get_shape(node.all_input_nodes[0]))
     listed = (dimensions,) if isinstance(dimensions, int) else tuple(dimensions)
     axes = [_axis(node, dimension, rank) for dimension in listed]
     axes_name = builder.constant(f"{builder.name(node)}/axes", axes, np.int64)
@@ -78,7 +78,7 @@ def _write_mean(builder: OnnxBuilder, node: fx.Node) -> str:
 
 def _write_concatenation(builder: OnnxBuilder, node: fx.Node) -> str:
     parts = _argument(node, 0, "tensors", ())
-    axis = _axis(node, _argument(node, 1, "dim", 0), len(shape_of(node)))
+    axis = _axis(node, _argument(node, 1, "dim", 0), len(get_shape(node)))
     return builder.node("Concat", [builder.values[part] for part in parts], builder.name(node), axis=axis)
 
 
@@ -86,7 +86,7 @@ def _write_padding(builder: OnnxBuilder, node: fx.Node) -> str:
     if _argument(node, 2, "mode", "constant") != "constant":
         raise refuse(node, "it does not pad with a constant", "use mode='constant'")
     padding = [int(entry) for entry in _argument(node, 1, "pad", ())]
-    rank = len(shape_of(node))
+    rank = len(get_shape(node))
     if len(padding) > 2 * (rank - 1):
         raise refuse(node, "it pads the batch axis", "pad the other axes only")
     begins, ends = [0] * rank, [0] * rank
@@ -98,7 +98,7 @@ def _write_padding(builder: OnnxBuilder, node: fx.Node) -> str:
 
 
 def _write_slice(builder: OnnxBuilder, node: fx.Node) -> str:
-    entries = _slices(node, len(shape_of(node.all_input_nodes[0])))
+    entries = _slices(node, len(get_shape(node.all_input_nodes[0])))
     narrowed = [(axis, entry) for axis, entry in enumerate(entries) if entry != slice(None)]
     if any(axis == 0 for axis, _ in narrowed):
         raise refuse(node, "it slices the batch axis", "slice the other axes only")

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from explorer.compress.activations import input_quantizer
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.export.onnx.builder import OnnxBuilder, refuse, shape_of
+from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
 from explorer.graph.modules import TransposedConv2d
 
 CODE_BITS = 8
@@ -81,7 +81,7 @@ def write_transposed_convolution(module: TransposedConv2d, builder: OnnxBuilder,
 
 def write_prelu(module: nn.PReLU, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write a leaky ReLU whose slope is learned, for all channels or for each."""
-    positions = (1,) * (len(shape_of(node)) - 2)
+    positions = (1,) * (len(get_shape(node)) - 2)
     slope = builder.constant(f"{builder.name(node)}/slope", _numpy(module.weight.reshape(-1, *positions)))
     return builder.node("PRelu", (builder.source(node), slope), builder.name(node))
 
@@ -90,7 +90,7 @@ def write_linear(module: nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write a linear layer: Gemm on N x features, MatMul on tensors of more axes."""
     inputs = [builder.source(node), _weight(module, builder, node)]
     bias = [] if module.bias is None else [_bias(module, builder, node)]
-    if len(shape_of(node)) == 2:
+    if len(get_shape(node)) == 2:
         return builder.node("Gemm", (*inputs, *bias), builder.name(node), transB=1)
     transposed = builder.node("Transpose", (inputs[1],), f"{builder.name(node)}/transposed", perm=[1, 0])
     product = builder.node(

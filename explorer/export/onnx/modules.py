@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import fx, nn
 
-from explorer.export.onnx.builder import OnnxBuilder, refuse, shape_of
+from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
 from explorer.export.onnx.layers import (
     write_convolution,
     write_linear,
@@ -156,7 +156,7 @@ def _write_adaptive_max_pool(module: nn.AdaptiveMaxPool2d, builder: OnnxBuilder,
 
 def _write_adaptive_pool(builder: OnnxBuilder, node: fx.Node, kind: Literal["Average", "Max"]) -> str:
     """A pooling to 1 x 1 is global; one whose output divides its input has windows of one size."""
-    before, after = shape_of(node.all_input_nodes[0])[-2:], shape_of(node)[-2:]
+    before, after = get_shape(node.all_input_nodes[0])[-2:], get_shape(node)[-2:]
     if after == (1, 1):
         return builder.node(f"Global{kind}Pool", (builder.source(node),), builder.name(node))
     if any(size % count for size, count in zip(before, after, strict=True)):
@@ -174,7 +174,7 @@ def _pool_pads(
     dilation: tuple[int, int],
 ) -> list[int]:
     """Begin and end of both axes; what ceil_mode adds becomes padding at the end, as the shapes are known."""
-    before, after = shape_of(node.all_input_nodes[0])[-2:], shape_of(node)[-2:]
+    before, after = get_shape(node.all_input_nodes[0])[-2:], get_shape(node)[-2:]
     ends = []
     for axis in range(2):
         reach = (after[axis] - 1) * strides[axis] + dilation[axis] * (kernel[axis] - 1) + 1

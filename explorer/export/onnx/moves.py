@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import fx, nn
 
-from explorer.export.onnx.builder import OnnxBuilder, refuse, shape_of
+from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
 from explorer.graph.modules import SelectChannels
 
 KEPT = 0
@@ -25,18 +25,18 @@ def write_selection(module: SelectChannels, builder: OnnxBuilder, node: fx.Node)
 
 def write_flatten(module: nn.Flatten, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write a flattening of all axes but the batch, or of all positions; ExportError for any other."""
-    if len(shape_of(node)) == 2 and module.start_dim == 1:
+    if len(get_shape(node)) == 2 and module.start_dim == 1:
         return builder.node("Flatten", (builder.source(node),), builder.name(node), axis=1)
-    if len(shape_of(node)) == 3 and module.start_dim == 2:
+    if len(get_shape(node)) == 3 and module.start_dim == 2:
         return _reshape(builder, node, (KEPT, KEPT, REST))
     raise refuse(node, "it does not flatten everything behind the batch axis", "use nn.Flatten(1)")
 
 
 def write_unflatten(module: nn.Unflatten, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write features as channels with positions; ExportError for another axis."""
-    if module.dim != 1 or len(shape_of(node)) != 4:
+    if module.dim != 1 or len(get_shape(node)) != 4:
         raise refuse(node, "it does not unflatten features into an image", "use nn.Unflatten(1, (C, H, W))")
-    return _reshape(builder, node, (KEPT, REST, *shape_of(node)[2:]))
+    return _reshape(builder, node, (KEPT, REST, *get_shape(node)[2:]))
 
 
 def write_pixel_shuffle(module: nn.PixelShuffle, builder: OnnxBuilder, node: fx.Node) -> str:
@@ -50,7 +50,7 @@ def write_resize(module: nn.Upsample, builder: OnnxBuilder, node: fx.Node) -> st
     """Write a resizing by the nearest pixel or bilinear; ExportError for other ways."""
     if module.mode not in {"nearest", "bilinear"}:
         raise refuse(node, f"it resizes {module.mode!r}", "use mode='nearest' or mode='bilinear'")
-    before, after = shape_of(node.all_input_nodes[0])[2:], shape_of(node)[2:]
+    before, after = get_shape(node.all_input_nodes[0])[2:], get_shape(node)[2:]
     scales = builder.constant(
         f"{builder.name(node)}/scales", [1.0, 1.0, *(b / a for a, b in zip(before, after, strict=True))]
     )

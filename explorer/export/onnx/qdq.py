@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from torch import fx
 
 from explorer.errors import ExportError
-from explorer.export.onnx.builder import OnnxBuilder, refuse, shape_of
+from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
 from explorer.export.onnx.file import save_onnx
 from explorer.export.onnx.functions import write_function
 from explorer.export.onnx.modules import write_module
@@ -64,8 +64,8 @@ def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
     graph = helper.make_graph(
         builder.nodes,
         "explorer",
-        [_value_info(name, shape_of(node)) for name, node in inputs.items()],
-        [_value_info(name, shape_of(node)) for name, node in outputs.items()],
+        [_value_info(name, get_shape(node)) for name, node in inputs.items()],
+        [_value_info(name, get_shape(node)) for name, node in outputs.items()],
         builder.initializers,
     )
     opset = helper.make_opsetid("", OPSET)
@@ -93,7 +93,7 @@ def _named_outputs(returned: Any, inside: str = "") -> list[tuple[str, fx.Node]]
 
 
 def _write(model: fx.GraphModule, builder: OnnxBuilder, node: fx.Node) -> str:
-    if shape_of(node) is None:
+    if get_shape(node) is None:
         raise refuse(node, "it gives several tensors at once", "write it as operations that give one tensor each")
     if node.op == "call_module":
         return write_module(model.get_submodule(str(node.target)), builder, node)

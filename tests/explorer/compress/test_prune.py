@@ -14,8 +14,8 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.prune import kept_classes_of, magnitude_mask, magnitude_order, remove_filters
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.magnitude import l2
-from explorer.relevance.sample import sample_of
-from explorer.relevance.scores import filter_order
+from explorer.relevance.sample import make_sample
+from explorer.relevance.scores import order_filters
 
 SHARES = (0.2, 0.5, 0.8)
 
@@ -118,8 +118,8 @@ def test_the_order_by_magnitude_is_that_of_the_l2_criterion(
     name: str, context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
     base = context(name)
-    sample = sample_of(base.model, base.graph, images(name, 2), torch.zeros(2, dtype=torch.long))
-    assert magnitude_order(base.model, base.graph) == filter_order(base.graph, l2(sample))
+    sample = make_sample(base.model, base.graph, images(name, 2), torch.zeros(2, dtype=torch.long))
+    assert magnitude_order(base.model, base.graph) == order_filters(base.graph, l2(sample))
 
 
 def test_a_context_is_of_the_canonical_network_and_leaves_the_given_one_as_it_is() -> None:

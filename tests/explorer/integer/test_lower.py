@@ -22,7 +22,7 @@ from explorer.integer.interpret import perform, run_program
 from explorer.integer.lower import integer_program
 from explorer.integer.program import Conv, IntegerProgram, LookUp, Requantize, Threshold
 from explorer.integer.requantize import requantize
-from explorer.integer.values import LARGEST_SHIFT, ScaledTensor, fixed_point, scalar, sum_of
+from explorer.integer.values import LARGEST_SHIFT, ScaledTensor, fixed_point, make_sum, scalar
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import resnet20
 from tests.support.integers import (
@@ -55,7 +55,7 @@ def test_multiplier_and_shift_are_the_factor() -> None:
 def test_a_shift_rounds_halves_up_and_floors_negative_sums() -> None:
     builder = ProgramBuilder((1,))
     builder.add(_sums(), (9,), -4, 4)
-    value = sum_of(ScaledTensor(tensor="sums", zero_point=0, gain=scalar(0.5)), shape=(9,))
+    value = make_sum(ScaledTensor(tensor="sums", zero_point=0, gain=scalar(0.5)), shape=(9,))
     requantize(builder, "codes", value, (1.0, 0), (scalar(-9.0), scalar(9.0)))
     sums = np.arange(-4, 5, dtype=np.int32)[None]
     received = perform(builder.steps[-1], {"sums": sums, **builder.arrays})

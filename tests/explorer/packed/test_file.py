@@ -30,7 +30,7 @@ from explorer.packed.file import (
     unpack,
     write_packed,
 )
-from explorer.packed.network import packable, put_packed
+from explorer.packed.network import load_packed, packable
 
 NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
 
@@ -84,7 +84,7 @@ def test_the_file_rebuilds_the_network(
     with torch.inference_mode():
         expected = model(images(network, 16))
         assert not torch.equal(other(images(network, 16)), expected)
-    put_packed(other, read)
+    load_packed(other, read)
     with torch.inference_mode():
         assert torch.equal(other(images(network, 16)), expected)
     for name, value in model.state_dict().items():
@@ -95,11 +95,11 @@ def test_layers_of_other_shapes_and_structures_are_refused(context: Callable[[st
     packed = packable(compressed(context("lenet5_digits")))
     model = compressed(context("lenet5_digits"))
     with pytest.raises(ExportError, match=r"packed network: its layers are not those of the network \(fc3\)"):
-        put_packed(model, replace(packed, layers=packed.layers[:-1]))
+        load_packed(model, replace(packed, layers=packed.layers[:-1]))
     with pytest.raises(ExportError, match="its quantizers are not those of the network"):
-        put_packed(model, replace(packed, quantizers=()))
+        load_packed(model, replace(packed, quantizers=()))
     with pytest.raises(ExportError, match="its other parameters are not those of the network"):
-        put_packed(model, replace(packed, others=(("norm", np.zeros(1, np.float32)),)))
+        load_packed(model, replace(packed, others=(("norm", np.zeros(1, np.float32)),)))
 
 
 layers = st.builds(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.errors import ExportError
-from explorer.packed.huffman import MAXIMUM_ALPHABET, MAXIMUM_LENGTH, decode, encode, limited_lengths
+from explorer.packed.huffman import MAXIMUM_ALPHABET, MAXIMUM_LENGTH, decode, encode, limit_lengths
 from hwmodels import code_lengths, mean_code_bits
 
 texts = st.lists(st.integers(0, 40), max_size=300) | st.lists(st.sampled_from([0, 0, 0, 0, 7, 7, 300]), max_size=300)
@@ -65,7 +65,7 @@ def fibonacci(count: int) -> np.ndarray:
 def test_codes_are_never_longer_than_the_limit() -> None:
     counts = fibonacci(22)
     assert max(code_lengths(counts)) == 21
-    lengths = limited_lengths(counts)
+    lengths = limit_lengths(counts)
     assert max(lengths) == MAXIMUM_LENGTH
     assert sum(2 ** (MAXIMUM_LENGTH - length) for length in lengths) == 2**MAXIMUM_LENGTH
     bits, unlimited = (int(counts @ np.array(of)) for of in (lengths, code_lengths(counts)))

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.relevance.activation_mean import activation_mean
-from explorer.relevance.sample import sample_of
+from explorer.relevance.sample import make_sample
 from tests.support.attribution import canonical, functional
 
 
 def test_means_after_the_activation_by_hand() -> None:
     model, graph, images, labels = canonical(functional)
-    found = activation_mean(sample_of(model, graph, images, labels))
+    found = activation_mean(make_sample(model, graph, images, labels))
     conv1, conv2 = (model.get_submodule(name) for name in ("conv1", "conv2"))
     with torch.no_grad():
         first = conv1(images).relu()
@@ -40,7 +40,7 @@ def test_opposite_positions_do_not_cancel() -> None:
         return m.fc(F.avg_pool2d(x + m.norm(m.conv2(x)), 2).flatten(1))
 
     model, graph, images, labels = canonical(body, norm=nn.BatchNorm2d(4))
-    found = activation_mean(sample_of(model, graph, images, labels)).layer("conv2")
+    found = activation_mean(make_sample(model, graph, images, labels)).layer("conv2")
     with torch.no_grad():
         given = model.get_submodule("norm")(model.get_submodule("conv2")(model.get_submodule("conv1")(images).relu()))
     assert bool((given < 0).any())

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.relevance.activations import activated, layer_nodes, watch
-from explorer.relevance.sample import IMAGES_AT_ONCE, sample_of
+from explorer.relevance.activations import find_activated, find_layer_nodes, watch
+from explorer.relevance.sample import IMAGES_AT_ONCE, make_sample
 from tests.support.attribution import Body, canonical, functional
 
 
@@ -38,9 +38,9 @@ def read_twice(m: Any, x: Tensor) -> Any:
 )
 def test_the_end_of_a_layer(body: Body, kinds: dict[str, type[nn.Module]]) -> None:
     model, graph, images, labels = canonical(body, norm=nn.BatchNorm2d(4), norm1=nn.BatchNorm2d(4))
-    nodes = layer_nodes(sample_of(model, graph, images, labels))
+    nodes = find_layer_nodes(make_sample(model, graph, images, labels))
     assert list(nodes) == list(graph.layer_names)
-    ends = {name: model.get_submodule(str(activated(model, node).target)) for name, node in nodes.items()}
+    ends = {name: model.get_submodule(str(find_activated(model, node).target)) for name, node in nodes.items()}
     assert {name: type(end) for name, end in ends.items()} == kinds
 
 
@@ -48,8 +48,8 @@ def test_every_image_is_seen_once_for_each_layer() -> None:
     """Also where two layers stand for the same node."""
     model, graph, _, _ = canonical(functional)
     images = torch.randn(IMAGES_AT_ONCE + 3, 2, 6, 6, generator=torch.Generator().manual_seed(0)).double()
-    sample = sample_of(model, graph, images, torch.zeros(len(images), dtype=torch.long))
-    node = layer_nodes(sample)["conv1"]
+    sample = make_sample(model, graph, images, torch.zeros(len(images), dtype=torch.long))
+    node = find_layer_nodes(sample)["conv1"]
     seen: list[tuple[str, Tensor]] = []
     told: list[tuple[int, int]] = []
     watch(

@@ -8,7 +8,7 @@ import torch
 from explorer.errors import RelevanceError
 from explorer.graph.symbolic import symbolic_trace
 from explorer.relevance.captum_deeplift import _completeness, captum_deeplift
-from explorer.relevance.sample import sample_of
+from explorer.relevance.sample import make_sample
 from tests.support.attribution import (
     Body,
     Net,
@@ -27,7 +27,7 @@ from tests.support.attribution import (
 @pytest.mark.parametrize("reference", ["shuffled", "zero"])
 def test_contributions_add_up(body: Body, reference: str) -> None:
     model, graph, images, labels = canonical(body)
-    sample = sample_of(model.float(), graph, images.float(), labels, target="true", reference=reference)
+    sample = make_sample(model.float(), graph, images.float(), labels, target="true", reference=reference)
     relevance = captum_deeplift(sample)
     assert (relevance.completeness or 0.0) < 1e-4
     assert (relevance.samples, relevance.reference, relevance.method) == (6, reference, "captum_deeplift")
@@ -36,7 +36,7 @@ def test_contributions_add_up(body: Body, reference: str) -> None:
 def test_without_the_copy_before_max_pooling_captum_is_wrong() -> None:
     """Captum issue 1104; should this fail, Captum is mended and the copy can go."""
     model, graph, images, labels = canonical(pooled)
-    assert _completeness(model, sample_of(model, graph, images, labels, target="true")) > 0.02
+    assert _completeness(model, make_sample(model, graph, images, labels, target="true")) > 0.02
 
 
 def test_without_canonicalisation_captum_is_wrong() -> None:
@@ -45,7 +45,7 @@ def test_without_canonicalisation_captum_is_wrong() -> None:
     torch.manual_seed(2)
     images = images.float()
     bare = symbolic_trace(Net(functional).eval(), images)
-    assert _completeness(bare, sample_of(bare, graph, images, labels, target="true")) > 0.02
+    assert _completeness(bare, make_sample(bare, graph, images, labels, target="true")) > 0.02
 
 
 def test_of_a_reused_activation_captum_makes_nothing() -> None:
@@ -54,7 +54,7 @@ def test_of_a_reused_activation_captum_makes_nothing() -> None:
     images = images.float()
     bare = symbolic_trace(Net(reused).eval(), images)
     with pytest.raises(RuntimeError, match=r"A Module ReLU.* was detected"):
-        _completeness(bare, sample_of(bare, graph, images, labels, target="true"))
+        _completeness(bare, make_sample(bare, graph, images, labels, target="true"))
 
 
 @pytest.mark.parametrize("body", [smooth, product])
@@ -62,13 +62,13 @@ def test_what_captum_does_not_know_is_refused(body: Body) -> None:
     model, graph, images, labels = canonical(body)
     text = r"not complete on this network.*tolerance is 0\.001; .*set relevance\.tolerance"
     with pytest.raises(RelevanceError, match=text):
-        captum_deeplift(sample_of(model, graph, images, labels, target="true"))
-    accepted = captum_deeplift(sample_of(model, graph, images, labels, target="true", tolerance=10.0))
+        captum_deeplift(make_sample(model, graph, images, labels, target="true"))
+    accepted = captum_deeplift(make_sample(model, graph, images, labels, target="true", tolerance=10.0))
     assert (accepted.completeness or 0.0) > 1e-3
 
 
 def test_progress_is_told_by_layers() -> None:
     model, graph, images, labels = canonical(functional)
     told: list[tuple[int, int]] = []
-    captum_deeplift(sample_of(model, graph, images, labels), lambda done, total: told.append((done, total)))
+    captum_deeplift(make_sample(model, graph, images, labels), lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]

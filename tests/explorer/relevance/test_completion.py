@@ -16,8 +16,8 @@ from explorer.graph.inputs import as_tuple
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import ALL, CRITERIA
 from explorer.relevance.deeplift import deeplift
-from explorer.relevance.sample import Sample, sample_of
-from explorer.relevance.scores import Relevance, class_scores, filter_order
+from explorer.relevance.sample import Sample, make_sample
+from explorer.relevance.scores import Relevance, order_filters, score_classes
 from explorer.search.seeds import relevance_seeds
 from explorer.search.sensitivity import sensitivity
 from explorer.search.space import search_space
@@ -39,7 +39,7 @@ class Case:
 def case(context: Callable[[str], CompressionContext]) -> Case:
     base = context("option_a")
     (images,) = as_tuple(base.calibration.images)
-    sample = sample_of(base.model, base.graph, images, torch.arange(len(images)) % 5)
+    sample = make_sample(base.model, base.graph, images, torch.arange(len(images)) % 5)
     full = deeplift(sample)
     layers = tuple(
         replace(
@@ -61,7 +61,7 @@ def test_what_speaks_of_everything_stays_as_it_is(case: Case) -> None:
 def test_losing_all_of_a_part_counts_one(case: Case, says: set[str]) -> None:
     found = fill_missing(case.silent, case.sample, says)  # type: ignore[arg-type]
     graph, model = case.base.graph, case.base.model
-    assert sum(score**2 for score in class_scores(graph, found).values()) == pytest.approx(1, rel=1e-4)
+    assert sum(score**2 for score in score_classes(graph, found).values()) == pytest.approx(1, rel=1e-4)
     losses = {}
     for layer in graph.layers:
         entry, weight = found.layer(layer.name), model.get_submodule(layer.name).get_parameter("weight")
@@ -73,7 +73,9 @@ def test_losing_all_of_a_part_counts_one(case: Case, says: set[str]) -> None:
 
 def test_the_order_of_filters_is_the_criterions_own_or_that_of_l2(case: Case) -> None:
     graph = case.base.graph
-    assert filter_order(graph, fill_missing(case.silent, case.sample, {"filters"})) == filter_order(graph, case.silent)
+    assert order_filters(graph, fill_missing(case.silent, case.sample, {"filters"})) == order_filters(
+        graph, case.silent
+    )
     found = fill_missing(case.silent, case.sample, {"weights"})
     for layer in graph.layers:
         weight = case.base.model.get_submodule(layer.name).get_parameter("weight").detach().flatten(1)
@@ -83,7 +85,7 @@ def test_the_order_of_filters_is_the_criterions_own_or_that_of_l2(case: Case) ->
 
 
 def seeds_of(case: Case, relevance: Relevance) -> list[Candidate]:
-    base = replace(case.base, order=filter_order(case.base.graph, relevance))
+    base = replace(case.base, order=order_filters(case.base.graph, relevance))
     space, pricing = search_space(base.graph, SPACE), Pricing(base.graph, load("bitfusion"))
     table = sensitivity(base, relevance, space)
     seeds = relevance_seeds(space, table, lambda candidate: pricing.price(candidate).energy_uj, 12)
@@ -117,9 +119,9 @@ def test_losses_count_as_they_are(case: Case, method: str) -> None:
     """Scores that are losses are summed, not squared: half of all filters cost what the criterion says they do."""
     graph, own = case.base.graph, CRITERIA[method].compute(case.sample, None)
     relevance = fill_missing(own, case.sample, CRITERIA[method].subjects)
-    base = replace(case.base, order=filter_order(graph, relevance))
+    base = replace(case.base, order=order_filters(graph, relevance))
     table = sensitivity(base, relevance, search_space(graph, SPACE))
-    said, scores = class_scores(graph, own), class_scores(graph, relevance)
+    said, scores = score_classes(graph, own), score_classes(graph, relevance)
     ratios = []
     for group in graph.prunable:
         gone = base.order[group.name][-(group.size // 2) :]

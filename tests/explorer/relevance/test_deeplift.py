@@ -17,10 +17,10 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import as_tuple
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
-from explorer.relevance.captum_deeplift import captum_deeplift, guard_max_pools, layer_contributions
+from explorer.relevance.captum_deeplift import attribute_layer, captum_deeplift, guard_max_pools
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.deeplift import attribute, deeplift
-from explorer.relevance.sample import IMAGES_AT_ONCE, sample_of
+from explorer.relevance.sample import IMAGES_AT_ONCE, make_sample
 from tests.support.attribution import (
     Body,
     canonical,
@@ -43,7 +43,7 @@ BOTH = ("deeplift", "captum_deeplift")
 def test_scores_are_those_of_the_rescale_rule_by_hand(body: Body, method: str) -> None:
     """What a layer read and wrote must be its own, not what an addition in place makes of it afterwards."""
     model, graph, images, labels = canonical(body)
-    relevance = CRITERIA[method].compute(sample_of(model, graph, images, labels, target="true"), None)
+    relevance = CRITERIA[method].compute(make_sample(model, graph, images, labels, target="true"), None)
     multipliers = multipliers_by_hand(model, images, labels, body)
     inputs = {"conv1": images, "conv2": model.get_submodule("conv1")(images).relu().detach()}
     references = {"conv1": images.roll(1, 0), "conv2": inputs["conv2"].roll(1, 0)}
@@ -66,7 +66,7 @@ def test_scores_are_those_of_the_rescale_rule_by_hand(body: Body, method: str) -
 def test_the_last_layer_by_hand(method: str) -> None:
     """At the logits the multiplier is one for the target and zero for all others."""
     model, graph, images, labels = canonical(functional)
-    sample = sample_of(model, graph, images, labels, target="true")
+    sample = make_sample(model, graph, images, labels, target="true")
     found = CRITERIA[method].compute(sample, None).layer("fc")
     with torch.no_grad():
         logits = model(images)
@@ -101,7 +101,7 @@ def _check_own(own: nn.Module, head: nn.Linear) -> None:
         return m.head(m.own(m.conv1(x)).mean((2, 3)))
 
     model, graph, images, labels = canonical(body, own=own, head=head)
-    found = deeplift(sample_of(model, graph, images, labels, target="true")).layer("own")
+    found = deeplift(make_sample(model, graph, images, labels, target="true")).layer("own")
     layer, inputs = model.get_submodule("own"), model.get_submodule("conv1")(images).detach()
     positions = layer(inputs).shape[2] * layer(inputs).shape[3]
     weight = model.get_submodule("head").get_parameter("weight").detach()
@@ -157,18 +157,18 @@ def attention(m: Any, x: Tensor) -> Any:
 def test_contributions_add_up(body: Body, reference: str) -> None:
     layers = {"gate": nn.Linear(4, 4), "norm": nn.GroupNorm(2, 4)}
     model, graph, images, labels = canonical(body, **layers)
-    relevance = deeplift(sample_of(model, graph, images, labels, target="true", reference=reference))
+    relevance = deeplift(make_sample(model, graph, images, labels, target="true", reference=reference))
     assert relevance.completeness is not None
     assert relevance.completeness < 1e-12
     assert (relevance.samples, relevance.reference, relevance.method) == (6, reference, "deeplift")
-    single = sample_of(model.float(), graph, images.float(), labels, target="true", reference=reference)
+    single = make_sample(model.float(), graph, images.float(), labels, target="true", reference=reference)
     assert (deeplift(single).completeness or 0.0) < 1e-4
 
 
 @pytest.mark.parametrize("body", [functional, residual, pooled, reused])
 def test_one_pass_is_captum_at_every_layer(body: Body) -> None:
     model, graph, images, labels = canonical(body)
-    sample = sample_of(model, graph, images, labels)
+    sample = make_sample(model, graph, images, labels)
     for one, other in zip(deeplift(sample).layers, captum_deeplift(sample).layers, strict=True):
         for key in ("filter_scores", "weight_multipliers", "input_multipliers", "contributions", "magnitudes"):
             assert np.allclose(getattr(one, key), getattr(other, key), rtol=1e-6)
@@ -182,10 +182,10 @@ def test_one_pass_is_captum_at_every_layer_of_resnet8(dtype: torch.dtype, tolera
         images = torch.randn(4, 3, 32, 32)
         model = canonicalise(REFERENCE_NETWORKS["resnet8"](10).eval(), images)
     graph = trace(model, images)
-    sample = sample_of(model.to(dtype), graph, images.to(dtype), torch.arange(4))
+    sample = make_sample(model.to(dtype), graph, images.to(dtype), torch.arange(4))
     found, guarded = attribute(sample), guard_max_pools(sample.model)
     for name in graph.layer_names:
-        expected = layer_contributions(guarded, name, sample)[0]
+        expected = attribute_layer(guarded, name, sample)[0]
         received = found.multipliers[name] * found.differences[name]
         assert float((received - expected).abs().max() / expected.abs().max()) < tolerance, name
 
@@ -203,8 +203,8 @@ def test_what_has_no_rule_is_refused_and_named() -> None:
         RelevanceError,
         match=r"not complete.*no rule for torch\.cumprod at test_deeplift\.py, line \d+: .*set relevance\.tolerance",
     ):
-        deeplift(sample_of(model, graph, images, labels))
-    accepted = deeplift(sample_of(model, graph, images, labels, tolerance=100.0))
+        deeplift(make_sample(model, graph, images, labels))
+    accepted = deeplift(make_sample(model, graph, images, labels, tolerance=100.0))
     assert (accepted.completeness or 0.0) > 1e-3
 
 
@@ -215,7 +215,7 @@ def test_parts_of_a_sample_are_one_sample() -> None:
     draw = torch.Generator().manual_seed(0)
     many = images.repeat(times, 1, 1, 1) + 0.1 * torch.randn(len(images) * times, *images.shape[1:], generator=draw)
     told: list[tuple[int, int]] = []
-    sample = sample_of(model, graph, many, labels.repeat(times), target="true")
+    sample = make_sample(model, graph, many, labels.repeat(times), target="true")
     whole = deeplift(sample, lambda done, total: told.append((done, total)))
     assert told == [(IMAGES_AT_ONCE, len(many)), (len(many), len(many))]
     table = captum_deeplift(sample).layer("conv1").contributions
@@ -224,14 +224,14 @@ def test_parts_of_a_sample_are_one_sample() -> None:
 
 def test_contrast_is_the_logit_less_the_mean() -> None:
     model, graph, images, labels = canonical(functional)
-    found = deeplift(sample_of(model, graph, images, labels, target="contrast")).layer("fc")
+    found = deeplift(make_sample(model, graph, images, labels, target="contrast")).layer("fc")
     with torch.no_grad():
         logits = model(images)
     direction = F.one_hot(logits.argmax(1), 3) - 1 / 3
     expected = (logits - logits.roll(1, 0)) * direction
     assert torch.allclose(torch.from_numpy(found.contributions).double(), expected, rtol=1e-5)
     with pytest.raises(RelevanceError, match=r"relevance\.target: Captum explains one logit"):
-        captum_deeplift(sample_of(model, graph, images, labels, target="contrast"))
+        captum_deeplift(make_sample(model, graph, images, labels, target="contrast"))
 
 
 def test_a_layer_that_the_output_does_not_need_is_not_relevant() -> None:
@@ -240,7 +240,7 @@ def test_a_layer_that_the_output_does_not_need_is_not_relevant() -> None:
         return m.fc(F.avg_pool2d(x + 0.0 * m.conv2(x), 2).flatten(1))
 
     model, graph, images, labels = canonical(body)
-    found = deeplift(sample_of(model, graph, images, labels)).layer("conv2")
+    found = deeplift(make_sample(model, graph, images, labels)).layer("conv2")
     assert not found.filter_scores.any()
     assert not found.weight_multipliers.any()
 
@@ -251,7 +251,7 @@ def test_the_network_is_left_as_it_was(context: Callable[[str], CompressionConte
     (images,) = as_tuple(base.calibration.images)
     with torch.no_grad():
         before = base.model(images)
-    sample = sample_of(base.model, base.graph, images, torch.zeros(len(images), dtype=torch.long))
+    sample = make_sample(base.model, base.graph, images, torch.zeros(len(images), dtype=torch.long))
     relevance = CRITERIA[method].compute(sample, None)
     assert [entry.layer for entry in relevance.layers] == list(base.graph.layer_names)
     with torch.no_grad():

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from explorer.relevance import hessian_trace as module
 from explorer.relevance.hessian_trace import hessian_trace
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import LayerRelevance
 from tests.support.attribution import Body, canonical, functional, pooled, residual, smooth
 
@@ -38,7 +38,7 @@ def on(body: Body, classes: int = 3) -> Sample:
         shared=nn.Conv2d(4, 4, 1),
         head=nn.Linear(4, classes),
     )
-    return sample_of(model, graph, images, labels)
+    return make_sample(model, graph, images, labels)
 
 
 def loss_by(sample: Sample, name: str, weight: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def test_many_classes_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [(done, 9) for done in range(1, 10)]
     monkeypatch.setattr(module, "CLASSES", 2)
     drawn = [
-        hessian_trace(sample_of(sample.model, sample.graph, sample.inputs, sample.labels, seed=seed))
+        hessian_trace(make_sample(sample.model, sample.graph, sample.inputs, sample.labels, seed=seed))
         for seed in range(60)
     ]
     assert len({each.digest() for each in drawn}) == 60
@@ -112,7 +112,7 @@ def test_many_classes_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_up_to_the_number_of_classes_nothing_is_drawn() -> None:
     sample = on(functional)
-    other = sample_of(sample.model, sample.graph, sample.inputs, sample.labels, seed=1, target="true")
+    other = make_sample(sample.model, sample.graph, sample.inputs, sample.labels, seed=1, target="true")
     one, two = hessian_trace(sample), hessian_trace(other)
     for a, b in zip(one.layers, two.layers, strict=True):
         assert (a.filter_scores == b.filter_scores).all()

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from explorer.relevance import conductance as conductance_module
 from explorer.relevance import integrated_gradients as gradients_module
-from explorer.relevance.conductance import conductance, path_points
+from explorer.relevance.conductance import conductance, get_path_points
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.integrated_gradients import integrated_gradients
-from explorer.relevance.multipliers import per_channel
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.multipliers import sum_per_channel
+from explorer.relevance.sample import Sample, make_sample
 from tests.support.attribution import (
     Body,
     canonical,
@@ -46,7 +46,7 @@ def on(body: Body, **options: Any) -> Sample:
         up=nn.ConvTranspose2d(4, 4, 2, 2),
         head=nn.Linear(4, 3),
     )
-    return sample_of(model, graph, images, labels, **options)
+    return make_sample(model, graph, images, labels, **options)
 
 
 def by_captum(sample: Sample, name: str, method: str, steps: int) -> Tensor:
@@ -73,7 +73,7 @@ def test_all_layers_are_as_captum_has_them(method: str, body: Body, reference: s
     for entry in relevance.layers:
         layer = sample.model.get_submodule(entry.layer)
         expected = by_captum(sample, entry.layer, method, STEPS[method])
-        table, sizes = per_channel(layer, expected), per_channel(layer, expected.abs())
+        table, sizes = sum_per_channel(layer, expected), sum_per_channel(layer, expected.abs())
         scale = float(sizes.max())
         assert torch.allclose(torch.from_numpy(entry.contributions).double(), table, rtol=1e-4, atol=1e-6 * scale)
         assert torch.allclose(torch.from_numpy(entry.magnitudes).double(), sizes, rtol=1e-4, atol=1e-6 * scale)
@@ -90,7 +90,10 @@ def test_the_last_layer_contributes_its_difference() -> None:
             changes = (sample.model(*sample.inputs) - sample.model(*sample.references)) * sample.directions
         found = torch.from_numpy(integrated_gradients(sample).layer("fc").contributions).double()
         assert torch.allclose(found, changes, rtol=1e-5, atol=1e-7)
-        first, last = path_points(conductance_module.STEPS + 1)[0][0], path_points(conductance_module.STEPS + 1)[-1][0]
+        first, last = (
+            get_path_points(conductance_module.STEPS + 1)[0][0],
+            get_path_points(conductance_module.STEPS + 1)[-1][0],
+        )
         (x,), (reference,) = sample.inputs, sample.references
         ends = [reference + place * (x - reference) for place in (first, last)]
         with torch.no_grad():

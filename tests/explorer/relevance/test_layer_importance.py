@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.relevance.layer_importance import imprinted_accuracy, layer_importance
-from explorer.relevance.sample import sample_of
+from explorer.relevance.layer_importance import layer_importance, measure_imprinted_accuracy
+from explorer.relevance.sample import make_sample
 from tests.support.attribution import canonical, functional
 
 
@@ -37,14 +37,16 @@ def test_leaving_one_out_by_hand(seed: int) -> None:
     labels = torch.randint(0, 4, (30,), generator=draw)
     labels[0] = 7  # alone in its class
     features = torch.randn(30, 6, generator=draw).double() + 2 * F.one_hot(labels % 4, 6)
-    found = imprinted_accuracy(features, labels)
+    found = measure_imprinted_accuracy(features, labels)
     assert found == pytest.approx(by_hand(features, labels))
     assert 0.25 < (found or 0.0) < 1.0
 
 
 def test_images_that_are_alone_in_their_class_are_no_evidence() -> None:
-    assert imprinted_accuracy(torch.eye(3), torch.tensor([0, 1, 2])) is None
-    assert imprinted_accuracy(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 0, 1])) == 1.0
+    assert measure_imprinted_accuracy(torch.eye(3), torch.tensor([0, 1, 2])) is None
+    assert (
+        measure_imprinted_accuracy(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]), torch.tensor([0, 0, 1])) == 1.0
+    )
 
 
 def test_importance_is_what_a_layer_adds() -> None:
@@ -63,7 +65,7 @@ def test_importance_is_what_a_layer_adds() -> None:
     model.get_submodule("conv1").get_parameter("bias").data.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0]))
     labels = torch.tensor([0, 1] * 4)
     images = torch.ones(8, 2, 6, 6).double() * torch.where(labels == 0, 1.0, -1.0).double().view(-1, 1, 1, 1)
-    found = layer_importance(sample_of(model, graph, images, labels))
+    found = layer_importance(make_sample(model, graph, images, labels))
     assert [layer.layer for layer in found.layers] == ["conv1", "own", "fc"]
     # Bias alone: each image is as near to the others of its class as to the other class; argmax takes the first, 0.
     before, chance, least = 0.5, 1 / 3, 1 / 8
@@ -78,5 +80,5 @@ def test_importance_is_what_a_layer_adds() -> None:
 
 def test_without_two_images_of_a_class_layers_count_alike() -> None:
     model, graph, images, _ = canonical(functional)
-    found = layer_importance(sample_of(model, graph, images[:3], torch.tensor([0, 1, 2])))
+    found = layer_importance(make_sample(model, graph, images[:3], torch.tensor([0, 1, 2])))
     assert [float(layer.filter_scores.sum()) for layer in found.layers] == pytest.approx([1 / 3] * 3, rel=1e-5)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
 from explorer.graph.inputs import as_tuple
-from explorer.relevance.lrp import folded, lrp, relevances
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.lrp import fold_all_norms, lrp, propagate_relevance
+from explorer.relevance.sample import Sample, make_sample
 from tests.support.attribution import (
     Body,
     canonical,
@@ -39,7 +39,7 @@ def on(body: Body, target: str = "predicted", dtype: torch.dtype = torch.float64
         "rows": nn.Linear(5, 4),
     }
     model, graph, images, labels = canonical(body, **made, **layers)
-    return sample_of(model.to(dtype), graph, images.to(dtype), labels, target=target)
+    return make_sample(model.to(dtype), graph, images.to(dtype), labels, target=target)
 
 
 def explained(sample: Sample) -> Tensor:
@@ -76,7 +76,7 @@ def test_filters_of_a_cut_add_up_to_what_is_explained(body: Body, target: str) -
         assert torch.allclose(torch.from_numpy(entry.contributions).double().sum(1), wanted, rtol=1e-5, atol=1e-7)
         assert (entry.weight_multipliers == 1).all()
         assert (entry.input_multipliers == 1).all()
-    (pixels,) = relevances(sample)[1]
+    (pixels,) = propagate_relevance(sample)[1]
     assert torch.allclose(pixels.flatten(1).sum(1), wanted, rtol=1e-9)
 
 
@@ -84,7 +84,7 @@ def test_filters_of_a_cut_add_up_to_what_is_explained(body: Body, target: str) -
 def test_branches_together_have_what_is_explained(body: Body) -> None:
     """All relevance passes the first layer, less than all the branch; pixels get all of it."""
     sample = on(body)
-    wanted, (pixels,) = explained(sample), relevances(sample)[1]
+    wanted, (pixels,) = explained(sample), propagate_relevance(sample)[1]
     assert torch.allclose(pixels.flatten(1).sum(1), wanted, rtol=1e-9)
     assert torch.allclose(at(sample, "conv1").sum(1), wanted, rtol=1e-5, atol=1e-7)
     branch = at(sample, "conv2").sum(1) / wanted
@@ -168,7 +168,7 @@ def test_batch_norms_are_folded_on_a_copy(context: Callable[[str], CompressionCo
     base = context(name)
     (images,) = as_tuple(base.calibration.images)
     before = {key: value.clone() for key, value in base.model.state_dict().items()}
-    copied = folded(base.model)
+    copied = fold_all_norms(base.model)
     kinds = [type(module) for module in copied.modules()]
     called = {str(node.target) for node in copied.graph.nodes if node.op == "call_module"}
     left = [path for path in called if isinstance(copied.get_submodule(path), nn.BatchNorm2d)]
@@ -177,7 +177,7 @@ def test_batch_norms_are_folded_on_a_copy(context: Callable[[str], CompressionCo
     with torch.no_grad():
         assert torch.allclose(copied(images), base.model(images), rtol=1e-4, atol=1e-5)
     assert all(torch.equal(value, before[key]) for key, value in base.model.state_dict().items())
-    sample = sample_of(base.model, base.graph, images, torch.zeros(len(images), dtype=torch.long))
+    sample = make_sample(base.model, base.graph, images, torch.zeros(len(images), dtype=torch.long))
     assert not any(parameter.requires_grad for parameter in copied.parameters())
     again = lrp(replace(sample, model=copied))
     for one, other in zip(lrp(sample).layers, again.layers, strict=True):

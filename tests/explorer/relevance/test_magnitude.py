@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.magnitude import filter_norms
-from explorer.relevance.sample import sample_of
+from explorer.relevance.magnitude import compute_filter_norms
+from explorer.relevance.sample import make_sample
 from tests.support.attribution import canonical, functional
 
 
@@ -20,7 +20,7 @@ def test_norms_by_hand(method: str, expected: list[float]) -> None:
     with torch.no_grad():
         weight.zero_()
         weight[0, 3], weight[0, 20], weight[2, 0] = 3.0, -4.0, -2.0
-    found = CRITERIA[method].compute(sample_of(model, graph, images, labels), None)
+    found = CRITERIA[method].compute(make_sample(model, graph, images, labels), None)
     assert found.layer("fc").filter_scores.tolist() == expected
     assert found.method == method
     conv = model.get_submodule("conv1").get_parameter("weight").detach().numpy()
@@ -32,4 +32,4 @@ def test_norms_by_hand(method: str, expected: list[float]) -> None:
 
 def test_many_small_weights_are_summed_in_double_precision() -> None:
     weight = nn.Parameter(torch.full((1, 2**14), 0.1))
-    assert float(filter_norms(weight, 1)[0]) == pytest.approx(2**14 * float(torch.tensor(0.1)), rel=1e-12)
+    assert float(compute_filter_norms(weight, 1)[0]) == pytest.approx(2**14 * float(torch.tensor(0.1)), rel=1e-12)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from explorer.relevance import obs as module
 from explorer.relevance.build import layer_of
-from explorer.relevance.obs import DAMPING, columns, obs
-from explorer.relevance.sample import Sample, sample_of
+from explorer.relevance.obs import DAMPING, obs, unfold_inputs
+from explorer.relevance.sample import Sample, make_sample
 from tests.support.attribution import canonical
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -37,7 +37,7 @@ def on(make: Callable[[], nn.Module]) -> Sample:
 
     channels = int(own.out_channels)  # type: ignore[arg-type]
     model, graph, images, labels = canonical(body, own=own, head=nn.Linear(channels, 3))
-    return sample_of(model, graph, images, labels)
+    return make_sample(model, graph, images, labels)
 
 
 def by_linearity(layer: nn.Module, inputs: Tensor) -> Tensor:
@@ -106,14 +106,14 @@ def test_columns_are_what_the_layer_multiplies_with(kind: str) -> None:
     sample = on(LAYERS[kind])
     layer = layer_of(sample, "own")
     inputs = torch.randn(3, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    found, expected = columns(layer, inputs), by_linearity(layer, inputs)
+    found, expected = unfold_inputs(layer, inputs), by_linearity(layer, inputs)
     rows = expected.view(len(found), -1, *expected.shape[1:])
     assert all(torch.allclose(rows[:, f], found) for f in range(rows.shape[1]))
 
 
 def test_columns_of_sequences() -> None:
     layer, inputs = nn.Linear(5, 3).double(), torch.randn(2, 7, 5, dtype=torch.float64)
-    found = columns(layer, inputs)
+    found = unfold_inputs(layer, inputs)
     assert torch.equal(found, inputs.reshape(1, 14, 5).mT)
 
 
@@ -138,7 +138,7 @@ def test_what_no_image_excites_costs_the_damping_alone() -> None:
         conv1.weight[2], conv1.bias[2] = 0.0, -1.0
     found, layer = obs(sample).layer("own").weight_multipliers, layer_of(sample, "own")
     with torch.no_grad():
-        read = columns(layer, sample.model.get_submodule("conv1")(*sample.inputs).relu())[0]
+        read = unfold_inputs(layer, sample.model.get_submodule("conv1")(*sample.inputs).relu())[0]
     damping = DAMPING * float(read.square().sum(1).mean()) / len(sample)
     assert found[:, 2] == pytest.approx((damping / 2) ** 0.5, rel=1e-5)
     assert found[:, [0, 1, 3]].min() > found[:, 2].max()

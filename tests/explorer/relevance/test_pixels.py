@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from explorer.errors import RelevanceError
 from explorer.relevance.deeplift import attribute
-from explorer.relevance.multipliers import per_channel
-from explorer.relevance.pixels import Filter, pixel_contributions
-from explorer.relevance.sample import IMAGES_AT_ONCE, Sample, sample_of
+from explorer.relevance.multipliers import sum_per_channel
+from explorer.relevance.pixels import Filter, compute_pixel_contributions
+from explorer.relevance.sample import IMAGES_AT_ONCE, Sample, make_sample
 from tests.support.attribution import (
     Body,
     canonical,
@@ -41,12 +41,12 @@ def sequence(m: Any, x: Tensor) -> Any:
 
 def of(body: Body, reference: str = "shuffled", **layers: nn.Module) -> Sample:
     model, graph, images, labels = canonical(body, **layers)
-    return sample_of(model, graph, images, labels, target="true", reference=reference)
+    return make_sample(model, graph, images, labels, target="true", reference=reference)
 
 
 def maps_of(sample: Sample, filters: Sequence[Filter]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The maps of a network's only input, in all and through each filter."""
-    (whole,), maps = pixel_contributions(sample, filters)
+    (whole,), maps = compute_pixel_contributions(sample, filters)
     return whole, tuple(each for (each,) in maps)
 
 
@@ -62,7 +62,7 @@ def test_pixels_add_up_to_what_a_filter_contributes(body: Body, reference: str) 
     for (name, index), each in zip(filters, maps, strict=True):
         assert each.shape == sample.inputs[0].shape
         contributions = found.multipliers[name] * found.differences[name]
-        expected = per_channel(sample.model.get_submodule(name), contributions)[:, index]
+        expected = sum_per_channel(sample.model.get_submodule(name), contributions)[:, index]
         assert torch.allclose(each.sum((1, 2, 3)), expected, rtol=1e-10, atol=1e-10)
 
 
@@ -110,11 +110,11 @@ def test_parts_of_a_sample_are_one_sample() -> None:
 def test_what_is_not_there_is_refused() -> None:
     sample = of(functional)
     with pytest.raises(RelevanceError, match=r"filter pool:0: no layer is called 'pool'; known are conv1, conv2, fc"):
-        pixel_contributions(sample, [("pool", 0)])
+        compute_pixel_contributions(sample, [("pool", 0)])
     with pytest.raises(RelevanceError, match=r"filter fc:3: expected an index in 0\.\.2, received 3"):
-        pixel_contributions(sample, [("fc", 3)])
+        compute_pixel_contributions(sample, [("fc", 3)])
     with pytest.raises(RelevanceError, match=r"filter fc:-1: expected an index in 0\.\.2"):
-        pixel_contributions(sample, [("fc", -1)])
+        compute_pixel_contributions(sample, [("fc", -1)])
 
 
 def test_maps_that_do_not_add_up_are_refused() -> None:
@@ -127,5 +127,5 @@ def test_maps_that_do_not_add_up_are_refused() -> None:
 
     sample = of(body, own=Cumulated())
     with pytest.raises(RelevanceError, match="not complete on this network"):
-        pixel_contributions(sample, [("conv1", 0)])
-    assert len(pixel_contributions(replace(sample, tolerance=100.0), [("conv1", 0)])[1]) == 1
+        compute_pixel_contributions(sample, [("conv1", 0)])
+    assert len(compute_pixel_contributions(replace(sample, tolerance=100.0), [("conv1", 0)])[1]) == 1

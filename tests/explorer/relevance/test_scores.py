@@ -13,7 +13,7 @@ import pytest
 from explorer.compress.apply import CompressionContext
 from explorer.errors import RelevanceError
 from explorer.graph.layers import ModelGraph
-from explorer.relevance.scores import LayerRelevance, Relevance, class_scores, filter_order
+from explorer.relevance.scores import LayerRelevance, Relevance, order_filters, score_classes
 
 
 def relevance_of(graph: ModelGraph, seed: int = 0) -> Relevance:
@@ -92,7 +92,7 @@ def test_the_order_of_filters_is_by_hand(context: Callable[[str], CompressionCon
     """A class counts every filter that it would remove: those of the block's end and of its shortcut."""
     graph = context("projection").graph
     relevance = relevance_of(graph)
-    scores, order = class_scores(graph, relevance), filter_order(graph, relevance)
+    scores, order = score_classes(graph, relevance), order_filters(graph, relevance)
     both = relevance.layer("b2").filter_scores + relevance.layer("shortcut").filter_scores
     classes = graph.layer("b2").output_classes
     assert [scores[identity] for identity in classes] == pytest.approx(both.tolist())
@@ -106,7 +106,7 @@ def test_ties_go_in_channel_order(context: Callable[[str], CompressionContext]) 
     graph = context("projection").graph
     relevance = relevance_of(graph)
     flat = tuple(replace(entry, filter_scores=np.ones_like(entry.filter_scores)) for entry in relevance.layers)
-    order = filter_order(graph, replace(relevance, layers=flat))
+    order = order_filters(graph, replace(relevance, layers=flat))
     assert all(list(classes) == sorted(classes) for classes in order.values())
 
 

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.relevance.sample import sample_of
+from explorer.relevance.sample import make_sample
 from explorer.relevance.sqnr import sqnr
 from tests.support.attribution import canonical, functional
 
 
 def test_the_noise_of_weights_over_their_signal() -> None:
     model, graph, images, labels = canonical(functional)
-    found = sqnr(sample_of(model, graph, images, labels))
+    found = sqnr(make_sample(model, graph, images, labels))
     draw = np.random.default_rng(0)
     for layer in found.layers:
         weight = model.get_submodule(layer.layer).get_parameter("weight").detach().numpy()
@@ -29,7 +29,7 @@ def test_the_noise_of_weights_over_their_signal() -> None:
 def test_the_noise_of_inputs_over_their_signal() -> None:
     """An error of size e at every element: the squares over elements are those over channels over positions."""
     model, graph, images, labels = canonical(functional)
-    found = sqnr(sample_of(model, graph, images, labels))
+    found = sqnr(make_sample(model, graph, images, labels))
     with torch.no_grad():
         first = model.get_submodule("conv1")(images).relu()
         last = F.avg_pool2d(model.get_submodule("conv2")(first).relu(), 2).flatten(1)
@@ -45,6 +45,6 @@ def test_where_there_is_no_signal_there_is_no_noise() -> None:
 
     model, graph, images, labels = canonical(body, own=nn.Conv2d(4, 4, 1))
     model.get_submodule("own").get_parameter("weight").data.zero_()
-    found = sqnr(sample_of(model, graph, images, labels)).layer("own")
+    found = sqnr(make_sample(model, graph, images, labels)).layer("own")
     assert not found.weight_multipliers.any()
     assert not found.input_multipliers.any()

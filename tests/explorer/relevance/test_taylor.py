@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.relevance.sample import IMAGES_AT_ONCE, sample_of
+from explorer.relevance.sample import IMAGES_AT_ONCE, make_sample
 from explorer.relevance.taylor import fisher, taylor
 from tests.support.attribution import Body, canonical, functional, pooled, residual
 
@@ -62,7 +62,7 @@ def positions(values: Tensor) -> Tensor:
 @pytest.mark.parametrize("body", [functional, residual, pooled, kinds, twice])
 def test_scores_are_those_of_a_loop_over_images(body: Body) -> None:
     model, graph, images, labels = case(body)
-    sample = sample_of(model, graph, images, labels, target="true")
+    sample = make_sample(model, graph, images, labels, target="true")
     first, second = taylor(sample), fisher(sample)
     for name in graph.layer_names:
         single = [of_image(model, name, image, label) for image, label in zip(images, labels, strict=True)]
@@ -94,8 +94,8 @@ def test_the_label_is_the_class_that_is_explained() -> None:
     model, graph, images, labels = canonical(functional)
     predicted = model(images).argmax(1)
     assert not torch.equal(predicted, labels)
-    by_prediction = taylor(sample_of(model, graph, images, labels))
-    by_label = taylor(sample_of(model, graph, images, predicted, target="true"))
+    by_prediction = taylor(make_sample(model, graph, images, labels))
+    by_label = taylor(make_sample(model, graph, images, predicted, target="true"))
     assert [a.filter_scores.tolist() for a in by_prediction.layers] == [
         a.filter_scores.tolist() for a in by_label.layers
     ]
@@ -108,10 +108,10 @@ def test_the_parts_of_a_large_sample_add_up(method: Any) -> None:
     model, graph, images, labels = canonical(functional)
     times = 2 * IMAGES_AT_ONCE // len(images)
     told: list[tuple[int, int]] = []
-    many = sample_of(model, graph, images.repeat(times, 1, 1, 1), labels.repeat(times))
+    many = make_sample(model, graph, images.repeat(times, 1, 1, 1), labels.repeat(times))
     found = method(many, lambda done, total: told.append((done, total)))
     assert told == [(64, 126), (126, 126)]
-    for one, other in zip(found.layers, method(sample_of(model, graph, images, labels)).layers, strict=True):
+    for one, other in zip(found.layers, method(make_sample(model, graph, images, labels)).layers, strict=True):
         for key in ("filter_scores", "weight_multipliers", "input_multipliers"):
             assert getattr(one, key) == pytest.approx(getattr(other, key), rel=1e-5, abs=1e-9)
 
@@ -123,7 +123,7 @@ def test_a_layer_that_the_output_does_not_need_counts_nothing() -> None:
 
     model, graph, images, labels = canonical(body)
     for method in (taylor, fisher):
-        found = method(sample_of(model, graph, images, labels)).layer("conv2")
+        found = method(make_sample(model, graph, images, labels)).layer("conv2")
         assert not found.filter_scores.any()
         assert not found.weight_multipliers.any()
         assert not found.input_multipliers.any()

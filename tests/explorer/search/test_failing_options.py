@@ -18,7 +18,7 @@ from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.inputs import as_tuple
 from explorer.relevance.deeplift import deeplift
-from explorer.relevance.sample import sample_of
+from explorer.relevance.sample import make_sample
 from explorer.search import measured
 from explorer.search import sensitivity as perturbation
 from explorer.search.measured import measured_sensitivity
@@ -43,7 +43,7 @@ def table_of(kind: str, base: CompressionContext, space: SearchSpace) -> Sensiti
     images = images[:8]
     if kind == "measured_kl":
         return measured_sensitivity(base, space, images)
-    sample = sample_of(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true")
+    sample = make_sample(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true")
     return sensitivity(base, deeplift(sample), space)
 
 

@@ -12,7 +12,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.plan import plan
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
-from explorer.relevance.scores import LayerRelevance, Relevance, class_scores
+from explorer.relevance.scores import LayerRelevance, Relevance, score_classes
 from explorer.search.ranking import rank_filters
 
 BasisOf = Callable[[str], CompressionContext]
@@ -67,7 +67,7 @@ def test_a_global_ranking_removes_the_least_of_all(network: str, removed: float,
     base = context(network)
     graph, relevance = base.graph, relevance_of(base.graph)
     found = rank_filters(graph, relevance, removed, scope="global", minimum=0)
-    scores = class_scores(graph, relevance)
+    scores = score_classes(graph, relevance)
     kept = replace(base, order=found.order).kept(found.candidate)
     gone = {identity for group in graph.prunable for identity in group.classes} - kept
     assert gone

@@ -15,8 +15,8 @@ from explorer.compress.quantize import quantize_weight, weight_scales
 from explorer.evaluate.pricing import Pricing
 from explorer.graph.inputs import as_tuple
 from explorer.relevance.deeplift import deeplift
-from explorer.relevance.sample import sample_of
-from explorer.relevance.scores import Relevance, class_scores, filter_order
+from explorer.relevance.sample import make_sample
+from explorer.relevance.scores import Relevance, order_filters, score_classes
 from explorer.search.seeds import relevance_seeds
 from explorer.search.sensitivity import Sensitivity, sensitivity, weight_options
 from explorer.search.space import Axis, SearchSpace, search_space
@@ -57,8 +57,8 @@ class Case:
 def case(context: Callable[[str], CompressionContext]) -> Case:
     base = context("option_a")
     (images,) = as_tuple(base.calibration.images)
-    relevance = deeplift(sample_of(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true"))
-    base = replace(base, order=filter_order(base.graph, relevance))
+    relevance = deeplift(make_sample(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true"))
+    base = replace(base, order=order_filters(base.graph, relevance))
     space = search_space(base.graph, SETTINGS)
     return Case(base, relevance, space, sensitivity(base, relevance, space), Pricing(base.graph, load("bitfusion")))
 
@@ -77,7 +77,7 @@ def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
     per_element = entry.input_multipliers[:, None, None] / (height * width) * np.ones((1, height, width))
     assert case.table.activations[layer][4] == pytest.approx(((per_element * error) ** 2).sum(), rel=1e-5)
     group = case.base.graph.prunable[0]
-    scores = sorted(class_scores(case.base.graph, case.relevance)[identity] for identity in group.classes)
+    scores = sorted(score_classes(case.base.graph, case.relevance)[identity] for identity in group.classes)
     removed = sum(score**2 for score in scores[: len(scores) // 2])
     assert case.table.filters[group.name] == {0.5: pytest.approx(removed), 1.0: 0.0}
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from explorer.compress.candidate import uniform
 from explorer.evaluate.hardware import cost, float_weight_bytes
 from explorer.graph.canonical import canonicalise
-from explorer.graph.coverage import stored_values
+from explorer.graph.coverage import count_stored_values
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.study.costing import candidate_cost, float_cost
@@ -170,4 +170,4 @@ def test_integers_are_no_weights() -> None:
     model = Chosen().eval()
     example = torch.randn(2, 3, 8, 8)
     canonical = canonicalise(model, example)
-    assert stored_values(canonical, trace(canonical, example).layer_names).in_float == 0
+    assert count_stored_values(canonical, trace(canonical, example).layer_names).in_float == 0

@@ -2,7 +2,7 @@
 
 import torch
 
-from explorer.training.augment import cropped
+from explorer.training.augment import crop
 
 
 def test_a_crop_moves_whole_pixels_and_pads_with_black() -> None:
@@ -12,7 +12,7 @@ def test_a_crop_moves_whole_pixels_and_pads_with_black() -> None:
     darkest = torch.tensor([-1.0, -2.0]).view(1, 2, 1, 1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        moved = cropped(images, 2, darkest)
+        moved = crop(images, 2, darkest)
     assert moved.shape == images.shape
     assert moved.is_contiguous(memory_format=torch.channels_last)
     places = (moved[:, 0] == 5.0).nonzero()

@@ -13,7 +13,7 @@ from explorer.errors import ModelError
 from explorer.models.load import load_model
 from explorer.settings import DataSettings, ModelSettings, TrainingSettings
 from explorer.study.study_file import load_study
-from explorer.training.augment import augmented
+from explorer.training.augment import augment
 from explorer.training.train import train_model
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -78,7 +78,7 @@ def test_a_diverging_training_is_stopped() -> None:
 def warped(images: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return augmented(images, settings)
+        return augment(images, settings)
 
 
 def test_a_shift_moves_whole_images_and_fills_with_the_darkest_value() -> None:

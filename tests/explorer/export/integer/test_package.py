@@ -81,7 +81,10 @@ def test_the_file_costs_what_the_network_does_that_it_was_made_of(
             '{"jobs": [{"shape": {"name": "a"}}], "tensors": []}',
             "property 'layers': the recorded layers cannot be read",
         ),
-        ('{"jobs": [], "tensors": []}', "property 'layers': network 'integer': expected at least one layer, received none"),
+        (
+            '{"jobs": [], "tensors": []}',
+            "property 'layers': network 'integer': expected at least one layer, received none",
+        ),
         (
             write_jobs([LayerJob(shape=LayerShape(name="a", kind="linear", in_channels=1, out_channels=1))]),
             "records 1 layers with products, but the file holds [2-9]: it has been changed since",
