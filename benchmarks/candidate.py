@@ -15,8 +15,8 @@ import torch
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate
-from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.pricing import Pricing
+from explorer.evaluate.score import score_images
 from explorer.search.space import search_space
 from explorer.study.prepare import open_study
 from explorer.study.study_file import load_study
@@ -49,7 +49,7 @@ def main() -> None:
     times = {
         "price": cpu_seconds(Pricing(prepared.context.graph, prepared.accelerator).price, candidates),
         "build": cpu_seconds(lambda c: apply(prepared.context, c), candidates),
-        "score": cpu_seconds(lambda c: count_correct(models[c.digest()], images, labels, 400), candidates),
+        "score": cpu_seconds(lambda c: score_images(models[c.digest()], images, labels, 400), candidates),
     }
     for name, seconds in times.items():
         print(f"{name:6} {seconds * 1e3:8.2f} ms CPU, {seconds / times['price']:6.1f} times pricing")

@@ -23,7 +23,7 @@ import torch
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.score import score_images
 from explorer.search.allocation import macs, weight_bytes, with_bits_within, with_filters_within
 from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import search_space
@@ -109,7 +109,7 @@ def test_accuracy(prepared: PreparedStudy, candidate: Candidate, tuned: Tuned | 
     sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
     context = prepared.context
     model = apply(context, candidate) if tuned is None else rebuild(context, candidate, tuned)
-    correct = sum(count_correct(model, images, labels, BATCH) for images, labels in sets)
+    correct = sum(float(score_images(model, images, labels, BATCH).sum()) for images, labels in sets)
     return 100.0 * correct / sum(len(labels) for _, labels in sets)
 
 

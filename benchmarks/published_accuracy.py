@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from explorer.data.load import load_data
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.score import score_images
 from explorer.models.load import load_model
 from explorer.settings import DEFAULT_NORMALISATION, DataSettings, ModelSettings
 
@@ -42,7 +42,7 @@ def main() -> None:
         images = torch.from_numpy(np.concatenate((data.search.images, data.held_out.images)))
         labels = torch.from_numpy(np.concatenate((data.search.labels, data.held_out.labels)))
         start = time.process_time()
-        right = count_correct(model, images, labels, 250)
+        right = int(score_images(model, images, labels, 250).sum())
         seconds = time.process_time() - start
         print(
             f"{name:9} {right:5} of {len(labels)} right, {right / len(labels):.2%} (published {published:.2%}); "

@@ -25,7 +25,7 @@ from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.data.images import Data
 from explorer.data.load import load_data
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.score import score_images
 from explorer.graph.canonical import canonicalise
 from explorer.graph.trace import trace
 from explorer.models.load import load_model
@@ -140,7 +140,7 @@ def _within(solved: ParetoSolutions, layers: tuple[str, ...], context: Compressi
 
 
 def _share(model: torch.nn.Module, images: Tensor, labels: Tensor) -> str:
-    return f"{count_correct(model, images, labels, BATCH) / len(labels):.2%}"
+    return f"{score_images(model, images, labels, BATCH).mean():.2%}"
 
 
 def _progress(what: str) -> Callable[[int, int], None]:

@@ -40,6 +40,10 @@ class CandidateError(ExplorerError):
     """A candidate is malformed, or does not fit the model."""
 
 
+class ScoreError(ExplorerError):
+    """A score function fails, or does not give one number in [0, 1] for each image."""
+
+
 class NumericalError(ExplorerError):
     """A candidate cannot be computed: it gives values that are not finite. Others may do, so that a search goes on."""
 

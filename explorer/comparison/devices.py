@@ -230,7 +230,7 @@ def _good_enough(run: DeviceRun, loss: float) -> tuple[Evaluation, ...]:
     return tuple(
         item
         for item in run.outcome.evaluations
-        if item.feasible and item.accuracy is not None and item.accuracy.value >= least
+        if item.feasible and item.score is not None and item.score.value >= least
     )
 
 
@@ -245,13 +245,13 @@ def _cheapest(run: DeviceRun, loss: float) -> FrontPoint | None:
 
 
 def _search_accuracy(point: FrontPoint) -> float:
-    return point.evaluation.accuracy.value if point.evaluation.accuracy else 0.0
+    return point.evaluation.score.value if point.evaluation.score else 0.0
 
 
 def _least_accuracy(run: DeviceRun, loss: float) -> float:
     """Half an image of room, so that sums of shares do not decide."""
     reference = next(entry.search for entry in run.outcome.baselines if entry.name == "float")
-    return reference.value - loss - 0.5 / reference.images
+    return reference.value - loss - 0.5 / reference.num_images
 
 
 def _widths(candidate: Candidate, weight_bits: int = 8, activation_bits: int = 8) -> Candidate:

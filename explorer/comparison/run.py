@@ -26,7 +26,7 @@ from explorer.comparison.points import (
 from explorer.comparison.record import Comparison
 from explorer.comparison.sample import RelevanceOf, relevance_in
 from explorer.errors import RelevanceError, StudyFileError
-from explorer.evaluate.accuracy import right_images
+from explorer.evaluate.score import score_images
 from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings
@@ -142,7 +142,7 @@ def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
     skipped: dict[str, str] = {}
     named = (*(task.settings.criteria or ()), task.settings.focus)
     if FLOAT not in scored:
-        right = right_images(task.prepared.context.model, task.images, task.labels, _batch(task))
+        right = _right_images(task, task.prepared.context.model)
         _keep(task, scored, FLOAT, "", (float_size(task.prepared.context), right))
     wanted = places(task.settings)
     for stage, chosen in (
@@ -172,7 +172,7 @@ def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], pla
     twin = equal.get(_equal(place, choice.selection))
     if twin is None:
         model = _built(task, choice, place)
-        found = (choice.size(model), right_images(model, task.images, task.labels, _batch(task)))
+        found = (choice.size(model), _right_images(task, model))
         equal[_equal(place, choice.selection)] = _keep(task, scored, place, choice.selection, found)
     else:
         scored[place] = replace(twin, place=place)
@@ -207,8 +207,10 @@ def _built(task: _Task, choice: Choice, place: Place) -> fx.GraphModule:
     return model
 
 
-def _batch(task: _Task) -> int:
-    return task.prepared.study.compute.batch_size
+def _right_images(task: _Task, model: fx.GraphModule) -> Bools:
+    batch = task.prepared.study.compute.batch_size
+    right: Bools = score_images(model, task.images, task.labels, batch) == 1
+    return right
 
 
 def refuse_other_settings(folder: Path, study: Study) -> None:

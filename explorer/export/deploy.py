@@ -12,6 +12,7 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.errors import ExportError
+from explorer.evaluate.mean_score import MeanScore
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.integer.package import IntegerReport, export_integer, integer_marks
 from explorer.export.onnx.qdq import export_onnx
@@ -24,7 +25,7 @@ from explorer.progress import Notify
 from explorer.study.finetune import read_tuned, reopen
 from explorer.study.folder import locked
 from explorer.study.network import threads_for
-from explorer.study.record import Accuracy, FrontPoint, Outcome
+from explorer.study.record import FrontPoint, Outcome
 from explorer.threads import single_threaded
 from explorer.training.tuned import rebuild
 
@@ -56,8 +57,8 @@ def deploy(
         prepared = reopen(outcome, run, notify)
         weights = read_tuned(run, point, prepared) if tuned else None
     if weights is not None:
-        scored = replace(point.evaluation, accuracy=None)  # the search scored it before it was tuned
-        point = replace(point, evaluation=scored, held_out=Accuracy(**weights.description["held_out"]))
+        scored = replace(point.evaluation, score=None)  # the search scored it before it was tuned
+        point = replace(point, evaluation=scored, held_out=MeanScore(**weights.description["held_out"]))
     notify("export", 0, 1)
     images, labels = prepared.tensors(prepared.data.held_out)
     with threads_for(prepared.context.graph):
@@ -79,7 +80,7 @@ def deploy(
             outcome.device,
             finetuning=None if weights is None else weights.description,
         )
-    if exported.accuracy.images == point.held_out.images and exported.verification.agreement == 1.0:
+    if exported.score.num_images == point.held_out.num_images and exported.verification.agreement == 1.0:
         _compare(exported, point)
     notify("export", 1, 1)
     return exported
@@ -131,8 +132,8 @@ def _plain(context: CompressionContext) -> fx.GraphModule:
 
 def _compare(exported: ExportReport, point: FrontPoint) -> None:
     """With equal predictions the accuracy must be the one that was reported."""
-    if abs(exported.accuracy.value - point.held_out.value) > 0.01:
+    if abs(exported.score.value - point.held_out.value) > 0.01:
         raise ExportError(
-            f"export: {exported.network} is right on {exported.accuracy.value:.2%} of the held-out images, the "
+            f"export: {exported.network} is right on {exported.score.value:.2%} of the held-out images, the "
             f"report says {point.held_out.value:.2%}; the data have changed since: run the study again"
         )

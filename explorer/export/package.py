@@ -22,9 +22,10 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
+from explorer.evaluate.mean_score import MeanScore
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import Verification, verify_onnx
-from explorer.study.record import Accuracy, FrontPoint
+from explorer.study.record import FrontPoint
 
 SCHEMA_VERSION = 1
 """Version of the layout of configuration.json; a change that readers must know of raises it."""
@@ -51,7 +52,7 @@ class ExportReport:
     float32_bytes: int
     onnx_bytes: int
     weight_bytes: int
-    accuracy: Accuracy
+    score: MeanScore
     verification: Verification
 
     def summary(self) -> str:
@@ -61,7 +62,7 @@ class ExportReport:
             f"{ratio:.1f}x smaller" if ratio >= 1.0 else f"{1.0 / ratio:.1f}x larger: the format outweighs the weights"
         )
         return (
-            f"{self.point}, {self.accuracy.value:.2%} right on {self.accuracy.images} held-out images\n"
+            f"{self.point}, {self.score.value:.2%} right on {self.score.num_images} held-out images\n"
             f"{self.configuration}\n"
             f"{self.network}: {self.float32_bytes:,} bytes in float32, {self.onnx_bytes:,} exported "
             f"({size}; packed weights {self.weight_bytes:,}); "
@@ -106,7 +107,7 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
             float32_bytes=float32_bytes,
             onnx_bytes=network_bytes,
             weight_bytes=point.evaluation.cost.weight_bytes,
-            accuracy=Accuracy(value=verification.num_correct / len(images), images=len(images)),
+            score=MeanScore(value=verification.num_correct / len(images), num_images=len(images)),
             verification=verification,
         )
         configuration = {
@@ -160,7 +161,7 @@ def describe_network(model: fx.GraphModule, context: CompressionContext, candida
 
 def _point(point: FrontPoint) -> dict[str, Any]:
     evaluation = point.evaluation
-    search = evaluation.accuracy
+    search = evaluation.score
     return {
         "point": point.name,
         "origin": evaluation.origin,
@@ -168,8 +169,8 @@ def _point(point: FrontPoint) -> dict[str, Any]:
         "candidate_digest": evaluation.candidate.digest(),
         "cost": asdict(evaluation.cost),
         "accuracy": {
-            "search": None if search is None else _accuracy(search),
-            "held_out": _accuracy(point.held_out),
+            "search": None if search is None else _described(search),
+            "held_out": _described(point.held_out),
         },
     }
 
@@ -182,7 +183,7 @@ def _export(report: ExportReport, network: Path) -> dict[str, Any]:
             "float32_bytes": report.float32_bytes,
             "onnx_bytes": report.onnx_bytes,
             "weight_bytes": report.weight_bytes,
-            "accuracy": _accuracy(report.accuracy),
+            "accuracy": _described(report.score),
             "agreement": report.verification.agreement,
             "ties": report.verification.ties,
             "largest_logit_difference": report.verification.largest_logit_difference,
@@ -190,11 +191,11 @@ def _export(report: ExportReport, network: Path) -> dict[str, Any]:
     }
 
 
-def _accuracy(accuracy: Accuracy) -> dict[str, float]:
+def _described(score: MeanScore) -> dict[str, float]:
     return {
-        "value": accuracy.value,
-        "standard_error": accuracy.standard_error,
-        "images": accuracy.images,
+        "value": score.value,
+        "standard_error": score.standard_error,
+        "images": score.num_images,
     }
 
 

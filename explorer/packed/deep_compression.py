@@ -13,7 +13,8 @@ from torch import fx
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, levels, uniform
 from explorer.errors import ExportError
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import score_images
 from explorer.files import refuse_foreign, write_csv
 from explorer.graph.layers import ModelGraph
 from explorer.packed.file import MAGIC, LayerSize, Packing, read_packed, write_packed
@@ -24,7 +25,6 @@ from explorer.settings.records import write_record
 from explorer.study.folder import locked
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.record import Accuracy
 from explorer.study.study_file import Study
 from explorer.training.finetune import finetune
 from explorer.training.tuned import Tuned, rebuild
@@ -51,8 +51,8 @@ class DeepCompressionReport:
     file: Path
     packing: Packing
     float32_bytes: int
-    before: Accuracy
-    after: Accuracy
+    before: MeanScore
+    after: MeanScore
 
     def summary(self) -> str:
         """Lines for the terminal."""
@@ -62,7 +62,7 @@ class DeepCompressionReport:
             f"{self.file}: {size:,} bytes with all tables, {self.float32_bytes / size:.1f} times smaller than "
             f"{self.float32_bytes:,} bytes of float32 parameters\n"
             f"{self.file.with_name(SIZES)}: what each layer takes\n"
-            f"right on {self.after.images} images that nothing was chosen on: {before} before, {after} after, "
+            f"right on {self.after.num_images} images that nothing was chosen on: {before} before, {after} after, "
             f"{100 * (self.before.value - self.after.value):+.2f} points lost\n"
             "the file was read back: equal integers, and equal predictions on all of these images"
         )
@@ -172,12 +172,12 @@ def _report(
             f"{to / NETWORK}: gives back another network ({', '.join(different[:3])}); please report this"
         )
     sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
-    images, labels = (torch.cat(parts) for parts in zip(*sets, strict=True))
+    images, targets = (torch.cat(parts) for parts in zip(*sets, strict=True))
     batch = prepared.study.compute.batch_size
     notify("score", 0, 3)
-    before = count_correct(prepared.context.model, images, labels, batch)
+    before = score_images(prepared.context.model, images, targets, batch, prepared.score)
     notify("score", 1, 3)
-    after = count_correct(model, images, labels, batch)
+    after = score_images(model, images, targets, batch, prepared.score)
     notify("score", 2, 3)
     if not torch.equal(_logits(model, images, batch), _logits(decoded, images, batch)):
         raise ExportError(f"{to / NETWORK}: predicts otherwise than the network that was packed; please report this")
@@ -186,8 +186,8 @@ def _report(
         file=to / NETWORK,
         packing=packing,
         float32_bytes=4 * sum(parameter.numel() for parameter in prepared.context.model.parameters()),
-        before=Accuracy(value=before / len(labels), images=len(labels)),
-        after=Accuracy(value=after / len(labels), images=len(labels)),
+        before=MeanScore.of(before),
+        after=MeanScore.of(after),
     )
 
 

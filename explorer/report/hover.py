@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 
+from explorer.evaluate.mean_score import MeanScore
 from explorer.report.front.views import REFERENCE, CloudView, PointView
-from explorer.study.record import Accuracy, Cost
+from explorer.study.record import Cost
 
 
 def escape(text: str) -> str:
@@ -18,8 +19,8 @@ def point_text(point: PointView) -> str:
     cost, number = point.cost, "" if point.number is None else f" · evaluation {point.number}"
     lines = [
         f"<b>{escape(point.name)}</b>{number}",
-        f"search {_accuracy(point.search)}",
-        f"held-out {_accuracy(point.held_out)}",
+        f"search {_described(point.search)}",
+        f"held-out {_described(point.held_out)}",
         *(line + _share(point, key) for key, line in _cost_lines(cost).items()),
         f"{cost.macs:,} MACs{_share(point, 'macs')}",
     ]
@@ -30,10 +31,10 @@ def point_text(point: PointView) -> str:
 
 def cloud_text(evaluation: CloudView) -> str:
     """Return all numbers of another evaluation and the budgets that it exceeds, line by line."""
-    accuracy = evaluation.accuracy
+    score = evaluation.score
     lines = [
         f"evaluation {evaluation.number} · {escape(evaluation.origin)}",
-        "not scored" if accuracy is None else f"search {_accuracy(accuracy)}",
+        "not scored" if score is None else f"search {_described(score)}",
         *_cost_lines(evaluation.cost).values(),
         *(f"{escape(key)} exceeded by {100.0 * excess:.1f} %" for key, excess in evaluation.violations),
     ]
@@ -56,9 +57,9 @@ def _share(point: PointView, key: str) -> str:
     return "" if ratio is None or point.name == REFERENCE else f", {100.0 * ratio:.0f} % of {REFERENCE}"
 
 
-def _accuracy(accuracy: Accuracy) -> str:
-    value, error = 100.0 * accuracy.value, 100.0 * accuracy.standard_error
-    return f"{value:.2f} ± {error:.2f} % of {accuracy.images:,} images"
+def _described(score: MeanScore) -> str:
+    value, error = 100.0 * score.value, 100.0 * score.standard_error
+    return f"{value:.2f} ± {error:.2f} % of {score.num_images:,} images"
 
 
 def _number(value: float | None, unit: str) -> str:

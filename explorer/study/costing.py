@@ -69,9 +69,9 @@ def cost_excesses(cost: Cost, budgets: BudgetSettings) -> tuple[tuple[str, float
     return tuple(found)
 
 
-def accuracy_excess(accuracy: float, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
-    """("accuracy", limit - accuracy) where accuracy is limited; above 0 is too little."""
-    return () if budgets.accuracy is None else (("accuracy", budgets.accuracy - accuracy),)
+def score_excess(score: float, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
+    """("accuracy", limit - score) where the score is limited; above 0 is too little."""
+    return () if budgets.accuracy is None else (("accuracy", budgets.accuracy - score),)
 
 
 def _rows(

@@ -15,8 +15,8 @@ from torch import fx
 from explorer.compress.apply import EXAMPLES, CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
-from explorer.evaluate.accuracy import count_correct
 from explorer.evaluate.pricing import Pricing
+from explorer.evaluate.score import score_images
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.criteria import CRITERIA
 from explorer.search.seeds import FILTER_LEVELS
@@ -109,8 +109,10 @@ def _measured(network: StudyNetwork, study: Study, context: CompressionContext, 
 
     few = min(EXAMPLES, len(images))
     least_s, model = _timed(lambda: built(few))
-    pixels, labels = network.tensors(data.search.take(slice(2 * batch)))
-    score_s = _seconds_each(lambda count: count_correct(model, pixels[:count], labels[:count], batch), len(labels))
+    pixels, targets = network.tensors(data.search.take(slice(2 * batch)))
+    score_s = _seconds_each(
+        lambda count: score_images(model, pixels[:count], targets[:count], batch, network.score), len(targets)
+    )
     more = max(few + 1, min(len(images), int(ENOUGH_S / score_s)))
     image_s = max(0.0, _timed(lambda: built(more))[0] - least_s) / (more - few)
     return _Pace(

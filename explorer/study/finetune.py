@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from explorer.errors import SearchError
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import score_images
 from explorer.progress import Notify
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked, read_study
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.record import Accuracy, FrontPoint, Outcome
+from explorer.study.record import FrontPoint, Outcome
 from explorer.training.finetune import finetune
 from explorer.training.tuned import Tuned, rebuild
 
@@ -28,15 +29,15 @@ class TuningReport:
     point: str
     file: Path
     epochs: int
-    before: Accuracy
-    after: Accuracy
+    before: MeanScore
+    after: MeanScore
 
     def summary(self) -> str:
         """Lines for the terminal."""
         before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in (self.before, self.after))
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
         return (
-            f"{self.point}, right on {self.after.images} held-out images: {before} before, {after} after {epochs}\n"
+            f"{self.point}, right on {self.after.num_images} held-out images: {before} before, {after} after {epochs}\n"
             f"{self.file}"
         )
 
@@ -60,7 +61,7 @@ def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, not
         file=file,
         epochs=settings.epochs,
         before=point.held_out,
-        after=Accuracy(**tuned.description["held_out"]),
+        after=MeanScore(**tuned.description["held_out"]),
     )
 
 
@@ -110,10 +111,9 @@ def _tune(
     notify("held-out images", 0, 1)
     held_out = prepared.data.held_out
     model = rebuild(prepared.context, candidate, tuned)
-    correct = count_correct(model, *prepared.tensors(held_out), prepared.study.compute.batch_size)
+    scores = score_images(model, *prepared.tensors(held_out), prepared.study.compute.batch_size, prepared.score)
     notify("held-out images", 1, 1)
-    accuracy = {"value": correct / len(held_out), "images": len(held_out)}
-    known = {**tuned.description, **_conditions(prepared, settings), "held_out": accuracy}
+    known = {**tuned.description, **_conditions(prepared, settings), "held_out": asdict(MeanScore.of(scores))}
     tuned = replace(tuned, description=known)
     tuned.save(file)
     return tuned

@@ -33,7 +33,7 @@ def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDAr
         [
             -value if name == "accuracy" else value
             for name in objectives
-            for value in [objective_value(name, item.cost, item.accuracy.value if item.accuracy else 0.0)]
+            for value in [objective_value(name, item.cost, item.score.value if item.score else 0.0)]
         ]
         for item in evaluations
     ]
@@ -42,7 +42,7 @@ def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDAr
 
 def front(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> tuple[Evaluation, ...]:
     """The feasible, undominated evaluations, one for each set of values, in ascending order of cost."""
-    scored = [item for item in evaluations if item.feasible and item.accuracy is not None]
+    scored = [item for item in evaluations if item.feasible and item.score is not None]
     if not scored:
         return ()
     values = losses(scored, objectives)
@@ -80,7 +80,7 @@ def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -
     if choice == "knee":
         return knee(points, objectives)
     if choice == "accurate":
-        return max(points, key=lambda point: point.evaluation.accuracy.value if point.evaluation.accuracy else 0)
+        return max(points, key=lambda point: point.evaluation.score.value if point.evaluation.score else 0)
     if choice == "cheapest":
         return points[0]
     for point in points:
@@ -105,9 +105,7 @@ def selection_gap(points: Sequence[FrontPoint], baselines: Sequence[Baseline]) -
     chosen on either. 0 for an empty front.
     """
     gaps = [
-        point.evaluation.accuracy.value - point.held_out.value
-        for point in points
-        if point.evaluation.accuracy is not None
+        point.evaluation.score.value - point.held_out.value for point in points if point.evaluation.score is not None
     ]
     plain = next((entry.search.value - entry.held_out.value for entry in baselines if entry.name == "float"), 0.0)
     return sum(gaps) / len(gaps) - plain if gaps else 0.0

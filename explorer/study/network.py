@@ -15,7 +15,8 @@ from explorer.compress.norms import norms_of
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
 from explorer.errors import StudyFileError
-from explorer.evaluate.accuracy import find_torch_device
+from explorer.evaluate.score import ACCURACY, Score
+from explorer.evaluate.torch_device import find_torch_device
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -41,6 +42,7 @@ class StudyNetwork:
 
     data: Data
     torch_device: torch.device
+    score: Score
     model: nn.Module
     canonical: fx.GraphModule
     graph: ModelGraph
@@ -68,7 +70,13 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
         canonical, graph = _explorable(model, example, study)
         covered = coverage(canonical, graph, example)
     return StudyNetwork(
-        data=data, torch_device=torch_device, model=model, canonical=canonical, graph=graph, coverage=covered
+        data=data,
+        torch_device=torch_device,
+        score=ACCURACY,
+        model=model,
+        canonical=canonical,
+        graph=graph,
+        coverage=covered,
     )
 
 

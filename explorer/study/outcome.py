@@ -14,12 +14,13 @@ from explorer.compress.apply import apply
 from explorer.compress.candidate import uniform
 from explorer.compress.failures import NUMERICAL, reason_of
 from explorer.data.images import ImageSet
-from explorer.evaluate.accuracy import count_correct, refuse_infinite
+from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import refuse_infinite, score_images
 from explorer.progress import Notify
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost
 from explorer.study.prepare import PreparedStudy
-from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint, Outcome
+from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
 from explorer.study.store import Store
 
@@ -56,26 +57,26 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
 
 @dataclass(frozen=True, slots=True)
 class _Scorer:
-    """Counts images right, and remembers every count in the store."""
+    """Scores networks, and remembers every score in the store."""
 
     prepared: PreparedStudy
     store: Store
 
-    def accuracy(self, split: str, name: str, build: Callable[[], nn.Module]) -> Accuracy:
-        """The share of images right; NumericalError and the like where the network cannot be computed."""
+    def score(self, split: str, name: str, build: Callable[[], nn.Module]) -> MeanScore:
+        """The mean score; NumericalError and the like where the network cannot be computed."""
         images: ImageSet = getattr(self.prepared.data, split)
         key = f"{split}/{images.digest()}/{name}"
-        correct = self.store.scores().get(key)
-        if correct is None:
+        found = self.store.scores().get(key)
+        if found is None:
             batch = self.prepared.study.compute.batch_size
-            correct = count_correct(build(), *self.prepared.tensors(images), batch)
-            self.store.remember_score(key, correct)
-        return Accuracy(value=correct / len(images), images=len(images))
+            found = MeanScore.of(score_images(build(), *self.prepared.tensors(images), batch, self.prepared.score))
+            self.store.remember_score(key, found)
+        return found
 
 
 def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer: _Scorer) -> FrontPoint:
     candidate = member.candidate
-    held_out = scorer.accuracy("held_out", candidate.digest(), lambda: apply(prepared.context, candidate))
+    held_out = scorer.score("held_out", candidate.digest(), lambda: apply(prepared.context, candidate))
     cost = candidate_cost(prepared.context.graph, candidate, prepared.accelerator)
     return FrontPoint(name=name, evaluation=replace(member, cost=cost), held_out=held_out)
 
@@ -96,12 +97,12 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
 
 
 def _baseline(name: str, cost: Cost, build: Callable[[], nn.Module], scorer: _Scorer) -> Baseline:
-    """One that cannot be computed has the reason and no image right; costs are relative to its own all the same."""
+    """One that cannot be computed has the reason and scores 0; costs are relative to its own all the same."""
     try:
-        search, held_out = (scorer.accuracy(split, name, build) for split in ("search", "held_out"))
+        search, held_out = (scorer.score(split, name, build) for split in ("search", "held_out"))
     except NUMERICAL as error:
         data = scorer.prepared.data
-        search, held_out = (Accuracy(value=0.0, images=len(images)) for images in (data.search, data.held_out))
+        search, held_out = (MeanScore(value=0.0, num_images=len(images)) for images in (data.search, data.held_out))
         return Baseline(name=name, cost=cost, search=search, held_out=held_out, failure=reason_of(error))
     return Baseline(name=name, cost=cost, search=search, held_out=held_out)
 
@@ -110,9 +111,9 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
     relevance = prepared.relevance
     complete = "" if relevance.completeness is None else f", completeness {relevance.completeness:.1e}"
     failed = [item for item in found if item.failure]
-    unscored = sum(item.accuracy is None for item in found) - len(failed)
+    unscored = sum(item.score is None for item in found) - len(failed)
     missed = sum(not item.feasible for item in found) - unscored - len(failed)
-    scored = {item.candidate.digest() for item in found if item.accuracy is not None}
+    scored = {item.candidate.digest() for item in found if item.score is not None}
     return {
         "explorer": explorer.__version__,
         "python": platform.python_version(),

@@ -12,6 +12,7 @@ import torch
 import explorer
 from explorer.compress.apply import CompressionContext
 from explorer.data.images import Data, ImageSet
+from explorer.evaluate.score import Score
 from explorer.progress import Notify, silent
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
@@ -32,6 +33,7 @@ class PreparedStudy:
     accelerator: Accelerator
     data: Data
     torch_device: torch.device
+    score: Score
     context: CompressionContext
     relevance: Relevance
     weights_digest: str
@@ -98,6 +100,7 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
         accelerator=accelerator,
         data=data,
         torch_device=torch_device,
+        score=network.score,
         context=context,
         relevance=relevance,
         weights_digest=weights_digest,

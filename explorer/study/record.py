@@ -1,39 +1,17 @@
-"""What the exploration found: accuracies, costs, evaluations and the front, as plain values."""
+"""What the exploration found: scores, costs, evaluations and the front, as plain values."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from explorer.compress.candidate import Candidate
+from explorer.evaluate.mean_score import MeanScore
 from explorer.study.typed import typed_record
 from hwmodels import MemoryFit
 
 Split = Literal["search", "held_out"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """Share of images classified right, in [0, 1], over `images` images.
-
-    `standard_error` is that of a binomial proportion with the Agresti-Coull correction (two images of each kind
-    added), so that it is not zero where all images are right.
-    """
-
-    value: float
-    images: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.value <= 1:
-            raise ValueError(f"an accuracy must be a share in [0, 1], but got {self.value!r}")
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of `value`, in [0, 0.5]."""
-        adjusted = (self.value * self.images + 2.0) / (self.images + 4.0)
-        return math.sqrt(adjusted * (1.0 - adjusted) / (self.images + 4.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +59,16 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """A candidate with its cost and, unless it was over budget or failed, its accuracy on the search images."""
+    """A candidate with its cost and, unless it was over budget or failed, its score on the search images."""
 
     number: int
     origin: str
     """Where it came from: "seed ...", "uniform ...", or the sampler's name."""
     candidate: Candidate
     cost: Cost
-    accuracy: Accuracy | None
+    score: MeanScore | None
     violations: tuple[tuple[str, float], ...] = ()
-    """Limits not kept: (budget key, excess > 0), relative for a cost, in shares of the images for accuracy."""
+    """Limits not kept: (budget key, excess > 0), relative for a cost, absolute for the score."""
     failure: str = ""
     """Why it cannot be computed: its numbers are not finite, or have no solution; empty where it can."""
 
@@ -107,7 +85,7 @@ class FrontPoint:
     name: str
     """"p01", "p02", ... in ascending order of the first cost among the objectives."""
     evaluation: Evaluation
-    held_out: Accuracy
+    held_out: MeanScore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +94,8 @@ class Baseline:
 
     name: str
     cost: Cost
-    search: Accuracy
-    held_out: Accuracy
+    search: MeanScore
+    held_out: MeanScore
     failure: str = ""
     """Why it cannot be computed, so that it has no image right; empty where it can."""
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.evaluate.accuracy import count_correct, refuse_infinite
+from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.pricing import Pricing
+from explorer.evaluate.score import refuse_infinite, score_images
 from explorer.progress import Notify, Progress
 from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import Seed, relevance_seeds
@@ -52,12 +53,12 @@ def run(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = No
 def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
     study, graph = prepared.study, prepared.context.graph
     space = search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
-    images, labels = prepared.tensors(prepared.data.search)
+    images, targets = prepared.tensors(prepared.data.search)
 
-    def correct(candidate: Candidate) -> int:
+    def score_of(candidate: Candidate) -> MeanScore:
         model = apply(prepared.context, candidate)
         model.register_forward_hook(refuse_infinite)
-        return count_correct(model, images, labels, study.compute.batch_size)
+        return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
 
     pricing = Pricing(graph, prepared.accelerator)
 
@@ -71,9 +72,8 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
         seed=study.seed,
         seeds=_seeds(prepared, space, cost_of, notify) if needed else (),
         objectives=study.objectives.names,
-        images=len(labels),
         cost_of=cost_of,
-        count_correct=correct,
+        score_of=score_of,
         budgets=study.budgets,
     )
 

@@ -10,24 +10,25 @@ from typing import NamedTuple
 
 from explorer.compress.candidate import Candidate
 from explorer.compress.failures import NUMERICAL, reason_of
+from explorer.evaluate.mean_score import MeanScore
 from explorer.progress import Progress
 from explorer.search.sampler import SAMPLERS, ask
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
-from explorer.study.costing import accuracy_excess, cost_excesses
+from explorer.study.costing import cost_excesses, score_excess
 from explorer.study.front import objective_value
-from explorer.study.record import Accuracy, Cost, Evaluation
+from explorer.study.record import Cost, Evaluation
 from explorer.study.store import Store
 
 CostOf = Callable[[Candidate], Cost]
-CountCorrect = Callable[[Candidate], int]
+ScoreOf = Callable[[Candidate], MeanScore]
 
 
 class _Score(NamedTuple):
-    """Images right; None where the candidate was not built, or cannot be computed, and why."""
+    """None where the candidate was not built, or cannot be computed, and why."""
 
-    correct: int | None
+    mean: MeanScore | None
     failure: str = ""
 
 
@@ -43,10 +44,8 @@ class Search:
     seed: int
     seeds: Sequence[Seed]
     objectives: tuple[str, ...]
-    images: int
-    """Number of images that `count_correct` scores."""
     cost_of: CostOf
-    count_correct: CountCorrect
+    score_of: ScoreOf
     budgets: BudgetSettings
 
 
@@ -58,8 +57,8 @@ def search(task: Search, store: Store, progress: Progress) -> None:
     was scored before is not scored again, and one over budget is not scored at all. One that cannot be computed is
     finished, too, with the reason: it is worse than all others, and not tried again.
     """
-    known = {digest: _Score(correct) for digest, correct in store.salvaged.items()}
-    stored = [(item, _Score(item.correct, item.failure)) for item in store.stored()]
+    known = {digest: _Score(score) for digest, score in store.salvaged.items()}
+    stored = [(item, _Score(item.score, item.failure)) for item in store.stored()]
     known |= {item.candidate.digest(): score for item, score in stored if score != _NOT_BUILT}
     trials = task.settings.trials
     done = store.count()
@@ -81,15 +80,15 @@ def search(task: Search, store: Store, progress: Progress) -> None:
             if digest not in known:
                 known[digest] = _scored(task, candidate)
             score = known[digest]
-        accuracy = 0.0 if score.correct is None else score.correct / task.images
-        # Every trial needs every constraint: one that was not scored misses the accuracy by all of it.
-        for key, excess in (*excesses, *accuracy_excess(accuracy, task.budgets)):
+        value = 0.0 if score.mean is None else score.mean.value
+        # Every trial needs every constraint: one that was not scored misses the least score by all of it.
+        for key, excess in (*excesses, *score_excess(value, task.budgets)):
             trial.set_constraint(key, excess)
-        values = [objective_value(name, cost, accuracy) for name in task.objectives]
+        values = [objective_value(name, cost, value) for name in task.objectives]
         if score.failure:
             values = [0.0 if name == "accuracy" else math.inf for name in task.objectives]
         origin = seed.origin if seed else task.settings.sampler
-        store.finish(trial, candidate, origin, score.correct, values, score.failure)
+        store.finish(trial, candidate, origin, score.mean, values, score.failure)
         done += 1
         progress(done, trials)
 
@@ -99,17 +98,16 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
     found = []
     for item in store.stored():
         cost = task.cost_of(item.candidate)
-        accuracy = None if item.correct is None else Accuracy(value=item.correct / task.images, images=task.images)
         excesses = cost_excesses(cost, task.budgets)
-        if accuracy is not None:
-            excesses += accuracy_excess(accuracy.value, task.budgets)
+        if item.score is not None:
+            excesses += score_excess(item.score.value, task.budgets)
         found.append(
             Evaluation(
                 number=item.number,
                 origin=item.origin,
                 candidate=item.candidate,
                 cost=cost,
-                accuracy=accuracy,
+                score=item.score,
                 violations=tuple((key, excess) for key, excess in excesses if excess > 0),
                 failure=item.failure,
             )
@@ -119,7 +117,7 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
 
 def _scored(task: Search, candidate: Candidate) -> _Score:
     try:
-        return _Score(task.count_correct(candidate))
+        return _Score(task.score_of(candidate))
     except NUMERICAL as error:
         return _Score(None, reason_of(error))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
+from explorer.evaluate.mean_score import MeanScore
 from explorer.study.folder import JOURNAL, refuse_changes
 from explorer.study.journal import Damage, Journal, Log, surviving
 
@@ -24,12 +25,12 @@ FINISHED = (TrialState.COMPLETE,)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """One finished trial as the storage holds it; `correct` is None where it was over budget, or has a `failure`."""
+    """One finished trial as the storage holds it; `score` is None where it was over budget, or has a `failure`."""
 
     number: int
     origin: str
     candidate: Candidate
-    correct: int | None
+    score: MeanScore | None
     failure: str = ""
     """Why the candidate could not be computed; empty where it could, or was not built."""
 
@@ -37,11 +38,13 @@ class Stored:
 class Store:
     """Finished evaluations of one search, and its Optuna study for the sampler to read."""
 
-    def __init__(self, study: optuna.Study, owner: str, salvaged: Mapping[str, int] = MappingProxyType({})) -> None:
+    def __init__(
+        self, study: optuna.Study, owner: str, salvaged: Mapping[str, MeanScore] = MappingProxyType({})
+    ) -> None:
         self.study = study
         self.owner = owner
         self.salvaged = salvaged
-        """Images right by the digest of a candidate, of evaluations that the journal has lost."""
+        """Scores by the digest of a candidate, of evaluations that the journal has lost."""
 
     def stored(self) -> tuple[Stored, ...]:
         """All finished trials in the order in which they were started."""
@@ -50,7 +53,7 @@ class Store:
                 number=index,
                 origin=trial.user_attrs["origin"],
                 candidate=Candidate.from_json(trial.user_attrs["candidate"]),
-                correct=trial.user_attrs["correct"],
+                score=_read(trial.user_attrs["score"]),
                 failure=trial.user_attrs.get("failure", ""),
             )
             for index, trial in enumerate(self._finished())
@@ -69,14 +72,14 @@ class Store:
         trial: optuna.Trial,
         candidate: Candidate,
         origin: str,
-        correct: int | None,
+        score: MeanScore | None,
         values: Sequence[float],
         failure: str = "",
     ) -> None:
         """Record an evaluation; it survives whatever happens after this call returns."""
         trial.set_user_attr("candidate", candidate.to_json())
         trial.set_user_attr("origin", origin)
-        trial.set_user_attr("correct", correct)
+        trial.set_user_attr("score", None if score is None else asdict(score))
         if failure:
             trial.set_user_attr("failure", failure)
         self.study.tell(trial, list(values))
@@ -85,13 +88,13 @@ class Store:
         """What was found damaged when the storage was opened, now or earlier; empty where nothing was."""
         return str(self.study.user_attrs.get("damage", ""))
 
-    def scores(self) -> dict[str, int]:
-        """Images right by "images/network", for what is not a trial: baselines, and the front's final score."""
-        return dict(self.study.user_attrs.get("scores", {}))
+    def scores(self) -> dict[str, MeanScore]:
+        """Scores by "images/network", for what is not a trial: baselines, and the front's final score."""
+        return {key: MeanScore(**score) for key, score in self.study.user_attrs.get("scores", {}).items()}
 
-    def remember_score(self, key: str, correct: int) -> None:
+    def remember_score(self, key: str, score: MeanScore) -> None:
         """Keep a score, so that nothing is scored twice."""
-        self.study.set_user_attr("scores", {**self.scores(), key: correct})
+        self.study.set_user_attr("scores", {**self.study.user_attrs.get("scores", {}), key: asdict(score)})
 
     def _finished(self) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=FINISHED)
@@ -135,6 +138,10 @@ def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], ide
     return Store(study, owner, _salvaged(surviving(folder / JOURNAL), identity))
 
 
+def _read(score: Mapping[str, Any] | None) -> MeanScore | None:
+    return None if score is None else MeanScore(**score)
+
+
 def _check_identity(study: optuna.Study, identity: Mapping[str, str], folder: Path) -> None:
     known: dict[str, Any] | None = study.user_attrs.get("identity")
     if known is None:
@@ -150,8 +157,8 @@ def _damaged(damage: Damage) -> str:
     )
 
 
-def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, int]:
-    """Images right by the digest of the candidate; none where they may be those of another study."""
+def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, MeanScore]:
+    """Scores by the digest of the candidate; none where they may be those of another study."""
     attributes: defaultdict[int, dict[str, Any]] = defaultdict(dict)
     ours = False
     for log in logs:
@@ -160,9 +167,9 @@ def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, int
         if "trial_id" in log:
             attributes[log["trial_id"]].update(given)
     scored = [
-        entry for entry in attributes.values() if ours and "candidate" in entry and entry.get("correct") is not None
+        entry for entry in attributes.values() if ours and "candidate" in entry and entry.get("score") is not None
     ]
-    return {Candidate.from_json(entry["candidate"]).digest(): entry["correct"] for entry in scored}
+    return {Candidate.from_json(entry["candidate"]).digest(): MeanScore(**entry["score"]) for entry in scored}
 
 
 def _masked(url: str) -> str:

@@ -32,7 +32,7 @@ class Finished(NamedTuple):
     """A finished trial as the journal has it."""
 
     digest: str
-    correct: int | None
+    score: dict[str, Any] | None
     values: tuple[float, ...]
 
 
@@ -113,7 +113,7 @@ def journal() -> Callable[[Path], list[Finished]]:
                 if entry.get("state") == COMPLETE:
                     found[entry["trial_id"]] = tuple(entry["values"])
         return [
-            Finished(json.dumps(attributes[trial]["candidate"]), attributes[trial]["correct"], values)
+            Finished(json.dumps(attributes[trial]["candidate"]), attributes[trial]["score"], values)
             for trial, values in sorted(found.items())
         ]
 

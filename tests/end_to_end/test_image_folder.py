@@ -146,14 +146,14 @@ def test_fifteen_lines_search_report_and_export(own: Path, explorer: Callable[..
         right = int((model(torch.from_numpy(images)).argmax(1).numpy() == labels).sum())
     assert right > 0.8 * len(files)
     reference = next(baseline for baseline in outcome.baselines if baseline.name == "float")
-    assert reference.search.images == reference.held_out.images == len(files) // 2
+    assert reference.search.num_images == reference.held_out.num_images == len(files) // 2
     assert round((reference.search.value + reference.held_out.value) * len(files) / 2) == right
 
     point = outcome.front[0]
-    assert point.evaluation.accuracy is not None
+    assert point.evaluation.score is not None
     session = open_session(own / "out" / "model.onnx")
     logits = session.run(None, {session.get_inputs()[0].name: images})[0]
-    searched = (point.evaluation.accuracy.value + point.held_out.value) * len(files) / 2
+    searched = (point.evaluation.score.value + point.held_out.value) * len(files) / 2
     # A logit at the boundary of two codes may fall to either side: other sums of float32.
     assert abs(int((logits.argmax(1) == labels).sum()) - round(searched)) <= 1
     configuration = json.loads((own / "out" / "configuration.json").read_text())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.score import score_images
 from explorer.study import outcome
 from explorer.study.folder import read_outcome
 
@@ -38,7 +38,7 @@ def test_killed_in_mid_search(
     after = journal(home / "killed")
     assert after[: len(before)] == before
     assert len(after) == TRIALS
-    done = {trial.digest for trial in before if trial.correct is not None}
+    done = {trial.digest for trial in before if trial.score is not None}
     assert len(scored) == len(set(scored))
     assert not done & set(scored)
 
@@ -85,11 +85,11 @@ def test_ctrl_c(home: Path, start: Callable[..., Any], journal: Callable[..., An
 def test_more_trials_go_on(home: Path, explorer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
 
-    def counting(model: Any, images: Any, labels: Any, batch_size: int) -> int:
+    def counting(model: Any, images: Any, labels: Any, batch_size: int, score: Any) -> Any:
         counted.append(len(images))
-        return count_correct(model, images, labels, batch_size)
+        return score_images(model, images, labels, batch_size, score)
 
-    monkeypatch.setattr(outcome, "count_correct", counting)
+    monkeypatch.setattr(outcome, "score_images", counting)
     on_held_out: set[str] = set()
     found = []
     for trials in (2, 12, 30):  # 2 is less than the seeds of the study

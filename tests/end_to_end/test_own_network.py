@@ -82,9 +82,9 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
         (row["name"], float(row["accuracy_search"]), float(row["accuracy_held_out"]), row["digest"])
         for row in rows(run)
     ] == [
-        (point.name, point.evaluation.accuracy.value, point.held_out.value, point.evaluation.candidate.digest())
+        (point.name, point.evaluation.score.value, point.held_out.value, point.evaluation.candidate.digest())
         for point in outcome.front
-        if point.evaluation.accuracy is not None
+        if point.evaluation.score is not None
     ]
     for row, point in zip(rows(run), outcome.front, strict=True):
         cost = point.evaluation.cost

@@ -15,6 +15,7 @@ from explorer import cli
 from explorer.cli import main
 from explorer.commands import progress
 from explorer.commands.run import _study
+from explorer.evaluate.mean_score import MeanScore
 from explorer.study.record import Outcome
 from explorer.study.study_file import Study
 
@@ -57,7 +58,7 @@ def explorer(capsys: pytest.CaptureFixture[str]) -> Explorer:
 def outcome_of(study: Study, evaluations: int = 0) -> Outcome:
     """An outcome without a front."""
     from explorer.compress.candidate import Candidate, LayerChoice  # noqa: PLC0415
-    from explorer.study.record import Accuracy, Baseline, Cost, Evaluation  # noqa: PLC0415
+    from explorer.study.record import Baseline, Cost, Evaluation  # noqa: PLC0415
 
     cost = Cost(
         energy_uj=1.0,
@@ -72,7 +73,7 @@ def outcome_of(study: Study, evaluations: int = 0) -> Outcome:
     )
     choice = LayerChoice(layer="fc", weight_bits=8, activation_bits=8, weight_density=1.0, codebook_size=None)
     candidate = Candidate(layers=(choice,), filter_keep_ratio=())
-    accuracy = Accuracy(value=0.5, images=10)
+    accuracy = MeanScore(value=0.5, num_images=10)
     return Outcome(
         study=study.to_json(),
         device="bitfusion",
@@ -88,7 +89,7 @@ def outcome_of(study: Study, evaluations: int = 0) -> Outcome:
                 origin="nsga2",
                 candidate=candidate,
                 cost=cost,
-                accuracy=None,
+                score=None,
                 violations=(("energy_uj", 1.0),),
             )
             for number in range(evaluations)

@@ -43,6 +43,7 @@ from hwmodels import NETWORKS, NetworkError
 from tests.fuzz import mutations
 from tests.fuzz.onnx_mutations import damage_onnx
 from tests.fuzz.run import Parser
+from tests.support.scoring import right
 
 TINY = Path(__file__).parents[1] / "tiny_study"
 DEVICES = Path(hwmodels.__file__).parent / "device" / "catalogue"
@@ -220,8 +221,8 @@ def _journal(home: Path) -> Parser:
     store = opened(made)
     for bits in (2, 4, 6, 8):
         candidate = Candidate(layers=(LayerChoice(layer="0", weight_bits=bits),), filter_keep_ratio=(("0", 0.5),))
-        store.finish(store.study.ask(), candidate, "seed", 30 + bits, (0.1 * bits, 5.0, 1.0))
-    store.remember_score("held_out/x/float", 90)
+        store.finish(store.study.ask(), candidate, "seed", right(30 + bits), (0.1 * bits, 5.0, 1.0))
+    store.remember_score("held_out/x/float", right(90))
     written, sound = opened(made).stored(), (made / JOURNAL).read_bytes()
     assert len(written) == 4
 
@@ -233,7 +234,7 @@ def _journal(home: Path) -> Parser:
             found = store.stored()
             assert found == written[: len(found)], "evaluations that were never made"
             assert len(found) == 4 or cut_off or store.damage(), "lost in silence"
-            assert set(store.scores().items()) <= {("held_out/x/float", 90)}, "scores that were never made"
+            assert set(store.scores().items()) <= {("held_out/x/float", right(90))}, "scores that were never made"
 
     lines = mutations.damage_lines(mutations.TOML_VALUES)
     mutate = (mutations.damage_json_lines, lines, mutations.damage_bytes)

@@ -8,9 +8,10 @@ from dataclasses import replace
 import hwmodels
 from explorer.comparison.devices import DeviceRun
 from explorer.compress.candidate import Candidate, uniform
+from explorer.evaluate.mean_score import MeanScore
 from explorer.graph.layers import ModelGraph
 from explorer.study.costing import candidate_cost, float_cost
-from explorer.study.record import Accuracy, Baseline, Evaluation, FrontPoint, Outcome
+from explorer.study.record import Baseline, Evaluation, FrontPoint, Outcome
 
 IMAGES = 100
 FLOAT = 0.90
@@ -32,11 +33,11 @@ def run_of(graph: ModelGraph, device: str, found: Sequence[tuple[Candidate, floa
             origin="seed",
             candidate=candidate,
             cost=candidate_cost(graph, candidate, accelerator),
-            accuracy=Accuracy(value=value, images=IMAGES),
+            score=MeanScore(value=value, num_images=IMAGES),
         )
         for number, (candidate, value) in enumerate(found)
     )
-    scored = Accuracy(value=FLOAT, images=IMAGES)
+    scored = MeanScore(value=FLOAT, num_images=IMAGES)
     outcome = Outcome(
         study={"study": {"name": "small"}},
         device=device,
@@ -52,7 +53,7 @@ def run_of(graph: ModelGraph, device: str, found: Sequence[tuple[Candidate, floa
             ),
         ),
         front=tuple(
-            FrontPoint(name=f"p{entry.number}", evaluation=entry, held_out=Accuracy(value=0.5, images=IMAGES))
+            FrontPoint(name=f"p{entry.number}", evaluation=entry, held_out=MeanScore(value=0.5, num_images=IMAGES))
             for entry in evaluations
         ),
         evaluations=evaluations,

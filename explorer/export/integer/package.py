@@ -24,6 +24,8 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import plan
 from explorer.errors import ExportError
 from explorer.evaluate.hardware import activation_tensors, layer_jobs
+from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import ACCURACY, score_outputs
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import Verification, compare_logits, run_onnx, run_torch
@@ -36,7 +38,6 @@ from explorer.progress import Notify
 from explorer.study.folder import locked
 from explorer.study.network import threads_for
 from explorer.study.prepare import open_study
-from explorer.study.record import Accuracy
 from explorer.study.study_file import Study
 from hwmodels import write_jobs
 
@@ -62,7 +63,7 @@ class IntegerReport:
 
     `float32_bytes` is the uncompressed network as an ONNX file (its parameters alone where it has no rule for one of
     its nodes), `onnx_bytes` integer.onnx, `program_bytes` program.json with weights.npz. `verification` compares
-    predictions with those of the simulated network; `accuracy` is that of the integers, `simulated` that of the
+    predictions with those of the simulated network; `score` is that of the integers, `simulated` that of the
     simulated network on the same images.
     """
 
@@ -71,14 +72,14 @@ class IntegerReport:
     float32_bytes: int
     onnx_bytes: int
     program_bytes: int
-    accuracy: Accuracy
-    simulated: Accuracy
+    score: MeanScore
+    simulated: MeanScore
     verification: Verification
 
     def summary(self) -> str:
         """Lines for the terminal: accuracy, files with bytes before and after, agreement of predictions."""
         return (
-            f"{self.name}, {self.accuracy.value:.2%} right on {self.accuracy.images} held-out images with integers "
+            f"{self.name}, {self.score.value:.2%} right on {self.score.num_images} held-out images with integers "
             f"only ({self.simulated.value:.2%} in the search's simulation)\n"
             f"{self.folder / NETWORK}: {self.float32_bytes:,} bytes in float32, {self.onnx_bytes:,} exported; "
             f"{self.verification.summary()}\n"
@@ -92,7 +93,7 @@ class IntegerReport:
             "float32_bytes": self.float32_bytes,
             "onnx_bytes": self.onnx_bytes,
             "program_bytes": self.program_bytes,
-            "accuracy": {"value": self.accuracy.value, "standard_error": self.accuracy.standard_error},
+            "accuracy": {"value": self.score.value, "standard_error": self.score.standard_error},
             "simulated_accuracy": {"value": self.simulated.value, "standard_error": self.simulated.standard_error},
             "images": self.verification.num_images,
             "agreement": self.verification.agreement,
@@ -135,8 +136,8 @@ def export_integer(
             float32_bytes=float32_bytes,
             onnx_bytes=onnx_bytes,
             program_bytes=program_bytes,
-            accuracy=_accuracy(received, labels),
-            simulated=_accuracy(expected, labels),
+            score=_mean_score(received, labels),
+            simulated=_mean_score(expected, labels),
             verification=verification,
         )
         described = {"study": study, "candidate": candidate.to_json(), "software": _software()}
@@ -154,8 +155,8 @@ def _float32_bytes(context: CompressionContext, folder: Path) -> int:
         return 4 * sum(parameter.numel() for parameter in context.model.parameters())
 
 
-def _accuracy(logits: NDArray[np.floating], labels: torch.Tensor) -> Accuracy:
-    return Accuracy(value=float((logits.argmax(1) == labels.cpu().numpy()).mean()), images=len(labels))
+def _mean_score(outputs: NDArray[np.floating], targets: torch.Tensor) -> MeanScore:
+    return MeanScore.of(score_outputs(ACCURACY, torch.from_numpy(outputs), targets.cpu()))
 
 
 def deploy_uniform(study: Study, run: Path, to: Path, notify: Notify, bits: tuple[int, int] = (8, 8)) -> IntegerReport:

@@ -121,9 +121,9 @@ def _front(run: DeviceRun, cost: str) -> tuple[tuple[float, float], ...]:
     """(Cost relative to uniform 8 bits, accuracy in %) of the members that no cheaper one equals."""
     whole = objective_value(cost, uniform_cost(run), 0.0)
     points = [
-        (objective_value(cost, point.evaluation.cost, 0.0) / whole, 100.0 * point.evaluation.accuracy.value)
+        (objective_value(cost, point.evaluation.cost, 0.0) / whole, 100.0 * point.evaluation.score.value)
         for point in run.outcome.front
-        if point.evaluation.accuracy is not None
+        if point.evaluation.score is not None
     ]
     costs, accuracies = np.array(points).reshape(-1, 2).T
     return tuple(points[index] for index in ascending_front(costs, -accuracies))

@@ -21,7 +21,7 @@ def choice_rows(chosen: Sequence[Choice]) -> list[Row]:
     rows: list[Row] = []
     for choice in chosen:
         evaluation, held_out, whole = choice.point.evaluation, choice.point.held_out, uniform_cost(choice.run)
-        cost, search, layers = evaluation.cost, evaluation.accuracy, weighted_layers(evaluation.cost)
+        cost, search, layers = evaluation.cost, evaluation.score, weighted_layers(evaluation.cost)
         assert search is not None  # members of a front are scored
         rows.append(
             {
@@ -29,10 +29,10 @@ def choice_rows(chosen: Sequence[Choice]) -> list[Row]:
                 "point": choice.point.name,
                 "accuracy_search": search.value,
                 "standard_error_search": search.standard_error,
-                "images_search": search.images,
+                "images_search": search.num_images,
                 "accuracy_held_out": held_out.value,
                 "standard_error_held_out": held_out.standard_error,
-                "images_held_out": held_out.images,
+                "images_held_out": held_out.num_images,
                 "energy_uj": cost.energy_uj,
                 "energy_ratio": _ratio(cost.energy_uj, whole.energy_uj),
                 "latency_ratio": _ratio(cost.latency_ms, whole.latency_ms),

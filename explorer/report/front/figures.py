@@ -190,7 +190,7 @@ def _add_lines(figure: go.Figure, pair: PairView) -> None:
     for point in pair.levels:
         color, _ = _baseline_style(pair, point.name)
         figure.add_hline(
-            y=100.0 * point.accuracy(pair.split).value,
+            y=100.0 * point.score(pair.split).value,
             line={"color": color, "width": 1.5, "dash": "dash"},
             layer="below",
             name=f"{escape(point.name)} (does not run here)",

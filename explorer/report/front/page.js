@@ -165,7 +165,7 @@
     const compared = reference && point !== reference;
     put("details-heading", compared ? `${point.name} next to ${data.reference}` : point.name);
     const origin = point.number === null ? "Baseline" : `Evaluation ${point.number} · ${point.origin} · candidate ${point.digest}`;
-    put("origin", `${origin} · ${count(point.search.images)} search and ${count(point.held_out.images)} held-out images`);
+    put("origin", `${origin} · ${count(point.search.num_images)} search and ${count(point.held_out.num_images)} held-out images`);
     const scores = [["Search accuracy", "search"], ["Held-out accuracy", "held_out"]].map(([title, key]) =>
       element("tr", null, element("th", { scope: "row" }, title),
         number(accuracy(point[key])),

@@ -11,11 +11,12 @@ from typing import Any
 
 import plotly.offline
 
+from explorer.evaluate.mean_score import MeanScore
 from explorer.files import CONTENT_POLICY, replaced
 from explorer.report.front.figures import front_figure
 from explorer.report.front.pairs import PairView, pair_view
 from explorer.report.front.views import MARKS, REFERENCE, FrontView, PointView, front_view
-from explorer.study.record import Accuracy, Outcome, Split
+from explorer.study.record import Outcome, Split
 
 HEAD = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'
 """What the head of a page begins with."""
@@ -116,14 +117,14 @@ def _point(point: PointView) -> dict[str, Any]:
         "origin": point.origin,
         "number": point.number,
         "digest": point.digest,
-        "search": _accuracy(point.search),
-        "held_out": _accuracy(point.held_out),
+        "search": _described(point.search),
+        "held_out": _described(point.held_out),
         "cost": asdict(point.cost),
     }
 
 
-def _accuracy(accuracy: Accuracy) -> dict[str, float]:
-    return {**asdict(accuracy), "standard_error": accuracy.standard_error}
+def _described(score: MeanScore) -> dict[str, float]:
+    return {**asdict(score), "standard_error": score.standard_error}
 
 
 def _shipped(name: str) -> str:

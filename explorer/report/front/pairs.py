@@ -67,7 +67,7 @@ def pair_view(view: FrontView, objective: str, split: Split) -> PairView:
     baselines = _placed(view.baselines, axis, split)
     best = _best(members)
     cloud = [
-        CloudPoint(item, x, None if item.accuracy is None else item.accuracy.value)
+        CloudPoint(item, x, None if item.score is None else item.score.value)
         for item in view.cloud
         if (x := _value(item.cost, axis)) is not None
     ]
@@ -100,7 +100,7 @@ def _value(cost: Cost, axis: CostAxis) -> float | None:
 def _placed(points: tuple[PointView, ...], axis: CostAxis, split: Split) -> tuple[PlotPoint, ...]:
     """Place the points that have this cost, in ascending order of it."""
     placed = [
-        PlotPoint(point, x, point.accuracy(split).value, point.accuracy(split).standard_error)
+        PlotPoint(point, x, point.score(split).value, point.score(split).standard_error)
         for point in points
         if (x := _value(point.cost, axis)) is not None
     ]
@@ -126,7 +126,7 @@ def _y_range(points: list[PointView], split: Split) -> tuple[float, float]:
     """Lowest and highest accuracy with one standard error, and 8 % of room at both ends; (0, 1) without points."""
     if not points:
         return (0.0, 1.0)
-    scores = [point.accuracy(split) for point in points]
+    scores = [point.score(split) for point in points]
     lowest = min(score.value - score.standard_error for score in scores)
     highest = max(score.value + score.standard_error for score in scores)
     room = 0.08 * max(highest - lowest, 0.01)

@@ -9,10 +9,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from explorer.evaluate.mean_score import MeanScore
 from explorer.files import csv_cell, replaced
 from explorer.report.front.views import COST_KEYS, PointView, baseline_points, front_points
 from explorer.study.front import still_undominated
-from explorer.study.record import Accuracy, Outcome
+from explorer.study.record import Outcome
 
 COLUMNS: dict[str, str] = {
     "name": "str",
@@ -100,10 +101,10 @@ def _row(point: PointView) -> dict[str, object]:
         "name": point.name,
         "accuracy_search": point.search.value,
         "standard_error_search": point.search.standard_error,
-        "images_search": point.search.images,
+        "images_search": point.search.num_images,
         "accuracy_held_out": point.held_out.value,
         "standard_error_held_out": point.held_out.standard_error,
-        "images_held_out": point.held_out.images,
+        "images_held_out": point.held_out.num_images,
         "energy_uj": cost.energy_uj,
         "latency_ms": cost.latency_ms,
         "latency_cycles": cost.latency_cycles,
@@ -133,8 +134,8 @@ def _cells(point: PointView) -> list[Text]:
     return [Text(cell) for cell in cells]
 
 
-def _percent(accuracy: Accuracy) -> str:
-    return f"{100.0 * accuracy.value:.1f} ±{100.0 * accuracy.standard_error:.1f}"
+def _percent(score: MeanScore) -> str:
+    return f"{100.0 * score.value:.1f} ±{100.0 * score.standard_error:.1f}"
 
 
 def _number(value: float | None) -> str:

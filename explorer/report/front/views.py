@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from explorer.errors import ExplorerError
+from explorer.evaluate.mean_score import MeanScore
 from explorer.study.front import knee, still_undominated
-from explorer.study.record import Accuracy, Cost, Evaluation, Outcome, Split
+from explorer.study.record import Cost, Evaluation, Outcome, Split
 
 REFERENCE = "uniform 8-bit"
 """The baseline that costs are stated relative to."""
@@ -50,26 +51,26 @@ class PointView:
     origin: str
     number: int | None
     digest: str | None
-    search: Accuracy
-    held_out: Accuracy
+    search: MeanScore
+    held_out: MeanScore
     cost: Cost
     ratios: Mapping[str, float | None]
     mark: str = ""
     """Keys of MARKS, one after the other."""
 
-    def accuracy(self, split: Split) -> Accuracy:
-        """The accuracy on the images of a split."""
+    def score(self, split: Split) -> MeanScore:
+        """The mean score on the images of a split."""
         return self.search if split == "search" else self.held_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudView:
-    """An evaluation that is not on the front; without `accuracy` where it was over budget and never scored."""
+    """An evaluation that is not on the front; without `score` where it was over budget and never scored."""
 
     number: int
     origin: str
     cost: Cost
-    accuracy: Accuracy | None
+    score: MeanScore | None
     violations: tuple[tuple[str, float], ...]
 
 
@@ -123,7 +124,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
                 number=item.number,
                 origin=_origin(item),
                 cost=item.cost,
-                accuracy=item.accuracy,
+                score=item.score,
                 violations=item.violations,
             )
             for item in outcome.evaluations
@@ -160,7 +161,7 @@ def front_points(outcome: Outcome) -> tuple[PointView, ...]:
     points = []
     for member in outcome.front:
         evaluation = member.evaluation
-        if evaluation.accuracy is None:
+        if evaluation.score is None:
             raise ExplorerError(
                 f"report: front member {member.name!r} (evaluation {evaluation.number}) has no accuracy on the "
                 "search images; score it before it is put on the front"
@@ -171,7 +172,7 @@ def front_points(outcome: Outcome) -> tuple[PointView, ...]:
             origin=_origin(evaluation),
             number=evaluation.number,
             digest=evaluation.candidate.digest(),
-            search=evaluation.accuracy,
+            search=evaluation.score,
             held_out=member.held_out,
             cost=evaluation.cost,
             ratios=cost_ratios(evaluation.cost, reference),

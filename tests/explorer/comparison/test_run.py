@@ -22,7 +22,7 @@ from explorer.comparison.run import compare, places
 from explorer.comparison.sample import relevance_in, seeded_sample
 from explorer.compress.apply import layer_module
 from explorer.errors import RelevanceError, SearchError, StudyFileError
-from explorer.evaluate.accuracy import right_images
+from explorer.evaluate.score import score_images
 from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings, SpaceSettings
 from explorer.study.prepare import PreparedStudy, open_study
@@ -231,7 +231,7 @@ def test_goes_on_after_an_interruption(
 ) -> None:
     expected = whole(tmp_path_factory.mktemp("other"))
     scored: list[int] = []
-    real = right_images
+    real = score_images
 
     def stopping(*arguments: Any) -> Any:
         if len(scored) == 5:
@@ -239,17 +239,17 @@ def test_goes_on_after_an_interruption(
         scored.append(1)
         return real(*arguments)
 
-    monkeypatch.setattr(run, "right_images", stopping)
+    monkeypatch.setattr(run, "score_images", stopping)
     with pytest.raises(KeyboardInterrupt):
         whole.__wrapped__(tmp_path)
     lines = (tmp_path / POINTS).read_bytes()
     assert len(lines.splitlines()) == 6
     (tmp_path / POINTS).write_bytes(lines + b'{"place": {"criterion": "l1", "sc')  # killed while it wrote
-    monkeypatch.setattr(run, "right_images", real)
+    monkeypatch.setattr(run, "score_images", real)
     assert whole.__wrapped__(tmp_path) == expected
     again = (tmp_path / POINTS).read_bytes()
     assert again.startswith(lines)
-    monkeypatch.setattr(run, "right_images", stopping)  # and the next one scores nothing
+    monkeypatch.setattr(run, "score_images", stopping)  # and the next one scores nothing
     scored.extend([1] * 5)
     assert whole.__wrapped__(tmp_path) == expected
     assert (tmp_path / POINTS).read_bytes() == again

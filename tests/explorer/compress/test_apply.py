@@ -19,7 +19,6 @@ from explorer.compress.plan import activation_bits
 from explorer.compress.prune import kept_positions
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import attach_codes, quantize_biases
-from explorer.evaluate.accuracy import count_correct
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import as_tuple
 from explorer.graph.layers import ChannelGroup, ModelGraph
@@ -27,6 +26,7 @@ from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import resnet20
 from explorer.settings import QuantizerSettings
+from tests.support.scoring import count_correct
 
 Images = Callable[[str, int], tuple[Tensor, Tensor]]
 NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed"]

@@ -14,10 +14,11 @@ from torch import fx, nn
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
+from explorer.evaluate.mean_score import MeanScore
 from explorer.export.onnx.file import onnx_bytes
 from explorer.export.package import ExportReport, candidate_marks, export_candidate
 from explorer.files import refuse_foreign
-from explorer.study.record import Accuracy, Cost, Evaluation, FrontPoint
+from explorer.study.record import Cost, Evaluation, FrontPoint
 
 IMAGES = torch.randn(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(100) % 10
@@ -45,9 +46,9 @@ POINT = FrontPoint(
             layers=(),
             notes=(),
         ),
-        accuracy=Accuracy(value=0.9, images=50),
+        score=MeanScore(value=0.9, num_images=50),
     ),
-    held_out=Accuracy(value=0.8, images=100),
+    held_out=MeanScore(value=0.8, num_images=100),
 )
 
 
@@ -87,7 +88,7 @@ def test_report_measures_what_was_written(context: CompressionContext, model: fx
     assert report.float32_bytes > 4 * context.graph.weights
     assert report.weight_bytes == 321
     assert report.verification.agreeing >= 99
-    assert report.accuracy.images == 100
+    assert report.score.num_images == 100
     assert f"{report.float32_bytes:,} bytes in float32, {report.onnx_bytes:,} exported" in report.summary()
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from explorer.compress.apply import CompressionContext, apply
+from explorer.evaluate.mean_score import MeanScore
 from explorer.files import refuse_foreign
 from explorer.packed.deep_compression import DeepCompressionReport, steps, write_sizes
 from explorer.packed.file import pack
 from explorer.packed.network import packable
 from explorer.settings import DeepCompressionSettings
 from explorer.settings.deep_compression import DeepLayer
-from explorer.study.record import Accuracy
 
 BasisOf = Callable[[str], CompressionContext]
 
@@ -59,7 +59,7 @@ def test_the_table_of_sizes_adds_up_to_the_file(network: str, context: BasisOf, 
     base = context(network)
     packing = pack(packable(apply(base, steps(base.graph, DeepCompressionSettings())[-1].candidate)))
     parameters = 4 * sum(parameter.numel() for parameter in base.model.parameters())
-    accuracy = Accuracy(value=0.5, images=100)
+    accuracy = MeanScore(value=0.5, num_images=100)
     report = DeepCompressionReport(
         file=tmp_path / "network.bin", packing=packing, float32_bytes=parameters, before=accuracy, after=accuracy
     )

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from explorer.compress.candidate import Candidate, LayerChoice
-from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint, LayerSummary, Outcome
+from explorer.evaluate.mean_score import MeanScore
+from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint, LayerSummary, Outcome
 from hwmodels import MemoryFit
 
 LAYERS = (
@@ -44,7 +45,7 @@ def make_outcome(layer_prefix: str = "", title: str = "lenet5_digits", front: in
             FrontPoint(
                 name=f"p{index + 1:02d}",
                 evaluation=member,
-                held_out=Accuracy(value=_on_grid(_score(member) - draw.uniform(-0.004, 0.012)), images=IMAGES),
+                held_out=MeanScore(value=_on_grid(_score(member) - draw.uniform(-0.004, 0.012)), num_images=IMAGES),
             )
             for index, member in enumerate(members)
         ),
@@ -64,8 +65,8 @@ def outcome() -> Outcome:
 
 
 def _score(evaluation: Evaluation) -> float:
-    assert evaluation.accuracy is not None
-    return evaluation.accuracy.value
+    assert evaluation.score is not None
+    return evaluation.score.value
 
 
 def _on_grid(value: float) -> float:
@@ -104,7 +105,7 @@ def _evaluation(number: int, bits: float, prefix: str, draw: random.Random, clou
         origin=("seed relevance" if number % 3 == 0 else "nsga2") if number else "uniform 2-bit",
         candidate=candidate,
         cost=cost,
-        accuracy=Accuracy(value=value, images=IMAGES) if scored else None,
+        score=MeanScore(value=value, num_images=IMAGES) if scored else None,
         violations=(("energy_uj", excess),) if excess > 0 else (() if scored else (("latency_ms", 0.12),)),
     )
 
@@ -201,8 +202,8 @@ def _float() -> Baseline:
     return Baseline(
         name="float",
         cost=cost,
-        search=Accuracy(value=0.9925, images=IMAGES),
-        held_out=Accuracy(value=0.985, images=IMAGES),
+        search=MeanScore(value=0.9925, num_images=IMAGES),
+        held_out=MeanScore(value=0.985, num_images=IMAGES),
     )
 
 
@@ -211,6 +212,6 @@ def _uniform(prefix: str, draw: random.Random) -> Baseline:
     return Baseline(
         name="uniform 8-bit",
         cost=make_cost(candidate),
-        search=Accuracy(value=0.99, images=IMAGES),
-        held_out=Accuracy(value=0.985, images=IMAGES),
+        search=MeanScore(value=0.99, num_images=IMAGES),
+        held_out=MeanScore(value=0.985, num_images=IMAGES),
     )

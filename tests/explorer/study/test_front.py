@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
+from explorer.evaluate.mean_score import MeanScore
 from explorer.study import front
-from explorer.study.record import Accuracy, Baseline, Cost, Evaluation, FrontPoint
+from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint
 
 OBJECTIVES = ("accuracy", "energy", "weight_memory")
 
@@ -44,7 +45,7 @@ def evaluation(
         origin="nsga2",
         candidate=Candidate(layers=(choice,), filter_keep_ratio=()),
         cost=spent,
-        accuracy=None if accuracy is None else Accuracy(value=accuracy, images=100),
+        score=None if accuracy is None else MeanScore(value=accuracy, num_images=100),
         violations=violations,
     )
 
@@ -55,7 +56,7 @@ def points(*values: tuple[float, float, int], held_out: Sequence[float] | None =
         FrontPoint(
             name=f"p{index + 1:02d}",
             evaluation=evaluation(index, accuracy, cost(energy, size)),
-            held_out=Accuracy(value=held_out[index] if held_out else accuracy, images=100),
+            held_out=MeanScore(value=held_out[index] if held_out else accuracy, num_images=100),
         )
         for index, (accuracy, energy, size) in enumerate(values)
     )
@@ -176,7 +177,10 @@ def test_who_stays_on_the_front_on_held_out_images() -> None:
 def test_the_selection_gap_is_what_choosing_on_the_search_images_adds() -> None:
     members = points((0.8, 1.0, 10), (0.9, 2.0, 20), held_out=(0.75, 0.85))
     plain = Baseline(
-        name="float", cost=cost(), search=Accuracy(value=0.95, images=10), held_out=Accuracy(value=0.93, images=10)
+        name="float",
+        cost=cost(),
+        search=MeanScore(value=0.95, num_images=10),
+        held_out=MeanScore(value=0.93, num_images=10),
     )
     assert front.selection_gap(members, ()) == pytest.approx(0.05)
     assert front.selection_gap(members, (plain,)) == pytest.approx(0.03)

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from explorer.compress.candidate import Candidate
+from explorer.evaluate.mean_score import MeanScore
 from explorer.search.space import Axis, SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.journal import Journal, surviving
 from explorer.study.record import Cost
 from explorer.study.search import Search, search
 from explorer.study.store import Store, open_store
+from tests.support.scoring import right
 
 TRIALS = 12
 SPACE = SearchSpace(
@@ -57,9 +59,9 @@ def task_of(asked: list[str]) -> Search:
         known = {"latency_ms": 1.0, "latency_cycles": 1, "weight_bytes": bits, "activation_bytes": 1, "macs": 1}
         return Cost(energy_uj=float(bits), energy_uj_by_component={}, layers=(), notes=(), **known)  # type: ignore[arg-type]
 
-    def count_correct(candidate: Candidate) -> int:
+    def score_of(candidate: Candidate) -> MeanScore:
         asked.append(candidate.digest())
-        return sum(choice.weight_bits + choice.activation_bits for choice in candidate.layers)
+        return right(sum(choice.weight_bits + choice.activation_bits for choice in candidate.layers))
 
     return Search(
         space=SPACE,
@@ -67,9 +69,8 @@ def task_of(asked: list[str]) -> Search:
         seed=3,
         seeds=(),
         objectives=("accuracy", "energy"),
-        images=100,
         cost_of=cost_of,
-        count_correct=count_correct,
+        score_of=score_of,
         budgets=BudgetSettings(energy_uj=70.0),
     )
 
@@ -154,4 +155,4 @@ def test_nothing_is_taken_from_what_may_be_another_study(whole: tuple[list[bytes
     (tmp_path / "search.journal").write_bytes(b"".join(DAMAGES["lost"](lines, identity)))
     store, asked = run(tmp_path)
     assert store.stored() == found
-    assert len(asked) == len({item.candidate.digest() for item in store.stored() if item.correct is not None})
+    assert len(asked) == len({item.candidate.digest() for item in store.stored() if item.score is not None})

@@ -13,7 +13,7 @@ import torch
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.evaluate.accuracy import count_correct
+from explorer.evaluate.score import Score, score_images
 from explorer.report.front.views import front_view
 from explorer.study import front, outcome
 from explorer.study.outcome import score_front
@@ -23,6 +23,7 @@ from explorer.study.run import _task, run
 from explorer.study.search import Search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study, load_study
+from tests.support.scoring import count_correct
 
 TINY = Path(__file__).parents[2] / "tiny_study"
 
@@ -92,12 +93,12 @@ def test_what_is_over_budget_is_kept_without_an_accuracy(concluded: Outcome) -> 
     over = [item for item in concluded.evaluations if not item.feasible]
     assert over
     for item in over:
-        assert item.accuracy is None
+        assert item.score is None
         assert item.cost.weight_bytes > 350
         ((budget, excess),) = item.violations
         assert budget == "weight_bytes"
         assert excess == pytest.approx(item.cost.weight_bytes / 350 - 1)
-    scored = sum(1 for item in concluded.evaluations if item.accuracy is not None)
+    scored = sum(1 for item in concluded.evaluations if item.score is not None)
     assert scored == len(concluded.evaluations) - len(over)
     assert concluded.provenance["trials"].startswith(f"25, of which {len(over)} were over budget and never built, ")
 
@@ -113,7 +114,7 @@ def test_accuracies_are_those_of_the_built_networks(
         eight_right = count_correct(eight, *prepared.tensors(images), 256)
         for baseline, right in zip(concluded.baselines, (float_right, eight_right), strict=True):
             assert getattr(baseline, accuracy).value == right / len(images)
-            assert getattr(baseline, accuracy).images == len(images)
+            assert getattr(baseline, accuracy).num_images == len(images)
     point = concluded.front[-1]
     built = apply(prepared.context, point.evaluation.candidate)
     right = count_correct(built, *prepared.tensors(prepared.data.held_out), 256)
@@ -135,18 +136,18 @@ def test_nothing_is_scored_twice(
 ) -> None:
     counted: list[int] = []
 
-    def counting(model: Any, images: torch.Tensor, labels: torch.Tensor, batch_size: int) -> int:
+    def counting(model: Any, images: torch.Tensor, labels: torch.Tensor, batch_size: int, score: Score) -> Any:
         counted.append(len(images))
-        return count_correct(model, images, labels, batch_size)
+        return score_images(model, images, labels, batch_size, score)
 
-    monkeypatch.setattr(outcome, "count_correct", counting)
+    monkeypatch.setattr(outcome, "score_images", counting)
     assert score_front(*parts, quiet) == concluded
     assert counted == []
     prepared, task, store = parts
     other = replace(prepared.data, held_out=prepared.data.held_out.take(slice(60)))
     changed = score_front(replace(prepared, data=other), task, store, quiet)
     assert counted == [60] * (2 + len(concluded.front))  # other images: the remembered scores are not theirs
-    assert [point.held_out.images for point in changed.front] == [60] * len(concluded.front)
+    assert [point.held_out.num_images for point in changed.front] == [60] * len(concluded.front)
     assert [point.evaluation for point in changed.front] == [point.evaluation for point in concluded.front]
 
 
@@ -186,7 +187,7 @@ def test_a_uniform_network_that_cannot_be_computed_is_stated_and_the_front_is_th
     monkeypatch.setattr(outcome, "apply", failing)
     other = replace(prepared.data, held_out=prepared.data.held_out.take(slice(90)))  # the scores of all are remembered
     found = score_front(replace(prepared, data=other), task, store, quiet)
-    reason = {"raises": "Singular matrix", "nan": "its logits are not finite for 90 of 90 images"}[how]
+    reason = {"raises": "Singular matrix", "nan": "its outputs are not finite for 90 of 90 images"}[how]
     assert [baseline.failure for baseline in found.baselines] == ["", reason]
     assert [point.evaluation for point in found.front] == [point.evaluation for point in concluded.front]
     view = front_view(Outcome.from_json(json.loads(json.dumps(found.to_json()))))

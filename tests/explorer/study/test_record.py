@@ -1,17 +1,15 @@
 """Records of results: JSON there and back, and standard errors by hand."""
 
 import json
-import math
 from dataclasses import asdict
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.evaluate.mean_score import MeanScore
 from explorer.study.record import (
-    Accuracy,
     Baseline,
     Cost,
     Evaluation,
@@ -37,8 +35,13 @@ CANDIDATES = st.builds(
     st.sampled_from([None, 2, 4]),
     st.sampled_from([0.3, 1.0]),
 )
-ACCURACIES = st.integers(1, 1000).flatmap(
-    lambda n: st.integers(0, n).map(lambda right: Accuracy(value=right / n, images=n))
+SCORES = st.integers(1, 1000).flatmap(
+    lambda n: st.builds(
+        MeanScore,
+        value=st.integers(0, n).map(lambda right: right / n),
+        num_images=st.just(n),
+        deviation=st.none() | st.floats(0, 0.7),
+    )
 )
 LAYERS = st.builds(
     LayerSummary,
@@ -85,7 +88,7 @@ EVALUATIONS = st.builds(
     origin=NAMES,
     candidate=CANDIDATES,
     cost=COSTS,
-    accuracy=st.none() | ACCURACIES,
+    score=st.none() | SCORES,
     violations=st.lists(st.tuples(st.sampled_from(["energy_uj", "accuracy"]), FINITE), max_size=2).map(tuple),
 )
 OUTCOMES = st.builds(
@@ -94,12 +97,10 @@ OUTCOMES = st.builds(
     device=NAMES,
     device_title=NAMES,
     objectives=st.just(("accuracy", "energy")),
-    baselines=st.lists(
-        st.builds(Baseline, name=NAMES, cost=COSTS, search=ACCURACIES, held_out=ACCURACIES), max_size=2
-    ).map(tuple),
-    front=st.lists(st.builds(FrontPoint, name=NAMES, evaluation=EVALUATIONS, held_out=ACCURACIES), max_size=2).map(
+    baselines=st.lists(st.builds(Baseline, name=NAMES, cost=COSTS, search=SCORES, held_out=SCORES), max_size=2).map(
         tuple
     ),
+    front=st.lists(st.builds(FrontPoint, name=NAMES, evaluation=EVALUATIONS, held_out=SCORES), max_size=2).map(tuple),
     evaluations=st.lists(EVALUATIONS, max_size=3).map(tuple),
     skipped=st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
     provenance=st.dictionaries(NAMES, NAMES, max_size=2),
@@ -151,27 +152,7 @@ def test_an_evaluation_is_feasible_without_violations() -> None:
             layers=(),
             notes=(),
         ),
-        "accuracy": None,
+        "score": None,
     }
     assert Evaluation(**values).feasible
     assert not Evaluation(**values, violations=(("energy_uj", 0.1),)).feasible
-
-
-@pytest.mark.parametrize(
-    ("right", "images", "expected"),
-    [
-        (50, 100, math.sqrt(0.25 / 104)),  # 52 of 104
-        (96, 96, math.sqrt(0.98 * 0.02 / 100)),  # 98 of 100
-        (0, 96, math.sqrt(0.02 * 0.98 / 100)),  # 2 of 100
-        (1, 1, math.sqrt(0.6 * 0.4 / 5)),  # 3 of 5
-        (0, 1, math.sqrt(0.4 * 0.6 / 5)),  # 2 of 5
-    ],
-)
-def test_standard_errors_by_hand(right: int, images: int, expected: float) -> None:
-    assert Accuracy(value=right / images, images=images).standard_error == pytest.approx(expected, rel=1e-12)
-
-
-@given(ACCURACIES)
-def test_a_standard_error_is_never_zero_and_falls_with_the_images(accuracy: Accuracy) -> None:
-    more = Accuracy(value=accuracy.value, images=10 * accuracy.images + 10)
-    assert 0 < more.standard_error < accuracy.standard_error <= 0.5

@@ -15,6 +15,7 @@ import torch
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import NumericalError
+from explorer.evaluate.mean_score import MeanScore
 from explorer.search.seeds import Seed
 from explorer.search.space import Axis, SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
@@ -22,6 +23,7 @@ from explorer.study.front import front
 from explorer.study.record import Cost
 from explorer.study.search import Search, evaluations, search
 from explorer.study.store import Store, Stored, open_store
+from tests.support.scoring import right
 from tests.tiers import thinned
 
 LAYERS = ("a", "b", "c")
@@ -91,9 +93,8 @@ def task_of(scorer: Scorer, sampler: str = "nsga2", trials: int = 24, widths: in
         seed=5,
         seeds=tuple(Seed(candidate=space.candidate(p), origin=f"seed {i}") for i, p in enumerate(points)),
         objectives=("accuracy", "energy"),
-        images=IMAGES,
         cost_of=cost_of,
-        count_correct=scorer,
+        score_of=lambda candidate: right(scorer(candidate), IMAGES),
         budgets=BudgetSettings(energy_uj=BUDGET),
     )
 
@@ -119,15 +120,15 @@ def silent(done: int, total: int) -> None:
     """No progress is shown."""
 
 
-def found(store: Store) -> list[tuple[int, str, str, int | None]]:
-    return [(s.number, s.origin, s.candidate.digest(), s.correct) for s in store.stored()]
+def found(store: Store) -> list[tuple[int, str, str, MeanScore | None]]:
+    return [(s.number, s.origin, s.candidate.digest(), s.score) for s in store.stored()]
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Callable[[str], list[tuple[int, str, str, int | None]]]:
+def whole(tmp_path: Path) -> Callable[[str], list[tuple[int, str, str, MeanScore | None]]]:
     """What an uninterrupted search finds, in a journal of its own."""
 
-    def run(sampler: str) -> list[tuple[int, str, str, int | None]]:
+    def run(sampler: str) -> list[tuple[int, str, str, MeanScore | None]]:
         folder = tmp_path / f"whole-{sampler}"
         folder.mkdir()
         store = open_store(folder, "journal", "whole", ("accuracy", "energy"), {"study": "1"})
@@ -139,7 +140,7 @@ def whole(tmp_path: Path) -> Callable[[str], list[tuple[int, str, str, int | Non
 
 @pytest.mark.parametrize("sampler", ["nsga2", "random", "tpe"])
 def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
-    sampler: str, open_: Open, whole: Callable[[str], list[tuple[int, str, str, int | None]]]
+    sampler: str, open_: Open, whole: Callable[[str], list[tuple[int, str, str, MeanScore | None]]]
 ) -> None:
     """Broken off at the first seed, the last seed, within and after the first generation, in turn."""
     for calls in (0, 1, 0, 4, 2, 0):
@@ -153,7 +154,7 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
 
 
 def test_a_search_broken_off_at_every_single_evaluation_is_the_same(
-    open_: Open, whole: Callable[[str], list[tuple[int, str, str, int | None]]]
+    open_: Open, whole: Callable[[str], list[tuple[int, str, str, MeanScore | None]]]
 ) -> None:
     """So also at the first child of each generation, where the sampler has stored its parents already."""
     for _ in range(200):
@@ -169,7 +170,7 @@ def test_a_search_broken_off_at_every_single_evaluation_is_the_same(
 
 
 def test_a_seed_that_was_queued_when_the_process_died_is_taken_once(
-    open_: Open, whole: Callable[[str], list[tuple[int, str, str, int | None]]]
+    open_: Open, whole: Callable[[str], list[tuple[int, str, str, MeanScore | None]]]
 ) -> None:
     store, task = open_(), task_of(Scorer())
     store.study.enqueue_trial(task.space.point(task.seeds[0].candidate))
@@ -204,17 +205,17 @@ def test_over_budget_is_never_scored_and_never_on_the_front(open_: Open) -> None
     over = [item for item in items if (cost_of(item.candidate).energy_uj or 0) > BUDGET]
     assert 2 <= len(over) < len(items)
     assert not {item.candidate.digest() for item in over} & set(scorer.asked)
-    assert all(item.correct is None for item in over)
-    assert all(item.correct is not None for item in items if item not in over)
+    assert all(item.score is None for item in over)
+    assert all(item.score is not None for item in items if item not in over)
     results = evaluations(task, open_())
     assert [not result.feasible for result in results] == [item in over for item in items]
-    assert all(result.accuracy is None for result in results if not result.feasible)
+    assert all(result.score is None for result in results if not result.feasible)
     for item, result in zip(items, results, strict=True):
-        if item.correct is not None:
-            assert result.accuracy is not None
-            assert (result.accuracy.value, result.accuracy.images) == (item.correct / IMAGES, IMAGES)
+        if item.score is not None:
+            assert result.score is not None
+            assert result.score == item.score
     trials = open_().study.trials
-    assert [trial.values[0] for trial in trials] == [(item.correct or 0) / IMAGES for item in items]
+    assert [trial.values[0] for trial in trials] == [item.score.value if item.score else 0.0 for item in items]
     assert [trial.values[1] for trial in trials] == [cost_of(item.candidate).energy_uj for item in items]
     assert [any(v > 0 for v in trial.constraints.values()) for trial in trials] == [item in over for item in items]
 
@@ -229,7 +230,7 @@ def test_nothing_is_scored_twice(open_: Open) -> None:
     assert repeated
     assert len(scorer.asked) == len(set(scorer.asked))
     for one, other in itertools.combinations(repeated, 2):
-        assert one.candidate != other.candidate or one.correct == other.correct
+        assert one.candidate != other.candidate or one.score == other.score
 
 
 def test_the_seed_of_the_study_decides(tmp_path: Path) -> None:
@@ -280,7 +281,7 @@ def test_a_candidate_that_cannot_be_computed_is_finished_with_the_reason(
     assert len(scorer.asked) == len(set(scorer.asked))
     failed = [item for item in evaluations(task, store) if item.failure]
     assert {item.failure for item in failed} == {" ".join(str(error).split())}
-    assert all(int(item.candidate.digest(), 16) % 2 and item.accuracy is None and not item.feasible for item in failed)
+    assert all(int(item.candidate.digest(), 16) % 2 and item.score is None and not item.feasible for item in failed)
     assert {item.candidate.digest() for item in failed} == {d for d in scorer.asked if int(d, 16) % 2}
     assert not {item.number for item in front(evaluations(task, store), task.objectives)} & {i.number for i in failed}
 

@@ -14,6 +14,7 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import SearchError
 from explorer.search.sampler import SAMPLERS
 from explorer.study.store import Store, open_store
+from tests.support.scoring import right
 
 OBJECTIVES = ("accuracy", "energy")
 IDENTITY = {"study": "1", "weights": "a"}
@@ -44,7 +45,13 @@ def candidate(bits: int) -> Candidate:
 
 
 def finish(store: Store, bits: int, correct: int | None) -> None:
-    store.finish(store.study.ask(), candidate(bits), "seed widest", correct, (0.1 * bits, 5.0))
+    store.finish(
+        store.study.ask(),
+        candidate(bits),
+        "seed widest",
+        None if correct is None else right(correct),
+        (0.1 * bits, 5.0),
+    )
 
 
 def test_what_was_finished_is_found_again(open_: Open) -> None:
@@ -53,8 +60,8 @@ def test_what_was_finished_is_found_again(open_: Open) -> None:
     finish(store, 2, 37)
     finish(store, 3, None)
     for again in (store, open_()):
-        assert [(item.number, item.origin, item.correct) for item in again.stored()] == [
-            (0, "seed widest", 37),
+        assert [(item.number, item.origin, item.score) for item in again.stored()] == [
+            (0, "seed widest", right(37)),
             (1, "seed widest", None),
         ]
         assert [item.candidate for item in again.stored()] == [candidate(2), candidate(3)]
@@ -70,7 +77,7 @@ def test_a_trial_left_running_is_given_up(open_: Open) -> None:
     again = open_()
     assert [trial.state for trial in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
     finish(again, 3, 2)
-    assert [(item.number, item.correct) for item in again.stored()] == [(0, 1), (1, 2)]
+    assert [(item.number, item.score) for item in again.stored()] == [(0, right(1)), (1, right(2))]
 
 
 def test_a_trial_that_another_folder_is_at_stays_running(open_: Open, storage: tuple[str, str]) -> None:
@@ -94,9 +101,9 @@ def test_a_seed_waits_until_it_is_taken(open_: Open) -> None:
 def test_scores_are_remembered(open_: Open) -> None:
     store = open_()
     assert store.scores() == {}
-    store.remember_score("search/float", 30)
-    store.remember_score("held_out/float", 29)
-    assert open_().scores() == {"search/float": 30, "held_out/float": 29}
+    store.remember_score("search/float", right(30))
+    store.remember_score("held_out/float", right(29))
+    assert open_().scores() == {"search/float": right(30), "held_out/float": right(29)}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the refused connection is dropped
@@ -128,16 +135,36 @@ def test_a_torn_last_line_is_dropped(journal: Path, cut: int) -> None:
     """The end of the last trial is lost with it, so that this one is given up; nothing else is."""
     journal.write_bytes(journal.read_bytes()[:-cut])
     store = reopened(journal)
-    assert [item.correct for item in store.stored()] == [2, 3]
+    assert [item.score for item in store.stored()] == [
+        right(n)
+        for n in (
+            2,
+            3,
+        )
+    ]
     finish(store, 5, 9)
-    assert [item.correct for item in reopened(journal).stored()] == [2, 3, 9]
+    assert [item.score for item in reopened(journal).stored()] == [
+        right(n)
+        for n in (
+            2,
+            3,
+            9,
+        )
+    ]
     assert all(json.loads(line) for line in journal.read_text().splitlines())
 
 
 def test_a_torn_line_of_another_process_hides_nothing_before_it(journal: Path) -> None:
     with journal.open("ab") as file:
         file.write(b'{"op_code": 4, "wor')
-    assert [item.correct for item in reopened(journal).stored()] == [2, 3, 4]
+    assert [item.score for item in reopened(journal).stored()] == [
+        right(n)
+        for n in (
+            2,
+            3,
+            4,
+        )
+    ]
 
 
 def test_what_follows_a_corrupt_line_is_lost_and_told(journal: Path) -> None:
@@ -146,12 +173,12 @@ def test_what_follows_a_corrupt_line_is_lost_and_told(journal: Path) -> None:
     whole = b"".join([*lines[:second], b"\x00\x01garbage\n", *lines[second:]])
     journal.write_bytes(whole)
     for store in (reopened(journal), reopened(journal)):
-        assert [item.correct for item in store.stored()] == [2]
+        assert [item.score for item in store.stored()] == [right(n) for n in (2,)]
         assert store.damage().startswith(
             f"line {second + 1} was not what had been written there: evaluation 2 and those after it (2 of them were "
             "found) are made again"
         )
-    assert store.salvaged == {candidate(bits).digest(): bits for bits in (2, 3, 4)}
+    assert store.salvaged == {candidate(bits).digest(): right(bits) for bits in (2, 3, 4)}
     assert (journal.parent / "search.journal.damaged").read_bytes() == whole
 
 

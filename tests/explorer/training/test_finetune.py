@@ -18,13 +18,13 @@ from explorer.compress.plan import plan
 from explorer.compress.prune import magnitude_mask
 from explorer.data.load import load_data
 from explorer.errors import CandidateError, ModelError
-from explorer.evaluate.accuracy import count_correct
 from explorer.models.load import load_model
 from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
 from explorer.training.finetune import chosen_layout, finetune
 from explorer.training.train import train_model
 from explorer.training.trainable import trainable
 from explorer.training.tuned import Tuned, rebuild
+from tests.support.scoring import count_correct
 from tests.tiers import thinned
 
 Bases = Callable[[str], CompressionContext]

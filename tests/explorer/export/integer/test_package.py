@@ -53,7 +53,7 @@ def test_files_hold_one_and_the_same_network(
     assert report.onnx_bytes == (folder / "integer.onnx").stat().st_size > weights
     assert report.program_bytes == sum((folder / name).stat().st_size for name in ("program.json", "weights.npz"))
     assert report.verification.agreement >= 0.99
-    assert report.accuracy.value == pytest.approx(report.simulated.value, abs=0.02)
+    assert report.score.value == pytest.approx(report.simulated.value, abs=0.02)
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["name"], summary["study"], summary["onnx_bytes"]) == ("w4a6", "tests", report.onnx_bytes)
     assert f"{report.float32_bytes:,} bytes in float32, {report.onnx_bytes:,} exported" in report.summary()

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from explorer.errors import ExplorerError
+from explorer.evaluate.mean_score import MeanScore
 from explorer.report.front.pairs import PairView, pair_view
 from explorer.report.front.views import COST_AXES, cost_ratios, front_view
-from explorer.study.record import Accuracy, Cost, Coverage, Outcome, Split
+from explorer.study.record import Cost, Coverage, Outcome, Split
 
 
 def test_front_view_holds_members_baselines_and_the_rest(outcome: Outcome) -> None:
@@ -30,7 +31,7 @@ def test_front_view_holds_members_baselines_and_the_rest(outcome: Outcome) -> No
 def test_a_point_holds_both_accuracies_its_layers_and_its_identity(outcome: Outcome) -> None:
     point, member = front_view(outcome).front[3], outcome.front[3]
 
-    assert point.search == member.evaluation.accuracy
+    assert point.search == member.evaluation.score
     assert point.held_out == member.held_out
     assert point.cost.layers == member.evaluation.cost.layers
     assert point.digest == member.evaluation.candidate.digest()
@@ -78,7 +79,7 @@ def test_an_unknown_choice_is_refused(outcome: Outcome) -> None:
 
 
 def test_a_member_that_was_never_scored_is_refused(outcome: Outcome) -> None:
-    unscored = replace(outcome.front[0], evaluation=replace(outcome.front[0].evaluation, accuracy=None))
+    unscored = replace(outcome.front[0], evaluation=replace(outcome.front[0].evaluation, score=None))
 
     with pytest.raises(ExplorerError, match=r"front member 'p01' \(evaluation \d+\) has no accuracy"):
         front_view(replace(outcome, front=(unscored,)))
@@ -118,7 +119,7 @@ def test_every_pair_places_every_member(outcome: Outcome, objective: str, split:
     assert set(placed) == {point.name for point in outcome.front}
     for name, member in placed.items():
         point = next(point for point in outcome.front if point.name == name)
-        accuracy = point.held_out if split == "held_out" else point.evaluation.accuracy
+        accuracy = point.held_out if split == "held_out" else point.evaluation.score
         assert accuracy is not None
         assert (member.y, member.standard_error) == (accuracy.value, accuracy.standard_error)
 
@@ -198,7 +199,7 @@ def test_equal_members_keep_each_other(outcome: Outcome) -> None:
 
 
 def test_the_standard_error_is_drawn_in_the_unit_of_the_accuracy(outcome: Outcome) -> None:
-    sure = replace(outcome.front[0], held_out=Accuracy(value=1.0, images=400))
+    sure = replace(outcome.front[0], held_out=MeanScore(value=1.0, num_images=400))
     pair = _pair(replace(outcome, front=(sure,)), "energy", "held_out")
 
     assert pair.best[0].standard_error == pytest.approx(0.0035, abs=1e-4)

@@ -1,0 +1,92 @@
+"""How well a network does on each image: right or wrong by its largest logit, or a function of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from explorer.errors import NumericalError, ScoreError
+from explorer.graph.inputs import Inputs, batches, run
+from explorer.graph.lines import find_last_line
+
+ScoreFunction = Callable[[Tensor, Tensor], Tensor]
+"""(outputs, targets), each with one entry for each image -> a score in [0, 1] for each image (N,)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A score function, and the name that objectives, tables and reports call it by."""
+
+    name: str
+    function: ScoreFunction
+
+
+def largest_logit_is_right(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Whether each image's largest logit (N x classes) is that of its label (N); one with NaN logits is wrong."""
+    return (outputs.argmax(1) == targets) & ~outputs.isnan().any(1)
+
+
+ACCURACY = Score(name="accuracy", function=largest_logit_is_right)
+
+
+def score_images(
+    model: nn.Module, inputs: Inputs, targets: Tensor, batch_size: int, score: Score = ACCURACY
+) -> NDArray[np.float64]:
+    """Score of each image (N,), each in [0, 1].
+
+    Model and tensors share one device; of several inputs, each has one entry for each image.
+
+    Raises:
+        ScoreError: The score function fails, or does not give one finite number in [0, 1] for each image.
+    """
+    found = []
+    model.eval()
+    with torch.inference_mode():
+        for given, wanted in zip(batches(inputs, batch_size), torch.split(targets, batch_size), strict=False):
+            found.append(score_outputs(score, run(model, given), wanted))
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def score_outputs(score: Score, outputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
+    """Score of each of the outputs (N,); ScoreError as `score_images`."""
+    try:
+        given = score.function(outputs, targets)
+    except Exception as error:  # the user's code
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ScoreError(
+            f"score.function: {score.name!r} failed on outputs of shape {tuple(outputs.shape)} and targets of shape "
+            f"{tuple(targets.shape)} at {find_last_line(error)}: {reason}; correct it"
+        ) from error
+    wrong = _wrong(given, len(targets))
+    if wrong:
+        raise ScoreError(
+            f"score.function: expected {score.name!r} to return one number in [0, 1] for each image, a tensor of shape "
+            f"({len(targets)},), received {wrong}; correct it"
+        )
+    scores: NDArray[np.float64] = given.detach().to("cpu", torch.float64).numpy()
+    return scores
+
+
+def _wrong(given: object, count: int) -> str:
+    """What is wrong with scores, in words; empty where nothing is."""
+    if not isinstance(given, Tensor):
+        return f"a {type(given).__name__}"
+    if given.shape != (count,):
+        return f"one of shape {tuple(given.shape)}"
+    if given.is_complex():
+        return f"{given.dtype}"
+    values = given.double()
+    outside = values[~((values >= 0) & (values <= 1))]  # NaN is
+    return f"{float(outside[0]):g} for {len(outside)} of {count} images" if len(outside) else ""
+
+
+def refuse_infinite(model: nn.Module, images: object, outputs: Tensor) -> None:
+    """A forward hook: NumericalError where any of the outputs (N x ...) is NaN or infinite."""
+    lost = int((~outputs.isfinite()).flatten(1).any(1).sum())
+    if lost:
+        raise NumericalError(f"its outputs are not finite for {lost} of {len(outputs)} images")
