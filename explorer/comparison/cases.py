@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ from explorer.compress.candidate import kept_count, uniform
 from explorer.compress.cluster import kmeans_1d, nearest
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.prune import kept_classes_of, kept_positions
+from explorer.digests import digest
 from explorer.relevance.criteria import Subject
 from explorer.search.allocation import macs, weight_bytes
 from explorer.search.ranking import rank_filters
@@ -262,9 +262,5 @@ def _sparse_bytes(mask: Bools) -> int:
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """SHA-256 over arrays in the order of their names, first 16 hexadecimal digits."""
-    sha = hashlib.sha256()
-    for name in sorted(arrays):
-        sha.update(name.encode())
-        sha.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return sha.hexdigest()[:16]
+    """Digest of arrays in the order of their names."""
+    return digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))

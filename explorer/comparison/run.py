@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from explorer.comparison.points import (
 )
 from explorer.comparison.record import Comparison
 from explorer.comparison.sample import RelevanceOf, relevance_in
+from explorer.digests import digest
 from explorer.errors import RelevanceError, StudyFileError
 from explorer.evaluate.score import score_images
 from explorer.progress import Notify
@@ -200,7 +200,7 @@ def _built(task: _Task, choice: Choice, place: Place) -> fx.GraphModule:
     images = task.prepared.data.train
     images = images.take(slice(task.settings.tuned_images or len(images)))
     described = json.dumps([choice.selection, write_record(training), len(images), place.seed])
-    unfinished = f"tuning-{hashlib.sha256(described.encode()).hexdigest()[:16]}.unfinished"
+    unfinished = f"tuning-{digest(described)}.unfinished"
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     train_model(model, images.images, images.labels, training, seed=place.seed, unfinished=task.folder / unfinished)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
+from explorer.digests import digest
 from explorer.errors import CandidateError, StudyFileError
 from explorer.graph.layers import ModelGraph
 from explorer.settings.records import rules_of
@@ -185,7 +185,7 @@ class Candidate:
     def digest(self) -> str:
         """SHA-256 over the canonical JSON text, first 16 hexadecimal digits."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(text)
 
 
 def levels(bits: int) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from explorer.compress.candidate import Candidate, LayerChoice, kept_count
-from explorer.compress.pattern import pattern_count
 from explorer.graph.layers import Activation, Layer, ModelGraph, Operation, Share
+from explorer.settings.pattern import pattern_count
 from explorer.settings.values import MAXIMUM_BITS
 
 LOGIT_BITS = 32

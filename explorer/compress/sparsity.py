@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, fx
 
 from explorer.compress.candidate import Candidate, is_share, kept_count
-from explorer.compress.pattern import group_count
 from explorer.compress.prune import magnitude_mask
 from explorer.errors import CandidateError
 from explorer.graph.layers import ModelGraph
-from explorer.settings.values import parse_pattern
+from explorer.settings.pattern import group_count, parse_pattern
 
 
 def weight_mask(weight: Tensor, weight_density: float, pattern: str | None = None) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from explorer.digests import digest
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +36,7 @@ class ImageSet:
 
     def digest(self) -> str:
         """SHA-256 over shape, pixels and labels, first 16 hexadecimal digits."""
-        sha = hashlib.sha256(repr(self.images.shape).encode())
-        sha.update(self.images.tobytes())
-        sha.update(self.labels.tobytes())
-        return sha.hexdigest()[:16]
+        return digest(repr(self.images.shape), self.images, self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shutil
@@ -21,6 +20,7 @@ from explorer.compress.activations import input_quantizer
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.compress.quantize import ActivationQuantizer
+from explorer.digests import sha256
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.export.onnx.qdq import export_onnx
@@ -179,7 +179,7 @@ def _export(report: ExportReport, network: Path) -> dict[str, Any]:
     return {
         "network": {
             "file": NETWORK,
-            "sha256": hashlib.sha256(network.read_bytes()).hexdigest(),
+            "sha256": sha256(network.read_bytes()),
             "float32_bytes": report.float32_bytes,
             "onnx_bytes": report.onnx_bytes,
             "weight_bytes": report.weight_bytes,

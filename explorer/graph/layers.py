@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from explorer.digests import digest
 from explorer.errors import ModelError
 
 Share = tuple[int, int]
@@ -225,7 +225,7 @@ class ModelGraph:
         if not self.float_values:
             del data["float_values"]  # of a network that is wholly covered, as before there was such a number
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(text)
 
 
 def _as_tuples(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -14,6 +13,7 @@ from types import ModuleType
 
 from torch import nn
 
+from explorer.digests import digest
 from explorer.errors import ModelError
 from explorer.graph.copies import unwrap
 from explorer.settings import ModelSettings
@@ -74,7 +74,7 @@ def _import(name: str, folder: Path, where: str) -> ModuleType:
 
 def _import_file(name: str, file: Path) -> ModuleType:
     """Import a file under a name of its own: two studies may both have a network.py."""
-    unique = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}".replace(".", "_")
+    unique = f"{name}_{digest(str(file))}".replace(".", "_")
     if unique in sys.modules:
         return sys.modules[unique]
     spec = importlib.util.spec_from_file_location(unique, file)

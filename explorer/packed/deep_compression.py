@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import fx
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, levels, uniform
+from explorer.digests import digest
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
@@ -127,12 +127,12 @@ def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, .
 def _tuned(prepared: PreparedStudy, planned: tuple[Step, ...], folder: Path, notify: Notify) -> Tuned:
     """Fine-tune each step from the one before, or take up what was stored of it."""
     images, labels = prepared.tensors(prepared.data.train)
-    digest = hashlib.sha256("/".join((prepared.weights_digest, prepared.data.train.digest())).encode())
+    described = f"{prepared.weights_digest}/{prepared.data.train.digest()}"
     tuned: Tuned | None = None
     for number, step in enumerate(planned, start=1):
         settings = replace(prepared.study.finetuning, epochs=step.epochs)
-        digest.update(_description(step, settings, prepared.study.seed).encode())
-        file = folder / f"step-{number}-{digest.hexdigest()[:16]}.pt"
+        described += _description(step, settings, prepared.study.seed)
+        file = folder / f"step-{number}-{digest(described)}.pt"
         stage = f"{step.name}, batches"
         if file.is_file():
             tuned = Tuned.load(file)

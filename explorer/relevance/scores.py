@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.arrays import Float32Array
+from explorer.digests import digest
 from explorer.errors import RelevanceError
 from explorer.files import replaced
 from explorer.graph.layers import ModelGraph
@@ -106,11 +106,8 @@ class Relevance:
 
     def digest(self) -> str:
         """SHA-256 over all scores and how they were made, first 16 hexadecimal digits."""
-        state = hashlib.sha256(json.dumps(self._description(), sort_keys=True).encode())
-        for entry in self.layers:
-            for key in _ARRAYS:
-                state.update(np.ascontiguousarray(getattr(entry, key)).tobytes())
-        return state.hexdigest()[:16]
+        arrays = (getattr(entry, key) for entry in self.layers for key in _ARRAYS)
+        return digest(json.dumps(self._description(), sort_keys=True), *arrays)
 
     def save(self, path: Path) -> None:
         """Write an .npz file without pickled objects, whole or not at all."""

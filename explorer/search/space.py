@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from explorer.compress.candidate import Candidate, Granularity, LayerChoice, levels
-from explorer.compress.pattern import pattern_density
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
 from explorer.settings import SpaceSettings
+from explorer.settings.pattern import pattern_density
 
 Value = int | float | str | None
 Kind = Literal[

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from explorer.settings.rules import Rule, integer, many, number, or_none, refused, shown, text
+from explorer.settings.pattern import LONGEST_PATTERN, parse_pattern
+from explorer.settings.rules import Rule, integer, many, number, or_none, refused, text
 
 FILE = text("a path", r"[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*")
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
@@ -22,16 +22,6 @@ COUNT = integer(1, 2**31 - 1)
 LEARNING_RATE = number(1e-12, 100)
 """What changes float32 weights at all, to far more than any network stands."""
 WEIGHT_DECAY = number(0, 100)
-LONGEST_PATTERN = 32
-"""Largest m of an n:m pattern (assumed)."""
-
-
-def parse_pattern(pattern: object) -> tuple[int, int]:
-    """(n, m) of an "n:m" pattern with 1 <= n < m <= 32; ValueError for anything else."""
-    found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern) if isinstance(pattern, str) else None
-    if found is None or not int(found[1]) < int(found[2]) <= LONGEST_PATTERN:
-        raise ValueError(f'expected a pattern "n:m" with 1 <= n < m <= {LONGEST_PATTERN}, received {shown(pattern)}')
-    return int(found[1]), int(found[2])
 
 
 def _pattern() -> Rule:

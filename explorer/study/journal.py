@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -13,9 +12,10 @@ from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
 
+from explorer.digests import DIGITS, digest
 from explorer.files import replaced
 
-SUM_DIGITS = 16
+SUM_DIGITS = DIGITS
 """Hexadecimal digits that are kept of SHA-256."""
 FINISHED = 1
 """Optuna's number of the state of a finished trial."""
@@ -115,7 +115,7 @@ def _line(log: Log, before: bytes) -> tuple[bytes, bytes]:
 
 
 def _with_sum(body: bytes, before: bytes) -> tuple[bytes, bytes]:
-    total = hashlib.sha256(before + body).hexdigest()[:SUM_DIGITS].encode()
+    total = digest(before, body).encode()
     return b'%s,"sum":"%s"}\n' % (body, total), total
 
 

@@ -12,6 +12,7 @@ import torch
 import explorer
 from explorer.compress.apply import CompressionContext
 from explorer.data.images import Data, ImageSet
+from explorer.digests import digest
 from explorer.evaluate.score import Score
 from explorer.progress import Notify, silent
 from explorer.relevance.completion import fill_missing
@@ -21,7 +22,7 @@ from explorer.study.network import StudyNetwork, open_network, threads_for, with
 from explorer.study.record import Coverage
 from explorer.study.relevance import kept_relevance, other_criteria, relevance_sample, weight_importance
 from explorer.study.study_file import Study, load_accelerator
-from explorer.study.weights import digest_of, network_digest, state_digest
+from explorer.study.weights import network_digest, state_digest
 from hwmodels import Accelerator
 
 
@@ -50,9 +51,9 @@ class PreparedStudy:
             "network": network_digest(self.context.model),
             "graph": self.context.graph.digest(),
             "weights": self.weights_digest,
-            "images": digest_of(self.data.search.digest(), self.data.calibration.digest()),
+            "images": digest(f"{self.data.search.digest()}|{self.data.calibration.digest()}"),
             "relevance": self.relevance.digest(),
-            **({"orders": digest_of(json.dumps(self.context.orders))} if self.context.orders else {}),
+            **({"orders": digest(json.dumps(self.context.orders))} if self.context.orders else {}),
         }
 
     def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:

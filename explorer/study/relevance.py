@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import fx
 import explorer
 from explorer.compress.importance import Importance, root_fisher
 from explorer.data.images import ImageSet
+from explorer.digests import digest, sha256
 from explorer.errors import StudyFileError
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Notify, silent
@@ -22,7 +22,7 @@ from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import Relevance
 from explorer.settings import RELEVANCE_REFERENCES, SharingSettings
 from explorer.study.study_file import Study
-from explorer.study.weights import digest_of, network_digest
+from explorer.study.weights import network_digest
 
 
 def relevance_sample(
@@ -72,8 +72,8 @@ def kept_relevance(
         "explorer": explorer.__version__,
     }
     tensors = (*sample.inputs, *sample.references, sample.directions, sample.labels)
-    images = hashlib.sha256(b"".join(tensor.cpu().contiguous().numpy().tobytes() for tensor in tensors)).hexdigest()
-    kept = folder / f"relevance-{digest_of(json.dumps(description, sort_keys=True), images)}.npz"
+    images = sha256(*(tensor.cpu().numpy() for tensor in tensors))
+    kept = folder / f"relevance-{digest(f'{json.dumps(description, sort_keys=True)}|{images}')}.npz"
     if kept.exists():
         return Relevance.load(kept)
     notify("relevance", 0, len(sample))

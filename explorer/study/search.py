@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from explorer.compress.candidate import Candidate
 from explorer.compress.failures import NUMERICAL, reason_of
+from explorer.digests import digest
 from explorer.evaluate.mean_score import MeanScore
 from explorer.progress import Progress
 from explorer.search.sampler import SAMPLERS, ask
@@ -57,7 +57,7 @@ def search(task: Search, store: Store, progress: Progress) -> None:
     was scored before is not scored again, and one over budget is not scored at all. One that cannot be computed is
     finished, too, with the reason: it is worse than all others, and not tried again.
     """
-    known = {digest: _Score(score) for digest, score in store.salvaged.items()}
+    known = {own: _Score(score) for own, score in store.salvaged.items()}
     stored = [(item, _Score(item.score, item.failure)) for item in store.stored()]
     known |= {item.candidate.digest(): score for item, score in stored if score != _NOT_BUILT}
     trials = task.settings.trials
@@ -76,10 +76,10 @@ def search(task: Search, store: Store, progress: Progress) -> None:
         excesses = cost_excesses(cost, task.budgets)
         score = _NOT_BUILT
         if all(excess <= 0 for _, excess in excesses):
-            digest = candidate.digest()
-            if digest not in known:
-                known[digest] = _scored(task, candidate)
-            score = known[digest]
+            own = candidate.digest()
+            if own not in known:
+                known[own] = _scored(task, candidate)
+            score = known[own]
         value = 0.0 if score.mean is None else score.mean.value
         # Every trial needs every constraint: one that was not scored misses the least score by all of it.
         for key, excess in (*excesses, *score_excess(value, task.budgets)):
@@ -123,4 +123,4 @@ def _scored(task: Search, candidate: Candidate) -> _Score:
 
 
 def _trial_seed(seed: int, number: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
+    return int(digest(f"{seed}/{number}")[:8], 16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from explorer.digests import digest
 from explorer.errors import StudyFileError
 from explorer.settings import (
     BudgetSettings,
@@ -147,8 +147,7 @@ class Study:
         What only says where the search runs, how long and how it is called, or what comes after it or instead of it,
         does not change it.
         """
-        canonical = json.dumps(self.essentials(), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return digest(json.dumps(self.essentials(), sort_keys=True))
 
     def essentials(self) -> dict[str, str]:
         """Return the settings that a result depends on: dotted key to its value as JSON text.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from contextlib import suppress
@@ -14,6 +13,7 @@ from torch import fx, nn
 
 import explorer
 from explorer.data.images import Data
+from explorer.digests import digest
 from explorer.errors import ModelError
 from explorer.files import replaced
 from explorer.models.checkpoint import load_checkpoint
@@ -48,9 +48,9 @@ def trained_places(
     description = json.dumps({**settings, "network": network_digest(canonical)}, sort_keys=True)
     cache, device = cache_folder(), next(model.parameters()).device.type
     made_by = (explorer.__version__, torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability())
-    shared = digest_of(description, state_digest(model), device, *made_by)
+    shared = digest("|".join((description, state_digest(model), device, *made_by)))
     return TrainedPlaces(
-        own=folder / f"weights-{digest_of(description)}.pt",
+        own=folder / f"weights-{digest(description)}.pt",
         shared=None if cache is None else cache / f"weights-{shared}.pt",
     )
 
@@ -102,18 +102,10 @@ def _save(model: nn.Module, file: Path) -> None:
 def network_digest(model: fx.GraphModule) -> str:
     """SHA-256 over what a canonical network computes, its weights aside: its code, and its modules with settings."""
     modules = "\n".join(f"{path}: {module}" for path, module in model.named_modules() if path)
-    return digest_of(model.code, modules)
+    return digest(f"{model.code}|{modules}")
 
 
 def state_digest(model: nn.Module) -> str:
     """SHA-256 over all parameters and buffers, first 16 hexadecimal digits."""
-    state = hashlib.sha256()
-    for name, tensor in sorted({**model.state_dict(), **dict(model.named_buffers())}.items()):
-        state.update(name.encode())
-        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return state.hexdigest()[:16]
-
-
-def digest_of(*texts: str) -> str:
-    """SHA-256 over texts, first 16 hexadecimal digits."""
-    return hashlib.sha256("|".join(texts).encode()).hexdigest()[:16]
+    state = sorted({**model.state_dict(), **dict(model.named_buffers())}.items())
+    return digest(*(part for name, tensor in state for part in (name, tensor.detach().cpu().numpy())))

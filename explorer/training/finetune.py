@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
+from explorer.digests import digest
 from explorer.errors import ModelError
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
@@ -205,8 +205,6 @@ def _optimizer(network: Trainable, settings: FineTuningSettings) -> torch.optim.
 
 def _identity(task: _Task, description: dict[str, Any]) -> str:
     """SHA-256 over what the result depends on: where it starts, images, settings, candidate."""
-    sha = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
-    sha.update(task.network.candidate.digest().encode())
-    for tensor in (*task.network.model.state_dict().values(), task.images, task.labels):
-        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()[:16]
+    tensors = (*task.network.model.state_dict().values(), task.images, task.labels)
+    arrays = (tensor.detach().cpu().numpy() for tensor in tensors)
+    return digest(json.dumps(description, sort_keys=True), task.network.candidate.digest(), *arrays)

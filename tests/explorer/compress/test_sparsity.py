@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import LayerChoice, kept_count, uniform
-from explorer.compress.pattern import group_count, pattern_count, pattern_density
 from explorer.compress.plan import plan
 from explorer.compress.prune import magnitude_mask
 from explorer.compress.sparsity import (
@@ -26,6 +25,7 @@ from explorer.compress.sparsity import (
 )
 from explorer.compress.weights import compress_weights
 from explorer.errors import CandidateError
+from explorer.settings.pattern import group_count, pattern_count, pattern_density
 
 PATTERNS = st.integers(2, 9).flatmap(lambda of: st.integers(1, of - 1).map(lambda kept: f"{kept}:{of}"))
 SHARES = st.one_of(st.floats(0.001, 1.0), st.just(1.0))

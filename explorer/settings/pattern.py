@@ -1,8 +1,21 @@
-"""N:M patterns: of every m consecutive weights of a row at most n are not zero."""
+"""N:M patterns, of every m consecutive weights of a row at most n: how they are written, and how many they keep."""
 
 from __future__ import annotations
 
-from explorer.settings.values import parse_pattern
+import re
+
+from explorer.settings.rules import shown
+
+LONGEST_PATTERN = 32
+"""Largest m of an n:m pattern (assumed)."""
+
+
+def parse_pattern(pattern: object) -> tuple[int, int]:
+    """(n, m) of an "n:m" pattern with 1 <= n < m <= 32; ValueError for anything else."""
+    found = re.fullmatch(r"([1-9]\d?):([1-9]\d?)", pattern) if isinstance(pattern, str) else None
+    if found is None or not int(found[1]) < int(found[2]) <= LONGEST_PATTERN:
+        raise ValueError(f'expected a pattern "n:m" with 1 <= n < m <= {LONGEST_PATTERN}, received {shown(pattern)}')
+    return int(found[1]), int(found[2])
 
 
 def group_count(pattern: str, size: int) -> int:
