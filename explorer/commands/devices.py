@@ -25,7 +25,7 @@ def devices_list() -> None:
         table.add_row(
             name,
             device.title,
-            f"{device.units}" if device.dataflow == "unrolled" else f"{device.rows}x{device.columns}",
+            f"{device.rows}x{device.columns}" if device.has_rows else f"{device.units}",
             device.dataflow,
             f"{device.clock_hz / 1e6:g} MHz",
             device.precision_law,

@@ -105,8 +105,7 @@ def _peak(widths: tuple[int, int], accelerator: Accelerator) -> float:
     """MACs per second with every unit at work."""
     law = LAWS[accelerator.precision_law]
     per_unit = float(law(*widths, accelerator.native_bits, accelerator.mac_energy_pj).macs_per_unit_cycle)
-    rate = accelerator.unroll.rate if accelerator.dataflow == "unrolled" else 1.0
-    return accelerator.units * rate * per_unit * accelerator.clock_hz
+    return accelerator.units * accelerator.unit_rate * per_unit * accelerator.clock_hz
 
 
 def roofline_figure(view: RooflineView) -> go.Figure:

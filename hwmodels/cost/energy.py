@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.arrays import FloatArray, IntArray
+from hwmodels.cost.dataflow import ArrayCounts, OperandWidths
 from hwmodels.cost.latency import buffer_bits
-from hwmodels.cost.mapping import ArrayCounts
-from hwmodels.cost.tiling import OperandWidths
 from hwmodels.cost.traffic import DramTraffic, SramTraffic
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import MacCost

@@ -10,9 +10,11 @@ from dataclasses import replace
 import numpy as np
 
 from hwmodels.cost import explain_cycles as cycles
+from hwmodels.cost.citation import cite, name_place, name_units
+from hwmodels.cost.dataflow import Formula
 from hwmodels.cost.evaluate import evaluate
-from hwmodels.cost.explain_cycles import Formula, cite, name_place
 from hwmodels.cost.explanation import Explanation, FormulaTerm
+from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, LayerCost
 from hwmodels.cost.terms import layer_terms
 from hwmodels.cost.traffic import find_fused
@@ -105,7 +107,7 @@ _PACKED = {
 def _mac_pj(job: LayerJob, device: Accelerator) -> Formula:
     slots = "macs"
     if device.idle_energy_share:
-        peak = f"compute_cycles * {cycles.units(device)} * parallel_macs / serial_cycles"
+        peak = f"compute_cycles * {name_units(device)} * parallel_macs / serial_cycles"
         slots = f"(macs + idle_energy_share * max({peak} - macs, 0))"
     law = f"the law {device.precision_law!r} (hwmodels.device.precision; {cite('arithmetic.law', device)})"
     return Formula(f"energy_factor * {_MAC_ENERGY[device.precision_law]} * {slots}", law)
@@ -135,8 +137,9 @@ _FORMULAS: dict[str, Formula | Callable[[LayerJob, Accelerator], Formula]] = {
         "energy_factor * macs * registers_accesses_per_mac * native_bits * registers_energy_pj_per_bit",
         "register files of one element (hwmodels.device.parts.Registers)",
     ),
-    "network_pj": lambda _, device: Formula(
-        f"energy_factor * network_energy_pj_per_bit * {cycles.NETWORK_BITS.get(device.dataflow, '0')}",
+    "network_pj": lambda job, device: Formula(
+        "energy_factor * network_energy_pj_per_bit * "
+        f"{DATAFLOW_MODELS[device.dataflow].formulas(job.shape, device).network_bits}",
         "words that move between elements; none where lanes of unrolled loops share them (hwmodels.cost.mapping)",
     ),
     "vector_pj": Formula(

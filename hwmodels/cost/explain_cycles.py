@@ -5,9 +5,9 @@ Each repeats what `hwmodels.cost` computes, which a test holds it against; `hwmo
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
+from hwmodels.cost.citation import cite, name_place, name_units
+from hwmodels.cost.dataflow import DataflowFormulas, Formula
+from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.parts import Buffer, Memory
 from hwmodels.workload.layer import PRODUCT_KINDS, LayerJob, LayerShape
@@ -15,67 +15,6 @@ from hwmodels.workload.layer import PRODUCT_KINDS, LayerJob, LayerShape
 _SRAM_FIGURES = {"weights": "filter_sram_bits", "inputs": "ifmap_sram_bits", "outputs": "ofmap_sram_bits"}
 _DRAM_FIGURES = {"weights": "dram_weight_bits", "inputs": "dram_input_bits", "outputs": "dram_output_bits"}
 """Operand -> the figure that is its traffic with the memories; the former with the array."""
-_REFERENCES = {
-    **dict.fromkeys(("os", "ws", "is"), "closed forms of the array: scalesim_ispass2020 (hwmodels.cost.systolic)"),
-    "rs": "row-stationary sets: eyeriss_jssc2017, blocked as in tetris_asplos2017 (hwmodels.cost.row_stationary)",
-    "unrolled": "the folds of every loop that runs side by side (hwmodels.cost.unrolled)",
-}
-_SETS = "floor(rows / min(kernel_h, rows)) * floor(columns / ceil(out_h / ceil(out_h / columns)))"
-_SET_CYCLES = (
-    f"ceil(ceil(out_h / columns) * n * in_channels * batch * ceil(kernel_h / rows) / ({_SETS})) "
-    "* out_w * kernel_w * ceil(serial_cycles / parallel_macs)"
-)
-"""Row-stationary sets side by side, and the cycles of their work."""
-_POSITIONS = "batch * ceil(out_h / unroll_out_h) * ceil(out_w / unroll_out_w)"
-_IFMAP_READS = {
-    **dict.fromkeys(("os", "ws"), "m * k * ceil(n / columns) * groups"),
-    "is": "m * k * groups",
-    "rs": "inputs * register_input_passes",
-    "unrolled": "m * k * ceil(n / unroll_out_channels) * groups",
-}
-_FILTER_READS = {
-    "os": "k * n * ceil(m / rows) * groups",
-    "ws": "k * n * groups",
-    "is": "k * n * ceil(m / columns) * groups",
-    "rs": "k * n * groups * register_weight_passes",
-    "unrolled": f"k * n * {_POSITIONS} * groups",
-}
-NETWORK_BITS = {
-    "os": "macs * (held_input_bits + held_weight_bits)",
-    "ws": "macs * (held_input_bits + accumulator_bits)",
-    "is": "macs * (held_weight_bits + accumulator_bits)",
-    "rs": (
-        f"({_FILTER_READS['rs']} * held_weight_bits + {_IFMAP_READS['rs']} * ceil(kernel_h / "
-        "max(floor(in_h / out_h), 1)) * held_input_bits + outputs * (kernel_h - 1) * accumulator_bits)"
-    ),
-}
-"""Dataflow -> bits that move between the elements of the array; lanes of unrolled loops have no network."""
-
-
-class Formula(NamedTuple):
-    """An expression over the names of terms, and where it is from."""
-
-    text: str
-    reference: str
-
-
-def name_place(place: Buffer | Memory) -> str:
-    """Return an identifier for a buffer or memory, whose name may hold any characters."""
-    table = "buffers" if isinstance(place, Buffer) else "memories"
-    return f"{table}_{re.sub(r'[^0-9A-Za-z_]', lambda odd: f'_{ord(odd[0]):x}_', place.name)}"
-
-
-def cite(key: str, device: Accelerator) -> str:
-    """Return a dotted profile key with the id of its reference, or what stands for that."""
-    missing = "not in the profile, the default" if device.sources else "stated without a source"
-    return f"{key}: {device.sources.get(key, missing)}"
-
-
-def units(device: Accelerator) -> str:
-    """Return the number of multiply-accumulate units."""
-    if device.dataflow != "unrolled":
-        return "rows * columns"
-    return " * ".join(f"unroll_{loop}" for loop in ("out_h", "out_w", "out_channels", "in_channels", "kernel"))
 
 
 def compute_cycles(job: LayerJob, device: Accelerator) -> Formula:
@@ -84,36 +23,17 @@ def compute_cycles(job: LayerJob, device: Accelerator) -> Formula:
         pools = job.shape.kind == "pool" and device.vector.pool_operations_per_cycle
         rate = "vector_pool_operations_per_cycle" if pools else "vector_operations_per_cycle"
         return Formula(f"ceil(vector_operations / {rate})", "the vector unit's rate (hwmodels.cost.latency)")
-    reference = _array_reference(job.shape, device)
-    if device.dataflow == "rs":
-        refills = f"ceil(k * n / ({_SETS} * min(kernel_h, rows) * floor(registers_words / 2))) * register_weight_passes"
-        return Formula(f"{_SET_CYCLES} + {refills} * groups * (kernel_w + kernel_h)", reference)
-    if device.dataflow == "unrolled":
-        return Formula(f"ceil({_steps(job.shape)} / unroll_rate)", reference)
-    rows_folded, columns_folded, time = _folds(job.shape, device)
-    folds = f"{rows_folded} * {columns_folded} * groups"
-    fill = "rows + columns - 2" if device.dataflow == "os" else "2 * rows + columns - 2"
-    if not device.pipelined_folds:
-        return Formula(f"{folds} * ({fill} + {time})", reference)
-    overlap = f"folds overlap ({cite('array.pipelined_folds', device)})"
-    return Formula(f"({folds} - 1) * max({time}, rows) + {fill} + {time}", f"{reference}; {overlap}")
+    return _explain_array(job, device).compute_cycles
 
 
 def mapping_efficiency(job: LayerJob, device: Accelerator) -> Formula:
-    """Return the share of the array that has work while it runs."""
-    reference = _array_reference(job.shape, device)
-    if device.dataflow == "rs":
-        return Formula(f"macs * ceil(serial_cycles / parallel_macs) / ({_SET_CYCLES} * rows * columns)", reference)
-    if device.dataflow == "unrolled":
-        return Formula(f"macs * serial_cycles / parallel_macs / ({_steps(job.shape)} * {units(device)})", reference)
-    rows_folded, columns_folded, _ = _folds(job.shape, device)
-    mapped = {"os": "m * n", "ws": "n * k / parallel_macs", "is": "m * k / parallel_macs"}[device.dataflow]
-    return Formula(f"{mapped} / ({rows_folded} * rows * {columns_folded} * columns)", reference)
+    """Return the ratio of the array that has work while it runs."""
+    return _explain_array(job, device).mapping_efficiency
 
 
 def utilisation(_: LayerJob, device: Accelerator) -> Formula:
     """Return the achieved share of the peak rate."""
-    peak = f"compute_cycles * {units(device)} * parallel_macs{' * unroll_rate' * (device.dataflow == 'unrolled')}"
+    peak = f"compute_cycles * {name_units(device)} * parallel_macs{'' if device.has_rows else ' * unroll_rate'}"
     return Formula(f"macs * serial_cycles / ({peak})", "MACs over those of all units at work (hwmodels.cost.mapping)")
 
 
@@ -121,13 +41,15 @@ def ifmap_sram_bits(job: LayerJob, device: Accelerator) -> Formula:
     """Return what the array, or the vector unit, reads of inputs."""
     if job.shape.kind not in PRODUCT_KINDS:
         return Formula("inputs * memory_input_bits", "each input once (hwmodels.cost.traffic)")
-    reads = _array_reads(device.find_buffer("inputs"), _IFMAP_READS, device)
+    array = _explain_array(job, device)
+    reads = _array_reads(device.find_buffer("inputs"), Formula(array.ifmap_reads, array.reference), device)
     return reads._replace(text=f"{reads.text} * held_input_bits")
 
 
-def filter_sram_bits(_: LayerJob, device: Accelerator) -> Formula:
+def filter_sram_bits(job: LayerJob, device: Accelerator) -> Formula:
     """Return what the array reads of weights."""
-    reads = _array_reads(device.find_buffer("weights"), _FILTER_READS, device)
+    array = _explain_array(job, device)
+    reads = _array_reads(device.find_buffer("weights"), Formula(array.filter_reads, array.reference), device)
     return reads._replace(text=f"{reads.text} * held_weight_bits")
 
 
@@ -160,7 +82,7 @@ def dram_cycles(job: LayerJob, device: Accelerator) -> Formula:
 
 def first_tile_cycles(job: LayerJob, device: Accelerator) -> Formula:
     """Return the cycles of the slowest memory for what the array needs to start."""
-    weights, inputs = _first_tile(device)
+    weights, inputs = _explain_array(job, device).first_tile
     once = "dram_weight_bits / weight_passes"
     bits = {
         # The brackets around the bits of one weight keep the order in which the model rounds.
@@ -197,9 +119,9 @@ def dram_pj(job: LayerJob, device: Accelerator) -> Formula:
 
 def _ofmap_parts(job: LayerJob, device: Accelerator) -> list[str]:
     """Return the bits of outputs or sums that are written to their buffer, and those of sums that are read back."""
-    if job.shape.kind not in PRODUCT_KINDS or device.dataflow not in ("ws", "is"):
+    folds = _explain_array(job, device).row_folds
+    if job.shape.kind not in PRODUCT_KINDS or not folds:
         return ["outputs * output_bits"]
-    folds = _folds(job.shape, device)[0]
     return [f"outputs * {folds} * accumulator_bits", f"outputs * ({folds} - 1) * accumulator_bits"]
 
 
@@ -210,55 +132,15 @@ def _dram_output_parts(job: LayerJob, device: Accelerator) -> list[str]:
     return ["outputs * output_bits"]
 
 
-def _folds(shape: LayerShape, device: Accelerator) -> tuple[str, str, str]:
-    """Return (row folds, column folds, cycles of the dimension that runs in time) of a systolic array."""
-    depth, positions = "ceil(k / parallel_macs)", ""
-    if _packs_channels(shape, device):
-        depth, positions = "ceil(in_channels / groups / parallel_macs)", "kernel_h * kernel_w * "
-    return {
-        "os": ("ceil(m / rows)", "ceil(n / columns)", f"{positions}{depth} * serial_cycles"),
-        "ws": (f"{positions}ceil({depth} / rows)", "ceil(n / columns)", "m * serial_cycles"),
-        "is": (f"{positions}ceil({depth} / rows)", "ceil(m / columns)", "n * serial_cycles"),
-    }[device.dataflow]
+def _explain_array(job: LayerJob, device: Accelerator) -> DataflowFormulas:
+    return DATAFLOW_MODELS[device.dataflow].formulas(job.shape, device)
 
 
-def _packs_channels(shape: LayerShape, device: Accelerator) -> bool:
-    systolic = device.dataflow in ("os", "ws", "is")
-    return systolic and device.k_packing == "channels" and shape.in_channels // shape.groups >= device.rows
-
-
-def _steps(shape: LayerShape) -> str:
-    """Return the steps of an engine of unrolled loops."""
-    lanes = "ceil(n / unroll_out_channels) * ceil(in_channels / groups / unroll_in_channels) * groups"
-    if shape.groups > 1 and shape.in_channels == shape.groups:
-        lanes = "n * ceil(groups / unroll_depthwise_channels)"
-    return f"{_POSITIONS} * ceil(kernel_h * kernel_w / unroll_kernel) * ceil({lanes} * serial_cycles / parallel_macs)"
-
-
-def _array_reference(shape: LayerShape, device: Accelerator) -> str:
-    packing = f"; rows take one kernel position at a time ({cite('array.k_packing', device)})"
-    return _REFERENCES[device.dataflow] + packing * _packs_channels(shape, device)
-
-
-def _array_reads(buffer: Buffer, reads: dict[str, str], device: Accelerator) -> Formula:
-    """Return the words that are read of one operand, given those that enter the array of each dataflow."""
+def _array_reads(buffer: Buffer, edge: Formula, device: Accelerator) -> Formula:
+    """Return the words that are read of one operand, given those that enter the array at its edge."""
     if buffer.read_by == "unit":
         return Formula("macs", f"every unit reads for itself ({cite(f'buffers.{buffer.name}.read_by', device)})")
-    return Formula(reads[device.dataflow], _REFERENCES[device.dataflow])
-
-
-def _first_tile(device: Accelerator) -> tuple[str, str]:
-    """Return the (weights, inputs) that the first fold needs to start."""
-    stationary = "min(k, rows * parallel_macs)"
-    by_dataflow = {
-        "os": ("min(n, columns) * min(k, parallel_macs)", "min(m, rows) * min(k, parallel_macs)"),
-        "ws": (f"min(n, columns) * {stationary}", stationary),
-        "is": (stationary, f"min(m, columns) * {stationary}"),
-        "rs": ("min(kernel_h, rows) * kernel_w", "min(kernel_h, rows) * kernel_w"),
-    }
-    depth = "min(k, parallel_macs * unroll_in_channels * unroll_kernel)"
-    unrolled = f"min(n, unroll_out_channels) * {depth}", f"min(m, unroll_out_h * unroll_out_w) * {depth}"
-    return by_dataflow.get(device.dataflow, unrolled)
+    return edge
 
 
 def _moved(bits: dict[str, str], place: Buffer | Memory, shape: LayerShape) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.arrays import IntArray
-from hwmodels.cost.mapping import ArrayCounts
+from hwmodels.cost.dataflow import ArrayCounts
 from hwmodels.cost.traffic import DramTraffic, SramTraffic, find_fused
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.parts import Memory

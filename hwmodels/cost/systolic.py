@@ -157,7 +157,7 @@ def _check_positive(*arguments: IntLike) -> None:
 def check_dataflow(dataflow: str) -> None:
     """Raise HardwareModelError unless `dataflow` is one of SYSTOLIC_DATAFLOWS."""
     if dataflow not in SYSTOLIC_DATAFLOWS:
-        known = ", ".join(f"{key} ({meaning})" for key, meaning in SYSTOLIC_DATAFLOWS.items())
+        known = ", ".join(f"{key} ({dataflow.title})" for key, dataflow in SYSTOLIC_DATAFLOWS.items())
         raise HardwareModelError(f"dataflow: expected one of {known}, received {dataflow!r}")
 
 

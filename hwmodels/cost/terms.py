@@ -8,11 +8,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hwmodels.arrays import IntArray
+from hwmodels.cost.dataflow import ArrayCounts, OperandWidths
 from hwmodels.cost.energy import Energy, compute_energy
 from hwmodels.cost.exact import check_counts, check_sums, refuse_overflow
 from hwmodels.cost.latency import Latency, compute_latency
-from hwmodels.cost.mapping import ArrayCounts, array_counts
-from hwmodels.cost.tiling import OperandWidths
+from hwmodels.cost.mapping import count_array
 from hwmodels.cost.traffic import DramTraffic, SramTraffic, count_dram_traffic, count_sram_traffic
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import LAWS, MacCost
@@ -81,7 +81,7 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
 
 def _terms(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost) -> LayerTerms:
     """Return the terms at the widths that the device holds."""
-    counts = array_counts(layers, accelerator, mac)
+    counts = count_array(layers, accelerator, mac)
     stored = measure_weights(layers)
     sram = count_sram_traffic(layers, accelerator, widths, counts)
     dram = count_dram_traffic(

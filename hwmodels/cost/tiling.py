@@ -29,23 +29,13 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.arrays import BoolArray, IntArray, ceil_div
-from hwmodels.cost.mapping import ArrayCounts
-from hwmodels.cost.row_stationary import sum_block_passes
+from hwmodels.cost.dataflow import ArrayCounts, OperandWidths, WeightsInputs
 from hwmodels.device.accelerator import Accelerator
+from hwmodels.device.precision import MacCost
 from hwmodels.workload.layer_arrays import LayerArrays
 
-Passes = tuple[IntArray, IntArray]
-"""How often (weights, inputs) are fetched from DRAM, `... x layers` each."""
 
-
-class OperandWidths(NamedTuple):
-    """Bits of one weight and of one input as the buffers hold them, `... x layers`."""
-
-    weights: IntArray
-    inputs: IntArray
-
-
-class _Fit(NamedTuple):
+class _Capacity(NamedTuple):
     """What the buffers hold of one group's product, `... x layers`."""
 
     weights_fit: BoolArray
@@ -74,41 +64,32 @@ class _Roles(NamedTuple):
     k: IntArray
 
 
-def fetch_passes(
-    layers: LayerArrays,
-    accelerator: Accelerator,
-    widths: OperandWidths,
-    counts: ArrayCounts,
-    memory_bits: tuple[IntArray, IntArray],
-) -> Passes:
-    """Return how often (weights, inputs) are fetched in the way to block the loops that takes the least traffic.
-
-    `memory_bits` are those that one pass over all weights, and over all inputs, moves.
-    """
-    if accelerator.dataflow == "rs":
-        sums_kept = accelerator.find_buffer("outputs").size_bytes * 8 // 2 // accelerator.accumulator_bits
-        return sum_block_passes(layers.m, layers.n, *memory_bits, sums_kept)
-    return cheapest(fetch_options(layers, accelerator, widths, counts), *memory_bits)
-
-
-def fetch_options(
-    layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, counts: ArrayCounts
-) -> tuple[Passes, ...]:
-    """Return the passes of every way to block the loops of a dataflow other than row stationary."""
-    fit = _fit(layers, accelerator, widths)
-    if accelerator.dataflow in ("os", "unrolled"):
-        return _sums_in_place_options(layers, accelerator, fit, counts)
-    weights = (layers.n, fit.weights_fit, fit.channels_kept)
-    inputs = (layers.m, fit.inputs_fit, fit.positions_kept)
+def choose_stationary(
+    layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, counts: ArrayCounts, pass_bits: WeightsInputs
+) -> WeightsInputs:
+    """Return the passes of a weight or input stationary array in the cheapest of three ways to block its loops."""
+    kept = _measure_capacity(layers, accelerator, widths)
+    weights = (layers.n, kept.weights_fit, kept.channels_kept)
+    inputs = (layers.m, kept.inputs_fit, kept.positions_kept)
     if accelerator.dataflow == "ws":
-        roles = _Roles(*inputs, fit.input_words_kept, *weights, layers.k)
-        return _stationary_options(roles, accelerator.columns, fit.sums_kept, counts)
-    roles = _Roles(*weights, fit.weight_words_kept, *inputs, layers.k)
-    options = _stationary_options(roles, accelerator.columns, fit.sums_kept, counts)
-    return tuple((weight_passes, input_passes) for input_passes, weight_passes in options)
+        roles = _Roles(*inputs, kept.input_words_kept, *weights, layers.k)
+        return _choose_cheapest(
+            _list_stationary_options(roles, accelerator.columns, kept.sums_kept, counts), *pass_bits
+        )
+    roles = _Roles(*weights, kept.weight_words_kept, *inputs, layers.k)
+    options = _list_stationary_options(roles, accelerator.columns, kept.sums_kept, counts)
+    return _choose_cheapest(tuple(option[::-1] for option in options), *pass_bits)
 
 
-def cheapest(options: tuple[Passes, ...], weight_bits: IntArray, input_bits: IntArray) -> Passes:
+def count_stationary_tile(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> WeightsInputs:
+    """Return the stationary tile and one streamed vector."""
+    depth = np.minimum(layers.k, accelerator.rows * mac.parallel_macs)
+    if accelerator.dataflow == "ws":
+        return np.minimum(layers.n, accelerator.columns) * depth, depth
+    return depth, np.minimum(layers.m, accelerator.columns) * depth
+
+
+def _choose_cheapest(options: tuple[WeightsInputs, ...], weight_bits: IntArray, input_bits: IntArray) -> WeightsInputs:
     """Return for each layer the option with the least traffic; the first one wins a tie."""
     weight_passes, input_passes = options[0]
     least = weight_passes * weight_bits + input_passes * input_bits
@@ -135,7 +116,7 @@ def capacities(accelerator: Accelerator, needs: dict[str, IntArray]) -> dict[str
     return usable
 
 
-def _fit(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths) -> _Fit:
+def _measure_capacity(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths) -> _Capacity:
     """Return what the buffers hold of one group's operands."""
     channel_bits = layers.k * widths.weights
     weights = layers.n * channel_bits
@@ -150,7 +131,7 @@ def _fit(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths) -
     stride = np.maximum(layers.in_h // layers.out_h, 1)
     out_lines = np.where(lines >= layers.kernel_h, (lines - layers.kernel_h) // stride + 1, 0)
     out_lines = np.minimum(out_lines, ceil_div(layers.m, layers.out_w))
-    return _Fit(
+    return _Capacity(
         weights_fit=weights_fit,
         inputs_fit=inputs_fit,
         positions_kept=np.where(
@@ -163,7 +144,9 @@ def _fit(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths) -
     )
 
 
-def _stationary_options(roles: _Roles, columns: int, sums_kept: IntArray, counts: ArrayCounts) -> tuple[Passes, ...]:
+def _list_stationary_options(
+    roles: _Roles, columns: int, sums_kept: IntArray, counts: ArrayCounts
+) -> tuple[WeightsInputs, ...]:
     """Return (passes of the stationary operand, passes of the streamed one) of the three ways to block."""
     across = np.minimum(roles.stationary, columns)
     one_fold_of_k = counts.row_folds == 1
@@ -197,14 +180,12 @@ def _stationary_options(roles: _Roles, columns: int, sums_kept: IntArray, counts
     return large, small, resident
 
 
-def _sums_in_place_options(
-    layers: LayerArrays, accelerator: Accelerator, fit: _Fit, counts: ArrayCounts
-) -> tuple[Passes, ...]:
-    """Return the passes of the two loop orders of an array that keeps sums where they are computed."""
-    unroll = accelerator.unroll
-    rows, columns = accelerator.rows, accelerator.columns
-    if accelerator.dataflow == "unrolled":
-        rows, columns = unroll.out_h * unroll.out_w, unroll.out_channels
+def choose_in_place(
+    layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, counts: ArrayCounts, pass_bits: WeightsInputs
+) -> WeightsInputs:
+    """Return the passes in the cheaper loop order of an array that keeps sums where they are computed."""
+    fit = _measure_capacity(layers, accelerator, widths)
+    rows, columns, _ = accelerator.side_by_side
     row_tile, column_tile = np.minimum(layers.m, rows), np.minimum(layers.n, columns)
     rows_stay, columns_stay = fit.positions_kept >= row_tile, fit.channels_kept >= column_tile
     # A block of several folds is worth something only if the inner loop's tile stays for all of them.
@@ -218,4 +199,11 @@ def _sums_in_place_options(
         np.where(fit.weights_fit | columns_stay, 1, counts.row_folds),
         np.where(fit.inputs_fit, 1, ceil_div(layers.n, channels)),
     )
-    return positions_outside, channels_outside
+    return _choose_cheapest((positions_outside, channels_outside), *pass_bits)
+
+
+def count_in_place_tile(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> WeightsInputs:
+    """Return the words that such an array starts with: the first elements of every row and column."""
+    rows, columns, depth = accelerator.side_by_side
+    at_once = np.minimum(layers.k, mac.parallel_macs * depth)
+    return np.minimum(layers.n, columns) * at_once, np.minimum(layers.m, rows) * at_once

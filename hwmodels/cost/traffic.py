@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.arrays import BoolArray, FloatArray, IntArray
-from hwmodels.cost.mapping import ArrayCounts
-from hwmodels.cost.tiling import OperandWidths, fetch_passes
+from hwmodels.cost.dataflow import ArrayCounts, OperandWidths
+from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import MacCost
 from hwmodels.workload.layer import LAYER_KINDS
@@ -71,7 +71,7 @@ def count_sram_traffic(
     ifmap = counts.ifmap_reads * widths.inputs
     filters = counts.filter_reads * widths.weights
     written = counts.ofmap_writes * (
-        accelerator.accumulator_bits if accelerator.dataflow in ("ws", "is") else layers.output_bits
+        accelerator.accumulator_bits if DATAFLOW_MODELS[accelerator.dataflow].sums_in_buffer else layers.output_bits
     )
     if not layers.is_product.all():
         apart = ~(layers.is_product | find_fused(layers, accelerator))
@@ -93,13 +93,16 @@ def count_dram_traffic(
     weight_bits = np.where(layers.stores_weights, weight_bytes * 8, layers.weights * layers.weight_bits)
     moves = product if product.all() else ~find_fused(layers, accelerator)
     input_bits = layers.inputs * layers.memory_input_bits * moves
-    weight_passes, input_passes = fetch_passes(layers, accelerator, widths, counts, (weight_bits, input_bits))
+    model = DATAFLOW_MODELS[accelerator.dataflow]
+    weight_passes, input_passes = model.passes(layers, accelerator, widths, counts, (weight_bits, input_bits))
     if not product.all():
         weight_passes, input_passes = np.where(product, weight_passes, 1), np.where(product, input_passes, 1)
     by_sums = accelerator.output_traffic == "sums"
     sums = product * (layers.outputs * accelerator.accumulator_bits)
     outputs = layers.outputs * layers.output_bits * moves
-    first_weights, first_inputs = _first_tile_bits(layers, accelerator, mac, weight_bits)
+    first_weights, first_inputs = model.first_tile(layers, accelerator, mac)
+    per_weight: FloatArray = weight_bits / (layers.k * layers.n * layers.groups)
+    first_weight_bits: IntArray = np.ceil(first_weights * per_weight).astype(np.int64)
     return DramTraffic(
         weight_bits=weight_bits * weight_passes,
         input_bits=input_bits * input_passes,
@@ -107,33 +110,6 @@ def count_dram_traffic(
         sum_bits=sums if by_sums else np.zeros_like(sums),
         weight_passes=weight_passes,
         input_passes=input_passes,
-        first_tile_weight_bits=np.minimum(first_weights, weight_bits) * product,
-        first_tile_input_bits=np.minimum(first_inputs, input_bits) * product,
+        first_tile_weight_bits=np.minimum(first_weight_bits, weight_bits) * product,
+        first_tile_input_bits=np.minimum(first_inputs * layers.memory_input_bits, input_bits) * product,
     )
-
-
-def _first_tile_bits(
-    layers: LayerArrays, accelerator: Accelerator, mac: MacCost, weight_bits: IntArray
-) -> tuple[IntArray, IntArray]:
-    """Return the bits of weights and of inputs that the first fold needs to start.
-
-    That is the stationary tile and one streamed vector; an array that keeps its sums starts with the first element
-    of every row and column, and a set of the row-stationary one with its kernel rows and their windows.
-    """
-    per_weight: FloatArray = weight_bits / (layers.k * layers.n * layers.groups)
-    unroll = accelerator.unroll
-    if accelerator.dataflow == "rs":
-        window = np.minimum(layers.kernel_h, accelerator.rows) * layers.kernel_w
-        weights, inputs = window, window
-    elif accelerator.dataflow in ("os", "unrolled"):
-        rows, columns, at_once = accelerator.rows, accelerator.columns, mac.parallel_macs
-        if accelerator.dataflow == "unrolled":
-            rows, columns = unroll.out_h * unroll.out_w, unroll.out_channels
-            at_once = mac.parallel_macs * (unroll.in_channels * unroll.kernel)
-        depth = np.minimum(layers.k, at_once)
-        weights, inputs = np.minimum(layers.n, columns) * depth, np.minimum(layers.m, rows) * depth
-    else:
-        depth = np.minimum(layers.k, accelerator.rows * mac.parallel_macs)
-        across = np.minimum(layers.n if accelerator.dataflow == "ws" else layers.m, accelerator.columns)
-        weights, inputs = (across * depth, depth) if accelerator.dataflow == "ws" else (depth, across * depth)
-    return np.ceil(weights * per_weight).astype(np.int64), inputs * layers.memory_input_bits

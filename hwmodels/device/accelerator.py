@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -114,7 +115,25 @@ class Accelerator:
     @property
     def units(self) -> int:
         """Multiply-accumulate units that may work side by side."""
-        return self.unroll.units if self.dataflow == "unrolled" else self.rows * self.columns
+        return math.prod(self.side_by_side)
+
+    @property
+    def side_by_side(self) -> tuple[int, int, int]:
+        """Rows, columns and depth of the units: in unrolled loops the positions, channels and elements of a step."""
+        if self.has_rows:
+            return self.rows, self.columns, 1
+        loops = self.unroll
+        return loops.out_h * loops.out_w, loops.out_channels, loops.in_channels * loops.kernel
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the units stand in rows and columns; else `unroll` says how many there are."""
+        return "array.rows" in DATAFLOWS[self.dataflow].profile_keys
+
+    @property
+    def unit_rate(self) -> float:
+        """Steps of a unit in each clock cycle, 1 in an array of rows and columns."""
+        return 1.0 if self.has_rows else self.unroll.rate
 
     @property
     def assumed(self) -> tuple[str, ...]:
@@ -200,10 +219,11 @@ def _part_problems(device: Accelerator) -> list[str]:
             if len(holders) != 1:
                 held = ", ".join(holders) or "none"
                 problems.append(f"{table}: expected exactly one that holds the {operand}, received {held}")
-    if device.dataflow == "rs" and isinstance(device.registers.words, int) and device.registers.words < 3:
+    least = DATAFLOWS[device.dataflow].register_words if device.dataflow in DATAFLOWS else 0
+    if isinstance(device.registers.words, int) and device.registers.words < least:
         problems.append(
-            "registers.words: expected at least 3 for the row-stationary dataflow (a weight, an input and a sum in "
-            f"each element), received {device.registers.words}"
+            f"registers.words: expected at least {least} for the dataflow {device.dataflow!r}, "
+            f"received {device.registers.words}"
         )
     return problems
 

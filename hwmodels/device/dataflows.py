@@ -1,16 +1,28 @@
-"""Which operand stays in the array while the others pass: the names of the dataflows."""
+"""Which operand stays in the array while the others pass: the dataflows that a profile may name, with their needs."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-SYSTOLIC_DATAFLOWS: Mapping[str, str] = {
-    "os": "output stationary",
-    "ws": "weight stationary",
-    "is": "input stationary",
+
+class Dataflow(NamedTuple):
+    """A dataflow as a profile knows it; `hwmodels.cost.mapping` knows what it costs."""
+
+    title: str
+    profile_keys: tuple[str, ...] = ("array.rows", "array.columns")
+    """What a profile must state of the units: rows and columns, or the loops that run side by side."""
+    register_words: int = 0
+    """Of one element, at least."""
+
+
+SYSTOLIC_DATAFLOWS: Mapping[str, Dataflow] = {
+    "os": Dataflow("output stationary"),
+    "ws": Dataflow("weight stationary"),
+    "is": Dataflow("input stationary"),
 }
 """Those of systolic arrays, whose counts are closed forms, by the name that a profile gives."""
-DATAFLOWS: Mapping[str, str] = {
+DATAFLOWS: Mapping[str, Dataflow] = {
     **SYSTOLIC_DATAFLOWS,
-    "rs": "row stationary",
-    "unrolled": "loops side by side, no systolic array",
+    "rs": Dataflow("row stationary", register_words=3),  # a weight, an input and a sum
+    "unrolled": Dataflow("loops side by side, no systolic array", profile_keys=("unroll.rate",)),
 }
 """All of them."""

@@ -113,7 +113,7 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
             r"memories.dram.energy_pj_per_bit: expected a number .* received inf",
         ),
         ('{ value = "ws",', '{ value = "wx",', r"array.dataflow: expected one of os, ws, is, rs, unrolled, .* 'wx'"),
-        ('{ value = "ws",', '{ value = "rs",', r"registers.words: expected at least 3 for the row-stationary dataflow"),
+        ('{ value = "ws",', '{ value = "rs",', r"registers.words: expected at least 3 for the dataflow 'rs', received"),
         ('{ value = "ws",', '{ value = "unrolled",', r"unroll.rate: missing; add it as"),
         ("rows = {", "rowz = {", r"array.rows: missing; add it as"),
         ("[vector]", "[registers]", r"registers.operations_per_cycle: unknown key; "),
