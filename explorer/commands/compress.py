@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class Report(Protocol):
     """What a pipeline says when it is done."""
 
-    def summary(self) -> str: ...
+    def summary(self) -> str:
+        """Return lines for the terminal."""
+        ...
 
 
 def _deep_compression(study: Study, to: Path, notify: Notify) -> Report:

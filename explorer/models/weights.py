@@ -93,8 +93,11 @@ def _named(place: tuple[str, ...], table: Mapping[str, object], expected: Mappin
 def _without(
     prefix: str, place: tuple[str, ...], table: Mapping[str, object], expected: Mapping[str, object]
 ) -> Weights:
-    """A table without a prefix; single numbers beside the names with it, such as a count of averaged steps, are none
-    of the network's, nor is a whole copy of it beside a PREFERRED one."""
+    """Return a table without a prefix.
+
+    Single numbers beside the names with it, such as a count of averaged steps, are none of the network's, nor is a
+    whole copy of it beside a PREFERRED one.
+    """
     entries, beside = {}, []
     for name, value in table.items():
         own = name.removeprefix(prefix)

@@ -56,7 +56,7 @@ def _chunks(module: nn.Conv2d | nn.Linear, tensor: Tensor, inputs: Tensor) -> tu
 
 
 def _per_image(module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor) -> Tensor:
-    """d target / d weight of each image, with one axis for the images and any others for the weight."""
+    """D target / d weight of each image, with one axis for the images and any others for the weight."""
     if isinstance(module, nn.Linear):
         return torch.einsum("n...o,n...i->noi", outputs, inputs)
     count, groups = len(inputs), module.groups

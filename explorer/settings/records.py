@@ -19,7 +19,9 @@ class Named(Protocol):
     """A record that is the value of one entry in a table of named entries."""
 
     @property
-    def layer(self) -> str: ...
+    def layer(self) -> str:
+        """The name of its entry."""
+        ...
 
 
 def rules_of(cls: type) -> Mapping[str, Rule]:

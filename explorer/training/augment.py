@@ -14,13 +14,24 @@ class Augmentation(Protocol):
     """How far images are moved (pixels), turned (degrees), zoomed (share), and whether they are mirrored."""
 
     @property
-    def shift_pixels(self) -> float: ...
+    def shift_pixels(self) -> float:
+        """By how many pixels images are moved at most."""
+        ...
+
     @property
-    def rotate_degrees(self) -> float: ...
+    def rotate_degrees(self) -> float:
+        """By how many degrees they are turned at most."""
+        ...
+
     @property
-    def zoom(self) -> float: ...
+    def zoom(self) -> float:
+        """By which share they are zoomed at most."""
+        ...
+
     @property
-    def flip(self) -> bool: ...
+    def flip(self) -> bool:
+        """Whether half of them are mirrored."""
+        ...
 
 
 def augment(images: Tensor, settings: Augmentation) -> Tensor:

@@ -1,4 +1,4 @@
-"""Our cost of ResNet-18 beside SCALE-Sim's and ZigZag's: python studies/cost_models/compare.py
+"""Our cost of ResNet-18 beside SCALE-Sim's and ZigZag's: python studies/cost_models/compare.py.
 
 Reads scalesim/reports.csv (made by simulate.py) and ZigZag's results as `zigzag.csv` in the folder EXPLORER_GOLDEN.
 Writes results/comparison.csv, and the table of the README to standard output.

@@ -159,7 +159,7 @@ def _sum_pool(step: SumPool, builder: OnnxBuilder, program: IntegerProgram) -> N
 
 
 def _windows(windows: Sequence[tuple[int, int]], size: int) -> np.typing.NDArray[np.int32]:
-    """windows x size, 1 where a window covers a position."""
+    """Windows x size, 1 where a window covers a position."""
     positions = np.arange(size)
     return np.array([(start <= positions) & (positions < stop) for start, stop in windows]).astype(np.int32)
 

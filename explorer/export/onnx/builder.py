@@ -82,9 +82,3 @@ def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
     """The error for a node that cannot be written: which, where in the model, why, and what to do."""
     target = f"{getattr(node.target, '__name__', node.target)}{find_line(node)}"
     return ExportError(f"export: node {node.name!r} ({target}) cannot be written as ONNX: {what}; {remedy}")
-
-
-def get_shape(node: fx.Node) -> tuple[int, ...]:
-    """Shape that `propagate_shapes` noted."""
-    shape: tuple[int, ...] = node.meta["shape"]
-    return shape

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx
 
-from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
+from explorer.export.onnx.builder import OnnxBuilder, refuse
+from explorer.graph.traced import get_shape
 
 SLICE_END = np.iinfo(np.int64).max
 """End of a slice that runs to the end of its axis."""

@@ -9,8 +9,9 @@ from torch import fx, nn
 
 from explorer.compress.activations import input_quantizer
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
+from explorer.export.onnx.builder import OnnxBuilder, refuse
 from explorer.graph.modules import TransposedConv2d
+from explorer.graph.traced import get_shape
 
 CODE_BITS = 8
 """Width in which activations are stored: UINT8."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import fx, nn
 
-from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
+from explorer.export.onnx.builder import OnnxBuilder, refuse
 from explorer.export.onnx.layers import (
     write_convolution,
     write_linear,
@@ -24,6 +24,7 @@ from explorer.export.onnx.moves import (
     write_selection,
     write_unflatten,
 )
+from explorer.graph.traced import get_shape
 
 _PLAIN = {nn.ReLU: "Relu", nn.Sigmoid: "Sigmoid", nn.Tanh: "Tanh", nn.Hardswish: "HardSwish", nn.Mish: "Mish"}
 """Activations without parameters that are one ONNX operator."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import fx, nn
 
-from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
+from explorer.export.onnx.builder import OnnxBuilder, refuse
 from explorer.graph.modules import SelectChannels
+from explorer.graph.traced import get_shape
 
 KEPT = 0
 """In a shape of ONNX's Reshape: as long as that axis was."""

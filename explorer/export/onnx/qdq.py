@@ -12,12 +12,13 @@ from onnx import TensorProto, helper
 from torch import fx
 
 from explorer.errors import ExportError
-from explorer.export.onnx.builder import OnnxBuilder, get_shape, refuse
+from explorer.export.onnx.builder import OnnxBuilder, refuse
 from explorer.export.onnx.file import save_onnx
 from explorer.export.onnx.functions import write_function
 from explorer.export.onnx.modules import write_module
 from explorer.graph.names import Names
 from explorer.graph.symbolic import gives_tensors, propagate_shapes
+from explorer.graph.traced import get_shape
 
 OPSET, IR_VERSION = 21, 10
 """The first opset with INT4 weights, and the file version that belongs to it."""

@@ -112,7 +112,6 @@ def _best(members: tuple[PlotPoint, ...]) -> tuple[PlotPoint, ...]:
 
     Always judged on search accuracy: judging on held-out images would select on them.
     """
-
     losses = np.array([(member.x, -member.point.search.value) for member in members]).reshape(-1, 2)
     return tuple(itertools.compress(members, undominated(losses, of_equal="all")))
 
