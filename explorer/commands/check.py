@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.table import Table
 from explorer.commands.options import StudyPath
 from explorer.commands.progress import ProgressDisplay, duration
 from explorer.commands.terminal import command, console, say
+from explorer.objectives import costs
 
 if TYPE_CHECKING:
     from explorer.graph.layers import Layer, ModelGraph
@@ -184,20 +186,21 @@ def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[st
     """How large the space is, and whether its costliest limits can be kept at all."""
     from explorer.compress.candidate import uniform  # noqa: PLC0415
     from explorer.search.space import search_space  # noqa: PLC0415
-    from explorer.study.costing import BUDGETS, candidate_cost  # noqa: PLC0415
+    from explorer.study.costing import candidate_cost  # noqa: PLC0415
 
     space = search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
     least = candidate_cost(graph, space.candidate({axis.name: 0 for axis in space.axes}), accelerator)
     eight = candidate_cost(graph, uniform(graph), accelerator)
-    for key in BUDGETS:
-        limit, smallest, plain = (getattr(each, key) for each in (study.budgets, least, eight))
-        if limit is None or smallest is None:
+    for objective in costs():
+        limit = study.budgets.limit(objective)
+        smallest, plain = (objective.value(cost, 0.0) for cost in (least, eight))
+        if limit is None or math.isnan(smallest):
             continue
         verdict = "" if smallest <= limit else ": no candidate keeps it, the front will be empty"
         lines.append(
-            f"budget {key}: at most {_amount(limit)}; uniform 8 bits takes {_amount(plain)}, the smallest candidate "
-            f"{_amount(smallest)}{verdict}"
+            f"budget {objective.key}: at most {_amount(limit)}; uniform 8 bits takes {_amount(plain)}, the smallest "
+            f"candidate {_amount(smallest)}{verdict}"
         )
     return lines
 

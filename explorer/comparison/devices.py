@@ -11,10 +11,10 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import SearchError
 from explorer.evaluate.pricing import Pricing
 from explorer.graph.layers import ModelGraph
+from explorer.objectives import Objective, costs_named
 from explorer.progress import Notify
 from explorer.study.costing import candidate_cost, summed_cost
 from explorer.study.folder import read_outcome, read_study
-from explorer.study.front import objective_value
 from explorer.study.network import open_network
 from explorer.study.record import Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.study_file import Study, load_accelerator
@@ -41,9 +41,9 @@ class DeviceRun:
         return self.accelerator.name
 
     @property
-    def objective(self) -> str:
+    def objective(self) -> Objective:
         """The first cost among the objectives, by which the cheapest network is meant."""
-        return next(name for name in self.outcome.objectives if name != "accuracy")
+        return costs_named(self.outcome.objectives)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +264,7 @@ def _cost(runs: DeviceRuns, choice: Choice, device: Accelerator) -> Cost:
 
 
 def _value(run: DeviceRun, cost: Cost) -> float:
-    return objective_value(run.objective, cost, 0.0)
+    return run.objective.value(cost, 0.0)
 
 
 def _ratio(value: float | None, whole: float | None) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 
 from explorer.evaluate.mean_score import MeanScore
-from explorer.report.front.views import REFERENCE, CloudView, PointView
+from explorer.objectives import costs
+from explorer.report.front.views import BESIDE, REFERENCE, CloudView, PointView
 from explorer.study.record import Cost
 
 
@@ -42,14 +43,15 @@ def cloud_text(evaluation: CloudView) -> str:
 
 
 def _cost_lines(cost: Cost) -> dict[str, str]:
-    """One line for each of the four costs, keyed by its field."""
-    cycles = "" if cost.latency_cycles is None else f" ({cost.latency_cycles:,} cycles)"
-    return {
-        "energy_uj": f"energy {_number(cost.energy_uj, 'µJ')}",
-        "latency_ms": f"latency {_number(cost.latency_ms, 'ms')}{cycles}",
-        "weight_bytes": f"weights {cost.weight_bytes:,} bytes",
-        "activation_bytes": f"activations {cost.activation_bytes:,} bytes",
-    }
+    """One line for each cost that can be an objective, keyed by its field."""
+    lines = {}
+    for objective in costs():
+        beside = BESIDE.get(objective.name)
+        more = None if beside is None else getattr(cost, beside.key)
+        told = "" if beside is None or more is None else f" ({_number(more, beside.unit, beside.whole)})"
+        value = _number(getattr(cost, objective.key), objective.unit, objective.whole)
+        lines[objective.key] = f"{objective.heading.lower()} {value}{told}"
+    return lines
 
 
 def _share(point: PointView, key: str) -> str:
@@ -62,5 +64,7 @@ def _described(score: MeanScore) -> str:
     return f"{value:.2f} ± {error:.2f} % of {score.num_images:,} images"
 
 
-def _number(value: float | None, unit: str) -> str:
-    return "n/a" if value is None else f"{value:.4g} {unit}"
+def _number(value: float | None, unit: str, whole: bool) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:,} {unit}" if whole else f"{value:.4g} {unit}"

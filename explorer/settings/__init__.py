@@ -15,7 +15,6 @@ from explorer.settings.relevance import (
     RelevanceSettings,
 )
 from explorer.settings.search import (
-    OBJECTIVES,
     SAMPLERS,
     BudgetSettings,
     DeviceSettings,
@@ -31,7 +30,6 @@ __all__ = [
     "CASE_RULES",
     "DEFAULT_NORMALISATION",
     "DEFAULT_SPLITS",
-    "OBJECTIVES",
     "REFERENCES",
     "RELEVANCE_AGGREGATIONS",
     "RELEVANCE_METHODS",

@@ -25,7 +25,10 @@ class Named(Protocol):
 
 
 def rules_of(cls: type) -> Mapping[str, Rule]:
-    """The keys of a settings record, in order: its fields that are annotated with a Rule."""
+    """The keys of a settings record, in order: its `key_rules`, or its fields that are annotated with a Rule."""
+    if hasattr(cls, "key_rules"):
+        rules: Mapping[str, Rule] = cls.key_rules()
+        return rules
     if cls not in _RULES:
         hints = get_type_hints(cls, include_extras=True)
         _RULES[cls] = {
@@ -110,11 +113,16 @@ def validate(record: Any, where: str) -> None:
     """
     rules = rules_of(type(record))
     present = {key: value for key in rules if (value := getattr(record, key)) is not None}
-    values, problems = _read_all(rules, present, where)
+    for key, value in read_values(rules, present, where).items():
+        object.__setattr__(record, key, value)
+
+
+def read_values(rules: Mapping[str, Rule], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Read each value by the rule of its key; StudyFileError holds every problem."""
+    results, problems = _read_all(rules, values, where)
     if problems:
         raise StudyFileError(tuple(problems))
-    for key, value in values.items():
-        object.__setattr__(record, key, value)
+    return results
 
 
 def _new_place(name: str) -> str:

@@ -119,6 +119,11 @@ def one_of(*names: str) -> Rule:
     return Rule(expected, read)
 
 
+def entry_of(entries: Mapping[str, object]) -> Rule:
+    """The name of an entry of a table, as it is when the name is read."""
+    return Rule(one_of(*entries).expected, lambda value, where: one_of(*entries).read(value, where))
+
+
 def many(rule: Rule, *, length: int | None = None, distinct: bool = False, ordered: bool = False) -> Rule:
     """A list of at least one value (or of exactly `length`); `ordered` sorts it, None last."""
     size = "a list" if length is None else f"a list of {length}"

@@ -6,12 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from explorer.settings.records import named_tables, rules_of, validate
+from explorer.errors import StudyFileError
+from explorer.objectives import OBJECTIVES, SCORE, Objective, costs
+from explorer.settings.records import named_tables, read_values, rules_of, validate
 from explorer.settings.relevance import RELEVANCE_METHODS
-from explorer.settings.rules import integer, many, number, one_of, or_none, refused, text, without_effect
+from explorer.settings.rules import (
+    Rule,
+    entry_of,
+    integer,
+    many,
+    number,
+    one_of,
+    or_none,
+    refused,
+    suggestion,
+    text,
+    without_effect,
+)
 from explorer.settings.values import BITS, CODEBOOKS, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
 
-OBJECTIVES = ("accuracy", "energy", "latency", "weight_memory", "activation_memory")
 LIMIT = number(1e-9, 1e12)
 """From femtojoules and picoseconds to a megajoule and thirty years, for one image."""
 BYTES = integer(1, 2**50)
@@ -35,36 +48,54 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveSettings:
-    """What is traded off: accuracy is maximised, all else is minimised."""
+    """What is traded off: the score is maximised, costs are minimised."""
 
     SECTION: ClassVar[str] = "objectives"
     AFFECTS_RESULTS: ClassVar[bool] = True
-    names: Annotated[tuple[str, ...], many(one_of(*OBJECTIVES), distinct=True)]
+    names: Annotated[tuple[str, ...], many(entry_of(OBJECTIVES), distinct=True)]
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
-        if len(self.names) < 2 or "accuracy" not in self.names:
-            raise refused("objectives.names", 'a list of "accuracy" and at least one other', self.names)
+        if len(self.names) < 2 or SCORE.name not in self.names:
+            raise refused("objectives.names", f'a list of "{SCORE.name}" and at least one other', self.names)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class BudgetSettings:
-    """Limits that a candidate must keep; None is no limit.
+    """Limits that a candidate must keep, each by the key of an objective; None is no limit.
 
-    Costs are those of one image. `accuracy` is the least share of the search images to be right, in (0, 1]; it
-    is the only limit that takes a scored network to be seen.
+    Costs are those of one image. That of the score is the least share, in (0, 1]; it is the only limit that takes
+    a scored network to be seen.
     """
 
     SECTION: ClassVar[str] = "budgets"
     AFFECTS_RESULTS: ClassVar[bool] = True
-    energy_uj: Annotated[float | None, LIMIT] = None
-    latency_ms: Annotated[float | None, LIMIT] = None
-    weight_bytes: Annotated[int | None, BYTES] = None
-    activation_bytes: Annotated[int | None, BYTES] = None
-    accuracy: Annotated[float | None, SHARE] = None
+    limits: tuple[tuple[str, float], ...]
+    """(key, limit) of those that are set."""
 
-    def __post_init__(self) -> None:
-        validate(self, self.SECTION)
+    def __init__(self, **limits: float | None) -> None:
+        rules = self.key_rules()
+        unknown = [f"budgets.{key}: unknown key; {suggestion(key, rules)}" for key in limits if key not in rules]
+        if unknown:
+            raise StudyFileError(tuple(unknown))
+        given = {key: limits[key] for key in rules if limits.get(key) is not None}
+        object.__setattr__(self, "limits", tuple(read_values(rules, given, self.SECTION).items()))
+
+    @staticmethod
+    def key_rules() -> Mapping[str, Rule]:
+        """Return the rule of each key."""
+        counted = {objective.key: BYTES if objective.whole else LIMIT for objective in costs()}
+        return {**counted, SCORE.key: SHARE}
+
+    def limit(self, objective: Objective) -> float | None:
+        """Return the limit of an objective, None where it has none."""
+        return dict(self.limits).get(objective.key)
+
+    def __getattr__(self, key: str) -> float | None:
+        """Return the limit of a key, so that keys are attributes as in other sections."""
+        if key not in self.key_rules():
+            raise AttributeError(key)
+        return dict(self.limits).get(key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from explorer.compress.candidate import Candidate
@@ -9,11 +10,10 @@ from explorer.compress.plan import LayerPlan, OperationPlan, plan
 from explorer.evaluate import hardware
 from explorer.evaluate.pricing import Price
 from explorer.graph.layers import Layer, ModelGraph
+from explorer.objectives import SCORE, costs
 from explorer.settings import BudgetSettings
 from explorer.study.record import Cost, LayerSummary
 from hwmodels import Accelerator, LayerCost, NetworkCost
-
-BUDGETS = ("energy_uj", "latency_ms", "weight_bytes", "activation_bytes")
 
 
 def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> Cost:
@@ -61,17 +61,15 @@ def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:
 
 def cost_excesses(cost: Cost, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
     """(budget key, cost / limit - 1) for every cost that is limited; above 0 is over budget."""
-    found = []
-    for key in BUDGETS:
-        limit, value = getattr(budgets, key), getattr(cost, key)
-        if limit is not None and value is not None:
-            found.append((key, value / limit - 1.0))
-    return tuple(found)
+    limits = ((objective, budgets.limit(objective)) for objective in costs())
+    found = ((objective.key, objective.value(cost, 0.0), limit) for objective, limit in limits if limit is not None)
+    return tuple((key, value / limit - 1.0) for key, value, limit in found if not math.isnan(value))
 
 
 def score_excess(score: float, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
-    """("accuracy", limit - score) where the score is limited; above 0 is too little."""
-    return () if budgets.accuracy is None else (("accuracy", budgets.accuracy - score),)
+    """(budget key, limit - score) where the score is limited; above 0 is too little."""
+    limit = budgets.limit(SCORE)
+    return () if limit is None else ((SCORE.key, limit - score),)
 
 
 def _rows(

@@ -8,34 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.errors import ExportError
+from explorer.objectives import costs_named, objectives_named
 from explorer.pareto import undominated
-from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint
+from explorer.study.record import Baseline, Evaluation, FrontPoint
 
 PICKS = ("knee", "accurate", "cheapest")
 
 
-def objective_value(name: str, cost: Cost, accuracy: float) -> float:
-    """The value of an objective: accuracy is a share to maximise, all else is to be minimised."""
-    values = {
-        "accuracy": accuracy,
-        "energy": cost.energy_uj,
-        "latency": cost.latency_ms,
-        "weight_memory": cost.weight_bytes,
-        "activation_memory": cost.activation_bytes,
-    }
-    value = values[name]
-    return float("nan") if value is None else float(value)
-
-
 def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDArray[np.float64]:
     """Evaluations x objectives, every column to be minimised."""
+    of = objectives_named(objectives)
     rows = [
-        [
-            -value if name == "accuracy" else value
-            for name in objectives
-            for value in [objective_value(name, item.cost, item.score.value if item.score else 0.0)]
-        ]
-        for item in evaluations
+        [objective.loss(item.cost, item.score.value if item.score else 0.0) for objective in of] for item in evaluations
     ]
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(objectives))
 
@@ -47,23 +31,18 @@ def front(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> tuple
         return ()
     values = losses(scored, objectives)
     found = [scored[index] for index in np.flatnonzero(undominated(values, of_equal="first"))]
-    first_cost = next(name for name in objectives if name != "accuracy")
-    return tuple(
-        sorted(
-            found,
-            key=lambda item: (objective_value(first_cost, item.cost, 0.0), item.candidate.digest()),
-        )
-    )
+    first_cost = costs_named(objectives)[0]
+    return tuple(sorted(found, key=lambda item: (first_cost.value(item.cost, 0.0), item.candidate.digest())))
 
 
 def knee(points: Sequence[FrontPoint], objectives: Sequence[str]) -> FrontPoint:
     """The point nearest to the ideal one, every objective scaled to 0..1 and costs on logarithmic scales.
 
     Costs span decades, so that on linear scales the most expensive point alone would set the distances. All
-    costs together weigh as much as the accuracy, since they rise and fall together.
+    costs together weigh as much as the score, since they rise and fall together.
     """
     values = losses([point.evaluation for point in points], objectives)
-    is_cost = np.array([name != "accuracy" for name in objectives])
+    is_cost = np.array([objective.is_cost for objective in objectives_named(objectives)])
     values[:, is_cost] = np.log(np.maximum(values[:, is_cost], 1e-12))
     span = values.max(axis=0) - values.min(axis=0)
     squares = np.square((values - values.min(axis=0)) / np.where(span > 0, span, 1.0))
@@ -93,8 +72,9 @@ def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -
 def still_undominated(points: Sequence[FrontPoint], objectives: Sequence[str]) -> tuple[bool, ...]:
     """Which points no other one of the front dominates once the held-out accuracies are put in."""
     values = losses([point.evaluation for point in points], objectives)
-    if "accuracy" in objectives:
-        values[:, list(objectives).index("accuracy")] = [-point.held_out.value for point in points]
+    for column, objective in enumerate(objectives_named(objectives)):
+        if not objective.is_cost:
+            values[:, column] = [-point.held_out.value for point in points]
     return tuple(bool(entry) for entry in undominated(values, of_equal="all"))
 
 

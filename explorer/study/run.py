@@ -9,13 +9,13 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import refuse_infinite, score_images
+from explorer.objectives import costs_named
 from explorer.progress import Notify, Progress
 from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import Seed, relevance_seeds
 from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.settings.paths import expand_variables
-from explorer.study import front
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, write_json, write_study
 from explorer.study.network import threads_for
@@ -87,11 +87,11 @@ def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> S
 
 def _seeds(prepared: PreparedStudy, space: SearchSpace, cost_of: CostOf, notify: Notify) -> tuple[Seed, ...]:
     table = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
-    objectives = [name for name in prepared.study.objectives.names if name != "accuracy"]
+    costs = costs_named(prepared.study.objectives.names)
 
     def values(candidate: Candidate) -> list[float]:
         cost = cost_of(candidate)
-        return [front.objective_value(name, cost, 0.0) for name in objectives]
+        return [objective.value(cost, 0.0) for objective in costs]
 
     base = values(uniform(prepared.context.graph))
 

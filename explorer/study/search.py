@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,13 +10,13 @@ from explorer.compress.candidate import Candidate
 from explorer.compress.failures import NUMERICAL, reason_of
 from explorer.digests import digest
 from explorer.evaluate.mean_score import MeanScore
+from explorer.objectives import objectives_named
 from explorer.progress import Progress
 from explorer.search.sampler import SAMPLERS, ask
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.costing import cost_excesses, score_excess
-from explorer.study.front import objective_value
 from explorer.study.record import Cost, Evaluation
 from explorer.study.store import Store
 
@@ -84,9 +83,10 @@ def search(task: Search, store: Store, progress: Progress) -> None:
         # Every trial needs every constraint: one that was not scored misses the least score by all of it.
         for key, excess in (*excesses, *score_excess(value, task.budgets)):
             trial.set_constraint(key, excess)
-        values = [objective_value(name, cost, value) for name in task.objectives]
-        if score.failure:
-            values = [0.0 if name == "accuracy" else math.inf for name in task.objectives]
+        values = [
+            objective.worst if score.failure else objective.value(cost, value)
+            for objective in objectives_named(task.objectives)
+        ]
         origin = seed.origin if seed else task.settings.sampler
         store.finish(trial, candidate, origin, score.mean, values, score.failure)
         done += 1

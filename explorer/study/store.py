@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
 from explorer.evaluate.mean_score import MeanScore
+from explorer.objectives import objectives_named
 from explorer.study.folder import JOURNAL, refuse_changes
 from explorer.study.journal import Damage, Journal, Log, surviving
 
@@ -108,7 +109,8 @@ def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], ide
     given up, and so tried again.
     """
     directions = [
-        StudyDirection.MAXIMIZE if objective == "accuracy" else StudyDirection.MINIMIZE for objective in objectives
+        StudyDirection.MINIMIZE if objective.is_cost else StudyDirection.MAXIMIZE
+        for objective in objectives_named(objectives)
     ]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     journal = Journal(folder / JOURNAL) if url == "journal" else None

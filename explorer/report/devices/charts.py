@@ -8,16 +8,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from explorer.comparison.devices import Choice, DeviceRun, Transfer
+from explorer.objectives import OBJECTIVES, Objective
 from explorer.pareto import ascending_front
 from explorer.report.devices.tables import uniform_cost, weighted_layers
 from explorer.report.svg import Grid, Line, Plot
-from explorer.study.front import objective_value
 from explorer.study.record import LayerSummary
 
 MAXIMUM_BITS = 8
 SHOWN_LOSS = 0.1
 """Fronts are drawn down to this loss of accuracy; what loses more is of no use."""
-TITLES = {"energy": "Energy", "latency": "Latency"}
+DRAWN = ("energy", "latency")
+"""Costs that devices differ in."""
 DARKEST_RATIO = 2.0
 """A choice that costs so many times the device's own is shaded darkest."""
 
@@ -31,7 +32,7 @@ def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
     reference = max(entry.search.value for run in runs for entry in run.outcome.baselines)
     floor = 100.0 * (reference - SHOWN_LOSS)
     plots = []
-    for cost, title in TITLES.items():
+    for cost in (OBJECTIVES[name] for name in DRAWN):
         lines = tuple(
             Line(
                 name=_label(run, runs),
@@ -43,8 +44,8 @@ def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
         )
         plots.append(
             Plot(
-                title=f"{title} of each device",
-                x_title=f"{title.lower()}, share of uniform 8 bits on the same device",
+                title=f"{cost.heading} of each device",
+                x_title=f"{cost.heading.lower()}, share of uniform 8 bits on the same device",
                 y_title="accuracy on search images (%)",
                 lines=lines,
                 x_range=(0.0, 1.05),
@@ -117,11 +118,11 @@ def _float(run: DeviceRun) -> float:
     return next(entry.search.value for entry in run.outcome.baselines if entry.name == "float")
 
 
-def _front(run: DeviceRun, cost: str) -> tuple[tuple[float, float], ...]:
+def _front(run: DeviceRun, cost: Objective) -> tuple[tuple[float, float], ...]:
     """(Cost relative to uniform 8 bits, accuracy in %) of the members that no cheaper one equals."""
-    whole = objective_value(cost, uniform_cost(run), 0.0)
+    whole = cost.value(uniform_cost(run), 0.0)
     points = [
-        (objective_value(cost, point.evaluation.cost, 0.0) / whole, 100.0 * point.evaluation.score.value)
+        (cost.value(point.evaluation.cost, 0.0) / whole, 100.0 * point.evaluation.score.value)
         for point in run.outcome.front
         if point.evaluation.score is not None
     ]

@@ -7,18 +7,12 @@
   const reference = points.get(data.reference);
   const narrow = window.matchMedia("(max-width: 640px)");
   const plot = document.getElementById("plot");
-  const state = { axis: data.axes[0].objective, split: "search", name: data.chosen ?? data.points[0]?.name };
+  const state = { axis: data.axes[0].name, split: "search", name: data.chosen ?? data.points[0]?.name };
 
   const CLICK_RADIUS = 8; // pixels: what a marker of the front covers
   const SPLITS = [["search", "search"], ["held_out", "held-out"]];
-  const COSTS = [
-    ["Energy", "energy_uj", (value) => unit(significant(value), "µJ")],
-    ["Latency", "latency_ms", (value) => unit(significant(value), "ms")],
-    ["Cycles", "latency_cycles", (value) => count(value)],
-    ["Weights", "weight_bytes", (value) => unit(count(value), "B")],
-    ["Activations", "activation_bytes", (value) => unit(count(value), "B")],
-    ["MACs", "macs", (value) => count(value)],
-  ];
+  const SHORT = { bytes: "B" };
+  const COSTS = data.costs.map((figure) => ({ ...figure, format: formatter(figure) }));
   const COMPONENTS = {
     mac: ["MAC array", "#0072B2"], register: ["Registers", "#009E73"], network: ["Array network", "#F0E442"],
     sram: ["SRAM", "#56B4E9"], dram: ["DRAM", "#E69F00"], vector: ["Vector unit", "#D55E00"], static: ["Static", "#9aa7b4"],
@@ -64,7 +58,10 @@
   }
 
   const count = (value) => (value === null ? "n/a" : value.toLocaleString("en-US"));
-  const unit = (text, name) => (text === "n/a" ? text : `${text} ${name}`);
+  const unit = (text, name) => (text === "n/a" || !name ? text : `${text} ${name}`);
+  function formatter(figure) {
+    return (value) => unit((figure.whole ? count : significant)(value), SHORT[figure.unit] ?? figure.unit);
+  }
   const percent = (share, digits = 0) => (share === null ? "n/a" : `${(100 * share).toFixed(digits)} %`);
   const accuracy = (score) => `${(100 * score.value).toFixed(2)} ± ${(100 * score.standard_error).toFixed(2)} %`;
   const ratio = (point, key) => {
@@ -150,15 +147,15 @@
   }
 
   function showSelection(point) {
-    const share = ratio(point, "energy_uj");
+    const share = ratio(point, COSTS[0].key);
     const compared = share !== null && point !== reference ? ` (${percent(share)} of ${data.reference})` : "";
+    const chosen = COSTS.filter((figure) => data.axes.some((axis) => axis.key === figure.key));
     put("selection",
       element("strong", null, point.name),
       element("span", null, `search ${accuracy(point.search)}`),
       element("span", null, `held-out ${accuracy(point.held_out)}`),
-      element("span", null, `energy ${unit(significant(point.cost.energy_uj), "µJ")}${compared}`),
-      element("span", null, `latency ${unit(significant(point.cost.latency_ms), "ms")}`),
-      element("span", null, `weights ${count(point.cost.weight_bytes)} B`));
+      ...chosen.map(({ heading, key, format }, index) =>
+        element("span", null, `${heading.toLowerCase()} ${format(point.cost[key])}${index ? "" : compared}`)));
   }
 
   function showNumbers(point) {
@@ -170,8 +167,8 @@
       element("tr", null, element("th", { scope: "row" }, title),
         number(accuracy(point[key])),
         compared ? [number(accuracy(reference[key])), number(difference(point[key], reference[key]))] : null));
-    const costs = COSTS.map(([title, key, format]) =>
-      element("tr", null, element("th", { scope: "row" }, title), number(format(point.cost[key])),
+    const costs = COSTS.map(({ heading, key, format }) =>
+      element("tr", null, element("th", { scope: "row" }, heading), number(format(point.cost[key])),
         compared ? [number(format(reference.cost[key])), number(percent(ratio(point, key)))] : null));
     const headings = [[""], [point.name, "", "number"]];
     if (compared) headings.push([data.reference, "", "number"], ["relative", "", "number"]);
@@ -262,13 +259,13 @@
   function showFront() {
     const headings = [
       ["Network"], ["Search", "accuracy", "number"], ["Held-out", "accuracy", "number"],
-      ...COSTS.map(([title]) => [title, "", "number"]), ["Origin"],
+      ...COSTS.map(({ heading }) => [heading, "", "number"]), ["Origin"],
     ];
     const baselines = data.points.filter((point) => point.kind === "baseline");
     const front = data.points.filter((point) => point.kind === "front");
     const rows = [...baselines, ...front].map((point, index) => {
-      const costs = COSTS.map(([, key, format]) => {
-        const share = key === "latency_cycles" ? null : ratio(point, key);
+      const costs = COSTS.map(({ key, format, has_ratio }) => {
+        const share = has_ratio ? ratio(point, key) : null;
         return number(format(point.cost[key]), share === null || point === reference ? null : small(` ${percent(share)}`));
       });
       const last = point.kind === "baseline" && index === baselines.length - 1;
@@ -303,10 +300,11 @@
   }
 
   function showHeader() {
-    const costs = data.objectives.filter((name) => name !== "accuracy").map((name) => name.replaceAll("_", " "));
+    const costs = data.objectives.filter((name) => data.axes.some((axis) => axis.name === name));
     const members = data.points.filter((point) => point.kind === "front").length;
     put("title", data.title);
-    put("subtitle", `${data.device_title} (${data.device}) · accuracy against ${costs.join(", ")} · ` +
+    put("subtitle", `${data.device_title} (${data.device}) · ${data.score.toLowerCase()} against ` +
+      `${costs.map((name) => name.replaceAll("_", " ")).join(", ")} · ` +
       `${count(data.evaluations)} evaluations, ${members} on the front`);
     put("remarks", ...data.remarks.map((line) => element("p", { class: "remark" }, line)));
     put("skipped", pairs(data.skipped, "Nothing was skipped."));
@@ -316,7 +314,7 @@
 
   showHeader();
   if (!data.points.length) return;
-  segments("axes", "axis", data.axes.map((axis) => [axis.objective, axis.title.replace(" per image", "")]));
+  segments("axes", "axis", data.axes.map((axis) => [axis.name, axis.title.replace(" per image", "")]));
   segments("splits", "split", SPLITS);
   showFront();
   draw();

@@ -13,9 +13,10 @@ import plotly.offline
 
 from explorer.evaluate.mean_score import MeanScore
 from explorer.files import CONTENT_POLICY, replaced
+from explorer.objectives import SCORE
 from explorer.report.front.figures import front_figure
 from explorer.report.front.pairs import PairView, pair_view
-from explorer.report.front.views import MARKS, REFERENCE, FrontView, PointView, front_view
+from explorer.report.front.views import MARKS, REFERENCE, FrontView, PointView, cost_figures, front_view
 from explorer.study.record import Outcome, Split
 
 HEAD = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'
@@ -65,8 +66,10 @@ def page_data(view: FrontView) -> dict[str, Any]:
         "evaluations": len(view.cloud) + len(view.front),
         "reference": REFERENCE,
         "chosen": view.chosen,
-        "axes": [axis._asdict() for axis in view.axes],
-        "figures": {axis.objective: _figures(view, axis.objective) for axis in view.axes},
+        "score": SCORE.heading,
+        "axes": [asdict(axis) for axis in view.axes],
+        "costs": [figure._asdict() for figure in cost_figures()],
+        "figures": {axis.name: _figures(view, axis.name) for axis in view.axes},
         "points": [_point(point) for point in (*view.front, *view.baselines)],
         "marks": [[sign, says] for sign, says in MARKS.items() if any(sign in point.mark for point in view.front)],
         "remarks": view.remarks,

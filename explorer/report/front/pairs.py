@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from explorer.objectives import OBJECTIVES, Objective
 from explorer.pareto import undominated
-from explorer.report.front.views import COST_AXES, CloudView, CostAxis, FrontView, PointView
+from explorer.report.front.views import CloudView, FrontView, PointView
 from explorer.study.record import Cost, Split
 
 LOG_RATIO = 4.0
@@ -42,7 +43,7 @@ class PairView(NamedTuple):
     covers front and baselines with their errors; `below_range` counts the evaluations beneath it.
     """
 
-    axis: CostAxis
+    axis: Objective
     split: Split
     logarithmic: bool
     best: tuple[PlotPoint, ...]
@@ -62,7 +63,7 @@ def pair_view(view: FrontView, objective: str, split: Split) -> PairView:
 
     Points without that cost are left out, apart from baselines, which become `levels`.
     """
-    axis = next(axis for axis in COST_AXES if axis.objective == objective)
+    axis = OBJECTIVES[objective]
     members = _placed(view.front, axis, split)
     baselines = _placed(view.baselines, axis, split)
     best = _best(members)
@@ -92,12 +93,12 @@ def pair_view(view: FrontView, objective: str, split: Split) -> PairView:
     )
 
 
-def _value(cost: Cost, axis: CostAxis) -> float | None:
+def _value(cost: Cost, axis: Objective) -> float | None:
     value = getattr(cost, axis.key)
     return None if value is None else float(value)
 
 
-def _placed(points: tuple[PointView, ...], axis: CostAxis, split: Split) -> tuple[PlotPoint, ...]:
+def _placed(points: tuple[PointView, ...], axis: Objective, split: Split) -> tuple[PlotPoint, ...]:
     """Place the points that have this cost, in ascending order of it."""
     placed = [
         PlotPoint(point, x, point.score(split).value, point.score(split).standard_error)

@@ -11,48 +11,49 @@ from rich.text import Text
 
 from explorer.evaluate.mean_score import MeanScore
 from explorer.files import csv_cell, replaced
-from explorer.report.front.views import COST_KEYS, PointView, baseline_points, front_points
+from explorer.report.front.views import MACS, Figure, PointView, baseline_points, cost_figures, front_points
 from explorer.study.front import still_undominated
 from explorer.study.record import Outcome
 
-COLUMNS: dict[str, str] = {
-    "name": "str",
-    "accuracy_search": "float64",
-    "standard_error_search": "float64",
-    "images_search": "int64",
-    "accuracy_held_out": "float64",
-    "standard_error_held_out": "float64",
-    "images_held_out": "int64",
-    "undominated_held_out": "bool",
-    "energy_uj": "float64",
-    "latency_ms": "float64",
-    "latency_cycles": "Int64",
-    "weight_bytes": "int64",
-    "activation_bytes": "int64",
-    "macs": "int64",
-    **{f"{key}_ratio": "float64" for key in COST_KEYS},
-    "origin": "str",
-    "digest": "str",
-}
-"""Columns of the front's frame and their types.
-
-`<cost>_ratio` is relative to the uniform 8-bit baseline; `undominated_held_out` tells whether the point would still
-be on the front if the held-out images had the say.
-"""
-
-TEXTS = [column for column, kind in COLUMNS.items() if kind == "str"]
+TEXTS = ("name", "origin", "digest")
 SIGNIFICANT = "%.9g"
+LONGEST_HEADING = 7
+"""Characters of a column's heading in the terminal."""
+
+
+def columns() -> dict[str, str]:
+    """Return the columns of the front's frame and their types.
+
+    `<cost>_ratio` is relative to the uniform 8-bit baseline; `undominated_held_out` tells whether the point would
+    still be on the front if the held-out images had the say.
+    """
+    figures = cost_figures()
+    return {
+        "name": "str",
+        "accuracy_search": "float64",
+        "standard_error_search": "float64",
+        "images_search": "int64",
+        "accuracy_held_out": "float64",
+        "standard_error_held_out": "float64",
+        "images_held_out": "int64",
+        "undominated_held_out": "bool",
+        **{figure.key: "Int64" if figure.whole else "float64" for figure in figures},
+        **{f"{figure.key}_ratio": "float64" for figure in figures if figure.has_ratio},
+        "origin": "str",
+        "digest": "str",
+    }
 
 
 def front_frame(outcome: Outcome) -> pd.DataFrame:
-    """Return one row for each member of the front, with the columns of `COLUMNS`; missing numbers are NA.
+    """Return one row for each member of the front, with those of `columns`; missing numbers are NA.
 
     Accuracies and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them.
     """
     rows = [_row(point) for point in front_points(outcome)]
     for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
         row["undominated_held_out"] = stays
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    types = columns()
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def write_front_csv(outcome: Outcome, path: Path) -> None:
@@ -64,7 +65,7 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
         OSError: the file cannot be written.
     """
     frame = front_frame(outcome)
-    frame[TEXTS] = frame[TEXTS].map(csv_cell)
+    frame[list(TEXTS)] = frame[list(TEXTS)].map(csv_cell)
     text = frame.to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
     with replaced(path) as file:
         file.write(text.encode())
@@ -77,16 +78,8 @@ def front_table(outcome: Outcome) -> Table:
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("\nNetwork", no_wrap=True)
-    for heading in (
-        "Search\naccuracy %",
-        "Held-out\naccuracy %",
-        "Energy\nµJ",
-        "of\n8-bit",
-        "Latency\nms",
-        "Latency\ncycles",
-        "Weights\nbytes",
-        "Activ.\nbytes",
-    ):
+    first, *others = (f"{_shortened(figure.heading)}\n{figure.unit}" for figure in _shown())
+    for heading in ("Search\naccuracy %", "Held-out\naccuracy %", first, "of\n8-bit", *others):
         table.add_column(heading, justify="right", no_wrap=True)
     baselines = baseline_points(outcome)
     for index, point in enumerate((*baselines, *front_points(outcome))):
@@ -95,8 +88,16 @@ def front_table(outcome: Outcome) -> Table:
     return table
 
 
+def _shown() -> tuple[Figure, ...]:
+    """What 80 columns have room for: MACs are left out."""
+    return tuple(figure for figure in cost_figures() if figure is not MACS)
+
+
+def _shortened(heading: str) -> str:
+    return heading if len(heading) <= LONGEST_HEADING else f"{heading[: LONGEST_HEADING - 2]}."
+
+
 def _row(point: PointView) -> dict[str, object]:
-    cost = point.cost
     return {
         "name": point.name,
         "accuracy_search": point.search.value,
@@ -105,13 +106,8 @@ def _row(point: PointView) -> dict[str, object]:
         "accuracy_held_out": point.held_out.value,
         "standard_error_held_out": point.held_out.standard_error,
         "images_held_out": point.held_out.num_images,
-        "energy_uj": cost.energy_uj,
-        "latency_ms": cost.latency_ms,
-        "latency_cycles": cost.latency_cycles,
-        "weight_bytes": cost.weight_bytes,
-        "activation_bytes": cost.activation_bytes,
-        "macs": cost.macs,
-        **{f"{key}_ratio": point.ratios[key] for key in COST_KEYS},
+        **{figure.key: getattr(point.cost, figure.key) for figure in cost_figures()},
+        **{f"{key}_ratio": ratio for key, ratio in point.ratios.items()},
         "origin": point.origin,
         "digest": point.digest,
     }
@@ -119,18 +115,10 @@ def _row(point: PointView) -> dict[str, object]:
 
 def _cells(point: PointView) -> list[Text]:
     """Return the texts of one row; `Text`, so that brackets in a name are no markup."""
-    cost, share = point.cost, point.ratios["energy_uj"]
-    cells = (
-        point.name + point.mark,
-        _percent(point.search),
-        _percent(point.held_out),
-        _number(cost.energy_uj),
-        "n/a" if share is None else f"{100.0 * share:.0f} %",
-        _number(cost.latency_ms),
-        _count(cost.latency_cycles),
-        _count(cost.weight_bytes),
-        _count(cost.activation_bytes),
-    )
+    first, *others = ((_count if figure.whole else _number)(getattr(point.cost, figure.key)) for figure in _shown())
+    ratio = point.ratios[_shown()[0].key]
+    share = "n/a" if ratio is None else f"{100.0 * ratio:.0f} %"
+    cells = (point.name + point.mark, _percent(point.search), _percent(point.held_out), first, share, *others)
     return [Text(cell) for cell in cells]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
+from explorer.objectives import Objective, costs
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Cost, Evaluation, Outcome, Split
 
@@ -20,30 +21,38 @@ MARKS = {
 """What the signs behind the names of members of a front say."""
 
 
-class CostAxis(NamedTuple):
-    """A cost that accuracy can be read against; `key` is the field of `Cost` and the key of its budget."""
+class Figure(NamedTuple):
+    """A number that is shown of every cost: `key` is its attribute of `Cost`, `whole` tells a count."""
 
-    objective: str
-    title: str
+    heading: str
     unit: str
     key: str
+    whole: bool
+    has_ratio: bool = True
+    """Whether it is stated relative to the reference, too."""
 
 
-COST_AXES = (
-    CostAxis("energy", "Energy per image", "µJ", "energy_uj"),
-    CostAxis("latency", "Latency per image", "ms", "latency_ms"),
-    CostAxis("weight_memory", "Weight memory", "bytes", "weight_bytes"),
-    CostAxis("activation_memory", "Activation memory", "bytes", "activation_bytes"),
-)
-COST_KEYS = (*(axis.key for axis in COST_AXES), "macs")
+BESIDE = {"latency": Figure("Latency", "cycles", "latency_cycles", whole=True, has_ratio=False)}
+"""What is shown right behind a cost."""
+MACS = Figure("MACs", "", "macs", whole=True)
+
+
+def cost_figures() -> tuple[Figure, ...]:
+    """Return what is shown of a cost, in order: all that can be an objective, and what tells more of it."""
+    shown = []
+    for cost in costs():
+        shown.append(Figure(cost.heading, cost.unit, cost.key, cost.whole))
+        shown += [BESIDE[cost.name]] if cost.name in BESIDE else []
+    shown += [] if any(figure.key == MACS.key for figure in shown) else [MACS]
+    return tuple(shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointView:
     """A member of the front or a baseline; `number` and `digest` are None for a baseline.
 
-    `ratios` holds each cost of `COST_KEYS` divided by that of `uniform 8-bit`; None where either is missing or
-    the divisor is 0.
+    `ratios` holds each of `cost_figures` that has a ratio, by its key, divided by that of `uniform 8-bit`; None
+    where either is missing or the divisor is 0.
     """
 
     name: str
@@ -78,15 +87,15 @@ class CloudView:
 class FrontView:
     """The front of an outcome and what it is read next to.
 
-    `axes` are all four costs, those that the study minimised first. `chosen` is the name of the member that is
-    shown first, None when the front is empty. `budgets` are keyed by the cost's field, such as `energy_uj`.
+    `axes` are all costs that can be an objective, those that the study minimised first. `chosen` is the name of the
+    member that is shown first, None when the front is empty. `budgets` are keyed as in the study: `energy_uj`.
     """
 
     title: str
     device: str
     device_title: str
     objectives: tuple[str, ...]
-    axes: tuple[CostAxis, ...]
+    axes: tuple[Objective, ...]
     front: tuple[PointView, ...]
     baselines: tuple[PointView, ...]
     cloud: tuple[CloudView, ...]
@@ -116,7 +125,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         device=outcome.device,
         device_title=outcome.device_title,
         objectives=outcome.objectives,
-        axes=tuple(sorted(COST_AXES, key=lambda axis: axis.objective not in outcome.objectives)),
+        axes=tuple(sorted(costs(), key=lambda axis: axis.name not in outcome.objectives)),
         front=front,
         baselines=baseline_points(outcome),
         cloud=tuple(
@@ -233,9 +242,9 @@ def reference_cost(outcome: Outcome) -> Cost | None:
 
 
 def cost_ratios(cost: Cost, reference: Cost | None) -> dict[str, float | None]:
-    """Return each cost of `COST_KEYS` over the reference's; None where either is missing or the divisor is 0."""
+    """Return each cost over the reference's; None where either is missing or the divisor is 0."""
     ratios: dict[str, float | None] = {}
-    for key in COST_KEYS:
+    for key in (figure.key for figure in cost_figures() if figure.has_ratio):
         value, divisor = getattr(cost, key), getattr(reference, key, None)
         ratios[key] = value / divisor if value is not None and divisor else None
     return ratios
@@ -256,7 +265,7 @@ def _budgets(outcome: Outcome) -> dict[str, float]:
     budgets = outcome.study.get("budgets")
     if not isinstance(budgets, Mapping):
         return {}
-    keys = [axis.key for axis in COST_AXES]
+    keys = [cost.key for cost in costs()]
     return {key: float(budgets[key]) for key in keys if budgets.get(key) is not None}
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from explorer import objectives
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
@@ -75,8 +76,8 @@ def test_losses_are_to_be_minimised() -> None:
 
 
 def test_a_cost_that_does_not_exist_is_nan() -> None:
-    assert math.isnan(front.objective_value("energy", cost(None), 0.5))
-    assert front.objective_value("accuracy", cost(None), 0.5) == 0.5
+    assert math.isnan(objectives.OBJECTIVES["energy"].value(cost(None), 0.5))
+    assert objectives.OBJECTIVES["accuracy"].value(cost(None), 0.5) == 0.5
 
 
 def test_the_front_holds_feasible_scored_points_by_ascending_cost() -> None:

@@ -15,6 +15,7 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.score import Score, score_images
 from explorer.report.front.views import front_view
+from explorer.settings import BudgetSettings
 from explorer.study import front, outcome
 from explorer.study.outcome import score_front
 from explorer.study.prepare import PreparedStudy, open_study
@@ -48,7 +49,7 @@ def study_of(folder: Path) -> Study:
     return replace(
         study,
         search=replace(study.search, trials=25, seeds=0),  # seeds would all keep the budget
-        budgets=replace(study.budgets, weight_bytes=350),
+        budgets=BudgetSettings(weight_bytes=350),
     )
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from explorer.objectives import costs
 from explorer.report.front.figures import front_figure
 from explorer.report.front.labels import label_places
 from explorer.report.front.pairs import pair_view
-from explorer.report.front.views import COST_AXES, front_view
+from explorer.report.front.views import front_view
 from explorer.report.hover import cloud_text, point_text
 from explorer.study.record import Outcome, Split
 
@@ -38,13 +39,13 @@ def test_members_for_another_objective_are_open(outcome: Outcome) -> None:
     assert other["marker"]["symbol"] == "circle-open"
 
 
-@pytest.mark.parametrize("axis", COST_AXES, ids=lambda axis: axis.objective)
+@pytest.mark.parametrize("axis", costs(), ids=lambda axis: axis.name)
 def test_axes_have_titles_with_units(outcome: Outcome, axis: Any) -> None:
-    layout = _figure(outcome, axis.objective, "held_out").layout
+    layout = _figure(outcome, axis.name, "held_out").layout
 
     assert layout.xaxis.title.text.startswith(f"{axis.title} ({axis.unit}")
     assert layout.yaxis.title.text == "Accuracy on held-out images (%)"
-    assert layout.xaxis.type == ("log" if axis.objective == "weight_memory" else layout.xaxis.type)
+    assert layout.xaxis.type == ("log" if axis.name == "weight_memory" else layout.xaxis.type)
 
 
 def test_the_baselines_are_marked(outcome: Outcome) -> None:
@@ -57,7 +58,7 @@ def test_the_baselines_are_marked(outcome: Outcome) -> None:
 
 
 def test_a_baseline_looks_the_same_on_every_axis(outcome: Outcome) -> None:
-    colors = {_traces(outcome, axis.objective, "search")["uniform 8-bit"]["marker"]["color"] for axis in COST_AXES}
+    colors = {_traces(outcome, axis.name, "search")["uniform 8-bit"]["marker"]["color"] for axis in costs()}
     levels = {shape.line.color for shape in _figure(outcome, "latency", "search").layout.shapes}
 
     assert len(colors) == 1

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from explorer.report.front.tables import COLUMNS, front_frame, front_table, write_front_csv
+from explorer.report.front.tables import columns, front_frame, front_table, write_front_csv
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Cost, Outcome
 
@@ -48,7 +48,7 @@ def test_an_empty_front_is_an_empty_frame_of_the_same_columns(outcome: Outcome) 
     frame = front_frame(replace(outcome, front=()))
 
     assert frame.empty
-    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.columns) == list(columns())
 
 
 def test_equal_outcomes_give_equal_bytes(outcome: Outcome, tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
+from explorer.objectives import costs
 from explorer.report.front.pairs import PairView, pair_view
-from explorer.report.front.views import COST_AXES, cost_ratios, front_view
+from explorer.report.front.views import cost_ratios, front_view
 from explorer.study.record import Cost, Coverage, Outcome, Split
 
 
@@ -41,7 +42,7 @@ def test_a_point_holds_both_accuracies_its_layers_and_its_identity(outcome: Outc
 def test_the_objectives_of_the_study_come_first_and_all_costs_are_offered(outcome: Outcome) -> None:
     view = front_view(outcome)
 
-    objectives = [axis.objective for axis in view.axes]
+    objectives = [axis.name for axis in view.axes]
     assert objectives == ["energy", "weight_memory", "latency", "activation_memory"]
 
 
@@ -110,7 +111,7 @@ def test_nothing_at_all_still_has_a_range() -> None:
     assert pair_view(view, "latency", "search").y_range == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("objective", [axis.objective for axis in COST_AXES])
+@pytest.mark.parametrize("objective", [axis.name for axis in costs()])
 @pytest.mark.parametrize("split", ["search", "held_out"])
 def test_every_pair_places_every_member(outcome: Outcome, objective: str, split: Split) -> None:
     pair = _pair(outcome, objective, split)

@@ -1,0 +1,87 @@
+"""What a search trades off: one record for each objective, and the table that settings, search and reports read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What candidates are compared by: the score of a network, to be maximised, or a cost, to be minimised.
+
+    A cost is known of a candidate before it is scored; the score is a share in [0, 1].
+    """
+
+    name: str
+    """As it stands in a study's objectives.names."""
+    title: str
+    """Of an axis: "Energy per image"."""
+    heading: str
+    """Of a column: "Energy"."""
+    unit: str
+    key: str
+    """Of its budget and its column; of a cost also the attribute of `explorer.study.record.Cost`."""
+    whole: bool = False
+    """True for a count, whose budget is an integer."""
+    is_cost: bool = True
+
+    def value(self, cost: object, score: float) -> float:
+        """Return the score, or this one of the costs; NaN where the device has none."""
+        found = getattr(cost, self.key) if self.is_cost else score
+        return math.nan if found is None else float(found)
+
+    def loss(self, cost: object, score: float) -> float:
+        """Return the value with the sign that makes less of it better."""
+        return self.value(cost, score) if self.is_cost else -score
+
+    @property
+    def worst(self) -> float:
+        """What a candidate is given that cannot be computed."""
+        return math.inf if self.is_cost else 0.0
+
+
+SCORE = Objective(name="accuracy", title="Accuracy", heading="Accuracy", unit="%", key="accuracy", is_cost=False)
+"""The one objective that is no cost."""
+
+OBJECTIVES: Mapping[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        SCORE,
+        Objective(name="energy", title="Energy per image", heading="Energy", unit="µJ", key="energy_uj"),
+        Objective(name="latency", title="Latency per image", heading="Latency", unit="ms", key="latency_ms"),
+        Objective(
+            name="weight_memory",
+            title="Weight memory",
+            heading="Weights",
+            unit="bytes",
+            key="weight_bytes",
+            whole=True,
+        ),
+        Objective(
+            name="activation_memory",
+            title="Activation memory",
+            heading="Activations",
+            unit="bytes",
+            key="activation_bytes",
+            whole=True,
+        ),
+    )
+}
+"""By name. A new one is an entry here, an attribute of `Cost`, and what fills it in `explorer.study.costing`."""
+
+
+def objectives_named(names: Sequence[str]) -> tuple[Objective, ...]:
+    """Return the objectives that a study names, in its order."""
+    return tuple(OBJECTIVES[name] for name in names)
+
+
+def costs() -> tuple[Objective, ...]:
+    """Return all objectives that are costs."""
+    return tuple(objective for objective in OBJECTIVES.values() if objective.is_cost)
+
+
+def costs_named(names: Sequence[str]) -> tuple[Objective, ...]:
+    """Return the costs among the objectives that a study names, in its order."""
+    return tuple(objective for objective in objectives_named(names) if objective.is_cost)

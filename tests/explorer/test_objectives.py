@@ -1,0 +1,75 @@
+"""The table of objectives: what each entry reaches, and that an entry is all that a new one takes."""
+
+import csv
+import runpy
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from explorer.errors import StudyFileError
+from explorer.objectives import OBJECTIVES, SCORE, Objective, costs
+from explorer.report.front.page import page_data
+from explorer.report.front.tables import front_table, write_front_csv
+from explorer.report.front.views import front_view
+from explorer.settings import BudgetSettings
+from explorer.study.record import Cost
+from explorer.study.run import run
+from explorer.study.study_file import Study, load_study
+
+TINY = Path(__file__).parents[1] / "tiny_study"
+WORK = Objective(name="work", title="Work per image", heading="Operations", unit="MACs", key="macs", whole=True)
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+def tiny(home: Path) -> Path:
+    """The study.toml of a copy of the tiny study, asking for the objective and the budget that only WORK has."""
+    shutil.copytree(TINY, home / "tiny")
+    runpy.run_path(str(home / "tiny" / "shapes.py"))["write"](home / "tiny" / "images.npz")
+    file = home / "tiny" / "study.toml"
+    text = file.read_text().replace('"weight_memory"]', '"work"]\n[budgets]\nmacs = 1_000_000')
+    file.write_text(text)
+    return file
+
+
+def test_every_cost_is_an_attribute_of_the_record() -> None:
+    assert {objective.key for objective in costs()} <= {field.name for field in fields(Cost)}
+    assert [name for name, objective in OBJECTIVES.items() if name != objective.name] == []
+    assert [objective for objective in OBJECTIVES.values() if not objective.is_cost] == [SCORE]
+
+
+def test_an_entry_is_all_that_a_new_objective_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the record has the number already: the study, the search, the table, the file and the page take it up."""
+    file = tiny(tmp_path)
+    with pytest.raises(StudyFileError, match=r'objectives.names\[2\]: expected "accuracy" or .*, received "work"'):
+        load_study(file)
+    monkeypatch.setitem(OBJECTIVES, "work", WORK)
+    study = load_study(file)
+    assert study.budgets.limits == (("macs", 1_000_000),)
+    assert Study.from_json(study.to_json()).digest() == study.digest()
+
+    outcome = run(study, tmp_path / "run", quiet)
+    assert outcome.objectives == ("accuracy", "energy", "work")
+    write_front_csv(outcome, tmp_path / "front.csv")
+    row = next(csv.DictReader((tmp_path / "front.csv").read_text().splitlines()))
+    assert int(row["macs"]) == outcome.front[0].evaluation.cost.macs
+    data = page_data(front_view(outcome))
+    assert [axis["name"] for axis in data["axes"]][:2] == ["energy", "work"]
+    assert [figure["heading"] for figure in data["costs"] if figure["key"] == "macs"] == ["Operations"]
+    assert "<br>operations " in str(data["figures"]["work"])
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(front_table(outcome))
+    assert "Opera." in capture.get()
+
+
+def test_a_budget_that_no_objective_has_is_refused() -> None:
+    with pytest.raises(StudyFileError, match=r"budgets\.energy_uj: expected a number of at least 1e-09"):
+        BudgetSettings(energy_uj=0.0)
+    with pytest.raises(StudyFileError, match=r"budgets\.energy: unknown key; did you mean 'energy_uj'\?"):
+        BudgetSettings(energy=3)
