@@ -14,12 +14,13 @@ from torch import fx, nn
 from explorer.comparison.bits import choose_widths
 from explorer.comparison.points import Bools, Place, Size
 from explorer.comparison.sample import RelevanceOf
-from explorer.compress.apply import CompressionContext, apply, layer_module, without_filters
+from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import kept_count, uniform
 from explorer.compress.cluster import kmeans_1d, nearest
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.prune import kept_classes_of, kept_positions
 from explorer.digests import digest
+from explorer.graph.modules import layer_module
 from explorer.relevance.criteria import Subject
 from explorer.search.allocation import macs, weight_bytes
 from explorer.search.ranking import rank_filters

@@ -21,6 +21,7 @@ from explorer.errors import CandidateError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import Inputs, take
 from explorer.graph.layers import ModelGraph
+from explorer.graph.modules import layer_module
 from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
 
@@ -167,10 +168,3 @@ def _importance(context: CompressionContext, candidate: Candidate) -> dict[str, 
     put_in(model, context.importance)
     remove_filters(model, context.graph, context.kept(candidate))
     return {layer.name: layer_module(model, layer.name).weight.data for layer in context.graph.layers}
-
-
-def layer_module(model: fx.GraphModule, name: str) -> nn.Conv2d | nn.Linear:
-    """The convolution or linear module of a layer."""
-    module = model.get_submodule(name)
-    assert isinstance(module, nn.Conv2d | nn.Linear)
-    return module

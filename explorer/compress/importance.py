@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from explorer.graph.layers import ModelGraph
+from explorer.graph.modules import layer_module
 
 Importance = Mapping[str, torch.Tensor]
 """For every layer a tensor of its weight's shape, not negative."""
@@ -40,6 +41,5 @@ def root_fisher(model: fx.GraphModule, graph: ModelGraph, images: torch.Tensor) 
 def put_in(model: fx.GraphModule, importance: Importance) -> None:
     """Put every layer's importance in the place of its weight, so that what removes filters removes it alike."""
     for name, values in importance.items():
-        module = model.get_submodule(name)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+        module = layer_module(model, name)
         module.weight = nn.Parameter(values.to(module.weight), requires_grad=False)

@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from explorer.compress.candidate import Candidate, kept_count
 from explorer.graph.layers import IndexMap, Layer, ModelGraph
-from explorer.graph.modules import SelectChannels
+from explorer.graph.modules import SelectChannels, layer_module
 from explorer.graph.trace_moves import get_channel_padding
 
 Order = Mapping[str, tuple[int, ...]]
@@ -83,8 +83,7 @@ def _positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
 
 
 def _narrow_layer(model: fx.GraphModule, layer: Layer, kept: frozenset[int]) -> None:
-    module = model.get_submodule(layer.name)
-    assert isinstance(module, nn.Conv2d | nn.Linear)
+    module = layer_module(model, layer.name)
     outputs, inputs = _positions(layer.output_classes, kept), _positions(layer.input_classes, kept)
     weight = module.weight.data[outputs]
     if layer.depthwise and isinstance(module, nn.Conv2d):

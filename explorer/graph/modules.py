@@ -9,6 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def layer_module(model: nn.Module, name: str) -> nn.Conv2d | nn.Linear:
+    """Return the convolution or linear module of a layer."""
+    module = model.get_submodule(name)
+    assert isinstance(module, nn.Conv2d | nn.Linear)
+    return module
+
+
 class SelectChannels(nn.Module):
     """Channel i of the result is channel `index[i]` of the operand: a shuffle, a slice or a repetition of channels.
 

@@ -12,6 +12,7 @@ from explorer.compress.activations import input_quantizer
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import attach_codes
 from explorer.errors import ExportError
+from explorer.graph.modules import layer_module
 from explorer.graph.names import LAYER_BUFFERS
 from explorer.packed.file import PackedLayer, PackedNetwork, PackedQuantizer
 
@@ -61,8 +62,7 @@ def load_packed(model: fx.GraphModule, packed: PackedNetwork) -> None:
         module.bits, module.zero_point = quantizer.bits, quantizer.zero_point
         module.scale = torch.tensor(quantizer.scale, dtype=torch.float32, device=module.scale.device)
     for layer in packed.layers:
-        module = model.get_submodule(layer.name)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+        module = layer_module(model, layer.name)
         device = module.weight.device
         attach_codes(module, torch.from_numpy(layer.codes).to(device), torch.from_numpy(layer.scales).to(device))
     _put_biases(model, packed)
@@ -75,8 +75,7 @@ def _put_biases(model: fx.GraphModule, packed: PackedNetwork) -> None:
     for node in model.graph.nodes:
         if node.op != "call_module" or str(node.target) not in biases:
             continue
-        module = model.get_submodule(str(node.target))
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+        module = layer_module(model, str(node.target))
         codes = biases[str(node.target)].to(module.weight.device)
         grid = input_quantizer(model, node).scale.double() * module.get_buffer("weight_scale").double()
         module.register_buffer("bias_codes", codes)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.activations import find_activated, find_layer_nodes, watch
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.multipliers import sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
@@ -25,7 +26,7 @@ def activation_mean(sample: Sample, progress: Progress | None = None) -> Relevan
     tables: dict[str, list[Tensor]] = {name: [] for name in nodes}
 
     def see(name: str, given: Tensor) -> None:
-        module = layer_of(sample, name)
+        module = layer_module(sample.model, name)
         totals = sum_per_channel(module, given.abs())
         tables[name].append(totals * (totals.numel() / given.numel()))
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from explorer.errors import RelevanceError
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.activations import find_layer_nodes, find_norm_after
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.magnitude import compute_filter_norms
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
@@ -35,7 +36,9 @@ def bn_gamma(sample: Sample, progress: Progress | None = None) -> Relevance:
     layers = []
     for name in sample.graph.layer_names:
         scores = (
-            gains[name] if name in gains else median * _relative(compute_filter_norms(layer_of(sample, name).weight, 2))
+            gains[name]
+            if name in gains
+            else median * _relative(compute_filter_norms(layer_module(sample.model, name).weight, 2))
         )
         layers.append(build_layer_relevance(sample, name, filter_scores=scores))
         if progress is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from explorer.arrays import Float32Array
+from explorer.graph.modules import layer_module
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
@@ -28,13 +29,6 @@ def build_relevance(
     )
 
 
-def layer_of(sample: Sample, name: str) -> nn.Conv2d | nn.Linear:
-    """The convolution or linear module of a layer."""
-    module = sample.model.get_submodule(name)
-    assert isinstance(module, nn.Conv2d | nn.Linear)
-    return module
-
-
 def build_layer_relevance(
     sample: Sample,
     name: str,
@@ -50,7 +44,7 @@ def build_layer_relevance(
     With `contributions` and `magnitudes` (images x out_channels) and without `filter_scores` the scores are aggregated
     as the sample asks.
     """
-    layer, weight = sample.graph.layer(name), layer_of(sample, name).weight
+    layer, weight = sample.graph.layer(name), layer_module(sample.model, name).weight
     none = weight.new_zeros((0, layer.out_channels))
     table, without_signs = (as_array(none if each is None else each) for each in (contributions, magnitudes))
     if filter_scores is None and len(table):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.multipliers import sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
@@ -26,7 +27,7 @@ def score_by_image(
     done = 0
     for part in sample.batches():
         for name, found in contributions(part):
-            module = layer_of(sample, name)
+            module = layer_module(sample.model, name)
             parts[name].append((sum_per_channel(module, found), sum_per_channel(module, found.abs())))
             done += len(part)
             if progress is not None:

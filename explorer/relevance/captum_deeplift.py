@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from explorer.errors import RelevanceError
 from explorer.graph.functional import ACTIVATIONS
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.build import as_array, build_relevance
@@ -113,8 +114,7 @@ def _completeness(model: nn.Module, sample: Sample) -> float:
 
 
 def _layer_relevance(model: fx.GraphModule, name: str, sample: Sample) -> LayerRelevance:
-    module = model.get_submodule(name)
-    assert isinstance(module, nn.Conv2d | nn.Linear)
+    module = layer_module(model, name)
     contributions, multipliers, inputs = attribute_layer(model, name, sample)
     table, magnitudes = (as_array(sum_per_channel(module, each)) for each in (contributions, contributions.abs()))
     return LayerRelevance(

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from explorer.graph.layers import Layer, ModelGraph
-from explorer.relevance.build import as_array, layer_of
+from explorer.graph.modules import layer_module
+from explorer.relevance.build import as_array
 from explorer.relevance.criteria import ALL, CRITERIA, Subject
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance, score_classes
@@ -62,7 +63,7 @@ def is_loss(method: str) -> bool:
 
 def get_weight(sample: Sample, layer: str) -> np.ndarray:
     """The weight of a layer in the float network."""
-    return as_array(layer_of(sample, layer).weight)
+    return as_array(layer_module(sample.model, layer).weight)
 
 
 def _mean_inputs(sample: Sample) -> dict[str, float]:
@@ -74,7 +75,7 @@ def _mean_inputs(sample: Sample) -> dict[str, float]:
         def record(module: nn.Module, inputs: tuple[torch.Tensor, ...], name: str = layer.name) -> None:
             found[name] = float(inputs[0].abs().double().mean())
 
-        handles.append(layer_of(sample, layer.name).register_forward_pre_hook(record))
+        handles.append(layer_module(sample.model, layer.name).register_forward_pre_hook(record))
     try:
         with torch.no_grad():
             sample.model(*sample.inputs)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from explorer.errors import RelevanceError
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.aggregation import aggregate
-from explorer.relevance.build import as_array, build_relevance, layer_of
+from explorer.relevance.build import as_array, build_relevance
 from explorer.relevance.deeplift_run import Pair, PairedRun, find_missing_rules
 from explorer.relevance.multipliers import compute_weight_multipliers, sum_per_channel
 from explorer.relevance.sample import Sample
@@ -51,7 +52,7 @@ def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
         missed.append(found.missed)
         changes.append(found.changes)
         for name in sample.graph.layer_names:
-            module = layer_of(sample, name)
+            module = layer_module(sample.model, name)
             contributions = found.multipliers[name] * found.differences[name]
             tables[name].append((sum_per_channel(module, contributions), sum_per_channel(module, contributions.abs())))
             both = [

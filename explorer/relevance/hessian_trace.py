@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.gradients import compute_derivatives
 from explorer.relevance.multipliers import compute_weight_multipliers
 from explorer.relevance.sample import Sample
@@ -60,7 +61,7 @@ def _traces(sample: Sample, rank: int, signs: Tensor) -> dict[str, Tensor]:
         probed = partial(_probed, rank=rank, signs=drawn)
         found = compute_derivatives(part.model, part.inputs, part.graph.layer_names, probed)
         for name, by_given in found.by_given.items():
-            squares = compute_weight_multipliers(layer_of(part, name), found.read[name], by_given, power=2)
+            squares = compute_weight_multipliers(layer_module(part.model, name), found.read[name], by_given, power=2)
             traces = squares.double().flatten(1).sum(1).cpu() / len(sample)
             totals[name] = totals[name] + traces if name in totals else traces
     return totals
@@ -80,7 +81,7 @@ def _probed(logits: Tensor, rank: int, signs: Tensor) -> Tensor:
 
 def _layer(sample: Sample, name: str, traces: Tensor) -> LayerRelevance:
     """From the traces of a layer's filters."""
-    weight = layer_of(sample, name).weight.detach()
+    weight = layer_module(sample.model, name).weight.detach()
     squares = weight.double().square().flatten(1).mean(1).cpu()
     return build_layer_relevance(
         sample,

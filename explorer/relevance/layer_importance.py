@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.activations import find_activated, find_layer_nodes, watch
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.magnitude import compute_filter_norms
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
@@ -37,7 +38,7 @@ def layer_importance(sample: Sample, progress: Progress | None = None) -> Releva
     gains = _gains(accuracies, 1 / len(sample), 1 / sample.directions.shape[1])
     layers = []
     for name, importance in zip(nodes, (gain / sum(gains) for gain in gains), strict=True):
-        weight = layer_of(sample, name).weight.detach()
+        weight = layer_module(sample.model, name).weight.detach()
         norms = compute_filter_norms(weight, 2)
         shares = norms / norms.sum() if bool(norms.any()) else torch.full_like(norms, 1 / len(norms))
         multipliers = torch.full_like(weight, importance**0.5)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -35,7 +36,7 @@ def _magnitude(method: str, order: int, sample: Sample, progress: Progress | Non
     for name in sample.graph.layer_names:
         layers.append(
             build_layer_relevance(
-                sample, name, filter_scores=compute_filter_norms(layer_of(sample, name).weight, order)
+                sample, name, filter_scores=compute_filter_norms(layer_module(sample.model, name).weight, order)
             )
         )
         if progress is not None:

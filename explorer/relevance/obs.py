@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.graph.modules import TransposedConv2d
+from explorer.graph.modules import TransposedConv2d, layer_module
 from explorer.progress import Progress
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.gradients import WatchedRun
 from explorer.relevance.multipliers import PRODUCTS_AT_ONCE, sum_per_channel
 from explorer.relevance.sample import Sample
@@ -43,13 +43,13 @@ def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
             with torch.no_grad():
                 run.run(*part.inputs)
                 for name in names:
-                    module, before = layer_of(sample, name), hessians.get(name)
+                    module, before = layer_module(sample.model, name), hessians.get(name)
                     hessians[name] = gather(module, run.read[name], len(sample), before)
                     energies[name].append(_energies(module, run.given[name]))
             done += len(part)
             if progress is not None:
                 progress(done, len(sample) * len(passes))
-        multipliers.update((name, _multipliers(layer_of(sample, name), hessians.pop(name))) for name in names)
+        multipliers.update((name, _multipliers(layer_module(sample.model, name), hessians.pop(name))) for name in names)
     layers = []
     for name in sample.graph.layer_names:
         table = torch.cat(energies[name])
@@ -136,7 +136,7 @@ def _passes(sample: Sample) -> Iterator[list[str]]:
     names: list[str] = []
     held = 0
     for name in sample.graph.layer_names:
-        module = layer_of(sample, name)
+        module = layer_module(sample.model, name)
         groups = 1 if isinstance(module, nn.Linear) else module.groups
         elements = groups * module.weight[0].numel() ** 2
         if names and held + elements > ELEMENTS_AT_ONCE:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from explorer.errors import RelevanceError
 from explorer.graph.inputs import join
 from explorer.graph.layers import ModelGraph
-from explorer.relevance.build import layer_of
+from explorer.graph.modules import layer_module
 from explorer.relevance.deeplift import refuse_incomplete, sum_contributions
 from explorer.relevance.deeplift_run import Pair, PairedRun, find_missing_rules
 from explorer.relevance.sample import Sample
@@ -77,7 +77,7 @@ def _of_part(sample: Sample, filters: Sequence[Filter]) -> tuple[list[Maps], Ten
 
 def _axis(sample: Sample, name: str) -> int:
     """The axis of a layer's output that its filters are along: a linear layer has its features last."""
-    return -1 if isinstance(layer_of(sample, name), nn.Linear) else 1
+    return -1 if isinstance(layer_module(sample.model, name), nn.Linear) else 1
 
 
 def _through(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -19,7 +20,10 @@ def random_scores(sample: Sample, progress: Progress | None = None) -> Relevance
     """
     layers = []
     for name in sample.graph.layer_names:
-        draw, shape = np.random.default_rng([sample.seed, *name.encode()]), layer_of(sample, name).weight.shape
+        draw, shape = (
+            np.random.default_rng([sample.seed, *name.encode()]),
+            layer_module(sample.model, name).weight.shape,
+        )
         filters, weights = draw.random(shape[0]), draw.random(tuple(shape))
         layers.append(
             build_layer_relevance(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 
@@ -20,7 +21,7 @@ def similarity(sample: Sample, progress: Progress | None = None) -> Relevance:
     """
     layers = []
     for name in sample.graph.layer_names:
-        filters = layer_of(sample, name).weight.detach().double().flatten(1)
+        filters = layer_module(sample.model, name).weight.detach().double().flatten(1)
         layers.append(build_layer_relevance(sample, name, filter_scores=torch.cdist(filters, filters).sum(1)))
         if progress is not None:
             progress(len(layers), len(sample.graph.layers))

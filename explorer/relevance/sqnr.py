@@ -7,9 +7,10 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.activations import find_layer_nodes, watch
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.multipliers import sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
@@ -29,12 +30,12 @@ def sqnr(sample: Sample, progress: Progress | None = None) -> Relevance:
 
     def see(name: str, given: Tensor) -> None:
         powers[name] += float(given.double().square().sum())
-        positions[name] = given.numel() // sum_per_channel(layer_of(sample, name), given).numel()
+        positions[name] = given.numel() // sum_per_channel(layer_module(sample.model, name), given).numel()
 
     watch(sample, nodes, see, progress)
     layers = []
     for name in nodes:
-        weight = layer_of(sample, name).weight.detach()
+        weight = layer_module(sample.model, name).weight.detach()
         of_input = positions[name] * _inverse_root(powers[name] / len(sample))
         layers.append(
             build_layer_relevance(

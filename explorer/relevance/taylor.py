@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
-from explorer.relevance.build import build_layer_relevance, build_relevance, layer_of
+from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.gradients import compute_loss_derivatives
 from explorer.relevance.multipliers import compute_weight_multipliers, sum_per_channel
 from explorer.relevance.sample import Sample
@@ -44,7 +45,7 @@ def _expanded(sample: Sample, order: int, progress: Progress | None) -> Relevanc
     for part in sample.batches():
         found = compute_loss_derivatives(part)
         for name in names:
-            module = layer_of(sample, name)
+            module = layer_module(sample.model, name)
             contributed = found.given[name] * found.by_given[name]
             parts[name].append((sum_per_channel(module, contributed), sum_per_channel(module, contributed.abs())))
             by_weight = compute_weight_multipliers(module, found.read[name], found.by_given[name], order)

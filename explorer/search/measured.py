@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.utils.hooks import RemovableHandle
 
-from explorer.compress.apply import CompressionContext, layer_module, without_filters
+from explorer.compress.apply import CompressionContext, without_filters
 from explorer.compress.calibrate import channel_means
 from explorer.compress.candidate import uniform
 from explorer.compress.correction import round_adaptively
@@ -23,6 +23,7 @@ from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import attach_codes, compress_weights
 from explorer.graph.inputs import Inputs, as_tuple, run
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.search.options import with_share
 from explorer.search.sensitivity import (

@@ -24,6 +24,7 @@ from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.inputs import take
 from explorer.graph.layers import ModelGraph
+from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.completion import estimate_filter_losses
 from explorer.relevance.scores import Relevance
@@ -67,8 +68,7 @@ def sensitivity(
     axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     weights: dict[str, dict[WeightOption, float]] = {}
     for index, (layer, given) in enumerate(rounding_moments(context, space)):
-        module = context.model.get_submodule(layer)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+        module = layer_module(context.model, layer)
         multipliers = weight_multipliers(context.graph, relevance, layer)
         perturbation = partial(_perturbation, module, layer, multipliers, context, given)
         weights[layer] = losses_of(f"layer {layer!r}: weights", weight_options(axes, layer), perturbation)

@@ -11,11 +11,12 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from explorer.compress.activations import insert_quantizers
-from explorer.compress.apply import CompressionContext, compress_layers, correct_copy, layer_module, without_filters
+from explorer.compress.apply import CompressionContext, compress_layers, correct_copy, without_filters
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
 from explorer.compress.sparsity import weight_mask
+from explorer.graph.modules import layer_module
 from explorer.graph.names import replace_module
 from explorer.training.straight_through import SharedWeight, TrainedActivation, TrainedWeight, per_channel
 from explorer.training.tuned import Tuned, load_state

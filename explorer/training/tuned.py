@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, fx
 
 from explorer.compress.activations import insert_quantizers
-from explorer.compress.apply import CompressionContext, finish, layer_module, without_filters
+from explorer.compress.apply import CompressionContext, finish, without_filters
 from explorer.compress.candidate import Candidate
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import attach_codes
 from explorer.errors import CandidateError
 from explorer.files import replaced
+from explorer.graph.modules import layer_module
 from explorer.models.checkpoint import read_tensors
 from explorer.training.straight_through import shared_codes, weight_codes
 

@@ -20,9 +20,9 @@ from explorer.comparison.points import FLOAT, POINTS, Place, Point
 from explorer.comparison.record import Comparison
 from explorer.comparison.run import compare, places
 from explorer.comparison.sample import relevance_in, seeded_sample
-from explorer.compress.apply import layer_module
 from explorer.errors import RelevanceError, SearchError, StudyFileError
 from explorer.evaluate.score import score_images
+from explorer.graph.modules import layer_module
 from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings, SpaceSettings
 from explorer.study.prepare import PreparedStudy, open_study
@@ -81,7 +81,7 @@ def choose(prepared: PreparedStudy, folder: Path) -> Callable[..., Any]:
 def weights(model: torch.nn.Module, prepared: PreparedStudy) -> dict[str, np.ndarray]:
     """The weight of every layer."""
     names = prepared.context.graph.weight_owners
-    return {name: layer_module(model, name).weight.detach().numpy() for name in names}  # type: ignore[arg-type]
+    return {name: layer_module(model, name).weight.detach().numpy() for name in names}
 
 
 @pytest.mark.parametrize("scope", ["layer", "global", "global_normalised"])

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from explorer.graph.modules import layer_module
 from explorer.relevance import obs as module
-from explorer.relevance.build import layer_of
 from explorer.relevance.obs import DAMPING, obs, unfold_inputs
 from explorer.relevance.sample import Sample, make_sample
 from tests.support.attribution import canonical
@@ -69,7 +69,7 @@ def least_loss(design: Tensor, weight: Tensor, images: int, q: int) -> float:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_saliencies_are_least_squares_with_a_weight_removed(kind: str) -> None:
     sample = on(LAYERS[kind])
-    found, layer = obs(sample).layer("own"), layer_of(sample, "own")
+    found, layer = obs(sample).layer("own"), layer_module(sample.model, "own")
     with torch.no_grad():
         inputs = sample.model.get_submodule("conv1")(*sample.inputs).relu()
         outputs = layer(inputs)
@@ -90,7 +90,7 @@ def test_saliencies_are_least_squares_with_a_weight_removed(kind: str) -> None:
 def test_a_linear_layer_of_more_inputs_than_images() -> None:
     """Its Hessian is never built; the saliencies are the same."""
     sample = on(lambda: nn.Conv2d(4, 30, 3, padding=1))
-    found, layer = obs(sample).layer("head"), layer_of(sample, "head")
+    found, layer = obs(sample).layer("head"), layer_module(sample.model, "head")
     assert len(sample) < layer.in_features  # type: ignore[operator]
     with torch.no_grad():
         inputs = sample.model.get_submodule("own")(sample.model.get_submodule("conv1")(*sample.inputs).relu())
@@ -104,7 +104,7 @@ def test_a_linear_layer_of_more_inputs_than_images() -> None:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_columns_are_what_the_layer_multiplies_with(kind: str) -> None:
     sample = on(LAYERS[kind])
-    layer = layer_of(sample, "own")
+    layer = layer_module(sample.model, "own")
     inputs = torch.randn(3, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found, expected = unfold_inputs(layer, inputs), by_linearity(layer, inputs)
     rows = expected.view(len(found), -1, *expected.shape[1:])
@@ -132,11 +132,11 @@ def test_in_several_passes_and_parts_it_is_the_same(monkeypatch: pytest.MonkeyPa
 
 def test_what_no_image_excites_costs_the_damping_alone() -> None:
     sample = on(LAYERS["plain"])
-    conv1 = layer_of(sample, "conv1")
+    conv1 = layer_module(sample.model, "conv1")
     assert conv1.bias is not None
     with torch.no_grad():
         conv1.weight[2], conv1.bias[2] = 0.0, -1.0
-    found, layer = obs(sample).layer("own").weight_multipliers, layer_of(sample, "own")
+    found, layer = obs(sample).layer("own").weight_multipliers, layer_module(sample.model, "own")
     with torch.no_grad():
         read = unfold_inputs(layer, sample.model.get_submodule("conv1")(*sample.inputs).relu())[0]
     damping = DAMPING * float(read.square().sum(1).mean()) / len(sample)
