@@ -20,7 +20,7 @@ from typing import Any
 
 from hwmodels.checks import shown
 from hwmodels.device.accelerator import ASSUMED, Accelerator
-from hwmodels.device.dataflows import DATAFLOWS
+from hwmodels.device.dataflows import DATAFLOWS, Dataflow
 from hwmodels.device.parts import Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.errors import DeviceError
 
@@ -208,10 +208,9 @@ def _read_document(document: Mapping[str, Any], reading: _ProfileReading) -> Non
             _read_table(f"{places}.{name}", entries, _list_keys(f"{places}.{name}", fields), reading)
     known = ("name", "title", *_TABLES, *_PARTS, *_PLACES)
     reading.problems += [_unknown(table, known) for table in document if table not in known]
-    dataflow = reading.values.get("array.dataflow")
-    if isinstance(dataflow, str) and dataflow in DATAFLOWS:
-        needed = DATAFLOWS[dataflow].profile_keys
-        reading.problems += [_missing(key) for key in needed if key not in reading.values]
+    if "array.dataflow" in reading.values:
+        dataflow = DATAFLOWS.get(str(reading.values["array.dataflow"]), Dataflow("unknown"))
+        reading.problems += [_missing(key) for key in dataflow.profile_keys if key not in reading.values]
 
 
 def _read_table(table: str, entries: Mapping[str, Any], keys: Mapping[str, bool], reading: _ProfileReading) -> None:
