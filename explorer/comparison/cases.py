@@ -19,6 +19,7 @@ from explorer.compress.candidate import kept_count, uniform
 from explorer.compress.cluster import kmeans_1d, nearest
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.prune import kept_classes_of, kept_positions
+from explorer.compress.sparsity import largest
 from explorer.digests import digest
 from explorer.graph.modules import layer_module
 from explorer.relevance.criteria import Subject
@@ -212,10 +213,7 @@ def _one_at_least(mask: Bools, values: Floating) -> Bools:
 
 
 def _largest(values: Floating, share: float) -> Bools:
-    order = np.argsort(-values.ravel(), kind="stable")
-    mask = np.zeros(values.size, dtype=np.bool_)
-    mask[order[: kept_count(share, values.size)]] = True
-    return mask.reshape(values.shape)
+    return largest(torch.from_numpy(values), kept_count(share, values.size)).numpy()
 
 
 def _counts(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> dict[str, Floating] | None:

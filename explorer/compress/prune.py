@@ -1,4 +1,4 @@
-"""Remove whole filters along the channel groups, and set single weights to zero."""
+"""Remove whole filters along the channel groups."""
 
 from __future__ import annotations
 
@@ -62,20 +62,6 @@ def magnitude_order(model: fx.GraphModule, graph: ModelGraph) -> dict[str, tuple
         group.name: tuple(sorted(group.classes, key=lambda identity: (-sizes[identity], identity)))
         for group in graph.prunable
     }
-
-
-def magnitude_mask(weight: torch.Tensor, weight_density: float) -> torch.Tensor:
-    """A mask like `weight` that is True for the share of weights of largest magnitude, ties by position.
-
-    Exactly `kept_count(weight_density, weight.numel())` entries are True.
-    """
-    count = kept_count(weight_density, weight.numel())
-    if count == weight.numel():
-        return torch.ones_like(weight, dtype=torch.bool)
-    order = torch.sort(weight.abs().flatten(), descending=True, stable=True).indices
-    mask = torch.zeros(weight.numel(), dtype=torch.bool, device=weight.device)
-    mask[order[:count]] = True
-    return mask.view_as(weight)
 
 
 def _positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:

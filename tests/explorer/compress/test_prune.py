@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
-from explorer.compress.prune import kept_classes_of, magnitude_mask, magnitude_order, remove_filters
+from explorer.compress.prune import kept_classes_of, magnitude_order, remove_filters
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.magnitude import l2
 from explorer.relevance.sample import make_sample
@@ -89,15 +89,6 @@ def test_everything_kept_is_the_same_network(context: Callable[[str], Compressio
         state = base.model.double().state_dict()
         base.model.float()
         assert all(torch.equal(tensor.double(), state[key].double()) for key, tensor in model.state_dict().items())
-
-
-def test_a_mask_keeps_exactly_the_largest_weights() -> None:
-    weight = torch.tensor([[3.0, -1.0, 0.0], [-4.0, 1.0, 1.0]])
-    assert magnitude_mask(weight, 0.34).tolist() == [[True, False, False], [True, False, False]]
-    assert magnitude_mask(weight, 0.5).tolist() == [[True, True, False], [True, False, False]]
-    assert magnitude_mask(weight, 0.001).sum() == 1
-    assert magnitude_mask(torch.zeros(10), 0.3).sum() == 3
-    assert magnitude_mask(weight, 1.0).all()
 
 
 def test_removal_leaves_no_trace_of_the_old_shapes(context: Callable[[str], CompressionContext]) -> None:

@@ -1,4 +1,4 @@
-"""Masks: N:M patterns against a loop over the rows, their counts, and one threshold for a whole network."""
+"""Masks: N:M patterns against a loop over the rows, their counts, and the largest of a layer."""
 
 from __future__ import annotations
 
@@ -15,16 +15,8 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import LayerChoice, kept_count, uniform
 from explorer.compress.plan import plan
-from explorer.compress.prune import magnitude_mask
-from explorer.compress.sparsity import (
-    global_kept_weights,
-    layer_weights,
-    pattern_mask,
-    prune_globally,
-    weight_mask,
-)
+from explorer.compress.sparsity import largest, pattern_mask, weight_mask
 from explorer.compress.weights import compress_weights
-from explorer.errors import CandidateError
 from explorer.settings.pattern import group_count, pattern_count, pattern_density
 
 PATTERNS = st.integers(2, 9).flatmap(lambda of: st.integers(1, of - 1).map(lambda kept: f"{kept}:{of}"))
@@ -83,7 +75,26 @@ def test_as_many_weights_stay_as_were_counted(weight: Tensor, pattern: str, shar
     assert not (mask & ~allowed).any()
     lost = weight.abs()[allowed & ~mask]
     assert lost.numel() == 0 or float(lost.max()) <= float(weight.abs()[mask].min())
-    assert torch.equal(weight_mask(weight, share), magnitude_mask(weight, share))
+
+
+def test_a_mask_keeps_exactly_the_largest_weights() -> None:
+    weight = torch.tensor([[3.0, -1.0, 0.0], [-4.0, 1.0, 1.0]])
+    assert weight_mask(weight, 0.34).tolist() == [[True, False, False], [True, False, False]]
+    assert weight_mask(weight, 0.5).tolist() == [[True, True, False], [True, False, False]]
+    assert weight_mask(weight, 0.001).sum() == 1
+    assert weight_mask(torch.zeros(10), 0.3).sum() == 3
+    assert weight_mask(weight, 1.0).all()
+
+
+@quick
+@given(weights(), SHARES)
+def test_the_largest_are_the_first_of_a_stable_sort(weight: Tensor, share: float) -> None:
+    values = weight.flatten().tolist()
+    count = kept_count(share, len(values))
+    first = sorted(range(len(values)), key=lambda index: (-values[index], index))[:count]
+    mask = largest(weight, count)
+    assert mask.shape == weight.shape
+    assert mask.flatten().nonzero().flatten().tolist() == sorted(first)
 
 
 def test_a_pattern_runs_along_the_input_channels() -> None:
@@ -149,55 +160,3 @@ def test_a_plan_counts_what_is_built_with_filters_removed(
             expected = pattern_count(pattern, codes.numel() // codes.shape[1], codes.shape[1])
             assert layer.num_nonzero_weights == expected
             assert 0.9 * expected <= torch.count_nonzero(codes) <= expected
-
-
-@st.composite
-def networks(draw: st.DrawFn) -> dict[str, Tensor]:
-    layers = draw(st.lists(weights(), min_size=1, max_size=5))
-    return {f"layer{index}": weight for index, weight in enumerate(layers)}
-
-
-@quick
-@given(networks(), SHARES)
-def test_a_global_share_is_one_threshold_over_all_layers(network: dict[str, Tensor], share: float) -> None:
-    """By sorting (magnitude, layer, position) of every weight by hand."""
-    every = [
-        (-abs(value), layer, position)
-        for layer, weight in enumerate(network.values())
-        for position, value in enumerate(weight.flatten().tolist())
-    ]
-    stay = sorted(every)[: kept_count(share, len(every))]
-    shares = global_kept_weights(network, share)
-    assert list(shares) == list(network)
-    for index, (name, weight) in enumerate(network.items()):
-        positions = {position for _, layer, position in stay if layer == index}
-        assert shares[name] == max(1, len(positions)) / weight.numel()
-        mask = weight_mask(weight, shares[name])
-        if positions:
-            assert set(mask.flatten().nonzero().flatten().tolist()) == positions
-        else:
-            assert int(mask.sum()) == 1
-
-
-def test_a_global_share_spares_the_layers_of_large_weights(context: Callable[[str], CompressionContext]) -> None:
-    base = context("lenet5_digits")
-    network = layer_weights(base.model, base.graph)
-    assert list(network) == list(base.graph.layer_names)
-    total = sum(weight.numel() for weight in network.values())
-    candidate = prune_globally(uniform(base.graph, 4), network, 0.2)
-    assert sum(layer.num_nonzero_weights for layer in plan(base.graph, candidate).layers) == round(0.2 * total)
-    kept = {choice.layer: choice.weight_density for choice in candidate.layers}
-    # Weights of untrained layers are the smaller the more inputs there are: 9, 84, 120, 128 and 144.
-    assert sorted(kept, key=lambda name: -kept[name]) == ["conv1", "fc3", "fc2", "fc1", "conv2"]
-    assert {choice.weight_bits for choice in candidate.layers} == {4}
-    assert apply(base, candidate)(torch.zeros(1, 1, 8, 8)).isfinite().all()
-
-
-@pytest.mark.parametrize("share", [0.0, 1.5, float("nan"), True])
-def test_a_share_beyond_all_weights_is_refused(share: float) -> None:
-    with pytest.raises(CandidateError, match=r"kept weights: expected a share in \(0, 1\] of all weights, received"):
-        global_kept_weights({"a": torch.ones(2, 2)}, share)
-
-
-def test_a_network_without_weights_has_no_shares() -> None:
-    assert global_kept_weights({}, 0.5) == {}

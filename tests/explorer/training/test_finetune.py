@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
-from explorer.compress.prune import magnitude_mask
+from explorer.compress.sparsity import weight_mask
 from explorer.data.load import load_data
 from explorer.errors import CandidateError, ModelError
 from explorer.models.load import load_model
@@ -112,7 +112,7 @@ def test_weights_change_and_masks_and_clusters_are_held(context: Bases, images: 
     for name, module in code_modules(rebuild(base, pruned, second)).items():
         weight = second.state[f"{name}.weight"]
         assert torch.equal(first.masks[name], second.masks[name])
-        assert torch.equal(second.masks[name], magnitude_mask(first.state[f"{name}.weight"], 0.5))
+        assert torch.equal(second.masks[name], weight_mask(first.state[f"{name}.weight"], 0.5))
         assert not weight[~second.masks[name]].any()
         assert not module.get_buffer("weight_codes")[~second.masks[name]].any()
         assert not torch.equal(weight, first.state[f"{name}.weight"])
