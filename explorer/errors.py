@@ -57,7 +57,7 @@ class ExportError(ExplorerError):
 
 
 def readable(problems: Sequence[str]) -> tuple[str, ...]:
-    """Each problem on one line, control characters escaped, a long one without its middle; beyond 20 their count.
+    """Return each problem on one line, control characters escaped, long ones without their middle, 20 at most.
 
     As in hwmodels, which a study file is read without.
     """

@@ -34,11 +34,13 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u2
 
 @contextmanager
 def replaced(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of `path` when the block ends; a reader sees the old or the new one.
+    """Open a file that takes the place of `path` when the block ends; a reader sees the old or the new one.
 
     It lies beside `path` meanwhile, and is removed when the block fails; those of processes that were killed are
-    removed by the next one that writes into the folder. Raises OSError when the folder is missing, or the disk is
-    full or read-only.
+    removed by the next one that writes into the folder.
+
+    Raises:
+        OSError: When the folder is missing, or the disk is full or read-only.
     """
     _remove_abandoned(path.parent)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -99,7 +101,8 @@ def without_controls(text: str) -> str:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """Write a table as CSV, whole or not at all: UTF-8, LF, None empty, texts as `csv_cell` gives them.
 
-    Raises OSError when the file cannot be written.
+    Raises:
+        OSError: When the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

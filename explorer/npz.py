@@ -17,12 +17,12 @@ from explorer.errors import ExplorerError
 
 
 def memory_limit(machine_bytes: int) -> int:
-    """Bytes of arrays that a machine takes: a quarter of its memory, for there are copies of them; 4 GiB at least."""
+    """Return the bytes of arrays that a machine takes: a quarter of its memory, as there are copies, at least 4 GiB."""
     return max(4 * 2**30, machine_bytes // 4)
 
 
 def _machine_bytes() -> int:
-    """Memory of this machine; 0 where it cannot be told."""
+    """Return the memory of this machine; 0 where it cannot be told."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not on Windows
@@ -38,9 +38,12 @@ class ArchiveError(ExplorerError):
 
 
 def read_npz(path: Path, wanted: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
-    """The arrays of a .npz file with these keys, or all; ArchiveError for anything else than arrays of numbers or text.
+    """Return the arrays of a .npz file with these keys, or all.
 
     Each must have the bytes that its header states, and all together at most MEMORY_LIMIT.
+
+    Raises:
+        ArchiveError: For anything else than arrays of numbers or text.
     """
     try:
         if not zipfile.is_zipfile(path):
@@ -68,7 +71,7 @@ def read_npz(path: Path, wanted: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
 
 
 def _size(archive: zipfile.ZipFile, key: str, entry: zipfile.ZipInfo) -> int:
-    """Bytes that an array will take, from its header alone."""
+    """Return bytes that an array will take, from its header alone."""
     with archive.open(entry) as file:
         shape, dtype = _header(file, key)
         left = entry.file_size - file.tell()

@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def single_threaded(small: bool) -> Iterator[None]:
-    """Within it, torch uses one CPU thread if the work is `small`, else as many as before."""
+    """Let torch, within it, use one CPU thread if the work is `small`, else as many as before."""
     before = torch.get_num_threads()
     if small:
         torch.set_num_threads(1)

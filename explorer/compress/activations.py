@@ -38,9 +38,10 @@ def insert_quantizers(model: fx.GraphModule, graph: ModelGraph, calibration: Cal
 
 
 def input_quantizer(model: fx.GraphModule, node: fx.Node) -> ActivationQuantizer:
-    """The quantiser whose codes the layer at `node` reads through views and monotone operations.
+    """Return the quantiser whose codes the layer at `node` reads through views and monotone operations.
 
-    Raises LookupError where there is none, which `apply` never leaves.
+    Raises:
+        LookupError: Where there is none, which `apply` never leaves.
     """
     source = node
     while source.all_input_nodes:

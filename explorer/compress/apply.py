@@ -75,7 +75,11 @@ class CompressionContext:
         )
 
     def kept(self, candidate: Candidate) -> frozenset[int]:
-        """The channel classes that a candidate keeps; CandidateError where its criterion's order is not known."""
+        """Return the channel classes that a candidate keeps.
+
+        Raises:
+            CandidateError: Where its criterion's order is not known.
+        """
         name = candidate.filters_by
         if name is not None and name not in self.orders:
             raise CandidateError(
@@ -88,11 +92,13 @@ class CompressionContext:
 def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
     """Return a compressed copy of the network in evaluation mode.
 
-    Filters are removed, weights pruned, shared and quantised, activations quantised, batch norms recalibrated
-    and folded, in this order. Each convolution and linear module of the result carries the buffers
-    `weight_codes` (int8, shape of the weight) and `weight_scale` (float32, one per output channel) with
-    weight = codes * scale, and `bias_codes` (int32) where it has a bias. Raises CandidateError when the candidate
-    does not fit the network.
+    Filters are removed, weights pruned, shared and quantised, activations quantised, batch norms recalibrated and
+    folded, in this order. Each convolution and linear module of the result carries the buffers `weight_codes` (int8,
+    shape of the weight) and `weight_scale` (float32, one per output channel) with weight = codes * scale, and
+    `bias_codes` (int32) where it has a bias.
+
+    Raises:
+        CandidateError: When the candidate does not fit the network.
     """
     model, kept = without_filters(context, candidate)
     compress_layers(model, context, candidate)
@@ -110,7 +116,7 @@ def finish(model: fx.GraphModule) -> fx.GraphModule:
 
 
 def without_filters(context: CompressionContext, candidate: Candidate) -> tuple[fx.GraphModule, frozenset[int]]:
-    """A float copy of the network without the filters that the candidate removes, and the channel classes kept."""
+    """Return a float copy of the network without the filters that a candidate removes, and the channel classes kept."""
     check(candidate, context.graph)
     model = _copy(context.model)
     kept = context.kept(candidate)
@@ -161,7 +167,7 @@ def _copy(model: fx.GraphModule) -> fx.GraphModule:
 
 
 def _importance(context: CompressionContext, candidate: Candidate) -> dict[str, torch.Tensor]:
-    """The importance of what is left of every layer's weight; nothing where there is none."""
+    """Return the importance of what is left of every layer's weight; nothing where there is none."""
     if context.importance is None:
         return {}
     model = _copy(context.model)

@@ -43,7 +43,7 @@ class Calibration:
         return as_tuple(self.images)[0].device
 
     def quantizer(self, activation: str, bits: int) -> ActivationQuantizer:
-        """The quantiser of an activation at a width."""
+        """Return the quantiser of an activation at a width."""
         scale, zero_point = self.ranges[activation][bits]
         return ActivationQuantizer(bits, scale, zero_point)
 
@@ -90,7 +90,7 @@ def _range(values: torch.Tensor, bits: int, settings: QuantizerSettings) -> tupl
 
 
 def _pooled(samples: Mapping[str, torch.Tensor], graph: ModelGraph) -> dict[str, torch.Tensor]:
-    """The samples of every activation, put together with those of the activations that it shares a scale with."""
+    """Return the samples of every activation, joined with those of the activations that it shares a scale with."""
     scale_of = {entry.name: entry.scale_of for entry in graph.activations}
     members: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
     for name, values in samples.items():
@@ -100,13 +100,13 @@ def _pooled(samples: Mapping[str, torch.Tensor], graph: ModelGraph) -> dict[str,
 
 
 def channel_statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(mean, biased variance) per channel, over the batch and the positions of N x C x ..."""
+    """Return (mean, biased variance) per channel, over the batch and the positions of N x C x ..."""
     axes = [axis for axis in range(values.ndim) if axis != 1]
     return values.mean(axes), values.var(axes, unbiased=False)
 
 
 def channel_means(module: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
-    """Mean output of each channel of a layer, over the batch and the positions; a linear layer's are last."""
+    """Return the mean of each channel of a layer over the batch and the positions; a linear layer's are last."""
     if isinstance(module, nn.Linear):
         return outputs.flatten(0, -2).mean(0)
     return outputs.mean([axis for axis in range(outputs.ndim) if axis != 1])
@@ -135,7 +135,7 @@ class _Recorder(fx.Interpreter):
 
 
 def _sampled(values: torch.Tensor) -> torch.Tensor:
-    """About SAMPLED_VALUES of `values`, at a step prime to their number, so that every column and channel occurs."""
+    """Return about SAMPLED_VALUES of `values`, at a step prime to their number, so that every column occurs."""
     step = max(1, values.numel() // SAMPLED_VALUES)
     while math.gcd(step, values.numel()) > 1:
         step += 1

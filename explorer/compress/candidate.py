@@ -71,7 +71,7 @@ class LayerChoice:
         return problems
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, without the name; what later versions added is left out at its default, so that digests stay."""
+        """Return plain data without the name; later additions are left out at their default, so that digests stay."""
         values = {key: getattr(self, key) for key in rules_of(LayerChoice)}
         return {key: value for key, value in values.items() if key in _WRITTEN or value != _DEFAULTS[key]}
 
@@ -131,11 +131,19 @@ class Candidate:
             object.__setattr__(self, "filters_by", None)
 
     def choice(self, layer: str) -> LayerChoice:
-        """What is chosen for a layer; CandidateError when nothing is."""
+        """Return what is chosen for a layer.
+
+        Raises:
+            CandidateError: When nothing is.
+        """
         return self.choices((layer,))[0]
 
     def choices(self, layers: Iterable[str]) -> tuple[LayerChoice, ...]:
-        """What is chosen for each of these layers; CandidateError when nothing is chosen for one."""
+        """Return what is chosen for each of these layers.
+
+        Raises:
+            CandidateError: When nothing is chosen for one.
+        """
         chosen = {choice.layer: choice for choice in self.layers}
         try:
             return tuple(chosen[layer] for layer in layers)
@@ -145,18 +153,18 @@ class Candidate:
             ) from None
 
     def with_choice(self, choice: LayerChoice) -> Candidate:
-        """The candidate with another choice for one of its layers; each part was checked before, and is not again."""
+        """Return the candidate with another choice for one of its layers; parts that were checked are not again."""
         changed = copy.copy(self)
         layers = tuple([choice if entry.layer == choice.layer else entry for entry in self.layers])
         object.__setattr__(changed, "layers", layers)
         return changed
 
     def share(self, group: str) -> float:
-        """Share of a group's channel classes that is kept; 1 for a group that is not listed."""
+        """Return the share of a group's channel classes that is kept; 1 for a group that is not listed."""
         return dict(self.filter_keep_ratio).get(group, 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: {"layers": {name: choices}, "filter_keep_ratio": {group: ratio}}; "filters_by" where stated."""
+        """Return plain data: {"layers": ..., "filter_keep_ratio": {group: ratio}}, "filters_by" where stated."""
         return {
             "layers": {choice.layer: choice.to_json() for choice in self.layers},
             "filter_keep_ratio": dict(self.filter_keep_ratio),
@@ -165,7 +173,11 @@ class Candidate:
 
     @classmethod
     def from_json(cls, data: object) -> Candidate:
-        """Rebuild a candidate; CandidateError names the part that is missing, unknown or out of range."""
+        """Rebuild a candidate.
+
+        Raises:
+            CandidateError: Names the part that is missing, unknown or out of range.
+        """
         if not isinstance(data, Mapping) or set(data) - {"filters_by"} != {"layers", "filter_keep_ratio"}:
             received = shown(sorted(map(str, data))) if isinstance(data, Mapping) else type(data).__name__
             keys = "'layers' and 'filter_keep_ratio' ('kept_filters' before version 0.6)"
@@ -183,18 +195,18 @@ class Candidate:
         )
 
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON text, first 16 hexadecimal digits."""
+        """Return SHA-256 over the canonical JSON text, first 16 hexadecimal digits."""
         text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return digest(text)
 
 
 def levels(bits: int) -> int:
-    """How many values a symmetric `bits`-bit weight takes: 2^bits - 1, zero included; at 1 bit the two -1 and 1."""
+    """Return how many values a symmetric `bits`-bit weight takes: 2^bits - 1 with zero; at 1 bit the two -1 and 1."""
     return 2 if bits == 1 else (1 << bits) - 1
 
 
 def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -> Candidate:
-    """The same widths everywhere, nothing pruned or shared."""
+    """Return the same widths everywhere, nothing pruned or shared."""
     return Candidate(
         layers=tuple(
             LayerChoice(layer=name, weight_bits=weight_bits, activation_bits=activation_bits)
@@ -225,12 +237,12 @@ def check(candidate: Candidate, graph: ModelGraph) -> None:
 
 
 def is_share(value: object) -> bool:
-    """True for a number in (0, 1]."""
+    """Return True for a number in (0, 1]."""
     return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value <= 1.0
 
 
 def kept_count(share: float, size: int) -> int:
-    """How many of `size` things a share keeps: the nearest integer, halves up, and at least one."""
+    """Return how many of `size` things a share keeps: the nearest integer, halves up, and at least one."""
     return max(1, math.floor(share * size + 0.5))
 
 

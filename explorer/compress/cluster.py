@@ -27,7 +27,7 @@ ROWS_AT_ONCE = 16
 
 
 def kmeans_1d(values: Float64Array, clusters: int, weights: Float64Array | None = None) -> Float64Array:
-    """Centroids (ascending, at most `clusters`) of least weighted inertia, the global optimum.
+    """Return centroids (ascending, at most `clusters`) of least weighted inertia, the global optimum.
 
     On sorted values a cluster is an interval; where it starts grows with where it ends, so that divide and conquer
     over prefix sums finds all starts in O(clusters n log n) (Wang and Song, 2011; Gronlund et al., 2017), of which
@@ -35,7 +35,8 @@ def kmeans_1d(values: Float64Array, clusters: int, weights: Float64Array | None 
     by default) say how much a value's squared distance counts; values of weight 0 (or below NEGLIGIBLE of all weights
     together) do not, unless all are of weight 0: then each counts 1.
 
-    Raises ValueError for no values, NaN, infinity, negative weights, or fewer than one cluster.
+    Raises:
+        ValueError: For no values, NaN, infinity, negative weights, or fewer than one cluster.
     """
     if clusters < 1:
         raise ValueError(f"`clusters` must be at least 1, received {clusters}")
@@ -50,13 +51,13 @@ def kmeans_1d(values: Float64Array, clusters: int, weights: Float64Array | None 
 
 
 def inertia(values: Float64Array, centroids: Float64Array, weights: Float64Array | None = None) -> float:
-    """Sum of the (weighted) squared distances of `values` to the nearest of the ascending `centroids`."""
+    """Return the sum of the (weighted) squared distances of `values` to the nearest of the ascending `centroids`."""
     squares = np.square(values - centroids[nearest(values, centroids)])
     return float((squares if weights is None else squares * weights).sum())
 
 
 def nearest(values: Float64Array, centroids: Float64Array) -> Integers:
-    """Index of the nearest of the ascending `centroids` for every value, the lower one on a tie."""
+    """Return the index of the nearest of the ascending `centroids` for every value, the lower one on a tie."""
     middles = (centroids[1:] + centroids[:-1]) / 2
     return np.searchsorted(middles, values, side="left")
 
@@ -90,7 +91,7 @@ def share_codes(
 def integer_codebooks(
     codes: Float64Array, limit: int, clusters: int, weights: Float64Array, with_zero: Mask
 ) -> Integers:
-    """The best `clusters` integers in -limit..limit for every row of `codes`, ascending; rows x clusters.
+    """Return the best `clusters` integers in -limit..limit for every row of `codes`, ascending; rows x clusters.
 
     `weights` (rows x n) is what a code's squared distance to the nearest of them counts. Rows that are `with_zero`
     have zero among them. Neighbours a < c share the codes between them at their middle, a multiple of one half, so
@@ -113,7 +114,7 @@ class _Halves(NamedTuple):
 
     @classmethod
     def of(cls, codes: Float64Array, weights: Float64Array, limit: int) -> _Halves:
-        """Sums below 0, 1/2, 1, ... 2 limit of code + limit; the last of all codes."""
+        """Return the sums below 0, 1/2, 1, ... 2 limit of code + limit; the last of all codes."""
         raised = codes + limit
         places = 4 * limit + 2
         # The first place that a code lies below: one that lies at a half belongs to those above it.
@@ -127,7 +128,7 @@ class _Halves(NamedTuple):
 
 
 def _best_integers(halves: _Halves, clusters: int, with_zero: Mask) -> Integers:
-    """The codebooks as integers from 0: the squared distances, less what is the same for all codebooks, are least."""
+    """Return the codebooks as integers from 0 whose squared distances, less what all codebooks share, are least."""
     levels = halves.sums.shape[1] // 2
     grid = np.arange(levels)
     clusters = min(clusters, levels)
@@ -159,22 +160,22 @@ class _Prefix(NamedTuple):
     weights: Float64Array
 
     def gain(self, start: Integers, end: Integers) -> Float64Array:
-        """What a cluster of the points start..end-1 takes off the inertia: (sum of w x)^2 / sum of w; 0 without any."""
+        """Return what a cluster of the points start..end-1 takes off the inertia: (sum of w x)^2 / sum of w, or 0."""
         weight = np.maximum(self.weights[end] - self.weights[start], np.finfo(np.float64).tiny)
         return np.square(self.sums[end] - self.sums[start]) / weight
 
     def mirrored(self) -> _Prefix:
-        """The sums over the last 0, 1, ... n points."""
+        """Return the sums over the last 0, 1, ... n points."""
         return _Prefix((self.sums[-1] - self.sums)[::-1], (self.weights[-1] - self.weights)[::-1])
 
 
 def _or_ones(weights: Float64Array) -> Float64Array:
-    """The weights, or ones where they say nothing: all are zero."""
+    """Return the weights, or ones where they say nothing: all are zero."""
     return weights if weights.any() else np.ones_like(weights)
 
 
 def _weighed(values: Float64Array, weights: Float64Array | None) -> tuple[Float64Array, Float64Array]:
-    """Distinct values that count, ascending, and the weight of each."""
+    """Return the distinct values that count, ascending, and the weight of each."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     if flat.size == 0 or not np.isfinite(flat).all():
         raise ValueError(f"kmeans_1d needs finite values, received {flat.size} with NaN or infinity or none")
@@ -191,7 +192,7 @@ def _weighed(values: Float64Array, weights: Float64Array | None) -> tuple[Float6
 
 
 def _best_cuts(points: Float64Array, counts: Float64Array, prefix: _Prefix, clusters: int) -> Integers:
-    """Where the clusters of least inertia start, and at the end the number of points.
+    """Return where the clusters of least inertia start, and at the end the number of points.
 
     Before every point is looked at, groups of ever fewer neighbours show where the cuts cannot be.
     """
@@ -210,7 +211,7 @@ def _best_cuts(points: Float64Array, counts: Float64Array, prefix: _Prefix, clus
 def _narrowed(
     points: Float64Array, counts: Float64Array, prefix: _Prefix, windows: list[Window], groups: int
 ) -> list[Window]:
-    """Windows that hold all cuts of the optimum, if `windows` do, from clustering about so many groups of points.
+    """Return windows that hold all cuts of the optimum, if `windows` do, by clustering about so many groups of points.
 
     Take the optimum's centroids c and give each group to the one nearest to its mean. This takes at least as much
     off the inertia as the optimum does, less 2 (c' - c) sum (x - m)+ where a cut m between neighbours c and c' splits
@@ -244,7 +245,7 @@ def _narrowed(
 
 
 def _extended_all(prefix: _Prefix, windows: list[Window]) -> tuple[list[Float64Array], list[Integers]]:
-    """(best gain, start of the last cluster) of the points up to every place of each window, and up to the end.
+    """Return (best gain, start of the last cluster) of the points up to every place of each window, and up to the end.
 
     The points up to a place in window i are in i + 1 clusters, each of which ends in its window.
     """
@@ -260,7 +261,7 @@ def _extended_all(prefix: _Prefix, windows: list[Window]) -> tuple[list[Float64A
 
 
 def _extended(prefix: _Prefix, best: Float64Array, before: Window, window: Window) -> tuple[Float64Array, Integers]:
-    """The best gain up to every place in `window` with one cluster more than in `best`, and where that one starts.
+    """Return the best gain up to every place in `window` with one cluster more than `best`, and where that one starts.
 
     `best` are the gains up to the places in the window `before`, which begins no later. Ends are visited in halving
     steps, all of one step at once: the starts of the two neighbours that are known by then bound where to look.

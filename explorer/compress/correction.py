@@ -52,7 +52,7 @@ def correct(
 
 
 def project_on(codes: Tensor, choice: LayerChoice, groups: int) -> Project:
-    """The admissible codes of a layer: those of its width, or where `codes` share values the nearest of these."""
+    """Return the admissible codes of a layer: those of its width, or where `codes` share values the nearest of them."""
     if choice.codebook_size is None:
         return partial(nearest_codes, bits=choice.weight_bits)
     books = (
@@ -112,7 +112,7 @@ class LayerInputs(fx.Interpreter):
         self.ahead: Iterator[fx.Node] = iter(self.graph.nodes)
 
     def of(self, name: str) -> Tensor:
-        """What the layer at the node of that name reads; nodes are asked for in the order of computation."""
+        """Return what the layer at the node of that name reads; nodes are asked for in the order of computation."""
         for node in self.ahead:
             read = self.env[node.all_input_nodes[0]] if node.name == name else None
             self.env[node] = self.run_node(node)
@@ -123,14 +123,14 @@ class LayerInputs(fx.Interpreter):
         raise LookupError(f"node {name} is not ahead in the network")
 
     def weight(self, layer: str) -> Tensor:
-        """The weight of a layer."""
+        """Return the weight of a layer."""
         module = self.fetch_attr(layer)
         assert isinstance(module, nn.Conv2d | nn.Linear)
         return module.weight.data
 
 
 def float_moments(model: fx.GraphModule, images: Inputs, layers: Collection[str]) -> Iterator[tuple[str, Moments]]:
-    """Second moments of what these layers read in the float network, one layer at a time in depth order."""
+    """Yield second moments of what these layers read in the float network, one layer at a time in depth order."""
     inputs = LayerInputs(model, images)
     for node in model.graph.nodes:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -143,9 +143,10 @@ def float_moments(model: fx.GraphModule, images: Inputs, layers: Collection[str]
 def round_adaptively(
     module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments
 ) -> tuple[Tensor, Tensor]:
-    """Codes and scales for the float `weight` of a layer, in place of the codes of nearest rounding that it has.
+    """Return codes and scales for the float `weight` of a layer, in place of the codes of nearest rounding that it has.
 
-    NumericalError where the moments are NaN or infinite, or have no solution.
+    Raises:
+        NumericalError: Where the moments are NaN or infinite, or have no solution.
     """
     if not all(bool(torch.isfinite(entry).all()) for entry in (given.received, given.wanted)):
         raise NumericalError(
@@ -162,7 +163,7 @@ def round_adaptively(
 
 
 def error_shares(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments) -> Tensor:
-    """The share of its squared output error that adaptive rounding leaves each filter (out_channels, 0..1).
+    """Return the share of its squared output error that adaptive rounding leaves each filter (out_channels, 0..1).
 
     `module` holds the codes of nearest rounding of the float `weight`; a filter that has no error keeps share 1.
     """
@@ -172,7 +173,7 @@ def error_shares(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerCho
 
 
 def _feeds_norms(interpreter: fx.Interpreter, node: fx.Node) -> bool:
-    """Whether nothing but batch norms, whose recalibration absorbs any shift, reads a layer."""
+    """Return whether nothing but batch norms, whose recalibration absorbs any shift, reads a layer."""
     return all(
         user.op == "call_module" and isinstance(interpreter.fetch_attr(str(user.target)), BatchNorm)
         for user in node.users
@@ -180,7 +181,7 @@ def _feeds_norms(interpreter: fx.Interpreter, node: fx.Node) -> bool:
 
 
 def _nearest_of(books: Tensor, real: Tensor) -> Tensor:
-    """The nearest of the row's codes (groups x rows x values, ascending), the lower one on a tie.
+    """Return the nearest of the row's codes (groups x rows x values, ascending), the lower one on a tie.
 
     `real` is groups x rows x k, its rows a whole number of times those of the books.
     """

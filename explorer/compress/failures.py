@@ -17,5 +17,5 @@ NUMERICAL: tuple[type[Exception], ...] = (
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, in one line; its name where it says nothing."""
+    """Return what an error says, in one line; its name where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__

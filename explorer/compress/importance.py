@@ -16,7 +16,7 @@ Importance = Mapping[str, torch.Tensor]
 
 
 def root_fisher(model: fx.GraphModule, graph: ModelGraph, images: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The root of the diagonal of the empirical Fisher information of every layer's weight.
+    """Return the root of the diagonal of the empirical Fisher information of every layer's weight.
 
     It is the root mean square, over `images` (N x C x H x W), of the gradient of the loss for the class that the
     network predicts; the gradient of each image by itself, since squares of sums would cancel.

@@ -27,7 +27,7 @@ def recalibrate_norms(model: fx.GraphModule, calibration: Calibration, positions
 
 
 def norms_of(model: fx.GraphModule) -> dict[str, BatchNorm]:
-    """The batch norms of a network, by the name of their node."""
+    """Return the batch norms of a network, by the name of their node."""
     return {
         node.name: norm
         for node in model.graph.nodes

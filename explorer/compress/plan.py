@@ -112,7 +112,7 @@ def plan_operation(operation: Operation, kept: Sequence[int], bits: Mapping[str,
 
 
 def _nonzero(choice: LayerChoice, num_weights: int, row: int) -> int:
-    """Weights that stay of rows of `row` weights along the input."""
+    """Return weights that stay of rows of `row` weights along the input."""
     kept = kept_count(choice.weight_density, num_weights)
     return kept if choice.pattern is None else min(kept, pattern_count(choice.pattern, num_weights // row, row))
 
@@ -128,7 +128,7 @@ def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, 
 
 
 def kept_classes(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
-    """How many channel classes are kept of every group of the graph."""
+    """Return how many channel classes are kept of every group of the graph."""
     share = dict(candidate.filter_keep_ratio)
     return tuple(
         group.size if group.locked else kept_count(share.get(group.name, 1.0), group.size) for group in graph.groups
@@ -136,7 +136,7 @@ def kept_classes(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
 
 
 def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
-    """Stored width of every activation: that of the widest layer that reads it.
+    """Return the stored width of every activation: that of the widest layer that reads it.
 
     Where no layer reads an activation, only an addition or a pooling, it is as wide as what these derive from
     it; what nothing reads are the logits. Activations that share a scale have the width of the widest.
@@ -174,5 +174,5 @@ def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
 
 
 def channels_of(shares: Sequence[Share], kept: Sequence[int]) -> int:
-    """Channels that are left of these shares of groups of which so many classes are `kept`."""
+    """Return channels that are left of these shares of groups of which so many classes are `kept`."""
     return sum(kept[group] * count for group, count in shares)

@@ -18,7 +18,7 @@ Order = Mapping[str, tuple[int, ...]]
 
 
 def kept_classes_of(graph: ModelGraph, candidate: Candidate, order: Order) -> frozenset[int]:
-    """The channel classes that stay: all locked ones, and the first of every prunable group's order."""
+    """Return the channel classes that stay: all locked ones, and the first of every prunable group's order."""
     kept: set[int] = set()
     for group in graph.groups:
         if group.locked:
@@ -43,7 +43,7 @@ def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int
 
 
 def kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
-    """For every batch norm and padding node, which of its channels stay."""
+    """Return for every batch norm and padding node which of its channels stay."""
     return {entry.node: _positions(entry.classes, kept) for entry in graph.index_maps}
 
 

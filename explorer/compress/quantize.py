@@ -42,12 +42,12 @@ class ActivationQuantizer(nn.Module):
         return codes.sub_(self.zero_point).mul_(self.scale)
 
     def extra_repr(self) -> str:
-        """Width, scale and zero point."""
+        """Return width, scale and zero point."""
         return f"bits={self.bits}, scale={float(self.scale):.6g}, zero_point={self.zero_point}"
 
 
 def weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torch.Tensor:
-    """Scale (positive, one per output channel) that minimises the squared error of symmetric quantisation.
+    """Return the scale (positive, one per output channel) that minimises the squared error of symmetric quantisation.
 
     `weight` is out_channels x ...; `per` "tensor" gives all channels the one scale that is best for all of them.
     Codes lie in -(2^(bits-1) - 1)..2^(bits-1) - 1; of 1 bit they are -1 and 1, and the scale is mean |w| (Rastegari
@@ -69,17 +69,17 @@ def weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torc
 
 
 def code_limit(bits: int) -> int:
-    """Largest magnitude of a symmetric `bits`-bit code; 1 for 1 bit, whose codes are -1 and 1."""
+    """Return the largest magnitude of a symmetric `bits`-bit code; 1 for 1 bit, whose codes are -1 and 1."""
     return max(1, (1 << (bits - 1)) - 1)
 
 
 def quantize_weight(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
-    """Integer codes (float tensor of `weight`'s shape) under one scale per output channel; at 1 bit 0 becomes 1."""
+    """Return integer codes (float tensor of `weight`'s shape) under one scale per output channel; at 1 bit 0 is 1."""
     return nearest_codes(weight.flatten(1) / scale[:, None], bits).view_as(weight)
 
 
 def nearest_codes(real: torch.Tensor, bits: int) -> torch.Tensor:
-    """Real-valued codes (weight / scale, of any shape) rounded to the nearest that `bits` bits hold."""
+    """Return real-valued codes (weight / scale, of any shape) rounded to the nearest that `bits` bits hold."""
     if bits == 1:
         return torch.where(real < 0, -torch.ones_like(real), torch.ones_like(real))
     limit = code_limit(bits)
@@ -87,10 +87,13 @@ def nearest_codes(real: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
-    """(scale, zero point) that minimise the squared error on sampled `values` (one dimension, any order).
+    """Return (scale, zero point) that minimise the squared error on sampled `values` (one dimension, any order).
 
-    The range always holds zero exactly, as padding needs. The clipping point is searched over fractions of
-    the sampled range; all-zero samples give (1, 0). Raises ValueError for NaN or infinite values.
+    The range always holds zero exactly, as padding needs. The clipping point is searched over fractions of the sampled
+    range; all-zero samples give (1, 0).
+
+    Raises:
+        ValueError: For NaN or infinite values.
     """
     low, high = _ends(values)
     if high - low < SMALLEST_RANGE:
@@ -109,10 +112,13 @@ def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
 
 
 def percentile_range(values: torch.Tensor, bits: int, percentile: float) -> tuple[float, int]:
-    """(scale, zero point) whose range leaves out the share 1 - percentile / 100 of sampled `values`.
+    """Return (scale, zero point) whose range leaves out the share 1 - percentile / 100 of sampled `values`.
 
     Half of it at each end, all of it at the other where zero is an end: what is zero is never left out. The range
-    always holds zero exactly; all-zero samples give (1, 0). Raises ValueError for NaN or infinite values.
+    always holds zero exactly; all-zero samples give (1, 0).
+
+    Raises:
+        ValueError: For NaN or infinite values.
     """
     low, high = _ends(values)
     left_out = 1.0 - percentile / 100.0
@@ -133,7 +139,7 @@ def _ends(values: torch.Tensor) -> tuple[float, float]:
 
 
 def _exact_scales(rows: torch.Tensor, limit: int) -> torch.Tensor:
-    """The least squared error over all scales: a falling scale lifts one code after the other by one.
+    """Return the least squared error over all scales: a falling scale lifts one code after the other by one.
 
     Code j of weight w is reached below the scale |w| / (j - 1/2). With the codes q between two such places the best
     scale is <w, q> / <q, q>, and what it takes off the error <w, q>^2 / <q, q>.
@@ -153,7 +159,7 @@ def _exact_scales(rows: torch.Tensor, limit: int) -> torch.Tensor:
 
 
 def _searched_scales(rows: torch.Tensor, peak: torch.Tensor, limit: int) -> torch.Tensor:
-    """The best of a grid of clipping points, and of a finer one around that, each with its least-squares scale."""
+    """Return the best of a grid of clipping points and of a finer one around it, each with its least-squares scale."""
     best_scale, best_error = peak / limit, torch.full_like(peak, float("inf"))
     middle, reach = torch.full_like(peak, sum(WIDE_CLIPPING) / 2), (WIDE_CLIPPING[1] - WIDE_CLIPPING[0]) / 2
     for _ in range(2):

@@ -39,7 +39,7 @@ class Moments:
 
 
 def moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Tensor, *, centred: bool) -> Moments:
-    """Second moments of a layer's inputs (both N x ..., of any type); `centred` about their means.
+    """Return the second moments of a layer's inputs (both N x ..., of any type); `centred` about their means.
 
     Centred moments do not count a constant shift of the output: a batch norm or a corrected bias takes it away. What
     is left of inputs that hardly vary is far below the squares, so that these are summed in float64: in float32 the
@@ -66,7 +66,7 @@ def moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Tensor, *, 
 
 
 def columns(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
-    """What each filter of each group is multiplied with: groups x k x (images times positions)."""
+    """Return what each filter of each group is multiplied with: groups x k x (images times positions)."""
     if isinstance(module, nn.Linear):
         return inputs.reshape(1, -1, inputs.shape[-1]).mT
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
@@ -80,7 +80,7 @@ def columns(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
 def adaptive_codes(
     weight: Tensor, given: Moments, scale: Tensor, project: Project, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Codes and scales that keep the layer's output, not the single weights, close to the float layer's.
+    """Return codes and scales that keep the layer's output, not the single weights, close to the float layer's.
 
     `weight` is out_channels x ..., `scale` (out_channels) that of least weight error, `project` maps real codes to
     admissible ones, `mask` (of the weight's shape) is False where a code has to be 0. With the weights w' that
@@ -109,7 +109,7 @@ def adaptive_codes(
 
 
 def output_errors(weight: Tensor, codes: Tensor, scale: Tensor, given: Moments) -> Tensor:
-    """Mean squared error of each filter's output (out_channels), up to what no codes could change.
+    """Return the mean squared error of each filter's output (out_channels), up to what no codes could change.
 
     All of it where `given.wanted` is `given.received`, as on the float network's own inputs.
     """
@@ -130,12 +130,12 @@ class _Problem:
     project: Project
 
     def code(self, real: Tensor, column: int) -> Tensor:
-        """Admissible codes of one column (groups x rows)."""
+        """Return admissible codes of one column (groups x rows)."""
         return self.project(real[:, :, None])[:, :, 0] * self.free[:, :, column]
 
 
 def _damped_target(rows: Tensor, given: Moments) -> tuple[Tensor, Tensor]:
-    """Damped second moments, and the weights that give the float output best on the inputs received."""
+    """Return damped second moments, and the weights that give the float output best on the inputs received."""
     size = given.received.shape[1]
     mean = given.received.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(torch.float32).tiny)
     ridge = DAMPING * mean[:, None, None] * torch.eye(size, dtype=torch.float64, device=rows.device)
@@ -187,7 +187,7 @@ def _choose_anew(problem: _Problem, codes: Tensor, scales: Tensor) -> None:
 
 
 def _fitted(problem: _Problem, codes: Tensor, scales: Tensor) -> Tensor:
-    """The least-squares scale for these codes; as it was where the codes are zero or point the other way."""
+    """Return the least-squares scale for these codes; as it was where the codes are zero or point the other way."""
     weighted = codes @ problem.moments
     product, square = (weighted * problem.target).sum(2), (weighted * codes).sum(2)
     return torch.where((product > 0) & (square > 0), product / square.where(square > 0, square + 1), scales)

@@ -20,7 +20,7 @@ def largest(scores: Tensor, count: int) -> Tensor:
 
 
 def weight_mask(weight: Tensor, weight_density: float, pattern: str | None = None) -> Tensor:
-    """A mask like `weight` (out x in x ...) that is True for the weights that stay.
+    """Return a mask like `weight` (out x in x ...) that is True for the weights that stay.
 
     A pattern is applied first; of what it leaves the largest stay, down to the share `weight_density` of all weights of
     the layer. Where the pattern leaves no more than that, `weight_density` changes nothing. Ties go by position.
@@ -36,7 +36,7 @@ def weight_mask(weight: Tensor, weight_density: float, pattern: str | None = Non
 
 
 def pattern_mask(weight: Tensor, pattern: str) -> Tensor:
-    """A mask like `weight` (out x in x ...) of an "n:m" pattern: of every m weights the n of largest magnitude.
+    """Return a mask like `weight` (out x in x ...) of an "n:m" pattern: of every m weights the n of largest magnitude.
 
     The m weights of a group are consecutive along the input channels (of one group of the convolution), at one
     position of the kernel, or along the input features: the axis of summation that sparse matrix units skip along

@@ -57,16 +57,18 @@ def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torc
 
 
 def has_codes(module: nn.Module) -> bool:
-    """Whether a layer was compressed; one of sequences, which is no layer of the graph, stays in float."""
+    """Return whether a layer was compressed; one of sequences, which is no layer of the graph, stays in float."""
     return "weight_codes" in module._buffers
 
 
 def quantize_biases(model: fx.GraphModule) -> None:
     """Round biases to the grid of the 32-bit sums: input scale times weight scale.
 
-    A filter whose bias does not fit in 32 bits on that grid, or none of whose weights is left, is its bias and
-    next to nothing else: its scale is set so that the bias fits, or keeps its precision. NumericalError names a layer
-    whose bias is NaN or infinite.
+    A filter whose bias does not fit in 32 bits on that grid, or none of whose weights is left, is its bias and next to
+    nothing else: its scale is set so that the bias fits, or keeps its precision.
+
+    Raises:
+        NumericalError: Names a layer whose bias is NaN or infinite.
     """
     for node in model.graph.nodes:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -14,7 +14,7 @@ from explorer.graph.traced import Storage, Traced, TracedLayer, TracedOperation,
 
 
 def build_graph(traced: Traced, input_shapes: tuple[tuple[int, ...], ...], shared: Mapping[str, str]) -> ModelGraph:
-    """The record of a whole network, for inputs of these shapes; `shared` maps layers to the owner of their weights."""
+    """Return the record of a network, for inputs of these shapes; `shared` maps layers to their weights' owners."""
     classes, ids = traced.channels.classes, traced.ids
     members = []
     for raw in traced.layers:
@@ -48,7 +48,7 @@ def _locked(groups: Sequence[ChannelGroup]) -> Iterator[Skipped]:
 
 
 def _moves(names: Sequence[str]) -> Iterator[Skipped]:
-    """One entry for all of them: a DenseNet has dozens."""
+    """Return one entry for all of them: a DenseNet has dozens."""
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         reason = "moves data only, which a device may do by addressing: its time and energy are not counted"
@@ -56,7 +56,7 @@ def _moves(names: Sequence[str]) -> Iterator[Skipped]:
 
 
 def build_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, ...], shares_weights: str) -> Layer:
-    """The record of a layer."""
+    """Return the record of a layer."""
     output_classes, input_classes = traced.channels.classes(raw.output_ids), traced.channels.classes(raw.input_ids)
     module = raw.module
     convolution = isinstance(module, nn.Conv2d)
@@ -84,7 +84,7 @@ def build_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, ..
 
 
 def build_operation(raw: TracedOperation, traced: Traced, groups: Sequence[ChannelGroup]) -> Operation:
-    """The record of an operation."""
+    """Return the record of an operation."""
     window = (
         get_pool_window(raw.module, get_spatial_size(raw.in_shape), get_spatial_size(raw.out_shape))
         if raw.kind == "pool"
@@ -105,7 +105,7 @@ def build_operation(raw: TracedOperation, traced: Traced, groups: Sequence[Chann
 
 
 def _scales(storages: Sequence[Storage]) -> dict[int, str]:
-    """For every storage (by its identity) the first of those that it shares a scale with, by name."""
+    """Return for every storage (by its identity) the first of those that it shares a scale with, by name."""
     first = {id(storage): storage for storage in storages}
 
     def find(storage: Storage) -> Storage:
@@ -124,7 +124,7 @@ def _scales(storages: Sequence[Storage]) -> dict[int, str]:
 def build_activation(
     storage: Storage, classes: tuple[int, ...], groups: Sequence[ChannelGroup], of: tuple[str, int]
 ) -> Activation:
-    """The record of a stored activation, given the class of each of its channels.
+    """Return the record of a stored activation, given the class of each of its channels.
 
     `of` are the name of the activation whose scale it has, and the number of images that were traced.
     """
@@ -147,7 +147,7 @@ def build_activation(
 
 
 def get_pool_window(module: nn.Module | None, in_size: tuple[int, int], out_size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a pooling's window: its own, or the largest that an adaptive one or a mean has."""
+    """Return the height and width of a pooling's window: its own, or the largest that an adaptive one or a mean has."""
     own = getattr(module, "kernel_size", None)
     if own is not None:
         return (own, own) if isinstance(own, int) else (own[0], own[-1])
@@ -156,17 +156,17 @@ def get_pool_window(module: nn.Module | None, in_size: tuple[int, int], out_size
 
 
 def _adaptive_window(size: int, parts: int) -> int:
-    """PyTorch's windows start at floor(i * size / parts) and end at ceil((i + 1) * size / parts)."""
+    """Return PyTorch's windows: they start at floor(i * size / parts) and end at ceil((i + 1) * size / parts)."""
     return max(-(-(part + 1) * size // parts) - part * size // parts for part in range(parts))
 
 
 def get_spatial_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of an N x C x H x W shape; (1, number of positions) for any other."""
+    """Return the height and width of an N x C x H x W shape; (1, number of positions) for any other."""
     return (shape[2], shape[3]) if len(shape) == 4 else (1, math.prod(shape[2:]))
 
 
 def _for_one_image(shape: tuple[int, ...], images: int) -> tuple[int, int]:
-    """Height and width of all that belongs to one image, one below the other where it has several inputs.
+    """Return the height and width of all that belongs to one image, one below the other where it has several inputs.
 
     A layer may read each pixel, or each of several crops, as if it were an image.
     """

@@ -30,13 +30,15 @@ REORDERED = 1e-5
 def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     """Return a canonical copy of `model` (see `copy_plainly`) in evaluation mode; the user's model is not touched.
 
-    Functional activations, poolings and layers become modules, a module that is called several times is cloned for
-    each call (clones of a layer hold the same parameters), nothing works in place, dropout and identities vanish,
-    reshapes and slices that only select channels become modules that say so (`simplify_moves`), and a filter whose
-    batch norm has a negative gain changes sign with it. `example` is a batch of at least two images (N x C x H x W),
-    or a tuple with one such tensor for each argument of forward(), on which the outputs must stay bit-identical
-    (with transposed convolutions: equal but for rounding); ModelError otherwise, or when torch.fx cannot trace the
-    model.
+    Functional activations, poolings and layers become modules, a module that is called several times is cloned for each
+    call (clones of a layer hold the same parameters), nothing works in place, dropout and identities vanish, reshapes
+    and slices that only select channels become modules that say so (`simplify_moves`), and a filter whose batch norm
+    has a negative gain changes sign with it. `example` is a batch of at least two images (N x C x H x W), or a tuple
+    with one such tensor for each argument of forward(), on which the outputs must stay bit-identical (with transposed
+    convolutions: equal but for rounding).
+
+    Raises:
+        ModelError: Where they do not, or when torch.fx cannot trace the model.
     """
     original = copy_plainly(model)
     given = as_tuple(example)[0].dtype
@@ -73,7 +75,7 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
 
 
 def _rewrite(graph_module: fx.GraphModule, example: Inputs) -> None:
-    """All rewritings in their order, in place."""
+    """Apply all rewritings in their order, in place."""
     work_out_of_place(graph_module)
     fold_constants(graph_module)
     propagate_shapes(graph_module, example)
@@ -101,12 +103,12 @@ def _rewrite(graph_module: fx.GraphModule, example: Inputs) -> None:
 
 
 def _one_more(example: Inputs) -> tuple[torch.Tensor, ...]:
-    """The example with its first image once more at the end."""
+    """Return the example with its first image once more at the end."""
     return join((example, take(example, slice(1))))
 
 
 def _outputs(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
-    """The outputs, or none where the model does not take this number of images."""
+    """Return the outputs, or none where the model does not take this number of images."""
     try:
         return call(model, inputs)
     except ModelError:
@@ -204,7 +206,7 @@ def _settle_norms(graph_module: fx.GraphModule) -> None:
 
 
 def _norm_behind(graph_module: fx.GraphModule, node: fx.Node) -> _Norm | None:
-    """The batch norm with gains that alone reads the layer at `node`, or None."""
+    """Return the batch norm with gains that alone reads the layer at `node`, or None."""
     (reader, *others) = node.users
     if len(node.meta["shape"]) == 3:
         return None  # a linear layer of sequences, whose norm would be one of positions
@@ -213,7 +215,7 @@ def _norm_behind(graph_module: fx.GraphModule, node: fx.Node) -> _Norm | None:
 
 
 def _signs(layer: _Layer, norm: _Norm | None) -> torch.Tensor:
-    """-1 for filters whose gain is negative, 1 for all others."""
+    """Return -1 for filters whose gain is negative, 1 for all others."""
     gains = layer.weight.data.new_ones(len(layer.weight)) if norm is None else norm.weight.data
     return torch.where(gains < 0, -1.0, 1.0).to(gains)
 

@@ -24,13 +24,13 @@ class ChannelClasses:
         self._locks: dict[int, str] = {}
 
     def fresh(self, count: int) -> Ids:
-        """`count` new ids, each a class of its own."""
+        """Return `count` new ids, each a class of its own."""
         start = len(self._parent)
         self._parent.extend(range(start, start + count))
         return np.arange(start, start + count, dtype=np.int64)
 
     def find(self, identity: int) -> int:
-        """The representative of an id's class: its smallest id."""
+        """Return the representative of an id's class: its smallest id."""
         while self._parent[identity] != identity:
             self._parent[identity] = self._parent[self._parent[identity]]
             identity = self._parent[identity]
@@ -48,11 +48,11 @@ class ChannelClasses:
             self._locks.setdefault(identity, reason)
 
     def classes(self, ids: Ids) -> tuple[int, ...]:
-        """The class of every id."""
+        """Return the class of every id."""
         return tuple(self.find(identity) for identity in ids.tolist())
 
     def locked_classes(self) -> dict[int, str]:
-        """Reason of every locked class."""
+        """Return reason of every locked class."""
         return {self.find(identity): reason for identity, reason in reversed(self._locks.items())}
 
 
@@ -94,7 +94,7 @@ def group_channels(members: Sequence[Member], locked: Mapping[int, str]) -> tupl
 
 
 def shares(classes: Iterable[int], groups: Sequence[ChannelGroup]) -> tuple[Share, ...]:
-    """(group index, channels for each class of the group) for all groups that an index map touches."""
+    """Return (group index, channels for each class of the group) for all groups that an index map touches."""
     group_of = {identity: index for index, group in enumerate(groups) for identity in group.classes}
     counts = Counter(group_of[identity] for identity in classes)
     return tuple((index, count // groups[index].size) for index, count in sorted(counts.items()))

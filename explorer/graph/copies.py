@@ -30,18 +30,21 @@ _WITHOUT_OUTPUT = (
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The network inside wrappers that compute the same: torch.compile, DataParallel, weight averaging."""
+    """Return the network inside wrappers that compute the same: torch.compile, DataParallel, weight averaging."""
     inside = _inside(model)
     return model if inside is None else unwrap(inside)
 
 
 def copy_plainly(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode: no wrappers, no hooks, and weights that are tensors of their own.
+    """Return a copy in evaluation mode: no wrappers, no hooks, and weights that are tensors of their own.
 
     Weights that are computed in each call (weight norm, spectral norm, pruning, parametrisations of any kind) become
-    what is computed; two that are computed from the same tensors stay one. Hooks of gradients and state dicts change
-    no output, and the copy has none of them. ModelError for TorchScript, weights without values yet, forward hooks
-    and replaced methods: these compute what neither a trace nor an exported file would have.
+    what is computed; two that are computed from the same tensors stay one. Hooks of gradients and state dicts change no
+    output, and the copy has none of them.
+
+    Raises:
+        ModelError: For TorchScript, weights without values yet, forward hooks and replaced methods: these compute what
+            neither a trace nor an exported file would have.
     """
     _refuse_hidden_state(model)
     held = [value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values())]
@@ -66,7 +69,7 @@ def copy_plainly(model: nn.Module) -> nn.Module:
 
 
 def _inside(module: nn.Module) -> nn.Module | None:
-    """What a wrapper wraps, None for any other module."""
+    """Return what a wrapper wraps, None for any other module."""
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
         return module.module
     return module._modules.get("_orig_mod") if type(module).__module__.startswith("torch._dynamo") else None
@@ -98,7 +101,7 @@ _KINDS = {"forward_pre": "forward pre-hook", "forward": "forward hook"}
 
 
 def _replaced(module: nn.Module, root: bool) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Methods that one object, or a class of torch, has in the place of those of its class.
+    """Yield methods that one object, or a class of torch, has in the place of those of its class.
 
     A module of the user is traced by what it calls, so that its own are followed; a module of torch, and the whole
     network, are known by their class.

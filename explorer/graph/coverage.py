@@ -38,7 +38,7 @@ def count_stored_values(
 
 
 def _folds(node: fx.Node, module: nn.Module, layers: Collection[str]) -> bool:
-    """True for a batch norm that alone reads a layer."""
+    """Return True for a batch norm that alone reads a layer."""
     source = node.all_input_nodes[0]
     return (
         isinstance(module, _NORMS) and source.op == "call_module" and source.target in layers and len(source.users) == 1

@@ -59,7 +59,8 @@ _MODULES = {**ACTIVATIONS, **POOLS, **_OTHERS}
 def functions_to_modules(graph_module: fx.GraphModule) -> None:
     """Replace, in place, every call of a function that torch.nn has a module for; dropout vanishes.
 
-    ModelError for dropout that is always active.
+    Raises:
+        ModelError: For dropout that is always active.
     """
     for node in list(graph_module.graph.nodes):
         name = _functional_name(node)
@@ -154,13 +155,13 @@ def replace_by_module(
 
 
 def get_attribute(root: nn.Module, path: str) -> Any:
-    """What a get_attr node stands for."""
+    """Return what a get_attr node stands for."""
     owner, _, name = path.rpartition(".")
     return getattr(root.get_submodule(owner), name)
 
 
 def _functional_name(node: fx.Node) -> str:
-    """The functional name that a call stands for, '' when it is none that becomes a module."""
+    """Return the functional name that a call stands for, '' when it is none that becomes a module."""
     if node.op == "call_function":
         name = _BOOLEAN_DISPATCH.get(node.target) or str(getattr(node.target, "__name__", ""))
     elif node.op == "call_method":
@@ -172,7 +173,7 @@ def _functional_name(node: fx.Node) -> str:
 
 
 def _activation_arguments(name: str, node: fx.Node) -> tuple[object, ...]:
-    """Positional arguments after the input that the module takes as well (the in-place flag is none)."""
+    """Return positional arguments after the input that the module takes as well (the in-place flag is none)."""
     taken = {"leaky_relu": 1, "elu": 1, "hardtanh": 2, "softplus": 2}.get(name, 0)
     return tuple(node.args[1 : 1 + taken])
 

@@ -135,7 +135,7 @@ def _linear(given: _Arguments) -> nn.Module:
 
 
 def _product(given: _Arguments) -> nn.Module:
-    """A matrix product with weights on the right: inputs x outputs."""
+    """Return a matrix product with weights on the right: inputs x outputs."""
     weight, bias = given.tensor("weight"), given.tensor("bias")
     constant = not isinstance(given.source, fx.Node) or given.source.op == "get_attr"
     if constant or weight is None or weight.ndim != 2 or {"beta", "alpha"} & set(given.given):
@@ -161,7 +161,7 @@ def _batch_norm(given: _Arguments) -> nn.Module:
 
 
 def _with(module: Any, weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Module:
-    """The module with these weights: the very parameters where they are some."""
+    """Return the module with these weights: the very parameters where they are some."""
     module.weight = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight)
     if bias is not None:
         module.bias = bias if isinstance(bias, nn.Parameter) else nn.Parameter(bias)

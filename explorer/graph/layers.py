@@ -162,7 +162,11 @@ class ModelGraph:
     """Weights, biases and constants that no layer holds: they stay in float, and a device stores them, too."""
 
     def layer(self, name: str) -> Layer:
-        """The layer of that name; ModelError with the known names when there is none."""
+        """Return the layer of that name.
+
+        Raises:
+            ModelError: With the known names when there is none.
+        """
         for layer in self.layers:
             if layer.name == name:
                 return layer
@@ -199,7 +203,7 @@ class ModelGraph:
         return sum(layer.weights for layer in self.layers if not layer.shares_weights)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data from which `from_json` rebuilds an equal graph."""
+        """Return plain data from which `from_json` rebuilds an equal graph."""
         return asdict(self)
 
     @classmethod
@@ -217,7 +221,7 @@ class ModelGraph:
         )
 
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON text, first 16 hexadecimal digits; the wording of reasons is left out."""
+        """Return SHA-256 over the canonical JSON text, first 16 hexadecimal digits; reasons' wordings are left out."""
         data = self.to_json()
         del data["skipped"]
         for group in data["groups"]:

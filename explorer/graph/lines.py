@@ -11,24 +11,24 @@ from torch import fx
 
 
 def find_last_line(error: BaseException) -> str:
-    """File and line of the innermost frame outside torch: the user's own line."""
+    """Return the file and line of the innermost frame outside torch: the user's own line."""
     frame = _user_frame(traceback.extract_tb(error.__traceback__))
     return f"{frame.filename}:{frame.lineno} ({frame.line})" if frame is not None else "an unknown line"
 
 
 def find_line(node: fx.Node) -> str:
-    """Where a node was made, as " at file, line number" of the user's code; empty where that is not known."""
+    """Return where a node was made, as " at file, line number" of the user's code; empty where that is not known."""
     line: str = node.meta.get("line", "")
     return f" at {line}" if line and node.op != "output" else ""
 
 
 def describe(node: fx.Node) -> str:
-    """What a call is of, as a user would write it, and its line: "torch.amax at net.py, line 12"."""
+    """Return what a call is of, as a user would write it, and its line: "torch.amax at net.py, line 12"."""
     return f"{name_function(node)}{find_line(node)}"
 
 
 def name_function(node: fx.Node) -> str:
-    """What a call is of, as a user would write it: "torch.amax", "Tensor.amax" or "F.normalize"."""
+    """Return what a call is of, as a user would write it: "torch.amax", "Tensor.amax" or "F.normalize"."""
     owners = ((F, "F."), (torch, "torch."))
     name = str(getattr(node.target, "__name__", node.target))
     if node.op == "call_method":
@@ -39,7 +39,7 @@ def name_function(node: fx.Node) -> str:
 
 
 def find_place(frames: traceback.StackSummary) -> str:
-    """Name of the file, without its folder, and line number of the user's own line."""
+    """Return the name of the file, without its folder, and line number of the user's own line."""
     frame = _user_frame(frames)
     return f"{Path(frame.filename).name}, line {frame.lineno}" if frame is not None else ""
 

@@ -29,11 +29,11 @@ class SelectChannels(nn.Module):
         self.register_buffer("index", torch.tensor(list(index), dtype=torch.long))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`n x len(index) x ...` from `n x channels x ...`."""
+        """Return `n x len(index) x ...` from `n x channels x ...`."""
         return x.index_select(1, self.index)
 
     def extra_repr(self) -> str:
-        """Number of channels of the result, and the first of their indices."""
+        """Return the number of channels of the result, and the first of their indices."""
         return f"{len(self.index)} of {self.index[:8].tolist()}..."
 
 
@@ -45,7 +45,7 @@ class TransposedConv2d(nn.Conv2d):
 
     @classmethod
     def of(cls, module: nn.ConvTranspose2d) -> TransposedConv2d:
-        """The same function with the same weights."""
+        """Return the same function with the same weights."""
         padding = module.padding
         assert not isinstance(padding, str)
         made = cls(
@@ -66,7 +66,7 @@ class TransposedConv2d(nn.Conv2d):
         return made
 
     def forward(self, input: Tensor) -> Tensor:
-        """`n x out_channels x ...` from `n x in_channels x height x width`."""
+        """Return `n x out_channels x ...` from `n x in_channels x height x width`."""
         return F.conv_transpose2d(
             input,
             inputs_first(self.weight, self.groups),
@@ -80,14 +80,14 @@ class TransposedConv2d(nn.Conv2d):
 
 
 def outputs_first(weight: Tensor, groups: int) -> Tensor:
-    """From torch's in x out/groups x ... to out x in/groups x ...; groups stay in their order."""
+    """Turn torch's in x out/groups x ... into out x in/groups x ...; groups stay in their order."""
     inputs, outputs = weight.shape[0] // groups, weight.shape[1]
     split = weight.reshape(groups, inputs, outputs, *weight.shape[2:]).transpose(1, 2)
     return split.reshape(groups * outputs, inputs, *weight.shape[2:]).contiguous()
 
 
 def inputs_first(weight: Tensor, groups: int) -> Tensor:
-    """The inverse of `outputs_first`."""
+    """Return the inverse of `outputs_first`."""
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]
     split = weight.reshape(groups, outputs, inputs, *weight.shape[2:]).transpose(1, 2)
     return split.reshape(groups * inputs, outputs, *weight.shape[2:]).contiguous()

@@ -88,12 +88,12 @@ def _settle(graph_module: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _number(node: fx.Node) -> Any:
-    """The value of a node that stands for a size, or the node itself."""
+    """Return the value of a node that stands for a size, or the node itself."""
     return node if node.meta["shape"] is not None else node.meta["value"]
 
 
 def _expands(node: fx.Node, reader: fx.Node) -> bool:
-    """Whether `reader` expands what it reads by itself, to the size of another operand."""
+    """Return whether `reader` expands what it reads by itself, to the size of another operand."""
     others = [other for other in reader.all_input_nodes if other is not node and other.target not in _EXPANSIONS]
     called = reader.op in {"call_function", "call_method"}
     return called and reader.target in _ARITHMETIC and reader.meta["shape"] in [other.meta["shape"] for other in others]
@@ -113,7 +113,7 @@ def _settle_size(node: fx.Node) -> None:
 
 
 def _fixed(node: fx.Node) -> bool:
-    """Whether a number, or every size of a tuple, is the same for batches of any size."""
+    """Return whether a number, or every size of a tuple, is the same for batches of any size."""
     axis = node.kwargs.get("dim", node.args[1] if node.target == "size" and len(node.args) == 2 else None)
     if node.target == "size" and isinstance(axis, int):
         return axis % len(node.all_input_nodes[0].meta["shape"]) != 0
@@ -138,7 +138,7 @@ class _Chains:
         self.sources: set[fx.Node] = set()
 
     def moves(self, node: fx.Node) -> bool:
-        """Whether a node moves elements of one tensor and does nothing else."""
+        """Return whether a node moves elements of one tensor and does nothing else."""
         if node.op == "call_module":
             return isinstance(self.model.get_submodule(str(node.target)), _MODULES)
         if not node.args or not isinstance(node.args[0], fx.Node):
@@ -198,7 +198,7 @@ def _rewrite(model: fx.GraphModule, node: fx.Node, source: fx.Node, numbers: tor
 
 
 def _all_positions(numbers: torch.Tensor, original: torch.Tensor) -> bool:
-    """Whether channel i of the result is some whole channel of the original, for every i and image."""
+    """Return whether channel i of the result is some whole channel of the original, for every i and image."""
     if numbers.shape[2:] != original.shape[2:]:
         return False
     index = _channel_index(numbers, original)
@@ -206,7 +206,7 @@ def _all_positions(numbers: torch.Tensor, original: torch.Tensor) -> bool:
 
 
 def _channel_index(numbers: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
-    """Channel of the original that the first element of each channel of the first image comes from."""
+    """Return the channel of the original that the first element of each channel of the first image comes from."""
     size = max(1, int(torch.Size(original.shape[2:]).numel()))
     first = numbers[0].reshape(numbers.shape[1], -1)[:, 0]
     index = torch.div(first, size, rounding_mode="floor").long()

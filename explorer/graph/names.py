@@ -20,14 +20,18 @@ class Names:
         self._taken, self._between = set(taken), between
 
     def free(self, wanted: str) -> str:
-        """`wanted`, or where that is taken the first that is free of it with 2, 3, ... behind it; taken from now on."""
+        """Return `wanted`, or the first that is free of it with 2, 3, ... behind it; taken from now on."""
         name, number = wanted, 2
         while name in self._taken:
             name, number = f"{wanted}{self._between}{number}", number + 1
         return self.take(name)
 
     def take(self, name: str) -> str:
-        """Take a name; ExplorerError where it is taken, which `free` never lets happen."""
+        """Take a name.
+
+        Raises:
+            ExplorerError: Where it is taken, which `free` never lets happen.
+        """
         if name in self._taken:
             raise ExplorerError(f"two things in one place would be called {name!r}; please report this")
         self._taken.add(name)
@@ -35,7 +39,7 @@ class Names:
 
 
 def find_free_name(wanted: str, *models: nn.Module) -> str:
-    """`wanted`, or with a number behind it where one of the models has a module or any other attribute of that name."""
+    """Return `wanted`, or with a number behind it where one of the models has an attribute of that name."""
     name, number = wanted, 2
     while keyword.iskeyword(name) or any(hasattr(model, name) for model in models):
         name, number = f"{wanted}_{number}", number + 1

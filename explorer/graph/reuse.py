@@ -28,7 +28,7 @@ def clone_reused(graph_module: fx.GraphModule) -> None:
 
 
 def find_shared_weights(graph_module: fx.GraphModule) -> dict[str, str]:
-    """Path of every layer whose weight another layer, called earlier, holds as well, to the path of that one.
+    """Return the path of every layer whose weight an earlier one holds as well, to the path of that one.
 
     A linear layer of sequences has no rule, and stays in float.
     """

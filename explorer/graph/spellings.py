@@ -125,7 +125,7 @@ def _replace(node: fx.Node, other: fx.Node) -> None:
 
 
 def _call(graph: fx.Graph, like: fx.Node, function: object, *args: object) -> fx.Node:
-    """A call just before the node `like`, with what is noted of that one."""
+    """Return a call just before the node `like`, with what is noted of that one."""
     with graph.inserting_before(like):
         made = graph.call_function(function, args)  # type: ignore[arg-type]
     made.meta = dict(like.meta)
@@ -142,7 +142,7 @@ def _changes_nothing(node: fx.Node) -> bool:
 
 
 def _reduction(node: fx.Node) -> _Reduction | None:
-    """The axes of a reduction that names them, of a tensor that is no truth values or integers; None for any other."""
+    """Return the axes of a reduction that names them, of a tensor that holds fractions; None for any other."""
     if node.op not in {"call_function", "call_method"} or node.kwargs.get("dtype") is not None:
         return None
     source = node.all_input_nodes[0] if node.all_input_nodes else None
@@ -203,7 +203,7 @@ def _write_mean(graph: fx.Graph, node: fx.Node) -> None:
 
 
 def _permutation(node: fx.Node) -> tuple[int, ...] | None:
-    """The order of the four axes that `permute` gives an image, None for any other node."""
+    """Return the order of the four axes that `permute` gives an image, None for any other node."""
     if node.target not in {torch.permute, "permute"} or len(node.args) < 2 or len(node.meta["shape"]) != 4:
         return None
     listed = node.args[1] if isinstance(node.args[1], list | tuple) else node.args[1:]
@@ -211,13 +211,13 @@ def _permutation(node: fx.Node) -> tuple[int, ...] | None:
 
 
 def _converts(node: fx.Node) -> bool:
-    """Whether a call gives another type of number than one of the tensors that it reads, or no fractions."""
+    """Return whether a call gives another type of number than one of the tensors that it reads, or no fractions."""
     types = {node.meta["type"], *(source.meta["type"] for source in node.all_input_nodes)}
     return len(types) > 1 or node.meta["codes"]
 
 
 def _is_zeros(node: object) -> bool:
-    """Whether a node gives nothing but zeros, whatever the input."""
+    """Return whether a node gives nothing but zeros, whatever the input."""
     if not isinstance(node, fx.Node) or node.op not in {"call_function", "call_method"}:
         return False
     filled = node.target in _FILLED and constants(node.kwargs.get("fill_value", [None, *node.args][-1])) == 0
@@ -225,7 +225,7 @@ def _is_zeros(node: object) -> bool:
 
 
 def _is_nothing(part: object) -> bool:
-    """Whether a part of a concatenation is zeros, or a tensor that is multiplied by 0 to be some."""
+    """Return whether a part of a concatenation is zeros, or a tensor that is multiplied by 0 to be some."""
     factors = part.args if isinstance(part, fx.Node) and part.target in _PRODUCTS else ()
     return _is_zeros(part) or any(isinstance(factor, int | float) and factor == 0 for factor in factors)
 

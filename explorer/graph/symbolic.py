@@ -23,7 +23,11 @@ from explorer.graph.names import hold_by_other_names
 
 
 def call(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
-    """The model's output tensors on copies of the inputs; ModelError when forward() fails or gives no tensors."""
+    """Return the model's output tensors on copies of the inputs.
+
+    Raises:
+        ModelError: When forward() fails or gives no tensors.
+    """
     given = as_tuple(inputs)
     try:
         with torch.no_grad():
@@ -38,7 +42,11 @@ def call(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
 
 
 def check_outputs(output: object, count: int) -> list[torch.Tensor]:
-    """All tensors of an output in order; ModelError unless each is finite and has one entry for each image."""
+    """Return all tensors of an output in order.
+
+    Raises:
+        ModelError: Unless each is finite and has one entry for each image.
+    """
     tensors = [value for value in tree_flatten(output)[0] if value is not None]
     wrong = [value for value in tensors if not _is_output(value)]
     wrong = wrong or [value for value in tensors if value.shape[0] != count]
@@ -58,10 +66,11 @@ def _is_output(value: object) -> bool:
 
 
 def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
-    """The fx graph of a model; conditions on sizes are decided as they are for `inputs`.
+    """Return the fx graph of a model; conditions on sizes are decided as they are for `inputs`.
 
-    ModelError with the line of the model where control flow depends on the values of a tensor, or where a
-    function of Python or another library is given one.
+    Raises:
+        ModelError: With the line of the model where control flow depends on the values of a tensor, or where a function
+            of Python or another library is given one.
     """
     tracer = _Tracer(as_tuple(inputs))
     name = type(model).__name__
@@ -85,7 +94,7 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
 
 
 def _left_at_default(model: nn.Module, count: int) -> dict[str, Any] | None:
-    """The arguments of forward() behind the first `count`, with their defaults, which the graph takes as given."""
+    """Return arguments of forward() behind the first `count`, with their defaults, which the graph takes as given."""
     parameters = list(inspect.signature(model.forward).parameters.values())
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         raise fx.proxy.TraceError("forward() takes any number of arguments (*args); give each a name")
@@ -108,7 +117,7 @@ _FACTORIES = ("zeros", "ones", "full", "empty", "arange", "eye", "linspace")
 
 @contextmanager
 def _recorded_factories(tracer: _Tracer) -> Iterator[None]:
-    """Within it, a tensor that is made of a computed size is part of the graph, rather than of the example's size."""
+    """Record, within it, a tensor made of a computed size as part of the graph, not of the example's size."""
 
     def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -189,7 +198,7 @@ class _Tracer(fx.Tracer):
         return forward(*args, **kwargs) if self.running else super().call_module(m, forward, args, kwargs)
 
     def path_of_module(self, mod: nn.Module) -> str:
-        """The path of a module; one that its owner holds in a list or a closure is copied beside them."""
+        """Return the path of a module; one that its owner holds in a list or a closure is copied beside them."""
         try:
             return super().path_of_module(mod)
         except NameError:
@@ -202,7 +211,11 @@ class _Tracer(fx.Tracer):
             return self.strays[mod]
 
     def concrete(self, proxy: fx.Proxy) -> Any:
-        """The value of a size; TraceError for that of a tensor, which other images will not share."""
+        """Return the value of a size.
+
+        Raises:
+            TraceError: For that of a tensor, which other images will not share.
+        """
         value = self.values.get(proxy.node)
         if isinstance(value, torch.Tensor) or value is None or _reads_values(proxy.node, self.values):
             raise fx.proxy.TraceError("its value depends on the pixels of the input")
@@ -235,7 +248,7 @@ class _Tracer(fx.Tracer):
 
 
 def _reads_values(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
-    """Whether a number comes from what a tensor holds, such as x.sum().item(), rather than from its shape."""
+    """Return whether a number comes from what a tensor holds, such as x.sum().item(), rather than from its shape."""
     if node.op == "call_method" and node.target in {"size", "dim", "numel", "ndimension", "nelement"}:
         return False
     if node.op == "call_function" and node.target is getattr:
@@ -273,12 +286,12 @@ def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:
 
 
 def gives_tensors(node: fx.Node) -> bool:
-    """Whether a node of a network whose shapes were propagated gives a tensor, or something that holds some."""
+    """Return whether a node of a network whose shapes were propagated gives a tensor, or something that holds some."""
     return node.meta["shape"] is not None or any(
         isinstance(value, torch.Tensor) for value in tree_flatten(node.meta["value"])[0]
     )
 
 
 def constants(argument: Any) -> Any:
-    """An argument with every size that the graph computes replaced by its value."""
+    """Return an argument with every size that the graph computes replaced by its value."""
     return fx.node.map_arg(argument, lambda node: node.meta["value"])

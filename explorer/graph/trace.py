@@ -42,8 +42,11 @@ _INTERPOLATING = {"linear", "bilinear", "bicubic", "trilinear"}
 def trace(model: fx.GraphModule, example: Inputs, elementwise: tuple[type[nn.Module], ...] = ()) -> ModelGraph:
     """Trace a canonical network (see `canonicalise`) on `example` images, N x C x H x W, or a tuple of inputs.
 
-    `elementwise` names further module types that act on each element alone and are no operation for the device,
-    such as activation quantisers. Raises ModelError when the network has no convolution or fully connected layer.
+    `elementwise` names further module types that act on each element alone and are no operation for the device, such as
+    activation quantisers.
+
+    Raises:
+        ModelError: When the network has no convolution or fully connected layer.
     """
     propagate_shapes(model, example)
     shared = find_shared_weights(model)
@@ -199,7 +202,7 @@ class _Tracer:
             self._operation(node, "activation", (source,))
 
     def _folds(self, source: fx.Node) -> bool:
-        """True when `source` is a layer that nothing else reads, into which a batch norm folds."""
+        """Return True when `source` is a layer that nothing else reads, into which a batch norm folds."""
         module = self.model.get_submodule(str(source.target)) if source.op == "call_module" else None
         return isinstance(module, nn.Conv2d | nn.Linear) and len(source.users) == 1
 
@@ -287,7 +290,7 @@ class _Tracer:
         self.found.derive(node, *sources)
 
     def _tensors(self, node: fx.Node) -> list[fx.Node]:
-        """The tensors that a node is computed from, through nodes that give several at once, such as chunk."""
+        """Return the tensors that a node is computed from, through nodes that give several at once, such as chunk."""
         found: dict[fx.Node, None] = {}
         for source in node.all_input_nodes:
             found.update({source: None} if source in self.ids else dict.fromkeys(self._tensors(source)))

@@ -14,7 +14,7 @@ from explorer.graph.traced import Traced, find_source, get_shape
 
 
 def concatenate(found: Traced, node: fx.Node) -> bool:
-    """Concatenation of channels; False where it joins another axis."""
+    """Trace a concatenation of channels; False where it joins another axis."""
     dimension = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     given = node.kwargs.get("tensors", node.args[0] if node.args else None)
     parts = [part for part in given if isinstance(part, fx.Node)] if isinstance(given, Sequence) else []
@@ -28,7 +28,7 @@ def concatenate(found: Traced, node: fx.Node) -> bool:
 
 
 def pad(found: Traced, node: fx.Node) -> bool:
-    """F.pad with zeros or with copies of the border; zero channels are classes of their own. False for cropping."""
+    """Trace F.pad with zeros or copies of the border; zero channels are classes of their own. False for cropping."""
     source = find_source(node)
     before, after = get_channel_padding(node, len(get_shape(node)))
     value = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else 0)
@@ -47,7 +47,7 @@ def pad(found: Traced, node: fx.Node) -> bool:
 
 
 def cut(found: Traced, node: fx.Node) -> bool:
-    """A slice of positions that keeps all channels and images; False for any other."""
+    """Trace a slice of positions that keeps all channels and images; False for any other."""
     source = find_source(node)
     if get_shape(source)[:2] != get_shape(node)[:2] or len(get_shape(source)) != len(get_shape(node)):
         return False
@@ -63,7 +63,7 @@ def cut(found: Traced, node: fx.Node) -> bool:
 
 
 def select(found: Traced, node: fx.Node, module: SelectChannels) -> None:
-    """Channels in another order, some of them, or some of them several times."""
+    """Trace channels in another order, some of them, or some of them several times."""
     source = find_source(node)
     found.ids[node] = found.ids[source][module.index.cpu().numpy()]
     found.alias(node, source)
@@ -73,7 +73,7 @@ def select(found: Traced, node: fx.Node, module: SelectChannels) -> None:
 
 
 def flatten(found: Traced, node: fx.Node, module: nn.Flatten) -> bool:
-    """All positions as features, or as one axis; False for flattening that takes in the batch axis."""
+    """Trace all positions as features, or as one axis; False for flattening that takes in the batch axis."""
     source = find_source(node)
     if module.start_dim == 1 and len(get_shape(node)) == 2:
         found.ids[node] = found.ids[source].repeat(get_shape(node)[1] // len(found.ids[source]))
@@ -86,7 +86,7 @@ def flatten(found: Traced, node: fx.Node, module: nn.Flatten) -> bool:
 
 
 def unflatten(found: Traced, node: fx.Node) -> bool:
-    """Features as channels with positions: all features of a channel stay or go together."""
+    """Trace features as channels with positions: all features of a channel stay or go together."""
     source = find_source(node)
     channels = get_shape(node)[1]
     if len(get_shape(source)) != 2 or len(get_shape(node)) != 4:
@@ -100,7 +100,7 @@ def unflatten(found: Traced, node: fx.Node) -> bool:
 
 
 def shuffle_pixels(found: Traced, node: fx.Node, factor: int) -> None:
-    """Channels as positions (Shi et al., 2016): the factor^2 channels that form one stay or go together."""
+    """Trace channels as positions (Shi et al., 2016): the factor^2 channels that form one stay or go together."""
     source = find_source(node)
     columns = found.ids[source].reshape(-1, factor * factor)
     for column in columns.T[1:]:
@@ -111,7 +111,7 @@ def shuffle_pixels(found: Traced, node: fx.Node, factor: int) -> None:
 
 
 def resample(found: Traced, node: fx.Node) -> None:
-    """Upsampling by copies of the nearest pixel, and padding with copies of the border."""
+    """Trace upsampling by copies of the nearest pixel, and padding with copies of the border."""
     source = find_source(node)
     found.ids[node] = found.ids[source]
     found.derive(node, source)
@@ -119,20 +119,20 @@ def resample(found: Traced, node: fx.Node) -> None:
 
 
 def get_channel_padding(node: fx.Node, dimensions: int) -> tuple[int, int]:
-    """How many channels an F.pad call puts before and after dimension 1."""
+    """Return how many channels an F.pad call puts before and after dimension 1."""
     entries = _padding(node)
     reach = 2 * (dimensions - 2)
     return (entries[reach], entries[reach + 1]) if len(entries) >= reach + 2 else (0, 0)
 
 
 def _padding(node: fx.Node) -> list[int]:
-    """The entries of an F.pad call: two for each axis, the last axis first."""
+    """Return the entries of an F.pad call: two for each axis, the last axis first."""
     padding = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
     return [int(entry) for entry in padding]  # type: ignore[union-attr, arg-type]
 
 
 def _with_border(stored: NDArray[np.bool_], padding: list[int]) -> NDArray[np.bool_]:
-    """Which positions are stored once F.pad has put a border around them, or has cut one off."""
+    """Return which positions are stored once F.pad has put a border around them, or has cut one off."""
     for axis, (before, after) in zip(
         reversed(range(stored.ndim)), zip(padding[::2], padding[1::2], strict=True), strict=False
     ):

@@ -87,7 +87,7 @@ class Traced:
     """How many images are traced at once."""
 
     def store(self, node: fx.Node, *reads: Storage) -> Storage:
-        """A new stored tensor that `node` writes in a step of its own, after reading `reads`."""
+        """Return a new stored tensor that `node` writes in a step of its own, after reading `reads`."""
         storage = Storage(node=node, first_step=self.step, last_step=self.step)
         for read in reads:
             read.last_step = self.step
@@ -116,12 +116,12 @@ class Traced:
         self.storage[node] = self.storage[source]
 
     def stored_positions(self, node: fx.Node) -> NDArray[np.bool_]:
-        """Which positions of a node's value are stored, rather than a border of F.pad."""
+        """Return which positions of a node's value are stored, rather than a border of F.pad."""
         known = self.fetched.get(node)
         return np.ones(get_shape(node)[2:], dtype=np.bool_) if known is None else known
 
     def read_shape(self, source: fx.Node) -> tuple[int, ...]:
-        """Shape of what is fetched by whoever reads the value of `source`: all of it but a border of F.pad."""
+        """Return the shape of what is fetched by who reads the value of `source`: all of it but a border of F.pad."""
         stored = self.stored_positions(source)
         axes = range(stored.ndim)
         sizes = (int(stored.any(axis=tuple(other for other in axes if other != axis)).sum()) for axis in axes)
@@ -129,11 +129,11 @@ class Traced:
 
 
 def find_source(node: fx.Node) -> fx.Node:
-    """The first tensor that a node reads."""
+    """Return the first tensor that a node reads."""
     return node.all_input_nodes[0]
 
 
 def get_shape(node: fx.Node) -> tuple[int, ...]:
-    """Shape of the tensor that a node gave when shapes were propagated."""
+    """Return the shape of the tensor that a node gave when shapes were propagated."""
     shape: tuple[int, ...] = node.meta["shape"]
     return shape

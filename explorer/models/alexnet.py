@@ -35,7 +35,7 @@ class AlexNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, `n x classes`."""
+        """Return logits, `n x classes`."""
         x = self.features(x)
         return self.classifier(x.view(x.size(0), 256 * 2 * 2))  # type: ignore[no-any-return]
 

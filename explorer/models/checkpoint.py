@@ -20,13 +20,16 @@ MEMORY_LIMIT = 4 * 2**30
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Copy the tensors of a checkpoint into the model; ModelError unless names, shapes and values fit.
+    """Copy the tensors of a checkpoint into the model.
 
     The file is a state dict, or holds one in a table, or a table within it, of any name: the network itself goes
     before a moving average of it. What wrappers (DataParallel, torch.compile, Lightning) put before every name is
     taken off where that makes the names fit. The file is read with `weights_only=True`, so that nothing in it is
     run. Batch-norm step counts may be missing. Tensors must be dense, of floats where the network has floats, and
     finite in the network's own type, or as the network is made.
+
+    Raises:
+        ModelError: Unless names, shapes and values fit.
     """
     where = f"model.checkpoint: {path}"
     expected = model.state_dict()
@@ -51,7 +54,7 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
 
 
 def _the_one(content: object, expected: Mapping[str, object], where: str) -> Weights:
-    """The table that is the network's; ModelError where there is none, or no telling which."""
+    """Return the table that is the network's; ModelError where there is none, or no telling which."""
     if not isinstance(content, Mapping):
         raise ModelError(
             f"{where}: expected a state dict (names with tensors), received a {type(content).__name__}; "
@@ -77,7 +80,7 @@ def _the_one(content: object, expected: Mapping[str, object], where: str) -> Wei
 
 
 def read_tensors(path: Path, where: str) -> object:
-    """What torch.save wrote, as data only and on the CPU; ModelError, with `where` first, for anything else."""
+    """Return what torch.save wrote, as data only and on the CPU; ModelError, with `where` first, for anything else."""
     with path.open("rb") as file:
         pickled = file.read(1) == pickle.PROTO
     try:
@@ -121,7 +124,7 @@ def _check_archive(path: Path, where: str) -> None:
 
 
 def _converted(tensor: Tensor, wanted: Tensor) -> tuple[Tensor, str | None]:
-    """A tensor in the type of the network's, and what is wrong with it; nothing is unfolded that is not dense.
+    """Return a tensor in the type of the network's, and what is wrong with it; nothing is unfolded that is not dense.
 
     Infinite values are none of a sound network, unless it is made with them, such as the mask of an attention.
     """
@@ -140,7 +143,7 @@ def _converted(tensor: Tensor, wanted: Tensor) -> tuple[Tensor, str | None]:
 
 
 def _layout_fault(tensor: Tensor, dtype: torch.dtype) -> str | None:
-    """What keeps a tensor from being one of dense numbers of the network's kind."""
+    """Return what keeps a tensor from being one of dense numbers of the network's kind."""
     if tensor.is_meta:
         return "without values (on the meta device); save the network that has them"
     if tensor.is_quantized:

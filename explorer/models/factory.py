@@ -28,10 +28,13 @@ def call_factory(settings: ModelSettings, folder: str | Path = ".") -> nn.Module
 def build(
     factory_name: str, folder: Path, arguments: Sequence[tuple[str, object]] = (), where: str | None = None
 ) -> nn.Module:
-    """The network that "module:callable" returns for the arguments; ModelError says what went wrong, and `where`.
+    """Return the network that "module:callable" returns for the arguments.
 
     It comes without what wraps it (`unwrap`), so that a checkpoint has its names.
     The module is looked for in `folder` first, that of the study file, then among the installed ones.
+
+    Raises:
+        ModelError: Says what went wrong, and `where`.
     """
     where = where or factory_name
     module_name, _, name = factory_name.partition(":")
@@ -101,7 +104,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 def _described(error: Exception) -> str:
-    """Type, text and the innermost line of the user's code."""
+    """Return type, text and the innermost line of the user's code."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     frames = traceback.extract_tb(error.__traceback__)
     inner = frames[-1] if frames else None

@@ -78,7 +78,7 @@ def _try_out(model: nn.Module, shape: tuple[int, int, int], classes: int, name: 
 
 
 def _required_inputs(model: nn.Module) -> int:
-    """How many tensors forward() cannot do without; 1 where that cannot be told."""
+    """Return how many tensors forward() cannot do without; 1 where that cannot be told."""
     try:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):

@@ -29,7 +29,7 @@ class SameConv2d(nn.Module):
         self.conv = nn.Conv2d(in_channels, channels, kernel_size, stride, padding, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`n x channels x height/stride x width/stride`."""
+        """Return `n x channels x height/stride x width/stride`."""
         return self.conv(F.pad(x, self.padding) if self.uneven else x)  # type: ignore[no-any-return]
 
 
@@ -45,7 +45,7 @@ class KerasBlock(nn.Module):
         self.sc = SameConv2d(in_channels, channels, 1, stride) if stride > 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """`n x channels x height/stride x width/stride`."""
+        """Return `n x channels x height/stride x width/stride`."""
         out = F.relu(self.b1(self.c1(x)))
         out = self.b2(self.c2(out))
         return F.relu(out + (x if self.sc is None else self.sc(x)))
@@ -64,7 +64,7 @@ class TinyResNet8(nn.Module):
         self.fc = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, `n x classes`."""
+        """Return logits, `n x classes`."""
         out = F.relu(self.b0(self.c0(x)))
         out = self.l3(self.l2(self.l1(out)))
         return self.fc(torch.flatten(F.avg_pool2d(out, 8), 1))  # type: ignore[no-any-return]
@@ -81,7 +81,7 @@ class SeparableBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels, eps=KERAS_BATCH_NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`n x channels x height/stride x width/stride`."""
+        """Return `n x channels x height/stride x width/stride`."""
         x = F.relu(self.bn1(self.depthwise(x)))
         return F.relu(self.bn2(self.pointwise(x)))
 
@@ -106,7 +106,7 @@ class TinyMobileNetV1(nn.Module):
         self.fc = nn.Linear(256, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, `n x classes`."""
+        """Return logits, `n x classes`."""
         x = F.relu(self.bn(self.stem(x)))
         for block in self.blocks:
             x = block(x)

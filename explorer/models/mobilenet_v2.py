@@ -30,7 +30,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`n x channels x height/stride x width/stride`."""
+        """Return `n x channels x height/stride x width/stride`."""
         return x + self.conv(x) if self.shortcut else self.conv(x)  # type: ignore[no-any-return]
 
 
@@ -50,7 +50,7 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(LAST, classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, `n x classes`."""
+        """Return logits, `n x classes`."""
         x = F.adaptive_avg_pool2d(self.features(x), (1, 1))
         return self.classifier(torch.flatten(x, 1))  # type: ignore[no-any-return]
 

@@ -18,67 +18,67 @@ from explorer.models.vgg import Vgg16
 
 
 def lenet5_digits(classes: int = 10) -> nn.Module:
-    """LeNet-5's layout for 1 x 8 x 8 images, untrained."""
+    """Return LeNet-5's layout for 1 x 8 x 8 images, untrained."""
     return LeNet5Digits(classes)
 
 
 def lenet5(classes: int = 10) -> nn.Module:
-    """LeNet-5 for 1 x 28 x 28 images, untrained."""
+    """Return LeNet-5 for 1 x 28 x 28 images, untrained."""
     return LeNet5(classes)
 
 
 def alexnet(classes: int = 10) -> nn.Module:
-    """AlexNet for 3 x 32 x 32 images, untrained."""
+    """Return AlexNet for 3 x 32 x 32 images, untrained."""
     return AlexNet(classes)
 
 
 def vgg16(classes: int = 10) -> nn.Module:
-    """VGG-16 with batch norm for 3 x 32 x 32 images, untrained."""
+    """Return VGG-16 with batch norm for 3 x 32 x 32 images, untrained."""
     return Vgg16(classes)
 
 
 def resnet8(classes: int = 10) -> nn.Module:
-    """MLPerf Tiny's ResNet-8 for 3 x 32 x 32 images with pixels in 0..255, untrained."""
+    """Return MLPerf Tiny's ResNet-8 for 3 x 32 x 32 images with pixels in 0..255, untrained."""
     return TinyResNet8(classes)
 
 
 def resnet20(classes: int = 10, option: Option = "A") -> nn.Module:
-    """ResNet-20 for 3 x 32 x 32 images, untrained."""
+    """Return ResNet-20 for 3 x 32 x 32 images, untrained."""
     return CifarResNet(3, classes, option)
 
 
 def resnet32(classes: int = 10, option: Option = "A") -> nn.Module:
-    """ResNet-32 for 3 x 32 x 32 images, untrained."""
+    """Return ResNet-32 for 3 x 32 x 32 images, untrained."""
     return CifarResNet(5, classes, option)
 
 
 def resnet44(classes: int = 10, option: Option = "A") -> nn.Module:
-    """ResNet-44 for 3 x 32 x 32 images, untrained."""
+    """Return ResNet-44 for 3 x 32 x 32 images, untrained."""
     return CifarResNet(7, classes, option)
 
 
 def resnet56(classes: int = 10, option: Option = "A") -> nn.Module:
-    """ResNet-56 for 3 x 32 x 32 images, untrained."""
+    """Return ResNet-56 for 3 x 32 x 32 images, untrained."""
     return CifarResNet(9, classes, option)
 
 
 def resnet18(classes: int = 1000) -> nn.Module:
-    """ResNet-18 for 3 x 224 x 224 images, or others of at least 32 x 32, untrained."""
+    """Return ResNet-18 for 3 x 224 x 224 images, or others of at least 32 x 32, untrained."""
     return ResNet18(classes)
 
 
 def mobilenet_v1(classes: int = 2) -> nn.Module:
-    """MLPerf Tiny's MobileNetV1 x 0.25 for 3 x 96 x 96 images, or others whose sides 32 divides, untrained."""
+    """Return MLPerf Tiny's MobileNetV1 x 0.25 for 3 x 96 x 96 images, or others whose sides 32 divides, untrained."""
     return TinyMobileNetV1(classes)
 
 
 def mobilenet_v2(classes: int = 1000) -> nn.Module:
-    """MobileNetV2 for 3 x 224 x 224 images, or others of at least 32 x 32, untrained."""
+    """Return MobileNetV2 for 3 x 224 x 224 images, or others of at least 32 x 32, untrained."""
     return MobileNetV2(classes)
 
 
 def unet(classes: int = 1) -> nn.Module:
-    """A small U-Net for 3 x H x W images whose sides 16 divides, untrained; its logits are n x classes x H x W."""
+    """Return a small U-Net for 3 x H x W images whose sides 16 divides, untrained; logits are n x classes x H x W."""
     return UNet(classes)
 
 

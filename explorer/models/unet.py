@@ -19,7 +19,7 @@ class DoubleConv(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`n x channels x height x width`."""
+        """Return `n x channels x height x width`."""
         return F.relu(self.conv2(F.relu(self.conv1(x))))
 
 
@@ -40,7 +40,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(WIDTHS[0], classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, `n x classes x height x width`."""
+        """Return logits, `n x classes x height x width`."""
         skips = []
         for block in self.down[:-1]:
             x = block(x)

@@ -29,5 +29,5 @@ class Vgg16(nn.Module):
         self.classifier = nn.Linear(in_channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, `n x classes`."""
+        """Return logits, `n x classes`."""
         return self.classifier(torch.flatten(self.features(x), 1))  # type: ignore[no-any-return]

@@ -45,7 +45,7 @@ class Weights:
 
 
 def find_weights(content: Mapping[str, object], expected: Mapping[str, object]) -> list[Weights]:
-    """Every table of tensors in a checkpoint, those that fit `expected`, a network's state dict, first.
+    """Return every table of tensors in a checkpoint, those that fit `expected`, a network's state dict, first.
 
     A table fits where its names and shapes are the network's, once what all of them begin with is taken off; names as
     they stand come first, so that a part of a network may be called "module". Of several that fit, those whose keys
@@ -56,13 +56,13 @@ def find_weights(content: Mapping[str, object], expected: Mapping[str, object]) 
 
 
 def first_names(names: list[str]) -> str:
-    """The first three names, and how many more there are."""
+    """Return the first three names, and how many more there are."""
     short = [name if len(name) <= 60 and name.isprintable() else shown(name) for name in names[:3]]
     return ", ".join(short) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _tables(content: Mapping[str, object]) -> Iterator[tuple[tuple[str, ...], dict[str, object]]]:
-    """Every table that holds tensors, each once, with the keys that lead to it."""
+    """Yield every table that holds tensors, each once, with the keys that lead to it."""
     seen: set[int] = set()
     level: list[tuple[tuple[str, ...], Mapping[str, object]]] = [((), content)]
     for _ in range(DEPTH):
@@ -79,7 +79,7 @@ def _tables(content: Mapping[str, object]) -> Iterator[tuple[tuple[str, ...], di
 
 
 def _named(place: tuple[str, ...], table: Mapping[str, object], expected: Mapping[str, object]) -> Weights:
-    """A table by the network's names: as they stand, or without the prefix that brings most of them to fit."""
+    """Return a table by the network's names: as they stand, or without the prefix that brings most of them to fit."""
     prefixes = dict.fromkeys(
         name.removesuffix(wanted)
         for wanted in list(expected)[:3]
@@ -125,7 +125,7 @@ def _without(
 
 
 def _without_copies(names: list[str], expected: Mapping[str, object]) -> list[str]:
-    """Names that belong to no copy of the network under a prefix of its own, such as a moving average."""
+    """Return names that belong to no copy of the network under a prefix of its own, such as a moving average."""
     arrays = [name for name, value in expected.items() if isinstance(value, Tensor) and value.ndim]
     left = set(names)
     for prefix in {name.removesuffix(arrays[0]) for name in names if name.endswith(f".{arrays[0]}")}:

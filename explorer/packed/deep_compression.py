@@ -55,7 +55,7 @@ class DeepCompressionReport:
     after: MeanScore
 
     def summary(self) -> str:
-        """Lines for the terminal."""
+        """Return lines for the terminal."""
         size = len(self.packing.data)
         before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in (self.before, self.after))
         return (
@@ -72,8 +72,11 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
     """Prune, share and code the network of a study; writes network.bin and sizes.csv to the folder `to`.
 
     The network and each step are kept in a folder of it: after an interruption the same call goes on. The search and
-    the held-out images score the result together, since neither is looked at before. Raises a child of ExplorerError
-    for what is wrong with the user's input, ExportError where the file does not give back the very network.
+    the held-out images score the result together, since neither is looked at before.
+
+    Raises:
+        ExplorerError: For what is wrong with the user's input.
+        ExportError: Where the file does not give back the very network.
     """
     if to.exists() and not to.is_dir():
         raise ExportError(f"{to}: is not a folder; choose another one for --to")
@@ -95,7 +98,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
 
 
 def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, ...]:
-    """The candidates of the pipeline, each fine-tuned from the one before."""
+    """Return the candidates of the pipeline, each fine-tuned from the one before."""
     plain = uniform(graph, settings.weight_bits, settings.activation_bits)
     convolutions = {layer.name: layer.kind == "conv" for layer in graph.layers}
     kept = {
@@ -155,7 +158,7 @@ def _tuned(prepared: PreparedStudy, planned: tuple[Step, ...], folder: Path, not
 
 
 def _description(step: Step, settings: FineTuningSettings, seed: int) -> str:
-    """What a step depends on, the ones before it aside."""
+    """Return what a step depends on, the ones before it aside."""
     content = {"candidate": step.candidate.to_json(), "settings": write_record(settings), "seed": seed}
     return json.dumps(content, sort_keys=True)
 

@@ -107,7 +107,11 @@ class Packing(NamedTuple):
 
 
 def pack(network: PackedNetwork) -> Packing:
-    """Code a network; ValueError for codes beyond -127..127 or other parameters of a type that is not stored."""
+    """Code a network.
+
+    Raises:
+        ValueError: For codes beyond -127..127 or other parameters of a type that is not stored.
+    """
     headers, body, sizes = [], [], []
     for layer in network.layers:
         streams = encode_weights(layer.codes)
@@ -141,7 +145,11 @@ def pack(network: PackedNetwork) -> Packing:
 
 
 def unpack(data: bytes) -> PackedNetwork:
-    """Rebuild the network that was packed, bit for bit; ExportError for anything else than the whole of such a file."""
+    """Rebuild the network that was packed, bit for bit.
+
+    Raises:
+        ExportError: For anything else than the whole of such a file.
+    """
     if len(data) < _START.size + _CHECKSUM.size or data[: len(MAGIC)] != MAGIC:
         raise ExportError("it is no packed network (its first bytes are not XPK1)")
     content, (checksum,) = data[: -_CHECKSUM.size], _CHECKSUM.unpack(data[-_CHECKSUM.size :])
@@ -164,7 +172,11 @@ def write_packed(network: PackedNetwork, path: Path) -> Packing:
 
 
 def read_packed(path: Path) -> PackedNetwork:
-    """Read what `write_packed` wrote; ExportError names the file and what is wrong with it."""
+    """Read what `write_packed` wrote.
+
+    Raises:
+        ExportError: Names the file and what is wrong with it.
+    """
     try:
         return unpack(path.read_bytes())
     except OSError as error:
@@ -218,7 +230,7 @@ class _Parts:
         self.content, self.place = content, place
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes."""
+        """Return the next `count` bytes."""
         if not 0 <= count <= len(self.content) - self.place:
             raise ExportError(f"{count} bytes are needed at byte {self.place}, where {len(self.content)} are in all")
         self.place += count
@@ -256,7 +268,7 @@ def _shape(sizes: list[int], least: int = 1) -> tuple[int, ...]:
 
 
 def _from_integers(values: NDArray[np.int32]) -> bytes:
-    """Whole numbers as bytes: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...; 7 bits to a byte, the low ones first."""
+    """Return whole numbers as bytes: 0, -1, 1, -2, ... are 0, 1, 2, 3, ...; 7 bits to a byte, the low ones first."""
     stored = bytearray()
     for value in values.tolist():
         left = 2 * value if value >= 0 else -2 * value - 1

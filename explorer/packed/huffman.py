@@ -36,7 +36,9 @@ def encode(symbols: npt.ArrayLike) -> Coded:
     The code is canonical (Schwartz and Kallick, 1964): of equal lengths the smaller symbol has the smaller code, so
     that the lengths, from symbol 0 to the largest, are all that a decoder needs. They are optimal
     (`hwmodels.code_lengths`), or the best of at most MAXIMUM_LENGTH bits. Nothing gives no table and no data.
-    Raises ValueError for anything but such numbers.
+
+    Raises:
+        ValueError: For anything but such numbers.
     """
     flat = np.asarray(symbols).ravel()
     if not flat.size:
@@ -53,7 +55,7 @@ def encode(symbols: npt.ArrayLike) -> Coded:
 
 
 def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Integers:
-    """The `count` symbols that `encode` made `data` of, given its table.
+    """Return the `count` symbols that `encode` made `data` of, given its table.
 
     Raises ExportError where the table is no code of at most MAXIMUM_LENGTH bits, or `data` is not exactly as long as
     `count` symbols and padded with zeros. Damage that gives another valid text is for a checksum to find.
@@ -91,7 +93,7 @@ def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Integers:
 
 
 def limit_lengths(counts: Integers) -> tuple[int, ...]:
-    """Code lengths of symbols that occur so often, at most MAXIMUM_LENGTH; as `code_lengths` wherever these are.
+    """Return code lengths of symbols that occur so often, at most MAXIMUM_LENGTH; as `code_lengths` wherever these are.
 
     Otherwise by package-merge, which is optimal under the limit (Larmore and Hirschberg, 1990).
     """
@@ -110,7 +112,7 @@ def limit_lengths(counts: Integers) -> tuple[int, ...]:
 
 
 def _codes(lengths: Integers) -> Integers:
-    """The canonical code of every symbol: codes of one length follow each other, those of the next go on from there."""
+    """Return the canonical code of every symbol: codes of one length follow each other, longer ones behind them."""
     codes = np.zeros(len(lengths), dtype=np.int64)
     code = 0
     for length in range(1, int(lengths.max()) + 1):
@@ -121,7 +123,7 @@ def _codes(lengths: Integers) -> Integers:
 
 
 def _lookup(lengths: Integers, longest: int, bits: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint16], bytes]:
-    """(symbol, length) of the code that would start at every bit; length 0 where none does."""
+    """Return (symbol, length) of the code that would start at every bit; length 0 where none does."""
     symbols, widths = np.zeros(1 << longest, dtype=np.uint16), np.zeros(1 << longest, dtype=np.uint8)
     for symbol, code in zip(np.flatnonzero(lengths), _codes(lengths)[lengths > 0], strict=True):
         free = longest - lengths[symbol]

@@ -20,7 +20,7 @@ _OF_A_LAYER = ("weight", "bias", *LAYER_BUFFERS)
 
 
 def packable(model: fx.GraphModule) -> PackedNetwork:
-    """The integers and scales of what `apply` built, in the order of its modules."""
+    """Return the integers and scales of what `apply` built, in the order of its modules."""
     layers, quantizers, theirs = [], [], set()
     for name, module in model.named_modules():
         if isinstance(module, ActivationQuantizer):
@@ -46,7 +46,10 @@ def packable(model: fx.GraphModule) -> PackedNetwork:
 def load_packed(model: fx.GraphModule, packed: PackedNetwork) -> None:
     """Replace, in place, everything that a network of the same structure has learnt by what was packed.
 
-    A layer takes the shape of its packed weight. ExportError where the structure is not that of the packed network.
+    A layer takes the shape of its packed weight.
+
+    Raises:
+        ExportError: Where the structure is not that of the packed network.
     """
     expected = packable(model)
     for what in ("layers", "quantizers"):
@@ -70,7 +73,7 @@ def load_packed(model: fx.GraphModule, packed: PackedNetwork) -> None:
 
 
 def _put_biases(model: fx.GraphModule, packed: PackedNetwork) -> None:
-    """Biases as integers, and as what these stand for on the grid of input scale times weight scale."""
+    """Put biases in as integers, and as what these stand for on the grid of input scale times weight scale."""
     biases = {layer.name: torch.from_numpy(layer.biases) for layer in packed.layers if layer.biases is not None}
     for node in model.graph.nodes:
         if node.op != "call_module" or str(node.target) not in biases:

@@ -65,7 +65,11 @@ def encode_weights(codes: Codes) -> WeightStreams:
 
 
 def decode_weights(layout: Mapping[str, Any], streams: Mapping[str, bytes], shape: tuple[int, ...]) -> Codes:
-    """The weights that `encode_weights` coded, of this shape; ExportError where the streams do not fit together."""
+    """Return the weights that `encode_weights` coded, of this shape.
+
+    Raises:
+        ExportError: Where the streams do not fit together.
+    """
     count, channels = int(np.prod(shape)), shape[0]
     entries, run_bits = int(layout["entries"]), int(layout["run_bits"])
     index_lengths, run_lengths = layout["table_sizes"]
@@ -104,7 +108,7 @@ def _entries(rows: Integers, run_bits: int) -> _Entries:
 
 
 def _codebooks(rows: Integers, entries: _Entries, own: bool) -> tuple[bytes, Integers]:
-    """The codebooks as bytes, and each entry's index into its own."""
+    """Return the codebooks as bytes, and each entry's index into its own."""
     owners = entries.places // max(rows.shape[1], 1) if own else np.zeros_like(entries.places)
     places = owners * 256 + entries.codes + 128
     occurs = np.bincount(places, minlength=256) > 0
@@ -117,7 +121,7 @@ def _codebooks(rows: Integers, entries: _Entries, own: bool) -> tuple[bytes, Int
 
 
 def _size_bits(rows: Integers, run_bits: int, own: bool) -> int:
-    """Bits of all streams in this layout, without coding anything."""
+    """Return bits of all streams in this layout, without coding anything."""
     entries = _entries(rows, run_bits)
     stored, indices = _codebooks(rows, entries, own)
     total = 8 * len(stored)
@@ -147,7 +151,7 @@ def _streams(rows: Integers, run_bits: int, own: bool) -> WeightStreams:
 
 
 def _read_codebooks(stored: bytes, count: int) -> tuple[Integers, Integers, Codes]:
-    """(place of the first value, number of values) of each codebook, and the bytes that they are in."""
+    """Return (place of the first value, number of values) of each codebook, and the bytes that they are in."""
     first, sizes, place = [], [], 0
     for _ in range(count):
         if place >= len(stored):

@@ -15,7 +15,7 @@ from explorer.relevance.scores import Relevance
 
 
 def activation_mean(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Mean |output| of a filter over positions (Molchanov et al., 2017, section 2.2), in units of the activations.
+    """Return the mean |output| of a filter over positions (Molchanov et al., 2017, section 2.2), in their own units.
 
     Taken after the batch norm and the activation that directly follow the layer and alone read it, or after the last
     of them that there is, else at the layer's own output. Kept for each image, without a sign: `contributions` and

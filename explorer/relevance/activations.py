@@ -19,19 +19,19 @@ See = Callable[[str, Tensor], None]
 
 
 def find_layer_nodes(sample: Sample) -> dict[str, fx.Node]:
-    """The node of each layer, by the layer's name, in order of computation."""
+    """Return the node of each layer, by the layer's name, in order of computation."""
     nodes = {str(node.target): node for node in sample.model.graph.nodes if node.op == "call_module"}
     return {name: nodes[name] for name in sample.graph.layer_names}
 
 
 def find_norm_after(model: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, BatchNorm] | None:
-    """The batch norm that alone reads a node, and its own node; None where there is no such one."""
+    """Return the batch norm that alone reads a node, and its own node; None where there is no such one."""
     reader, module = _only_reader(model, node)
     return (reader, module) if reader is not None and isinstance(module, BatchNorm) else None
 
 
 def find_activated(model: fx.GraphModule, node: fx.Node) -> fx.Node:
-    """The node after the batch norm and after the activation that directly follow a layer and alone read it.
+    """Return the node after the batch norm and after the activation that directly follow a layer and alone read it.
 
     Where the one or the other is absent, where an addition comes in between, or where more than one node reads the
     layer, the last node before.
@@ -57,7 +57,7 @@ def watch(sample: Sample, nodes: Mapping[str, fx.Node], see: See, progress: Prog
 
 
 def _only_reader(model: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, nn.Module] | tuple[None, None]:
-    """The module that alone reads a node, and its node."""
+    """Return the module that alone reads a node, and its node."""
     if len(node.users) != 1:
         return None, None
     (reader,) = node.users

@@ -20,37 +20,37 @@ NOT_KEPT = "relevance: these scores were not kept for each image, so they cannot
 
 
 def _mean_abs(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
-    """Mean over images of |sum over positions|: what helps one image and harms another counts for both."""
+    """Return the mean over images of |sum over positions|: what helps one image and harms another counts for both."""
     scores: Float32Array = np.abs(contributions).mean(0)
     return scores
 
 
 def _mean_elementwise_abs(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
-    """Mean over images of sums of |.| over positions: opposite positions of one image do not cancel."""
+    """Return the mean over images of sums of |.| over positions: opposite positions of one image do not cancel."""
     scores: Float32Array = magnitudes.mean(0)
     return scores
 
 
 def _abs_mean(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
-    """|mean over images|: opposite images cancel."""
+    """Return |mean over images|: opposite images cancel."""
     scores: Float32Array = np.abs(contributions.mean(0))
     return scores
 
 
 def _mean(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
-    """Mean with its sign: filters that speak against the class come last."""
+    """Return the mean with its sign: filters that speak against the class come last."""
     scores: Float32Array = contributions.mean(0)
     return scores
 
 
 def _rms(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
-    """Root mean square over images."""
+    """Return the root mean square over images."""
     scores: Float32Array = np.sqrt(np.square(contributions).mean(0))
     return scores
 
 
 def _max_abs(contributions: Float32Array, magnitudes: Float32Array) -> Float32Array:
-    """Largest |sum over positions| of any image."""
+    """Return the largest |sum over positions| of any image."""
     scores: Float32Array = np.abs(contributions).max(0)
     return scores
 
@@ -66,7 +66,11 @@ AGGREGATIONS: Mapping[str, Aggregation] = {
 
 
 def aggregate(contributions: Float32Array, magnitudes: Float32Array, name: str) -> Float32Array:
-    """Scores of filters (float32); RelevanceError for an unknown name and where there is no image."""
+    """Return scores of filters (float32).
+
+    Raises:
+        RelevanceError: For an unknown name and where there is no image.
+    """
     if name not in AGGREGATIONS:
         raise RelevanceError(f"relevance.aggregation: expected one of {', '.join(AGGREGATIONS)}, received {name!r}")
     if not len(contributions):

@@ -16,11 +16,14 @@ from explorer.relevance.scores import Relevance
 
 
 def bn_gamma(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """|gain| of the batch norm that alone reads a layer (gamma; Liu et al., 2017, section 3); without unit.
+    """Return |gain| of the batch norm that alone reads a layer (gamma; Liu et al., 2017, section 3); without unit.
 
     A layer without one gets its filters' l2 norms over their mean, times the median |gain| of the network: within the
     layer filters are ranked by magnitude, and against other layers they are neither preferred nor put back. Images are
-    not looked at. RelevanceError when no layer has a batch norm behind it.
+    not looked at.
+
+    Raises:
+        RelevanceError: When no layer has a batch norm behind it.
     """
     gains = {}
     for name, node in find_layer_nodes(sample).items():
@@ -47,5 +50,5 @@ def bn_gamma(sample: Sample, progress: Progress | None = None) -> Relevance:
 
 
 def _relative(norms: Tensor) -> Tensor:
-    """Norms over their mean; ones where all are zero."""
+    """Return the norms over their mean; ones where all are zero."""
     return norms / norms.mean() if bool(norms.any()) else torch.ones_like(norms)

@@ -16,7 +16,7 @@ from explorer.relevance.scores import LayerRelevance, Relevance
 def build_relevance(
     sample: Sample, method: str, layers: tuple[LayerRelevance, ...], completeness: float | None = None
 ) -> Relevance:
-    """The record of what a method said of a sample."""
+    """Return the record of what a method said of a sample."""
     return Relevance(
         method=method,
         reference=sample.reference,
@@ -39,7 +39,7 @@ def build_layer_relevance(
     contributions: Tensor | None = None,
     magnitudes: Tensor | None = None,
 ) -> LayerRelevance:
-    """What a criterion says of a layer: ones where it says nothing, no images where it does not score one by one.
+    """Return what a criterion says of a layer: ones where it says nothing, no images where it scores none singly.
 
     With `contributions` and `magnitudes` (images x out_channels) and without `filter_scores` the scores are aggregated
     as the sample asks.
@@ -64,6 +64,6 @@ def build_layer_relevance(
 
 
 def as_array(tensor: Tensor) -> Float32Array:
-    """The tensor in float32, on the CPU."""
+    """Return the tensor in float32, on the CPU."""
     array: Float32Array = tensor.detach().float().cpu().numpy().astype(np.float32, copy=False)
     return array

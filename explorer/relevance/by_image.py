@@ -21,7 +21,7 @@ Contributions = Callable[[Sample], Iterable[tuple[str, Tensor]]]
 def score_by_image(
     sample: Sample, method: str, contributions: Contributions, progress: Progress | None = None
 ) -> Relevance:
-    """Scores of filters from contributions (N x out_channels x ...); `progress` counts images times layers."""
+    """Return scores of filters from contributions (N x out_channels x ...); `progress` counts images times layers."""
     names = sample.graph.layer_names
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
     done = 0

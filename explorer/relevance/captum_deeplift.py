@@ -25,7 +25,7 @@ WITH_RULE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
 
 
 def captum_deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """DeepLIFT (rescale rule; Shrikumar et al., 2017) of a logit at every layer's output, one Captum call for each.
+    """Return DeepLIFT (rescale rule; Shrikumar et al., 2017) of a logit at every layer, by one Captum call for each.
 
     Contrast targets are not offered by Captum: RelevanceError, as when the contributions at the input miss the output
     difference by more than the sample's tolerance, relative: then a nonlinearity is not covered by Captum.
@@ -49,7 +49,7 @@ def captum_deeplift(sample: Sample, progress: Progress | None = None) -> Relevan
 
 
 def attribute_layer(model: nn.Module, name: str, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
-    """(contributions, multipliers, inputs) of one layer for each image, from one call of Captum's LayerDeepLift."""
+    """Return (contributions, multipliers, inputs) of a layer for each image, from one call of LayerDeepLift."""
     from captum.attr import LayerDeepLift  # noqa: PLC0415
 
     module = model.get_submodule(name)
@@ -72,7 +72,7 @@ def attribute_layer(model: nn.Module, name: str, sample: Sample) -> tuple[Tensor
 
 
 def _without_rule(model: nn.Module) -> str:
-    """In words, the activations for which Captum has no rule."""
+    """Return in words the activations for which Captum has no rule."""
     activations = tuple(kind for kind in ACTIVATIONS.values() if isinstance(kind, type))
     found = [
         f"{path} ({type(module).__name__})"
@@ -141,7 +141,7 @@ def _keep_input(module: nn.Module, kept: dict[str, Tensor]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Captum warns that it sets hooks, which is what it is asked to do."""
+    """Silence Captum, which warns that it sets hooks: that is what it is asked to do."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
         warnings.filterwarnings("ignore", category=UserWarning, module="captum")

@@ -18,7 +18,7 @@ from explorer.relevance.scores import LayerRelevance, Relevance, score_classes
 
 
 def fill_missing(relevance: Relevance, sample: Sample, subjects: Collection[Subject]) -> Relevance:
-    """The relevance by a criterion that `subjects` something of some parts, with all parts filled in and in one unit.
+    """Return the relevance by a criterion that scores `subjects` alone, with all parts filled in and in one unit.
 
     One that speaks of filters, weights and inputs alike has one unit, and is returned as it is. For any other,
     what it does not speak of is taken as relative squared error: weights and inputs count so that losing all of a
@@ -50,24 +50,24 @@ def fill_missing(relevance: Relevance, sample: Sample, subjects: Collection[Subj
 
 
 def estimate_filter_losses(graph: ModelGraph, relevance: Relevance) -> dict[int, float]:
-    """Estimated loss without each channel class: the sum of its filters' scores, squared unless these are losses."""
+    """Return the loss without each channel class: the sum of its filters' scores, squared unless these are losses."""
     power = 1 if is_loss(relevance.method) else 2
     return {identity: score**power for identity, score in score_classes(graph, relevance).items()}
 
 
 def is_loss(method: str) -> bool:
-    """Whether the filter scores of a criterion are losses themselves; those filled in for it never are."""
+    """Return whether the filter scores of a criterion are losses themselves; those filled in for it never are."""
     criterion = CRITERIA.get(method)
     return criterion is not None and criterion.is_loss and "filters" in criterion.subjects
 
 
 def get_weight(sample: Sample, layer: str) -> np.ndarray:
-    """The weight of a layer in the float network."""
+    """Return the weight of a layer in the float network."""
     return as_array(layer_module(sample.model, layer).weight)
 
 
 def _mean_inputs(sample: Sample) -> dict[str, float]:
-    """Mean magnitude of what each layer reads."""
+    """Return the mean magnitude of what each layer reads."""
     found: dict[str, float] = {}
     handles = []
     for layer in sample.graph.layers:

@@ -18,7 +18,7 @@ STEPS = 24
 
 
 def conductance(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Conductance (Dhamdhere et al., 2019) of what the sample explains, at every layer's output.
+    """Return conductance (Dhamdhere et al., 2019) of what the sample explains, at every layer's output.
 
     The integral of d explained / d output times the change of the output, along the straight line from reference to
     image, as the sum over STEPS steps between the points of Gauss and Legendre: Captum's LayerConductance. Every point
@@ -28,7 +28,7 @@ def conductance(sample: Sample, progress: Progress | None = None) -> Relevance:
 
 
 def get_path_points(count: int) -> tuple[tuple[float, float], ...]:
-    """(place, weight) of the points of Gauss and Legendre on 0..1; the weights add up to 1."""
+    """Return (place, weight) of the points of Gauss and Legendre on 0..1; the weights add up to 1."""
     places, weights = np.polynomial.legendre.leggauss(count)
     return tuple(zip(((1 + places) / 2).tolist(), (weights / 2).tolist(), strict=True))
 

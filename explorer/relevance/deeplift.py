@@ -38,11 +38,14 @@ class Attributed:
 
 
 def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """DeepLIFT (rescale rule; Shrikumar et al., 2017) of what the sample explains, at every layer's output.
+    """Return DeepLIFT (rescale rule; Shrikumar et al., 2017) of what the sample explains, at every layer's output.
 
     Products of two activations share their difference evenly, softmax and norms are taken apart into such steps, so
-    that every operation whose rule is known adds up. Raises RelevanceError when the contributions at the inputs miss
-    the output difference by more than the sample's tolerance, relative.
+    that every operation whose rule is known adds up.
+
+    Raises:
+        RelevanceError: When the contributions at the inputs miss the output difference by more than the sample's
+            tolerance, relative.
     """
     sums: dict[str, list[Tensor]] = {}
     tables: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in sample.graph.layer_names}
@@ -82,7 +85,7 @@ def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
 
 
 def attribute(sample: Sample) -> Attributed:
-    """One forward and one backward pass over the whole sample."""
+    """Run one forward and one backward pass over the whole sample."""
     model, names = sample.model.eval(), sample.graph.layer_names
     run = PairedRun(model, names)
     inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)

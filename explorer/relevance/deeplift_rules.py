@@ -21,7 +21,7 @@ Function = Callable[[Tensor], Tensor]
 
 
 def rescale(function: Function, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """(function(x), function(reference)) of a function of single elements, under the rescale rule.
+    """Return (function(x), function(reference)) of a function of single elements, under the rescale rule.
 
     Backwards, a gradient is multiplied with the slope from reference to x: difference of outputs over difference of
     inputs, or the derivative at x where the inputs do not differ.
@@ -35,7 +35,7 @@ def rescale(function: Function, x: Tensor, reference: Tensor) -> tuple[Tensor, T
 def multiply(
     x: Tensor, y: Tensor, x_reference: Tensor, y_reference: Tensor, product: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """product(x, y), linear in either operand, so that the two share the difference of products without a rest.
+    """Return product(x, y), linear in either operand, so that the two share the difference of products without a rest.
 
     x y - a b = (x - a)(y + b)/2 + (y - b)(x + a)/2: the mean over the two orders in which they can change.
     """
@@ -47,7 +47,7 @@ def multiply(
 
 
 def max_pool(pool: nn.MaxPool2d | nn.AdaptiveMaxPool2d, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """The pooled pair; contributions go to where either has its maximum (the rule of Captum 0.9).
+    """Return the pooled pair; contributions go to where either has its maximum (the rule of Captum 0.9).
 
     What x has more than the reference belongs to the maximum of x, what it has less to that of the reference.
     """
@@ -58,7 +58,7 @@ def max_pool(pool: nn.MaxPool2d | nn.AdaptiveMaxPool2d, x: Tensor, reference: Te
 
 
 def apply_softmax(x: Tensor, reference: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """The softmax of both along an axis, as exponentials times the reciprocal of their sum, each by its own rule.
+    """Return the softmax of both along an axis, as exponentials times the reciprocal of their sum, by their rules.
 
     Both are shifted by one number along the axis, so that no exponential overflows.
     """
@@ -72,7 +72,7 @@ def apply_softmax(x: Tensor, reference: Tensor, axis: int) -> tuple[Tensor, Tens
 
 
 def normalise(x: Tensor, reference: Tensor, axes: tuple[int, ...], epsilon: float) -> tuple[Tensor, Tensor]:
-    """Both less their mean and over their standard deviation along `axes`: a layer, group or instance norm."""
+    """Return both less their mean and over their standard deviation along `axes`: a layer, group or instance norm."""
     centred = x - x.mean(axes, keepdim=True)
     centred_before = reference - reference.mean(axes, keepdim=True)
     squares, squares_before = rescale(torch.square, centred, centred_before)
@@ -96,7 +96,7 @@ def _slope(function: Function, x: Tensor, reference: Tensor, given: Tensor, befo
 
 
 def _same(difference: Tensor) -> Tensor:
-    """Where inputs do not differ."""
+    """Return where inputs do not differ."""
     sizes = difference.abs()
     return sizes <= SMALLEST_DIFFERENCE * sizes.amax().clamp_max(1.0)
 

@@ -83,7 +83,7 @@ class PairedRun(fx.Interpreter):
         self.watched = Watched()
 
     def run_node(self, n: fx.Node) -> Any:
-        """The value of a node: a Pair where it depends on the images."""
+        """Return the value of a node: a Pair where it depends on the images."""
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         if n.op in {"placeholder", "get_attr", "output"}:
             return getattr(self, n.op)(n.target, args, kwargs)
@@ -108,7 +108,7 @@ class PairedRun(fx.Interpreter):
 
 
 def find_missing_rules(model: fx.GraphModule) -> tuple[str, ...]:
-    """What this pass knows no rule for: modules as "path (kind)", functions as "torch.sort at net.py, line 9"."""
+    """Return what has no rule: modules as "path (kind)", functions as "torch.sort at net.py, line 9"."""
     known = (*ELEMENTWISE_MODULES, *NORMS, *_AFFINE, nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.Softmax, nn.Softmax2d)
     calls = [(str(n.target), model.get_submodule(str(n.target))) for n in model.graph.nodes if n.op == "call_module"]
     ours = "explorer.graph.modules"
@@ -125,7 +125,7 @@ def find_missing_rules(model: fx.GraphModule) -> tuple[str, ...]:
 
 
 def _name(node: fx.Node) -> str:
-    """The plain name of a function or method, whether it works in place or not."""
+    """Return the plain name of a function or method, whether it works in place or not."""
     name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", node.target))
     return name.strip("_") if name.startswith("__") else name.rstrip("_")
 
@@ -182,7 +182,7 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 def _function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A function or method with at least one Pair among its arguments."""
+    """Return a function or method with at least one Pair among its arguments."""
     if node.op == "call_method":
         method = str(node.target)
         function: Callable[..., Any] = lambda x, *more, **named: getattr(x, method)(*more, **named)  # noqa: E731
@@ -214,7 +214,7 @@ def _function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 
 def _largest(sign: int, pair: Pair, dim: Any = (), keepdim: bool = False) -> Pair:
-    """The largest elements along some axes, by the rule of max pooling; with sign -1 the smallest."""
+    """Return the largest elements along some axes, by the rule of max pooling; with sign -1 the smallest."""
     rank = pair.x.ndim
     axes = sorted(axis % rank for axis in ((dim,) if isinstance(dim, int) else dim or range(rank)))
     order = *(axis for axis in range(rank) if axis not in axes), *axes
@@ -233,7 +233,7 @@ def _layer_norm(
 
 
 def _of_two(name: str, a: Any, b: Any) -> Pair | None:
-    """A function of two tensors that both depend on the images; None where it is no product, quotient or maximum."""
+    """Return a function of two tensors of the images; None where it is no product, quotient or maximum."""
     if name in PRODUCTS:
         product = PRODUCTS[name]
         with torch.no_grad():
@@ -250,7 +250,7 @@ def _of_two(name: str, a: Any, b: Any) -> Pair | None:
 
 
 def _both(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The function on the images and, without derivatives, on the references."""
+    """Return the function on the images and, without derivatives, on the references."""
     given = function(*_side(args, "x"), **_side(kwargs, "x"))
     with torch.no_grad():
         before = function(*_side(args, "reference"), **_side(kwargs, "reference"))

@@ -30,7 +30,7 @@ class WatchedRun(fx.Interpreter):
         self.given: dict[str, Tensor] = {}
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What a module gives."""
+        """Return what a module gives."""
         if target not in self.names:
             return super().call_module(target, args, kwargs)
         alias = args[0].view_as(args[0])
@@ -54,7 +54,7 @@ class Derivatives:
 def compute_derivatives(
     model: fx.GraphModule, images: Inputs, names: Sequence[str], objective: Objective
 ) -> Derivatives:
-    """Derivatives at a batch of inputs; zeros where the objective does not depend on a layer.
+    """Return derivatives at a batch of inputs; zeros where the objective does not depend on a layer.
 
     The model's parameters, their gradients and its hooks are left alone.
     """
@@ -73,7 +73,7 @@ def compute_derivatives(
 
 
 def compute_loss_derivatives(sample: Sample) -> Derivatives:
-    """Derivatives of each image's cross-entropy with the class that the sample explains as its label."""
+    """Return the derivatives of each image's cross-entropy with the class that the sample explains as its label."""
     return compute_derivatives(
         sample.model,
         sample.inputs,

@@ -21,7 +21,7 @@ CLASSES = 16
 
 
 def hessian_trace(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Mean trace of each layer's Hessian (HAWQ-V2; Dong et al., 2020), the loss being the mean cross-entropy in nats.
+    """Return the mean trace of each layer's Hessian (HAWQ-V2; Dong et al., 2020) of the mean cross-entropy in nats.
 
     All n weights of a layer have the multiplier sqrt(trace / (2 n)), so that an error dW costs |dW|^2 trace / (2 n); a
     filter scores |w|^2 trace / (2 n) with its own n and trace (Yu et al., 2022). Layers that share weights are taken
@@ -49,7 +49,7 @@ def hessian_trace(sample: Sample, progress: Progress | None = None) -> Relevance
 
 
 def _traces(sample: Sample, rank: int, signs: Tensor) -> dict[str, Tensor]:
-    """By layer what the class of this rank adds to the trace of each filter (out_channels, float64).
+    """Return by layer what the class of this rank adds to the trace of each filter (out_channels, float64).
 
     Ranks count from the likeliest class of each image; that of CLASSES stands for all that are left.
     """
@@ -68,7 +68,7 @@ def _traces(sample: Sample, rank: int, signs: Tensor) -> dict[str, Tensor]:
 
 
 def _probed(logits: Tensor, rank: int, signs: Tensor) -> Tensor:
-    """Sum of f^T R v over images: R = (1 - p 1^T) diag(sqrt(p)), v one class, or the signs of those left."""
+    """Return the sum of f^T R v over images: R = (1 - p 1^T) diag(sqrt(p)), v one class, or the signs of those left."""
     order = logits.detach().argsort(dim=1, descending=True, stable=True)
     if rank < CLASSES:
         vector = F.one_hot(order[:, rank], logits.shape[1]).to(logits)
@@ -80,7 +80,7 @@ def _probed(logits: Tensor, rank: int, signs: Tensor) -> Tensor:
 
 
 def _layer(sample: Sample, name: str, traces: Tensor) -> LayerRelevance:
-    """From the traces of a layer's filters."""
+    """Return the relevance of a layer from the traces of its filters."""
     weight = layer_module(sample.model, name).weight.detach()
     squares = weight.double().square().flatten(1).mean(1).cpu()
     return build_layer_relevance(

@@ -20,7 +20,7 @@ STEPS = 16
 
 
 def integrated_gradients(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Integrated gradients (Sundararajan et al., 2017) of what the sample explains, at every layer's output.
+    """Return integrated gradients (Sundararajan et al., 2017) of what the sample explains, at every layer's output.
 
     A layer's output goes in a straight line from that of the reference to that of the image, at STEPS points of Gauss
     and Legendre; what does not depend on the layer stays that of the image: Captum's LayerIntegratedGradients. The path
@@ -49,7 +49,7 @@ class _Downstream(fx.Interpreter):
         self.kept: dict[fx.Node, Any] = dict(self.env)
 
     def contributions(self, layer: fx.Node) -> Tensor:
-        """Integrated gradients of a layer's output, of its shape."""
+        """Return integrated gradients of a layer's output, of its shape."""
         before: Tensor = self.before[layer]
         after: Tensor = self.kept[layer]
         following: dict[fx.Node, None] = {layer: None}
@@ -63,7 +63,7 @@ class _Downstream(fx.Interpreter):
         return total * (after - before)
 
     def _gradient(self, varied: Tensor, following: list[fx.Node]) -> Tensor:
-        """Derivative of what is explained by what the first of these nodes, in order of computation, gives."""
+        """Return derivatives of what is explained by what the first of these nodes, in order of computation, gives."""
         self.env = {**self.kept, following[0]: varied}
         with torch.enable_grad():
             for node in following[1:]:

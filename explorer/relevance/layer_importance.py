@@ -19,7 +19,7 @@ POOLED = 2
 
 
 def layer_importance(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """What each layer adds to the accuracy of an imprinted classifier (Elkerdawy et al., 2020).
+    """Return what each layer adds to the accuracy of an imprinted classifier (Elkerdawy et al., 2020).
 
     Features of a layer, taken where `activation_mean` takes them and averaged to 2 x 2 positions, classify each image
     by the class whose mean of normalised features is nearest in angle (imprinting; Qi et al., 2018), with the image
@@ -49,7 +49,7 @@ def layer_importance(sample: Sample, progress: Progress | None = None) -> Releva
 
 
 def measure_imprinted_accuracy(features: Tensor, labels: Tensor) -> float | None:
-    """Share of images (rows of features) that are nearest in angle to the mean of the other images of their class.
+    """Return the share of images (rows of features) nearest in angle to the mean of the others of their class.
 
     Counted are images whose class has others; None when there is none.
     """
@@ -66,7 +66,7 @@ def measure_imprinted_accuracy(features: Tensor, labels: Tensor) -> float | None
 
 
 def _pooled(given: Tensor) -> Tensor:
-    """Features of each image as one row: images averaged to few positions, sequences over all of theirs."""
+    """Return features of each image as one row: images averaged to few positions, sequences over all of theirs."""
     if given.ndim == 4:
         size = min(POOLED, given.shape[2]), min(POOLED, given.shape[3])
         return F.adaptive_avg_pool2d(given, size).flatten(1)

@@ -40,7 +40,7 @@ BY_CONSTANTS = frozenset({*SUMS, *PRODUCTS, *ELEMENTWISE, "truediv", "div", "div
 
 
 def lrp(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """LRP with the z+ rule (Bach et al., 2015; Montavon et al., 2017) of what the sample explains.
+    """Return LRP with the z+ rule (Bach et al., 2015; Montavon et al., 2017) of what the sample explains.
 
     On the network with its batch norms folded into the layers before them; a filter's relevance is that of its output
     there. Layers hand it on to positive products of inputs and weights, the first one, too: pixels have signs, and no
@@ -49,13 +49,15 @@ def lrp(sample: Sample, progress: Progress | None = None) -> Relevance:
     by their positive parts, those of a product evenly. Functions of single elements, and norms that have no layer to
     fold into, pass it on. So the filters of a cut through the network add up to what is explained, but for what came
     from biases or constants alone. Kept for each image; nothing is said of weights and inputs. In units of the logits.
-    RelevanceError for an operation without a rule.
+
+    Raises:
+        RelevanceError: For an operation without a rule.
     """
     return score_by_image(replace(sample, model=fold_all_norms(sample.model)), "lrp", _contributions, progress)
 
 
 def fold_all_norms(model: fx.GraphModule) -> fx.GraphModule:
-    """A copy in which every batch norm that alone reads a layer is part of that layer's weight and bias."""
+    """Return a copy in which every batch norm that alone reads a layer is part of that layer's weight and bias."""
     copied = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
     for node in list(copied.graph.nodes):
         module = copied.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -71,7 +73,7 @@ def fold_all_norms(model: fx.GraphModule) -> fx.GraphModule:
 
 
 def propagate_relevance(sample: Sample) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
-    """(by layer, of the shape of its output; of each input, of its shape) on a network without batch norms."""
+    """Return (by layer, of the shape of its output; of each input, of its shape) on a network without batch norms."""
     run = _Run(sample.model, sample.graph.layer_names)
     inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)
     with torch.enable_grad():
@@ -108,7 +110,7 @@ class _Run(fx.Interpreter):
         self.given: dict[str, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        """The value of a node."""
+        """Return the value of a node."""
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         if n.op in {"placeholder", "get_attr", "output"} or not _varying(args, kwargs):
             return getattr(self, n.op)(n.target, args, kwargs)
@@ -135,7 +137,7 @@ def _by_module(node: fx.Node, module: nn.Module, args: tuple[Any, ...], kwargs: 
 
 
 def _by_function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A function or method of at least one tensor that depends on the images."""
+    """Return a function or method of at least one tensor that depends on the images."""
     if node.op == "call_method":
         method = str(node.target)
         name, function = method.rstrip("_"), _method(method)
@@ -168,7 +170,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def _varying(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """The tensors among the arguments that depend on the images."""
+    """Return the tensors among the arguments that depend on the images."""
     return [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor) and each.requires_grad]
 
 

@@ -18,7 +18,7 @@ Linear = Callable[[Tensor], Tensor]
 
 
 def run_layer(module: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
-    """What the layer gives; relevance goes to the inputs as their positive products with the weights.
+    """Return what the layer gives; relevance goes to the inputs as their positive products with the weights.
 
     With inputs that are not negative this is the z+ rule (Montavon et al., 2017, eq. 8), with inputs of any sign the
     rule of alpha 1 and beta 0 (Bach et al., 2015, eq. 60); an output without positive products hands on to the negative
@@ -31,23 +31,23 @@ def run_layer(module: nn.Conv2d | nn.Linear, x: Tensor) -> Tensor:
 
 
 def run_average(function: Linear, x: Tensor) -> Tensor:
-    """What a mean, a sum or an interpolation gives; relevance goes to positive inputs, or where none is to all."""
+    """Return what a mean, a sum or an interpolation gives; relevance goes to positive inputs, to all without any."""
     return _Spread.apply(x, function(x.detach()), function, None)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def pass_on(x: Tensor, given: Tensor) -> Tensor:
-    """`given`, a function of the single elements of x; relevance stays with the element."""
+    """Return `given`, a function of the single elements of x; relevance stays with the element."""
     return _Passed.apply(x.expand_as(given), given.detach())  # type: ignore[no-untyped-call, no-any-return]
 
 
 def divide(given: Tensor, x: Tensor, y: Tensor, first: Tensor) -> Tensor:
-    """`given`, made of x and y; the share `first` (shape of `given`) of the relevance goes to x, the rest to y."""
+    """Return `given`, made of x and y; the share `first` (of its shape) of the relevance goes to x, the rest to y."""
     operands = x.expand_as(given), y.expand_as(given)
     return _Joined.apply(*operands, given.detach(), first)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def split_sum(given: Tensor, x: Tensor) -> Tensor:
-    """The share of x in the sum `given`, of the positive parts of its two summands; a half where neither has any."""
+    """Return the share of x in the sum `given`, of the positive parts of both summands; a half where there are none."""
     mine, other = x.detach().expand_as(given).clamp(min=0), (given - x).detach().clamp(min=0)
     total = mine + other
     return torch.where(total > SMALLEST_SUM, mine / total, 0.5)
@@ -83,7 +83,7 @@ class _Spread(torch.autograd.Function):
 
 
 def _in_proportion(relevance: Tensor, sides: Sequence[tuple[Tensor, Linear | None]]) -> tuple[Tensor, Tensor]:
-    """(relevance of the inputs by their share in the sum of these functions, where that sum is not 0)."""
+    """Return (relevance of the inputs by their share in the sum of these functions, where that sum is not 0)."""
     acting = [(part, linear) for part, linear in sides if linear is not None and bool(part.any())]
     if not acting:
         return torch.zeros_like(sides[0][0]), torch.zeros_like(relevance, dtype=torch.bool)

@@ -12,13 +12,13 @@ from explorer.relevance.scores import Relevance
 
 
 def compute_filter_norms(weight: Tensor, order: int) -> Tensor:
-    """The l1 or l2 norm of each filter (out_channels), in float64."""
+    """Return the l1 or l2 norm of each filter (out_channels), in float64."""
     flat = weight.detach().double().flatten(1)
     return flat.abs().sum(1) if order == 1 else flat.square().sum(1).sqrt()
 
 
 def l1(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Sums of a filter's absolute weights (Li et al., 2017, section 3.1), in units of the weights.
+    """Return the sums of a filter's absolute weights (Li et al., 2017, section 3.1), in units of the weights.
 
     The weights are those of the layer itself: a batch norm that follows is not folded into them. Weight multipliers are
     1, so that a single weight counts |w| (Han et al., 2015). Images are not looked at.
@@ -27,7 +27,7 @@ def l1(sample: Sample, progress: Progress | None = None) -> Relevance:
 
 
 def l2(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Roots of the sums of a filter's squared weights (He et al., 2018), in units of the weights; otherwise as `l1`."""
+    """Return roots of the sums of a filter's squared weights (He et al., 2018), in their units; otherwise as `l1`."""
     return _magnitude("l2", 2, sample, progress)
 
 

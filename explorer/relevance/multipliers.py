@@ -16,7 +16,7 @@ PRODUCTS_AT_ONCE = 2**24
 def compute_weight_multipliers(
     module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor, power: int = 1
 ) -> Tensor:
-    """Sum over images of |d target / d weight|^power, of the shape of the weight.
+    """Return the sum over images of |d target / d weight|^power, of the shape of the weight.
 
     `inputs` are what the layer read, `outputs` (N x out_channels x ...) the derivatives of each image's target by what
     it gave. Derivatives are those of single images: absolute values of sums over images would cancel.
@@ -30,7 +30,7 @@ def compute_weight_multipliers(
 
 
 def compute_input_multipliers(module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor) -> Tensor:
-    """Sum over images of |d target / d input| summed over positions, for each input channel (or feature).
+    """Return the sum over images of |d target / d input| summed over positions, for each input channel (or feature).
 
     Arguments are those of `compute_weight_multipliers`. Counted is what this layer makes of its input, not others.
     """
@@ -41,14 +41,14 @@ def compute_input_multipliers(module: nn.Conv2d | nn.Linear, inputs: Tensor, out
 
 
 def sum_per_channel(module: nn.Module, values: Tensor) -> Tensor:
-    """Sums over positions (N x channels) of what a layer reads or gives; a linear layer has its features last."""
+    """Return sums over positions (N x channels) of a layer's inputs or outputs; linear layers have features last."""
     if isinstance(module, nn.Linear):
         return values.flatten(1, -2).sum(1) if values.ndim > 2 else values
     return values.flatten(2).sum(2) if values.ndim > 2 else values
 
 
 def _chunks(module: nn.Conv2d | nn.Linear, tensor: Tensor, inputs: Tensor) -> tuple[Tensor, ...]:
-    """The tensor in parts of so few images that no intermediate tensor is large."""
+    """Return the tensor in parts of so few images that no intermediate tensor is large."""
     unfolded = inputs[0].numel()
     if isinstance(module, nn.Conv2d):
         unfolded *= module.kernel_size[0] * module.kernel_size[1]
@@ -56,7 +56,7 @@ def _chunks(module: nn.Conv2d | nn.Linear, tensor: Tensor, inputs: Tensor) -> tu
 
 
 def _per_image(module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor) -> Tensor:
-    """D target / d weight of each image, with one axis for the images and any others for the weight."""
+    """Return d target / d weight of each image, with one axis for the images and any others for the weight."""
     if isinstance(module, nn.Linear):
         return torch.einsum("n...o,n...i->noi", outputs, inputs)
     count, groups = len(inputs), module.groups

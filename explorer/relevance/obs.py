@@ -24,7 +24,7 @@ ELEMENTS_AT_ONCE = 2**27
 
 
 def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Layer-wise Optimal Brain Surgeon (Hassibi and Stork, 1993; Dong et al., 2017).
+    """Return layer-wise Optimal Brain Surgeon (Hassibi and Stork, 1993; Dong et al., 2017).
 
     The loss of a layer is half the squared error of its output, summed over positions, mean over images; its Hessian
     by a filter's weights is H = E[X X^T], X being what the filter is multiplied with at each position. Without weight
@@ -62,7 +62,7 @@ def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
 
 
 def unfold_inputs(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
-    """What the filters of each group are multiplied with at each position: groups x k x (images times positions).
+    """Return what filters are multiplied with at each position: groups x k x (images times positions).
 
     k is the number of weights of a filter, in the order of the weight's axes behind the first.
     """
@@ -82,7 +82,7 @@ def unfold_inputs(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
 
 
 def gather(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before: Tensor | None = None) -> Tensor:
-    """What `before` holds and what these inputs add to it, out of a sample of so many images, in float64.
+    """Return what `before` holds and what these inputs add to it, out of a sample of so many images, in float64.
 
     The columns themselves (groups x k x fewer than k) where all images have fewer of them than a filter has weights,
     else their second moments (groups x k x k); divided so that both stand for E[X X^T].
@@ -100,7 +100,7 @@ def gather(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before: T
 
 
 def compute_inverse_diagonal(hessian: Tensor) -> Tensor:
-    """Diagonal (groups x k) of the inverse of what `gather` holds, damped: H + d I.
+    """Return the diagonal (groups x k) of the inverse of what `gather` holds, damped: H + d I.
 
     From few columns X: (1 - diag(X (X^T X + d I)^-1 X^T)) / d (Woodbury), so that H itself is never built.
     """
@@ -117,14 +117,14 @@ def compute_inverse_diagonal(hessian: Tensor) -> Tensor:
 
 
 def _multipliers(module: nn.Conv2d | nn.Linear, hessian: Tensor) -> Tensor:
-    """1 / sqrt(2 [H^-1]_qq), of the shape of the weight."""
+    """Return 1 / sqrt(2 [H^-1]_qq), of the shape of the weight."""
     weight = module.weight.detach()
     rows = (2 * compute_inverse_diagonal(hessian)).rsqrt()
     return rows.repeat_interleave(len(weight) // len(rows), 0).view(weight.shape).to(weight)
 
 
 def _energies(module: nn.Conv2d | nn.Linear, given: Tensor) -> Tensor:
-    """Half the squared output without its bias, summed over positions (images x out_channels)."""
+    """Return half the squared output without its bias, summed over positions (images x out_channels)."""
     if module.bias is not None:
         bias = module.bias.detach()
         given = given - (bias if isinstance(module, nn.Linear) else bias[:, None, None])
@@ -132,7 +132,7 @@ def _energies(module: nn.Conv2d | nn.Linear, given: Tensor) -> Tensor:
 
 
 def _passes(sample: Sample) -> Iterator[list[str]]:
-    """The layers in the order of computation, as many at a time as memory is set aside for."""
+    """Yield the layers in the order of computation, as many at a time as memory is set aside for."""
     names: list[str] = []
     held = 0
     for name in sample.graph.layer_names:

@@ -23,13 +23,15 @@ Maps = tuple[Tensor, ...]
 
 
 def compute_pixel_contributions(sample: Sample, filters: Sequence[Filter]) -> tuple[Maps, tuple[Maps, ...]]:
-    """What each pixel contributes to what the sample explains: (in all, through each of the filters).
+    """Return what each pixel contributes to what the sample explains: (in all, through each of the filters).
 
-    DeepLIFT's multipliers at the filter's output are held as constants, so that what the filter
-    contributes is linear in its output, and go back from there to the inputs by the rescale rule (Shrikumar et al.,
-    2017): over all elements of all inputs they add up to the filter's contribution, and those in all to the difference
-    from the reference. RelevanceError for a filter that there is not, and when the latter misses by more than the
-    sample's tolerance, relative.
+    DeepLIFT's multipliers at the filter's output are held as constants, so that what the filter contributes is linear
+    in its output, and go back from there to the inputs by the rescale rule (Shrikumar et al., 2017): over all elements
+    of all inputs they add up to the filter's contribution, and those in all to the difference from the reference.
+
+    Raises:
+        RelevanceError: For a filter that there is not, and when the latter misses by more than the sample's tolerance,
+            relative.
     """
     for name, index in filters:
         refuse_unknown(sample.graph, name, index)
@@ -51,7 +53,7 @@ def refuse_unknown(graph: ModelGraph, name: str, index: int) -> None:
 
 
 def _of_part(sample: Sample, filters: Sequence[Filter]) -> tuple[list[Maps], Tensor, Tensor]:
-    """(maps in all and through each filter, |what those in all miss| of each image, |what they are to add up to|)."""
+    """Return (maps in all and through each filter, |what those in all miss| of each image, |what they aim at|)."""
     names = tuple(dict.fromkeys(name for name, _ in filters))
     run = PairedRun(sample.model.eval(), names)
     inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)
@@ -76,14 +78,14 @@ def _of_part(sample: Sample, filters: Sequence[Filter]) -> tuple[list[Maps], Ten
 
 
 def _axis(sample: Sample, name: str) -> int:
-    """The axis of a layer's output that its filters are along: a linear layer has its features last."""
+    """Return the axis of a layer's output that its filters are along: a linear layer has its features last."""
     return -1 if isinstance(layer_module(sample.model, name), nn.Linear) else 1
 
 
 def _through(
     given: Tensor, multipliers: Tensor | None, inputs: tuple[Tensor, ...], axis: int, index: int
 ) -> tuple[Tensor | None, ...]:
-    """Derivatives by the inputs of what one filter contributes; None where it contributes nothing."""
+    """Return derivatives by the inputs of what one filter contributes; None where it contributes nothing."""
     if multipliers is None:
         return (None,) * len(inputs)
     outputs, constant = given.select(axis, index), multipliers.select(axis, index)

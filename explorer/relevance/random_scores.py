@@ -13,7 +13,7 @@ from explorer.relevance.scores import Relevance
 
 
 def random_scores(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Scores of filters and multipliers of weights drawn evenly from [0, 1), without unit.
+    """Return scores of filters and multipliers of weights drawn evenly from [0, 1), without unit.
 
     The draws are fixed by the sample's seed and the layer's name, whatever other layers there are. Neither the
     network's weights nor images are looked at.

@@ -74,13 +74,16 @@ def make_sample(  # noqa: PLR0913  (what, on what, and how)
     tolerance: float = 1e-3,
     seed: int = 0,
 ) -> Sample:
-    """A sample of at least two images; RelevanceError for fewer, for unknown names, and for references of other shape.
+    """Return a sample of at least two images.
 
     `images` (N x ...) is a tensor, or a tuple with one for each input of the network. The reference of an image is
     another image of the sample ("shuffled": the sample rolled by one), "zero", the "mean" of all images, or given as
     `images` are: one image for all, or one for each. Explained is
     the logit of the "predicted" class or of the "true" one, or ("contrast") that of the predicted class less the mean
     of all logits, which is what a softmax sees (Shrikumar et al., 2017, section 3.6).
+
+    Raises:
+        RelevanceError: For fewer, for unknown names, and for references of other shape.
     """
     inputs, count = as_tuple(images), count_images(images)
     if count < 2:

@@ -55,7 +55,11 @@ class LayerRelevance:
     magnitudes: Float32Array
 
     def aggregated(self, name: str, chosen: NDArray[np.bool_] | slice = slice(None)) -> LayerRelevance:
-        """The same with scores aggregated anew, over the chosen images; RelevanceError where none were kept."""
+        """Return the same with scores aggregated anew, over the chosen images.
+
+        Raises:
+            RelevanceError: Where none were kept.
+        """
         if not len(self.contributions):
             raise RelevanceError(NOT_KEPT)
         contributions, magnitudes = self.contributions[chosen], self.magnitudes[chosen]
@@ -82,13 +86,18 @@ class Relevance:
     layers: tuple[LayerRelevance, ...]
 
     def aggregated(self, name: str) -> Relevance:
-        """The same with filter scores aggregated anew; RelevanceError where they were not kept for each image."""
+        """Return the same with filter scores aggregated anew.
+
+        Raises:
+            RelevanceError: Where they were not kept for each image.
+        """
         return replace(self, aggregation=name, layers=tuple(entry.aggregated(name) for entry in self.layers))
 
     def of_class(self, number: int) -> Relevance:
-        """Only the images explained as class `number`, for filters; multipliers stay those of all images.
+        """Return only the images explained as class `number`, for filters; multipliers stay those of all images.
 
-        RelevanceError when there is no such image, or when scores were not kept for each image.
+        Raises:
+            RelevanceError: When there is no such image, or when scores were not kept for each image.
         """
         chosen = np.array(self.explained) == number
         if not chosen.any():
@@ -98,14 +107,18 @@ class Relevance:
         return replace(self, samples=count, explained=(number,) * count, layers=layers)
 
     def layer(self, name: str) -> LayerRelevance:
-        """The relevance at a layer; RelevanceError when there is none."""
+        """Return the relevance at a layer.
+
+        Raises:
+            RelevanceError: When there is none.
+        """
         for entry in self.layers:
             if entry.layer == name:
                 return entry
         raise RelevanceError(f"relevance: nothing is known of layer {name!r}")
 
     def digest(self) -> str:
-        """SHA-256 over all scores and how they were made, first 16 hexadecimal digits."""
+        """Return SHA-256 over all scores and how they were made, first 16 hexadecimal digits."""
         arrays = (getattr(entry, key) for entry in self.layers for key in _ARRAYS)
         return digest(json.dumps(self._description(), sort_keys=True), *arrays)
 
@@ -118,7 +131,11 @@ class Relevance:
 
     @classmethod
     def load(cls, path: Path) -> Relevance:
-        """Read what `save` wrote; RelevanceError when the file is not of that kind."""
+        """Read what `save` wrote.
+
+        Raises:
+            RelevanceError: When the file is not of that kind.
+        """
         try:
             arrays = read_npz(path)
             description = json.loads(str(arrays["description"]))
@@ -150,10 +167,12 @@ class Relevance:
 
 
 def score_classes(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[int, float]:
-    """Relevance of every channel class: the sum over the filters that it would remove.
+    """Return the relevance of every channel class: the sum over the filters that it would remove.
 
-    `normalised` names one of NORMALISATIONS, by which the scores of each layer are divided before they are summed;
-    RelevanceError for another name.
+    `normalised` names one of NORMALISATIONS, by which the scores of each layer are divided before they are summed.
+
+    Raises:
+        RelevanceError: For another name.
     """
     if normalised not in NORMALISATIONS:
         known = ", ".join(NORMALISATIONS)
@@ -169,7 +188,7 @@ def score_classes(graph: ModelGraph, relevance: Relevance, normalised: str = "no
 
 
 def order_filters(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[str, tuple[int, ...]]:
-    """For every prunable group its channel classes, the most relevant first; ties in channel order.
+    """Return for every prunable group its channel classes, the most relevant first; ties in channel order.
 
     `normalised` is that of `score_classes`.
     """

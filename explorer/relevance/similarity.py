@@ -12,7 +12,7 @@ from explorer.relevance.scores import Relevance
 
 
 def similarity(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """The sum of a filter's Euclidean distances to all other filters of its layer (He et al., 2019).
+    """Return the sum of a filter's Euclidean distances to all other filters of its layer (He et al., 2019).
 
     That sum is smallest for the filters next to the layer's geometric median; Srinivas and Babu (2015) remove neurons
     by the same thought. In units of the weights, which are those of the layer itself, without its batch norm. In a

@@ -17,7 +17,7 @@ from explorer.relevance.scores import Relevance
 
 
 def sqnr(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Multipliers under which a layer's estimated loss is its noise power over its signal power, 1/SQNR.
+    """Return multipliers under which a layer's estimated loss is its noise power over its signal power, 1/SQNR.
 
     For weights W with error dW that is ||dW||^2 / ||W||^2 (Lin et al., 2016), so that every multiplier of a
     layer is 1 / ||W||; the weights are those of the layer itself, without its batch norm. For inputs x with errors dx

@@ -15,7 +15,7 @@ from explorer.relevance.scores import LayerRelevance, Relevance
 
 
 def taylor(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """First-order change of the loss without a filter or a weight (Molchanov et al., 2017, section 2.2).
+    """Return the first-order change of the loss without a filter or a weight (Molchanov et al., 2017, section 2.2).
 
     The loss is the cross-entropy of single images with the class that the sample explains as the label, in nats. A
     filter contributes to an image the sum over positions of its output, before batch norm and activation, times the
@@ -27,7 +27,7 @@ def taylor(sample: Sample, progress: Progress | None = None) -> Relevance:
 
 
 def fisher(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Second-order change of the loss with E[g g^T] as the Hessian (Optimal Brain Damage; LeCun et al., 1990).
+    """Return the second-order change of the loss with E[g g^T] as the Hessian (LeCun et al., 1990).
 
     Loss and g as for `taylor`. Errors dW of the weights cost the sum of E[g^2] dW^2 / 2, errors of single elements of
     an input channel likewise: multipliers are sqrt(E[g^2] / 2) and sqrt(E[sum over positions of g^2] / 2). A filter

@@ -61,11 +61,11 @@ class DeepCompressionSettings:
             raise StudyFileError(tuple(f"deep_compression.layers.{name}: {known}" for name in unknown))
 
     def kept(self, layer: str, convolution: bool) -> float:
-        """Share of a layer's weights that are left in the end."""
+        """Return the share of a layer's weights that are left in the end."""
         own = next((entry.kept for entry in self.layers if entry.layer == layer), None)
         return own or (self.kept_convolutions if convolution else self.kept_linear)
 
     def values(self, layer: str, convolution: bool) -> int:
-        """How many values a layer's weights share."""
+        """Return how many values a layer's weights share."""
         own = next((entry.values for entry in self.layers if entry.layer == layer), None)
         return own or (self.values_convolutions if convolution else self.values_linear)

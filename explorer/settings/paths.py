@@ -12,7 +12,11 @@ VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def expand_variables(text: str, where: str) -> str:
-    """Replace each ${NAME} by the environment variable; StudyFileError names those that are not set."""
+    """Replace each ${NAME} by the environment variable.
+
+    Raises:
+        StudyFileError: Names those that are not set.
+    """
     unset = sorted({name for name in VARIABLE.findall(text) if not os.environ.get(name)})
     if unset:
         raise StudyFileError(
@@ -26,12 +30,12 @@ def expand_variables(text: str, where: str) -> str:
 
 
 def resolve_path(text: str, folder: str | Path, where: str) -> Path:
-    """The full path of a path in a study file; relative ones start in `folder`, ~ is the home folder."""
+    """Return the full path of a path in a study file; relative ones start in `folder`, ~ is the home folder."""
     return Path(folder, Path(expand_variables(text, where)).expanduser()).resolve()
 
 
 def cache_folder() -> Path | None:
-    """Where what was computed is found again by every study: EXPLORER_CACHE, or explorer in the user's cache folder.
+    """Return where every study finds what was computed: EXPLORER_CACHE, or explorer in the user's cache folder.
 
     None where there is no home folder. It may not exist yet; all in it may be deleted at any time.
     """

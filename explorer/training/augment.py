@@ -35,7 +35,7 @@ class Augmentation(Protocol):
 
 
 def augment(images: Tensor, settings: Augmentation) -> Tensor:
-    """Each image moved, turned and zoomed by up to the settings, and mirrored half of the time if they say so.
+    """Return each image moved, turned and zoomed by up to the settings, and mirrored half of the time if they say so.
 
     Pixels are interpolated linearly; the darkest value of each channel comes in from outside.
     """
@@ -50,7 +50,7 @@ def augment(images: Tensor, settings: Augmentation) -> Tensor:
 
 
 def crop(images: Tensor, padding: int, darkest: Tensor) -> Tensor:
-    """Each image (N x C x H x W) moved by whole pixels, up to `padding` along either side.
+    """Return each image (N x C x H x W) moved by whole pixels, up to `padding` along either side.
 
     `darkest` (1 x C x 1 x 1) comes in from outside, as where pixels are padded with black before they are normalised.
     The result lies in memory with its channels last.
@@ -65,7 +65,7 @@ def crop(images: Tensor, padding: int, darkest: Tensor) -> Tensor:
 
 
 def _transforms(images: Tensor, settings: Augmentation) -> Tensor:
-    """Random affine maps, `n x 2 x 3`, in coordinates that run from -1 to 1 along either side."""
+    """Return random affine maps, `n x 2 x 3`, in coordinates that run from -1 to 1 along either side."""
     count, _, height, width = images.shape
     up_to = torch.rand(4, count, device=images.device) * 2 - 1
     angle = up_to[0] * math.radians(settings.rotate_degrees)

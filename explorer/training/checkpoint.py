@@ -25,7 +25,8 @@ def keep(path: Path, parts: Parts, epoch: int, identity: str = "") -> None:
 def resume(path: Path, parts: Parts, identity: str = "") -> int:
     """Take up the state of an interrupted training; the number of its epochs, 0 where there is none.
 
-    ModelError when the file is no such state, or that of another `identity`.
+    Raises:
+        ModelError: When the file is no such state, or that of another `identity`.
     """
     if not path.exists():
         return 0

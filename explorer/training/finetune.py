@@ -64,10 +64,13 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
     weights stay zero, weights of a cluster stay equal. The learning rate falls along half a cosine to 0. It begins
     at the float network, or at what an earlier `start` of the same filters was tuned to.
 
-    After each epoch the state is written to the file `unfinished`, where one is given. Found there at the start,
-    it is gone on from, to the same weights as without the interruption; at the end it is removed. Deterministic for
-    a seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite or
-    the file is that of another training, CandidateError when candidate, network and `start` do not fit together.
+    After each epoch the state is written to the file `unfinished`, where one is given. Found there at the start, it is
+    gone on from, to the same weights as without the interruption; at the end it is removed. Deterministic for a seed on
+    one kind of machine; the global random state stays as it was.
+
+    Raises:
+        ModelError: When the loss is not finite or the file is that of another training.
+        CandidateError: When candidate, network and `start` do not fit together.
     """
     device = context.calibration.device
     images, network = images.to(device), trainable(context, candidate, start)
@@ -91,7 +94,7 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
 
 
 def chosen_layout(model: nn.Module) -> torch.memory_format:
-    """Channels last, in which convolutions of few channels are faster, unless a kernel for it would spoil the memory.
+    """Return channels last, which is faster for few channels, unless a kernel for it would spoil the memory.
 
     A training step of ResNet-20 is 1.3 times as fast. But of a 1 x 1 convolution with a stride and fewer input channels
     than a block, oneDNN's gradient of the weights writes past its buffer in this layout (oneDNN issue 6035).
@@ -163,7 +166,7 @@ def _loss(task: _Task, chosen: Tensor) -> Tensor:
 
 @contextmanager
 def _statistics_held(model: nn.Module) -> Iterator[None]:
-    """Within it batch norms do not learn: what they will meet are images, not mixes, whose variance is smaller."""
+    """Hold the statistics of batch norms within it: they will meet images, not mixes, whose variance is smaller."""
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     before = [norm.momentum for norm in norms]
     for norm in norms:
@@ -176,7 +179,7 @@ def _statistics_held(model: nn.Module) -> Iterator[None]:
 
 
 def _to_labels(logits: Tensor, labels: Tensor, share: float) -> Tensor:
-    """Cross-entropy to the labels by `share`, and for the rest to those of the images mixed in, in reverse order."""
+    """Return cross-entropy to the labels by `share`, and for the rest to those of the images mixed in, reversed."""
     found = F.cross_entropy(logits, labels)
     return found if share == 1.0 else share * found + (1.0 - share) * F.cross_entropy(logits, labels.flip(0))
 
@@ -204,7 +207,7 @@ def _optimizer(network: Trainable, settings: FineTuningSettings) -> torch.optim.
 
 
 def _identity(task: _Task, description: dict[str, Any]) -> str:
-    """SHA-256 over what the result depends on: where it starts, images, settings, candidate."""
+    """Return SHA-256 over what the result depends on: where it starts, images, settings, candidate."""
     tensors = (*task.network.model.state_dict().values(), task.images, task.labels)
     arrays = (tensor.detach().cpu().numpy() for tensor in tensors)
     return digest(json.dumps(description, sort_keys=True), task.network.candidate.digest(), *arrays)

@@ -44,7 +44,7 @@ class TrainedWeight(nn.Module):
         self.register_buffer("mask", mask)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Codes times scales of the shape of `weight`."""
+        """Return codes times scales of the shape of `weight`."""
         scale = self.scale.expand(len(weight))
         return _RoundWeight.apply(weight, scale, self.mask, self.bits)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -78,24 +78,24 @@ class SharedWeight(nn.Module):
         return self.values.detach() / self.unit
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Codes times scales of the shape of `weight`."""
+        """Return codes times scales of the shape of `weight`."""
         codes: Tensor = _RoundShared.apply(self.values, self)  # type: ignore[no-untyped-call]
         return codes * per_channel(self.scale, codes)
 
 
 def per_channel(scale: Tensor, weight: Tensor) -> Tensor:
-    """One value per output channel, shaped so that it multiplies a weight."""
+    """Return one value per output channel, shaped so that it multiplies a weight."""
     return scale.view(-1, *(1,) * (weight.ndim - 1))
 
 
 def weight_codes(weight: Tensor, scale: Tensor, bits: int, mask: Tensor | None) -> Tensor:
-    """Codes of single weights: those that `TrainedWeight` computes with."""
+    """Return codes of single weights: those that `TrainedWeight` computes with."""
     codes = quantize_weight(weight if mask is None else weight * mask, scale, bits)
     return codes if mask is None else codes * mask
 
 
 def shared_codes(centroids: Tensor, clusters: Tensor, bits: int, mask: Tensor | None) -> Tensor:
-    """Codes of shared weights: those that `SharedWeight` computes with."""
+    """Return codes of shared weights: those that `SharedWeight` computes with."""
     limit = code_limit(bits)
     codes = torch.round(centroids).clamp_(-limit, limit)[clusters]
     return codes if mask is None else codes * mask

@@ -43,10 +43,12 @@ def train_model(
     After each epoch the state is written to the file `unfinished`, where one is given. Found there at the
     start, it is gone on from, to the same weights as without the interruption; at the end it is removed.
 
-    `images` is `n x channels x height x width`, `labels` n class numbers. Adam or SGD with momentum 0.9, the
-    learning rate along half a cosine to 0 (Loshchilov and Hutter 2017, without restarts). Deterministic for a
-    seed on one kind of machine; the global random state stays as it was. ModelError when the loss is not finite, or
-    the network fails in training mode.
+    `images` is `n x channels x height x width`, `labels` n class numbers. Adam or SGD with momentum 0.9, the learning
+    rate along half a cosine to 0 (Loshchilov and Hutter 2017, without restarts). Deterministic for a seed on one kind
+    of machine; the global random state stays as it was.
+
+    Raises:
+        ModelError: When the loss is not finite, or the network fails in training mode.
     """
     device = next(model.parameters()).device
     x, y = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
@@ -84,7 +86,7 @@ def train_model(
 
 
 def _backward(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy with its gradients; ModelError where the network does in training what nothing follows from."""
+    """Return cross-entropy with its gradients; ModelError where the network does in training what none follow from."""
     try:
         loss = F.cross_entropy(model(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]

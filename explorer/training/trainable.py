@@ -35,17 +35,17 @@ class Trainable:
     names: tuple[str, ...]
 
     def weights(self) -> list[nn.Parameter]:
-        """The float weights of all layers: what weight decay acts on."""
+        """Return the float weights of all layers: what weight decay acts on."""
         theirs = {f"{layer}.parametrizations.weight.original" for layer in self.layers}
         return [parameter for name, parameter in self.model.named_parameters() if name in theirs]
 
     def scales(self) -> list[nn.Parameter]:
-        """Scales of weights and activations."""
+        """Return scales of weights and activations."""
         modules = (m for m in self.model.modules() if isinstance(m, TrainedWeight | TrainedActivation))
         return [module.scale for module in modules]
 
     def collect(self, description: Mapping[str, Any]) -> Tuned:
-        """What training made of it so far, copied."""
+        """Return what training made of it so far, copied."""
         state, quantizers = self.model.state_dict(), {}
         tensors: dict[str, dict[str, Tensor]] = {key: {} for key in ("scales", "masks", "clusters", "centroids")}
         originals = {}
@@ -76,7 +76,10 @@ def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | 
     """Build it from the float network, or from what `start` was tuned to, which has the same filters.
 
     Masks, clusters, scales and ranges are those that `apply` would choose; where `start` was tuned for this very
-    candidate, they are its own. Raises CandidateError when candidate, network and `start` do not fit together.
+    candidate, they are its own.
+
+    Raises:
+        CandidateError: When candidate, network and `start` do not fit together.
     """
     model, kept = without_filters(context, candidate)
     names = tuple(model.state_dict())
@@ -131,7 +134,7 @@ def _parametrise(
 
 
 def _clusters(codes: Tensor, choice: LayerChoice) -> tuple[Tensor, Tensor]:
-    """The cluster of each weight, and the code of each cluster; where channels share apart, so do their clusters."""
+    """Return the cluster of each weight and the code of each cluster; channels that share apart have their own."""
     span = 2 * code_limit(choice.weight_bits) + 1
     owner = torch.arange(len(codes), device=codes.device) * (choice.codebook_granularity == "channel")
     values, clusters = torch.unique(codes.long() + per_channel(owner * 2 * span, codes), return_inverse=True)
@@ -139,7 +142,7 @@ def _clusters(codes: Tensor, choice: LayerChoice) -> tuple[Tensor, Tensor]:
 
 
 def _tie(original: nn.Module, model: nn.Module, layers: tuple[str, ...]) -> None:
-    """Parameters that are one object in the float network are one in the network to train, too."""
+    """Make parameters that are one object in the float network one in the network to train, too."""
     renamed = {f"{layer}.weight": f"{layer}.parametrizations.weight.original" for layer in layers}
     first: dict[int, tuple[str, nn.Parameter]] = {}
     for name, parameter in original.named_parameters(remove_duplicate=False):

@@ -46,7 +46,7 @@ class Tuned:
     ranges: Tensors
 
     def codes(self, layer: str, weight: Tensor, bits: int) -> Tensor:
-        """Integer codes (float tensor of the shape of `weight`) that a layer is deployed with."""
+        """Return integer codes (float tensor of the shape of `weight`) that a layer is deployed with."""
         mask = self.masks.get(layer)
         if layer in self.clusters:
             return shared_codes(self.centroids[layer], self.clusters[layer].long(), bits, mask)
@@ -61,7 +61,11 @@ class Tuned:
 
     @classmethod
     def load(cls, path: Path) -> Tuned:
-        """Read it as data only; CandidateError when the file is missing or no such file."""
+        """Read it as data only.
+
+        Raises:
+            CandidateError: When the file is missing or no such file.
+        """
         try:
             content: Any = read_tensors(path, str(path))
             content["description"] = json.loads(content["description"])
@@ -75,8 +79,10 @@ class Tuned:
 def rebuild(context: CompressionContext, candidate: Candidate, tuned: Tuned) -> fx.GraphModule:
     """Return the network that `apply` gives for a candidate, with what fine-tuning made of it put in.
 
-    Weights, scales, ranges and norms are those that were trained. Raises CandidateError when the candidate does not
-    fit the network, or `tuned` not the candidate.
+    Weights, scales, ranges and norms are those that were trained.
+
+    Raises:
+        CandidateError: When the candidate does not fit the network, or `tuned` not the candidate.
     """
     model, _ = without_filters(context, candidate)
     _refuse_other(tuned, candidate)
@@ -98,7 +104,11 @@ def _refuse_other(tuned: Tuned, candidate: Candidate) -> None:
 
 
 def load_state(model: fx.GraphModule, tuned: Tuned) -> None:
-    """Give a network without the removed filters the tuned parameters; CandidateError where they do not fit."""
+    """Give a network without the removed filters the tuned parameters.
+
+    Raises:
+        CandidateError: Where they do not fit.
+    """
     try:
         model.load_state_dict(dict(tuned.state))
     except RuntimeError as error:
