@@ -19,7 +19,7 @@ from explorer.export.onnx.qdq import export_onnx
 from explorer.export.package import ExportReport, candidate_marks, export_candidate
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
-from explorer.graph.inputs import as_tuple
+from explorer.graph.inputs import take
 from explorer.integer.lower import integer_program
 from explorer.progress import Notify
 from explorer.study.finetune import read_tuned, reopen
@@ -109,17 +109,15 @@ def refusals(context: CompressionContext, form: str, model: fx.GraphModule | Non
     """
     shapes = context.graph.input_shapes
     try:
-        if len(shapes) > 1:
-            raise ExportError(f"export: the network has {len(shapes)} inputs; export one that has a single one")
         model = model or _plain(context)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.onnx"
             if form == "integer":
-                export_integer_onnx(integer_program(model, shapes[0]), path)
+                export_integer_onnx(integer_program(model, shapes), path)
             else:
-                export_onnx(model, shapes[0], path)
-                export_onnx(context.model, shapes[0], Path(folder) / "float32.onnx")
-            run_onnx(path, as_tuple(context.calibration.images)[0][:2])
+                export_onnx(model, shapes, path)
+                export_onnx(context.model, shapes, Path(folder) / "float32.onnx")
+            run_onnx(path, take(context.calibration.images, slice(2)))
     except ExportError as error:
         return (str(error),)
     return ()

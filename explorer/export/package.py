@@ -25,6 +25,7 @@ from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import Verification, verify_onnx
+from explorer.graph.inputs import Inputs
 from explorer.study.record import FrontPoint
 
 SCHEMA_VERSION = 1
@@ -74,7 +75,7 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
     point: FrontPoint,
     model: fx.GraphModule,
     context: CompressionContext,
-    images: torch.Tensor,
+    images: Inputs,
     labels: torch.Tensor,
     folder: Path,
     study: str,
@@ -82,7 +83,7 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
     *,
     finetuning: Mapping[str, Any] | None = None,
 ) -> ExportReport:
-    """Write a member of the front to `folder` and verify it on held-out images (N x C x H x W, labels N).
+    """Write a member of the front to `folder` and verify it on held-out images (a batch of inputs, labels N).
 
     `model` is what `apply(context, point.evaluation.candidate)` built; `study` and `device` are names; `finetuning`
     says how the model was fine-tuned, where it was. The files of an earlier export are replaced only once everything
@@ -95,9 +96,9 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
     except OSError as error:
         raise ExportError(f"export: {folder} cannot be written: {error}; choose another folder") from error
     try:
-        input_shape = context.graph.input_shape
-        float32_bytes = export_onnx(context.model, input_shape, staging / "float32.onnx")
-        network_bytes = export_onnx(model, input_shape, staging / NETWORK)
+        shapes = context.graph.input_shapes
+        float32_bytes = export_onnx(context.model, shapes, staging / "float32.onnx")
+        network_bytes = export_onnx(model, shapes, staging / NETWORK)
         verification = verify_onnx(staging / NETWORK, model, images, labels=labels)
         assert verification.num_correct is not None
         report = ExportReport(
@@ -107,7 +108,7 @@ def export_candidate(  # noqa: PLR0913  (what, checked on what, and what its fil
             float32_bytes=float32_bytes,
             onnx_bytes=network_bytes,
             weight_bytes=point.evaluation.cost.weight_bytes,
-            score=MeanScore(value=verification.num_correct / len(images), num_images=len(images)),
+            score=MeanScore(value=verification.num_correct / len(labels), num_images=len(labels)),
             verification=verification,
         )
         configuration = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from explorer.errors import ExportError
-from explorer.export.onnx.qdq import INPUT
+from explorer.graph.inputs import Inputs, batches, count_images, run, to_device
 
 MINIMUM_AGREEMENT = 0.99
 """Share of equal predictions below which an export fails (assumed: single codes may round differently)."""
@@ -60,15 +59,15 @@ class Verification:
 
 
 def verify_onnx(
-    path: Path, model: nn.Module, images: torch.Tensor, batch: int = 256, labels: torch.Tensor | None = None
+    path: Path, model: nn.Module, images: Inputs, batch: int = 256, labels: torch.Tensor | None = None
 ) -> Verification:
-    """Compare predictions on `images` (N x C x H x W), `batch` at a time; `labels` (N) count the right ones.
+    """Compare predictions on a batch of inputs, `batch` images at a time; `labels` (N) count the right ones.
 
     What is compared are exact sums, as ONNX defines them; how many predictions a default session gives is told beside.
     Raises ExportError when onnxruntime cannot load or run the file, when there are no images, when a logit
     is NaN or infinite, or when less than MINIMUM_AGREEMENT of the predictions are equal.
     """
-    if len(images) == 0:
+    if count_images(images) == 0:
         raise ExportError(f"verify: no images to run {path.name} on; give at least one")
     expected = run_torch(model, images, batch)
     exact = compare_logits(path.name, run_onnx(path, images, batch), expected, labels)
@@ -126,26 +125,22 @@ def open_session(path: Path, *, exact: bool = True) -> onnxruntime.InferenceSess
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(path: Path, images: torch.Tensor, batch: int = 256, *, exact: bool = True) -> NDArray[np.float32]:
-    """Logits (N x classes) of an ONNX file for `images` (N x C x H x W); ExportError where it cannot be run."""
+def run_onnx(path: Path, images: Inputs, batch: int = 256, *, exact: bool = True) -> NDArray[np.float32]:
+    """Logits (N x classes) of an ONNX file for a batch of its inputs; ExportError where it cannot be run."""
     try:
         session = open_session(path, exact=exact)
-        return np.concatenate(
-            [session.run(None, {INPUT: part.cpu().float().numpy()})[0] for part in _batches(images, batch)]
-        )
+        names = [entry.name for entry in session.get_inputs()]
+        parts = [[tensor.cpu().float().numpy() for tensor in part] for part in batches(images, batch)]
+        return np.concatenate([session.run(None, dict(zip(names, part, strict=True)))[0] for part in parts])
     except Exception as error:
         raise ExportError(
             f"verify: onnxruntime {onnxruntime.__version__} cannot run {path.name}: {error}; try a newer onnxruntime"
         ) from error
 
 
-def _batches(images: torch.Tensor, batch: int) -> Iterator[torch.Tensor]:
-    return (images[start : start + batch] for start in range(0, len(images), batch))
-
-
-def run_torch(model: nn.Module, images: torch.Tensor, batch: int = 256) -> NDArray[np.float32]:
+def run_torch(model: nn.Module, images: Inputs, batch: int = 256) -> NDArray[np.float32]:
     """Logits (N x classes) of a network in evaluation mode."""
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     with torch.no_grad():
-        parts = [model(part.to(device)).cpu().numpy() for part in _batches(images, batch)]
+        parts = [run(model, to_device(part, device)).cpu().numpy() for part in batches(images, batch)]
     return np.concatenate(parts)

@@ -11,11 +11,13 @@ from torch import fx
 
 from explorer.arrays import Float64Array
 from explorer.errors import ExportError
+from explorer.graph.inputs import OUTPUT
 from explorer.graph.lines import find_line
 from explorer.graph.names import Names
 from explorer.integer.interpret import reads
 from explorer.integer.program import (
     Conv,
+    Input,
     IntegerProgram,
     Integers,
     Linear,
@@ -26,7 +28,6 @@ from explorer.integer.program import (
 )
 from explorer.integer.values import Affine, ScaledTensor, make_codes
 
-INPUT, OUTPUT = "images", "logits"
 _SUMS = (Conv, Linear, SumPool, Multiply)
 """Steps that give sums or products, int32 even where these would fit into a code."""
 
@@ -34,12 +35,13 @@ _SUMS = (Conv, Linear, SumPool, Multiply)
 class ProgramBuilder:
     """Steps, tensors and arrays so far; `bounds` are those of the tensors' integers, by channel where they differ.
 
-    `own` is what the tensor of each node is called: as the node, but for one that is called as the input or output.
+    `inputs` are those of the network by name. `own` is what the tensor of each node is called: as the node, but for one
+    that is called as an input or the output.
     """
 
-    def __init__(self, input_shape: tuple[int, ...], nodes: Iterable[fx.Node] = ()) -> None:
-        self.input_shape = input_shape
-        self.names = Names((INPUT, OUTPUT))
+    def __init__(self, inputs: Iterable[Input], nodes: Iterable[fx.Node] = ()) -> None:
+        self.inputs = {entry.name: entry for entry in inputs}
+        self.names = Names((*self.inputs, OUTPUT))
         self.own = {node: self.names.free(node.name) for node in nodes}
         self.steps: list[Step] = []
         self.tensors: dict[str, Tensor] = {}
@@ -72,7 +74,7 @@ class ProgramBuilder:
         return step.output
 
     def _refuse_taken(self, name: str) -> None:
-        if name in self.tensors or name in self.arrays or name == INPUT:
+        if name in self.tensors or name in self.arrays or name in self.inputs:
             raise ExportError(f"integer: two tensors would be called {name!r}; please report this")
 
     def moved(self, step: Step, like: ScaledTensor, shape: tuple[int, ...]) -> Affine:
@@ -85,8 +87,7 @@ class ProgramBuilder:
     def program(self, output_scale: float) -> IntegerProgram:
         """All of it; the last step has written the logits."""
         return IntegerProgram(
-            input=INPUT,
-            input_shape=self.input_shape,
+            inputs=tuple(self.inputs.values()),
             output=OUTPUT,
             output_scale=output_scale,
             tensors=tuple(self.tensors.values()),

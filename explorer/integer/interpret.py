@@ -35,26 +35,28 @@ Values = dict[str, Any]
 """Tensors and arrays by name."""
 Observe = Callable[[Step, Integers], None]
 Int32 = NDArray[np.int32]
+Given = NDArray[np.float32] | tuple[NDArray[np.float32], ...]
+"""The only input (N x ...), or one array for each of several."""
 
 
-def run_program(
-    program: IntegerProgram, images: NDArray[np.float32], batch: int = 64, observe: Observe | None = None
-) -> Int32:
-    """Logits (N x classes, int32) of `images` (N x C x H x W, float32), `batch` at a time.
+def run_program(program: IntegerProgram, images: Given, batch: int = 64, observe: Observe | None = None) -> Int32:
+    """Logits (N x classes, int32) of `images` (float32), `batch` at a time.
 
     `observe` is called with every step and what it gives, one batch after the other.
     """
-    parts = [_run(program, images[start : start + batch], observe) for start in range(0, len(images), batch)]
-    return np.concatenate(parts)
+    inputs = images if isinstance(images, tuple) else (images,)
+    starts = range(0, len(inputs[0]), batch)
+    return np.concatenate([_run(program, [x[start : start + batch] for x in inputs], observe) for start in starts])
 
 
-def _run(program: IntegerProgram, images: NDArray[np.float32], observe: Observe | None) -> Int32:
-    values: Values = {**program.arrays, program.input: images}
+def _run(program: IntegerProgram, inputs: list[NDArray[np.float32]], observe: Observe | None) -> Int32:
+    given = {entry.name: values for entry, values in zip(program.inputs, inputs, strict=True)}
+    values: Values = {**program.arrays, **given}
     tensors = {tensor.name: tensor for tensor in program.tensors}
     last_read = {name: number for number, step in enumerate(program.steps) for name in reads(step)}
     for number, step in enumerate(program.steps):
         tensor = tensors[step.output]
-        result = perform(step, values).reshape(len(images), *tensor.shape)
+        result = perform(step, values).reshape(len(inputs[0]), *tensor.shape)
         assert result.dtype == tensor.type, f"{tensor.name} is {result.dtype}, must be {tensor.type}"
         values[step.output] = result
         if observe is not None:

@@ -15,9 +15,10 @@ from explorer.arrays import Float64Array
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
 from explorer.graph.functional import ACTIVATIONS
+from explorer.graph.inputs import Shapes, example, name_inputs
 from explorer.graph.modules import SelectChannels, TransposedConv2d
 from explorer.graph.symbolic import gives_tensors, propagate_shapes
-from explorer.integer.builder import INPUT, ProgramBuilder, refuse
+from explorer.integer.builder import ProgramBuilder, refuse
 from explorer.integer.lower_layers import (
     Value,
     Walk,
@@ -39,7 +40,7 @@ from explorer.integer.lower_moves import (
     slices,
     upsample,
 )
-from explorer.integer.program import IntegerProgram, Multiply
+from explorer.integer.program import Input, IntegerProgram, Multiply
 from explorer.integer.requantize import logits, quantize
 from explorer.integer.values import Concatenated, Elementwise, ScaledTensor, make_sum, mapped, scalar
 
@@ -48,23 +49,21 @@ _RISING = (nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardsigmoid)
 _FUNCTIONS = frozenset(factory for factory in ACTIVATIONS.values() if isinstance(factory, type))
 
 
-def integer_program(model: fx.GraphModule, input_shape: tuple[int, ...]) -> IntegerProgram:
-    """The integer program of what `compress.apply` built, for images of C x H x W.
+def integer_program(model: fx.GraphModule, input_shape: Shapes) -> IntegerProgram:
+    """The integer program of what `compress.apply` built, for images of C x H x W, or several inputs of such shapes.
 
-    The first quantiser turns the images into codes; from there on there are integers only: sums of 32 bits,
+    The first quantiser of each input turns it into codes; from there on there are integers only: sums of 32 bits,
     multipliers and shifts, tables. Its codes are those of `model` but where float32 and exact arithmetic round a
     value to different sides, or where a value lies halfway. ExportError for a node without an integer form, and
     where a sum could overflow.
     """
-    inputs = [node for node in model.graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        raise refuse(inputs[-1], f"the network has {len(inputs)} inputs", "use a network of one input")
-    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    propagate_shapes(model, torch.zeros((2, *input_shape), device=device))
-    walk = Walk(model, ProgramBuilder(input_shape, model.graph.nodes), {})
+    propagate_shapes(model, example(model, input_shape))
+    inputs = {node: Input(name=name, shape=get_shape(node)) for node, name in name_inputs(model).items()}
+    walk = Walk(model, ProgramBuilder(inputs.values(), model.graph.nodes), {})
     for node in model.graph.nodes:
         if node.op == "placeholder":
-            walk.values[node] = make_sum(ScaledTensor(tensor=INPUT, zero_point=0, gain=scalar(1.0)), shape=input_shape)
+            given = ScaledTensor(tensor=inputs[node].name, zero_point=0, gain=scalar(1.0))
+            walk.values[node] = make_sum(given, shape=inputs[node].shape)
         elif node.op == "output":
             return walk.builder.program(_output(walk, node))
         elif gives_tensors(node):
@@ -82,7 +81,7 @@ def _output(walk: Walk, node: fx.Node) -> float:
         raise refuse(node, "the network has several outputs", "return the logits alone")
     value = walk.value(node)
     for part in value.parts if isinstance(value, Concatenated) else (value,):
-        if part.functions or part.pools or part.terms[0].tensor == INPUT:
+        if part.functions or part.pools or part.terms[0].tensor in walk.builder.inputs:
             raise refuse(node, "a function follows the last layer", "return the logits: the largest is the same one")
     return logits(walk.builder, value)
 
@@ -118,7 +117,7 @@ def _each(walk: Walk, node: fx.Node, by: Elementwise) -> Value:
         own = by if by.gain.ndim == 0 else _share(by, start, stop)
         result = mapped(part, own)
         changes = own.is_function or own.gain != 1 or own.offset != 0 if own.gain.ndim == 0 else True
-        if result is None or (changes and part.terms[0].tensor == INPUT):
+        if result is None or (changes and part.terms[0].tensor in walk.builder.inputs):
             raise refuse(
                 node,
                 "it follows a function, or a max pooling that it does not commute with, without a quantiser between",

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from explorer.errors import ExportError
 
-SCHEMA_VERSION = 1
-"""Version of the layout of a program's JSON; a change that readers must know of raises it."""
+SCHEMA_VERSION, SEVERAL_INPUTS = 1, 2
+"""Versions of the layout of a program's JSON, which readers must know: with an `input`, or with a list of `inputs`."""
 ROUNDING = (
     "Shapes leave out the batch axis, which comes first; axes count it. A code q stands for scale * (q - zero_point). "
     "Sums are int32 and never overflow, in whatever order; products with multipliers are int64. A shift is arithmetic: "
@@ -36,6 +36,14 @@ class Tensor:
     shape: tuple[int, ...]
     low: int
     high: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What is given to a program: float32, of this shape for each image."""
+
+    name: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,12 +237,11 @@ OPERATIONS: dict[str, type[Any]] = {kind.__name__: kind for kind in Step.__args_
 class IntegerProgram:
     """Steps in order of computation, the tensors that they write, and the arrays that they name.
 
-    The float images (N x `input_shape`) are called `input`; the last step writes `output`: int32 logits, which stand
+    The `inputs` are floats, each with a quantiser of its own; the last step writes `output`: int32 logits, which stand
     for `output_scale` times themselves. The class is the position of the largest, so that no float is needed.
     """
 
-    input: str
-    input_shape: tuple[int, ...]
+    inputs: tuple[Input, ...]
     output: str
     output_scale: float
     tensors: tuple[Tensor, ...]
@@ -247,12 +254,14 @@ class IntegerProgram:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data of everything but the arrays, with a sentence on every operation."""
+        inputs = [{"name": entry.name, "shape": list(entry.shape)} for entry in self.inputs]
+        several = len(inputs) > 1
         used = sorted({type(step).__name__ for step in self.steps})
         return {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": SEVERAL_INPUTS if several else SCHEMA_VERSION,
             "arithmetic": ROUNDING,
             "operations": {name: " ".join((inspect.getdoc(OPERATIONS[name]) or "").split()) for name in used},
-            "input": {"name": self.input, "shape": list(self.input_shape)},
+            **({"inputs": inputs} if several else {"input": inputs[0]}),
             "output": {"name": self.output, "scale": self.output_scale},
             "tensors": [_plain(tensor) for tensor in self.tensors],
             "steps": [{"operation": type(step).__name__, **_plain(step)} for step in self.steps],
@@ -261,17 +270,18 @@ class IntegerProgram:
     @classmethod
     def from_json(cls, data: Mapping[str, Any], arrays: Mapping[str, Integers]) -> IntegerProgram:
         """The inverse of `to_json`; ExportError for another schema version, or a step that is not known."""
-        if data.get("schema_version") != SCHEMA_VERSION:
+        if data.get("schema_version") not in {SCHEMA_VERSION, SEVERAL_INPUTS}:
             raise ExportError(
-                f"integer program: schema version {data.get('schema_version')!r} is not {SCHEMA_VERSION}; "
+                f"integer program: schema version {data.get('schema_version')!r} is not {SCHEMA_VERSION} or "
+                f"{SEVERAL_INPUTS}; "
                 "export the network again with this version"
             )
         unknown = {step["operation"] for step in data["steps"]} - OPERATIONS.keys()
         if unknown:
             raise ExportError(f"integer program: unknown operations {sorted(unknown)}; known are {sorted(OPERATIONS)}")
+        inputs = data["inputs"] if data["schema_version"] == SEVERAL_INPUTS else [data["input"]]
         return cls(
-            input=data["input"]["name"],
-            input_shape=tuple(data["input"]["shape"]),
+            inputs=tuple(Input(name=entry["name"], shape=tuple(entry["shape"])) for entry in inputs),
             output=data["output"]["name"],
             output_scale=data["output"]["scale"],
             tensors=tuple(Tensor(**_tuples(entry)) for entry in data["tensors"]),

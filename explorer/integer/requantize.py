@@ -10,7 +10,8 @@ import torch
 from explorer.arrays import Float64Array
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
-from explorer.integer.builder import INPUT, OUTPUT, ProgramBuilder
+from explorer.graph.inputs import OUTPUT
+from explorer.integer.builder import ProgramBuilder
 from explorer.integer.program import (
     Concatenate,
     Integers,
@@ -41,7 +42,7 @@ def quantize(builder: ProgramBuilder, value: Affine | Concatenated, to: Activati
         step = Concatenate(inputs=tuple(part.terms[0].tensor for part in parts), output=name, axis=1)
         return builder.moved(step, first, value.shape)
     before = builder.names.free(f"{name}_unpooled") if value.pools else name
-    if value.terms[0].tensor == INPUT:
+    if value.terms[0].tensor in builder.inputs:
         _quantize_input(builder, value, to, before)
     elif value.source is not None:
         _look_up(builder, value, to, before)
@@ -137,8 +138,9 @@ def _check_64_bits(
 def _quantize_input(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, name: str) -> None:
     low, high = (int(rounded(bound, to)) for bound in (value.low, value.high))
     scale = float(to.scale)
-    step = QuantizeInput(input=INPUT, output=name, scale=scale, zero_point=to.zero_point, low=low, high=high)
-    builder.add(step, builder.input_shape, low, high)
+    given = builder.inputs[value.terms[0].tensor]
+    step = QuantizeInput(input=given.name, output=name, scale=scale, zero_point=to.zero_point, low=low, high=high)
+    builder.add(step, given.shape, low, high)
 
 
 def _look_up(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, name: str) -> None:

@@ -8,6 +8,7 @@ from torch import nn
 
 from explorer.errors import RelevanceError
 from explorer.graph.canonical import canonicalise
+from explorer.graph.inputs import Inputs, as_tuple, count_images
 from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
@@ -18,14 +19,15 @@ from tests.support import styles
 REFERENCES = ("lenet5_digits", "lenet5", "resnet8", "resnet20", "resnet20_b", "mobilenet_v1", "mobilenet_v2")
 """The others are larger, and built of what these are built of."""
 OTHERS = {"two_inputs", "heads", "decoder", "sized", "subclass"}
-"""Several inputs, several outputs, or an output for every pixel."""
+"""Several outputs, or an output for every pixel."""
 
 
-def completeness(model: nn.Module, images: torch.Tensor) -> float:
+def completeness(model: nn.Module, images: Inputs) -> float:
     canonical = canonicalise(model.eval(), images)
     graph = trace(canonical, images)
-    labels = torch.zeros(len(images), dtype=torch.long)
-    found = deeplift(make_sample(canonical.double(), graph, images.double(), labels)).completeness
+    labels = torch.zeros(count_images(images), dtype=torch.long)
+    doubled = tuple(tensor.double() for tensor in as_tuple(images))
+    found = deeplift(make_sample(canonical.double(), graph, doubled, labels)).completeness
     assert found is not None
     return found
 
@@ -33,7 +35,6 @@ def completeness(model: nn.Module, images: torch.Tensor) -> float:
 @pytest.mark.parametrize("name", [name for name in styles.STYLES if name not in OTHERS])
 def test_contributions_add_up_in_every_style(name: str) -> None:
     images = styles.inputs(name, 4)
-    assert isinstance(images, torch.Tensor)
     (logits,) = call(styles.build(name).eval(), images)
     assert logits.ndim == 2
     assert completeness(styles.build(name), images) < 1e-12

@@ -33,10 +33,15 @@ SAID_OF = {"filters": "filter_scores", "weights": "weight_multipliers", "inputs"
 
 WITHOUT_NORM = r"bn_gamma reads the gains of batch norms, and no layer of this network has one behind it"
 REFUSED: dict[tuple[str, str], str] = {
-    **{("bn_gamma", name): WITHOUT_NORM for name in (*SMALL, "gated", "style_channels_last") if name != "normed"},
+    **{
+        ("bn_gamma", name): WITHOUT_NORM
+        for name in (*SMALL, "gated", "style_channels_last", "style_metadata")
+        if name != "normed"
+    },
     ("captum_deeplift", "mixed"): r"not complete on this network.*Captum has no rule for relu6",
     ("captum_deeplift", "gated"): r"not complete on this network.*Captum has no rule for hardswish",
     ("captum_deeplift", "style_channels_last"): r"not complete on this network.*Captum has no rule for gelu",
+    ("captum_deeplift", "style_siamese"): r"not complete on this network.*an operation that multiplies",
     ("lrp", "style_channels_last"): r"lrp has no rule for norm \(LayerNorm\)",
 }
 """(criterion, network) to what its RelevanceError says; everything else is accepted."""

@@ -16,26 +16,42 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.export.integer.onnx import build_integer_onnx, export_integer_onnx
 from explorer.export.verify import compare_logits, run_onnx
-from explorer.integer.interpret import run_program
+from explorer.graph.inputs import Inputs, as_tuple
+from explorer.integer.interpret import reads, run_program
 from explorer.integer.lower import integer_program
 from explorer.integer.program import Conv, IntegerProgram, Integers, Linear, QuantizeInput, Step
+from tests.explorer.export.onnx.test_styles import basis_of
+from tests.support import styles
 from tests.support.integers import exact_codes, program_codes, share_equal, simulated_codes
 from tests.support.square import candidates
 from tests.tiers import cases
 
-NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
+BASES = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
+STYLES = ["pair", "metadata", "siamese"]
+"""Networks with two inputs."""
+NETWORKS = [*BASES, *STYLES]
+
+
+@pytest.fixture
+def basis(
+    context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
+) -> Callable[[str, int], tuple[CompressionContext, Inputs]]:
+    """A network, and fresh inputs for it."""
+
+    def find(name: str, count: int) -> tuple[CompressionContext, Inputs]:
+        return (
+            (basis_of(name), styles.inputs(name, count, 5)) if name in STYLES else (context(name), images(name, count))
+        )
+
+    return find
 
 
 @cases(4, 20)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_random_candidates_keep_their_predictions(
-    name: str,
-    count: int,
-    context: Callable[[str], CompressionContext],
-    images: Callable[[str, int], Tensor],
-    tmp_path: Path,
+    name: str, count: int, basis: Callable[[str, int], tuple[CompressionContext, Inputs]], tmp_path: Path
 ) -> None:
-    base, x = context(name), images(name, 100)
+    base, x = basis(name, 100)
 
     @settings(
         max_examples=count,
@@ -44,11 +60,12 @@ def test_random_candidates_keep_their_predictions(
     @given(candidates(base.graph))
     def agrees(candidate: Candidate) -> None:
         model = apply(base, candidate)
-        program = integer_program(model, base.graph.input_shape)
+        program = integer_program(model, base.graph.input_shapes)
         check_bounds(program)
         received, logits = program_codes(program, x)
         expected, simulated = simulated_codes(model, x)
-        assert np.abs(received[first := next(iter(expected))] - expected[first]).max() <= 1
+        for node, step in zip(expected, program.inputs, strict=False):
+            assert np.abs(received[node] - expected[node]).max() <= 1, step
         assert share_equal(exact_codes(model, x)[0], received) >= 0.999
         real = logits * program.output_scale
         assert compare_logits(name, real, simulated.astype(np.float32)).agreement >= 0.99
@@ -70,11 +87,11 @@ def check_bounds(program: IntegerProgram) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_there_are_integers_only_behind_the_input(
-    name: str, context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
+    name: str, basis: Callable[[str, int], tuple[CompressionContext, Inputs]]
 ) -> None:
     """Every step gives integers within its bounds, reads integers alone, and so does every ONNX node."""
-    base = context(name)
-    program = integer_program(apply(base, uniform(base.graph, 5, 6)), base.graph.input_shape)
+    base, x = basis(name, 8)
+    program = integer_program(apply(base, uniform(base.graph, 5, 6)), base.graph.input_shapes)
     seen = 0
 
     def observe(step: Step, values: Integers) -> None:
@@ -84,9 +101,13 @@ def test_there_are_integers_only_behind_the_input(
         assert np.issubdtype(values.dtype, np.integer)
         assert tensor.low <= int(values.min()) <= int(values.max()) <= tensor.high
 
-    run_program(program, images(name, 8).numpy(), observe=observe)
+    run_program(program, tuple(tensor.numpy() for tensor in as_tuple(x)), observe=observe)
     assert seen == len(program.steps) == len(program.tensors)
-    assert [step for step in program.steps if isinstance(step, QuantizeInput)] == [program.steps[0]]
+    floats = [step.input for step in program.steps if isinstance(step, QuantizeInput)]
+    assert floats == [entry.name for entry in program.inputs]
+    assert not set(floats) & {
+        name for step in program.steps if not isinstance(step, QuantizeInput) for name in reads(step)
+    }
     assert all(np.issubdtype(array.dtype, np.integer) for array in program.arrays.values())
     check_types(build_integer_onnx(program))
 

@@ -31,7 +31,7 @@ from explorer.graph.symbolic import call
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.program import IntegerProgram, Reshape
+from explorer.integer.program import Input, IntegerProgram, Reshape
 from explorer.packed.file import pack, unpack
 from explorer.packed.network import load_packed, packable
 from explorer.settings import QuantizerSettings
@@ -101,7 +101,7 @@ def generated(style: str) -> tuple[str, ...]:
 
 
 def program_names(built: nn.Module, base: CompressionContext) -> set[str]:
-    program = integer_program(built, base.graph.input_shape)  # type: ignore[arg-type]
+    program = integer_program(built, base.graph.input_shapes)  # type: ignore[arg-type]
     return {*(tensor.name for tensor in program.tensors), *program.arrays}
 
 
@@ -126,7 +126,7 @@ def seen(base: CompressionContext, candidate: Candidate, style: str, folder: Pat
         trained=arrays(rebuild(base, candidate, tuned)),
         packed=arrays(again),
         file=or_refused(lambda: run_file(built, base, folder / "model.onnx", as_tuple(fresh))),
-        integers=or_refused(lambda: run_integers(built, base, folder, as_tuple(fresh)[0])),
+        integers=or_refused(lambda: run_integers(built, base, folder, as_tuple(fresh))),
     )
 
 
@@ -147,21 +147,26 @@ def run_file(
     return found
 
 
-def run_integers(built: nn.Module, base: CompressionContext, folder: Path, images: Tensor) -> NDArray[np.int32]:
-    program = integer_program(built, base.graph.input_shape)  # type: ignore[arg-type]
+def run_integers(
+    built: nn.Module, base: CompressionContext, folder: Path, given: tuple[Tensor, ...]
+) -> NDArray[np.int32]:
+    program = integer_program(built, base.graph.input_shapes)  # type: ignore[arg-type]
     check_program(program)
     write_program(program, folder)
-    expected = run_program(read_program(folder), images.numpy())
+    arrays = tuple(tensor.numpy() for tensor in given)
+    expected = run_program(read_program(folder), arrays)
     export_integer_onnx(program, folder / "integer.onnx")
     session = onnxruntime.InferenceSession(folder / "integer.onnx", providers=["CPUExecutionProvider"])
-    assert np.array_equal(session.run(None, {"images": images.numpy()})[0], expected)
+    feeds = dict(zip([entry.name for entry in program.inputs], arrays, strict=True))
+    assert np.array_equal(session.run(None, feeds)[0], expected)
     return expected
 
 
 def check_program(program: IntegerProgram) -> None:
-    written = [program.input, *(step.output for step in program.steps)]
+    inputs = [entry.name for entry in program.inputs]
+    written = [*inputs, *(step.output for step in program.steps)]
     assert len(set(written)) == len(written)
-    assert sorted(written[1:]) == sorted(tensor.name for tensor in program.tensors)
+    assert sorted(written[len(inputs) :]) == sorted(tensor.name for tensor in program.tensors)
     assert not set(written) & set(program.arrays)
 
 
@@ -253,10 +258,10 @@ def test_outputs_may_be_called_as_inputs_nodes_and_each_other(tmp_path: Path) ->
     model = canonicalise(Returns(), given)
     export_onnx(model, tuple(tuple(tensor.shape[1:]) for tensor in given), tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    assert [entry.name for entry in session.get_inputs()] == ["images", "images_2"]
+    assert [entry.name for entry in session.get_inputs()] == ["logits_2", "images"]
     names = [entry.name for entry in session.get_outputs()]
-    assert names == ["conv", "fc/weight", "images_3", "logits", "pad", "1", "1_2"]
-    received = session.run(None, {"images": given[0].numpy(), "images_2": given[1].numpy()})
+    assert names == ["conv", "fc/weight", "images_2", "logits", "pad", "1", "1_2"]
+    received = session.run(None, {"logits_2": given[0].numpy(), "images": given[1].numpy()})
     for expected, values in zip(call(model, given), received, strict=True):
         np.testing.assert_allclose(values, expected.numpy(), rtol=1e-5, atol=1e-5)
 
@@ -279,7 +284,7 @@ def test_a_taken_name_is_refused_where_files_are_made() -> None:
         builder.node("Relu", ["a"], "a")
     with pytest.raises(ExplorerError, match="would be called 'images'; please report this"):
         builder.constant("images", 1.0)
-    steps = ProgramBuilder((1,))
+    steps = ProgramBuilder((Input(name="images", shape=(1,)),))
     steps.array("w", np.zeros(1), np.int8)
     with pytest.raises(ExportError, match="two tensors would be called 'w'; please report this"):
         steps.array("w", np.zeros(1), np.int8)

@@ -30,7 +30,7 @@ def test_a_point_of_the_front(home: Path, explorer: Callable[..., Any]) -> None:
     (logits,) = session.run(None, {"images": images})
     assert logits.dtype == np.int32
     assert (logits.argmax(1) == labels).mean() > 0.7
-    assert read_program(home / "out").input_shape == (1, 8, 8)
+    assert [entry.shape for entry in read_program(home / "out").inputs] == [(1, 8, 8)]
 
 
 def test_without_a_search(home: Path, explorer: Callable[..., Any]) -> None:

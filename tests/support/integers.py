@@ -14,6 +14,7 @@ from explorer.compress.activations import input_quantizer
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.quantize import ActivationQuantizer
+from explorer.graph.inputs import Inputs, as_tuple, count_images, take
 from explorer.integer.interpret import run_program
 from explorer.integer.program import IntegerProgram
 
@@ -46,9 +47,9 @@ class Around(nn.Module):
         return out
 
 
-def compressed(model: nn.Module, images: Tensor, weight_bits: int = 8, activation_bits: int = 8) -> fx.GraphModule:
+def compressed(model: nn.Module, images: Inputs, weight_bits: int = 8, activation_bits: int = 8) -> fx.GraphModule:
     """What `apply` makes of a network with all layers at the same widths."""
-    context = CompressionContext.of(model.eval(), images[:16])
+    context = CompressionContext.of(model.eval(), take(images, slice(16)))
     return apply(context, uniform(context.graph, weight_bits, activation_bits))
 
 
@@ -60,7 +61,7 @@ def around(operation: Operation, images: Tensor, weight_bits: int = 8, activatio
     return compressed(model, images, weight_bits, activation_bits)
 
 
-def simulated_codes(model: fx.GraphModule, images: Tensor) -> tuple[Codes, NDArray[np.float64]]:
+def simulated_codes(model: fx.GraphModule, images: Inputs) -> tuple[Codes, NDArray[np.float64]]:
     """(Codes of every quantiser by node, logits), computed in the type of the images."""
     codes: Codes = {}
 
@@ -73,12 +74,12 @@ def simulated_codes(model: fx.GraphModule, images: Tensor) -> tuple[Codes, NDArr
             return result
 
     with torch.no_grad():
-        return codes, Recorder(model).run(images).numpy()
+        return codes, Recorder(model).run(*as_tuple(images)).numpy()
 
 
-def exact_codes(model: fx.GraphModule, images: Tensor) -> tuple[Codes, NDArray[np.float64]]:
-    """The same in float64, weights and biases from their codes; the images alone are quantised in float32."""
-    quantizer = next(module for module in model.modules() if isinstance(module, ActivationQuantizer))
+def exact_codes(model: fx.GraphModule, images: Inputs) -> tuple[Codes, NDArray[np.float64]]:
+    """The same in float64, weights and biases from their codes; the inputs alone are quantised in float32."""
+    quantizers = [reading_quantizer(model, node) for node in model.graph.nodes if node.op == "placeholder"]
     exact = copy.deepcopy(model).double()
     for node in exact.graph.nodes:
         module = exact.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -87,16 +88,26 @@ def exact_codes(model: fx.GraphModule, images: Tensor) -> tuple[Codes, NDArray[n
             module.weight.data = codes.double() * scale.view(-1, *(1,) * (codes.ndim - 1))
             if module.bias is not None:
                 module.bias.data = module.get_buffer("bias_codes").double() * scale * input_quantizer(exact, node).scale
-    return simulated_codes(exact, quantizer(images).double())
+    pairs = zip(quantizers, as_tuple(images), strict=True)
+    return simulated_codes(exact, tuple(quantizer(tensor).double() for quantizer, tensor in pairs))
 
 
-def program_codes(program: IntegerProgram, images: Tensor) -> tuple[Codes, NDArray[np.int32]]:
+def reading_quantizer(model: fx.GraphModule, node: fx.Node) -> ActivationQuantizer:
+    """The quantiser that an input comes to, through poolings it may be."""
+    module = None
+    while not isinstance(module, ActivationQuantizer):
+        node = next(iter(node.users))
+        module = model.get_submodule(str(node.target))
+    return module
+
+
+def program_codes(program: IntegerProgram, images: Inputs) -> tuple[Codes, NDArray[np.int32]]:
     """(Every tensor of a program by name, logits)."""
     tensors: Codes = {}
     logits = run_program(
         program,
-        images.numpy(),
-        len(images),
+        tuple(tensor.numpy() for tensor in as_tuple(images)),
+        count_images(images),
         observe=lambda step, values: tensors.update({step.output: values}),  # type: ignore[dict-item]
     )
     return tensors, logits

@@ -40,8 +40,9 @@ SMALL: dict[str, tuple[Body, Callable[[], dict[str, nn.Module]]]] = {
 }
 """Networks in float64; the others are in float32."""
 BASES = ("option_a", "projection", "mixed", "gated")
-STYLES = ("reused", "channels_last")
-"""The styles with clones of shared layers, and with linear layers of sequences, which are no layers of a graph."""
+STYLES = ("reused", "channels_last", "pair", "metadata", "siamese")
+"""The styles with clones of shared layers, with linear layers of sequences, which are no layers of a graph, and with
+two inputs."""
 NETWORKS = (*SMALL, *BASES, *(f"style_{name}" for name in STYLES))
 
 
@@ -67,6 +68,6 @@ def sample_on(name: str, context: Callable[[str], CompressionContext]) -> Sample
             (images,) = as_tuple(base.calibration.images)
             return make_sample(base.model, base.graph, images[:IMAGES], torch.arange(IMAGES) % 3)
         style = name.removeprefix("style_")
-        (images,) = as_tuple(styles.inputs(style, IMAGES))
-        model = canonicalise(styles.build(style), images)
-        return make_sample(model, trace(model, images), images, torch.arange(IMAGES) % 3)
+        given = styles.inputs(style, IMAGES)
+        model = canonicalise(styles.build(style), given)
+        return make_sample(model, trace(model, given), given, torch.arange(IMAGES) % 3)

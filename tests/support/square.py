@@ -126,7 +126,7 @@ def check_activations(graph: ModelGraph, planned: NetworkPlan, built: fx.GraphMo
 
 def read_bits(built: fx.GraphModule, layer: str) -> int:
     """Width of the nearest quantiser in front of a layer."""
-    node = next(node for node in built.graph.nodes if node.target == layer)
+    node = next(node for node in built.graph.nodes if node.op == "call_module" and node.target == layer)
     while True:
         node = node.all_input_nodes[0]
         module = built.get_submodule(str(node.target)) if node.op == "call_module" else None

@@ -206,6 +206,50 @@ class TwoInputs(nn.Module):
         return self.logits(x), self.value(x)
 
 
+class Pair(nn.Module):
+    """Two images of different sizes and channels, a convolution each, joined; one more convolution reads both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colour, self.depth = nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.Conv2d(1, 4, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.both, self.fc = nn.Conv2d(10, 8, 3, padding=1), nn.Linear(8, 5)
+
+    def forward(self, colour: Tensor, depth: Tensor) -> Tensor:
+        x = torch.cat((F.relu(self.norm(self.colour(colour))), F.relu(self.depth(depth))), dim=1)
+        return self.fc(F.relu(self.both(x)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+class Metadata(nn.Module):
+    """An image, and a vector that only the classifier reads, beside the features of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, padding=1)
+        self.fc = nn.Linear(8 + 4, 5)
+
+    def forward(self, image: Tensor, metadata: Tensor) -> Tensor:
+        x = F.relu(self.conv2(F.max_pool2d(F.relu(self.conv1(image)), 2)))
+        return self.fc(torch.cat((F.adaptive_avg_pool2d(x, 1).flatten(1), metadata), dim=1))  # type: ignore[no-any-return]
+
+
+class Siamese(nn.Module):
+    """Two images through one branch, whose features are compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(6, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+            *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        )
+        self.joint, self.fc = nn.Linear(16, 6), nn.Linear(6, 5)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        a, b = self.branch(first), self.branch(second)
+        return self.fc(F.relu(self.joint(torch.cat((a - b, a * b), dim=1))))  # type: ignore[no-any-return]
+
+
 class Grouped(nn.Module):
     """A block of ResNeXt with a projection, a depthwise convolution with two filters for each channel, PReLU."""
 
@@ -422,6 +466,9 @@ STYLES: dict[str, Callable[[], nn.Module]] = {
     "shuffle": Shuffle,
     "squeeze": Squeeze,
     "two_inputs": TwoInputs,
+    "pair": Pair,
+    "metadata": Metadata,
+    "siamese": Siamese,
     "grouped": Grouped,
     "decoder": Decoder,
     "subclass": Subclass,
@@ -456,8 +503,12 @@ def unsettle(norm: Any) -> None:
     norm.bias.data.normal_(0.2, 0.3)
 
 
+SECOND: dict[str, tuple[int, ...]] = {"two_inputs": (4,), "pair": (1, 16, 16), "metadata": (4,), "siamese": (3, 8, 8)}
+"""Shape of the second input of the styles that have one."""
+
+
 def inputs(name: str, count: int, seed: int = 11) -> Tensor | tuple[Tensor, ...]:
     """Random inputs of a style."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn((count, 3, 8, 8), generator=generator)
-    return (images, torch.randn((count, 4), generator=generator)) if name == "two_inputs" else images
+    return (images, torch.randn((count, *SECOND[name]), generator=generator)) if name in SECOND else images

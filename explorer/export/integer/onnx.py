@@ -20,24 +20,24 @@ OPSET, IR_VERSION = 21, 10
 def export_integer_onnx(program: IntegerProgram, path: Path, layers: str = "") -> int:
     """Write `program` to `path`; returns the bytes written, external data included.
 
-    The file maps `images` (N x C x H x W, float32) to `logits` (N x classes, int32), for any N, and gives the very
-    integers of `run_program`. Its first node, QuantizeLinear, is the only one that reads floating point. The scale
-    of the logits is in its metadata, and so are the `layers` as they were costed (`hwmodels.write_jobs`), which do not
-    follow from its operations. ExportError where it cannot be written; an existing file then stays.
+    The file maps the program's inputs (float32) to `logits` (N x classes, int32), for any N, and gives the very
+    integers of `run_program`. QuantizeLinear, once for each input, is the only node that reads floating point. The
+    scale of the logits is in its metadata, and so are the `layers` as they were costed (`hwmodels.write_jobs`), which
+    do not follow from its operations. ExportError where it cannot be written; an existing file then stays.
     """
     return save_onnx(build_integer_onnx(program, layers), path)
 
 
 def build_integer_onnx(program: IntegerProgram, layers: str = "") -> onnx.ModelProto:
     """The ONNX model of an integer program, see `export_integer_onnx`."""
-    builder = OnnxBuilder([program.input], [program.output])
+    builder = OnnxBuilder([entry.name for entry in program.inputs], [program.output])
     for step in program.steps:
         write_step(step, builder, program)
     shape = program.tensor(program.output).shape
     graph = helper.make_graph(
         builder.nodes,
         "explorer",
-        [helper.make_tensor_value_info(program.input, TensorProto.FLOAT, ["N", *program.input_shape])],
+        [helper.make_tensor_value_info(entry.name, TensorProto.FLOAT, ["N", *entry.shape]) for entry in program.inputs],
         [helper.make_tensor_value_info(program.output, TensorProto.INT32, ["N", *shape])],
         builder.initializers,
     )

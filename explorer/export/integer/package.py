@@ -30,6 +30,7 @@ from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import Verification, compare_logits, run_onnx, run_torch
 from explorer.files import refuse_foreign
+from explorer.graph.inputs import Inputs, take
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
 from explorer.integer.program import IntegerProgram
@@ -105,28 +106,28 @@ def export_integer(
     name: str,
     model: fx.GraphModule,
     context: CompressionContext,
-    held_out: tuple[torch.Tensor, torch.Tensor],
+    held_out: tuple[Inputs, torch.Tensor],
     folder: Path,
     candidate: Candidate,
     study: str,
 ) -> IntegerReport:
     """Write integer.onnx, program.json, weights.npz and summary.json to `folder`, and verify them.
 
-    `model` is what `apply(context, candidate)` built; `held_out` are images (N x C x H x W) and labels (N). An earlier
-    deployment is replaced only once everything is written and verified. ExportError for a network without an integer
-    form, a folder that cannot be written, or predictions that differ.
+    `model` is what `apply(context, candidate)` built; `held_out` are images (a batch of inputs) and labels (N). An
+    earlier deployment is replaced only once everything is written and verified. ExportError for a network without an
+    integer form, a folder that cannot be written, or predictions that differ.
     """
     images, labels = held_out
-    if len(images) == 0:
+    if len(labels) == 0:
         raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
-    program = integer_program(model, context.graph.input_shape)
+    program = integer_program(model, context.graph.input_shapes)
     with _staging(folder) as staging:
         float32_bytes = _float32_bytes(context, staging)
         planned = plan(context.graph, candidate)
         layers = write_jobs(layer_jobs(context.graph, planned), activation_tensors(context.graph, planned))
         onnx_bytes = export_integer_onnx(program, staging / NETWORK, layers)
         program_bytes = write_program(program, staging)
-        _check_equal(program, staging / NETWORK, images[:EXACT_IMAGES])
+        _check_equal(program, staging / NETWORK, take(images, slice(EXACT_IMAGES)))
         expected = run_torch(model, images)
         received = run_onnx(staging / NETWORK, images) * program.output_scale
         verification = compare_logits(NETWORK, received, expected, labels)
@@ -150,7 +151,7 @@ def export_integer(
 def _float32_bytes(context: CompressionContext, folder: Path) -> int:
     """Bytes of the float network as an ONNX file, or of its parameters where it has integers alone as a form."""
     try:
-        return export_onnx(context.model, context.graph.input_shape, folder / "float32.onnx")
+        return export_onnx(context.model, context.graph.input_shapes, folder / "float32.onnx")
     except ExportError:
         return 4 * sum(parameter.numel() for parameter in context.model.parameters())
 
@@ -209,13 +210,14 @@ def read_program(folder: Path) -> IntegerProgram:
         ) from error
 
 
-def _check_equal(program: IntegerProgram, network: Path, images: torch.Tensor) -> None:
+def _check_equal(program: IntegerProgram, network: Path, images: tuple[torch.Tensor, ...]) -> None:
     """ExportError where onnxruntime gives any other integer than the program."""
-    expected, received = run_program(program, images.cpu().float().numpy()), run_onnx(network, images)
+    arrays = tuple(tensor.cpu().float().numpy() for tensor in images)
+    expected, received = run_program(program, arrays), run_onnx(network, images)
     if not np.array_equal(expected, received):
         raise ExportError(
             f"verify: {network.name} gives other integers than the program on "
-            f"{int((expected != received).any(1).sum())} of {len(images)} images; please report this"
+            f"{int((expected != received).any(1).sum())} of {len(expected)} images; please report this"
         )
 
 

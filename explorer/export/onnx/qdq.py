@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import torch
 from onnx import TensorProto, helper
 from torch import fx
 
@@ -16,15 +15,13 @@ from explorer.export.onnx.builder import OnnxBuilder, refuse
 from explorer.export.onnx.file import save_onnx
 from explorer.export.onnx.functions import write_function
 from explorer.export.onnx.modules import write_module
+from explorer.graph.inputs import OUTPUT, Shapes, example, name_inputs
 from explorer.graph.names import Names
 from explorer.graph.symbolic import gives_tensors, propagate_shapes
 from explorer.graph.traced import get_shape
 
 OPSET, IR_VERSION = 21, 10
 """The first opset with INT4 weights, and the file version that belongs to it."""
-INPUT, OUTPUT = "images", "logits"
-Shapes = tuple[int, ...] | tuple[tuple[int, ...], ...]
-"""Shape of one input without the batch axis, or one shape for each of several inputs."""
 
 
 def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
@@ -32,7 +29,7 @@ def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
 
     `model` is what `compress.apply` built, or a canonical float network; `input_shape` is C x H x W of one
     image, or a tuple of such shapes for several inputs. The file maps `images` (N x C x H x W, float32) to `logits`
-    (N x classes), for any N; further inputs go by the names of forward()'s arguments, further outputs by their keys or
+    (N x classes), for any N; several inputs go by the names of forward()'s arguments, further outputs by their keys or
     as `output_1` and so on, with a number behind a name that is taken. Weights with codes are INT4 where the codes
     fit, else INT8, with one scale per output channel; biases are INT32 on the grid of the sums; activations are UINT8,
     clipped to narrower widths. ExportError
@@ -43,12 +40,10 @@ def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
 
 def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
     """The ONNX model of a canonical network, see `export_onnx`."""
-    shapes: tuple[tuple[int, ...], ...] = input_shape if isinstance(input_shape[0], tuple) else (input_shape,)
-    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    propagate_shapes(model, tuple(torch.zeros((2, *shape), device=device) for shape in shapes))
+    propagate_shapes(model, example(model, input_shape))
     *_, last = model.graph.nodes
-    names, given = Names(), [node for node in model.graph.nodes if node.op == "placeholder"]
-    inputs = {names.free(str(node.target) if number else INPUT): node for number, node in enumerate(given)}
+    inputs = {name: node for node, name in name_inputs(model).items()}
+    names = Names(inputs)
     outputs = {names.free(name): node for name, node in _named_outputs(last.args[0])}
     builder = OnnxBuilder([*inputs], [*outputs], model.graph.nodes)
     builder.values.update({node: name for name, node in inputs.items()})

@@ -8,8 +8,7 @@ from explorer.export.deploy import FORMS, refusals
 from tests.explorer.export.onnx.test_styles import basis_of
 
 REFUSED = {
-    ("two_inputs", "onnx"): "has 2 inputs",
-    ("two_inputs", "integer"): "has 2 inputs",
+    ("two_inputs", "integer"): "several outputs",
     ("attention", "onnx"): "node 'flatten",
     ("attention", "integer"): "node 'chunk",
     ("channels_last", "onnx"): "node 'permute",
@@ -18,7 +17,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", ["lambdas", "two_inputs", "attention", "channels_last"])
+@pytest.mark.parametrize("name", ["lambdas", "two_inputs", "pair", "metadata", "siamese", "attention", "channels_last"])
 def test_reasons_name_what_cannot_be_exported(name: str, form: str) -> None:
     reasons = refusals(basis_of(name), form)
     assert len(reasons) == ((name, form) in REFUSED)

@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.errors import ExportError
+from explorer.errors import ExportError, ModelError
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import perform, run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.program import Conv, IntegerProgram, LookUp, Requantize, Threshold
+from explorer.integer.program import Conv, Input, IntegerProgram, LookUp, Requantize, Threshold
 from explorer.integer.requantize import requantize
 from explorer.integer.values import LARGEST_SHIFT, ScaledTensor, fixed_point, make_sum, scalar
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import resnet20
+from tests.support import styles
 from tests.support.integers import (
     SHAPE,
     Around,
@@ -53,7 +55,7 @@ def test_multiplier_and_shift_are_the_factor() -> None:
 
 
 def test_a_shift_rounds_halves_up_and_floors_negative_sums() -> None:
-    builder = ProgramBuilder((1,))
+    builder = ProgramBuilder((Input(name="images", shape=(1,)),))
     builder.add(_sums(), (9,), -4, 4)
     value = make_sum(ScaledTensor(tensor="sums", zero_point=0, gain=scalar(0.5)), shape=(9,))
     requantize(builder, "codes", value, (1.0, 0), (scalar(-9.0), scalar(9.0)))
@@ -210,15 +212,28 @@ def test_an_addition_rounds_once() -> None:
 def test_json_and_arrays_rebuild_the_program(
     context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
-    base, x = context("gated"), images("gated", 4).numpy()
-    program = integer_program(apply(base, uniform(base.graph)), base.graph.input_shape)
+    base, x = context("gated"), (images("gated", 4).numpy(),)
+    check_json(integer_program(apply(base, uniform(base.graph)), base.graph.input_shapes), x)
+
+
+def test_json_has_a_list_of_several_inputs() -> None:
+    """Readers of files of one input meet another version where there are more of them."""
+    x = torch.randn(20, 3, 8, 8), torch.randn(20, 4)
+    program = integer_program(compressed(styles.build("metadata"), x), ((3, 8, 8), (4,)))
+    data = program.to_json()
+    assert (data["schema_version"], data["inputs"][1]) == (2, {"name": "metadata", "shape": [4]})
+    assert "input" not in data
+    check_json(program, tuple(tensor.numpy() for tensor in x))
+
+
+def check_json(program: IntegerProgram, x: tuple[NDArray[np.float32], ...]) -> None:
     data = json.loads(json.dumps(program.to_json(), allow_nan=False))
     rebuilt = IntegerProgram.from_json(data, program.arrays)
-    assert rebuilt.steps == program.steps
+    assert (rebuilt.steps, rebuilt.inputs) == (program.steps, program.inputs)
     assert rebuilt.tensors == program.tensors
     assert np.array_equal(run_program(rebuilt, x), run_program(program, x))
     assert set(data["operations"]) == {step["operation"] for step in data["steps"]}
-    with pytest.raises(ExportError, match="schema version 7 is not 1; export the network again"):
+    with pytest.raises(ExportError, match="schema version 7 is not 1 or 2; export the network again"):
         IntegerProgram.from_json({**data, "schema_version": 7}, program.arrays)
     data["steps"][0]["operation"] = "Transform"
     with pytest.raises(ExportError, match=r"unknown operations \['Transform'\]; known are \['Concatenate'"):
@@ -282,11 +297,11 @@ def test_a_function_behind_the_logits_is_refused() -> None:
         integer_program(compressed(Probabilities(), IMAGES), SHAPE)
 
 
-def test_several_inputs_or_outputs_are_refused() -> None:
+def test_several_outputs_and_another_number_of_inputs_are_refused() -> None:
     graph = fx.Graph()
     first, second = graph.placeholder("first"), graph.placeholder("second")
     graph.output(graph.call_function(torch.add, (first, second)))
-    with pytest.raises(ExportError, match=r"node 'second' .* the network has 2 inputs; use a network of one input"):
+    with pytest.raises(ModelError, match=r"expected shapes of 2 inputs \(first, second\), received 1"):
         integer_program(fx.GraphModule(nn.Module(), graph), SHAPE)
     model = around(lambda m, x: F.relu(m.first(x)), IMAGES)
     (output,) = (node for node in model.graph.nodes if node.op == "output")

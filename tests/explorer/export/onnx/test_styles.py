@@ -45,7 +45,8 @@ def test_onnxruntime_computes_what_was_searched(name: str, count: int, tmp_path:
 
 def test_names_of_inputs_and_outputs(tmp_path: Path) -> None:
     for name, inputs, outputs in (
-        ("two_inputs", ["images", "vector"], ["logits", "output_1"]),
+        ("two_inputs", ["image", "vector"], ["logits", "output_1"]),
+        ("siamese", ["first", "second"], ["logits"]),
         ("subclass", ["images"], ["logits", "aux"]),
     ):
         base, path = basis_of(name), tmp_path / f"{name}.onnx"
