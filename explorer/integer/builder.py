@@ -15,17 +15,8 @@ from explorer.graph.inputs import OUTPUT
 from explorer.graph.lines import find_line
 from explorer.graph.names import Names
 from explorer.integer.interpret import reads
-from explorer.integer.program import (
-    Conv,
-    Input,
-    IntegerProgram,
-    Integers,
-    Linear,
-    Multiply,
-    Step,
-    SumPool,
-    Tensor,
-)
+from explorer.integer.operations import Conv, Linear, Multiply, Step, SumPool
+from explorer.integer.program import Input, IntegerProgram, Integers, Tensor
 from explorer.integer.values import Affine, ScaledTensor, make_codes
 
 _SUMS = (Conv, Linear, SumPool, Multiply)

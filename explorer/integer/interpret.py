@@ -10,12 +10,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from explorer.integer.program import (
+from explorer.integer.operations import (
     Concatenate,
     Conv,
     Dilate,
-    IntegerProgram,
-    Integers,
     Linear,
     LookUp,
     MaxPool,
@@ -30,6 +28,7 @@ from explorer.integer.program import (
     SumPool,
     Threshold,
 )
+from explorer.integer.program import IntegerProgram, Integers
 
 Values = dict[str, Any]
 """Tensors and arrays by name."""

@@ -40,7 +40,8 @@ from explorer.integer.lower_moves import (
     slices,
     upsample,
 )
-from explorer.integer.program import Input, IntegerProgram, Multiply
+from explorer.integer.operations import Multiply
+from explorer.integer.program import Input, IntegerProgram
 from explorer.integer.requantize import logits, quantize
 from explorer.integer.values import Concatenated, Elementwise, ScaledTensor, make_sum, mapped, scalar
 

@@ -14,16 +14,8 @@ from explorer.compress.weights import has_codes
 from explorer.errors import ExportError
 from explorer.graph.modules import TransposedConv2d
 from explorer.integer.builder import ProgramBuilder, refuse
-from explorer.integer.program import (
-    Conv,
-    Dilate,
-    Integers,
-    Linear,
-    MaxPool,
-    Pair,
-    Sides,
-    SumPool,
-)
+from explorer.integer.operations import Conv, Dilate, Linear, MaxPool, Pair, Sides, SumPool
+from explorer.integer.program import Integers
 from explorer.integer.values import Affine, Concatenated, ScaledTensor, Window, make_sum
 
 Value = Affine | Concatenated

@@ -15,7 +15,7 @@ from explorer.graph.modules import SelectChannels
 from explorer.graph.symbolic import constants
 from explorer.integer.builder import refuse
 from explorer.integer.lower_layers import Value, Walk, get_shape
-from explorer.integer.program import Concatenate, Pad, PixelShuffle, Reshape, Select, Step
+from explorer.integer.operations import Concatenate, Pad, PixelShuffle, Reshape, Select, Step
 from explorer.integer.values import Affine, Concatenated, ScaledTensor
 
 

@@ -12,15 +12,8 @@ from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError
 from explorer.graph.inputs import OUTPUT
 from explorer.integer.builder import ProgramBuilder
-from explorer.integer.program import (
-    Concatenate,
-    Integers,
-    LookUp,
-    MaxPool,
-    QuantizeInput,
-    Requantize,
-    Threshold,
-)
+from explorer.integer.operations import Concatenate, LookUp, MaxPool, QuantizeInput, Requantize, Threshold
+from explorer.integer.program import Integers
 from explorer.integer.values import Affine, Concatenated, ScaledTensor, fixed_point, make_codes, scalar
 
 FINE_BITS = 26

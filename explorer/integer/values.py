@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from explorer.arrays import Float64Array
-from explorer.integer.program import Pair, Sides
+from explorer.integer.operations import Pair, Sides
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 

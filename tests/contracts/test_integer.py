@@ -19,7 +19,8 @@ from explorer.export.verify import compare_logits, run_onnx
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.integer.interpret import reads, run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.program import Conv, IntegerProgram, Integers, Linear, QuantizeInput, Step
+from explorer.integer.operations import Conv, Linear, QuantizeInput, Step
+from explorer.integer.program import IntegerProgram, Integers
 from tests.explorer.export.onnx.test_styles import basis_of
 from tests.support import styles
 from tests.support.integers import exact_codes, program_codes, share_equal, simulated_codes

@@ -31,7 +31,8 @@ from explorer.graph.symbolic import call
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.program import Input, IntegerProgram, Reshape
+from explorer.integer.operations import Reshape
+from explorer.integer.program import Input, IntegerProgram
 from explorer.packed.file import pack, unpack
 from explorer.packed.network import load_packed, packable
 from explorer.settings import QuantizerSettings

@@ -9,11 +9,10 @@ import numpy as np
 from onnx import TensorProto
 
 from explorer.export.onnx.builder import OnnxBuilder
-from explorer.integer.program import (
+from explorer.integer.operations import (
     Concatenate,
     Conv,
     Dilate,
-    IntegerProgram,
     Linear,
     LookUp,
     MaxPool,
@@ -28,6 +27,7 @@ from explorer.integer.program import (
     SumPool,
     Threshold,
 )
+from explorer.integer.program import IntegerProgram
 
 WEIGHT_ZERO_POINT = 128
 """Weights are written as uint8: on x86 processors without VNNI onnxruntime saturates sums of uint8 times int8."""

@@ -21,7 +21,8 @@ from explorer.errors import ExportError, ModelError
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import perform, run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.program import Conv, Input, IntegerProgram, LookUp, Requantize, Threshold
+from explorer.integer.operations import Conv, LookUp, Requantize, Threshold
+from explorer.integer.program import Input, IntegerProgram
 from explorer.integer.requantize import requantize
 from explorer.integer.values import LARGEST_SHIFT, ScaledTensor, fixed_point, make_sum, scalar
 from explorer.models.checkpoint import load_checkpoint
@@ -221,7 +222,7 @@ def test_json_has_a_list_of_several_inputs() -> None:
     x = torch.randn(20, 3, 8, 8), torch.randn(20, 4)
     program = integer_program(compressed(styles.build("metadata"), x), ((3, 8, 8), (4,)))
     data = program.to_json()
-    assert (data["schema_version"], data["inputs"][1]) == (2, {"name": "metadata", "shape": [4]})
+    assert (data["schema_version"], data["inputs"][1]) == (2, {"name": "metadata", "shape": (4,)})
     assert "input" not in data
     check_json(program, tuple(tensor.numpy() for tensor in x))
 

@@ -15,7 +15,8 @@ from explorer.export.integer.onnx import build_integer_onnx, export_integer_onnx
 from explorer.export.verify import run_onnx
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.program import OPERATIONS, IntegerProgram
+from explorer.integer.operations import OPERATIONS
+from explorer.integer.program import IntegerProgram
 from tests.support.integers import SHAPE, Around, Operation, around, program_codes
 
 IMAGES = torch.randn(20, *SHAPE, generator=torch.Generator().manual_seed(5))
