@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +20,10 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.resnet import CifarResNet
+from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.seeds import relevance_seeds
-from explorer.search.sensitivity import Axes, Sensitivity, weight_options
-from explorer.search.space import Kind, SearchSpace, search_space
+from explorer.search.sensitivity import Sensitivity
+from explorer.search.space import SearchSpace, search_space
 from explorer.settings import SpaceSettings
 from hwmodels import load
 
@@ -45,25 +45,21 @@ def chain(layers: int) -> nn.Module:
 def drawn(graph: ModelGraph, space: SearchSpace) -> Sensitivity:
     """Losses that fall as widths and shares grow, with a factor of each layer's own."""
     draw = random.Random(0)
-    axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     factors = {name: draw.lognormvariate(0, 1) for name in (*space.layers, *(group.name for group in graph.prunable))}
-
-    def by_value(kind: Kind, name: str, loss: Callable[[float], float]) -> dict[float, float]:
-        return {float(value or 0): factors[name] * loss(float(value or 0)) for value in axes[kind, name].values}
-
     return Sensitivity(
         weights={
-            layer: {option: factors[layer] * 4.0 ** -option[0] for option in weight_options(axes, layer)}
+            layer: {choice: factors[layer] * 4.0**-choice.weight_bits for choice in space.weight_choices(layer)}
             for layer in space.layers
         },
         activations={
-            layer: {
-                int(bits): loss for bits, loss in by_value("activation_bits", layer, lambda bits: 4.0**-bits).items()
-            }
+            layer: {bits: factors[layer] * 4.0**-bits for bits in space.values(ACTIVATION_BITS, layer)}
             for layer in space.layers
         },
         filters={
-            group.name: by_value("filter_keep_ratio", group.name, lambda share: 1 - share) for group in graph.prunable
+            group.name: {
+                ratio: factors[group.name] * (1 - ratio) for ratio in space.values(FILTER_KEEP_RATIO, group.name)
+            }
+            for group in graph.prunable
         },
     )
 

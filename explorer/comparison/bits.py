@@ -9,6 +9,7 @@ from explorer.comparison.sample import RelevanceOf, seeded_sample
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import StudyFileError
 from explorer.search.allocation import bits_in_proportion, weight_bytes, with_bits_within
+from explorer.search.axes import WEIGHT_BITS
 from explorer.search.measured import measured_sensitivity
 from explorer.search.sensitivity import sensitivity
 from explorer.search.space import SearchSpace, search_space
@@ -46,11 +47,10 @@ def budget(prepared: PreparedStudy, average_bits: float) -> int:
 
 def refuse_unreachable(prepared: PreparedStudy) -> None:
     """Raise StudyFileError where the study's widths cannot have an average that [comparison] asks for."""
-    axes = {axis.of: axis.values for axis in width_space(prepared).axes if axis.kind == "weight_bits"}
+    space = width_space(prepared)
     sizes = {layer.chosen_by: layer.weights for layer in prepared.context.graph.layers}
     least, most = (
-        sum(size * bound(int(width or 0) for width in axes[layer]) for layer, size in sizes.items())
-        / sum(sizes.values())
+        sum(size * bound(space.values(WEIGHT_BITS, layer)) for layer, size in sizes.items()) / sum(sizes.values())
         for bound in (min, max)
     )
     stray = [level for level in prepared.study.comparison.at_levels if not least <= level <= most]

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.plan import plan
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import Relevance
 from explorer.search.knapsack import solve_knapsack
 from explorer.search.options import CostOf, front_on
-from explorer.search.sensitivity import Sensitivity, WeightOption
+from explorer.search.sensitivity import Sensitivity
 
 STRIDES = 200
 """Points of a front, evenly spread, of which it is asked first whether they keep a budget."""
@@ -40,8 +40,8 @@ def with_bits_within(graph: ModelGraph, table: Sensitivity, candidate: Candidate
     """
     sizes = {layer.name: layer.num_weights for layer in plan(graph, candidate).layers}
     options = {
-        choice.layer: {option[0]: loss for option, loss in table.weights[choice.layer].items() if _whole(option)}
-        for choice in candidate.layers
+        name: {option.weight_bits: loss for option, loss in table.weights[name].items() if _only_quantised(option)}
+        for name in (choice.layer for choice in candidate.layers)
     }
     costs = [np.array([-(-sizes[layer] * bits // 8) for bits in widths], float) for layer, widths in options.items()]
     losses = [np.array(list(widths.values())) for widths in options.values()]
@@ -147,6 +147,6 @@ def _best_within(
     return at(coarse)
 
 
-def _whole(option: WeightOption) -> bool:
-    """True where weights are neither pruned nor shared."""
-    return option[1] == 1.0 and not any(option[2:])
+def _only_quantised(choice: LayerChoice) -> bool:
+    """True where a layer's weights have a width and nothing else: they are neither pruned nor shared."""
+    return choice == LayerChoice(layer=choice.layer, weight_bits=choice.weight_bits)

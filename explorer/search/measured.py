@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from explorer.compress.apply import CompressionContext, without_filters
 from explorer.compress.calibrate import channel_means
-from explorer.compress.candidate import uniform
+from explorer.compress.candidate import LayerChoice, uniform
 from explorer.compress.correction import round_adaptively
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.prune import kept_positions
@@ -25,16 +25,9 @@ from explorer.compress.weights import attach_codes, compress_weights
 from explorer.graph.inputs import Inputs, as_tuple, run
 from explorer.graph.modules import layer_module
 from explorer.progress import Progress
+from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.options import with_share
-from explorer.search.sensitivity import (
-    Axes,
-    Sensitivity,
-    WeightOption,
-    choice_of,
-    losses_of,
-    rounding_moments,
-    weight_options,
-)
+from explorer.search.sensitivity import Sensitivity, losses_of, rounding_moments
 from explorer.search.space import SearchSpace
 
 
@@ -50,10 +43,9 @@ def measured_sensitivity(
     each value: seconds for a network of the size of ResNet-20, times the number of options. That divergences of single
     choices add up is assumed, as with relevance. NumericalError where no value of a layer or group can be computed.
     """
-    axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
     model = copy.deepcopy(context.model).eval()
     scale = _Divergence(model, context.graph.layer_names, images)
-    weights: dict[str, dict[WeightOption, float]] = {}
+    weights: dict[str, dict[LayerChoice, float]] = {}
     activations: dict[str, dict[int, float]] = {}
     filters: dict[str, dict[float, float]] = {}
     total = len(space.layers) + len(context.graph.prunable)
@@ -63,16 +55,16 @@ def measured_sensitivity(
             progress(len(weights) + len(filters), total)
 
     for layer, given in rounding_moments(context, space):
-        widths = [int(value or 0) for value in axes["activation_bits", layer].values]
+        widths = space.values(ACTIVATION_BITS, layer)
         of_activations = partial(_of_activations, scale, context, layer)
         activations[layer] = losses_of(f"layer {layer!r}: activations", widths, of_activations)
-        of_weights = partial(_of_weights, scale, context, layer, given)
-        weights[layer] = losses_of(f"layer {layer!r}: weights", weight_options(axes, layer), of_weights)
+        of_weights = partial(_of_weights, scale, context, given)
+        weights[layer] = losses_of(f"layer {layer!r}: weights", space.weight_choices(layer), of_weights)
         report()
     for group in context.graph.prunable:
-        shares = [float(value or 0.0) for value in axes["filter_keep_ratio", group.name].values]
+        ratios = space.values(FILTER_KEEP_RATIO, group.name)
         of_filters = partial(_of_filters, scale, context, group.name)
-        filters[group.name] = losses_of(f"channel group {group.name!r}: filters", shares, of_filters)
+        filters[group.name] = losses_of(f"channel group {group.name!r}: filters", ratios, of_filters)
         report()
     return Sensitivity(weights=weights, activations=activations, filters=filters)
 
@@ -107,12 +99,10 @@ class _Divergence:
             return F.log_softmax(run(model, self.images).double(), dim=1)
 
 
-def _of_weights(
-    scale: _Divergence, context: CompressionContext, layer: str, given: Moments | None, option: WeightOption
-) -> float:
+def _of_weights(scale: _Divergence, context: CompressionContext, given: Moments | None, choice: LayerChoice) -> float:
     """All calls of a layer get the same codes; only a layer with one call is rounded adaptively, as by `apply`."""
-    calls, choice = _calls(context, layer), choice_of(layer, option)
-    importance = (context.importance or {}).get(layer)
+    calls = _calls(context, choice.layer)
+    importance = (context.importance or {}).get(choice.layer)
     with ExitStack() as stack:
         for name in calls:
             module = layer_module(scale.model, name)
@@ -132,8 +122,8 @@ def _of_activations(scale: _Divergence, context: CompressionContext, layer: str,
         return scale.of(scale.model)
 
 
-def _of_filters(scale: _Divergence, context: CompressionContext, group: str, share: float) -> float:
-    model, kept = without_filters(context, with_share(uniform(context.graph), group, share))
+def _of_filters(scale: _Divergence, context: CompressionContext, group: str, ratio: float) -> float:
+    model, kept = without_filters(context, with_share(uniform(context.graph), group, ratio))
     model.to(context.calibration.device).eval()
     recalibrate_norms(model, context.calibration, kept_positions(context.graph, kept))
     return scale.of(model)

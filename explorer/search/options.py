@@ -12,7 +12,7 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.pareto import ascending_front
 from explorer.progress import Progress
 from explorer.search.knapsack import ParetoSolutions, solve_knapsack
-from explorer.search.sensitivity import Sensitivity, WeightOption
+from explorer.search.sensitivity import Sensitivity
 
 CostOf = Callable[[Candidate], float]
 """What a candidate costs, one number."""
@@ -71,7 +71,7 @@ def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candid
     def costs(choices: Sequence[LayerChoice]) -> list[float]:
         return [cost_of(start.with_choice(choice)) - base for choice in choices]
 
-    weights = [(_weight_choice(own, option), loss) for option, loss in table.weights[layer].items()]
+    weights = list(table.weights[layer].items())
     kept: dict[LayerChoice, float] = {}
     for bits in dict.fromkeys((own.activation_bits, min(inputs))):
         at_width = costs([replace(choice, activation_bits=bits) for choice, _ in weights])
@@ -95,11 +95,6 @@ def with_share(candidate: Candidate, group: str, share: float) -> Candidate:
     """The candidate with another share of one group's filters kept."""
     kept = tuple((name, share if name == group else own) for name, own in candidate.filter_keep_ratio)
     return replace(candidate, filter_keep_ratio=kept)
-
-
-def _weight_choice(own: LayerChoice, option: WeightOption) -> LayerChoice:
-    bits, kept, size, pattern = option
-    return replace(own, weight_bits=bits, weight_density=kept, codebook_size=size, pattern=pattern)
 
 
 def _front(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:

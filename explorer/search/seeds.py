@@ -11,6 +11,7 @@ import numpy as np
 from explorer.compress.candidate import Candidate
 from explorer.pareto import ascending_front
 from explorer.progress import Progress
+from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY
 from explorer.search.knapsack import solve_knapsack
 from explorer.search.options import CostOf, LayerFront, front_on, with_share
 from explorer.search.sensitivity import Sensitivity
@@ -92,9 +93,7 @@ def relevance_seeds(
 
 
 def _other_criteria(space: SearchSpace) -> list[str]:
-    return [
-        str(value) for axis in space.axes if axis.kind == "filters_by" for value in axis.values if value is not None
-    ]
+    return [criterion for criterion in space.values(FILTERS_BY) if criterion is not None]
 
 
 def _by_other_criteria(seeds: Sequence[Seed], criteria: Sequence[str]) -> tuple[Seed, ...]:
@@ -119,34 +118,28 @@ def _merged_front(levels: Sequence[_Level]) -> list[_Point]:
 
 def _widest(space: SearchSpace) -> Candidate:
     """The point with the most bits, all filters and weights, and no codebook where that is admissible."""
-    indices = {
-        axis.name: 0
-        if axis.kind in ("codebook_size", "filters_by") and axis.values[0] is None
-        else len(axis.values) - 1
-        for axis in space.axes
-    }
+    indices = {axis.name: 0 if axis.values[0] is None else len(axis.values) - 1 for axis in space.axes}
     return space.candidate(indices)
 
 
 def _filter_levels(space: SearchSpace, table: Sensitivity, cost_of: CostOf, widest: Candidate) -> tuple[Candidate, ...]:
     """The widest network, and networks with filters removed down to equal steps of cost."""
-    groups = [axis for axis in space.axes if axis.kind == "filter_keep_ratio" and len(axis.values) > 1]
+    ratios = {group: space.values(FILTER_KEEP_RATIO, group) for group, _ in widest.filter_keep_ratio}
+    groups = {group: values for group, values in ratios.items() if len(values) > 1}
     if not groups:
         return (widest,)
     base = cost_of(widest)
     costs, losses = [], []
-    for axis in groups:
-        alone = [with_share(widest, axis.of, float(value or 0.0)) for value in axis.values]
-        costs.append(np.array([cost_of(candidate) - base for candidate in alone]))
-        losses.append(np.array([table.filters[axis.of][float(value or 0.0)] for value in axis.values]))
+    for group, values in groups.items():
+        costs.append(np.array([cost_of(with_share(widest, group, ratio)) - base for ratio in values]))
+        losses.append(np.array([table.filters[group][ratio] for ratio in values]))
     solved = solve_knapsack(costs, losses)
     found = {widest.digest(): widest}
     for step in range(1, FILTER_LEVELS):
         candidate = widest
-        for axis, option in zip(
-            groups, solved.choices[solved.within(solved.costs[0] * step / FILTER_LEVELS)], strict=True
-        ):
-            candidate = with_share(candidate, axis.of, float(axis.values[option] or 0.0))
+        chosen = solved.choices[solved.within(solved.costs[0] * step / FILTER_LEVELS)]
+        for (group, values), option in zip(groups.items(), chosen, strict=True):
+            candidate = with_share(candidate, group, values[option])
         found.setdefault(candidate.digest(), candidate)
     return tuple(found.values())
 

@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from explorer.compress.candidate import Candidate, Granularity, LayerChoice, levels
+from explorer.compress.candidate import Candidate, Granularity, LayerChoice, canonical_choice
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
+from explorer.search.axes import (
+    FILTER_KEEP_RATIO,
+    FILTERS_BY,
+    LAYER_KNOBS,
+    NETWORK,
+    WEIGHT_KNOBS,
+    Axis,
+    Knob,
+)
 from explorer.settings import SpaceSettings
-from explorer.settings.pattern import pattern_density
 
-Value = int | float | str | None
-Kind = Literal[
-    "activation_bits", "codebook_size", "filters_by", "filter_keep_ratio", "weight_density", "pattern", "weight_bits"
-]
-_KINDS: tuple[Kind, ...] = get_args(Kind)
-NETWORK = "network"
-"""What an axis is of that decides for all layers and groups at once."""
-_SETTING = {"codebook_size": "codebook_sizes", "pattern": "patterns"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
-    """One decision: what is decided, for which layer, channel group or NETWORK, and the admissible values in order.
-
-    The values of "filters_by" are in no order; None, the study's own criterion, is the first.
-    """
-
-    kind: Kind
-    of: str
-    values: tuple[Value, ...]
-
-    @property
-    def name(self) -> str:
-        """Name of the axis in the search's storage.
-
-        Optuna draws in the order of the names: the number keeps it whatever a decision comes to be called.
-        """
-        return f"{_KINDS.index(self.kind)} {self.kind}/{self.of}"
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +29,12 @@ class SearchSpace:
     """All decisions; a point is one index into the values of every axis."""
 
     layers: tuple[str, ...]
-    axes: tuple[Axis, ...]
+    axes: tuple[Axis[Any], ...]
     codebook_granularity: Granularity = "layer"
+    _by_knob: Mapping[tuple[str, str], Axis[Any]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_knob", {(axis.knob.name, axis.of): axis for axis in self.axes})
 
     @property
     def size(self) -> float:
@@ -58,27 +44,35 @@ class SearchSpace:
             product *= len(axis.values)
         return product
 
-    def candidate(self, point: Mapping[str, int]) -> Candidate:
-        """The candidate at a point {axis name: index}.
+    def values(self, knob: Knob[_Value], of: str = NETWORK) -> tuple[_Value, ...]:
+        """Return the admissible values of a knob for a layer or channel group, or the network; none without an axis."""
+        axis: Axis[_Value] | None = self._by_knob.get((knob.name, of))
+        return () if axis is None else axis.values
 
-        A codebook that could not share anything, since the chosen width has no more values, becomes none, so
-        that one network has one digest; and 1-bit weights, which cannot be 0, are not pruned.
-        """
-        chosen: dict[str, dict[str, Value]] = {layer: {} for layer in self.layers}
+    def weight_choices(self, layer: str) -> tuple[LayerChoice, ...]:
+        """Return all distinct choices for the weights of a layer, at 8-bit activations."""
+        known = [(knob.name, self.values(knob, layer)) for knob in WEIGHT_KNOBS]
+        names = [name for name, values in known if values]
+        options = itertools.product(*(values for _, values in known if values))
+        return tuple(dict.fromkeys(self._choice(layer, dict(zip(names, option, strict=True))) for option in options))
+
+    def candidate(self, point: Mapping[str, int]) -> Candidate:
+        """The candidate at a point {axis name: index}; what a width makes void is left out (see `canonical_choice`)."""
+        chosen: dict[str, dict[str, Any]] = {layer: {} for layer in self.layers}
         filter_keep_ratio: list[tuple[str, float]] = []
-        filters_by: Value = None
+        filters_by: str | None = None
         for axis in self.axes:
             value = axis.values[point[axis.name]]
-            if axis.kind == "filters_by":
+            if axis.knob is FILTERS_BY:
                 filters_by = value
-            elif axis.kind == "filter_keep_ratio":
-                filter_keep_ratio.append((axis.of, float(value or 0.0)))
+            elif axis.knob is FILTER_KEEP_RATIO:
+                filter_keep_ratio.append((axis.of, value))
             else:
-                chosen[axis.of][axis.kind] = value
+                chosen[axis.of][axis.knob.name] = value
         return Candidate(
-            layers=tuple(_choice(layer, values, self.codebook_granularity) for layer, values in chosen.items()),
+            layers=tuple(self._choice(layer, values) for layer, values in chosen.items()),
             filter_keep_ratio=tuple(filter_keep_ratio),
-            filters_by=None if filters_by is None else str(filters_by),
+            filters_by=filters_by,
         )
 
     def point(self, candidate: Candidate) -> dict[str, int]:
@@ -87,16 +81,20 @@ class SearchSpace:
         Where None is not admissible, the largest codebook and the densest pattern are the nearest; nearest to an
         unknown criterion is the study's own.
         """
+        choices = dict(zip(self.layers, candidate.choices(self.layers), strict=True))
         indices = {}
         for axis in self.axes:
-            if axis.kind == "filters_by":
-                wanted: Value = candidate.filters_by if candidate.filters_by in axis.values else None
-            elif axis.kind == "filter_keep_ratio":
+            if axis.knob is FILTERS_BY:
+                wanted: Any = candidate.filters_by if candidate.filters_by in axis.values else None
+            elif axis.knob is FILTER_KEEP_RATIO:
                 wanted = candidate.share(axis.of)
             else:
-                wanted = getattr(candidate.choice(axis.of), axis.kind)
-            indices[axis.name] = _nearest(axis.values, wanted)
+                wanted = getattr(choices[axis.of], axis.knob.name)
+            indices[axis.name] = axis.nearest(wanted)
         return indices
+
+    def _choice(self, layer: str, values: Mapping[str, Any]) -> LayerChoice:
+        return canonical_choice(layer=layer, codebook_granularity=self.codebook_granularity, **values)
 
 
 def search_space(
@@ -112,67 +110,20 @@ def search_space(
         raise SearchError(
             f"space.layers.{unknown[0]!r}: the network has no such layer or group; it has {', '.join(sorted(known))}"
         )
-    axes: list[Axis] = []
-    kinds: tuple[Kind, ...] = ("weight_bits", "activation_bits", "weight_density", "codebook_size")
+    axes: list[Axis[Any]] = []
     scales = {layer.name for layer in graph.layers if layer.weights == layer.out_channels}
     for layer in graph.weight_owners:
         own = settings.for_layer(layer)
-        of = _values_of_scales if layer in scales else _values
-        axes += [Axis(kind=kind, of=layer, values=of(own, kind)) for kind in kinds]
-        if own.patterns != (None,):
-            axes.append(Axis(kind="pattern", of=layer, values=_values(own, "pattern")))
-    axes += [
-        Axis(
-            kind="filter_keep_ratio", of=group.name, values=_values(settings.for_layer(group.name), "filter_keep_ratio")
-        )
+        for knob in LAYER_KNOBS:
+            values = knob.values(own)
+            if values != knob.unused:
+                axes.append(Axis(knob=knob, of=layer, values=knob.for_scales(values) if layer in scales else values))
+    ratios = [
+        Axis(knob=FILTER_KEEP_RATIO, of=group.name, values=FILTER_KEEP_RATIO.values(settings.for_layer(group.name)))
         for group in graph.prunable
     ]
+    axes += ratios
     others = tuple(name for name in settings.filter_criteria or () if name != method)
-    if others and any(share != 1.0 for axis in axes if axis.kind == "filter_keep_ratio" for share in axis.values):
-        axes.append(Axis(kind="filters_by", of=NETWORK, values=(None, *others)))
+    if others and any(ratio != 1.0 for axis in ratios for ratio in axis.values):
+        axes.append(Axis(knob=FILTERS_BY, of=NETWORK, values=(None, *others)))
     return SearchSpace(layers=graph.weight_owners, axes=tuple(axes), codebook_granularity=codebook_granularity)
-
-
-def _values(settings: SpaceSettings, kind: Kind) -> tuple[Value, ...]:
-    """Ascending; no codebook is the first of its axis, no pattern, which is the densest, the last."""
-    values: tuple[Value, ...] = getattr(settings, _SETTING.get(kind, kind))
-    return tuple(sorted(values, key=lambda value: _size(value, 2.0 if kind == "pattern" else -1.0)))
-
-
-def _size(value: Value, of_none: float) -> float:
-    """A value as a number: of a pattern its density."""
-    if value is None:
-        return of_none
-    return pattern_density(value) if isinstance(value, str) else value
-
-
-def _values_of_scales(settings: SpaceSettings, kind: Kind) -> tuple[Value, ...]:
-    """One value where a filter has one weight: any width holds it exactly, and without it the filter is gone."""
-    values = _values(settings, kind)
-    if kind == "activation_bits":
-        return values
-    return (None,) if kind == "codebook_size" else values[-1:] if kind == "weight_density" else values[:1]
-
-
-def _choice(layer: str, values: Mapping[str, Value], granularity: Granularity) -> LayerChoice:
-    bits, size, pattern = int(values["weight_bits"] or 0), values["codebook_size"], values.get("pattern")
-    shared = size if isinstance(size, int) and size < levels(bits) else None
-    return LayerChoice(
-        layer=layer,
-        weight_bits=bits,
-        activation_bits=int(values["activation_bits"] or 0),
-        weight_density=1.0 if bits == 1 else float(values["weight_density"] or 0.0),
-        codebook_size=shared,
-        codebook_granularity=granularity if shared else "layer",
-        pattern=None if pattern is None or bits == 1 else str(pattern),
-    )
-
-
-def _nearest(values: tuple[Value, ...], wanted: Value) -> int:
-    if wanted in values:
-        return values.index(wanted)
-    if wanted is None:
-        return len(values) - 1
-    target = _size(wanted, 0.0)
-    numbers = [(abs(_size(value, 0.0) - target), index) for index, value in enumerate(values) if value is not None]
-    return min(numbers)[1] if numbers else 0

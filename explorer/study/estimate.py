@@ -19,8 +19,8 @@ from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import score_images
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.criteria import CRITERIA
+from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.seeds import FILTER_LEVELS
-from explorer.search.sensitivity import Axes, weight_options
 from explorer.search.space import search_space
 from explorer.study.network import StudyNetwork, first_sample, threads_for
 from explorer.study.study_file import Study
@@ -139,15 +139,14 @@ def _seeds_s(network: StudyNetwork, study: Study, pace: _Pace) -> tuple[tuple[st
     if not min(study.search.seeds, study.search.trials):
         return ()
     space = search_space(network.graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
-    axes: Axes = {(axis.kind, axis.of): axis for axis in space.axes}
-    options = {layer: len(weight_options(axes, layer)) for layer in space.layers}
-    widths = {layer: len(axes["activation_bits", layer].values) for layer in space.layers}
+    options = {layer: len(space.weight_choices(layer)) for layer in space.layers}
+    widths = {layer: len(space.values(ACTIVATION_BITS, layer)) for layer in space.layers}
     prices = sum(count * (2 + widths[layer]) for layer, count in options.items())
     sensitivity_s = pace.layers_s * sum(options.values()) / len(options)
     if study.relevance.sensitivity == "measured_kl":
-        shares = sum(len(axes["filter_keep_ratio", group.name].values) for group in network.graph.prunable)
-        forwards = sum(options.values()) + sum(widths.values()) + 2 * shares
-        sensitivity_s += shares * pace.layers_s + forwards * pace.score_s * len(network.data.relevance)
+        ratios = sum(len(space.values(FILTER_KEEP_RATIO, group.name)) for group in network.graph.prunable)
+        forwards = sum(options.values()) + sum(widths.values()) + 2 * ratios
+        sensitivity_s += ratios * pace.layers_s + forwards * pace.score_s * len(network.data.relevance)
     return ("sensitivity", sensitivity_s), ("seeds", FILTER_LEVELS * prices * pace.price_s)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.evaluate.pricing import Pricing
 from explorer.relevance.scores import LayerRelevance, Relevance
 from explorer.search.allocation import (
@@ -34,8 +34,12 @@ def table_for(base: CompressionContext) -> Sensitivity:
     layers, groups = base.graph.layer_names, [group.name for group in base.graph.prunable]
     return Sensitivity(
         weights={
-            layer: {(bits, 1.0, None, None): (7 * i % 5 + 1) / 4.0**bits for bits in WIDTHS}
-            | {(2, 0.5, None, None): 0.0, (4, 1.0, 4, None): 0.0}
+            layer: {LayerChoice(layer=layer, weight_bits=bits): (7 * i % 5 + 1) / 4.0**bits for bits in WIDTHS}
+            | {
+                LayerChoice(layer=layer, weight_bits=2, weight_density=0.5): 0.0,
+                LayerChoice(layer=layer, weight_bits=4, codebook_size=4): 0.0,
+                LayerChoice(layer=layer, weight_bits=4, pattern="2:4"): 0.0,
+            }
             for i, layer in enumerate(layers)
         },
         activations={},
@@ -44,7 +48,7 @@ def table_for(base: CompressionContext) -> Sensitivity:
 
 
 def loss_of(table: Sensitivity, candidate: Candidate) -> float:
-    bits = sum(table.weights[choice.layer][choice.weight_bits, 1.0, None, None] for choice in candidate.layers)
+    bits = sum(table.weights[choice.layer][choice] for choice in candidate.layers)
     return bits + sum(table.filters[group][share] for group, share in candidate.filter_keep_ratio)
 
 
@@ -112,7 +116,11 @@ def test_choices_keep_a_budget_of_the_device(context: Callable[[str], Compressio
     bits = {layer: {4: (i + 1) / 10, 8: 0.001} for i, layer in enumerate(space.layers)}
     table = Sensitivity(
         weights={
-            layer: {(b, k, None, None): (7 * i % 5 + 1) * (2.0**-b + (k < 1)) for b in (2, 4, 8) for k in (0.5, 1.0)}
+            layer: {
+                LayerChoice(layer=layer, weight_bits=b, weight_density=k): (7 * i % 5 + 1) * (2.0**-b + (k < 1))
+                for b in (2, 4, 8)
+                for k in (0.5, 1.0)
+            }
             for i, layer in enumerate(space.layers)
         },
         activations=bits,
@@ -121,8 +129,7 @@ def test_choices_keep_a_budget_of_the_device(context: Callable[[str], Compressio
 
     def loss(candidate: Candidate) -> float:
         return sum(
-            table.weights[c.layer][c.weight_bits, c.weight_density, None, None]
-            + table.activations[c.layer][c.activation_bits]
+            table.weights[c.layer][replace(c, activation_bits=8)] + table.activations[c.layer][c.activation_bits]
             for c in candidate.layers
         )
 

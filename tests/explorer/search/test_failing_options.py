@@ -76,9 +76,10 @@ def test_an_option_that_cannot_be_computed_loses_infinitely(
     whole = table_of(kind, base, space)
     fail_for(monkeypatch, ERRORS[0], "conv2", 2)
     table = table_of(kind, base, space)
-    assert table.weights["conv2"][2, 1.0, None, None] == math.inf
+    narrow, wide = (LayerChoice(layer="conv2", weight_bits=bits) for bits in (2, 8))
+    assert table.weights["conv2"][narrow] == math.inf
     assert table == replace(whole, weights={**whole.weights, "conv2": table.weights["conv2"]})
-    assert table.weights["conv2"][8, 1.0, None, None] == whole.weights["conv2"][8, 1.0, None, None]
+    assert table.weights["conv2"][wide] == whole.weights["conv2"][wide]
     narrowest = [
         min(
             seed.candidate.choice("conv2").weight_bits
@@ -113,8 +114,8 @@ def test_outputs_that_are_not_finite_diverge_infinitely(
     monkeypatch.setattr(measured, "compress_weights", spoilt)
     plain = replace(base, quantizer=QuantizerSettings())
     table = table_of("measured_kl", plain, search_space(base.graph, SETTINGS))
-    assert table.weights["fc3"][2, 1.0, None, None] == math.inf
-    assert math.isfinite(table.weights["fc3"][8, 1.0, None, None])
+    assert table.weights["fc3"][LayerChoice(layer="fc3", weight_bits=2)] == math.inf
+    assert math.isfinite(table.weights["fc3"][LayerChoice(layer="fc3", weight_bits=8)])
 
 
 def test_seeds_have_filters_removed_where_all_of_them_cannot_be_computed(base: CompressionContext) -> None:

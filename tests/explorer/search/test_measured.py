@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.compress.apply import CompressionContext
+from explorer.compress.candidate import LayerChoice
 from explorer.compress.quantize import quantize_weight, weight_scales
 from explorer.evaluate.hardware import cost
 from explorer.search.measured import measured_sensitivity
@@ -55,7 +56,7 @@ def test_each_value_is_the_divergence_of_the_network_with_it_alone(
     rounded.get_parameter("weight").data = quantize_weight(weight.data, scale, 2) * scale[:, None, None, None]
     rounded.register_forward_hook(lambda _, __, o: o + (means[0] - o.mean((0, 2, 3)))[:, None, None])
     found = divergence(expected, copied(x))
-    assert table.weights[layer][2, 1.0, None, None] == pytest.approx(found, rel=1e-4)
+    assert table.weights[layer][LayerChoice(layer=layer, weight_bits=2)] == pytest.approx(found, rel=1e-4)
 
     quantizer = base.calibration.quantizer(base.graph.layer(layer).source, 2)
     handle = module.register_forward_pre_hook(lambda _, given: (quantizer(given[0]),))
@@ -90,7 +91,10 @@ def test_narrower_diverges_more_and_seeds_follow(
     assert min(loss for losses in table.weights.values() for loss in losses.values()) >= 0
     assert min(loss for losses in table.activations.values() for loss in losses.values()) >= 0
     assert min(loss for losses in table.filters.values() for loss in losses.values()) >= 0
-    totals = [sum(losses[bits, 1.0, None, None] for losses in table.weights.values()) for bits in (2, 8)]
+    totals = [
+        sum(losses[LayerChoice(layer=layer, weight_bits=bits)] for layer, losses in table.weights.items())
+        for bits in (2, 8)
+    ]
     assert totals[0] > totals[1]
     seeds = relevance_seeds(space, table, lambda candidate: cost(base.graph, candidate, device).energy_pj, 8)
     assert len({seed.candidate.digest() for seed in seeds}) == 8

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from explorer.compress.apply import CompressionContext
-from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.search.options import front_on, layer_options
 from explorer.search.sensitivity import Sensitivity
 
@@ -18,7 +18,10 @@ def table_for(base: CompressionContext) -> Sensitivity:
     losses = {bits: 4.0**-bits for bits in WIDTHS}
     layers = base.graph.layer_names
     return Sensitivity(
-        weights={layer: {(bits, 1.0, None, None): loss for bits, loss in losses.items()} for layer in layers},
+        weights={
+            layer: {LayerChoice(layer=layer, weight_bits=bits): loss for bits, loss in losses.items()}
+            for layer in layers
+        },
         activations={layer: dict(losses) for layer in layers},
         filters={},
     )
@@ -45,7 +48,7 @@ def test_what_loses_infinitely_is_no_option(context: Callable[[str], Compression
     """The cheapest among them: nothing finite beats it in cost."""
     base = context("lenet5_digits")
     table = table_for(base)
-    weights = {**table.weights, "fc1": {**table.weights["fc1"], (2, 1.0, None, None): math.inf}}
+    weights = {**table.weights, "fc1": {**table.weights["fc1"], LayerChoice(layer="fc1", weight_bits=2): math.inf}}
     activations = {**table.activations, "conv1": {**table.activations["conv1"], 2: math.inf}}
     front = front_on(replace(table, weights=weights, activations=activations), uniform(base.graph), widest_operand)
     assert len(front.solved.costs) > 5

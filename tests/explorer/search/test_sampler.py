@@ -9,15 +9,16 @@ import pytest
 from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial
 
+from explorer.search.axes import ACTIVATION_BITS, WEIGHT_BITS, Axis
 from explorer.search.sampler import SAMPLERS, ResumableNSGAIISampler, ask
-from explorer.search.space import Axis, SearchSpace
+from explorer.search.space import SearchSpace
 
 SPACE = SearchSpace(
     layers=("a", "b"),
     axes=tuple(
-        Axis(kind=kind, of=layer, values=tuple(range(2, 9)))
+        Axis(knob=knob, of=layer, values=tuple(range(2, 9)))
         for layer in ("a", "b")
-        for kind in ("weight_bits", "activation_bits")
+        for knob in (WEIGHT_BITS, ACTIVATION_BITS)
     ),
 )
 SEEDS: list[Mapping[str, int]] = [{axis.name: value for axis in SPACE.axes} for value in (0, 3, 6)]

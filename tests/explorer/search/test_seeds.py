@@ -18,8 +18,8 @@ from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import make_sample
 from explorer.relevance.scores import Relevance, order_filters, score_classes
 from explorer.search.seeds import relevance_seeds
-from explorer.search.sensitivity import Sensitivity, sensitivity, weight_options
-from explorer.search.space import Axis, SearchSpace, search_space
+from explorer.search.sensitivity import Sensitivity, sensitivity
+from explorer.search.space import SearchSpace, search_space
 from explorer.settings import SpaceSettings
 from hwmodels import load
 
@@ -47,8 +47,7 @@ class Case:
         """What the table says of a candidate."""
         total = sum(self.table.filters[group][share] for group, share in candidate.filter_keep_ratio)
         for choice in candidate.layers:
-            option = (choice.weight_bits, choice.weight_density, choice.codebook_size, choice.pattern)
-            total += self.table.weights[choice.layer][option]
+            total += self.table.weights[choice.layer][replace(choice, activation_bits=8)]
             total += self.table.activations[choice.layer][choice.activation_bits]
         return total
 
@@ -70,7 +69,7 @@ def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
     change = (quantize_weight(weight, scale, 4) * scale[:, None, None, None] - weight).abs().numpy()
     entry = case.relevance.layer(layer)
     squares = ((change * entry.weight_multipliers) ** 2).sum()
-    assert case.table.weights[layer][4, 1.0, None, None] == pytest.approx(squares, rel=1e-4)
+    assert case.table.weights[layer][LayerChoice(layer=layer, weight_bits=4)] == pytest.approx(squares, rel=1e-4)
     source = case.base.graph.layer(layer).source
     error = case.base.calibration.errors[source][4]
     height, width = case.base.graph.layer(layer).input_size
@@ -85,35 +84,34 @@ def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
 def test_more_compression_loses_more_on_the_table(case: Case) -> None:
     for layer in case.space.layers:
         weights = case.table.weights[layer]
-        plain = [weights[bits, 1.0, None, None] for bits in (2, 4, 8)]
+        plain = [weights[LayerChoice(layer=layer, weight_bits=bits)] for bits in (2, 4, 8)]
         assert plain[0] > plain[1] > plain[2] > 0
-        assert weights[8, 0.5, None, None] > plain[2]
-        assert weights[8, 1.0, 4, None] > plain[2]
+        assert weights[LayerChoice(layer=layer, weight_density=0.5)] > plain[2]
+        assert weights[LayerChoice(layer=layer, codebook_size=4)] > plain[2]
         assert case.table.activations[layer][4] > case.table.activations[layer][8]
 
 
-def axes_of(space: SearchSpace) -> dict[tuple[str, str], Axis]:
-    return {(axis.kind, axis.of): axis for axis in space.axes}
+def test_choices_leave_out_codebooks_that_share_nothing(case: Case) -> None:
+    choices = case.space.weight_choices("fc")
+    assert LayerChoice(layer="fc", weight_bits=2) in choices
+    assert {choice.codebook_size for choice in choices if choice.weight_bits == 2} == {None}
+    assert len(choices) == len(set(choices)) == 2 * (1 + 2 + 2)
 
 
-def test_options_leave_out_codebooks_that_share_nothing(case: Case) -> None:
-    axes = axes_of(case.space)
-    options = weight_options(axes, "fc")
-    assert (2, 1.0, 4, None) not in options
-    assert (2, 1.0, None, None) in options
-    assert len(options) == len(set(options)) == 2 * (1 + 2 + 2)
+def test_a_space_of_codebooks_alone_has_choices_at_every_width(case: Case) -> None:
+    for granularity in ("layer", "channel"):
+        settings = SpaceSettings(weight_bits=(2, 4), codebook_sizes=(4, 8))
+        space = search_space(case.base.graph, settings, granularity)
+        assert [
+            (choice.weight_bits, choice.codebook_size, choice.codebook_granularity)
+            for choice in space.weight_choices("fc")
+        ] == [(2, None, "layer"), (4, 4, granularity), (4, 8, granularity)]
 
 
-def test_a_space_of_codebooks_alone_has_options_at_every_width(case: Case) -> None:
-    space = search_space(case.base.graph, SpaceSettings(weight_bits=(2, 4), codebook_sizes=(4, 8)))
-    axes = axes_of(space)
-    assert set(weight_options(axes, "fc")) == {(2, 1.0, None, None), (4, 1.0, 4, None), (4, 1.0, 8, None)}
-
-
-def test_a_pattern_is_one_more_option_and_the_widest_has_none(case: Case) -> None:
+def test_a_pattern_is_one_more_choice_and_the_widest_has_none(case: Case) -> None:
     space = search_space(case.base.graph, SpaceSettings(weight_bits=(4,), patterns=(None, "1:4", "2:4")))
-    options = weight_options(axes_of(space), "fc")
-    assert options == tuple((4, 1.0, None, pattern) for pattern in ("1:4", "2:4", None))
+    options = space.weight_choices("fc")
+    assert options == tuple(LayerChoice(layer="fc", weight_bits=4, pattern=pattern) for pattern in ("1:4", "2:4", None))
     table = sensitivity(case.base, case.relevance, space)
     losses = [table.weights["fc"][option] for option in options]
     assert losses[0] > losses[1] > losses[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,18 @@ from hypothesis import strategies as st
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, LayerChoice, check, uniform
 from explorer.errors import SearchError
-from explorer.search.sensitivity import weight_options
-from explorer.search.space import Axis, search_space
+from explorer.search.axes import (
+    ACTIVATION_BITS,
+    CODEBOOK_SIZE,
+    FILTER_KEEP_RATIO,
+    FILTERS_BY,
+    PATTERN,
+    WEIGHT_BITS,
+    WEIGHT_DENSITY,
+    Axis,
+    Knob,
+)
+from explorer.search.space import search_space
 from explorer.settings import LayerSpace, SpaceSettings
 
 SETTINGS = {
@@ -36,8 +47,8 @@ def test_codebooks_are_the_layers_or_the_channels_own(context: Callable[[str], C
     graph = context("lenet5_digits").graph
     layer, channel = (search_space(graph, SETTINGS["everything"], scope) for scope in ("layer", "channel"))
     for size in (0, 1):
-        point = {axis.name: size if axis.kind == "codebook_size" and len(axis.values) > 1 else 0 for axis in layer.axes}
-        point |= {axis.name: len(axis.values) - 1 for axis in layer.axes if axis.kind == "weight_bits"}
+        point = {axis.name: size if axis.knob is CODEBOOK_SIZE and len(axis.values) > 1 else 0 for axis in layer.axes}
+        point |= {axis.name: len(axis.values) - 1 for axis in layer.axes if axis.knob is WEIGHT_BITS}
         found, other = layer.candidate(point), channel.candidate(point)
         assert {choice.codebook_granularity for choice in found.layers} == {"layer"}
         for choice in other.layers:
@@ -74,12 +85,12 @@ def test_the_criterion_of_filters_is_one_more_axis_where_filters_can_go(
 ) -> None:
     graph = context("lenet5_digits").graph
     space = search_space(graph, SETTINGS["criteria"], method="deeplift")
-    (axis,) = (axis for axis in space.axes if axis.kind == "filters_by")
+    (axis,) = (axis for axis in space.axes if axis.knob is FILTERS_BY)
     assert (axis.name, axis.values) == ("2 filters_by/network", (None, "l1", "random"))
     point = dict.fromkeys((axis.name for axis in space.axes), 0)
     assert space.candidate(point).filters_by is None
     assert space.candidate({**point, axis.name: 2}).filters_by == "random"
-    whole = point | {axis.name: 1 for axis in space.axes if axis.kind == "filter_keep_ratio"}
+    whole = point | {axis.name: 1 for axis in space.axes if axis.knob is FILTER_KEEP_RATIO}
     assert space.candidate({**whole, axis.name: 2}) == space.candidate(whole)
     unknown = replace(space.candidate(point), filters_by="taylor")
     assert space.point(unknown)[axis.name] == 0
@@ -88,7 +99,7 @@ def test_the_criterion_of_filters_is_one_more_axis_where_filters_can_go(
         (SpaceSettings(filter_keep_ratio=(0.5, 1.0), filter_criteria=("l1",)), "l1"),
         (SETTINGS["everything"], None),
     ):
-        assert not [a for a in search_space(graph, settings_, method=method).axes if a.kind == "filters_by"]
+        assert not [a for a in search_space(graph, settings_, method=method).axes if a.knob is FILTERS_BY]
 
 
 def test_a_codebook_that_shares_nothing_is_none(context: Callable[[str], CompressionContext]) -> None:
@@ -141,12 +152,12 @@ def test_patterns_are_an_axis_in_order_of_density_where_any_is_asked_for(
 ) -> None:
     graph = context("lenet5_digits").graph
     space = search_space(graph, SETTINGS["patterns"])
-    axes = {axis.name: axis.values for axis in space.axes if axis.kind == "pattern"}
+    axes = {axis.name: axis.values for axis in space.axes if axis.knob is PATTERN}
     assert axes == {
         **{f"5 pattern/{name}": ("1:4", "2:4", None) for name in graph.layer_names},
         "5 pattern/fc3": ("2:4",),
     }
-    assert not [axis for axis in search_space(graph, SETTINGS["everything"]).axes if axis.kind == "pattern"]
+    assert not [axis for axis in search_space(graph, SETTINGS["everything"]).axes if axis.knob is PATTERN]
 
 
 def test_a_pattern_beside_the_grid_becomes_the_one_of_nearest_density(
@@ -184,7 +195,37 @@ def test_one_bit_weights_are_neither_pruned_nor_shared(context: Callable[[str], 
     for choice in narrowest.layers:
         assert (choice.weight_bits, choice.weight_density, choice.codebook_size, choice.pattern) == (1, 1.0, None, None)
     assert space.candidate(space.point(narrowest)) == narrowest
-    axes: dict[tuple[str, str], Axis] = {(axis.kind, axis.of): axis for axis in space.axes}
-    options = weight_options(axes, space.layers[0])
-    assert [option for option in options if option[0] == 1] == [(1, 1.0, None, None)]
-    assert len(options) == len(set(options)) > 4
+    choices = space.weight_choices(space.layers[0])
+    assert [choice for choice in choices if choice.weight_bits == 1] == [
+        LayerChoice(layer=space.layers[0], weight_bits=1)
+    ]
+    assert len(choices) == len(set(choices)) > 4
+
+
+@pytest.mark.parametrize(
+    ("knob", "values", "text"),
+    [
+        (WEIGHT_BITS, (2, None), "axis '6 weight_bits/a': expected an integer in 1..8, received null"),
+        (ACTIVATION_BITS, (None,), "axis '0 activation_bits/a': expected an integer in 2..8, received null"),
+        (WEIGHT_BITS, (4.0,), "received 4.0"),
+        (WEIGHT_DENSITY, (0.5, None), "expected a number above 0 and of at most 1, received null"),
+        (FILTER_KEEP_RATIO, (None, 1.0), "expected a number above 0 and of at most 1, received null"),
+        (FILTER_KEEP_RATIO, (0.0, 1.0), "received 0.0"),
+        (CODEBOOK_SIZE, (None, 1), 'expected an integer in 2..256 or "none", received 1'),
+        (PATTERN, (None, "4:2"), "received .4:2."),
+        (FILTERS_BY, (None, 3), 'expected the name of a criterion or "none", received 3'),
+        (WEIGHT_BITS, (), "axis '6 weight_bits/a': expected at least one value, received none"),
+    ],
+)
+def test_what_a_knob_does_not_take_is_no_value_of_its_axis(knob: Knob[Any], values: tuple[Any, ...], text: str) -> None:
+    """A None was a width of 0 where it was missed."""
+    with pytest.raises(SearchError, match=text):
+        Axis(knob=knob, of="a", values=values)
+
+
+def test_what_has_no_axis_has_no_values(context: Callable[[str], CompressionContext]) -> None:
+    space = search_space(context("lenet5_digits").graph, SETTINGS["default"])
+    assert space.values(FILTERS_BY) == space.values(PATTERN, "conv1") == ()
+    assert space.values(WEIGHT_BITS, "conv9") == ()
+    assert space.values(ACTIVATION_BITS, "conv1") == (4, 6, 8)
+    assert space.values(FILTER_KEEP_RATIO, "conv1") == (1.0,)

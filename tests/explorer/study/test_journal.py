@@ -10,7 +10,8 @@ import pytest
 
 from explorer.compress.candidate import Candidate
 from explorer.evaluate.mean_score import MeanScore
-from explorer.search.space import Axis, SearchSpace
+from explorer.search.axes import ACTIVATION_BITS, CODEBOOK_SIZE, WEIGHT_BITS, WEIGHT_DENSITY, Axis
+from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.journal import Journal, surviving
 from explorer.study.record import Cost
@@ -22,13 +23,13 @@ TRIALS = 12
 SPACE = SearchSpace(
     layers=("a", "b"),
     axes=tuple(
-        Axis(kind=kind, of=layer, values=values)  # type: ignore[arg-type]
+        Axis(knob=knob, of=layer, values=values)
         for layer in ("a", "b")
-        for kind, values in (
-            ("weight_bits", (2, 3, 4, 5, 6)),
-            ("activation_bits", (4, 8)),
-            ("weight_density", (1.0,)),
-            ("codebook_size", (None,)),
+        for knob, values in (
+            (WEIGHT_BITS, (2, 3, 4, 5, 6)),
+            (ACTIVATION_BITS, (4, 8)),
+            (WEIGHT_DENSITY, (1.0,)),
+            (CODEBOOK_SIZE, (None,)),
         )
     ),
 )

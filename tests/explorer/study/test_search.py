@@ -16,8 +16,9 @@ import torch
 from explorer.compress.candidate import Candidate
 from explorer.errors import NumericalError
 from explorer.evaluate.mean_score import MeanScore
+from explorer.search.axes import ACTIVATION_BITS, CODEBOOK_SIZE, WEIGHT_BITS, WEIGHT_DENSITY, Axis
 from explorer.search.seeds import Seed
-from explorer.search.space import Axis, SearchSpace
+from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.front import front
 from explorer.study.record import Cost
@@ -42,13 +43,13 @@ def space_of(widths: int) -> SearchSpace:
     return SearchSpace(
         layers=LAYERS,
         axes=tuple(
-            Axis(kind=kind, of=layer, values=values)  # type: ignore[arg-type]
+            Axis(knob=knob, of=layer, values=values)
             for layer in LAYERS
-            for kind, values in (
-                ("weight_bits", tuple(range(2, 2 + widths))),
-                ("activation_bits", (4, 8)),
-                ("weight_density", (1.0,)),
-                ("codebook_size", (None,)),
+            for knob, values in (
+                (WEIGHT_BITS, tuple(range(2, 2 + widths))),
+                (ACTIVATION_BITS, (4, 8)),
+                (WEIGHT_DENSITY, (1.0,)),
+                (CODEBOOK_SIZE, (None,)),
             )
         ),
     )
