@@ -44,8 +44,8 @@ bench: $(VENV)/.installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 studies: $(VENV)/.installed
-	$(BIN)/python studies/run.py --jobs $(JOBS) $(STUDIES)
-	$(BIN)/python studies/tables.py
+	$(BIN)/python -m studies.run --jobs $(JOBS) $(STUDIES)
+	$(BIN)/python -m studies.tables
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Makes the results of all studies, or of those named, anew: python studies/run.py [STUDY...].
+"""Makes the results of all studies, or of those named, anew: python -m studies.run [STUDY...].
 
 What is unfinished stays in runs/studies, where the same command goes on; a study's results are replaced once all of
 them are there. Deleting runs/studies starts from scratch.

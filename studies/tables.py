@@ -1,4 +1,4 @@
-"""Puts the tables of comparisons into the READMEs of their studies: python studies/tables.py [STUDY...].
+"""Puts the tables of comparisons into the READMEs of their studies: python -m studies.tables [STUDY...].
 
 They stand behind the heading "## Tables", for each folder of results, and for every scope and state of it, criteria by
 level: percent of the search images right, and in parentheses how many points the focus is ahead (+) or behind (-),

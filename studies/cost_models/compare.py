@@ -1,4 +1,4 @@
-"""Our cost of ResNet-18 beside SCALE-Sim's and ZigZag's: python studies/cost_models/compare.py.
+"""Our cost of ResNet-18 beside SCALE-Sim's and ZigZag's: python -m studies.cost_models.compare.
 
 Reads scalesim/reports.csv (made by simulate.py) and ZigZag's results as `zigzag.csv` in the folder EXPLORER_GOLDEN.
 Writes results/comparison.csv, and the table of the README to standard output.
@@ -106,7 +106,7 @@ def compare() -> list[dict[str, float | str]]:
         pipelined_folds=False,
         memories=(replace(device.memories[0], bandwidth_bits_per_s=1e18),),
     )
-    found = []
+    found: list[dict[str, float | str]] = []
     for row in simulated:
         shape = replace(shapes[row["layer"]], bias=False)
         job = LayerJob(shape=shape)

@@ -1,6 +1,6 @@
 """The tables and drawings of this study, from a folder with one finished run for each device and seed.
 
-python studies/hardware/compare.py RUNS --to studies/hardware/results
+python -m studies.hardware.compare RUNS --to studies/hardware/results
 
 Prints the README's tables to standard output.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from explorer.comparison.devices import choices, levers, pooled, read_runs, transfers
@@ -56,7 +56,7 @@ def compare(folders: Sequence[Path], to: Path) -> dict[str, list[Row]]:
     return written
 
 
-def readme_tables(tables: dict[str, list[Row]]) -> list[str]:
+def readme_tables(tables: Mapping[str, Sequence[Row]]) -> list[str]:
     """The lines of the README's tables, from rows as they are or as they are read from their files."""
     chosen = [
         *("loss", "device", "seed", "accuracy_search", "accuracy_held_out", "energy_ratio", "latency_ratio"),

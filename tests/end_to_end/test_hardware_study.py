@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+from studies.hardware.compare import compare
 
 STUDY = Path(__file__).parents[2] / "studies" / "hardware"
 DEVICES = ("gap9_ne16", "stm32h7a3")
 SPACE = "[space]\nweight_bits = [3, 4, 8]\nactivation_bits = [8]\nfilter_keep_ratio = [0.5, 0.75, 1.0]\n[search]"
 Row = dict[str, str]
-
-
-def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("compare_devices", STUDY / "compare.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -38,7 +29,7 @@ def results(home: Path, explorer: Callable[..., Any]) -> Path:
     refused = explorer("run", "tiny", "--device", DEVICES[1], "--out", f"runs/{DEVICES[0]}")
     assert refused.code == 2
     assert "holds the results of another study (device.profile was" in refused.err
-    script().compare(sorted((home / "runs").iterdir()), home / "results")
+    compare(sorted((home / "runs").iterdir()), home / "results")
     return home / "results"
 
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from studies import tables
+
 STUDIES = Path(__file__).parents[2] / "studies"
 Verdicts = dict[tuple[str, str], str]
-
-
-def tables() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("studies_tables", STUDIES / "tables.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def rows(study: str, name: str) -> list[dict[str, str]]:
@@ -37,15 +28,15 @@ def verdicts(study: str, state: str, scope: str = "layer") -> Verdicts:
     }
 
 
-@pytest.mark.parametrize("study", tables().STUDIES)
+@pytest.mark.parametrize("study", tables.STUDIES)
 def test_the_readme_has_the_tables_of_the_results(study: str) -> None:
     text = (STUDIES / study / "README.md").read_text(encoding="utf-8")
-    assert tables().with_tables(text, STUDIES / study / "results") == text
+    assert tables.with_tables(text, STUDIES / study / "results") == text
 
 
 def test_a_readme_without_a_place_for_tables_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no heading '## Tables'"):
-        tables().with_tables("# A study\n", tmp_path / "results")
+        tables.with_tables("# A study\n", tmp_path / "results")
 
 
 def test_relevance_of_filters_beats_their_size_and_chance() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from studies.cost_models.compare import compare
 
 STUDY = Path(__file__).parents[2] / "studies" / "cost_models"
 Row = dict[str, float | str]
@@ -18,17 +18,7 @@ Row = dict[str, float | str]
 def table(golden: Callable[[str], list[dict[str, str]]]) -> list[Row]:
     """The rows that the study's command writes."""
     golden("zigzag.csv")
-    rows: list[Row] = _compare().compare()
-    return rows
-
-
-def _compare() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("compare", STUDY / "compare.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return compare()
 
 
 def test_the_simulator_and_the_closed_form_agree_on_every_layer(table: list[Row]) -> None:

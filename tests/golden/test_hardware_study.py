@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from studies.hardware.compare import readme_tables
 
 STUDY = Path(__file__).parents[2] / "studies" / "hardware"
 TABLES = ("levers", "choices", "layers", "transfers", "pool")
@@ -24,18 +24,9 @@ def tables() -> Tables:
     return found
 
 
-def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("compare_devices", STUDY / "compare.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 def test_the_readme_has_the_tables_of_the_results(tables: Tables) -> None:
     readme = (STUDY / "README.md").read_text(encoding="utf-8").splitlines()
-    for line in script().readme_tables(tables):
+    for line in readme_tables(tables):
         assert line in readme
 
 

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from studies import run
+
 STUDIES = Path(__file__).parents[2] / "studies"
 
 
-def load() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("studies_run", STUDIES / "run.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-run = load()
 APPEND = "import sys; open(sys.argv[1], 'a').write(sys.argv[2])"
 """A command that leaves a trace each time that it runs."""
 
@@ -158,12 +147,18 @@ def test_the_list_names_studies_and_profiles_that_exist() -> None:
         assert len({step.name for step in study.steps}) == len(study.steps), study.name
         for step in study.steps:
             assert step.command[0] in {"explorer", "python"}
-            assert (STUDIES.parent / step.command[1]).exists() or (STUDIES.parent / step.command[2]).exists()
+            assert _names_what_exists(step.command), step.command
+
+
+def _names_what_exists(command: Sequence[str]) -> bool:
+    """Whether the study's folder or module that a step is run on is there."""
+    module = command[command.index("-m") + 1].replace(".", "/") + ".py" if "-m" in command else ""
+    return any((STUDIES.parent / path).exists() for path in (module or command[1], command[2]))
 
 
 def test_an_unknown_study_is_refused() -> None:
-    command = [sys.executable, str(STUDIES / "run.py"), "digit"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    command = [sys.executable, "-m", "studies.run", "digit"]
+    ended = subprocess.run(command, cwd=STUDIES.parent, capture_output=True, text=True, check=False, timeout=600)
     assert ended.returncode == 2
     assert "there is no study 'digit'; known are digits, " in ended.stderr
 
@@ -174,8 +169,8 @@ def test_it_can_be_stopped_where_a_shell_started_it_in_the_background(number: in
     program = f"""
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-sys.path.insert(0, {str(STUDIES)!r})
-import run
+sys.path.insert(0, {str(STUDIES.parent)!r})
+from studies import run
 def endless(studies, place):
     try:
         print("begun", flush=True)
