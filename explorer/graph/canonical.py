@@ -12,7 +12,8 @@ from explorer.errors import ModelError
 from explorer.graph.copies import copy_plainly
 from explorer.graph.functional import fold_constants, functions_to_modules, modules_to_canonical
 from explorer.graph.functional_layers import constants_to_norms, layers_to_modules
-from explorer.graph.inputs import Inputs, as_tuple, count_images, join, take
+from explorer.graph.input_checks import check_inputs
+from explorer.graph.inputs import Inputs, count_images, join, take
 from explorer.graph.lines import find_line
 from explorer.graph.moves import simplify_moves
 from explorer.graph.names import LAYER_BUFFERS, add_module
@@ -38,13 +39,11 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     convolutions: equal but for rounding).
 
     Raises:
-        ModelError: Where they do not, or when torch.fx cannot trace the model.
+        ModelError: Where they do not, when torch.fx cannot trace the model, or for inputs that are refused
+            (`check_inputs`).
     """
     original = copy_plainly(model)
-    given = as_tuple(example)[0].dtype
-    other = next((p.dtype for p in original.parameters() if p.is_floating_point() and p.dtype != given), None)
-    if other is not None:
-        raise ModelError(f"model: its weights are of {other}, the images of {given}; convert it by model.to({given})")
+    check_inputs(original, example)
     expected, more = call(original, example), _outputs(original, _one_more(example))
     graph_module = symbolic_trace(original, example)
     try:

@@ -95,10 +95,7 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
 
 def _left_at_default(model: nn.Module, count: int) -> dict[str, Any] | None:
     """Return arguments of forward() behind the first `count`, with their defaults, which the graph takes as given."""
-    parameters = list(inspect.signature(model.forward).parameters.values())
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        raise fx.proxy.TraceError("forward() takes any number of arguments (*args); give each a name")
-    parameters = parameters[count:]
+    parameters = list(inspect.signature(model.forward).parameters.values())[count:]
     return {p.name: p.default for p in parameters if p.default is not p.empty} or None
 
 
