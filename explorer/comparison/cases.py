@@ -23,9 +23,9 @@ from explorer.compress.sparsity import largest
 from explorer.digests import digest
 from explorer.graph.modules import layer_module
 from explorer.relevance.criteria import Subject
+from explorer.relevance.scores import merge_weight_multipliers
 from explorer.search.allocation import macs, weight_bytes
 from explorer.search.ranking import rank_filters
-from explorer.search.sensitivity import weight_multipliers
 from explorer.study.prepare import PreparedStudy
 from hwmodels import bitmap_bytes, codebook_bytes, huffman_bytes, measure_relative_index_bytes
 
@@ -190,7 +190,7 @@ def _saliency(context: CompressionContext, place: Place, relevance_of: Relevance
     if place.criterion == "magnitude":
         return {name: np.abs(weight) for name, weight in weights.items()}
     relevance = relevance_of(place.criterion, place.seed)
-    multipliers = {name: weight_multipliers(context.graph, relevance, name) for name in weights}
+    multipliers = {name: merge_weight_multipliers(context.graph, relevance, name) for name in weights}
     if place.criterion == "random":  # times |w| it would not be chance alone
         return multipliers
     return {name: np.abs(weight * multipliers[name]) for name, weight in weights.items()}
@@ -222,10 +222,10 @@ def _counts(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) ->
     context = prepared.context
     if place.criterion != "saliency":
         relevance = relevance_of(place.criterion, place.seed)
-        return {name: weight_multipliers(context.graph, relevance, name) for name in context.graph.weight_owners}
+        return {name: merge_weight_multipliers(context.graph, relevance, name) for name in context.graph.weight_owners}
     relevance = relevance_of("deeplift", place.seed)
     return {
-        name: np.abs(weight * weight_multipliers(context.graph, relevance, name))
+        name: np.abs(weight * merge_weight_multipliers(context.graph, relevance, name))
         for name, weight in _weights(context).items()
     }
 

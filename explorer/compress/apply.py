@@ -13,7 +13,6 @@ from explorer.compress.activations import insert_quantizers
 from explorer.compress.calibrate import Calibration, calibrate
 from explorer.compress.candidate import Candidate, check
 from explorer.compress.correction import Rounding, correct
-from explorer.compress.importance import Importance, put_in
 from explorer.compress.norms import fold_norms, recalibrate_norms
 from explorer.compress.prune import Order, kept_classes_of, kept_positions, magnitude_order, remove_filters
 from explorer.compress.weights import compress_weights, quantize_biases
@@ -25,6 +24,8 @@ from explorer.graph.modules import layer_module
 from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
 
+Importance = Mapping[str, torch.Tensor]
+"""For every layer a tensor of its weight's shape, not negative."""
 EXAMPLES = 4
 """Images on which a canonical network must agree with the user's, and with which shapes are traced."""
 
@@ -171,6 +172,8 @@ def _importance(context: CompressionContext, candidate: Candidate) -> dict[str, 
     if context.importance is None:
         return {}
     model = _copy(context.model)
-    put_in(model, context.importance)
+    for name, values in context.importance.items():  # what removes filters then removes it alike
+        module = layer_module(model, name)
+        module.weight = nn.Parameter(values.to(module.weight), requires_grad=False)
     remove_filters(model, context.graph, context.kept(candidate))
     return {layer.name: layer_module(model, layer.name).weight.data for layer in context.graph.layers}

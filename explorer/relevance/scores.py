@@ -166,6 +166,15 @@ class Relevance:
         }
 
 
+def merge_weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str) -> NDArray[np.float32]:
+    """Return the multipliers of a layer's weights; over several calls that share them, the root of the sum of squares.
+
+    `owner` is the first of these calls; the array has its weight's shape.
+    """
+    calls = [relevance.layer(layer.name).weight_multipliers for layer in graph.layers if layer.chosen_by == owner]
+    return calls[0] if len(calls) == 1 else np.sqrt(np.square(calls).sum(0))
+
+
 def score_classes(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[int, float]:
     """Return the relevance of every channel class: the sum over the filters that it would remove.
 

@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from explorer.compress.apply import CompressionContext
@@ -23,11 +22,10 @@ from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.inputs import take
-from explorer.graph.layers import ModelGraph
 from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.completion import estimate_filter_losses
-from explorer.relevance.scores import Relevance
+from explorer.relevance.scores import Relevance, merge_weight_multipliers
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.space import SearchSpace
 
@@ -66,7 +64,7 @@ def sensitivity(
     weights: dict[str, dict[LayerChoice, float]] = {}
     for index, (layer, given) in enumerate(rounding_moments(context, space)):
         module = layer_module(context.model, layer)
-        multipliers = weight_multipliers(context.graph, relevance, layer)
+        multipliers = merge_weight_multipliers(context.graph, relevance, layer)
         perturbation = partial(_perturbation, module, multipliers, context, given)
         weights[layer] = losses_of(f"layer {layer!r}: weights", space.weight_choices(layer), perturbation)
         if progress is not None:
@@ -95,12 +93,6 @@ def losses_of(what: str, options: Iterable[_Option], loss: Callable[[_Option], f
     if all(math.isinf(value) for value in found.values()):
         raise NumericalError(f"{what}: none of the {len(found)} options can be computed: {reason}")
     return found
-
-
-def weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str) -> NDArray[np.floating]:
-    """E|G| of the weights of a layer; over several calls that share them, the root of the sum of squares."""
-    calls = [relevance.layer(layer.name).weight_multipliers for layer in graph.layers if layer.chosen_by == owner]
-    return calls[0] if len(calls) == 1 else np.sqrt(np.square(calls).sum(0))
 
 
 def rounding_moments(context: CompressionContext, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:

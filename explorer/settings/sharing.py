@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from explorer.settings.records import validate
+from explorer.settings.relevance import RELEVANCE_METHODS
 from explorer.settings.rules import one_of
 
 GRANULARITIES = ("layer", "channel")
-WEIGHTINGS = ("plain", "relevance", "fisher")
+WEIGHTINGS = ("plain", "relevance", *RELEVANCE_METHODS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +19,10 @@ class SharingSettings:
     """What has a codebook, and what a weight's squared error counts when its values are chosen.
 
     `granularity`: each layer has one codebook, or each output channel one of its own, of the layer's codebook size.
-    `weighting`: every weight counts 1 ("plain"), the relevance multiplier E|G|, the change of the target logit for
-    a unit of the weight ("relevance"), or the root of the Fisher information, the root mean square of the loss's
-    gradient ("fisher"). The relevance |G w| itself is no choice: it gives large weights all centroids, and small
-    ones, of which there are most, none.
+    `weighting`: every weight counts 1 ("plain"), or the multiplier of a criterion, that of the study ("relevance") or a
+    named one: with "deeplift" E|G|, the change of the target logit for a unit of the weight, with "fisher" the root
+    mean square of the loss's gradient. The relevance |G w| itself is no choice: it gives large weights all centroids,
+    and small ones, of which there are most, none.
     """
 
     SECTION: ClassVar[str] = "sharing"

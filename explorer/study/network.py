@@ -27,7 +27,7 @@ from explorer.relevance.sample import Sample
 from explorer.search.space import search_space
 from explorer.study.coverage import coverage
 from explorer.study.record import Coverage
-from explorer.study.relevance import other_criteria, relevance_sample
+from explorer.study.relevance import other_criteria, relevance_sample, weighting_criterion
 from explorer.study.study_file import Study
 from explorer.study.weights import train_once
 from explorer.threads import single_threaded
@@ -86,7 +86,7 @@ def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Noti
         return network
     data, torch_device = network.data, network.torch_device
     first = first_sample(network, study)
-    for name in (study.relevance.method, *other_criteria(study)):
+    for name in filter(None, (study.relevance.method, weighting_criterion(study), *other_criteria(study))):
         CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
     train_once(network.model, network.canonical, study, data, folder, notify)
     canonical, graph = _explorable(network.model, _example(data, torch_device), study)

@@ -20,7 +20,13 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.scores import Relevance, order_filters
 from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
 from explorer.study.record import Coverage
-from explorer.study.relevance import kept_relevance, other_criteria, relevance_sample, weight_importance
+from explorer.study.relevance import (
+    kept_relevance,
+    other_criteria,
+    relevance_sample,
+    weight_importance,
+    weighting_criterion,
+)
 from explorer.study.study_file import Study, load_accelerator
 from explorer.study.weights import network_digest, state_digest
 from hwmodels import Accelerator
@@ -70,7 +76,7 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
 
     Raises a child of ExplorerError for everything that the study file, the data or the model can have wrong.
     """
-    others = other_criteria(study)
+    others, weighting = other_criteria(study), weighting_criterion(study)
     accelerator = load_accelerator(study)
     opened = open_network(study, notify)
     refused_exports = inspect(opened) if inspect is not None else ()
@@ -80,11 +86,11 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
     with threads_for(graph):
         sample = relevance_sample(canonical, graph, data.relevance, study, torch_device)
         method = study.relevance.method
-        scores = kept_relevance(method, sample, folder, weights_digest, notify)
-        relevance = fill_missing(scores, sample, CRITERIA[method].subjects)
-        orders = {
-            name: order_filters(graph, kept_relevance(name, sample, folder, weights_digest, notify)) for name in others
+        scores = {
+            name: kept_relevance(name, sample, folder, weights_digest, notify)
+            for name in filter(None, dict.fromkeys((method, *others, weighting)))
         }
+        relevance = fill_missing(scores[method], sample, CRITERIA[method].subjects)
         notify("calibrate", 0, 1)
         context = CompressionContext.of(
             canonical,
@@ -92,8 +98,8 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
             order_filters(graph, relevance),
             graph=graph,
             quantizer=study.quantizer,
-            importance=weight_importance(study.sharing, sample, relevance),
-            orders=orders,
+            importance=weight_importance(study.sharing, graph, relevance if weighting is None else scores[weighting]),
+            orders={name: order_filters(graph, scores[name]) for name in others},
         )
         notify("calibrate", 1, 1)
     return PreparedStudy(

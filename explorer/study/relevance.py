@@ -11,15 +11,15 @@ import torch
 from torch import fx
 
 import explorer
-from explorer.compress.importance import Importance, root_fisher
+from explorer.compress.apply import Importance
 from explorer.data.images import ImageSet
 from explorer.digests import digest, sha256
 from explorer.errors import StudyFileError
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Notify, silent
-from explorer.relevance.criteria import CRITERIA
+from explorer.relevance.criteria import CRITERIA, Subject
 from explorer.relevance.sample import Sample, make_sample
-from explorer.relevance.scores import Relevance
+from explorer.relevance.scores import Relevance, merge_weight_multipliers
 from explorer.settings import RELEVANCE_REFERENCES, SharingSettings
 from explorer.study.study_file import Study
 from explorer.study.weights import network_digest
@@ -85,19 +85,25 @@ def kept_relevance(
 def other_criteria(study: Study) -> tuple[str, ...]:
     """Those beside the study's own, `relevance.method`; StudyFileError for one that says nothing of filters."""
     names = tuple(name for name in study.space.filter_criteria or () if name != study.relevance.method)
-    silent = [name for name in names if "filters" not in CRITERIA[name].subjects]
-    if silent:
-        known = ", ".join(name for name, criterion in CRITERIA.items() if "filters" in criterion.subjects)
-        raise StudyFileError(
-            (f"space.filter_criteria: {silent[0]!r} says nothing of filters; those that do are {known}",)
-        )
-    return names
+    return tuple(_saying(name, "filters", "space.filter_criteria") for name in names)
 
 
-def weight_importance(settings: SharingSettings, sample: Sample, relevance: Relevance) -> Importance | None:
+def weighting_criterion(study: Study) -> str | None:
+    """The criterion that `sharing.weighting` names, if any; StudyFileError for one that says nothing of weights."""
+    name = study.sharing.weighting
+    return None if name in {"plain", "relevance"} else _saying(name, "weights", "sharing.weighting")
+
+
+def weight_importance(settings: SharingSettings, graph: ModelGraph, relevance: Relevance) -> Importance | None:
     """What an error of each weight counts when weights share values; None where each counts the same."""
     if settings.weighting == "plain":
         return None
-    if settings.weighting == "fisher":
-        return root_fisher(sample.model, sample.graph, sample.inputs[0])
-    return {entry.layer: torch.from_numpy(entry.weight_multipliers) for entry in relevance.layers}
+    merged = {name: merge_weight_multipliers(graph, relevance, name) for name in graph.weight_owners}
+    return {layer.name: torch.from_numpy(merged[layer.chosen_by]) for layer in graph.layers}
+
+
+def _saying(name: str, subject: Subject, key: str) -> str:
+    if subject not in CRITERIA[name].subjects:
+        known = ", ".join(known for known, criterion in CRITERIA.items() if subject in criterion.subjects)
+        raise StudyFileError((f"{key}: {name!r} says nothing of {subject}; those that do are {known}",))
+    return name

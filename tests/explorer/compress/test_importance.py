@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, Granularity, uniform
-from explorer.compress.importance import root_fisher
 from explorer.compress.prune import kept_classes_of
+from explorer.relevance.sample import make_sample
+from explorer.relevance.taylor import fisher
 
 BasisOf = Callable[[str], CompressionContext]
 
@@ -35,36 +34,10 @@ def weight_of(base: CompressionContext, layer: str) -> torch.Tensor:
 def fisher_of(base: CompressionContext, images: int) -> dict[str, torch.Tensor]:
     """On the first of the calibration images."""
     assert isinstance(base.calibration.images, torch.Tensor)
-    return root_fisher(base.model, base.graph, base.calibration.images[:images])
-
-
-def test_root_fisher_by_hand() -> None:
-    base = nn.Sequential(nn.Linear(3, 2, bias=False))
-    model = torch.fx.symbolic_trace(base)
-    model.get_submodule("0").requires_grad_(False)
-    images = torch.tensor([[1.0, 2.0, 0.0], [0.0, -1.0, 3.0]])
-
-    class Graph:
-        layers = (type("Layer", (), {"name": "0"}),)
-
-    found = root_fisher(model, Graph, images)["0"]  # type: ignore[arg-type]
-    expected = torch.zeros(2, 3)
-    for image in images:
-        logits = base(image)
-        error = F.softmax(logits, 0) - F.one_hot(logits.argmax(), 2)
-        expected += torch.outer(error, image).square()
-    torch.testing.assert_close(found, (expected / 2).sqrt())
-    assert not model.get_submodule("0").weight.requires_grad
-
-
-@pytest.mark.parametrize("network", ["lenet5_digits", "option_a", "mixed"])
-def test_root_fisher_has_the_shape_of_every_weight(network: str, context: BasisOf) -> None:
-    base = context(network)
-    found = fisher_of(base, 4)
-    for layer in base.graph.layers:
-        assert found[layer.name].shape == weight_of(base, layer.name).shape
-        assert (found[layer.name] >= 0).all()
-        assert found[layer.name].any()
+    sample = make_sample(
+        base.model, base.graph, base.calibration.images[:images], torch.zeros(images, dtype=torch.long)
+    )
+    return {entry.layer: torch.from_numpy(entry.weight_multipliers) for entry in fisher(sample).layers}
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
