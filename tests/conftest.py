@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext
 from explorer.models.reference import lenet5_digits
 from tests.support.styles import unsettle
-from tests.tiers import THOROUGH
+from tests.support.tiers import THOROUGH
 
 # Every machine draws the same examples and takes the time that it takes.
 settings.register_profile(

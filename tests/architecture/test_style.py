@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.tiers import THOROUGH
+from tests.support.tiers import THOROUGH
 
 REPOSITORY = Path(__file__).parents[2]
 LONGEST = 300

@@ -5,17 +5,17 @@ Run with EXPLORER_TEST_BROWSER=1; the browser is EXPLORER_CHROMIUM or /usr/bin/c
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from explorer.report.front.page import write_report
 from explorer.study.record import Outcome
+from tests.support.outcomes import make_outcome
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -30,7 +30,6 @@ pytestmark = [
 NONE = "\N{EN DASH}"
 """What stands in a table where a row has no such thing."""
 WIDE, NARROW = (1280, 900), (390, 844)
-FRONT_FIXTURE = Path(__file__).parents[1] / "explorer" / "report" / "conftest.py"
 
 POINT_POSITION = """name => {
   const plot = document.getElementById("plot");
@@ -46,13 +45,7 @@ POINT_POSITION = """name => {
 @pytest.fixture(scope="module")
 def outcome() -> Outcome:
     """The synthetic outcome of the report's own tests."""
-    spec = importlib.util.spec_from_file_location("report_outcome", FRONT_FIXTURE)
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made: Outcome = module.make_outcome()
-    return made
+    return make_outcome()
 
 
 class Opened:

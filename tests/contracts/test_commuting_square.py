@@ -13,7 +13,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from tests.support.square import candidates, check_square
-from tests.tiers import cases
+from tests.support.tiers import cases
 
 
 @cases(10, 100)

@@ -25,7 +25,7 @@ from tests.explorer.export.onnx.test_styles import basis_of
 from tests.support import styles
 from tests.support.integers import exact_codes, program_codes, share_equal, simulated_codes
 from tests.support.square import candidates
-from tests.tiers import cases
+from tests.support.tiers import cases
 
 BASES = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
 STYLES = ["pair", "metadata", "siamese"]

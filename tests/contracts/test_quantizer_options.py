@@ -17,7 +17,7 @@ from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import verify_onnx
 from explorer.settings import QuantizerSettings
 from tests.support.square import check_square, random_candidate
-from tests.tiers import cases, thinned
+from tests.support.tiers import cases, thinned
 
 OPTIONS = {
     "tensor": QuantizerSettings(scale_granularity="tensor"),

@@ -23,7 +23,7 @@ from tests.oracles.macs import check_macs
 from tests.oracles.mask import mask_filters, masked
 from tests.support import styles
 from tests.support.square import candidates, check_square, double, random_candidate, random_classes
-from tests.tiers import cases
+from tests.support.tiers import cases
 
 PRUNABLE = {
     "functional": {"conv2d": 4, "conv2d_1": 3, "conv_transpose2d": 5},  # groups of two lose one channel each at once

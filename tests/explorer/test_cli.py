@@ -18,6 +18,7 @@ from explorer.commands.run import _study
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study.record import Outcome
 from explorer.study.study_file import Study
+from tests.support.costs import make_cost
 
 STUDY = """\
 [study]
@@ -58,19 +59,9 @@ def explorer(capsys: pytest.CaptureFixture[str]) -> Explorer:
 def outcome_of(study: Study, evaluations: int = 0) -> Outcome:
     """An outcome without a front."""
     from explorer.compress.candidate import Candidate, LayerChoice  # noqa: PLC0415
-    from explorer.study.record import Baseline, Cost, Evaluation  # noqa: PLC0415
+    from explorer.study.record import Baseline, Evaluation  # noqa: PLC0415
 
-    cost = Cost(
-        energy_uj=1.0,
-        latency_ms=1.0,
-        latency_cycles=10,
-        weight_bytes=100,
-        activation_bytes=10,
-        macs=1000,
-        energy_uj_by_component={"mac": 1.0, "sram": 0.0, "dram": 0.0, "static": 0.0},
-        layers=(),
-        notes=(),
-    )
+    cost = make_cost(weight_bytes=100, energy_uj_by_component={"mac": 1.0, "sram": 0.0, "dram": 0.0, "static": 0.0})
     choice = LayerChoice(layer="fc", weight_bits=8, activation_bits=8, weight_density=1.0, codebook_size=None)
     candidate = Candidate(layers=(choice,), filter_keep_ratio=())
     accuracy = MeanScore(value=0.5, num_images=10)

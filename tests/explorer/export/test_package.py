@@ -18,7 +18,8 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.export.onnx.file import onnx_bytes
 from explorer.export.package import ExportReport, candidate_marks, export_candidate
 from explorer.files import refuse_foreign
-from explorer.study.record import Cost, Evaluation, FrontPoint
+from explorer.study.record import Evaluation, FrontPoint
+from tests.support.costs import make_cost
 
 IMAGES = torch.randn(100, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(100) % 10
@@ -35,17 +36,7 @@ POINT = FrontPoint(
         number=17,
         origin="seed knapsack",
         candidate=CANDIDATE,
-        cost=Cost(
-            energy_uj=1.5,
-            latency_ms=0.2,
-            latency_cycles=2000,
-            weight_bytes=321,
-            activation_bytes=64,
-            macs=1000,
-            energy_uj_by_component={"mac": 1.5},
-            layers=(),
-            notes=(),
-        ),
+        cost=make_cost(energy_uj=1.5, latency_ms=0.2, latency_cycles=2000, weight_bytes=321),
         score=MeanScore(value=0.9, num_images=50),
     ),
     held_out=MeanScore(value=0.8, num_images=100),

@@ -14,24 +14,15 @@ from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study import front
 from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint
+from tests.support.costs import make_cost
 
 OBJECTIVES = ("accuracy", "energy", "weight_memory")
 
 
 def cost(energy: float | None = 1.0, weight_bytes: int = 100, **changed: Any) -> Cost:
     """A cost with this energy and memory."""
-    values: dict[str, Any] = {
-        "energy_uj": energy,
-        "latency_ms": 2.0,
-        "latency_cycles": 10,
-        "weight_bytes": weight_bytes,
-        "activation_bytes": 7,
-        "macs": 1000,
-        "energy_uj_by_component": {},
-        "layers": (),
-        "notes": (),
-    }
-    return Cost(**{**values, **changed})
+    stated = {"energy_uj": energy, "latency_ms": 2.0, "weight_bytes": weight_bytes, "activation_bytes": 7}
+    return make_cost(**{**stated, **changed})
 
 
 def evaluation(

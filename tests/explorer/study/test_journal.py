@@ -17,6 +17,7 @@ from explorer.study.journal import Journal, surviving
 from explorer.study.record import Cost
 from explorer.study.search import Search, search
 from explorer.study.store import Store, open_store
+from tests.support.costs import make_cost
 from tests.support.scoring import right
 
 TRIALS = 12
@@ -57,8 +58,7 @@ DAMAGES: dict[str, Damage] = {
 def task_of(asked: list[str]) -> Search:
     def cost_of(candidate: Candidate) -> Cost:
         bits = sum(choice.weight_bits * choice.activation_bits for choice in candidate.layers)
-        known = {"latency_ms": 1.0, "latency_cycles": 1, "weight_bytes": bits, "activation_bytes": 1, "macs": 1}
-        return Cost(energy_uj=float(bits), energy_uj_by_component={}, layers=(), notes=(), **known)  # type: ignore[arg-type]
+        return make_cost(energy_uj=float(bits), weight_bytes=bits)
 
     def score_of(candidate: Candidate) -> MeanScore:
         asked.append(candidate.digest())

@@ -19,6 +19,7 @@ from explorer.study.record import (
 )
 from explorer.study.typed import typed_record
 from hwmodels import MemoryFit
+from tests.support.costs import make_cost
 
 FINITE = st.floats(0, 1e12, allow_nan=False)
 COUNT = st.integers(0, 10**12)
@@ -141,17 +142,7 @@ def test_an_evaluation_is_feasible_without_violations() -> None:
         "number": 0,
         "origin": "seed",
         "candidate": Candidate(layers=(), filter_keep_ratio=()),
-        "cost": Cost(
-            energy_uj=None,
-            latency_ms=None,
-            latency_cycles=None,
-            weight_bytes=1,
-            activation_bytes=1,
-            macs=1,
-            energy_uj_by_component={},
-            layers=(),
-            notes=(),
-        ),
+        "cost": make_cost(energy_uj=None, latency_ms=None, latency_cycles=None),
         "score": None,
     }
     assert Evaluation(**values).feasible

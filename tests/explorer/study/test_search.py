@@ -24,8 +24,9 @@ from explorer.study.front import front
 from explorer.study.record import Cost
 from explorer.study.search import Search, evaluations, search
 from explorer.study.store import Store, Stored, open_store
+from tests.support.costs import make_cost
 from tests.support.scoring import right
-from tests.tiers import thinned
+from tests.support.tiers import thinned
 
 LAYERS = ("a", "b", "c")
 IMAGES = 100
@@ -57,17 +58,7 @@ def space_of(widths: int) -> SearchSpace:
 
 def cost_of(candidate: Candidate) -> Cost:
     bits = sum(c.weight_bits * 2 + c.activation_bits for c in candidate.layers)
-    return Cost(
-        energy_uj=float(bits),
-        latency_ms=1.0,
-        latency_cycles=1,
-        weight_bytes=bits,
-        activation_bytes=1,
-        macs=1,
-        energy_uj_by_component={},
-        layers=(),
-        notes=(),
-    )
+    return make_cost(energy_uj=float(bits), weight_bytes=bits)
 
 
 class Scorer:

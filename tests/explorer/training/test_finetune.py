@@ -25,7 +25,7 @@ from explorer.training.train import train_model
 from explorer.training.trainable import trainable
 from explorer.training.tuned import Tuned, rebuild
 from tests.support.scoring import count_correct
-from tests.tiers import thinned
+from tests.support.tiers import thinned
 
 Bases = Callable[[str], CompressionContext]
 Images = Callable[[str, int], Tensor]

@@ -33,7 +33,7 @@ from hwmodels import (
 from hwmodels.cost.explain import FIGURES, explain
 from hwmodels.cost.explanation import Explanation
 from hwmodels.device.profiles import read_source_ids
-from tests.tiers import cases, thinned
+from tests.support.tiers import cases, thinned
 
 DEVICES = {name: load(name) for name in names()}
 FUNCTIONS: dict[str, Callable[..., float]] = {"ceil": math.ceil, "floor": math.floor, "max": max, "min": min}

@@ -20,7 +20,7 @@ from explorer.compress.candidate import Candidate, LayerChoice, levels, uniform
 from explorer.export.onnx.builder import pack_int4
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import run_onnx, verify_onnx
-from tests.tiers import cases, thinned
+from tests.support.tiers import cases, thinned
 
 SHAPE = (3, 16, 16)
 WIDTHS = range(2, 9)

@@ -17,7 +17,7 @@ from explorer.graph.inputs import as_tuple
 from explorer.graph.symbolic import call
 from tests.support import styles
 from tests.support.square import random_candidate
-from tests.tiers import cases
+from tests.support.tiers import cases
 
 WRITTEN = [name for name in styles.STYLES if name not in {"attention", "channels_last", "pixels"}]
 
