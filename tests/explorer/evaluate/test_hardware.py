@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,9 +22,11 @@ from explorer.evaluate.hardware import (
     layer_jobs,
 )
 from explorer.graph.canonical import canonicalise
+from explorer.graph.inputs import as_tuple
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
-from hwmodels import load
+from hwmodels import LayerCost, load
+from tests.support import styles
 
 
 class Viewed(nn.Module):
@@ -237,3 +240,40 @@ def test_an_activation_whose_input_is_read_elsewhere_is_not_fused() -> None:
     graph = trace(canonicalise(plain, example), example)
     jobs = layer_jobs(graph, plan(graph, uniform(graph)))
     assert {job.shape.kind: job.fusible for job in jobs if not job.shape.macs} == {"activation": True, "pool": True}
+
+
+def graph_of(model: nn.Module, given: tuple[torch.Tensor, ...]) -> ModelGraph:
+    return trace(canonicalise(model.eval(), given), given)
+
+
+def test_each_input_is_stored_from_the_start_until_it_is_read_last() -> None:
+    graph = graph_of(styles.build("pair"), as_tuple(styles.inputs("pair", 2)))
+    depth_bits = [replace(c, activation_bits=4 if c.layer == "depth" else 8) for c in uniform(graph).layers]
+    tensors = activation_tensors(graph, plan(graph, replace(uniform(graph), layers=tuple(depth_bits))))
+    assert [(t.elements, t.bits, t.first_step, t.last_step) for t in tensors] == [
+        (3 * 64, 8, 0, 0),
+        (256, 4, 0, 1),  # waits for the first convolution
+        (6 * 64, 8, 0, 2),
+        (4 * 64, 8, 1, 2),
+        (10 * 64, 8, 2, 3),
+        (8 * 64, 8, 3, 4),
+        (8, 8, 4, 5),
+        (5, LOGIT_BITS, 5, 6),
+    ]
+    assert float_activation_bytes(graph) == 4 * (6 + 4 + 10) * 64
+
+
+@pytest.mark.parametrize("device", ["bitfusion", "eyeriss_v1", "ethos_u55_128", "stm32l4r5"])
+def test_the_first_layer_of_each_input_costs_what_it_costs_in_a_network_of_its_own(device: str) -> None:
+    pair = styles.build("pair")
+    whole = cost_by_layer(graph_of(pair, as_tuple(styles.inputs("pair", 2))), device)
+    for name, shape in (("colour", (3, 8, 8)), ("depth", (1, 16, 16))):
+        layer = pair.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        after = {"relu": nn.ReLU(), "head": nn.Conv2d(layer.out_channels, 5, 1)}  # reads 8 bits as well
+        alone = nn.Sequential(OrderedDict({name: layer, **after}))
+        assert cost_by_layer(graph_of(alone, (torch.randn(2, *shape),)), device)[name] == whole[name]
+
+
+def cost_by_layer(graph: ModelGraph, device: str) -> dict[str, LayerCost]:
+    return {layer.name: layer for layer in cost(graph, uniform(graph), load(device)).layers}
