@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext
-from explorer.models.reference import lenet5_digits
+from explorer.models.reference import REFERENCE_NETWORKS
 from tests.support.styles import unsettle
 from tests.support.tiers import THOROUGH
 
@@ -145,7 +145,7 @@ class GatedNet(nn.Module):
 
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    "lenet5_digits": lenet5_digits,
+    "lenet5_digits": lambda: REFERENCE_NETWORKS["lenet5_digits"](10),
     "option_a": OptionANet,
     "projection": ProjectionNet,
     "mixed": MixedNet,

@@ -21,11 +21,12 @@ from explorer.compress.norms import recalibrate_norms
 from explorer.compress.prune import kept_classes_of, kept_positions
 from explorer.compress.sparsity import largest
 from explorer.digests import digest
+from explorer.dotted import resolve
 from explorer.graph.modules import layer_module
-from explorer.relevance.criteria import Subject
 from explorer.relevance.scores import merge_weight_multipliers
 from explorer.search.allocation import macs, weight_bytes
 from explorer.search.ranking import rank_filters
+from explorer.settings.comparison import CASES
 from explorer.study.prepare import PreparedStudy
 from hwmodels import bitmap_bytes, codebook_bytes, huffman_bytes, measure_relative_index_bytes
 
@@ -44,12 +45,10 @@ class Choice:
     size: Callable[[fx.GraphModule], Size]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """How a place becomes a choice, and what a criterion must say something of."""
-
-    choose: Callable[[PreparedStudy, Place, RelevanceOf], Choice]
-    needs: Subject
+def choose(case: str, prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
+    """Return what the criterion of a place chooses in a case of CASES."""
+    choice: Choice = resolve(CASES[case].path)(prepared, place, relevance_of)
+    return choice
 
 
 def choose_filters(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
@@ -146,14 +145,6 @@ def choose_bits(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf
         )
 
     return Choice(selection=candidate.digest(), build=build, size=size)
-
-
-CASES: Mapping[str, Case] = {
-    "filters": Case(choose=choose_filters, needs="filters"),
-    "weights": Case(choose=choose_weights, needs="weights"),
-    "sharing": Case(choose=choose_sharing, needs="weights"),
-    "bits": Case(choose=choose_bits, needs="weights"),
-}
 
 
 def float_size(context: CompressionContext) -> Size:

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, fx
 
 from explorer.comparison.bits import refuse_unreachable
-from explorer.comparison.cases import CASES, Choice, float_size
+from explorer.comparison.cases import Choice, choose, float_size
 from explorer.comparison.points import (
     FLOAT,
     Bools,
@@ -32,6 +32,7 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked, refuse_changes
+from explorer.study.names import compared_criteria
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
@@ -90,7 +91,7 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
 
 def check_subjects(settings: ComparisonSettings) -> None:
     """Raise StudyFileError where a named criterion says nothing of what the case needs."""
-    needs = CASES[settings.case].needs
+    needs = settings.of_case.needs
     able = [name for name, criterion in CRITERIA.items() if needs in criterion.subjects]
     named = {"criteria": settings.criteria, "focus": (settings.focus,), "tuned_criteria": settings.tuned_criteria}
     problems = [
@@ -105,17 +106,20 @@ def check_subjects(settings: ComparisonSettings) -> None:
 
 def compared(settings: ComparisonSettings) -> tuple[str, ...]:
     """The criteria of a comparison, of those that are not named only the ones that say something of its case."""
-    needs = CASES[settings.case].needs
-    return tuple(name for name in settings.compared if name not in CRITERIA or needs in CRITERIA[name].subjects)
+    needs = settings.of_case.needs
+    return tuple(
+        name for name in compared_criteria(settings) if name not in CRITERIA or needs in CRITERIA[name].subjects
+    )
 
 
 def places(settings: ComparisonSettings) -> tuple[Place, ...]:
     """All places of a comparison; those of one seed and criterion follow each other, trained ones come last."""
     untrained = [state for state in settings.in_states if state != "fine_tuned"]
     trained = [state for state in settings.in_states if state == "fine_tuned"]
-    tuned = (settings.tuned_criteria or settings.compared, settings.tuned_levels or settings.at_levels)
+    criteria = compared_criteria(settings)
+    tuned = (settings.tuned_criteria or criteria, settings.tuned_levels or settings.at_levels)
     return (
-        *_places(settings, settings.compared, settings.at_levels, untrained),
+        *_places(settings, criteria, settings.at_levels, untrained),
         *_places(settings, *tuned, trained),
     )
 
@@ -168,7 +172,7 @@ def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
 
 
 def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], place: Place) -> None:
-    choice = CASES[task.settings.case].choose(task.prepared, place, task.relevance_of)
+    choice = choose(task.settings.case, task.prepared, place, task.relevance_of)
     twin = equal.get(_equal(place, choice.selection))
     if twin is None:
         model = _built(task, choice, place)

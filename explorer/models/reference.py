@@ -1,104 +1,64 @@
-"""The reference networks by name."""
+"""The reference networks by name; importing them takes no torch, building one does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from explorer.dotted import resolve
 
-from explorer.models.alexnet import AlexNet
-from explorer.models.lenet import LeNet5, LeNet5Digits
-from explorer.models.mlperf_tiny import TinyMobileNetV1, TinyResNet8
-from explorer.models.mobilenet_v2 import MobileNetV2
-from explorer.models.resnet import CifarResNet, Option
-from explorer.models.resnet18 import ResNet18
-from explorer.models.unet import UNet
-from explorer.models.vgg import Vgg16
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def lenet5_digits(classes: int = 10) -> nn.Module:
-    """Return LeNet-5's layout for 1 x 8 x 8 images, untrained."""
-    return LeNet5Digits(classes)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceNetwork:
+    """A network's class, what it is built with beside the number of classes, and the images that it takes."""
+
+    path: str
+    images: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, classes: int) -> nn.Module:
+        """Return an untrained network with one logit for each class."""
+        network: nn.Module = resolve(self.path)(classes=classes, **self.arguments)
+        return network
 
 
-def lenet5(classes: int = 10) -> nn.Module:
-    """Return LeNet-5 for 1 x 28 x 28 images, untrained."""
-    return LeNet5(classes)
+def _cifar(blocks: int, option: str) -> ReferenceNetwork:
+    arguments = {"blocks": blocks, "option": option}
+    return ReferenceNetwork(path="explorer.models.resnet:CifarResNet", images="3 x 32 x 32", arguments=arguments)
 
 
-def alexnet(classes: int = 10) -> nn.Module:
-    """Return AlexNet for 3 x 32 x 32 images, untrained."""
-    return AlexNet(classes)
-
-
-def vgg16(classes: int = 10) -> nn.Module:
-    """Return VGG-16 with batch norm for 3 x 32 x 32 images, untrained."""
-    return Vgg16(classes)
-
-
-def resnet8(classes: int = 10) -> nn.Module:
-    """Return MLPerf Tiny's ResNet-8 for 3 x 32 x 32 images with pixels in 0..255, untrained."""
-    return TinyResNet8(classes)
-
-
-def resnet20(classes: int = 10, option: Option = "A") -> nn.Module:
-    """Return ResNet-20 for 3 x 32 x 32 images, untrained."""
-    return CifarResNet(3, classes, option)
-
-
-def resnet32(classes: int = 10, option: Option = "A") -> nn.Module:
-    """Return ResNet-32 for 3 x 32 x 32 images, untrained."""
-    return CifarResNet(5, classes, option)
-
-
-def resnet44(classes: int = 10, option: Option = "A") -> nn.Module:
-    """Return ResNet-44 for 3 x 32 x 32 images, untrained."""
-    return CifarResNet(7, classes, option)
-
-
-def resnet56(classes: int = 10, option: Option = "A") -> nn.Module:
-    """Return ResNet-56 for 3 x 32 x 32 images, untrained."""
-    return CifarResNet(9, classes, option)
-
-
-def resnet18(classes: int = 1000) -> nn.Module:
-    """Return ResNet-18 for 3 x 224 x 224 images, or others of at least 32 x 32, untrained."""
-    return ResNet18(classes)
-
-
-def mobilenet_v1(classes: int = 2) -> nn.Module:
-    """Return MLPerf Tiny's MobileNetV1 x 0.25 for 3 x 96 x 96 images, or others whose sides 32 divides, untrained."""
-    return TinyMobileNetV1(classes)
-
-
-def mobilenet_v2(classes: int = 1000) -> nn.Module:
-    """Return MobileNetV2 for 3 x 224 x 224 images, or others of at least 32 x 32, untrained."""
-    return MobileNetV2(classes)
-
-
-def unet(classes: int = 1) -> nn.Module:
-    """Return a small U-Net for 3 x H x W images whose sides 16 divides, untrained; logits are n x classes x H x W."""
-    return UNet(classes)
-
-
-REFERENCE_NETWORKS: Mapping[str, Callable[[int], nn.Module]] = {
-    "lenet5_digits": lenet5_digits,
-    "lenet5": lenet5,
-    "alexnet": alexnet,
-    "vgg16": vgg16,
-    "resnet8": resnet8,
-    "resnet20": resnet20,
-    "resnet32": resnet32,
-    "resnet44": resnet44,
-    "resnet56": resnet56,
-    "resnet20_b": partial(resnet20, option="B"),
-    "resnet32_b": partial(resnet32, option="B"),
-    "resnet44_b": partial(resnet44, option="B"),
-    "resnet56_b": partial(resnet56, option="B"),
-    "resnet18": resnet18,
-    "mobilenet_v1": mobilenet_v1,
-    "mobilenet_v2": mobilenet_v2,
-    "unet": unet,
+REFERENCE_NETWORKS: Mapping[str, ReferenceNetwork] = {
+    "lenet5_digits": ReferenceNetwork(path="explorer.models.lenet:LeNet5Digits", images="1 x 8 x 8"),
+    "lenet5": ReferenceNetwork(path="explorer.models.lenet:LeNet5", images="1 x 28 x 28"),
+    "alexnet": ReferenceNetwork(path="explorer.models.alexnet:AlexNet", images="3 x 32 x 32"),
+    "vgg16": ReferenceNetwork(path="explorer.models.vgg:Vgg16", images="3 x 32 x 32, with batch norms"),
+    "resnet8": ReferenceNetwork(
+        path="explorer.models.mlperf_tiny:TinyResNet8", images="3 x 32 x 32, pixels in 0..255 (MLPerf Tiny)"
+    ),
+    "resnet20": _cifar(3, "A"),
+    "resnet32": _cifar(5, "A"),
+    "resnet44": _cifar(7, "A"),
+    "resnet56": _cifar(9, "A"),
+    "resnet20_b": _cifar(3, "B"),
+    "resnet32_b": _cifar(5, "B"),
+    "resnet44_b": _cifar(7, "B"),
+    "resnet56_b": _cifar(9, "B"),
+    "resnet18": ReferenceNetwork(
+        path="explorer.models.resnet18:ResNet18", images="3 x 224 x 224, or others of at least 32 x 32"
+    ),
+    "mobilenet_v1": ReferenceNetwork(
+        path="explorer.models.mlperf_tiny:TinyMobileNetV1",
+        images="3 x 96 x 96, or others whose sides 32 divides (MLPerf Tiny, x 0.25)",
+    ),
+    "mobilenet_v2": ReferenceNetwork(
+        path="explorer.models.mobilenet_v2:MobileNetV2", images="3 x 224 x 224, or others of at least 32 x 32"
+    ),
+    "unet": ReferenceNetwork(
+        path="explorer.models.unet:UNet", images="3 x H x W, sides that 16 divides; logits n x classes x H x W"
+    ),
 }
-"""Name in a study file -> function from the number of classes to an untrained network."""
+"""Name in a study file to network. A new one is a file and an entry here."""

@@ -12,9 +12,9 @@ from explorer.errors import RelevanceError
 from explorer.graph.inputs import Inputs, as_tuple, count_images, get_shapes, run, take
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.aggregation import AGGREGATIONS
+from explorer.relevance.references import REFERENCES
+from explorer.relevance.targets import TARGETS
 
-REFERENCES = ("shuffled", "zero", "mean")
-TARGETS = ("predicted", "true", "contrast")
 IMAGES_AT_ONCE = 64
 """Images of one pass (assumed): more cost memory and save nothing."""
 
@@ -92,7 +92,7 @@ def make_sample(  # noqa: PLR0913  (what, on what, and how)
         raise RelevanceError(f"relevance: {count} images need as many labels, got {len(labels)}")
     for key, name, known in (
         ("target", target, TARGETS),
-        ("aggregation", aggregation, tuple(AGGREGATIONS)),
+        ("aggregation", aggregation, AGGREGATIONS),
         *([("reference", reference, REFERENCES)] if isinstance(reference, str) else []),
     ):
         if name not in known:
@@ -102,11 +102,7 @@ def make_sample(  # noqa: PLR0913  (what, on what, and how)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         received = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise RelevanceError(f"relevance: a class is explained, so the model must return N x classes, not {received}")
-    explained = labels if target == "true" else logits.argmax(1)
-    directions = torch.zeros_like(logits)
-    directions[torch.arange(count, device=logits.device), explained] = 1.0
-    if target == "contrast":
-        directions -= 1.0 / logits.shape[1]
+    directions, explained = TARGETS[target](logits, labels)
     return Sample(
         model=model,
         graph=graph,
@@ -126,11 +122,7 @@ def make_sample(  # noqa: PLR0913  (what, on what, and how)
 def _references(inputs: tuple[Tensor, ...], reference: str | Inputs) -> tuple[Tensor, ...]:
     if not isinstance(reference, str):
         return _given_references(inputs, as_tuple(reference))
-    if reference == "shuffled":
-        return tuple(tensor.roll(1, dims=0) for tensor in inputs)
-    if reference == "zero":
-        return tuple(torch.zeros_like(tensor) for tensor in inputs)
-    return tuple(tensor.mean(0, keepdim=True).expand_as(tensor) for tensor in inputs)
+    return tuple(REFERENCES[reference](tensor) for tensor in inputs)
 
 
 def _given_references(inputs: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -1,14 +1,12 @@
-"""Optuna samplers by name, and how a seed really enters an evolutionary population."""
+"""An evolutionary sampler that can be interrupted, and how a seed really enters its population."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.samplers.nsgaii import PolynomialMutation
+from optuna.samplers import NSGAIISampler
 from optuna.trial import TrialState
 
 from explorer.search.space import SearchSpace
@@ -34,27 +32,6 @@ class ResumableNSGAIISampler(NSGAIISampler):
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         axes = sorted(finished[0].distributions.items()) if finished else []
         return {name: distribution for name, distribution in axes if not distribution.single()}
-
-
-def _nsga2(seed: int, population: int) -> BaseSampler:
-    # Polynomial mutation stays near a parent's widths and shares, which are ordered; the default draws them anew.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return ResumableNSGAIISampler(population_size=population, mutation=PolynomialMutation(), seed=seed)
-
-
-def _random(seed: int, population: int) -> BaseSampler:
-    return RandomSampler(seed=seed)
-
-
-def _tpe(seed: int, population: int) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True, n_startup_trials=population)
-
-
-SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {"nsga2": _nsga2, "random": _random, "tpe": _tpe}
-"""Name in the study file to a function of (random seed, population)."""
 
 
 def ask(

@@ -10,13 +10,6 @@ from explorer.settings.records import table, validate
 from explorer.settings.rules import arguments, boolean, integer, many, number, one_of, text
 from explorer.settings.values import COUNT, FILE, LEARNING_RATE, WEIGHT_DECAY
 
-REFERENCES = (
-    *("lenet5_digits", "lenet5", "alexnet", "vgg16", "resnet8"),
-    *("resnet20", "resnet32", "resnet44", "resnet56"),
-    *("resnet20_b", "resnet32_b", "resnet44_b", "resnet56_b"),
-    *("resnet18", "mobilenet_v1", "mobilenet_v2", "unet"),
-)
-"""Names of explorer/models/reference.py; "_b" are shortcuts of option B."""
 LONGEST_SIDE = 65_535
 """Of an image, in pixels, and its most channels: what a JPEG can have."""
 
@@ -54,7 +47,7 @@ class ModelSettings:
 
     SECTION: ClassVar[str] = "model"
     AFFECTS_RESULTS: ClassVar[bool] = True
-    reference: Annotated[str | None, one_of(*REFERENCES)] = None
+    reference: Annotated[str | None, text("the name of a reference network")] = None
     factory: Annotated[str | None, text('"module:callable"', r"[\w.]+:[A-Za-z_]\w*")] = None
     arguments: Annotated[tuple[tuple[str, Any], ...], arguments()] = ()
     checkpoint: Annotated[str | None, FILE] = None

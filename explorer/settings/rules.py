@@ -119,9 +119,9 @@ def one_of(*names: str) -> Rule:
     return Rule(expected, read)
 
 
-def entry_of(entries: Mapping[str, object]) -> Rule:
-    """The name of an entry of a table, as it is when the name is read."""
-    return Rule(one_of(*entries).expected, lambda value, where: one_of(*entries).read(value, where))
+def entry_of(entries: Mapping[str, object], *others: str) -> Rule:
+    """The name of an entry of a table, as it is when the name is read, or one of the others."""
+    return Rule(one_of(*others, *entries).expected, lambda value, where: one_of(*others, *entries).read(value, where))
 
 
 def many(rule: Rule, *, length: int | None = None, distinct: bool = False, ordered: bool = False) -> Rule:

@@ -9,14 +9,12 @@ from typing import Annotated, ClassVar
 from explorer.errors import StudyFileError
 from explorer.objectives import OBJECTIVES, SCORE, Objective, costs
 from explorer.settings.records import named_tables, read_values, rules_of, validate
-from explorer.settings.relevance import RELEVANCE_METHODS
 from explorer.settings.rules import (
     Rule,
     entry_of,
     integer,
     many,
     number,
-    one_of,
     or_none,
     refused,
     suggestion,
@@ -31,7 +29,6 @@ BYTES = integer(1, 2**50)
 """Up to a data centre's memory."""
 RENAMED = {"kept_filters": "filter_keep_ratio", "kept_weights": "weight_density"}
 """Keys of a choice that had another name before version 0.6."""
-SAMPLERS = ("nsga2", "random", "tpe")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +129,9 @@ class SpaceSettings:
     weight_density: Annotated[tuple[float, ...], SHARES] = (1.0,)
     codebook_sizes: Annotated[tuple[int | None, ...], CODEBOOKS] = (None,)
     patterns: Annotated[tuple[str | None, ...], PATTERNS] = (None,)
-    filter_criteria: Annotated[tuple[str, ...] | None, or_none(many(one_of(*RELEVANCE_METHODS), distinct=True))] = None
+    filter_criteria: Annotated[
+        tuple[str, ...] | None, or_none(many(text("the name of a criterion"), distinct=True))
+    ] = None
     layers: Annotated[tuple[LayerSpace, ...], named_tables(LayerSpace)] = ()
 
     def __post_init__(self) -> None:
@@ -162,7 +161,7 @@ class SearchSettings:
     trials: Annotated[int, without_effect(integer(1, 1_000_000))] = 400
     population: Annotated[int, integer(2, 10_000)] = 20
     seeds: Annotated[int, integer(0, 10_000)] = 20
-    sampler: Annotated[str, one_of(*SAMPLERS)] = "nsga2"
+    sampler: Annotated[str, text("the name of a sampler")] = "nsga2"
     storage: Annotated[str, without_effect(_STORAGE)] = "journal"
 
     def __post_init__(self) -> None:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from explorer.settings.records import validate
-from explorer.settings.relevance import RELEVANCE_METHODS
-from explorer.settings.rules import one_of
+from explorer.settings.rules import one_of, text
 
 GRANULARITIES = ("layer", "channel")
-WEIGHTINGS = ("plain", "relevance", *RELEVANCE_METHODS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +27,7 @@ class SharingSettings:
     AFFECTS_RESULTS: ClassVar[bool] = True
     RENAMED: ClassVar[Mapping[str, str]] = {"scope": "granularity"}
     granularity: Annotated[str, one_of(*GRANULARITIES)] = "layer"
-    weighting: Annotated[str, one_of(*WEIGHTINGS)] = "plain"
+    weighting: Annotated[str, text("the name of a weighting")] = "plain"
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)

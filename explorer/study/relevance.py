@@ -18,9 +18,10 @@ from explorer.errors import StudyFileError
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Notify, silent
 from explorer.relevance.criteria import CRITERIA, Subject
+from explorer.relevance.references import REFERENCES
 from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import Relevance, merge_weight_multipliers
-from explorer.settings import RELEVANCE_REFERENCES, SharingSettings
+from explorer.settings import SharingSettings
 from explorer.study.study_file import Study
 from explorer.study.weights import network_digest
 
@@ -45,7 +46,7 @@ def relevance_sample(
 
 def _reference(study: Study, torch_device: torch.device) -> str | torch.Tensor:
     reference = study.relevance.reference
-    if reference in RELEVANCE_REFERENCES:
+    if reference in REFERENCES:
         return reference
     file = study.resolve(reference, "relevance.reference")
     try:

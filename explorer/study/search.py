@@ -12,7 +12,8 @@ from explorer.digests import digest
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import objectives_named
 from explorer.progress import Progress
-from explorer.search.sampler import SAMPLERS, ask
+from explorer.search.sampler import ask
+from explorer.search.samplers import make_sampler
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
@@ -63,7 +64,9 @@ def search(task: Search, store: Store, progress: Progress) -> None:
     done = store.count()
     progress(done, trials)
     while done < trials:
-        store.study.sampler = SAMPLERS[task.settings.sampler](_trial_seed(task.seed, done), task.settings.population)
+        store.study.sampler = make_sampler(
+            task.settings.sampler, _trial_seed(task.seed, done), task.settings.population
+        )
         seed = task.seeds[done] if done < len(task.seeds) else None
         queue = seed is not None and not store.waiting()
         trial, point = ask(

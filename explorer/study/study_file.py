@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from explorer.settings import (
 from explorer.settings.paths import expand_variables, resolve_path
 from explorer.settings.records import rules_of, table, validate, write_record
 from explorer.settings.rules import collect, integer, refused, suggestion, text, without_effect
+from explorer.study.names import check_names
 
 if TYPE_CHECKING:
     from hwmodels import Accelerator
@@ -97,6 +98,9 @@ class Study:
     output: OutputSettings = field(default_factory=OutputSettings)
     folder: str | Path = field(default=".", compare=False)
 
+    def __post_init__(self) -> None:
+        collect(partial(check_names, getattr(self, section)) for section in SECTIONS)
+
     @property
     def name(self) -> str:
         """Its name, for files and storage."""
@@ -133,8 +137,8 @@ class Study:
         if not isinstance(data, Mapping):
             raise refused("study", "an object with one entry for each section", data)
         known = ("study", *SECTIONS)
-        readers = [
-            partial(table(kind).read, data.get(section, {}), section)
+        readers: list[Callable[[], Any]] = [
+            partial(_read_section, section, kind, data.get(section, {}))
             for section, kind in {"study": Heading, **SECTIONS}.items()
         ]
         readers += [partial(_refuse_section, name, data[name]) for name in data if name not in known]
@@ -217,6 +221,12 @@ def _parse(file: Path) -> dict[str, Any]:
         raise StudyFileError((f"byte {error.start} is not UTF-8; save the file as UTF-8 text",)) from None
     except (ValueError, RecursionError) as error:  # beyond bad TOML: an integer of 4,301 digits, tables nested deep
         raise StudyFileError((f"not valid TOML: {error}; correct the file there",)) from None
+
+
+def _read_section(section: str, kind: type, entries: object) -> object:
+    record = table(kind).read(entries, section)
+    check_names(record)
+    return record
 
 
 def _refuse_section(name: str, value: object) -> None:

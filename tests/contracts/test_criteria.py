@@ -19,7 +19,6 @@ from explorer.relevance.aggregation import aggregate
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import IMAGES_AT_ONCE, Sample, make_sample
 from explorer.relevance.scores import Relevance, order_filters
-from explorer.settings import RELEVANCE_METHODS
 from tests.support.relevance_networks import NETWORKS, SMALL, sample_on, small
 
 DRAWS = {"random"}
@@ -76,10 +75,6 @@ def computed(samples: Samples) -> Computed:
         return kept[method, name]
 
     return find
-
-
-def test_settings_know_every_criterion() -> None:
-    assert tuple(CRITERIA) == RELEVANCE_METHODS
 
 
 @pytest.mark.parametrize(("method", "name"), REFUSED)

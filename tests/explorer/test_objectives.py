@@ -1,8 +1,6 @@
 """The table of objectives: what each entry reaches, and that an entry is all that a new one takes."""
 
 import csv
-import runpy
-import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -18,23 +16,9 @@ from explorer.settings import BudgetSettings
 from explorer.study.record import Cost
 from explorer.study.run import run
 from explorer.study.study_file import Study, load_study
+from tests.support.tiny import quiet, write_tiny
 
-TINY = Path(__file__).parents[1] / "tiny_study"
 WORK = Objective(name="work", title="Work per image", heading="Operations", unit="MACs", key="macs", whole=True)
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Show nothing."""
-
-
-def tiny(home: Path) -> Path:
-    """The study.toml of a copy of the tiny study, asking for the objective and the budget that only WORK has."""
-    shutil.copytree(TINY, home / "tiny")
-    runpy.run_path(str(home / "tiny" / "shapes.py"))["write"](home / "tiny" / "images.npz")
-    file = home / "tiny" / "study.toml"
-    text = file.read_text().replace('"weight_memory"]', '"work"]\n[budgets]\nmacs = 1_000_000')
-    file.write_text(text)
-    return file
 
 
 def test_every_cost_is_an_attribute_of_the_record() -> None:
@@ -45,7 +29,7 @@ def test_every_cost_is_an_attribute_of_the_record() -> None:
 
 def test_an_entry_is_all_that_a_new_objective_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the record has the number already: the study, the search, the table, the file and the page take it up."""
-    file = tiny(tmp_path)
+    file = write_tiny(tmp_path, '"work"]\n[budgets]\nmacs = 1_000_000', '"weight_memory"]')
     with pytest.raises(StudyFileError, match=r'objectives.names\[2\]: expected "accuracy" or .*, received "work"'):
         load_study(file)
     monkeypatch.setitem(OBJECTIVES, "work", WORK)

@@ -15,7 +15,7 @@ import torch
 
 from explorer.comparison import cases, run
 from explorer.comparison.bits import budget, choose_widths, uniform_within
-from explorer.comparison.cases import CASES
+from explorer.comparison.cases import choose as choose_in
 from explorer.comparison.points import FLOAT, POINTS, Place, Point
 from explorer.comparison.record import Comparison
 from explorer.comparison.run import compare, places
@@ -23,7 +23,6 @@ from explorer.comparison.sample import relevance_in, seeded_sample
 from explorer.errors import RelevanceError, SearchError, StudyFileError
 from explorer.evaluate.score import score_images
 from explorer.graph.modules import layer_module
-from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings, SpaceSettings
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
@@ -73,7 +72,7 @@ def choose(prepared: PreparedStudy, folder: Path) -> Callable[..., Any]:
 
     def at(case: str, criterion: str, level: float, scope: str = "layer", seed: int = 0) -> Any:
         place = Place(criterion=criterion, scope=scope, level=level, state="uncorrected", seed=seed)
-        return CASES[case].choose(prepared, place, relevance_in(prepared, folder, quiet))
+        return choose_in(case, prepared, place, relevance_in(prepared, folder, quiet))
 
     return at
 
@@ -161,7 +160,7 @@ def test_shared_weights(criterion: str, prepared: PreparedStudy, choose: Callabl
 def test_widths_keep_the_budget(criterion: str, prepared: PreparedStudy, folder: Path) -> None:
     place = Place(criterion=criterion, scope="layer", level=2.5, state="recalibrated", seed=0)
     candidate = choose_widths(prepared, place, relevance_in(prepared, folder, quiet))
-    choice = CASES["bits"].choose(prepared, place, relevance_in(prepared, folder, quiet))
+    choice = choose_in("bits", prepared, place, relevance_in(prepared, folder, quiet))
     assert choice.size(prepared.context.model).weight_bytes <= budget(prepared, 2.5)
     assert {entry.activation_bits for entry in candidate.layers} == {8}
     assert choice.selection == candidate.digest()
@@ -290,10 +289,9 @@ def test_a_criterion_that_fails_is_asked_once(tmp_path: Path, monkeypatch: pytes
         asked.append(1)
         raise RelevanceError("relevance: no rule")
 
-    lrp = replace(CRITERIA["lrp"], compute=failing)
-    monkeypatch.setitem(CRITERIA, "lrp", lrp)
+    monkeypatch.setattr("explorer.relevance.lrp.lrp", failing)
     settings = ComparisonSettings(levels=(0.25, 0.5), states=("uncorrected",), seeds=(0, 1))
-    monkeypatch.setattr(ComparisonSettings, "compared", property(lambda self: ("deeplift", "lrp")))
+    monkeypatch.setattr("explorer.comparison.run.compared_criteria", lambda settings: ("deeplift", "lrp"))
     found = compare(replace(study(), comparison=settings), tmp_path, quiet)
     assert found.skipped == (("lrp", "relevance: no rule"),)
     assert len(asked) == 1

@@ -24,7 +24,7 @@ from explorer.graph.inputs import as_tuple
 from explorer.graph.layers import ChannelGroup, ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
-from explorer.models.reference import resnet20
+from explorer.models.reference import REFERENCE_NETWORKS
 from explorer.settings import QuantizerSettings
 from tests.support.scoring import count_correct
 
@@ -232,7 +232,7 @@ def test_calibration_errors_are_those_of_its_quantisers(context: Callable[[str],
 
 @pytest.fixture(scope="module")
 def trained(checkpoints: Path, cifar10_images: Images) -> tuple[CompressionContext, Tensor, Tensor]:
-    model = resnet20(10)
+    model = REFERENCE_NETWORKS["resnet20"](10)
     load_checkpoint(model, checkpoints / "resnet20-12fca82f.th")
     (calibration, _), (images, labels) = cifar10_images("train", 128), cifar10_images("test", 300)
     found = CompressionContext.of(model.eval(), calibration)

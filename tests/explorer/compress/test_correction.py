@@ -25,7 +25,7 @@ from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.layers import ModelGraph
 from explorer.models.checkpoint import load_checkpoint
-from explorer.models.reference import resnet20
+from explorer.models.reference import REFERENCE_NETWORKS
 from explorer.settings import QuantizerSettings
 
 Bases = Callable[[str], CompressionContext]
@@ -158,7 +158,7 @@ def test_all_layers_at_once_is_worse_than_in_depth_order(deep: tuple[Compression
 @pytest.mark.slow
 def test_all_layers_at_once_destroys_the_published_network(checkpoints: Path, cifar10_images: Images) -> None:
     """That absolute statistics harm it, and relative ones do not, is tested with `apply`."""
-    network = resnet20()
+    network = REFERENCE_NETWORKS["resnet20"](10)
     load_checkpoint(network, checkpoints / "resnet20-12fca82f.th")
     (clean, _), (test, labels) = cifar10_images("train", 128), cifar10_images("test", 300)
     base = CompressionContext.of(network.eval(), clean)

@@ -26,7 +26,7 @@ from explorer.integer.program import Input, IntegerProgram
 from explorer.integer.requantize import requantize
 from explorer.integer.values import LARGEST_SHIFT, ScaledTensor, fixed_point, make_sum, scalar
 from explorer.models.checkpoint import load_checkpoint
-from explorer.models.reference import resnet20
+from explorer.models.reference import REFERENCE_NETWORKS
 from tests.support import styles
 from tests.support.integers import (
     SHAPE,
@@ -344,7 +344,7 @@ def test_published_resnet20_keeps_its_predictions(
     checkpoints: Path, cifar10_images: Callable[[str, int], tuple[Tensor, Tensor]]
 ) -> None:
     (calibration, _), (images, labels) = cifar10_images("train", 64), cifar10_images("test", 60)
-    network = resnet20(10)
+    network = REFERENCE_NETWORKS["resnet20"](10)
     load_checkpoint(network, checkpoints / "resnet20-12fca82f.th")
     for weight_bits, activation_bits in ((8, 8), (3, 4)):
         model = compressed(network, calibration, weight_bits, activation_bits)

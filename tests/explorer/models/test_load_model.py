@@ -80,7 +80,7 @@ def test_two_studies_may_have_modules_of_one_name(tmp_path: Path) -> None:
 
 
 def test_a_factory_of_an_installed_package_is_found(tmp_path: Path) -> None:
-    model = load_own("explorer.models.reference:lenet5_digits", tmp_path)
+    model = load_own("explorer.models.lenet:LeNet5Digits", tmp_path, classes=10)
     assert isinstance(model, LeNet5Digits)
 
 

@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from explorer.errors import RelevanceError
-from explorer.relevance.aggregation import AGGREGATIONS, aggregate
-from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.sample import REFERENCES, TARGETS
-from explorer.settings import RELEVANCE_AGGREGATIONS, RELEVANCE_METHODS, RELEVANCE_REFERENCES, RELEVANCE_TARGETS
+from explorer.relevance.aggregation import aggregate
 
 SIGNED = np.array([[1.0, -2.0], [-3.0, -2.0]], dtype=np.float32)
 UNSIGNED = np.array([[5.0, 2.0], [3.0, 4.0]], dtype=np.float32)
@@ -35,10 +32,3 @@ def test_unknown_names_and_tables_without_images_are_refused() -> None:
         aggregate(SIGNED, UNSIGNED, "median")
     with pytest.raises(RelevanceError, match="not kept for each image"):
         aggregate(SIGNED[:0], UNSIGNED[:0], "mean")
-
-
-def test_the_settings_know_the_names_without_torch() -> None:
-    assert tuple(AGGREGATIONS) == RELEVANCE_AGGREGATIONS
-    assert tuple(CRITERIA) == RELEVANCE_METHODS
-    assert REFERENCES == RELEVANCE_REFERENCES
-    assert TARGETS == RELEVANCE_TARGETS

@@ -10,7 +10,8 @@ from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial
 
 from explorer.search.axes import ACTIVATION_BITS, WEIGHT_BITS, Axis
-from explorer.search.sampler import SAMPLERS, ResumableNSGAIISampler, ask
+from explorer.search.sampler import ResumableNSGAIISampler, ask
+from explorer.search.samplers import SAMPLERS, make_sampler
 from explorer.search.space import SearchSpace
 
 SPACE = SearchSpace(
@@ -40,7 +41,7 @@ def values_of(point: Mapping[str, int]) -> tuple[float, float]:
 
 
 def new_study(name: str) -> optuna.Study:
-    return optuna.create_study(directions=["minimize", "minimize"], sampler=SAMPLERS[name](1, POPULATION))
+    return optuna.create_study(directions=["minimize", "minimize"], sampler=make_sampler(name, 1, POPULATION))
 
 
 def generation_of(study: optuna.Study, trial: FrozenTrial) -> int | None:
@@ -87,5 +88,5 @@ def test_a_sampler_repeats_itself_for_a_seed_and_stays_in_the_space(name: str) -
     assert first == second
     assert all(0 <= index < 7 for point in first for index in point.values())
     assert all(set(point) == {axis.name for axis in SPACE.axes} for point in first)
-    other = optuna.create_study(directions=["minimize", "minimize"], sampler=SAMPLERS[name](2, POPULATION))
+    other = optuna.create_study(directions=["minimize", "minimize"], sampler=make_sampler(name, 2, POPULATION))
     assert run(other, 14)[3:] != first[3:]

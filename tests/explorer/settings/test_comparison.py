@@ -3,15 +3,16 @@
 import pytest
 
 from explorer.errors import StudyFileError
-from explorer.settings import CASE_RULES, ComparisonSettings
+from explorer.settings import ComparisonSettings
 from explorer.settings.comparison import CASES
+from explorer.study.names import check_names, compared_criteria
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_defaults_of_a_case(case: str) -> None:
     settings = ComparisonSettings(case=case)
-    assert set(CASE_RULES[case]) <= set(settings.compared)
-    assert "captum_deeplift" not in settings.compared
+    assert set(CASES[case].rules) <= set(compared_criteria(settings))
+    assert "captum_deeplift" not in compared_criteria(settings)
     assert "fine_tuned" not in settings.in_states
     assert settings.at_levels
 
@@ -42,4 +43,4 @@ def test_states_come_in_their_own_order() -> None:
 )
 def test_what_is_refused(values: dict[str, object], problem: str) -> None:
     with pytest.raises(StudyFileError, match=problem):
-        ComparisonSettings(**values)  # type: ignore[arg-type]
+        check_names(ComparisonSettings(**values))  # type: ignore[arg-type]

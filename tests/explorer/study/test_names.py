@@ -1,0 +1,97 @@
+"""The names that a study may hold: all of every table, each entry resolved, and a new one by its entry alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.samplers import BaseSampler, RandomSampler
+
+from explorer.dotted import resolve
+from explorer.errors import StudyFileError
+from explorer.models.reference import REFERENCE_NETWORKS, ReferenceNetwork
+from explorer.relevance.aggregation import AGGREGATIONS
+from explorer.relevance.criteria import CRITERIA, Criterion
+from explorer.relevance.references import REFERENCES
+from explorer.relevance.targets import TARGETS
+from explorer.search.samplers import SAMPLERS
+from explorer.settings.comparison import CASES
+from explorer.study.run import run
+from explorer.study.study_file import Study, load_study
+from tests.support.tiny import quiet, write_tiny
+
+TABLES: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("model", "reference"): REFERENCE_NETWORKS,
+    ("relevance", "method"): CRITERIA,
+    ("relevance", "target"): TARGETS,
+    ("relevance", "reference"): REFERENCES,
+    ("relevance", "aggregation"): AGGREGATIONS,
+    ("search", "sampler"): SAMPLERS,
+    ("comparison", "case"): CASES,
+}
+ENTRIES = [(*place, name) for place, table in TABLES.items() for name in table]
+
+
+def study(section: str = "search", **entries: object) -> dict[str, Any]:
+    """The JSON of a study with these entries in a section."""
+    data: dict[str, Any] = {
+        "study": {"name": "names"},
+        "model": {"reference": "lenet5_digits", "training": {}},
+        "data": {"source": "digits"},
+        "device": {"profile": "bitfusion"},
+        "objectives": {"names": ["accuracy", "energy"]},
+    }
+    return {**data, section: {**data.get(section, {}), **entries}}
+
+
+@pytest.mark.parametrize(("section", "key", "name"), ENTRIES)
+def test_every_entry_is_accepted_and_stands_for_something(section: str, key: str, name: str) -> None:
+    read = Study.from_json(study(section, **{key: name}))
+    assert getattr(getattr(read, section), key) == name
+    entry = TABLES[section, key][name]
+    assert callable(entry if callable(entry) else resolve(entry.path))
+
+
+@pytest.mark.parametrize(("section", "key"), TABLES)
+def test_another_name_is_refused_with_what_is_known(section: str, key: str) -> None:
+    close = f"{next(iter(TABLES[section, key]))}x"
+    with pytest.raises(StudyFileError) as refusal:
+        Study.from_json(study(section, **{key: close}))
+    (line,) = refusal.value.problems
+    assert line.startswith(f'{section}.{key}: expected "{close[:-1]}" or ')
+    assert line.endswith(f'received "{close}"')
+    assert f"did you mean '{close[:-1]}'" in line or key == "reference"
+
+
+def test_names_of_several_sections_are_refused_at_once() -> None:
+    data = {**study(sampler="nsga3"), "relevance": {"method": "tailor"}, "space": {"filter_criteria": ["l1", "l3"]}}
+    with pytest.raises(StudyFileError) as refusal:
+        Study.from_json(data)
+    places = [line.partition(":")[0] for line in refusal.value.problems]
+    assert places == ["space.filter_criteria[1]", "relevance.method", "search.sampler"]
+
+
+def test_an_entry_is_all_that_a_new_sampler_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int]] = []
+
+    def mine(seed: int, population: int) -> BaseSampler:
+        made.append((seed, population))
+        return RandomSampler(seed=seed)
+
+    file = write_tiny(tmp_path, '[search]\nsampler = "mine"')
+    with pytest.raises(StudyFileError, match=r'search.sampler: expected "nsga2" or .*, received "mine"'):
+        load_study(file)
+    monkeypatch.setitem(SAMPLERS, "mine", mine)
+    outcome = run(load_study(file), tmp_path / "run", quiet)
+    assert len(made) == len(outcome.evaluations) == 6
+    assert "mine" in {evaluation.origin for evaluation in outcome.evaluations}
+
+
+def test_an_entry_is_all_that_a_new_criterion_or_network_takes_beside_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = ReferenceNetwork(path="explorer.models.lenet:LeNet5Digits", images="1 x 8 x 8")
+    criterion = Criterion(path="explorer.relevance.magnitude:l1", subjects=frozenset({"filters"}), source="a test")
+    monkeypatch.setitem(REFERENCE_NETWORKS, "mine", network)
+    monkeypatch.setitem(CRITERIA, "own", criterion)
+    data = {**study("model", reference="mine"), "relevance": {"method": "own"}, "comparison": {"focus": "own"}}
+    read = Study.from_json(data)
+    assert (read.model.reference, read.relevance.method, read.comparison.focus) == ("mine", "own", "own")
