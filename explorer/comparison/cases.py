@@ -18,7 +18,7 @@ from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import kept_count, uniform
 from explorer.compress.cluster import kmeans_1d, nearest
 from explorer.compress.norms import recalibrate_norms
-from explorer.compress.prune import kept_classes_of, kept_positions
+from explorer.compress.prune import kept_positions
 from explorer.compress.sparsity import largest
 from explorer.digests import digest
 from explorer.dotted import resolve
@@ -57,11 +57,10 @@ def choose_filters(prepared: PreparedStudy, place: Place, relevance_of: Relevanc
     scope, normalised = ("layer", "none") if place.scope == "layer" else ("global", GLOBAL[place.scope])
     ranking = rank_filters(graph, relevance, place.level, scope=scope, normalised=normalised)
     context, candidate = replace(prepared.context, order=ranking.order), ranking.candidate
-    kept = kept_classes_of(graph, candidate, context.order)
+    kept = context.resolve(candidate).kept
 
     def build(recalibrated: bool) -> fx.GraphModule:
-        model, _ = without_filters(context, candidate)
-        return _finished(model, context, kept, recalibrated)
+        return _finished(without_filters(context, kept), context, kept, recalibrated)
 
     def size(model: fx.GraphModule) -> Size:
         weights = FLOAT_BYTES * weight_bytes(graph, candidate)  # of 8-bit widths, a byte for each weight
@@ -169,7 +168,8 @@ def _finished(
 
 def _with_weights(context: CompressionContext, weights: Mapping[str, Floating], recalibrated: bool) -> fx.GraphModule:
     """A copy of the float network with other weights in all layers."""
-    model, kept = without_filters(context, uniform(context.graph))
+    kept = context.resolve(uniform(context.graph)).kept
+    model = without_filters(context, kept)
     for name, values in weights.items():
         weight = layer_module(model, name).weight
         weight.data.copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))

@@ -6,27 +6,27 @@ import torch.nn.functional as F
 from torch import fx
 
 from explorer.compress.calibrate import Calibration
-from explorer.compress.candidate import Candidate
-from explorer.compress.plan import activation_bits
 from explorer.compress.quantize import ActivationQuantizer
+from explorer.compress.resolve import ResolvedCandidate
 from explorer.graph.layers import ModelGraph
 from explorer.graph.names import add_module
 
 
-def insert_quantizers(model: fx.GraphModule, graph: ModelGraph, calibration: Calibration, candidate: Candidate) -> None:
+def insert_quantizers(
+    model: fx.GraphModule, graph: ModelGraph, calibration: Calibration, resolved: ResolvedCandidate
+) -> None:
     """Quantise every stored activation at its width, and once more where a layer reads it narrower."""
-    stored = activation_bits(graph, candidate)
     nodes = {node.name: node for node in model.graph.nodes}
     quantized: dict[str, fx.Node] = {}
     for activation in graph.activations:
         if activation.quantized:
             quantized[activation.name] = _insert_after(
-                model, nodes[activation.name], calibration, activation.name, stored[activation.name]
+                model, nodes[activation.name], calibration, activation.name, resolved.bits[activation.name]
             )
     by_target = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
     for layer in graph.layers:
-        bits = candidate.choice(layer.chosen_by).activation_bits
-        if bits < stored[layer.source]:
+        bits = resolved.choices[layer.name].activation_bits
+        if bits < resolved.bits[layer.source]:
             node = by_target[layer.name]
             source = node.all_input_nodes[0]
             while source.target is F.pad and len(source.users) == 1:  # a border of zeros is not read

@@ -11,10 +11,11 @@ from torch import fx, nn
 
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.calibrate import Calibration, calibrate
-from explorer.compress.candidate import Candidate, check
+from explorer.compress.candidate import Candidate
 from explorer.compress.correction import Rounding, correct
 from explorer.compress.norms import fold_norms, recalibrate_norms
-from explorer.compress.prune import Order, kept_classes_of, kept_positions, magnitude_order, remove_filters
+from explorer.compress.prune import Order, kept_positions, magnitude_order, remove_filters
+from explorer.compress.resolve import ResolvedCandidate, resolve
 from explorer.compress.weights import compress_weights, quantize_biases
 from explorer.errors import CandidateError
 from explorer.graph.canonical import canonicalise
@@ -75,11 +76,11 @@ class CompressionContext:
             orders={} if orders is None else orders,
         )
 
-    def kept(self, candidate: Candidate) -> frozenset[int]:
-        """Return the channel classes that a candidate keeps.
+    def resolve(self, candidate: Candidate) -> ResolvedCandidate:
+        """Return what a candidate comes to in this network, by the order of filters that it names.
 
         Raises:
-            CandidateError: Where its criterion's order is not known.
+            CandidateError: When it does not fit the network, or its criterion's order is not known.
         """
         name = candidate.filters_by
         if name is not None and name not in self.orders:
@@ -87,7 +88,7 @@ class CompressionContext:
                 f"candidate: filters_by: no order of filters by {name!r} is known; known are "
                 f"{', '.join(self.orders) or 'none'}: name the criterion in space.filter_criteria"
             )
-        return kept_classes_of(self.graph, candidate, self.order if name is None else self.orders[name])
+        return resolve(self.graph, candidate, self.order if name is None else self.orders[name])
 
 
 def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
@@ -101,11 +102,12 @@ def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
     Raises:
         CandidateError: When the candidate does not fit the network.
     """
-    model, kept = without_filters(context, candidate)
-    compress_layers(model, context, candidate)
-    insert_quantizers(model, context.graph, context.calibration, candidate)
+    resolved = context.resolve(candidate)
+    model = without_filters(context, resolved.kept)
+    compress_layers(model, context, resolved)
+    insert_quantizers(model, context.graph, context.calibration, resolved)
     model.to(context.calibration.device)
-    correct_copy(model, context, candidate, kept)
+    correct_copy(model, context, resolved)
     return finish(model)
 
 
@@ -116,26 +118,22 @@ def finish(model: fx.GraphModule) -> fx.GraphModule:
     return model.eval()
 
 
-def without_filters(context: CompressionContext, candidate: Candidate) -> tuple[fx.GraphModule, frozenset[int]]:
-    """Return a float copy of the network without the filters that a candidate removes, and the channel classes kept."""
-    check(candidate, context.graph)
+def without_filters(context: CompressionContext, kept: frozenset[int]) -> fx.GraphModule:
+    """Return a float copy of the network with the channel classes that are kept."""
     model = _copy(context.model)
-    kept = context.kept(candidate)
     remove_filters(model, context.graph, kept)
-    return model, kept
+    return model
 
 
-def compress_layers(model: fx.GraphModule, context: CompressionContext, candidate: Candidate) -> None:
+def compress_layers(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:
     """Prune, share and quantise, in place, the weights of a copy whose filters are removed."""
-    importance = _importance(context, candidate)
-    for layer in context.graph.layers:
-        module, choice = layer_module(model, layer.name), candidate.choice(layer.chosen_by)
-        compress_weights(module, choice, importance.get(layer.name), context.quantizer.scale_granularity)
+    importance = _importance(context, resolved.kept)
+    for name, choice in resolved.choices.items():
+        module = layer_module(model, name)
+        compress_weights(module, choice, importance.get(name), context.quantizer.scale_granularity)
 
 
-def correct_copy(
-    model: fx.GraphModule, context: CompressionContext, candidate: Candidate, kept: frozenset[int]
-) -> None:
+def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:
     """Round adaptively where the settings ask for it, recalibrate batch norms and correct biases, in place.
 
     What layers share is corrected for none of them.
@@ -146,16 +144,16 @@ def correct_copy(
     means = {}
     if settings.bias_correction:
         for layer in own:
-            places = [place for place, identity in enumerate(layer.output_classes) if identity in kept]
+            places = [place for place, identity in enumerate(layer.output_classes) if identity in resolved.kept]
             means[layer.name] = context.calibration.outputs[layer.name][places]
-    positions = kept_positions(graph, kept)
+    positions = kept_positions(graph, resolved.kept)
     rounding = None
     if settings.rounding == "adaptive":
-        reference, _ = without_filters(context, candidate)
+        reference = without_filters(context, resolved.kept)
         reference.to(context.calibration.device)
         recalibrate_norms(reference, context.calibration, positions)
         # What a filter of a transposed convolution is multiplied with depends on the place in its window.
-        choices = {layer.name: candidate.choice(layer.name) for layer in own if not layer.transposed}
+        choices = {layer.name: resolved.choices[layer.name] for layer in own if not layer.transposed}
         rounding = Rounding(reference=reference, choices=choices, num_images=settings.rounding_images)
     correct(model, context.calibration, positions, means, rounding)
 
@@ -167,7 +165,7 @@ def _copy(model: fx.GraphModule) -> fx.GraphModule:
     return copied
 
 
-def _importance(context: CompressionContext, candidate: Candidate) -> dict[str, torch.Tensor]:
+def _importance(context: CompressionContext, kept: frozenset[int]) -> dict[str, torch.Tensor]:
     """Return the importance of what is left of every layer's weight; nothing where there is none."""
     if context.importance is None:
         return {}
@@ -175,5 +173,5 @@ def _importance(context: CompressionContext, candidate: Candidate) -> dict[str, 
     for name, values in context.importance.items():  # what removes filters then removes it alike
         module = layer_module(model, name)
         module.weight = nn.Parameter(values.to(module.weight), requires_grad=False)
-    remove_filters(model, context.graph, context.kept(candidate))
+    remove_filters(model, context.graph, kept)
     return {layer.name: layer_module(model, layer.name).weight.data for layer in context.graph.layers}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from explorer.compress.candidate import Candidate, LayerChoice, kept_count
 from explorer.graph.layers import Activation, Layer, ModelGraph, Operation, Share
@@ -70,11 +70,10 @@ class NetworkPlan:
 
 def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
     """Derive every shape and width. Kept inputs follow from the channel groups, they are never stated."""
-    kept = kept_classes(graph, candidate)
-    bits = activation_bits(graph, candidate)
-    choices = candidate.choices(layer.chosen_by for layer in graph.layers)
+    kept, choices = count_kept(graph, candidate), layer_choices(graph, candidate)
+    bits = activation_bits(graph, choices)
     return NetworkPlan(
-        layers=tuple(plan_layer(*entry, kept, bits) for entry in zip(graph.layers, choices, strict=True)),
+        layers=tuple(plan_layer(layer, choices[layer.name], kept, bits) for layer in graph.layers),
         operations=tuple(plan_operation(operation, kept, bits) for operation in graph.operations),
         activations=tuple(_activation(activation, kept, bits) for activation in graph.activations),
     )
@@ -127,29 +126,40 @@ def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, 
     )
 
 
-def kept_classes(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
+def count_kept(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
     """Return how many channel classes are kept of every group of the graph."""
-    share = dict(candidate.filter_keep_ratio)
+    ratios = dict(candidate.filter_keep_ratio)
     return tuple(
-        group.size if group.locked else kept_count(share.get(group.name, 1.0), group.size) for group in graph.groups
+        group.size if group.locked else kept_count(ratios.get(group.name, 1.0), group.size) for group in graph.groups
     )
 
 
-def activation_bits(graph: ModelGraph, candidate: Candidate) -> dict[str, int]:
+def layer_choices(graph: ModelGraph, candidate: Candidate) -> dict[str, LayerChoice]:
+    """Return what is chosen for every layer, by its name; for one that has its weights of another layer, as for that.
+
+    Raises:
+        CandidateError: Where nothing is chosen for a layer.
+    """
+    choices = candidate.choices(layer.chosen_by for layer in graph.layers)
+    return {
+        layer.name: choice if choice.layer == layer.name else replace(choice, layer=layer.name)
+        for layer, choice in zip(graph.layers, choices, strict=True)
+    }
+
+
+def activation_bits(graph: ModelGraph, choices: Mapping[str, LayerChoice]) -> dict[str, int]:
     """Return the stored width of every activation: that of the widest layer that reads it.
 
     Where no layer reads an activation, only an addition or a pooling, it is as wide as what these derive from
     it; what nothing reads are the logits. Activations that share a scale have the width of the widest.
     """
-    choices = candidate.choices(layer.chosen_by for layer in graph.layers)
-    chosen = {layer.name: choice.activation_bits for layer, choice in zip(graph.layers, choices, strict=True)}
     activations = {activation.name: activation for activation in graph.activations}
     known: dict[str, int] = {}
 
     def width(activation: Activation) -> int:
         if activation.name not in known:
             if activation.readers:
-                known[activation.name] = max(chosen[reader] for reader in activation.readers)
+                known[activation.name] = max(choices[reader].activation_bits for reader in activation.readers)
             elif activation.feeds:
                 fed = max(width(activations[name]) for name in activation.feeds)
                 known[activation.name] = min(fed, MAXIMUM_BITS)

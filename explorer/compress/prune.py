@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
 from torch import fx, nn
 
-from explorer.compress.candidate import Candidate, kept_count
+from explorer.compress.candidate import Candidate
+from explorer.compress.plan import count_kept
 from explorer.graph.layers import IndexMap, Layer, ModelGraph
 from explorer.graph.modules import SelectChannels, layer_module
 from explorer.graph.trace_moves import get_channel_padding
@@ -17,15 +19,13 @@ Order = Mapping[str, tuple[int, ...]]
 """For every prunable group its channel classes, the one to keep first in front."""
 
 
-def kept_classes_of(graph: ModelGraph, candidate: Candidate, order: Order) -> frozenset[int]:
+def select_classes(graph: ModelGraph, candidate: Candidate, order: Order) -> frozenset[int]:
     """Return the channel classes that stay: all locked ones, and the first of every prunable group's order."""
-    kept: set[int] = set()
-    for group in graph.groups:
-        if group.locked:
-            kept.update(group.classes)
-        else:
-            kept.update(order[group.name][: kept_count(candidate.share(group.name), group.size)])
-    return frozenset(kept)
+    kept = [
+        group.classes if group.locked else order[group.name][:count]
+        for group, count in zip(graph.groups, count_kept(graph, candidate), strict=True)
+    ]
+    return frozenset(itertools.chain.from_iterable(kept))
 
 
 def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:

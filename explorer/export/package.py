@@ -137,11 +137,12 @@ def describe_network(model: fx.GraphModule, context: CompressionContext, candida
     `kept_filter_indices` and `kept_input_indices` are those of the uncompressed layer. A weight is its code (in
     model.onnx, and one of `codebook_codes` where weights are shared) times the `weight_scales` entry of its filter.
     """
-    kept = context.kept(candidate)
+    resolved = context.resolve(candidate)
+    kept = resolved.kept
     nodes = {str(node.target): node for node in model.graph.nodes if node.op == "call_module"}
     layers = {}
     for layer in context.graph.layers:
-        choice = candidate.choice(layer.chosen_by)
+        choice = resolved.choices[layer.name]
         module = model.get_submodule(layer.name)
         codes = module.get_buffer("weight_codes")
         layers[layer.name] = {

@@ -123,7 +123,8 @@ def _of_activations(scale: _Divergence, context: CompressionContext, layer: str,
 
 
 def _of_filters(scale: _Divergence, context: CompressionContext, group: str, ratio: float) -> float:
-    model, kept = without_filters(context, with_share(uniform(context.graph), group, ratio))
+    kept = context.resolve(with_share(uniform(context.graph), group, ratio)).kept
+    model = without_filters(context, kept)
     model.to(context.calibration.device).eval()
     recalibrate_norms(model, context.calibration, kept_positions(context.graph, kept))
     return scale.of(model)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from explorer.compress.candidate import Candidate
-from explorer.compress.plan import LayerPlan, OperationPlan, plan
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.plan import LayerPlan, OperationPlan, layer_choices, plan
 from explorer.evaluate import hardware
 from explorer.evaluate.pricing import Price
 from explorer.graph.layers import Layer, ModelGraph
@@ -75,19 +75,18 @@ def score_excess(score: float, budgets: BudgetSettings) -> tuple[tuple[str, floa
 def _rows(
     graph: ModelGraph, candidate: Candidate, cost: NetworkCost, accelerator: Accelerator
 ) -> tuple[LayerSummary, ...]:
-    planned = plan(graph, candidate)
+    planned, choices = plan(graph, candidate), layer_choices(graph, candidate)
     layers = {layer.name: (layer, built) for layer, built in zip(graph.layers, planned.layers, strict=True)}
     operations = {built.name: built for built in planned.operations}
     return tuple(
-        _layer_row(*layers[spent.name], candidate, spent)
+        _layer_row(*layers[spent.name], choices[spent.name], spent)
         if spent.name in layers
         else _operation_row(operations[spent.name], spent, accelerator)
         for spent in cost.layers
     )
 
 
-def _layer_row(layer: Layer, built: LayerPlan, candidate: Candidate, spent: LayerCost) -> LayerSummary:
-    choice = candidate.choice(layer.chosen_by)
+def _layer_row(layer: Layer, built: LayerPlan, choice: LayerChoice, spent: LayerCost) -> LayerSummary:
     return LayerSummary(
         layer=layer.name,
         kind=_kind(layer),

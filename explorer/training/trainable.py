@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -81,22 +81,20 @@ def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | 
     Raises:
         CandidateError: When candidate, network and `start` do not fit together.
     """
-    model, kept = without_filters(context, candidate)
+    resolved = context.resolve(candidate)
+    model = without_filters(context, resolved.kept)
     names = tuple(model.state_dict())
     if start is not None:
         load_state(model, start)
     originals = {layer.name: layer_module(model, layer.name).weight.detach().clone() for layer in context.graph.layers}
-    compress_layers(model, context, candidate)
-    insert_quantizers(model, context.graph, context.calibration, candidate)
+    compress_layers(model, context, resolved)
+    insert_quantizers(model, context.graph, context.calibration, resolved)
     model.to(context.calibration.device)
     if start is None:
-        correct_copy(model, context, candidate, kept)
+        correct_copy(model, context, resolved)
     own = start if start is not None and start.candidate == candidate.digest() else None
-    for layer in context.graph.layers:
-        choice = replace(candidate.choice(layer.chosen_by), layer=layer.name)
-        _parametrise(
-            layer_module(model, layer.name), originals[layer.name], choice, own, context.quantizer.scale_granularity
-        )
+    for name, choice in resolved.choices.items():
+        _parametrise(layer_module(model, name), originals[name], choice, own, context.quantizer.scale_granularity)
     _tie(context.model, model, tuple(originals))
     _train_ranges(model, context, candidate, own)
     for parameter in model.parameters():

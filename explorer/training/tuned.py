@@ -84,13 +84,14 @@ def rebuild(context: CompressionContext, candidate: Candidate, tuned: Tuned) -> 
     Raises:
         CandidateError: When the candidate does not fit the network, or `tuned` not the candidate.
     """
-    model, _ = without_filters(context, candidate)
+    resolved = context.resolve(candidate)
     _refuse_other(tuned, candidate)
+    model = without_filters(context, resolved.kept)
     load_state(model, tuned)
-    for layer in context.graph.layers:
-        module, bits = layer_module(model, layer.name), candidate.choice(layer.chosen_by).weight_bits
-        attach_codes(module, tuned.codes(layer.name, module.weight.data, bits), tuned.scales[layer.name])
-    insert_quantizers(model, context.graph, context.calibration, candidate)
+    for name, choice in resolved.choices.items():
+        module = layer_module(model, name)
+        attach_codes(module, tuned.codes(name, module.weight.data, choice.weight_bits), tuned.scales[name])
+    insert_quantizers(model, context.graph, context.calibration, resolved)
     _put_ranges(model, tuned)
     return finish(model.to(context.calibration.device))
 

@@ -39,7 +39,7 @@ def masked(built: fx.GraphModule, context: CompressionContext, candidate: Candid
     Codes, scales, biases and quantisers are those of `built`, so that its outputs are too; shapes are those of the
     network that was traced, and so are the same for all candidates. ValueError when `built` is not the candidate's.
     """
-    graph, kept = context.graph, context.kept(candidate)
+    graph, kept = context.graph, context.resolve(candidate).kept
     model = copy.deepcopy(built)
     for layer in graph.layers:
         _widen_layer(model.get_submodule(layer.name), context.model.get_submodule(layer.name), layer, kept)

@@ -149,7 +149,7 @@ def test_filters_go_by_the_order_that_the_candidate_names(context: Callable[[str
     own = replace(uniform(base.graph), filter_keep_ratio=((group.name, 0.5),))
     half = group.size // 2
     for candidate, order in ((own, base.order), (replace(own, filters_by="l1"), base.orders["l1"])):
-        assert base.kept(candidate) & set(group.classes) == set(order[group.name][:half])
+        assert base.resolve(candidate).kept & set(group.classes) == set(order[group.name][:half])
     text = "filters_by: no order of filters by 'random' is known; known are l1: name the criterion in space"
     with pytest.raises(CandidateError, match=text):
         apply(base, replace(own, filters_by="random"))

@@ -86,9 +86,10 @@ def every_class(graph: ModelGraph) -> dict[str, Tensor]:
 def rough(base: CompressionContext, bits: int) -> fx.GraphModule:
     """All weights at a width, activations at 8 bits, norms as they were."""
     candidate = uniform(base.graph, bits, 8)
-    model, _ = without_filters(base, candidate)
-    compress_layers(model, base, candidate)
-    insert_quantizers(model, base.graph, base.calibration, candidate)
+    resolved = base.resolve(candidate)
+    model = without_filters(base, resolved.kept)
+    compress_layers(model, base, resolved)
+    insert_quantizers(model, base.graph, base.calibration, resolved)
     return model
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
-from explorer.compress.prune import kept_classes_of, magnitude_order, remove_filters
+from explorer.compress.prune import magnitude_order, remove_filters, select_classes
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.magnitude import l2
 from explorer.relevance.sample import make_sample
@@ -43,7 +43,7 @@ def pruned(
         layers=uniform(base.graph).layers,
         filter_keep_ratio=tuple((group.name, share) for group in base.graph.prunable),
     )
-    kept = kept_classes_of(base.graph, candidate, order)
+    kept = select_classes(base.graph, candidate, order)
     model = copy.deepcopy(base.model)
     for before, after in zip(base.model.graph.nodes, model.graph.nodes, strict=True):
         after.meta = dict(before.meta)

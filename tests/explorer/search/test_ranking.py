@@ -68,7 +68,7 @@ def test_a_global_ranking_removes_the_least_of_all(network: str, removed: float,
     graph, relevance = base.graph, relevance_of(base.graph)
     found = rank_filters(graph, relevance, removed, scope="global", minimum=0)
     scores = score_classes(graph, relevance)
-    kept = replace(base, order=found.order).kept(found.candidate)
+    kept = replace(base, order=found.order).resolve(found.candidate).kept
     gone = {identity for group in graph.prunable for identity in group.classes} - kept
     assert gone
     left = filters_left(graph, found.candidate.filter_keep_ratio)
