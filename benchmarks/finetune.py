@@ -122,7 +122,7 @@ def trained(
     start: Tuned | None,
 ) -> Tuned:
     """The tuned network: from the file where it was finished there, else trained now."""
-    seen, labels = (tensor[:images] for tensor in prepared.tensors(prepared.data.train))
+    seen, labels = prepared.tensors(prepared.data.train.take(slice(images)))
     begun = time.process_time()
     description = {**write_record(settings), "seed": SEED, "images": len(labels)}
     if file.exists():

@@ -14,9 +14,9 @@ import torch
 from explorer.data.load import load_data
 from explorer.evaluate.score import score_images
 from explorer.models.load import load_model
-from explorer.settings import DEFAULT_NORMALISATION, DataSettings, ModelSettings
+from explorer.settings import SOURCES, DataSettings, ModelSettings
 
-IMAGENET = DEFAULT_NORMALISATION["cifar10"]
+IMAGENET = SOURCES["cifar10"].normalise(3)
 PIXELS = ((0.0,) * 3, (1 / 255,) * 3)
 """Mean and standard deviation for pixels in 0..255, which MLPerf Tiny's ResNet-8 expects."""
 NETWORKS = {
@@ -37,10 +37,10 @@ def main() -> None:
     for name, (file, (mean, std), published) in NETWORKS.items():
         data = load_data(DataSettings(source="cifar10", mean=mean, std=std, train=256, search=5000, held_out=5000))
         model = load_model(
-            ModelSettings(reference=name, checkpoint=f"${{EXPLORER_CHECKPOINTS}}/{file}"), data.input_shape, 10
+            ModelSettings(reference=name, checkpoint=f"${{EXPLORER_CHECKPOINTS}}/{file}"), data.input_shapes, 10
         )
         images = torch.from_numpy(np.concatenate((data.search.images, data.held_out.images)))
-        labels = torch.from_numpy(np.concatenate((data.search.labels, data.held_out.labels)))
+        labels = torch.from_numpy(np.concatenate((data.search.targets, data.held_out.targets)))
         start = time.process_time()
         right = int(score_images(model, images, labels, 250).sum())
         seconds = time.process_time() - start

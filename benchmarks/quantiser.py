@@ -74,7 +74,7 @@ def main() -> None:
         DataSettings(source="cifar10", search=5000, held_out=5000, calibration=CALIBRATION, relevance=RELEVANCE)
     )
     images = torch.from_numpy(np.concatenate((data.search.images, data.held_out.images))[:count])
-    labels = torch.from_numpy(np.concatenate((data.search.labels, data.held_out.labels))[:count])
+    labels = torch.from_numpy(np.concatenate((data.search.targets, data.held_out.targets))[:count])
     start = time.process_time()
     bases, relevance = _prepared(data)
     print(f"float   {_share(bases['nearest'].model, images, labels)} of {len(labels)} test images right")
@@ -98,12 +98,12 @@ def _present(key: str, name: str) -> bool:
 def _prepared(data: Data) -> tuple[dict[str, CompressionContext], Relevance]:
     """A context for each way of rounding, and the relevance that both use."""
     settings = ModelSettings(reference="resnet20", checkpoint="${EXPLORER_CHECKPOINTS}/resnet20-12fca82f.th")
-    network = load_model(settings, data.input_shape, data.classes)
+    network = load_model(settings, data.input_shapes, data.num_classes)
     calibration_images = torch.from_numpy(data.calibration.images)
     model = canonicalise(network, calibration_images[:4])
     graph = trace(model, calibration_images[:4])
     _say("relevance")
-    images, labels = (torch.from_numpy(each) for each in (data.relevance.images, data.relevance.labels))
+    images, labels = (torch.from_numpy(each) for each in (data.relevance.images, data.relevance.targets))
     relevance = deeplift(make_sample(model, graph, images, labels), _progress("relevance of images"))
     _say("calibration")
     calibration = calibrate(model, graph, calibration_images)

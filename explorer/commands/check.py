@@ -102,10 +102,12 @@ def _exports(refused: Sequence[tuple[str, str]]) -> list[str]:
 def _about(network: StudyNetwork, study: Study, accelerator: Accelerator) -> list[str]:
     """Where network, weights, images and costs come from."""
     data, model = network.data, study.model
-    shape = " x ".join(map(str, data.input_shape))
+    shape = " and ".join(" x ".join(map(str, each)) for each in data.input_shapes)
+    targets = " x ".join(map(str, data.train.targets.shape[1:])) or "one number"
+    scored = f"targets of {targets} each" if data.num_classes is None else f"{data.num_classes} classes"
     weights = f"weights of {model.checkpoint}" if model.checkpoint else f"trained for {_epochs(study)} epochs"
     return [
-        f"study {study.name}: {model.reference or model.factory}, {weights}; images of {shape}, {data.classes} classes",
+        f"study {study.name}: {model.reference or model.factory}, {weights}; images of {shape}, {scored}",
         f"images: {len(data.train)} to train, {len(data.search)} to search, {len(data.held_out)} held out; "
         f"device: {accelerator.name}, {accelerator.title}",
     ]

@@ -46,7 +46,7 @@ class _Task:
     prepared: PreparedStudy
     settings: ComparisonSettings
     folder: Path
-    images: Tensor
+    images: tuple[Tensor, ...]
     labels: Tensor
     notify: Notify
     relevance_of: RelevanceOf
@@ -63,6 +63,10 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
     check_subjects(settings)
     with locked(folder):
         refuse_other_settings(folder, study)
+        if study.score.function is not None:
+            raise StudyFileError(
+                ("score.function: a comparison is of which images are right; remove the key, or run the study instead",)
+            )
         prepared = open_study(study, folder, notify)
         if settings.case == "bits":
             refuse_unreachable(prepared)
@@ -207,7 +211,7 @@ def _built(task: _Task, choice: Choice, place: Place) -> fx.GraphModule:
     unfinished = f"tuning-{digest(described)}.unfinished"
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    train_model(model, images.images, images.labels, training, seed=place.seed, unfinished=task.folder / unfinished)
+    train_model(model, images.inputs, images.targets, training, seed=place.seed, unfinished=task.folder / unfinished)
     return model
 
 

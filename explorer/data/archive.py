@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.data.images import ImageSet, ReadSets
+from explorer.data.splits import split_published
 from explorer.errors import DataError
 from explorer.npz import ArchiveError, read_npz
+from explorer.settings import DataSettings
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 LARGEST_PIXEL = 1e9
 """Of float images: no sensor counts further, and float32 stays finite whatever they are normalised by."""
 MAXIMUM_CLASSES = 100_000
+KNOWN_CLASSES = {"mnist": 10, "cifar10": 10}
+"""Of sources whose files have a fixed number of them."""
 
 Raw = tuple[NDArray[np.float32], NDArray[np.int64]]
 """(images `n x channels x height x width`, scaled to 0..1 where they were uint8; labels)."""
+
+
+def read_published(settings: DataSettings, folder: str | Path, input_shape: tuple[int, int, int] | None) -> ReadSets:
+    """Read the file of the settings: train from its training images, search and held_out from its test images."""
+    path, known = settings.find_file(folder), KNOWN_CLASSES.get(settings.source)
+    if path is None:
+        raise DataError(
+            f'data.path: source "{settings.source}" needs a file; set EXPLORER_DATA to the folder that holds '
+            f"{settings.source}.npz, or data.path to the file"
+        )
+    (train_x, train_y), (test_x, test_y) = read_archive(path)
+    train, search, held_out = split_published({"x_train": len(train_y), "x_test": len(test_y)}, settings, path)
+    sets = ReadSets(
+        train=ImageSet(inputs=(train_x[train],), targets=train_y[train]),
+        search=ImageSet(inputs=(test_x[search],), targets=test_y[search]),
+        held_out=ImageSet(inputs=(test_x[held_out],), targets=test_y[held_out]),
+        num_classes=known,
+    )
+    highest = max(int(images.targets.max()) for images in (sets.train, sets.search, sets.held_out))
+    if known is not None and highest >= known:
+        raise DataError(
+            f"{path}: label {highest} is out of range; {settings.source} has labels 0..{known - 1}; correct the file"
+        )
+    return replace(sets, num_classes=known or highest + 1)
 
 
 def read_archive(path: Path) -> tuple[Raw, Raw]:

@@ -1,4 +1,4 @@
-"""Finding the images of a folder with one folder for each class, with every way in which it can be wrong."""
+"""The images of a folder with one folder for each class, with every way in which it can be wrong."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.data.decode import read_images
 from explorer.data.draws import permutation
+from explorer.data.images import ImageSet, ReadSets
+from explorer.data.splits import split_published
 from explorer.errors import DataError
+from explorer.settings import DataSettings
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 DEBRIS = ("thumbs.db", "desktop.ini", "__macosx")
@@ -42,6 +46,25 @@ class ImageFolder:
     classes: tuple[str, ...]
     train: Files
     test: Files
+
+
+def read_folder(settings: DataSettings, folder: str | Path, input_shape: tuple[int, int, int] | None) -> ReadSets:
+    """Read the images of a folder that are in one of the sets, resized to `input_shape` (C, H, W) where it is given."""
+    path = settings.find_file(folder)
+    assert path is not None  # the settings demand it
+    found = find_images(path, settings.test_share, settings.split_seed)
+    parts = {"its training part": len(found.train), "its test part": len(found.test)}
+    train, search, held_out = split_published(parts, settings, path)
+    chosen = (found.train.take(train), found.test.take(search), found.test.take(held_out))
+    images = read_images([file for files in chosen for file in files.paths], input_shape)
+    ends = np.cumsum([len(files) for files in chosen])
+    sets = [
+        ImageSet(inputs=(part,), targets=files.labels)
+        for part, files in zip(np.split(images, ends[:-1]), chosen, strict=True)
+    ]
+    return ReadSets(
+        train=sets[0], search=sets[1], held_out=sets[2], num_classes=len(found.classes), class_names=found.classes
+    )
 
 
 def find_images(folder: Path, test_share: float | None, seed: int) -> ImageFolder:

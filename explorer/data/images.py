@@ -1,9 +1,9 @@
-"""Records for images: a labelled set, and the sets of a study."""
+"""Records for images: a set with what a network is to give for each, and the sets of a study."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,43 +16,80 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageSet:
-    """Labelled images: `images` is an `n x channels x height x width` float32 array, `labels` n int64."""
+    """Images, and a target for each.
 
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    `inputs` has one array for each argument of forward(); of a single one N x channels x height x width, in general
+    N x .... Targets (N x ...) are class numbers (N, int64), or what else a score function takes: masks, values.
+    """
+
+    inputs: tuple[NDArray[np.float32], ...]
+    targets: NDArray[Any]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
+
+    @property
+    def images(self) -> NDArray[np.float32]:
+        """The only input."""
+        (images,) = self.inputs
+        return images
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each input of one image."""
+        return tuple(array.shape[1:] for array in self.inputs)
 
     def take(self, indices: NDArray[np.intp] | slice) -> ImageSet:
-        """The images at these indices, in their order."""
-        return ImageSet(images=self.images[indices], labels=self.labels[indices])
+        """Return the images at these indices, in their order."""
+        return ImageSet(inputs=tuple(array[indices] for array in self.inputs), targets=self.targets[indices])
 
-    def tensors(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images and labels as tensors on the device."""
+    def tensors(self, device: torch.device) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Return inputs and targets as tensors on the device."""
         import torch  # noqa: PLC0415  (images are read and split without it)
 
-        return torch.from_numpy(self.images).to(device), torch.from_numpy(self.labels).to(device)
+        inputs = tuple(torch.from_numpy(array).to(device) for array in self.inputs)
+        return inputs, torch.from_numpy(self.targets).to(device)
 
     def digest(self) -> str:
-        """SHA-256 over shape, pixels and labels, first 16 hexadecimal digits."""
-        return digest(repr(self.images.shape), self.images, self.labels)
+        """Return a digest of shapes, pixels and targets."""
+        labels = self.targets.ndim == 1 and self.targets.dtype == np.int64
+        described = "" if labels else f"{self.targets.dtype}{self.targets.shape}"
+        shapes = "".join(repr(array.shape) for array in self.inputs)
+        return digest(shapes, *self.inputs, described, self.targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReadSets:
+    """What a source gives: three disjoint sets, not normalised yet.
+
+    `num_classes` is None where targets are not class numbers; `class_names` may be empty.
+    """
+
+    train: ImageSet
+    search: ImageSet
+    held_out: ImageSet
+    num_classes: int | None
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Data:
     """The images of a study, normalised; the three sets are disjoint, calibration and relevance are of train.
 
-    `input_shape` is (channels, height, width); labels lie in 0..classes-1, and a class may have no image.
-    `class_names` has the name of each label, or nothing where they have none.
+    Where targets are class numbers, they lie in 0..num_classes-1, and a class may have no image; `num_classes` is None
+    where they are not. `class_names` has the name of each class, or nothing where they have none.
     """
 
     name: str
-    classes: int
-    input_shape: tuple[int, int, int]
+    num_classes: int | None
     train: ImageSet
     search: ImageSet
     held_out: ImageSet
     calibration: ImageSet
     relevance: ImageSet
     class_names: tuple[str, ...] = ()
+
+    @property
+    def input_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape of each input of one image; of a single one (channels, height, width)."""
+        return self.train.input_shapes

@@ -24,6 +24,8 @@ class Score:
 
     name: str
     function: ScoreFunction
+    code: str = ""
+    """A digest of the function where it is the user's."""
 
 
 def largest_logit_is_right(outputs: Tensor, targets: Tensor) -> Tensor:

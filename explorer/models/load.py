@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,63 +18,79 @@ from explorer.settings.paths import resolve_path
 
 
 def load_model(
-    settings: ModelSettings, data_shape: tuple[int, int, int], classes: int, *, seed: int = 0, folder: str | Path = "."
+    settings: ModelSettings,
+    shapes: Sequence[tuple[int, ...]],
+    num_classes: int | None,
+    *,
+    seed: int = 0,
+    folder: str | Path = ".",
+    is_classifier: bool = True,
 ) -> nn.Module:
     """Build the network, load its checkpoint where there is one, and try it on one batch; in evaluation mode.
 
-    `data_shape` is (channels, height, width); `folder` is where relative paths start. Without a checkpoint the
-    weights are random, fixed by `seed`: train them with `train_model`. A factory is the user's code, and is run. The
-    global random state stays as it was. Raises ModelError.
+    `shapes` has the shape of each input of an image, (channels, height, width) where it is one; `folder` is where
+    relative paths start. Without a checkpoint the weights are random, fixed by `seed`: train them with `train_model`. A
+    factory is the user's code, and is run. The global random state stays as it was. Raises ModelError, for a classifier
+    also unless it gives a logit for each of `num_classes`; else it must give one tensor with an entry for each image.
     """
-    shape = settings.input_shape or data_shape
-    if shape != data_shape:
+    if settings.input_shape is not None and (settings.input_shape,) != tuple(shapes):
         raise ModelError(
-            f"model.input_shape: expected the images' shape {_text(data_shape)}, received {_text(shape)}; "
+            f"model.input_shape: expected the images' shape {_texts(shapes)}, received {_text(settings.input_shape)}; "
             "remove the key, or give images of that shape"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if settings.reference is not None:
             name = f"model.reference: {settings.reference!r}"
-            model = REFERENCE_NETWORKS[settings.reference](classes)
+            model = REFERENCE_NETWORKS[settings.reference](num_classes or 1)  # of targets that are no classes one map
         else:
             name = f"model.factory: {settings.factory!r}"
             model = call_factory(settings, folder)
         if settings.checkpoint is not None:
             load_checkpoint(model, resolve_path(settings.checkpoint, folder, "model.checkpoint"))
         model.eval()
-        _try_out(model, shape, classes, name)
+        outputs = _try_out(model, shapes, name)
+        if is_classifier:
+            _refuse_other_logits(outputs, num_classes or 0, name)
+        elif not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != 2:
+            raise ModelError(
+                f"{name}: expected one tensor with an entry for each of 2 images, received {_received(outputs)}; "
+                "return one tensor"
+            )
     return model
 
 
-def _try_out(model: nn.Module, shape: tuple[int, int, int], classes: int, name: str) -> None:
-    inputs = _required_inputs(model)
-    if inputs > 1:
+def _try_out(model: nn.Module, shapes: Sequence[tuple[int, ...]], name: str) -> object:
+    """Return what the network gives for two images of zeros."""
+    required = _required_inputs(model)
+    if required > len(shapes):
         raise ModelError(
-            f"{name}: its forward() takes {inputs} inputs; networks of several inputs cannot be studied yet: a study's "
-            "network takes images alone"
+            f"{name}: its forward() takes {required} inputs, the data give {len(shapes)}; give one for each in "
+            "data.function, or the others a default"
         )
     try:
         with torch.inference_mode():
-            logits = model(torch.zeros(2, *shape))
+            return model(*(torch.zeros(2, *shape) for shape in shapes))
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ModelError(
-            f"{name} fails on images of {_text(shape)} (channels x height x width): {reason}; the network must take "
+            f"{name} fails on images of {_texts(shapes)} (channels x height x width): {reason}; the network must take "
             "the images of [data], and uint8 images are stored channels last, float ones channels first"
         ) from error
-    if isinstance(logits, Tensor) and logits.ndim > 2:
-        shapes = _text((2, classes)), _text(tuple(logits.shape))
+
+
+def _refuse_other_logits(outputs: object, num_classes: int, name: str) -> None:
+    expected = _text((2, num_classes))
+    if isinstance(outputs, Tensor) and outputs.ndim > 2:
         raise ModelError(
-            f"{name}: expected logits of shape {shapes[0]} for 2 images, received {shapes[1]}; "
-            "networks that give a map for each image, such as a U-Net, cannot be studied yet, only classifiers can: "
-            "explorer cost prices them without a search"
+            f"{name}: expected logits of shape {expected} for 2 images, received {_received(outputs)}; name what "
+            "scores a map for each image, such as that of a U-Net, in [score] function"
         )
-    received = _text(tuple(logits.shape)) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-    if received != _text((2, classes)):
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (2, num_classes):
         raise ModelError(
-            f"{name}: expected logits of shape {_text((2, classes))} for 2 images and {classes} classes, "
-            f"received {received}; give the network one output for each class of the data"
+            f"{name}: expected logits of shape {expected} for 2 images and {num_classes} classes, "
+            f"received {_received(outputs)}; give the network one output for each class of the data, or name what "
+            "scores other outputs in [score] function"
         )
 
 
@@ -89,3 +106,11 @@ def _required_inputs(model: nn.Module) -> int:
 
 def _text(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "()"
+
+
+def _texts(shapes: Sequence[tuple[int, ...]]) -> str:
+    return " and ".join(map(_text, shapes))
+
+
+def _received(outputs: object) -> str:
+    return _text(tuple(outputs.shape)) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"

@@ -16,6 +16,7 @@ from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
 from explorer.files import refuse_foreign, write_csv
+from explorer.graph.inputs import batches, join, run
 from explorer.graph.layers import ModelGraph
 from explorer.packed.file import MAGIC, LayerSize, Packing, read_packed, write_packed
 from explorer.packed.network import load_packed, packable
@@ -175,14 +176,14 @@ def _report(
             f"{to / NETWORK}: gives back another network ({', '.join(different[:3])}); please report this"
         )
     sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
-    images, targets = (torch.cat(parts) for parts in zip(*sets, strict=True))
+    images, targets = join([inputs for inputs, _ in sets]), torch.cat([of_images for _, of_images in sets])
     batch = prepared.study.compute.batch_size
     notify("score", 0, 3)
     before = score_images(prepared.context.model, images, targets, batch, prepared.score)
     notify("score", 1, 3)
     after = score_images(model, images, targets, batch, prepared.score)
     notify("score", 2, 3)
-    if not torch.equal(_logits(model, images, batch), _logits(decoded, images, batch)):
+    if not torch.equal(_outputs(model, images, batch), _outputs(decoded, images, batch)):
         raise ExportError(f"{to / NETWORK}: predicts otherwise than the network that was packed; please report this")
     notify("score", 3, 3)
     return DeepCompressionReport(
@@ -194,9 +195,9 @@ def _report(
     )
 
 
-def _logits(model: fx.GraphModule, images: torch.Tensor, batch: int) -> torch.Tensor:
+def _outputs(model: fx.GraphModule, images: tuple[torch.Tensor, ...], batch: int) -> torch.Tensor:
     with torch.inference_mode():
-        return torch.cat([model(images[start : start + batch]) for start in range(0, len(images), batch)])
+        return torch.cat([run(model, part) for part in batches(images, batch)])
 
 
 def write_sizes(report: DeepCompressionReport, path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from explorer.settings.comparison import ComparisonSettings
 from explorer.settings.compute import ComputeSettings
-from explorer.settings.data import DEFAULT_NORMALISATION, DEFAULT_SPLITS, SOURCES, DataSettings
+from explorer.settings.data import DataSettings
 from explorer.settings.deep_compression import DeepCompressionSettings
 from explorer.settings.finetuning import FineTuningSettings
 from explorer.settings.model import ModelSettings, TrainingSettings
 from explorer.settings.quantizer import QuantizerSettings
 from explorer.settings.relevance import RelevanceSettings
+from explorer.settings.score import ScoreSettings
 from explorer.settings.search import (
     BudgetSettings,
     DeviceSettings,
@@ -18,10 +19,9 @@ from explorer.settings.search import (
     SpaceSettings,
 )
 from explorer.settings.sharing import SharingSettings
+from explorer.settings.sources import SOURCES
 
 __all__ = [
-    "DEFAULT_NORMALISATION",
-    "DEFAULT_SPLITS",
     "SOURCES",
     "BudgetSettings",
     "ComparisonSettings",
@@ -36,6 +36,7 @@ __all__ = [
     "OutputSettings",
     "QuantizerSettings",
     "RelevanceSettings",
+    "ScoreSettings",
     "SearchSettings",
     "SharingSettings",
     "SpaceSettings",

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from explorer.settings.records import validate
 from explorer.settings.rules import boolean, integer, number, one_of
-from explorer.settings.values import COUNT, LEARNING_RATE, WEIGHT_DECAY
+from explorer.settings.values import COUNT, FUNCTION, LEARNING_RATE, WEIGHT_DECAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,9 @@ class FineTuningSettings:
     `teacher_weight` of the loss is the cross-entropy to the float network's class probabilities at
     `temperature` (Hinton et al., 2015, times temperature squared), the rest that to the labels. Norms use the
     statistics of each batch and follow them ("batch"), or stay as they are ("frozen"). With `learn_scales` the scales
-    of weights and activations are trained, too (Esser et al., 2020).
+    of weights and activations are trained, too (Esser et al., 2020). `loss` is the user's own function of (outputs,
+    targets), that of [model.training] where it is None; outputs that are no classes are held to the teacher's by their
+    squared difference.
     """
 
     SECTION: ClassVar[str] = "finetuning"
@@ -41,6 +43,7 @@ class FineTuningSettings:
     temperature: Annotated[float, number(1e-3, 1e3)] = 4.0
     batch_norm: Annotated[str, one_of("batch", "frozen")] = "batch"
     learn_scales: Annotated[bool, boolean()] = True
+    loss: Annotated[str | None, FUNCTION] = None
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from explorer.errors import StudyFileError
 from explorer.settings.records import table, validate
 from explorer.settings.rules import arguments, boolean, integer, many, number, one_of, text
-from explorer.settings.values import COUNT, FILE, LEARNING_RATE, WEIGHT_DECAY
+from explorer.settings.values import COUNT, FILE, FUNCTION, LEARNING_RATE, WEIGHT_DECAY
 
 LONGEST_SIDE = 65_535
 """Of an image, in pixels, and its most channels: what a JPEG can have."""
@@ -19,7 +19,8 @@ class TrainingSettings:
     """How a network without a checkpoint is trained.
 
     Images are augmented: moved, turned and zoomed by up to `shift_pixels`, `rotate_degrees` and the share `zoom`,
-    and with `flip` mirrored half of the time.
+    and with `flip` mirrored half of the time. `loss` is the user's own function of (outputs, targets), cross entropy of
+    class numbers where it is None.
     """
 
     SECTION: ClassVar[str] = "model.training"
@@ -32,6 +33,7 @@ class TrainingSettings:
     rotate_degrees: Annotated[float, number(0, 180)] = 0.0
     zoom: Annotated[float, number(0, 0.5)] = 0.0
     flip: Annotated[bool, boolean()] = False
+    loss: Annotated[str | None, FUNCTION] = None
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
@@ -48,7 +50,7 @@ class ModelSettings:
     SECTION: ClassVar[str] = "model"
     AFFECTS_RESULTS: ClassVar[bool] = True
     reference: Annotated[str | None, text("the name of a reference network")] = None
-    factory: Annotated[str | None, text('"module:callable"', r"[\w.]+:[A-Za-z_]\w*")] = None
+    factory: Annotated[str | None, FUNCTION] = None
     arguments: Annotated[tuple[tuple[str, Any], ...], arguments()] = ()
     checkpoint: Annotated[str | None, FILE] = None
     input_shape: Annotated[tuple[int, int, int] | None, many(integer(1, LONGEST_SIDE), length=3)] = None

@@ -8,6 +8,7 @@ from explorer.settings.pattern import LONGEST_PATTERN, parse_pattern
 from explorer.settings.rules import Rule, integer, many, number, or_none, refused, text
 
 FILE = text("a path", r"[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*")
+FUNCTION = text('"module:callable"', r"[\w.]+:[A-Za-z_]\w*")
 MINIMUM_BITS, MAXIMUM_BITS = 2, 8
 WIDTH = integer(MINIMUM_BITS, MAXIMUM_BITS)
 WEIGHT_WIDTH = integer(1, MAXIMUM_BITS)

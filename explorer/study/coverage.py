@@ -11,24 +11,24 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from explorer.graph.coverage import count_stored_values
-from explorer.graph.inputs import as_tuple
+from explorer.graph.inputs import Inputs, as_tuple, take
 from explorer.graph.layers import ModelGraph
 from explorer.study.record import Coverage
 
 
-def coverage(model: fx.GraphModule, graph: ModelGraph, example: torch.Tensor) -> Coverage:
-    """How much of a canonical network its graph counts; `example` is N x C x H x W, of which the first is run."""
+def coverage(model: fx.GraphModule, graph: ModelGraph, example: Inputs) -> Coverage:
+    """How much of a canonical network its graph counts; of `example` (N x ...) the first is run."""
     stored = count_stored_values(model, graph.layer_names)
     return Coverage(
         values=stored.values,
         values_counted=stored.values - stored.in_float,
-        macs=max(graph.macs, multiply_accumulates(model, example[:1])),
+        macs=max(graph.macs, multiply_accumulates(model, take(example, slice(1)))),
         macs_counted=graph.macs,
     )
 
 
-def multiply_accumulates(model: fx.GraphModule, image: torch.Tensor) -> int:
-    """Multiply-accumulates of convolutions and matrix products for an image of shape 1 x C x H x W, by torch's counter.
+def multiply_accumulates(model: fx.GraphModule, image: Inputs) -> int:
+    """Multiply-accumulates of convolutions and matrix products for one image (1 x ...), by torch's counter.
 
     Fused forms of attention and of recurrent layers are taken apart first, since the counter does not know all of them.
     """

@@ -17,6 +17,7 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import score_images
+from explorer.graph.inputs import take
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.criteria import CRITERIA
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
@@ -24,7 +25,7 @@ from explorer.search.seeds import FILTER_LEVELS
 from explorer.search.space import search_space
 from explorer.study.network import StudyNetwork, first_sample, threads_for
 from explorer.study.study_file import Study
-from explorer.study.weights import trained_places
+from explorer.study.weights import trained_places, training_loss
 from explorer.threads import single_threaded
 from explorer.training.train import train_model
 from hwmodels import Accelerator
@@ -99,25 +100,29 @@ def estimate(
 def _measured(network: StudyNetwork, study: Study, context: CompressionContext, accelerator: Accelerator) -> _Pace:
     data, calibration, batch = network.data, context.calibration, study.compute.batch_size
     candidate = uniform(context.graph)
-    images, _ = network.tensors(data.calibration.take(slice(study.quantizer.recalibration_images)))
+    images, of_images = network.tensors(data.calibration.take(slice(study.quantizer.recalibration_images)))
+    num_images = len(of_images)
 
     def built(count: int) -> fx.GraphModule:
         try:
-            return apply(replace(context, calibration=replace(calibration, images=images[:count])), candidate)
+            return apply(
+                replace(context, calibration=replace(calibration, images=take(images, slice(count)))), candidate
+            )
         except NUMERICAL:
             return context.model  # takes about as long to score
 
-    few = min(EXAMPLES, len(images))
+    few = min(EXAMPLES, num_images)
     least_s, model = _timed(lambda: built(few))
     pixels, targets = network.tensors(data.search.take(slice(2 * batch)))
     score_s = _seconds_each(
-        lambda count: score_images(model, pixels[:count], targets[:count], batch, network.score), len(targets)
+        lambda count: score_images(model, take(pixels, slice(count)), targets[:count], batch, network.score),
+        len(targets),
     )
-    more = max(few + 1, min(len(images), int(ENOUGH_S / score_s)))
+    more = max(few + 1, min(num_images, int(ENOUGH_S / score_s)))
     image_s = max(0.0, _timed(lambda: built(more))[0] - least_s) / (more - few)
     return _Pace(
         layers_s=max(0.0, least_s - few * image_s),
-        build_s=least_s + (len(images) - few) * image_s,
+        build_s=least_s + (num_images - few) * image_s,
         score_s=score_s,
         price_s=_price_s(context.graph, candidate, accelerator),
     )
@@ -161,11 +166,12 @@ def _training_s(network: StudyNetwork, study: Study, folder: Path) -> float:
     training, data = study.model.training, network.data
     if training is None or trained_places(network.model, network.canonical, study, data, folder).found:
         return 0.0
-    once = replace(training, epochs=1)
+    once, loss = replace(training, epochs=1), training_loss(study, data)
     model = copy.deepcopy(network.canonical)
 
     def train(count: int) -> None:
-        train_model(model, data.train.images[:count], data.train.labels[:count], once, seed=study.seed)
+        some = data.train.take(slice(count))
+        train_model(model, some.inputs, some.targets, once, seed=study.seed, loss=loss)
 
     image_s = _seconds_each(train, min(len(data.train), 2 * training.batch_size))
     return image_s * len(data.train) * training.epochs

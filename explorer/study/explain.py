@@ -19,7 +19,6 @@ from explorer.relevance.pixels import Filter, compute_pixel_contributions, refus
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 from explorer.settings import DataSettings
-from explorer.settings.data import FOLDER_NORMALISATION
 from explorer.study.folder import locked
 from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
 from explorer.study.relevance import kept_relevance, relevance_sample
@@ -121,8 +120,8 @@ def _refuse_unknown(wanted: Wanted, network: StudyNetwork) -> None:
         if not 0 <= index < len(data.relevance):
             last = len(data.relevance) - 1
             raise RelevanceError(f"image {index}: expected an index in 0..{last} (data.relevance), received {index}")
-    if wanted.of_class is not None and not 0 <= wanted.of_class < data.classes:
-        raise RelevanceError(f"class {wanted.of_class}: expected one in 0..{data.classes - 1}")
+    if wanted.of_class is not None and not 0 <= wanted.of_class < (data.num_classes or 0):
+        raise RelevanceError(f"class {wanted.of_class}: expected one in 0..{(data.num_classes or 0) - 1}")
 
 
 def _most_relevant(relevance: Relevance) -> tuple[Filter, ...]:
@@ -184,11 +183,7 @@ def _as_seen(images: torch.Tensor, settings: DataSettings) -> NDArray[np.uint8]:
     Sources that state no statistics have those that the images were loaded with.
     """
     channels = images.shape[1]
-    known = settings.source == "folder" and channels in FOLDER_NORMALISATION
-    mean, std = FOLDER_NORMALISATION[channels] if known else ((0.0,) * channels, (1.0,) * channels)
-    shift, scale = (
-        np.asarray(values, np.float32)[:, None, None] for values in (settings.mean or mean, settings.std or std)
-    )
+    shift, scale = (np.asarray(values, np.float32)[:, None, None] for values in settings.normalisation(channels))
     shown = np.clip(images.float().cpu().numpy() * scale + shift, 0.0, 1.0)
     if channels != 3:
         shown = shown.mean(1, keepdims=True).repeat(3, 1)

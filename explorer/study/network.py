@@ -14,10 +14,11 @@ from explorer.compress.apply import EXAMPLES
 from explorer.compress.norms import norms_of
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
-from explorer.errors import StudyFileError
+from explorer.errors import DataError, ScoreError, StudyFileError
 from explorer.evaluate.score import ACCURACY, Score
 from explorer.evaluate.torch_device import find_torch_device
 from explorer.graph.canonical import canonicalise
+from explorer.graph.inputs import Inputs, run
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.load import load_model
@@ -31,6 +32,7 @@ from explorer.study.relevance import other_criteria, relevance_sample, weighting
 from explorer.study.study_file import Study
 from explorer.study.weights import train_once
 from explorer.threads import single_threaded
+from explorer.user_code import digest_code, load_function
 
 SMALL_NETWORK = 2_000_000
 """Multiply-accumulates of an image below which a second CPU thread costs more than it brings (assumed)."""
@@ -49,8 +51,8 @@ class StudyNetwork:
     coverage: Coverage
     """How much of the network is explored and costed."""
 
-    def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images and labels as tensors on the torch device."""
+    def tensors(self, images: ImageSet) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Return inputs and targets as tensors on the torch device."""
         return images.tensors(self.torch_device)
 
 
@@ -63,7 +65,15 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
     notify("load data", 0, 1)
     data = load_data(study.data, study.model.input_shape, study.folder)
     notify("load data", 1, 1)
-    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed, folder=study.folder)
+    score = find_score(study, data)
+    model = load_model(
+        study.model,
+        data.input_shapes,
+        data.num_classes,
+        seed=study.seed,
+        folder=study.folder,
+        is_classifier=score is ACCURACY,
+    )
     model = model.to(torch_device).float()
     example = _example(data, torch_device)
     with single_threaded(True):  # a few images
@@ -72,7 +82,7 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
     return StudyNetwork(
         data=data,
         torch_device=torch_device,
-        score=ACCURACY,
+        score=score,
         model=model,
         canonical=canonical,
         graph=graph,
@@ -107,7 +117,7 @@ def first_sample(network: StudyNetwork, study: Study) -> Sample:
             norm.momentum = None  # plain averages
             norm.train()
         with torch.no_grad():
-            model(network.tensors(images)[0])
+            run(model, network.tensors(images)[0])
     return relevance_sample(model, network.graph, images, study, network.torch_device)
 
 
@@ -116,11 +126,25 @@ def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
     return single_threaded(graph.macs < SMALL_NETWORK)
 
 
-def _example(data: Data, torch_device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(data.calibration.images[:EXAMPLES]).to(torch_device)
+def find_score(study: Study, data: Data) -> Score:
+    """Return what the study scores images by; DataError where it names nothing and targets are no class numbers."""
+    settings = study.score
+    if settings.function is not None:
+        function = load_function(settings.function, study.folder, f"score.function: {settings.function!r}", ScoreError)
+        return Score(name=settings.called, function=function, code=digest_code(function))
+    if data.num_classes is None:
+        raise DataError(
+            "score.function: missing; the targets are no class numbers, by which outputs are right or wrong: name a "
+            'function of (outputs, targets), "module:callable"'
+        )
+    return ACCURACY
 
 
-def _explorable(model: nn.Module, example: torch.Tensor, study: Study) -> tuple[fx.GraphModule, ModelGraph]:
+def _example(data: Data, torch_device: torch.device) -> Inputs:
+    return data.calibration.take(slice(EXAMPLES)).tensors(torch_device)[0]
+
+
+def _explorable(model: nn.Module, example: Inputs, study: Study) -> tuple[fx.GraphModule, ModelGraph]:
     """The canonical network and its graph; ModelError or SearchError where study and network do not fit."""
     canonical = canonicalise(model, example)
     graph = trace(canonical, example)

@@ -59,11 +59,12 @@ class PreparedStudy:
             "weights": self.weights_digest,
             "images": digest(f"{self.data.search.digest()}|{self.data.calibration.digest()}"),
             "relevance": self.relevance.digest(),
+            **({"score": self.score.code} if self.score.code else {}),
             **({"orders": digest(json.dumps(self.context.orders))} if self.context.orders else {}),
         }
 
-    def tensors(self, images: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return images and labels as tensors on the torch device."""
+    def tensors(self, images: ImageSet) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Return inputs and targets as tensors on the torch device."""
         return images.tensors(self.torch_device)
 
 

@@ -25,6 +25,7 @@ from explorer.settings import (
     OutputSettings,
     QuantizerSettings,
     RelevanceSettings,
+    ScoreSettings,
     SearchSettings,
     SharingSettings,
     SpaceSettings,
@@ -58,6 +59,7 @@ SECTIONS: Mapping[str, type] = {
     "model": ModelSettings,
     "data": DataSettings,
     "device": DeviceSettings,
+    "score": ScoreSettings,
     "objectives": ObjectiveSettings,
     "budgets": BudgetSettings,
     "space": SpaceSettings,
@@ -85,6 +87,7 @@ class Study:
     data: DataSettings
     device: DeviceSettings
     objectives: ObjectiveSettings
+    score: ScoreSettings = field(default_factory=ScoreSettings)
     budgets: BudgetSettings = field(default_factory=BudgetSettings)
     space: SpaceSettings = field(default_factory=SpaceSettings)
     quantizer: QuantizerSettings = field(default_factory=QuantizerSettings)

@@ -20,6 +20,7 @@ from explorer.models.checkpoint import load_checkpoint
 from explorer.progress import Notify
 from explorer.settings.paths import cache_folder
 from explorer.study.study_file import Study
+from explorer.training.loss import Loss, find_loss
 from explorer.training.train import train_model
 
 
@@ -45,6 +46,7 @@ def trained_places(
     machine as well: found there or made anew, the weights are the same.
     """
     settings = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
+    settings |= {"loss": training_loss(study, data).code}
     description = json.dumps({**settings, "network": network_digest(canonical)}, sort_keys=True)
     cache, device = cache_folder(), next(model.parameters()).device.type
     made_by = (explorer.__version__, torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability())
@@ -53,6 +55,12 @@ def trained_places(
         own=folder / f"weights-{digest(description)}.pt",
         shared=None if cache is None else cache / f"weights-{shared}.pt",
     )
+
+
+def training_loss(study: Study, data: Data) -> Loss:
+    """Return what the network is trained by; ModelError where none is named for targets that are no class numbers."""
+    assert study.model.training is not None  # the study file must have a checkpoint otherwise
+    return find_loss(study.model.training.loss, study.folder, "model.training.loss", data.num_classes)
 
 
 def train_once(
@@ -72,10 +80,11 @@ def train_once(
     if places.shared is None or not _loaded(model, places.shared):
         train_model(
             model,
-            data.train.images,
-            data.train.labels,
+            data.train.inputs,
+            data.train.targets,
             training,
             seed=study.seed,
+            loss=training_loss(study, data),
             progress=lambda done, count, _: notify("train, batches", done, count),
             unfinished=places.own.with_suffix(".unfinished"),
         )

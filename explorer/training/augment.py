@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from explorer.errors import ModelError
+
 
 class Augmentation(Protocol):
     """How far images are moved (pixels), turned (degrees), zoomed (share), and whether they are mirrored."""
@@ -32,6 +34,20 @@ class Augmentation(Protocol):
     def flip(self) -> bool:
         """Whether half of them are mirrored."""
         ...
+
+
+def refuse_moved_targets(
+    settings: Augmentation, section: str, inputs: tuple[Tensor, ...], targets: Tensor, crop_pixels: int = 0
+) -> None:
+    """Raise ModelError where images would move and what belongs to them would not: masks, and further inputs."""
+    moves = {key: getattr(settings, key) for key in ("shift_pixels", "rotate_degrees", "zoom", "flip")}
+    asked = [key for key, value in {**moves, "crop_pixels": crop_pixels}.items() if value]
+    plain = len(inputs) == 1 and inputs[0].ndim == 4 and targets[0].numel() == 1
+    if asked and not plain:
+        raise ModelError(
+            f"{section}.{asked[0]}: expected no augmentation of several inputs, of what is no image, or where targets "
+            f"have positions, since these would not move along; remove it"
+        )
 
 
 def augment(images: Tensor, settings: Augmentation) -> Tensor:

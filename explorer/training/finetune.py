@@ -18,10 +18,12 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.digests import digest
 from explorer.errors import ModelError
+from explorer.graph.inputs import Inputs, run, to_device
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
-from explorer.training.augment import augment, crop
+from explorer.training.augment import augment, crop, refuse_moved_targets
 from explorer.training.checkpoint import Parts, keep, resume
+from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss
 from explorer.training.train import MOMENTUM, EpochProgress
 from explorer.training.trainable import Trainable, trainable
 from explorer.training.tuned import Tuned
@@ -39,9 +41,9 @@ class _Task:
 
     network: Trainable
     teacher: nn.Module | None
-    images: Tensor
-    labels: Tensor
-    darkest: Tensor
+    inputs: tuple[Tensor, ...]
+    targets: Tensor
+    loss: Loss
     settings: FineTuningSettings
     layout: torch.memory_format
 
@@ -49,20 +51,23 @@ class _Task:
 def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
     context: CompressionContext,
     candidate: Candidate,
-    images: Tensor,
-    labels: Tensor,
+    images: Inputs,
+    targets: Tensor,
     settings: FineTuningSettings,
     *,
     seed: int,
+    loss: Loss = CROSS_ENTROPY,
     progress: EpochProgress | None = None,
     unfinished: Path | None = None,
     start: Tuned | None = None,
 ) -> Tuned:
-    """Train a candidate's weights, biases and norms on `images` (N x C x H x W, `labels` N); `apply` takes the result.
+    """Train a candidate's weights, biases and norms on `images` and `targets` (N x ...); `apply` takes the result.
 
     Forward computes with the codes that are deployed (straight-through estimators; Bengio et al., 2013). Pruned
     weights stay zero, weights of a cluster stay equal. The learning rate falls along half a cosine to 0. It begins
-    at the float network, or at what an earlier `start` of the same filters was tuned to.
+    at the float network, or at what an earlier `start` of the same filters was tuned to. The teacher's share of the
+    loss is the cross entropy to its class probabilities where targets are class numbers, else the mean squared
+    difference of the outputs.
 
     After each epoch the state is written to the file `unfinished`, where one is given. Found there at the start, it is
     gone on from, to the same weights as without the interruption; at the end it is removed. Deterministic for a seed on
@@ -73,17 +78,18 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
         CandidateError: When candidate, network and `start` do not fit together.
     """
     device = context.calibration.device
-    images, network = images.to(device), trainable(context, candidate, start)
+    inputs, network = to_device(images, device), trainable(context, candidate, start)
+    refuse_moved_targets(settings, "finetuning", inputs, targets, settings.crop_pixels)
     task = _Task(
         network=network,
         teacher=context.model.eval() if settings.teacher else None,
-        images=images,
-        labels=labels.to(device),
-        darkest=images.amin(dim=(0, 2, 3), keepdim=True),
+        inputs=inputs,
+        targets=targets.to(device),
+        loss=loss,
         settings=settings,
         layout=chosen_layout(network.model),
     )
-    description = {**write_record(settings), "seed": seed, "images": len(images)}
+    description = {**write_record(settings), "seed": seed, "images": len(targets)}
     identity = _identity(task, description) if unfinished is not None else ""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -111,7 +117,7 @@ def _train(task: _Task, progress: EpochProgress | None, unfinished: Path | None,
     settings, model = task.settings, task.network.model
     model.to(memory_format=task.layout)  # type: ignore[call-overload]
     optimizer = _optimizer(task.network, settings)
-    batches = math.ceil(len(task.labels) / settings.batch_size)
+    batches = math.ceil(len(task.targets) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
     floors = [scale.detach() * SMALLEST_SHARE for scale in task.network.scales()]
     parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
@@ -121,7 +127,7 @@ def _train(task: _Task, progress: EpochProgress | None, unfinished: Path | None,
     tell(done * batches, settings.epochs * batches, math.nan)
     for epoch in range(done + 1, settings.epochs + 1):
         total, seen = 0.0, 0
-        chunks = torch.randperm(len(task.labels)).to(task.images.device).chunk(batches)
+        chunks = torch.randperm(len(task.targets)).to(task.targets.device).chunk(batches)
         for batch, chosen in enumerate(chunks, start=1):
             loss = _loss(task, chosen)
             optimizer.zero_grad()
@@ -144,23 +150,25 @@ def _train(task: _Task, progress: EpochProgress | None, unfinished: Path | None,
 
 def _loss(task: _Task, chosen: Tensor) -> Tensor:
     settings = task.settings
-    images = augment(task.images[chosen], settings)
+    inputs = tuple(augment(each[chosen], settings) for each in task.inputs)
     if settings.crop_pixels:
-        images = crop(images, settings.crop_pixels, task.darkest)
+        darkest = task.inputs[0].amin(dim=(0, 2, 3), keepdim=True)
+        inputs = (crop(inputs[0], settings.crop_pixels, darkest),)
     share = float(torch.rand(())) if settings.mixup and float(torch.rand(())) < settings.mixup else 1.0
     if share < 1.0:
-        images = torch.lerp(images.flip(0), images, share)
-    images = images.contiguous(memory_format=task.layout)
+        inputs = tuple(torch.lerp(each.flip(0), each, share) for each in inputs)
+    inputs = tuple(each.contiguous(memory_format=task.layout) if each.ndim == 4 else each for each in inputs)
     with _statistics_held(task.network.model) if share < 1.0 else nullcontext():
-        logits = task.network.model(images)
+        outputs = run(task.network.model, inputs)
+    targets = task.targets[chosen]
     if task.teacher is None:
-        return _to_labels(logits, task.labels[chosen], share)
+        return _to_targets(task.loss, outputs, targets, share)
     with torch.no_grad():
-        targets = F.softmax(task.teacher(images) / settings.temperature, dim=1)
-    soft = F.cross_entropy(logits / settings.temperature, targets) * settings.temperature**2
+        taught = run(task.teacher, inputs)
+    soft = _to_teacher(outputs, taught, targets, settings.temperature)
     if settings.teacher_weight == 1.0:
         return soft
-    hard = _to_labels(logits, task.labels[chosen], share)
+    hard = _to_targets(task.loss, outputs, targets, share)
     return settings.teacher_weight * soft + (1.0 - settings.teacher_weight) * hard
 
 
@@ -178,10 +186,18 @@ def _statistics_held(model: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
 
 
-def _to_labels(logits: Tensor, labels: Tensor, share: float) -> Tensor:
-    """Return cross-entropy to the labels by `share`, and for the rest to those of the images mixed in, reversed."""
-    found = F.cross_entropy(logits, labels)
-    return found if share == 1.0 else share * found + (1.0 - share) * F.cross_entropy(logits, labels.flip(0))
+def _to_targets(loss: Loss, outputs: Tensor, targets: Tensor, share: float) -> Tensor:
+    """Return the loss to the targets by `share`, and for the rest to those of the images mixed in, reversed."""
+    found = compute_loss(loss, outputs, targets)
+    return found if share == 1.0 else share * found + (1.0 - share) * compute_loss(loss, outputs, targets.flip(0))
+
+
+def _to_teacher(outputs: Tensor, taught: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Return the cross entropy to the teacher's classes where targets are class numbers, else the squared error."""
+    if outputs.ndim != 2 or targets.ndim != 1 or targets.is_floating_point():
+        return F.mse_loss(outputs, taught)
+    soft = F.cross_entropy(outputs / temperature, F.softmax(taught / temperature, dim=1))
+    return soft * temperature**2
 
 
 def _training_mode(model: nn.Module, settings: FineTuningSettings) -> None:
@@ -208,6 +224,6 @@ def _optimizer(network: Trainable, settings: FineTuningSettings) -> torch.optim.
 
 def _identity(task: _Task, description: dict[str, Any]) -> str:
     """Return SHA-256 over what the result depends on: where it starts, images, settings, candidate."""
-    tensors = (*task.network.model.state_dict().values(), task.images, task.labels)
+    tensors = (*task.network.model.state_dict().values(), *task.inputs, task.targets)
     arrays = (tensor.detach().cpu().numpy() for tensor in tensors)
-    return digest(json.dumps(description, sort_keys=True), task.network.candidate.digest(), *arrays)
+    return digest(json.dumps(description, sort_keys=True), task.loss.code, task.network.candidate.digest(), *arrays)

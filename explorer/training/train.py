@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
 from explorer.errors import ModelError
+from explorer.graph.inputs import run
 from explorer.graph.lines import find_last_line
 from explorer.settings import TrainingSettings
 from explorer.threads import single_threaded
-from explorer.training.augment import augment
+from explorer.training.augment import augment, refuse_moved_targets
 from explorer.training.checkpoint import Parts, keep, resume
+from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss
 
 EpochProgress = Callable[[int, int, float], None]
 """Called with how many batches are done, of how many in all epochs, and the mean loss of this epoch so far."""
@@ -30,33 +32,37 @@ SMALL_BATCH = 2**16
 
 def train_model(
     model: nn.Module,
-    images: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    images: NDArray[np.float32] | tuple[NDArray[np.float32], ...],
+    targets: NDArray[Any],
     settings: TrainingSettings,
     *,
     seed: int,
+    loss: Loss = CROSS_ENTROPY,
     progress: EpochProgress | None = None,
     unfinished: Path | None = None,
 ) -> None:
-    """Train the model in place with cross-entropy; it ends in evaluation mode.
+    """Train the model in place; it ends in evaluation mode.
 
     After each epoch the state is written to the file `unfinished`, where one is given. Found there at the
     start, it is gone on from, to the same weights as without the interruption; at the end it is removed.
 
-    `images` is `n x channels x height x width`, `labels` n class numbers. Adam or SGD with momentum 0.9, the learning
-    rate along half a cosine to 0 (Loshchilov and Hutter 2017, without restarts). Deterministic for a seed on one kind
-    of machine; the global random state stays as it was.
+    `images` is N x channels x height x width, or a tuple of several inputs; `targets` (N x ...) is what the loss
+    takes. Adam or SGD with momentum 0.9, the learning rate along half a cosine to 0 (Loshchilov and Hutter 2017,
+    without restarts). Deterministic for a seed on one kind of machine; the global random state stays as it was.
 
     Raises:
         ModelError: When the loss is not finite, or the network fails in training mode.
     """
     device = next(model.parameters()).device
-    x, y = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+    arrays = images if isinstance(images, tuple) else (images,)
+    inputs = tuple(torch.from_numpy(array).to(device) for array in arrays)
+    y = torch.from_numpy(targets).to(device)
+    refuse_moved_targets(settings, "model.training", inputs, y)
     optimizer = _optimizer(model, settings)
     batches = math.ceil(len(y) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
     generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with generators, single_threaded(x[: settings.batch_size].numel() < SMALL_BATCH):
+    with generators, single_threaded(sum(x[: settings.batch_size].numel() for x in inputs) < SMALL_BATCH):
         torch.manual_seed(seed)
         parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
         done = resume(unfinished, parts) if unfinished is not None else 0
@@ -68,10 +74,11 @@ def train_model(
             chunks = torch.randperm(len(y)).to(device).chunk(batches)
             for batch, chosen in enumerate(chunks, start=1):
                 optimizer.zero_grad()
-                loss = _backward(model, augment(x[chosen], settings), y[chosen])
+                given = tuple(augment(x[chosen], settings) for x in inputs)
+                value = _backward(model, given, y[chosen], loss)
                 optimizer.step()
                 schedule.step()
-                total, seen = total + loss.item() * len(chosen), seen + len(chosen)
+                total, seen = total + value.item() * len(chosen), seen + len(chosen)
                 if batch < len(chunks):  # of the last one only when the epoch is kept
                     tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
             if not math.isfinite(total):
@@ -85,18 +92,21 @@ def train_model(
     model.eval()
 
 
-def _backward(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return cross-entropy with its gradients; ModelError where the network does in training what none follow from."""
+def _backward(model: nn.Module, inputs: tuple[torch.Tensor, ...], targets: torch.Tensor, loss: Loss) -> torch.Tensor:
+    """Return the loss with its gradients; ModelError where the network does in training what none follow from."""
     try:
-        loss = F.cross_entropy(model(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value = compute_loss(loss, run(model, inputs), targets)
+        value.backward()  # type: ignore[no-untyped-call]
+    except ModelError:
+        raise
     except Exception as error:  # code of the user's
+        asked = "logits of N x classes" if loss is CROSS_ENTROPY else "outputs"
         raise ModelError(
             f"model: the network cannot be trained: {type(error).__name__} at {find_last_line(error)}: {error}; "
-            "forward() has to give logits of N x classes with gradients in training mode, too, or [model] needs a "
+            f"forward() has to give {asked} with gradients in training mode, too, or [model] needs a "
             "checkpoint"
         ) from error
-    return loss
+    return value
 
 
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:

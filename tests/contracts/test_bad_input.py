@@ -478,9 +478,13 @@ def test_a_device_file_with_numbers_that_no_device_has(home: Path, refused: Refu
 def test_results_that_were_edited(command: str, home: Path, refused: Refused) -> None:
     file = home / "done" / "outcome.json"
     outcome = json.loads(file.read_text())
-    outcome["front"][0]["held_out"]["images"] = "many"
+    outcome["front"][0]["held_out"]["num_images"] = "many"
     file.write_text(json.dumps(outcome))
-    parts = ("done/outcome.json: cannot be read", "front[0].held_out.images: expected an integer", 'received "many"')
+    parts = (
+        "done/outcome.json: cannot be read",
+        "front[0].held_out.num_images: expected an integer",
+        'received "many"',
+    )
     one_line(refused(command, "done"), parts)
 
 

@@ -86,7 +86,7 @@ def test_more_trials_go_on(home: Path, explorer: Callable[..., Any], monkeypatch
     counted: list[int] = []
 
     def counting(model: Any, images: Any, labels: Any, batch_size: int, score: Any) -> Any:
-        counted.append(len(images))
+        counted.append(len(labels))
         return score_images(model, images, labels, batch_size, score)
 
     monkeypatch.setattr(outcome, "score_images", counting)

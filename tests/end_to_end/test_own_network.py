@@ -94,7 +94,7 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
 
     point, row = outcome.front[0], rows(run)[0]
     prepared = open_study(read_study(run), run, lambda *_: None)
-    images, labels = prepared.tensors(prepared.data.held_out)
+    (images,), labels = prepared.tensors(prepared.data.held_out)
     session = open_session(out / "model.onnx")
     predictions = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0].argmax(1)
     with torch.no_grad():

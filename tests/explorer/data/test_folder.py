@@ -47,11 +47,11 @@ def values(images: NDArray[np.float32]) -> list[int]:
 
 def test_labels_are_the_class_names_in_order(tmp_path: Path) -> None:
     data = load_data(settings(both_parts(tmp_path)))
-    assert (data.classes, data.class_names, data.input_shape) == (2, ("cat", "dog"), (3, 4, 6))
+    assert (data.num_classes, data.class_names, data.input_shapes) == (2, ("cat", "dog"), ((3, 4, 6),))
     assert data.train.images.dtype == np.float32
     assert sorted(values(data.train.images)) == [*range(6), *range(100, 106)]
     for images in (data.train, data.search, data.held_out):
-        assert [int(value >= 100) for value in values(images.images)] == images.labels.tolist()
+        assert [int(value >= 100) for value in values(images.images)] == images.targets.tolist()
 
 
 def test_test_images_are_halved_where_nothing_is_said(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_without_parts_a_share_of_each_class_is_for_testing(tmp_path: Path) -> N
             value = start + index
             save(tmp_path / name / f"{value}.png", (value, value, value))
     data = load_data(settings(tmp_path, test_share=0.3))
-    train, test = data.train.labels, np.concatenate((data.search.labels, data.held_out.labels))
+    train, test = data.train.targets, np.concatenate((data.search.targets, data.held_out.targets))
     assert (np.bincount(train).tolist(), np.bincount(test).tolist()) == ([7, 14, 1], [3, 6, 1])
     every = values(np.concatenate((data.train.images, data.search.images, data.held_out.images)))
     assert sorted(every) == [*range(10), *range(100, 120), 200, 201]
@@ -167,7 +167,7 @@ def test_normalisation_defaults_to_that_of_torchvision(tmp_path: Path) -> None:
     value = float(data.train.images.min(axis=0)[0, 0, 0]) * 0.229 + 0.485
     assert value == pytest.approx(0, abs=1e-6)
     grey = load_data(settings(folder, mean=None, std=None), (1, 4, 6))
-    assert grey.input_shape == (1, 4, 6)
+    assert grey.input_shapes == ((1, 4, 6),)
     assert float(grey.train.images.min()) == -1.0
 
 

@@ -57,11 +57,11 @@ def settings(file: Path, **changes: Any) -> DataSettings:
 def test_the_digits_are_split_in_three_with_the_classes_in_proportion(digits: Data) -> None:
     sets = (digits.train, digits.search, digits.held_out)
     assert [len(images) for images in sets] == [997, 400, 400]
-    assert digits.input_shape == (1, 8, 8)
+    assert digits.input_shapes == ((1, 8, 8),)
     assert digits.train.images.dtype == np.float32
     assert (digits.train.images.min(), digits.train.images.max()) == (0.0, 1.0)
     for images in sets:
-        shares = np.bincount(images.labels, minlength=digits.classes) / len(images)
+        shares = np.bincount(images.targets, minlength=10) / len(images)
         assert np.abs(shares - 0.1).max() < 0.006
 
 
@@ -99,8 +99,8 @@ def test_search_and_held_out_come_disjoint_from_the_test_images(tmp_path: Path) 
     assert len(held_out) == 10
     assert len({*search, *held_out}) == 18
     assert min(*search, *held_out) >= 100
-    assert (data.classes, data.input_shape) == (3, (2, 4, 4))
-    np.testing.assert_array_equal(data.search.labels, (search - 100) % 3)
+    assert (data.num_classes, data.input_shapes) == (3, ((2, 4, 4),))
+    np.testing.assert_array_equal(data.search.targets, (search - 100) % 3)
 
 
 def test_fewer_training_images_are_a_part_of_them(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_images_are_normalised_by_channel(tmp_path: Path) -> None:
     plain, scaled = load_data(settings(file)), load_data(settings(file, mean=(0.5, 0.25), std=(0.5, 2.0)))
     expected = (plain.search.images - np.array([0.5, 0.25])[:, None, None]) / np.array([0.5, 2.0])[:, None, None]
     np.testing.assert_allclose(scaled.search.images, expected, atol=1e-6)
-    np.testing.assert_array_equal(scaled.search.labels, plain.search.labels)
+    np.testing.assert_array_equal(scaled.search.targets, plain.search.targets)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_an_absurd_label_is_refused(tmp_path: Path) -> None:
 def test_cifar10_is_found_in_the_data_folder(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("EXPLORER_DATA", str(folder))
     data = load_data(DataSettings(source="cifar10", train=500))
-    assert data.input_shape == (3, 32, 32)
+    assert data.input_shapes == ((3, 32, 32),)
     assert [len(images) for images in (data.train, data.search, data.held_out)] == [500, 5000, 5000]
     assert abs(float(data.search.images.mean())) < 0.2
 
@@ -170,7 +170,7 @@ def test_cifar10_is_found_in_the_data_folder(monkeypatch: pytest.MonkeyPatch, fo
 def test_mnist_is_found_in_the_data_folder(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("EXPLORER_DATA", str(folder))
     data = load_data(DataSettings(source="mnist", search=100, held_out=100))
-    assert data.input_shape == (1, 28, 28)
+    assert data.input_shapes == ((1, 28, 28),)
     assert len(data.train) == 60_000
     assert abs(float(data.train.images.mean())) < 0.01
     assert abs(float(data.train.images.std()) - 1) < 0.01

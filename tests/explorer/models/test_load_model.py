@@ -42,11 +42,11 @@ def study_folder(folder: Path, text: str = MODULE) -> Path:
 
 def load_own(factory: str, folder: Path, outputs: int = 10, **arguments: Any) -> nn.Module:
     settings = ModelSettings(factory=factory, arguments=tuple(arguments.items()), training=TrainingSettings())
-    return load_model(settings, (1, 8, 8), outputs, folder=folder)
+    return load_model(settings, [(1, 8, 8)], outputs, folder=folder)
 
 
 def test_a_reference_network_is_ready_to_evaluate() -> None:
-    model = load_model(ModelSettings(reference="lenet5_digits", training=TrainingSettings()), (1, 8, 8), 10)
+    model = load_model(ModelSettings(reference="lenet5_digits", training=TrainingSettings()), [(1, 8, 8)], 10)
     assert isinstance(model, LeNet5Digits)
     assert not model.training
 
@@ -54,7 +54,7 @@ def test_a_reference_network_is_ready_to_evaluate() -> None:
 def test_the_seed_fixes_the_weights_and_the_global_state_stays() -> None:
     settings = ModelSettings(reference="lenet5_digits", training=TrainingSettings())
     state = torch.get_rng_state()
-    first, second, third = (load_model(settings, (1, 8, 8), 10, seed=seed) for seed in (1, 1, 2))
+    first, second, third = (load_model(settings, [(1, 8, 8)], 10, seed=seed) for seed in (1, 1, 2))
     weights = [model.state_dict()["fc1.weight"] for model in (first, second, third)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
@@ -135,7 +135,7 @@ def test_a_network_for_other_images_is_refused() -> None:
         ModelError,
         match=r"model\.reference: 'lenet5' fails on images of 1 x 8 x 8 \(channels x height x width\): RuntimeError",
     ):
-        load_model(settings, (1, 8, 8), 10)
+        load_model(settings, [(1, 8, 8)], 10)
 
 
 def test_a_network_with_other_outputs_is_refused(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_network_that_returns_no_tensor_is_refused(tmp_path: Path) -> None:
 def test_an_input_shape_that_the_images_do_not_have_is_refused() -> None:
     settings = ModelSettings(reference="lenet5", training=TrainingSettings(), input_shape=(1, 28, 28))
     with pytest.raises(ModelError, match=r"model\.input_shape: expected the images' shape 1 x 8 x 8, received 1 x 28"):
-        load_model(settings, (1, 8, 8), 10)
+        load_model(settings, [(1, 8, 8)], 10)
 
 
 @pytest.mark.parametrize(
@@ -160,13 +160,13 @@ def test_an_input_shape_that_the_images_do_not_have_is_refused() -> None:
     [
         (
             "nn.Conv2d(1, 10, 3, padding=1)",
-            "received 2 x 10 x 8 x 8; networks that give a map for each image, such as a U-Net, cannot be studied yet",
+            "received 2 x 10 x 8 x 8; name what scores a map for each image, such as that of a U-Net, in [score]",
         ),
-        ("nn.Bilinear(8, 8, 10)", "takes 2 inputs; networks of several inputs cannot be studied yet"),
+        ("nn.Bilinear(8, 8, 10)", "takes 2 inputs, the data give 1; give one for each in data.function"),
     ],
 )
 def test_networks_of_other_kinds_are_refused_as_what_they_are(network: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text(f"from torch import nn\n\n\ndef build():\n    return {network}\n")
     settings = ModelSettings(factory="other:build", training=TrainingSettings())
     with pytest.raises(ModelError, match=re.escape(reason)):
-        load_model(settings, (1, 8, 8), 10, folder=tmp_path)
+        load_model(settings, [(1, 8, 8)], 10, folder=tmp_path)

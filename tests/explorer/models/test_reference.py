@@ -65,7 +65,7 @@ def correct(model: nn.Module, images: Tensor, labels: Tensor) -> int:
 @pytest.mark.parametrize("name", [name for name in REFERENCE_NETWORKS if name != "unet"])
 def test_a_network_has_one_logit_for_each_class(name: str) -> None:
     settings = ModelSettings(reference=name, training=TrainingSettings())
-    model = load_model(settings, SHAPES[name], 7)
+    model = load_model(settings, [SHAPES[name]], 7)
     with torch.inference_mode():
         assert model(torch.zeros(2, *SHAPES[name])).shape == (2, 7)
 
@@ -76,7 +76,7 @@ def test_the_unet_has_one_logit_for_each_class_and_pixel() -> None:
         assert model(torch.zeros(2, 3, 32, 48)).shape == (2, 7, 32, 48)
     settings = ModelSettings(reference="unet", training=TrainingSettings())
     with pytest.raises(ModelError, match=r"expected logits of shape 2 x 7 .*, received 2 x 7 x 32 x 32"):
-        load_model(settings, (3, 32, 32), 7)
+        load_model(settings, [(3, 32, 32)], 7)
 
 
 @pytest.mark.parametrize(
@@ -186,5 +186,5 @@ def test_published_checkpoints_are_as_often_right_as_measured(
     if name != "resnet8":
         mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
         images = (images / 255 - mean) / std
-    model = load_model(ModelSettings(reference=name, checkpoint=str(checkpoints / file)), (3, 32, 32), 10)
+    model = load_model(ModelSettings(reference=name, checkpoint=str(checkpoints / file)), [(3, 32, 32)], 10)
     assert abs(correct(model, images, labels) - of_1000) <= 1

@@ -138,7 +138,7 @@ def test_nothing_is_scored_twice(
     counted: list[int] = []
 
     def counting(model: Any, images: torch.Tensor, labels: torch.Tensor, batch_size: int, score: Score) -> Any:
-        counted.append(len(images))
+        counted.append(len(labels))
         return score_images(model, images, labels, batch_size, score)
 
     monkeypatch.setattr(outcome, "score_images", counting)

@@ -115,9 +115,9 @@ def test_the_identity_names_what_evaluations_depend_on(study: Study, folder: Pat
 
 def test_tensors_are_the_images(study: Study, folder: Path) -> None:
     prepared = open_study(study, folder, quiet)
-    images, labels = prepared.tensors(prepared.data.held_out)
+    (images,), labels = prepared.tensors(prepared.data.held_out)
     assert np.array_equal(images.numpy(), prepared.data.held_out.images)
-    assert np.array_equal(labels.numpy(), prepared.data.held_out.labels)
+    assert np.array_equal(labels.numpy(), prepared.data.held_out.targets)
 
 
 def test_the_relevance_decides_which_filters_stay(study: Study, folder: Path) -> None:

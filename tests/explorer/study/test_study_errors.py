@@ -75,7 +75,11 @@ def problems(**sections: Any) -> tuple[str, ...]:
         ("model", {"reference": "lenet5", "training": 3}, "expected a table [model.training], received 3"),
         ("data", {}, 'data.source: missing; expected "digits" or "mnist" or "cifar10" or "npz"'),
         ("data", {"source": "cifar100"}, "did you mean 'cifar10'?), received \"cifar100\""),
-        ("data", {"source": "digits", "path": "x.npz"}, 'data.path: source "digits" is built in'),
+        (
+            "data",
+            {"source": "digits", "path": "x.npz"},
+            'data.path: only source "mnist" or "cifar10" or "npz" or "folder" takes it',
+        ),
         (
             "data",
             {"source": "digits", "std": [0.0]},

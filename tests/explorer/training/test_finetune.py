@@ -274,16 +274,16 @@ def test_fine_tuning_wins_back_accuracy() -> None:
     """LeNet-5 on digits with 2-bit weights and half of the filters: on 800 images that it has not seen."""
     data = load_data(DataSettings(source="digits"))
     training = TrainingSettings(epochs=10)
-    model = load_model(ModelSettings(reference="lenet5_digits", training=training), data.input_shape, data.classes)
-    train_model(model, data.train.images, data.train.labels, training, seed=1)
-    x, y = torch.from_numpy(data.train.images), torch.from_numpy(data.train.labels)
+    model = load_model(ModelSettings(reference="lenet5_digits", training=training), data.input_shapes, data.num_classes)
+    train_model(model, data.train.images, data.train.targets, training, seed=1)
+    x, y = torch.from_numpy(data.train.images), torch.from_numpy(data.train.targets)
     base = CompressionContext.of(model, x[:128])
     chosen = candidate(base, weight_bits=2)
     reports: list[float] = []
     settings = FineTuningSettings(epochs=4, batch_size=32)
     result = finetune(base, chosen, x, y, settings, seed=1, progress=lambda e, n, loss: reports.append(loss))
     unseen = torch.from_numpy(np.concatenate([data.search.images, data.held_out.images]))
-    classes = torch.from_numpy(np.concatenate([data.search.labels, data.held_out.labels]))
+    classes = torch.from_numpy(np.concatenate([data.search.targets, data.held_out.targets]))
     networks = apply(base, chosen), rebuild(base, chosen, result), trainable(base, chosen, result).model
     before, after, trained = (count_correct(network, unseen, classes, 400) for network in networks)
     assert reports[-1] < reports[1]

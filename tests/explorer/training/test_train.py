@@ -22,8 +22,8 @@ STUDIES = Path(__file__).parents[3] / "studies"
 def trained(settings: TrainingSettings, seed: int = 1, images: int = 100) -> nn.Module:
     data = load_data(DataSettings(source="digits"))
     model_settings = ModelSettings(reference="lenet5_digits", training=settings)
-    model = load_model(model_settings, data.input_shape, data.classes, seed=seed)
-    train_model(model, data.train.images[:images], data.train.labels[:images], settings, seed=seed)
+    model = load_model(model_settings, data.input_shapes, data.num_classes, seed=seed)
+    train_model(model, data.train.images[:images], data.train.targets[:images], settings, seed=seed)
     return model
 
 
@@ -32,12 +32,12 @@ def test_the_digits_study_trains_to_its_accuracy() -> None:
     """Measured over seeds 1 to 5: 99.1 % of the search and 98.9 % of the held-out images (standard error 0.5)."""
     study = load_study(STUDIES / "digits")
     data = load_data(study.data)
-    model = load_model(study.model, data.input_shape, data.classes, seed=study.seed)
+    model = load_model(study.model, data.input_shapes, data.num_classes, seed=study.seed)
     assert study.model.training is not None
-    train_model(model, data.train.images, data.train.labels, study.model.training, seed=study.seed)
+    train_model(model, data.train.images, data.train.targets, study.model.training, seed=study.seed)
     with torch.inference_mode():
         right = [
-            (model(torch.from_numpy(images.images)).argmax(1).numpy() == images.labels).mean()
+            (model(torch.from_numpy(images.images)).argmax(1).numpy() == images.targets).mean()
             for images in (data.train, data.search, data.held_out)
         ]
     assert right[0] > 0.995
@@ -60,9 +60,9 @@ def test_training_repeats_itself_for_a_seed(optimizer: str) -> None:
 def test_progress_is_reported_after_each_batch() -> None:
     data = load_data(DataSettings(source="digits"))
     settings = TrainingSettings(epochs=3, batch_size=100)
-    model = load_model(ModelSettings(reference="lenet5_digits", training=settings), (1, 8, 8), 10)
+    model = load_model(ModelSettings(reference="lenet5_digits", training=settings), [(1, 8, 8)], 10)
     reports: list[tuple[int, int, float]] = []
-    images, labels = data.train.images[:400], data.train.labels[:400]
+    images, labels = data.train.images[:400], data.train.targets[:400]
     train_model(
         model, images, labels, settings, seed=1, progress=lambda done, of, loss: reports.append((done, of, loss))
     )

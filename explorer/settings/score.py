@@ -1,0 +1,40 @@
+"""The [score] section: what says how well a network does on each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from explorer.errors import StudyFileError
+from explorer.objectives import SCORE, costs
+from explorer.settings.records import validate
+from explorer.settings.rules import text
+from explorer.settings.values import FUNCTION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSettings:
+    """The user's score function, and what it is called by; right or wrong by the largest logit without one.
+
+    Attributes:
+        function: "module:callable" of (outputs, targets), which gives a number in [0, 1] for each image.
+        name: In objectives, budgets, tables and reports; that of the function where it is None.
+    """
+
+    SECTION: ClassVar[str] = "score"
+    AFFECTS_RESULTS: ClassVar[bool] = True
+    function: Annotated[str | None, FUNCTION] = None
+    name: Annotated[str | None, text("a name of letters, digits and _", r"[A-Za-z]\w{0,39}")] = None
+
+    def __post_init__(self) -> None:
+        validate(self, self.SECTION)
+        taken = {word for cost in costs() for word in (cost.name, cost.key)}
+        if self.function is None and self.name is not None:
+            raise StudyFileError(("score.name: only a function takes it; remove it, or name score.function",))
+        if self.called in taken or (self.function is not None and not self.called[0].isalpha()):
+            raise StudyFileError((f"score.name: expected one that no cost has, received {self.called!r}; set another",))
+
+    @property
+    def called(self) -> str:
+        """What the score is called by."""
+        return SCORE.name if self.function is None else self.name or self.function.rpartition(":")[2]

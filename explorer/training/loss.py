@@ -1,0 +1,62 @@
+"""What training makes small: cross entropy of class numbers, or a function of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from explorer.errors import ModelError
+from explorer.graph.lines import find_last_line
+from explorer.user_code import digest_code, load_function
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""(outputs, targets), each with one entry for each image -> one number, with gradients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A loss function, the name it is called by in messages, and a digest of its code where it is the user's."""
+
+    name: str
+    function: LossFunction
+    code: str = ""
+
+
+CROSS_ENTROPY = Loss(name="cross entropy", function=F.cross_entropy)
+
+
+def find_loss(name: str | None, folder: str | Path, key: str, num_classes: int | None) -> Loss:
+    """Return the user's loss "module:function", else cross entropy; ModelError where targets are no class numbers."""
+    if name is not None:
+        function = load_function(name, folder, f"{key}: {name!r}", ModelError)
+        return Loss(name=f"{key}: {name!r}", function=function, code=digest_code(function))
+    if num_classes is None:
+        raise ModelError(
+            f"{key}: missing; the targets are no class numbers, which cross entropy needs: name a loss, "
+            '"module:callable", or give a checkpoint'
+        )
+    return CROSS_ENTROPY
+
+
+def compute_loss(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss of a batch; ModelError where the user's function fails or does not return one number."""
+    if loss is CROSS_ENTROPY:
+        return loss.function(outputs, targets)
+    try:
+        found = loss.function(outputs, targets)
+    except Exception as error:  # the user's code
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ModelError(
+            f"{loss.name} failed on outputs of shape {tuple(outputs.shape)} and targets of shape "
+            f"{tuple(targets.shape)} at {find_last_line(error)}: {reason}; correct it"
+        ) from error
+    if not isinstance(found, Tensor) or found.ndim or not found.requires_grad:
+        received = f"one of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        if isinstance(found, Tensor) and not found.ndim:
+            received = "one without gradients"
+        raise ModelError(f"{loss.name}: expected one number with gradients, a tensor of shape (), received {received}")
+    return found
