@@ -58,7 +58,7 @@ class Study:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Workplace:
     """Where the studies are, where they work, how many commands run at a time, and with which variables."""
 
     studies: Path
@@ -122,7 +122,7 @@ def read_studies(path: Path) -> tuple[Study, ...]:
     )
 
 
-def run_studies(studies: Sequence[Study], place: Place) -> int:
+def run_studies(studies: Sequence[Study], place: Workplace) -> int:
     """Run what is left to do, and return the exit code: 0 only when the results of all studies were made.
 
     A study without its data is named and left out, one with a failed step keeps the results that it had; the others
@@ -171,7 +171,7 @@ def _digest(study: Study, folder: Path) -> str:
     return found.hexdigest()[:8]
 
 
-def _loop(studies: Sequence[Study], progress: _Progress, place: Place) -> None:
+def _loop(studies: Sequence[Study], progress: _Progress, place: Workplace) -> None:
     open_studies, reported = list(studies), time.monotonic()
     while open_studies or progress.running:
         while len(progress.running) < place.jobs and (ready := _next(progress)) is not None:
@@ -204,7 +204,7 @@ def _next(progress: _Progress) -> tuple[Study, Step] | None:
     return None
 
 
-def _start(progress: _Progress, study: Study, step: Step, place: Place) -> None:
+def _start(progress: _Progress, study: Study, step: Step, place: Workplace) -> None:
     work = place.work_of(study)
     work.mkdir(parents=True, exist_ok=True)
     log = work / f"{step.name}.log"
@@ -227,7 +227,7 @@ def _start(progress: _Progress, study: Study, step: Step, place: Place) -> None:
     place.say(f"{_title(progress, one)}: started; {progress.left(place.jobs)}")
 
 
-def _finish(progress: _Progress, one: _Running, place: Place) -> None:
+def _finish(progress: _Progress, one: _Running, place: Workplace) -> None:
     del progress.running[one.study.name, one.step.name]
     taken = time.monotonic() - one.start
     if one.process.returncode:
@@ -241,7 +241,7 @@ def _finish(progress: _Progress, one: _Running, place: Place) -> None:
     place.say(f"{_title(progress, one)}: done in {_duration(taken)}")
 
 
-def _publish(study: Study, place: Place) -> None:
+def _publish(study: Study, place: Workplace) -> None:
     """Copy what a finished study is for to its results, each file whole or not at all."""
     work, home = place.work_of(study), place.studies / study.name
     found = [(path, home / target) for pattern, target in study.results for path in sorted(work.glob(pattern))]
@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):  # the former is ignored where a shell starts this in the background
         signal.signal(number, signal.default_int_handler)
-    return run_studies(wanted, Place(studies=HERE, work=WORK, jobs=chosen.jobs, environment=os.environ, say=say))
+    return run_studies(wanted, Workplace(studies=HERE, work=WORK, jobs=chosen.jobs, environment=os.environ, say=say))
 
 
 if __name__ == "__main__":

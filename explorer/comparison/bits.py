@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from explorer.comparison.points import Place
+from explorer.comparison.points import ComparisonCell
 from explorer.comparison.sample import RelevanceOf, seeded_sample
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import StudyFileError
@@ -20,7 +20,7 @@ from explorer.study.prepare import PreparedStudy
 ACTIVATION_BITS = 8
 
 
-def choose_widths(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Candidate:
+def choose_widths(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Candidate:
     """The candidate of a place; its `weight_bytes` are at most those of the average width over all weights."""
     graph = prepared.context.graph
     if place.criterion == "uniform":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import fx, nn
 
 from explorer.comparison.bits import choose_widths
-from explorer.comparison.points import Bools, Place, Size
+from explorer.comparison.points import Bools, ComparisonCell, Size
 from explorer.comparison.sample import RelevanceOf
 from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import kept_count, uniform
@@ -37,7 +37,7 @@ Floating = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Selection:
     """What a criterion chose: a digest of it, how to build its network (recalibrated or not), and what that takes."""
 
     selection: str
@@ -45,13 +45,13 @@ class Choice:
     size: Callable[[fx.GraphModule], Size]
 
 
-def choose(case: str, prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose(case: str, prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
     """Return what the criterion of a place chooses in a case of CASES."""
-    choice: Choice = resolve(CASES[case].path)(prepared, place, relevance_of)
+    choice: Selection = resolve(CASES[case].path)(prepared, place, relevance_of)
     return choice
 
 
-def choose_filters(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose_filters(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
     """Remove the share `level` of the filters of every channel group, or of the network, of least relevance."""
     graph, relevance = prepared.context.graph, relevance_of(place.criterion, place.seed)
     scope, normalised = ("layer", "none") if place.scope == "layer" else ("global", GLOBAL[place.scope])
@@ -66,10 +66,10 @@ def choose_filters(prepared: PreparedStudy, place: Place, relevance_of: Relevanc
         weights = FLOAT_BYTES * weight_bytes(graph, candidate)  # of 8-bit widths, a byte for each weight
         return Size(parameters=_parameters(model), weight_bytes=weights, coded_bytes=None, macs=macs(graph, candidate))
 
-    return Choice(selection=_digest({"kept": np.array(sorted(kept))}), build=build, size=size)
+    return Selection(selection=_digest({"kept": np.array(sorted(kept))}), build=build, size=size)
 
 
-def choose_weights(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose_weights(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
     """Set the share `level` of the weights of every layer, or of the network, to zero: those of least saliency.
 
     That is |w| ("magnitude"), |M w| with M the multipliers of a criterion, or the draw of the control ("random").
@@ -94,10 +94,10 @@ def choose_weights(prepared: PreparedStudy, place: Place, relevance_of: Relevanc
             macs=sum(left[name] * positions[name] for name in masks),
         )
 
-    return Choice(selection=_digest(masks), build=build, size=size)
+    return Selection(selection=_digest(masks), build=build, size=size)
 
 
-def choose_sharing(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose_sharing(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
     """Let each layer share `level` values, of least error with every weight's square counted as the criterion says.
 
     It counts 1 ("plain"), the multiplier of a criterion, or |M w| of DeepLIFT ("saliency").
@@ -124,10 +124,10 @@ def choose_sharing(prepared: PreparedStudy, place: Place, relevance_of: Relevanc
             macs=context.graph.macs,
         )
 
-    return Choice(selection=_digest(shared), build=build, size=size)
+    return Selection(selection=_digest(shared), build=build, size=size)
 
 
-def choose_bits(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> Choice:
+def choose_bits(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
     """Give layers widths of `level` bits on average, by the knapsack or by a rule; activations have 8 bits."""
     context = prepared.context
     candidate = choose_widths(prepared, place, relevance_of)
@@ -143,7 +143,7 @@ def choose_bits(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf
             macs=context.graph.macs,
         )
 
-    return Choice(selection=candidate.digest(), build=build, size=size)
+    return Selection(selection=candidate.digest(), build=build, size=size)
 
 
 def float_size(context: CompressionContext) -> Size:
@@ -176,7 +176,7 @@ def _with_weights(context: CompressionContext, weights: Mapping[str, Floating], 
     return _finished(model, context, kept, recalibrated)
 
 
-def _saliency(context: CompressionContext, place: Place, relevance_of: RelevanceOf) -> dict[str, Floating]:
+def _saliency(context: CompressionContext, place: ComparisonCell, relevance_of: RelevanceOf) -> dict[str, Floating]:
     weights = _weights(context)
     if place.criterion == "magnitude":
         return {name: np.abs(weight) for name, weight in weights.items()}
@@ -187,7 +187,7 @@ def _saliency(context: CompressionContext, place: Place, relevance_of: Relevance
     return {name: np.abs(weight * multipliers[name]) for name, weight in weights.items()}
 
 
-def _masks(saliency: Mapping[str, Floating], place: Place) -> dict[str, Bools]:
+def _masks(saliency: Mapping[str, Floating], place: ComparisonCell) -> dict[str, Bools]:
     """True for what stays; ties go by the order of layers and by position, and one weight of every layer stays."""
     if place.scope == "layer":
         return {name: _largest(values, 1.0 - place.level) for name, values in saliency.items()}
@@ -207,7 +207,7 @@ def _largest(values: Floating, share: float) -> Bools:
     return largest(torch.from_numpy(values), kept_count(share, values.size)).numpy()
 
 
-def _counts(prepared: PreparedStudy, place: Place, relevance_of: RelevanceOf) -> dict[str, Floating] | None:
+def _counts(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> dict[str, Floating] | None:
     if place.criterion == "plain":
         return None
     context = prepared.context

@@ -60,7 +60,7 @@ class DeviceRuns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class DeviceChoice:
     """The cheapest member of a run's front that loses at most `loss` of the float network's search accuracy.
 
     Of members that cost the same up to TIE, it is the most accurate one.
@@ -75,7 +75,7 @@ class Choice:
 class Transfer:
     """What a choice made for one device costs on another, relative to the best choice known there, in (0, inf)."""
 
-    choice: Choice
+    choice: DeviceChoice
     device: str
     energy_ratio: float
     latency_ratio: float
@@ -110,18 +110,18 @@ def read_runs(folders: Sequence[Path], notify: Notify) -> DeviceRuns:
     return DeviceRuns(graph=open_network(studies[0], notify).graph, runs=runs)
 
 
-def choices(runs: Sequence[DeviceRun], losses: Sequence[float]) -> tuple[Choice, ...]:
+def choices(runs: Sequence[DeviceRun], losses: Sequence[float]) -> tuple[DeviceChoice, ...]:
     """The choice of each run for each allowed loss (a share of the images), run by run; none where none is so good."""
     found = []
     for run in runs:
         for loss in losses:
             point = _cheapest(run, loss)
             if point is not None:
-                found.append(Choice(run=run, loss=loss, point=point))
+                found.append(DeviceChoice(run=run, loss=loss, point=point))
     return tuple(found)
 
 
-def transfers(runs: DeviceRuns, chosen: Sequence[Choice]) -> tuple[Transfer, ...]:
+def transfers(runs: DeviceRuns, chosen: Sequence[DeviceChoice]) -> tuple[Transfer, ...]:
     """Every choice on every device, relative to the cheapest choice made for that device at the same loss.
 
     Several runs for one device, with other seeds, show what chance alone does: of these the cheapest has a ratio of
@@ -259,7 +259,7 @@ def _widths(candidate: Candidate, weight_bits: int = 8, activation_bits: int = 8
     return replace(candidate, layers=tuple(layers))
 
 
-def _cost(runs: DeviceRuns, choice: Choice, device: Accelerator) -> Cost:
+def _cost(runs: DeviceRuns, choice: DeviceChoice, device: Accelerator) -> Cost:
     return candidate_cost(runs.graph, choice.point.evaluation.candidate, device)
 
 

@@ -22,7 +22,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ComparisonCell:
     """Where a point stands among all that a comparison asks for."""
 
     criterion: str
@@ -32,7 +32,7 @@ class Place:
     seed: int
 
 
-FLOAT = Place(criterion="float", scope="layer", level=0.0, state="uncorrected", seed=0)
+FLOAT = ComparisonCell(criterion="float", scope="layer", level=0.0, state="uncorrected", seed=0)
 """The network as it was given."""
 
 
@@ -58,7 +58,7 @@ class Point:
     `right` is a bit for each of `images` search images, packed and in base 64.
     """
 
-    place: Place
+    place: ComparisonCell
     selection: str
     size: Size
     images: int
@@ -76,7 +76,7 @@ class Point:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Point:
         """Rebuild a point; KeyError, TypeError or ValueError for anything else."""
-        point = cls(**{**data, "place": Place(**data["place"]), "size": Size(**data["size"])})
+        point = cls(**{**data, "place": ComparisonCell(**data["place"]), "size": Size(**data["size"])})
         point.right_images()
         return point
 
@@ -86,7 +86,7 @@ def packed(right: Bools) -> str:
     return base64.b64encode(np.packbits(right).tobytes()).decode()
 
 
-def open_points(folder: Path, identity: Mapping[str, str]) -> dict[Place, Point]:
+def open_points(folder: Path, identity: Mapping[str, str]) -> dict[ComparisonCell, Point]:
     """The points that the folder holds, and its file ready for more; a torn last line is dropped.
 
     SearchError where they were scored under another `identity`, or the file holds something else.

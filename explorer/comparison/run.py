@@ -10,11 +10,11 @@ from pathlib import Path
 from torch import Tensor, fx
 
 from explorer.comparison.bits import refuse_unreachable
-from explorer.comparison.cases import Choice, choose, float_size
+from explorer.comparison.cases import Selection, choose, float_size
 from explorer.comparison.points import (
     FLOAT,
     Bools,
-    Place,
+    ComparisonCell,
     Point,
     Size,
     append_point,
@@ -38,7 +38,7 @@ from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
 from explorer.training.train import train_model
 
-Scored = dict[Place, Point]
+Scored = dict[ComparisonCell, Point]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ def compared(settings: ComparisonSettings) -> tuple[str, ...]:
     )
 
 
-def places(settings: ComparisonSettings) -> tuple[Place, ...]:
+def places(settings: ComparisonSettings) -> tuple[ComparisonCell, ...]:
     """All places of a comparison; those of one seed and criterion follow each other, trained ones come last."""
     untrained = [state for state in settings.in_states if state != "fine_tuned"]
     trained = [state for state in settings.in_states if state == "fine_tuned"]
@@ -130,7 +130,7 @@ def places(settings: ComparisonSettings) -> tuple[Place, ...]:
 
 def _places(
     settings: ComparisonSettings, criteria: tuple[str, ...], levels: tuple[float, ...], states: list[str]
-) -> Iterator[Place]:
+) -> Iterator[ComparisonCell]:
     known = compared(settings)
     for seed in settings.seeds:
         for criterion in criteria:
@@ -138,7 +138,7 @@ def _places(
                 for level in levels:
                     for state in states:
                         if criterion in known:
-                            yield Place(criterion=criterion, scope=scope, level=level, state=state, seed=seed)
+                            yield ComparisonCell(criterion=criterion, scope=scope, level=level, state=state, seed=seed)
 
 
 def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
@@ -175,7 +175,7 @@ def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
     return skipped
 
 
-def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], place: Place) -> None:
+def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], place: ComparisonCell) -> None:
     choice = choose(task.settings.case, task.prepared, place, task.relevance_of)
     twin = equal.get(_equal(place, choice.selection))
     if twin is None:
@@ -187,7 +187,7 @@ def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], pla
         append_point(task.folder, scored[place])
 
 
-def _keep(task: _Task, scored: Scored, place: Place, selection: str, found: tuple[Size, Bools]) -> Point:
+def _keep(task: _Task, scored: Scored, place: ComparisonCell, selection: str, found: tuple[Size, Bools]) -> Point:
     size, right = found
     point = Point(place=place, selection=selection, size=size, images=len(right), right=packed(right))
     append_point(task.folder, point)
@@ -195,12 +195,12 @@ def _keep(task: _Task, scored: Scored, place: Place, selection: str, found: tupl
     return point
 
 
-def _equal(place: Place, selection: str) -> tuple[str, ...]:
+def _equal(place: ComparisonCell, selection: str) -> tuple[str, ...]:
     """What is equal for networks that are equal; training draws by the seed."""
     return (selection, place.state, str(place.seed) if place.state == "fine_tuned" else "")
 
 
-def _built(task: _Task, choice: Choice, place: Place) -> fx.GraphModule:
+def _built(task: _Task, choice: Selection, place: ComparisonCell) -> fx.GraphModule:
     model = choice.build(place.state != "uncorrected")
     training = task.settings.training
     if place.state != "fine_tuned" or training is None:

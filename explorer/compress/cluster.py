@@ -12,7 +12,7 @@ from explorer.compress.candidate import Granularity
 
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Window = tuple[int, int]
+CutRange = tuple[int, int]
 """First and last place, between points, where a cut can be."""
 
 GROUPS, FINER = 32, 8
@@ -209,8 +209,8 @@ def _best_cuts(points: Float64Array, counts: Float64Array, prefix: _Prefix, clus
 
 
 def _narrowed(
-    points: Float64Array, counts: Float64Array, prefix: _Prefix, windows: list[Window], groups: int
-) -> list[Window]:
+    points: Float64Array, counts: Float64Array, prefix: _Prefix, windows: list[CutRange], groups: int
+) -> list[CutRange]:
     """Return windows that hold all cuts of the optimum, if `windows` do, by clustering about so many groups of points.
 
     Take the optimum's centroids c and give each group to the one nearest to its mean. This takes at least as much
@@ -244,7 +244,7 @@ def _narrowed(
     return list(zip(lows.tolist(), highs.tolist(), strict=True))
 
 
-def _extended_all(prefix: _Prefix, windows: list[Window]) -> tuple[list[Float64Array], list[Integers]]:
+def _extended_all(prefix: _Prefix, windows: list[CutRange]) -> tuple[list[Float64Array], list[Integers]]:
     """Return (best gain, start of the last cluster) of the points up to every place of each window, and up to the end.
 
     The points up to a place in window i are in i + 1 clusters, each of which ends in its window.
@@ -260,7 +260,7 @@ def _extended_all(prefix: _Prefix, windows: list[Window]) -> tuple[list[Float64A
     return gains, starts
 
 
-def _extended(prefix: _Prefix, best: Float64Array, before: Window, window: Window) -> tuple[Float64Array, Integers]:
+def _extended(prefix: _Prefix, best: Float64Array, before: CutRange, window: CutRange) -> tuple[Float64Array, Integers]:
     """Return the best gain up to every place in `window` with one cluster more than `best`, and where that one starts.
 
     `best` are the gains up to the places in the window `before`, which begins no later. Ends are visited in halving

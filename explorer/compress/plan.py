@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from explorer.compress.candidate import Candidate, LayerChoice, kept_count
-from explorer.graph.layers import Activation, Layer, ModelGraph, Operation, Share
+from explorer.graph.layers import Activation, GroupCount, Layer, ModelGraph, Operation
 from explorer.settings.pattern import pattern_count
 from explorer.settings.values import MAXIMUM_BITS
 
@@ -183,6 +183,6 @@ def activation_bits(graph: ModelGraph, choices: Mapping[str, LayerChoice]) -> di
     return settled
 
 
-def channels_of(shares: Sequence[Share], kept: Sequence[int]) -> int:
+def channels_of(shares: Sequence[GroupCount], kept: Sequence[int]) -> int:
     """Return channels that are left of these shares of groups of which so many classes are `kept`."""
     return sum(kept[group] * count for group, count in shares)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.graph.layers import ChannelGroup, Share
+from explorer.graph.layers import ChannelGroup, GroupCount
 from explorer.graph.names import Names
 
 Ids = NDArray[np.int64]
@@ -93,7 +93,7 @@ def group_channels(members: Sequence[Member], locked: Mapping[int, str]) -> tupl
     return tuple(groups)
 
 
-def shares(classes: Iterable[int], groups: Sequence[ChannelGroup]) -> tuple[Share, ...]:
+def shares(classes: Iterable[int], groups: Sequence[ChannelGroup]) -> tuple[GroupCount, ...]:
     """Return (group index, channels for each class of the group) for all groups that an index map touches."""
     group_of = {identity: index for index, group in enumerate(groups) for identity in group.classes}
     counts = Counter(group_of[identity] for identity in classes)

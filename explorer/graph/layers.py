@@ -10,7 +10,7 @@ from typing import Any, Literal
 from explorer.digests import digest
 from explorer.errors import ModelError
 
-Share = tuple[int, int]
+GroupCount = tuple[int, int]
 """(index of a channel group, how many channels or features each class of that group stands for)."""
 
 OperationKind = Literal["pool", "add", "activation"]
@@ -42,8 +42,8 @@ class Layer:
     target: str
     output_classes: tuple[int, ...]
     input_classes: tuple[int, ...]
-    produces: tuple[Share, ...]
-    reads: tuple[Share, ...]
+    produces: tuple[GroupCount, ...]
+    reads: tuple[GroupCount, ...]
 
     @property
     def weights(self) -> int:
@@ -84,7 +84,7 @@ class Operation:
     operands: int
     sources: tuple[str, ...]
     target: str
-    channels: tuple[Share, ...]
+    channels: tuple[GroupCount, ...]
     input_size: tuple[int, int]
     output_size: tuple[int, int]
 
@@ -121,7 +121,7 @@ class Activation:
 
     name: str
     size: tuple[int, int]
-    channels: tuple[Share, ...]
+    channels: tuple[GroupCount, ...]
     first_step: int
     last_step: int
     readers: tuple[str, ...]

@@ -14,9 +14,9 @@ from explorer.compress.weights import has_codes
 from explorer.errors import ExportError
 from explorer.graph.modules import TransposedConv2d
 from explorer.integer.builder import ProgramBuilder, refuse
-from explorer.integer.operations import Conv, Dilate, Linear, MaxPool, Pair, Sides, SumPool
+from explorer.integer.operations import Conv, Dilate, HeightWidth, Linear, MaxPool, Sides, SumPool
 from explorer.integer.program import Integers
-from explorer.integer.values import Affine, Concatenated, ScaledTensor, Window, make_sum
+from explorer.integer.values import Affine, Concatenated, PendingPool, ScaledTensor, make_sum
 
 Value = Affine | Concatenated
 
@@ -192,7 +192,7 @@ def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:
         reach = (shape[1 + axis] - 1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + 1
         ends.append(max(0, reach - before[1 + axis] - padding[axis]))
     sides: Sides = (*padding, *ends)  # type: ignore[assignment]
-    window = Window(kernel=kernel, stride=stride, padding=sides, dilation=dilation, shape=shape)
+    window = PendingPool(kernel=kernel, stride=stride, padding=sides, dilation=dilation, shape=shape)
     value = walk.value(node)
     if isinstance(value, Concatenated):
         parts = tuple(
@@ -213,7 +213,9 @@ def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:
     return walk.builder.moved(step, term, shape)
 
 
-def _pool(node: fx.Node, module: Any, before: tuple[int, ...], after: tuple[int, ...]) -> tuple[Pair, Pair, Pair, Pair]:
+def _pool(
+    node: fx.Node, module: Any, before: tuple[int, ...], after: tuple[int, ...]
+) -> tuple[HeightWidth, HeightWidth, HeightWidth, HeightWidth]:
     """Kernel, stride, padding and dilation; of an adaptive pooling those of its windows, where these are equal."""
     if isinstance(module, nn.MaxPool2d):
         return _pair(module.kernel_size), _pair(module.stride), _pair(module.padding), _pair(module.dilation)
@@ -255,7 +257,9 @@ def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2
     return average(walk, node, windows[0], windows[1], np.outer(counts[0], counts[1]))
 
 
-def average(walk: Walk, node: fx.Node, rows: Sequence[Pair], columns: Sequence[Pair], divisor: Integers) -> Affine:
+def average(
+    walk: Walk, node: fx.Node, rows: Sequence[HeightWidth], columns: Sequence[HeightWidth], divisor: Integers
+) -> Affine:
     """Sums over the windows of codes, whose gains hold the divisor (rows x columns)."""
     term = walk.codes(node)
     tensor = walk.builder.tensors[term.tensor]
@@ -272,5 +276,5 @@ def average(walk: Walk, node: fx.Node, rows: Sequence[Pair], columns: Sequence[P
     return make_sum(ScaledTensor(tensor=walk.name(node), zero_point=0, gain=np.asarray(gain)), shape=get_shape(node))
 
 
-def _pair(value: int | Sequence[int]) -> Pair:
+def _pair(value: int | Sequence[int]) -> HeightWidth:
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))

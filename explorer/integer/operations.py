@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-Pair = tuple[int, int]
+HeightWidth = tuple[int, int]
 Sides = tuple[int, int, int, int]
 """Top, left, bottom, right, as ONNX orders them."""
 
@@ -31,9 +31,9 @@ class Conv:
     weight: str
     bias: str | None
     zero_point: int
-    stride: Pair
+    stride: HeightWidth
     padding: Sides
-    dilation: Pair
+    dilation: HeightWidth
     groups: int
 
 
@@ -92,8 +92,8 @@ class SumPool:
     input: str
     output: str
     zero_point: int
-    rows: tuple[Pair, ...]
-    columns: tuple[Pair, ...]
+    rows: tuple[HeightWidth, ...]
+    columns: tuple[HeightWidth, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +102,10 @@ class MaxPool:
 
     input: str
     output: str
-    kernel: Pair
-    stride: Pair
+    kernel: HeightWidth
+    stride: HeightWidth
     padding: Sides
-    dilation: Pair
+    dilation: HeightWidth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,7 @@ class Dilate:
 
     input: str
     output: str
-    steps: Pair
+    steps: HeightWidth
     value: int
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from explorer.arrays import Float64Array
-from explorer.integer.operations import Pair, Sides
+from explorer.integer.operations import HeightWidth, Sides
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 
@@ -32,13 +32,13 @@ class ScaledTensor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class PendingPool:
     """A max pooling that is done once the tensor holds codes, as maxima and rounding commute."""
 
-    kernel: Pair
-    stride: Pair
+    kernel: HeightWidth
+    stride: HeightWidth
     padding: Sides
-    dilation: Pair
+    dilation: HeightWidth
     shape: tuple[int, ...]
 
 
@@ -75,7 +75,7 @@ class Affine:
     functions: tuple[Function, ...] = ()
     source: ScaledTensor | None = None
     chain: tuple[Function, ...] = ()
-    pools: tuple[Window, ...] = ()
+    pools: tuple[PendingPool, ...] = ()
 
     @property
     def codes(self) -> ScaledTensor | None:

@@ -34,7 +34,7 @@ NETWORK, SIZES, STEPS = "network.bin", "sizes.csv", "steps"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PipelineStep:
     """One candidate of the pipeline, and for how many epochs it is fine-tuned."""
 
     name: str
@@ -98,7 +98,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
     return report
 
 
-def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, ...]:
+def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[PipelineStep, ...]:
     """Return the candidates of the pipeline, each fine-tuned from the one before."""
     plain = uniform(graph, settings.weight_bits, settings.activation_bits)
     convolutions = {layer.name: layer.kind == "conv" for layer in graph.layers}
@@ -113,7 +113,9 @@ def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, .
         return replace(plain, layers=tuple(layers))
 
     found = [
-        Step(name=f"prune, round {number}", candidate=pruned(number / settings.rounds), epochs=settings.round_epochs)
+        PipelineStep(
+            name=f"prune, round {number}", candidate=pruned(number / settings.rounds), epochs=settings.round_epochs
+        )
         for number in range(1, settings.rounds + 1)
     ]
     sizes = {name: settings.values(name, convolution) for name, convolution in convolutions.items()}
@@ -124,11 +126,11 @@ def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Step, .
         else choice
         for choice in whole.layers
     )
-    found.append(Step(name="share", candidate=replace(whole, layers=shared), epochs=settings.sharing_epochs))
+    found.append(PipelineStep(name="share", candidate=replace(whole, layers=shared), epochs=settings.sharing_epochs))
     return tuple(found)
 
 
-def _tuned(prepared: PreparedStudy, planned: tuple[Step, ...], folder: Path, notify: Notify) -> Tuned:
+def _tuned(prepared: PreparedStudy, planned: tuple[PipelineStep, ...], folder: Path, notify: Notify) -> Tuned:
     """Fine-tune each step from the one before, or take up what was stored of it."""
     images, labels = prepared.tensors(prepared.data.train)
     described = f"{prepared.weights_digest}/{prepared.data.train.digest()}"
@@ -158,7 +160,7 @@ def _tuned(prepared: PreparedStudy, planned: tuple[Step, ...], folder: Path, not
     return tuned
 
 
-def _description(step: Step, settings: FineTuningSettings, seed: int) -> str:
+def _description(step: PipelineStep, settings: FineTuningSettings, seed: int) -> str:
     """Return what a step depends on, the ones before it aside."""
     content = {"candidate": step.candidate.to_json(), "settings": write_record(settings), "seed": seed}
     return json.dumps(content, sort_keys=True)

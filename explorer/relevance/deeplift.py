@@ -12,7 +12,7 @@ from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.build import as_array, build_relevance
-from explorer.relevance.deeplift_run import Pair, PairedRun, find_missing_rules
+from explorer.relevance.deeplift_run import Paired, PairedRun, find_missing_rules
 from explorer.relevance.multipliers import compute_weight_multipliers, sum_per_channel
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import LayerRelevance, Relevance
@@ -90,7 +90,7 @@ def attribute(sample: Sample) -> Attributed:
     run = PairedRun(model, names)
     inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)
     with torch.enable_grad():
-        output = run.run(*map(Pair, inputs, sample.references))
+        output = run.run(*map(Paired, inputs, sample.references))
         explained = (output.x * sample.directions).sum()
         given, read = [run.watched.given[name].x for name in names], [run.watched.read[name] for name in names]
         wanted = [*given, *read, *inputs]

@@ -56,7 +56,7 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class Paired:
     """A tensor that depends on the images, and the same on their references."""
 
     x: Tensor
@@ -68,11 +68,11 @@ class Watched:
     """What each watched module read and gave, in the pass that the multipliers are derived along."""
 
     read: dict[str, Tensor] = field(default_factory=dict)
-    given: dict[str, Pair] = field(default_factory=dict)
+    given: dict[str, Paired] = field(default_factory=dict)
 
 
 class PairedRun(fx.Interpreter):
-    """One forward pass over `Pair`s; afterwards `watched` has what the modules of these names read and gave.
+    """One forward pass over `Paired`s; afterwards `watched` has what the modules of these names read and gave.
 
     What a watched module reads is an alias of its own, so that a derivative by it counts that module alone.
     """
@@ -100,7 +100,7 @@ class PairedRun(fx.Interpreter):
         if name in self.names:
             alias = args[0].x.view_as(args[0].x)
             self.watched.read[name] = alias
-            args = (Pair(alias, args[0].reference), *args[1:])
+            args = (Paired(alias, args[0].reference), *args[1:])
         given = _by_module(module, args, kwargs)
         if name in self.names:
             self.watched.given[name] = given
@@ -148,32 +148,32 @@ _AFFINE: tuple[type[nn.Module], ...] = (
 
 def _by_module(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     first = args[0] if args else None
-    if isinstance(first, Pair):
+    if isinstance(first, Paired):
         if isinstance(module, ELEMENTWISE_MODULES):
-            return Pair(*rescale(module, first.x, first.reference))
+            return Paired(*rescale(module, first.x, first.reference))
         if isinstance(module, nn.MaxPool2d | nn.AdaptiveMaxPool2d):
-            return Pair(*max_pool(module, first.x, first.reference))
+            return Paired(*max_pool(module, first.x, first.reference))
         if isinstance(module, nn.Softmax | nn.Softmax2d):
             axis = 1 if isinstance(module, nn.Softmax2d) or module.dim is None else module.dim
-            return Pair(*apply_softmax(first.x, first.reference, axis))
+            return Paired(*apply_softmax(first.x, first.reference, axis))
         if isinstance(module, NORMS) and not getattr(module, "track_running_stats", False):
             return _norm(module, first)
     return _both(module, args, kwargs)
 
 
-def _norm(module: nn.Module, pair: Pair) -> Pair:
+def _norm(module: nn.Module, pair: Paired) -> Paired:
     x, reference = pair.x, pair.reference
     if isinstance(module, nn.LayerNorm):
         axes = tuple(range(x.ndim - len(module.normalized_shape), x.ndim))
         normal = normalise(x, reference, axes, module.eps)
-        return Pair(*(_scaled(each, module.weight, module.bias) for each in normal))
+        return Paired(*(_scaled(each, module.weight, module.bias) for each in normal))
     assert isinstance(module, nn.GroupNorm | nn.InstanceNorm1d | nn.InstanceNorm2d)
     groups = module.num_groups if isinstance(module, nn.GroupNorm) else x.shape[1]
     grouped = [each.reshape(len(each), groups, -1) for each in (x, reference)]
     normal = normalise(grouped[0], grouped[1], (2,), module.eps)
     shape = (-1, *(1,) * (x.ndim - 2))
     weight, bias = (None if each is None else each.view(shape) for each in (module.weight, module.bias))
-    return Pair(*(_scaled(each.view_as(x), weight, bias) for each in normal))
+    return Paired(*(_scaled(each.view_as(x), weight, bias) for each in normal))
 
 
 def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -191,29 +191,29 @@ def _function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     name = _name(node)
     pairs = _pairs_in(args, kwargs)
     first = args[0] if args else None
-    if len(pairs) == 1 and isinstance(first, Pair):
+    if len(pairs) == 1 and isinstance(first, Paired):
         if name in ELEMENTWISE:
-            return Pair(*rescale(lambda x: function(x, *args[1:], **kwargs), first.x, first.reference))
+            return Paired(*rescale(lambda x: function(x, *args[1:], **kwargs), first.x, first.reference))
         if name in {"softmax", "log_softmax"}:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else -1)
             given = apply_softmax(first.x, first.reference, axis)
-            return Pair(*(rescale(torch.log, *given) if name == "log_softmax" else given))
+            return Paired(*(rescale(torch.log, *given) if name == "log_softmax" else given))
         if name in LARGEST:
             return _largest(LARGEST[name], first, *args[1:], **kwargs)
         if name == "layer_norm":
-            return Pair(*_layer_norm(first, *args[1:], **kwargs))
+            return Paired(*_layer_norm(first, *args[1:], **kwargs))
     if len(pairs) == 2 and len(args) >= 2:
         found = _of_two(name, args[0], args[1])
         if found is not None:
             return found
-    if name in QUOTIENTS and isinstance(args[1], Pair):
+    if name in QUOTIENTS and isinstance(args[1], Paired):
         before = torch.as_tensor(args[0]).to(args[1].x)
         parts = rescale(torch.reciprocal, args[1].x, args[1].reference)
-        return Pair(before * parts[0], before * parts[1])
+        return Paired(before * parts[0], before * parts[1])
     return _both(function, args, kwargs)
 
 
-def _largest(sign: int, pair: Pair, dim: Any = (), keepdim: bool = False) -> Pair:
+def _largest(sign: int, pair: Paired, dim: Any = (), keepdim: bool = False) -> Paired:
     """Return the largest elements along some axes, by the rule of max pooling; with sign -1 the smallest."""
     rank = pair.x.ndim
     axes = sorted(axis % rank for axis in ((dim,) if isinstance(dim, int) else dim or range(rank)))
@@ -222,30 +222,30 @@ def _largest(sign: int, pair: Pair, dim: Any = (), keepdim: bool = False) -> Pai
     rows = [(sign * each).permute(order).reshape(1, -1, 1, count) for each in (pair.x, pair.reference)]
     pooled = max_pool(nn.AdaptiveMaxPool2d(1), *rows)
     shape = [1 if axis in axes else size for axis, size in enumerate(pair.x.shape) if keepdim or axis not in axes]
-    return Pair(*(sign * each.reshape(shape) for each in pooled))
+    return Paired(*(sign * each.reshape(shape) for each in pooled))
 
 
 def _layer_norm(
-    pair: Pair, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    pair: Paired, shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> tuple[Tensor, ...]:
     axes = tuple(range(pair.x.ndim - len(shape), pair.x.ndim))
     return tuple(_scaled(each, weight, bias) for each in normalise(pair.x, pair.reference, axes, eps))
 
 
-def _of_two(name: str, a: Any, b: Any) -> Pair | None:
+def _of_two(name: str, a: Any, b: Any) -> Paired | None:
     """Return a function of two tensors of the images; None where it is no product, quotient or maximum."""
     if name in PRODUCTS:
         product = PRODUCTS[name]
         with torch.no_grad():
             before = product(a.reference, b.reference)
-        return Pair(multiply(a.x, b.x, a.reference, b.reference, product), before)
+        return Paired(multiply(a.x, b.x, a.reference, b.reference, product), before)
     if name in QUOTIENTS:
-        parts = Pair(*rescale(torch.reciprocal, b.x, b.reference))
+        parts = Paired(*rescale(torch.reciprocal, b.x, b.reference))
         return _of_two("mul", a, parts)
     if name in LARGER:  # max(a, b) = a + relu(b - a)
         sign = LARGER[name]
         more = rescale(nn.ReLU(), sign * (b.x - a.x), sign * (b.reference - a.reference))
-        return Pair(a.x + sign * more[0], a.reference + sign * more[1])
+        return Paired(a.x + sign * more[0], a.reference + sign * more[1])
     return None
 
 
@@ -259,25 +259,25 @@ def _both(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 def _paired(given: Any, before: Any) -> Any:
     if isinstance(given, Tensor):
-        return Pair(given, before)
+        return Paired(given, before)
     if isinstance(given, tuple | list):
         return type(given)(_paired(a, b) for a, b in zip(given, before, strict=True))
     return given
 
 
 def _side(value: Any, side: str) -> Any:
-    if isinstance(value, Pair):
+    if isinstance(value, Paired):
         return getattr(value, side)
     if isinstance(value, tuple | list):
         return type(value)(_side(each, side) for each in value)
     return {key: _side(each, side) for key, each in value.items()} if isinstance(value, dict) else value
 
 
-def _pairs_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Pair]:
-    found: list[Pair] = []
+def _pairs_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Paired]:
+    found: list[Paired] = []
 
     def look(value: Any) -> None:
-        if isinstance(value, Pair):
+        if isinstance(value, Paired):
             found.append(value)
         elif isinstance(value, tuple | list):
             for each in value:

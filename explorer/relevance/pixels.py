@@ -12,7 +12,7 @@ from explorer.graph.inputs import join
 from explorer.graph.layers import ModelGraph
 from explorer.graph.modules import layer_module
 from explorer.relevance.deeplift import refuse_incomplete, sum_contributions
-from explorer.relevance.deeplift_run import Pair, PairedRun, find_missing_rules
+from explorer.relevance.deeplift_run import Paired, PairedRun, find_missing_rules
 from explorer.relevance.sample import Sample
 from explorer.settings.rules import suggestion
 
@@ -58,7 +58,7 @@ def _of_part(sample: Sample, filters: Sequence[Filter]) -> tuple[list[Maps], Ten
     run = PairedRun(sample.model.eval(), names)
     inputs = tuple(tensor.detach().requires_grad_() for tensor in sample.inputs)
     with torch.enable_grad():
-        output = run.run(*map(Pair, inputs, sample.references))
+        output = run.run(*map(Paired, inputs, sample.references))
         explained = (output.x * sample.directions).sum()
         given = {name: run.watched.given[name].x for name in names}
         wanted = [*given.values(), *inputs]

@@ -47,7 +47,7 @@ def solve_knapsack(
     """
     finite = [np.flatnonzero(np.isfinite(option)) for option in losses]
     if not costs or any(len(option) == 0 for option in finite):
-        raise ValueError("`trades` needs at least one item, and at least one option of finite loss for each")
+        raise ValueError("`solve_knapsack` needs at least one item, and at least one option of finite loss for each")
     total, loss = np.zeros(1), np.zeros(1)
     history: list[tuple[Indices, Indices]] = []
     for item_costs, item_losses, offered in zip(costs, losses, finite, strict=True):

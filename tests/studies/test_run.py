@@ -39,7 +39,7 @@ class Bench:
 
     def run(self, *studies: Any, jobs: int = 1, environment: Mapping[str, str] | None = None) -> int:
         self.said.clear()
-        place = run.Place(
+        place = run.Workplace(
             studies=self.folder / "studies",
             work=self.folder / "work",
             jobs=jobs,

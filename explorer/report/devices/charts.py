@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from explorer.comparison.devices import Choice, DeviceRun, Transfer
+from explorer.comparison.devices import DeviceChoice, DeviceRun, Transfer
 from explorer.objectives import OBJECTIVES, Objective
 from explorer.pareto import ascending_front
 from explorer.report.devices.tables import uniform_cost, weighted_layers
@@ -56,7 +56,7 @@ def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
     return tuple(plots)
 
 
-def decision_grids(chosen: Sequence[Choice]) -> tuple[Grid, ...]:
+def decision_grids(chosen: Sequence[DeviceChoice]) -> tuple[Grid, ...]:
     """Bits of weights, bits of activations, and filters kept: layers x choices."""
     runs = [choice.run for choice in chosen]
     tables = [weighted_layers(choice.point.evaluation.cost) for choice in chosen]

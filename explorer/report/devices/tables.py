@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from explorer.comparison.devices import Choice, DeviceRun, Lever, Transfer, cycles_by_bound
+from explorer.comparison.devices import DeviceChoice, DeviceRun, Lever, Transfer, cycles_by_bound
 from explorer.files import write_csv
 from explorer.study.record import Cost, LayerSummary
 from hwmodels import BOUNDS, ENERGY_COMPONENTS
@@ -13,7 +13,7 @@ from hwmodels import BOUNDS, ENERGY_COMPONENTS
 Row = Mapping[str, str | int | float | None]
 
 
-def choice_rows(chosen: Sequence[Choice]) -> list[Row]:
+def choice_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
     """One row for each choice: accuracies, costs relative to the uniform 8-bit network, and average decisions.
 
     Bits are averages over the layers' multiply-accumulates; `filter_keep_ratio` is a share of all layers' filters.
@@ -50,7 +50,7 @@ def choice_rows(chosen: Sequence[Choice]) -> list[Row]:
     return rows
 
 
-def layer_rows(chosen: Sequence[Choice]) -> list[Row]:
+def layer_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
     """One row for each layer with weights of each choice, in the order of computation."""
     return [
         {
@@ -127,7 +127,7 @@ def uniform_cost(run: DeviceRun) -> Cost:
     return next(entry.cost for entry in run.outcome.baselines if entry.name == "uniform 8-bit")
 
 
-def _of(choice: Choice) -> dict[str, str | int | float | None]:
+def _of(choice: DeviceChoice) -> dict[str, str | int | float | None]:
     return {"device": choice.run.device, "seed": choice.run.seed, "loss": choice.loss}
 
 

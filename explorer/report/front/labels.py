@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-Place = Literal["top left", "bottom right", "top right", "bottom left"]
-PLACES: tuple[Place, ...] = ("top left", "bottom right", "top right", "bottom left")
+LabelPosition = Literal["top left", "bottom right", "top right", "bottom left"]
+PLACES: tuple[LabelPosition, ...] = ("top left", "bottom right", "top right", "bottom left")
 """In the order tried: a front that rises to the right leaves the space above and left of it free."""
 
 WIDTH, HEIGHT, RADIUS = 0.065, 0.05, 0.012
@@ -22,13 +22,15 @@ class Box(NamedTuple):
     top: float
 
 
-def label_places(points: Sequence[tuple[float, float]], obstacles: Sequence[tuple[float, float]]) -> list[Place | None]:
+def label_places(
+    points: Sequence[tuple[float, float]], obstacles: Sequence[tuple[float, float]]
+) -> list[LabelPosition | None]:
     """Return where each point's label goes, None where it would cover something.
 
     `points` and `obstacles` are positions in [0, 1] x [0, 1], from the left and from the bottom.
     """
     taken = [Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in (*points, *obstacles)]
-    places: list[Place | None] = []
+    places: list[LabelPosition | None] = []
     for x, y in points:
         free = next((place for place in PLACES if not _covers(_label(x, y, place), taken)), None)
         if free is not None:
@@ -37,7 +39,7 @@ def label_places(points: Sequence[tuple[float, float]], obstacles: Sequence[tupl
     return places
 
 
-def _label(x: float, y: float, place: Place) -> Box:
+def _label(x: float, y: float, place: LabelPosition) -> Box:
     bottom = y + RADIUS if place.startswith("top") else y - RADIUS - HEIGHT
     left = x + RADIUS if place.endswith("right") else x - RADIUS - WIDTH
     return Box(left, bottom, left + WIDTH, bottom + HEIGHT)

@@ -16,7 +16,7 @@ import torch
 from explorer.comparison import cases, run
 from explorer.comparison.bits import budget, choose_widths, uniform_within
 from explorer.comparison.cases import choose as choose_in
-from explorer.comparison.points import FLOAT, POINTS, Place, Point
+from explorer.comparison.points import FLOAT, POINTS, ComparisonCell, Point
 from explorer.comparison.record import Comparison
 from explorer.comparison.run import compare, places
 from explorer.comparison.sample import relevance_in, seeded_sample
@@ -71,7 +71,7 @@ def choose(prepared: PreparedStudy, folder: Path) -> Callable[..., Any]:
     """The choice of a criterion in a case."""
 
     def at(case: str, criterion: str, level: float, scope: str = "layer", seed: int = 0) -> Any:
-        place = Place(criterion=criterion, scope=scope, level=level, state="uncorrected", seed=seed)
+        place = ComparisonCell(criterion=criterion, scope=scope, level=level, state="uncorrected", seed=seed)
         return choose_in(case, prepared, place, relevance_in(prepared, folder, quiet))
 
     return at
@@ -158,7 +158,7 @@ def test_shared_weights(criterion: str, prepared: PreparedStudy, choose: Callabl
 
 @pytest.mark.parametrize("criterion", ["deeplift", "sqnr", "uniform", "proportional", "measured_kl"])
 def test_widths_keep_the_budget(criterion: str, prepared: PreparedStudy, folder: Path) -> None:
-    place = Place(criterion=criterion, scope="layer", level=2.5, state="recalibrated", seed=0)
+    place = ComparisonCell(criterion=criterion, scope="layer", level=2.5, state="recalibrated", seed=0)
     candidate = choose_widths(prepared, place, relevance_in(prepared, folder, quiet))
     choice = choose_in("bits", prepared, place, relevance_in(prepared, folder, quiet))
     assert choice.size(prepared.context.model).weight_bytes <= budget(prepared, 2.5)
@@ -182,7 +182,7 @@ def test_averages_that_the_space_does_not_have_are_refused(prepared: PreparedStu
 
 
 def test_a_layer_without_any_saliency_keeps_one_weight() -> None:
-    place = Place(criterion="l1", scope="global", level=0.9, state="uncorrected", seed=0)
+    place = ComparisonCell(criterion="l1", scope="global", level=0.9, state="uncorrected", seed=0)
     masks = cases._masks({"a": np.zeros((2, 5)), "b": np.arange(1.0, 11.0)}, place)
     assert [int(mask.sum()) for mask in masks.values()] == [1, 2]
 
@@ -214,7 +214,7 @@ def test_a_point_for_every_place(tmp_path_factory: pytest.TempPathFactory) -> No
     for level in (0.25, 0.5):  # magnitude knows no chance, random nothing else
         for name, same in (("l1", True), ("random", False)):
             first, second = (
-                by_place[Place(criterion=name, scope="layer", level=level, state="uncorrected", seed=seed)]
+                by_place[ComparisonCell(criterion=name, scope="layer", level=level, state="uncorrected", seed=seed)]
                 for seed in (0, 1)
             )
             assert (first.right == second.right) == same

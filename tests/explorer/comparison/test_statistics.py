@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from explorer.comparison.points import Place, Point, Size, packed
+from explorer.comparison.points import ComparisonCell, Point, Size, packed
 from explorer.comparison.statistics import Estimate, differences, estimate, groups
 
 SIZE = Size(parameters=10, weight_bytes=40, coded_bytes=None, macs=100)
@@ -11,7 +11,7 @@ SIZE = Size(parameters=10, weight_bytes=40, coded_bytes=None, macs=100)
 
 def point(criterion: str, seed: int, right: list[int], weight_bytes: int = 40, level: float = 0.5) -> Point:
     return Point(
-        place=Place(criterion=criterion, scope="layer", level=level, state="uncorrected", seed=seed),
+        place=ComparisonCell(criterion=criterion, scope="layer", level=level, state="uncorrected", seed=seed),
         selection=f"{criterion}{seed}",
         size=Size(parameters=10, weight_bytes=weight_bytes, coded_bytes=None, macs=100),
         images=len(right),

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from explorer.comparison.points import FLOAT, Place, Point, Size, packed
+from explorer.comparison.points import FLOAT, ComparisonCell, Point, Size, packed
 from explorer.comparison.record import Comparison
 from explorer.files import CONTENT_POLICY
 from explorer.report.comparison.page import chart_figure, comparison_html
@@ -18,7 +18,7 @@ from explorer.settings import ComparisonSettings
 IMAGES = 200
 
 
-def point(place: Place, right: int, share: float) -> Point:
+def point(place: ComparisonCell, right: int, share: float) -> Point:
     """A point with the first images right."""
     return Point(
         place=place,
@@ -35,7 +35,7 @@ def view() -> ComparisonView:
     settings = ComparisonSettings(criteria=names, levels=levels, seeds=(0, 1), states=("uncorrected", "recalibrated"))
     points = [
         point(
-            Place(criterion=name, scope="layer", level=level, state=state, seed=seed),
+            ComparisonCell(criterion=name, scope="layer", level=level, state=state, seed=seed),
             right=round(200 * (1 - level)) - 30 * names.index(name) + (5 * seed if name == "random" else 0),
             share=1 - level,
         )
