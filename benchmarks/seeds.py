@@ -71,7 +71,7 @@ def measure(name: str, model: nn.Module, images: Tensor) -> None:
     table, pricing = drawn(graph, space), Pricing(graph, device)
     asked, priced = 0, 0.0
 
-    def cost_of(candidate: Candidate) -> float:
+    def price_candidate(candidate: Candidate) -> float:
         nonlocal asked, priced
         start = time.process_time()
         energy = pricing.price(candidate).energy_uj
@@ -79,7 +79,7 @@ def measure(name: str, model: nn.Module, images: Tensor) -> None:
         return energy
 
     start = time.process_time()
-    seeds = relevance_seeds(space, table, cost_of, SEEDS)
+    seeds = relevance_seeds(space, table, price_candidate, SEEDS)
     seconds = time.process_time() - start
     start = time.process_time()
     for _ in range(WHOLE):

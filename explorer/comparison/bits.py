@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from explorer.comparison.points import ComparisonCell
-from explorer.comparison.sample import RelevanceOf, seeded_sample
+from explorer.comparison.sample import ComputeRelevance, seeded_sample
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import StudyFileError
 from explorer.search.allocation import bits_in_proportion, weight_bytes, with_bits_within
@@ -20,19 +20,19 @@ from explorer.study.prepare import PreparedStudy
 ACTIVATION_BITS = 8
 
 
-def choose_widths(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Candidate:
+def choose_widths(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Candidate:
     """The candidate of a place; its `weight_bytes` are at most those of the average width over all weights."""
     graph = prepared.context.graph
     if place.criterion == "uniform":
         return uniform_within(prepared, place.level)
     if place.criterion == "proportional":
         widths = prepared.study.space.weight_bits
-        return bits_in_proportion(graph, relevance_of("deeplift", place.seed), place.level, widths)
+        return bits_in_proportion(graph, compute_relevance("deeplift", place.seed), place.level, widths)
     space = width_space(prepared)
     if place.criterion == "measured_kl":
         table = measured_sensitivity(prepared.context, space, seeded_sample(prepared, place.seed).inputs)
     else:
-        table = sensitivity(prepared.context, relevance_of(place.criterion, place.seed), space)
+        table = sensitivity(prepared.context, compute_relevance(place.criterion, place.seed), space)
     return with_bits_within(
         graph, table, uniform(graph, activation_bits=ACTIVATION_BITS), budget(prepared, place.level)
     )

@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from explorer.comparison.bits import choose_widths
 from explorer.comparison.points import Bools, ComparisonCell, Size
-from explorer.comparison.sample import RelevanceOf
+from explorer.comparison.sample import ComputeRelevance
 from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import kept_count, uniform
 from explorer.compress.cluster import kmeans_1d, nearest
@@ -45,15 +45,15 @@ class Selection:
     size: Callable[[fx.GraphModule], Size]
 
 
-def choose(case: str, prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
+def choose(case: str, prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Return what the criterion of a place chooses in a case of CASES."""
-    choice: Selection = resolve(CASES[case].path)(prepared, place, relevance_of)
+    choice: Selection = resolve(CASES[case].path)(prepared, place, compute_relevance)
     return choice
 
 
-def choose_filters(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
+def choose_filters(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Remove the share `level` of the filters of every channel group, or of the network, of least relevance."""
-    graph, relevance = prepared.context.graph, relevance_of(place.criterion, place.seed)
+    graph, relevance = prepared.context.graph, compute_relevance(place.criterion, place.seed)
     scope, normalised = ("layer", "none") if place.scope == "layer" else ("global", GLOBAL[place.scope])
     ranking = rank_filters(graph, relevance, place.level, scope=scope, normalised=normalised)
     context, candidate = replace(prepared.context, order=ranking.order), ranking.candidate
@@ -69,13 +69,13 @@ def choose_filters(prepared: PreparedStudy, place: ComparisonCell, relevance_of:
     return Selection(selection=_digest({"kept": np.array(sorted(kept))}), build=build, size=size)
 
 
-def choose_weights(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
+def choose_weights(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Set the share `level` of the weights of every layer, or of the network, to zero: those of least saliency.
 
     That is |w| ("magnitude"), |M w| with M the multipliers of a criterion, or the draw of the control ("random").
     """
     context = prepared.context
-    saliency = _saliency(context, place, relevance_of)
+    saliency = _saliency(context, place, compute_relevance)
     fixed = _one_weight_each(context)
     masks = _masks({name: values for name, values in saliency.items() if name not in fixed}, place)
     masks.update({name: np.ones_like(saliency[name], dtype=np.bool_) for name in fixed})
@@ -97,14 +97,14 @@ def choose_weights(prepared: PreparedStudy, place: ComparisonCell, relevance_of:
     return Selection(selection=_digest(masks), build=build, size=size)
 
 
-def choose_sharing(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
+def choose_sharing(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Let each layer share `level` values, of least error with every weight's square counted as the criterion says.
 
     It counts 1 ("plain"), the multiplier of a criterion, or |M w| of DeepLIFT ("saliency").
     """
     context, values = prepared.context, int(place.level)
     weights = _weights(context)
-    counts = _counts(prepared, place, relevance_of)
+    counts = _counts(prepared, place, compute_relevance)
     shared, indices = {}, {}
     for name, weight in weights.items():
         flat = weight.astype(np.float64).ravel()
@@ -127,10 +127,10 @@ def choose_sharing(prepared: PreparedStudy, place: ComparisonCell, relevance_of:
     return Selection(selection=_digest(shared), build=build, size=size)
 
 
-def choose_bits(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> Selection:
+def choose_bits(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Give layers widths of `level` bits on average, by the knapsack or by a rule; activations have 8 bits."""
     context = prepared.context
-    candidate = choose_widths(prepared, place, relevance_of)
+    candidate = choose_widths(prepared, place, compute_relevance)
 
     def build(recalibrated: bool) -> fx.GraphModule:
         return apply(context, candidate)
@@ -176,11 +176,13 @@ def _with_weights(context: CompressionContext, weights: Mapping[str, Floating], 
     return _finished(model, context, kept, recalibrated)
 
 
-def _saliency(context: CompressionContext, place: ComparisonCell, relevance_of: RelevanceOf) -> dict[str, Floating]:
+def _saliency(
+    context: CompressionContext, place: ComparisonCell, compute_relevance: ComputeRelevance
+) -> dict[str, Floating]:
     weights = _weights(context)
     if place.criterion == "magnitude":
         return {name: np.abs(weight) for name, weight in weights.items()}
-    relevance = relevance_of(place.criterion, place.seed)
+    relevance = compute_relevance(place.criterion, place.seed)
     multipliers = {name: merge_weight_multipliers(context.graph, relevance, name) for name in weights}
     if place.criterion == "random":  # times |w| it would not be chance alone
         return multipliers
@@ -207,14 +209,16 @@ def _largest(values: Floating, share: float) -> Bools:
     return largest(torch.from_numpy(values), kept_count(share, values.size)).numpy()
 
 
-def _counts(prepared: PreparedStudy, place: ComparisonCell, relevance_of: RelevanceOf) -> dict[str, Floating] | None:
+def _counts(
+    prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance
+) -> dict[str, Floating] | None:
     if place.criterion == "plain":
         return None
     context = prepared.context
     if place.criterion != "saliency":
-        relevance = relevance_of(place.criterion, place.seed)
+        relevance = compute_relevance(place.criterion, place.seed)
         return {name: merge_weight_multipliers(context.graph, relevance, name) for name in context.graph.weight_owners}
-    relevance = relevance_of("deeplift", place.seed)
+    relevance = compute_relevance("deeplift", place.seed)
     return {
         name: np.abs(weight * merge_weight_multipliers(context.graph, relevance, name))
         for name, weight in _weights(context).items()

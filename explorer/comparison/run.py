@@ -23,7 +23,7 @@ from explorer.comparison.points import (
     read_identity,
 )
 from explorer.comparison.record import Comparison
-from explorer.comparison.sample import RelevanceOf, relevance_in
+from explorer.comparison.sample import ComputeRelevance, relevance_in
 from explorer.digests import digest
 from explorer.errors import RelevanceError, StudyFileError
 from explorer.evaluate.score import score_images
@@ -49,7 +49,7 @@ class _Task:
     images: tuple[Tensor, ...]
     labels: Tensor
     notify: Notify
-    relevance_of: RelevanceOf
+    compute_relevance: ComputeRelevance
 
 
 def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
@@ -80,7 +80,7 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
                 images=images,
                 labels=labels,
                 notify=notify,
-                relevance_of=relevance_in(prepared, folder, notify),
+                compute_relevance=relevance_in(prepared, folder, notify),
             )
             skipped = _score_all(task, scored)
     return Comparison(
@@ -176,7 +176,7 @@ def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
 
 
 def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], place: ComparisonCell) -> None:
-    choice = choose(task.settings.case, task.prepared, place, task.relevance_of)
+    choice = choose(task.settings.case, task.prepared, place, task.compute_relevance)
     twin = equal.get(_equal(place, choice.selection))
     if twin is None:
         model = _built(task, choice, place)

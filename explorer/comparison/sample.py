@@ -13,7 +13,7 @@ from explorer.relevance.scores import Relevance
 from explorer.study.prepare import PreparedStudy
 from explorer.study.relevance import kept_relevance, relevance_sample
 
-RelevanceOf = Callable[[str, int], Relevance]
+ComputeRelevance = Callable[[str, int], Relevance]
 """(criterion, seed) -> what it says."""
 
 
@@ -26,11 +26,11 @@ def seeded_sample(prepared: PreparedStudy, seed: int) -> Sample:
     return replace(sample, seed=seed)
 
 
-def relevance_in(prepared: PreparedStudy, folder: Path, notify: Notify) -> RelevanceOf:
+def relevance_in(prepared: PreparedStudy, folder: Path, notify: Notify) -> ComputeRelevance:
     """What computes relevance once for each criterion and seed, and keeps it in `folder`."""
     found: dict[tuple[str, int], Relevance] = {}
 
-    def relevance_of(criterion: str, seed: int) -> Relevance:
+    def compute_relevance(criterion: str, seed: int) -> Relevance:
         if (criterion, seed) not in found:
 
             def named(_: str, done: int, total: int) -> None:
@@ -40,4 +40,4 @@ def relevance_in(prepared: PreparedStudy, folder: Path, notify: Notify) -> Relev
             found[criterion, seed] = kept_relevance(criterion, sample, folder, prepared.weights_digest, named)
         return found[criterion, seed]
 
-    return relevance_of
+    return compute_relevance

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from explorer.digests import digest
 from explorer.errors import CandidateError, StudyFileError
 from explorer.graph.layers import ModelGraph
-from explorer.settings.records import rules_of
+from explorer.settings.records import get_rules
 from explorer.settings.rules import one_of, shown, suggestion
 from explorer.settings.sharing import GRANULARITIES
 from explorer.settings.values import CODEBOOK, PATTERN, SHARE, WEIGHT_WIDTH, WIDTH
@@ -45,7 +45,7 @@ class LayerChoice:
 
     def __post_init__(self) -> None:
         problems: list[str] = []
-        for key, rule in rules_of(LayerChoice).items():
+        for key, rule in get_rules(LayerChoice).items():
             value = getattr(self, key)
             try:
                 if (read := rule.read(value, key)) is not value:
@@ -72,7 +72,7 @@ class LayerChoice:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data without the name; later additions are left out at their default, so that digests stay."""
-        values = {key: getattr(self, key) for key in rules_of(LayerChoice)}
+        values = {key: getattr(self, key) for key in get_rules(LayerChoice)}
         return {key: value for key, value in values.items() if key in _WRITTEN or value != _DEFAULTS[key]}
 
 
@@ -247,7 +247,7 @@ def kept_count(share: float, size: int) -> int:
 
 
 def _choice_from_json(layer: str, entry: object) -> LayerChoice:
-    rules = rules_of(LayerChoice)
+    rules = get_rules(LayerChoice)
     if not isinstance(entry, Mapping):
         raise CandidateError(f"candidate: layer {shown(layer)}: expected an object, received {shown(entry)}")
     unknown = [str(key) for key in entry if key not in rules]

@@ -61,7 +61,7 @@ def project_on(codes: Tensor, choice: LayerChoice, groups: int) -> Project:
     distinct = [book.unique() for book in books]
     most = max(len(book) for book in distinct)
     padded = torch.stack([torch.cat((book, book[-1:].expand(most - len(book)))) for book in distinct])
-    return partial(_nearest_of, padded.double().view(groups, -1, most))
+    return partial(_find_nearest, padded.double().view(groups, -1, most))
 
 
 class _Corrector(NormCorrector):
@@ -180,7 +180,7 @@ def _feeds_norms(interpreter: fx.Interpreter, node: fx.Node) -> bool:
     )
 
 
-def _nearest_of(books: Tensor, real: Tensor) -> Tensor:
+def _find_nearest(books: Tensor, real: Tensor) -> Tensor:
     """Return the nearest of the row's codes (groups x rows x values, ascending), the lower one on a tie.
 
     `real` is groups x rows x k, its rows a whole number of times those of the books.

@@ -16,6 +16,6 @@ NUMERICAL: tuple[type[Exception], ...] = (
 """What is not finite, and what has no solution."""
 
 
-def reason_of(error: Exception) -> str:
+def describe_failure(error: Exception) -> str:
     """Return what an error says, in one line; its name where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -21,12 +21,12 @@ def recalibrate_norms(model: fx.GraphModule, calibration: Calibration, positions
     var' = var * vq / vf and mean' = mq + (mean - mf) * sqrt(vq / vf): unlike plain recomputation this leaves
     an unchanged network unchanged, whatever images it was trained on.
     """
-    if norms_of(model):
+    if find_norms(model):
         with torch.no_grad():
             NormCorrector(model, calibration, positions).run(*as_tuple(calibration.images))
 
 
-def norms_of(model: fx.GraphModule) -> dict[str, BatchNorm]:
+def find_norms(model: fx.GraphModule) -> dict[str, BatchNorm]:
     """Return the batch norms of a network, by the name of their node."""
     return {
         node.name: norm
@@ -58,7 +58,7 @@ class NormCorrector(fx.Interpreter):
     def __init__(self, model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]) -> None:
         super().__init__(model)
         self.extra_traceback = False  # it would become part of what a candidate failed for
-        self.norms, self.calibration, self.positions = norms_of(model), calibration, positions
+        self.norms, self.calibration, self.positions = find_norms(model), calibration, positions
 
     def run_node(self, n: fx.Node) -> object:
         """Run a node, a batch norm with what it should be."""

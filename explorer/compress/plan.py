@@ -81,7 +81,7 @@ def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
 
 def plan_layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Mapping[str, int]) -> LayerPlan:
     """Derive one layer, given how many classes of every group are `kept`, and the `bits` of activations by name."""
-    out_channels, in_channels = channels_of(layer.produces, kept), channels_of(layer.reads, kept)
+    out_channels, in_channels = count_channels(layer.produces, kept), count_channels(layer.reads, kept)
     groups = in_channels if layer.depthwise else layer.groups
     weights = out_channels * (in_channels // groups) * layer.kernel_size[0] * layer.kernel_size[1]
     return LayerPlan(
@@ -104,7 +104,7 @@ def plan_operation(operation: Operation, kept: Sequence[int], bits: Mapping[str,
     """Derive one operation, as `plan_layer` a layer."""
     return OperationPlan(
         name=operation.name,
-        channels=channels_of(operation.channels, kept),
+        channels=count_channels(operation.channels, kept),
         input_bits=max(bits[source] for source in operation.sources),
         output_bits=bits[operation.target],
     )
@@ -117,7 +117,7 @@ def _nonzero(choice: LayerChoice, num_weights: int, row: int) -> int:
 
 
 def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, int]) -> ActivationPlan:
-    channels = channels_of(activation.channels, kept)
+    channels = count_channels(activation.channels, kept)
     return ActivationPlan(
         name=activation.name,
         channels=channels,
@@ -183,6 +183,6 @@ def activation_bits(graph: ModelGraph, choices: Mapping[str, LayerChoice]) -> di
     return settled
 
 
-def channels_of(shares: Sequence[GroupCount], kept: Sequence[int]) -> int:
+def count_channels(shares: Sequence[GroupCount], kept: Sequence[int]) -> int:
     """Return channels that are left of these shares of groups of which so many classes are `kept`."""
     return sum(kept[group] * count for group, count in shares)

@@ -39,11 +39,11 @@ def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
         layer_job(part, layers[part.name])
         if isinstance(part, Layer)
         else operation_job(part, operations[part.name], part.name in fused)
-        for part in parts_of(graph)
+        for part in list_parts(graph)
     )
 
 
-def parts_of(graph: ModelGraph) -> tuple[Layer | Operation, ...]:
+def list_parts(graph: ModelGraph) -> tuple[Layer | Operation, ...]:
     """Layers and operations in the order of computation."""
     return tuple(sorted((*graph.layers, *graph.operations), key=attrgetter("step")))
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from explorer.compress.candidate import Candidate, LayerChoice
-from explorer.compress.plan import activation_bits, channels_of, count_kept, plan_layer, plan_operation
+from explorer.compress.plan import activation_bits, count_channels, count_kept, plan_layer, plan_operation
 from explorer.evaluate import hardware
 from explorer.graph.layers import Layer, ModelGraph, Operation
-from explorer.settings.records import rules_of
+from explorer.settings.records import get_rules
 from hwmodels import ENERGY_COMPONENTS, Accelerator, LayerError, LayerJob, Memory, evaluate, peak_alive, stack
 
 REMEMBERED = 4096
 """Sets of widths of activations whose consequences are remembered."""
-_decisions = attrgetter(*rules_of(LayerChoice))
+_decisions = attrgetter(*get_rules(LayerChoice))
 _MACS, _CYCLES, _BYTES, _HELD = range(4)
 
 
@@ -57,7 +57,7 @@ class Pricing:
 
     def __init__(self, graph: ModelGraph, accelerator: Accelerator) -> None:
         self.graph, self.accelerator = graph, accelerator
-        self._parts = hardware.parts_of(graph)
+        self._parts = hardware.list_parts(graph)
         self._fused = hardware.fusible(graph)
         self._kinds = [_kind(part, part.name in self._fused) for part in self._parts]
         self._touched = _Touched(graph, self._parts)
@@ -124,7 +124,7 @@ class Pricing:
             self._real[:, index], self._whole[:, index] = self._figures[key]
         for index in activations:
             stored = self.graph.activations[index]
-            elements = channels_of(stored.channels, planned.kept) * stored.size[0] * stored.size[1]
+            elements = count_channels(stored.channels, planned.kept) * stored.size[0] * stored.size[1]
             self._sizes[index] = -(-elements * planned.bits[stored.name] // 8)
         if activations:
             self._peak = peak_alive(self._sizes, *self._alive)
@@ -133,12 +133,12 @@ class Pricing:
         """All that a part's cost depends on."""
         part, kept, bits = self._parts[index], planned.kept, planned.bits
         if isinstance(part, Layer):
-            channels = (channels_of(part.reads, kept), channels_of(part.produces, kept))
+            channels = (count_channels(part.reads, kept), count_channels(part.produces, kept))
             choice = planned.choices[self._touched.owner[part.chosen_by]]
             return (self._kinds[index], _decisions(choice), channels, bits[part.source], bits[part.target])
         return (
             self._kinds[index],
-            channels_of(part.channels, kept),
+            count_channels(part.channels, kept),
             max(bits[name] for name in part.sources),
             bits[part.target],
         )

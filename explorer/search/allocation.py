@@ -14,7 +14,7 @@ from explorer.compress.plan import plan
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import Relevance
 from explorer.search.knapsack import solve_knapsack
-from explorer.search.options import CostOf, front_on
+from explorer.search.options import PriceCandidate, front_on
 from explorer.search.sensitivity import Sensitivity
 
 STRIDES = 200
@@ -54,21 +54,23 @@ def with_bits_within(graph: ModelGraph, table: Sensitivity, candidate: Candidate
     return replace(candidate, layers=layers)
 
 
-def with_filters_within(table: Sensitivity, candidate: Candidate, cost_of: CostOf, budget: float) -> Candidate:
+def with_filters_within(
+    table: Sensitivity, candidate: Candidate, price_candidate: PriceCandidate, budget: float
+) -> Candidate:
     """The candidate with the filters removed of least estimated loss whose cost keeps the budget.
 
     A knapsack over the shares in the table prices each group alone; of its solutions, in ascending order of loss, the
     first that keeps the budget as a whole is taken, and the last where none does.
     """
     groups = [name for name, _ in candidate.filter_keep_ratio]
-    base = cost_of(candidate)
+    base = price_candidate(candidate)
     shares = [list(table.filters[group]) for group in groups]
 
     def with_shares(chosen: Mapping[str, float]) -> Candidate:
         return replace(candidate, filter_keep_ratio=tuple((name, chosen.get(name, 1.0)) for name in groups))
 
     costs = [
-        np.array([cost_of(with_shares({group: share})) - base for share in options])
+        np.array([price_candidate(with_shares({group: share})) - base for share in options])
         for group, options in zip(groups, shares, strict=True)
     ]
     losses = [np.array([table.filters[group][share] for share in table.filters[group]]) for group in groups]
@@ -78,20 +80,22 @@ def with_filters_within(table: Sensitivity, candidate: Candidate, cost_of: CostO
         options = solved.choices[point]
         return with_shares({group: shares[i][options[i]] for i, group in enumerate(groups)})
 
-    return _best_within(at, len(solved.costs), cost_of, budget, strides=len(solved.costs))
+    return _best_within(at, len(solved.costs), price_candidate, budget, strides=len(solved.costs))
 
 
-def with_choices_within(table: Sensitivity, start: Candidate, cost_of: CostOf, budget: float) -> Candidate:
+def with_choices_within(
+    table: Sensitivity, start: Candidate, price_candidate: PriceCandidate, budget: float
+) -> Candidate:
     """The candidate with the choices for its layers of least estimated loss whose cost keeps the budget.
 
-    `cost_of` is any one cost, such as the energy or the latency that the device model says; the choices are all
+    `price_candidate` is any one cost, such as the energy or the latency that the device model says; the choices are all
     that the table holds, of weights and of activations, on the filters of `start`. The exact knapsack prices each
     option alone (with all other layers as in `start`, best at their widest); since real costs are not quite the sum
     of these, its solutions are asked in ascending order of loss for the first that keeps the budget as a whole, the
     cheapest where none does.
     """
-    front = front_on(table, start, cost_of)
-    return _best_within(front.candidate, len(front.solved.costs), cost_of, budget)
+    front = front_on(table, start, price_candidate)
+    return _best_within(front.candidate, len(front.solved.costs), price_candidate, budget)
 
 
 def bits_in_proportion(
@@ -130,7 +134,7 @@ def bits_in_proportion(
 
 
 def _best_within(
-    at: Callable[[int], Candidate], count: int, cost_of: CostOf, budget: float, strides: int = STRIDES
+    at: Callable[[int], Candidate], count: int, price_candidate: PriceCandidate, budget: float, strides: int = STRIDES
 ) -> Candidate:
     """Of `count` candidates in descending order of loss the last that keeps the budget; the first where none does.
 
@@ -138,11 +142,11 @@ def _best_within(
     next: a device model takes long for thousands of points, whose costs hardly ever rise where the sum falls.
     """
     stride = max(1, count // strides)
-    coarse = next((point for point in range(count - 1, -1, -stride) if cost_of(at(point)) <= budget), None)
+    coarse = next((point for point in range(count - 1, -1, -stride) if price_candidate(at(point)) <= budget), None)
     if coarse is None:
         coarse = 0
     for point in range(min(count, coarse + stride) - 1, coarse, -1):
-        if cost_of(at(point)) <= budget:
+        if price_candidate(at(point)) <= budget:
             return at(point)
     return at(coarse)
 

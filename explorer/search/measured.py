@@ -27,7 +27,7 @@ from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.options import with_share
-from explorer.search.sensitivity import Sensitivity, losses_of, rounding_moments
+from explorer.search.sensitivity import Sensitivity, compute_losses, rounding_moments
 from explorer.search.space import SearchSpace
 
 
@@ -57,14 +57,14 @@ def measured_sensitivity(
     for layer, given in rounding_moments(context, space):
         widths = space.values(ACTIVATION_BITS, layer)
         of_activations = partial(_of_activations, scale, context, layer)
-        activations[layer] = losses_of(f"layer {layer!r}: activations", widths, of_activations)
+        activations[layer] = compute_losses(f"layer {layer!r}: activations", widths, of_activations)
         of_weights = partial(_of_weights, scale, context, given)
-        weights[layer] = losses_of(f"layer {layer!r}: weights", space.weight_choices(layer), of_weights)
+        weights[layer] = compute_losses(f"layer {layer!r}: weights", space.weight_choices(layer), of_weights)
         report()
     for group in context.graph.prunable:
         ratios = space.values(FILTER_KEEP_RATIO, group.name)
         of_filters = partial(_of_filters, scale, context, group.name)
-        filters[group.name] = losses_of(f"channel group {group.name!r}: filters", ratios, of_filters)
+        filters[group.name] = compute_losses(f"channel group {group.name!r}: filters", ratios, of_filters)
         report()
     return Sensitivity(weights=weights, activations=activations, filters=filters)
 

@@ -14,7 +14,7 @@ from explorer.progress import Progress
 from explorer.search.knapsack import ParetoSolutions, solve_knapsack
 from explorer.search.sensitivity import Sensitivity
 
-CostOf = Callable[[Candidate], float]
+PriceCandidate = Callable[[Candidate], float]
 """What a candidate costs, one number."""
 _Entry = tuple[LayerChoice, float]
 
@@ -44,23 +44,27 @@ class LayerFront:
         return replace(self.start, layers=tuple(option.choices[which] for option, which in chosen))
 
 
-def front_on(table: Sensitivity, start: Candidate, cost_of: CostOf, progress: Progress | None = None) -> LayerFront:
+def front_on(
+    table: Sensitivity, start: Candidate, price_candidate: PriceCandidate, progress: Progress | None = None
+) -> LayerFront:
     """The front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
 
-    What an option costs is the change of `cost_of` when one layer of `start` alone takes it.
+    What an option costs is the change of `price_candidate` when one layer of `start` alone takes it.
     """
-    base = cost_of(start)
+    base = price_candidate(start)
     options = []
     for index, choice in enumerate(start.layers):
         if progress is not None:
             progress(index, len(start.layers))
-        options.append(layer_options(choice.layer, table, cost_of, start, base))
+        options.append(layer_options(choice.layer, table, price_candidate, start, base))
     solved = solve_knapsack([option.costs for option in options], [option.losses for option in options])
     return LayerFront(start=start, base_cost=base, options=tuple(options), solved=solved)
 
 
-def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candidate, base: float) -> LayerOptions:
-    """The options of a layer that none beats in cost and loss; each costs a call of `cost_of` or two.
+def layer_options(
+    layer: str, table: Sensitivity, price_candidate: PriceCandidate, start: Candidate, base: float
+) -> LayerOptions:
+    """The options of a layer that none beats in cost and loss; each costs a call of `price_candidate` or two.
 
     What a width of the weights saves may depend on that of the inputs: a device that computes at the wider of both
     saves nothing by one alone. Options of weights are therefore compared at the start's and at the narrowest input.
@@ -69,7 +73,7 @@ def layer_options(layer: str, table: Sensitivity, cost_of: CostOf, start: Candid
     inputs: Mapping[int, float] = table.activations.get(layer) or {own.activation_bits: 0.0}
 
     def costs(choices: Sequence[LayerChoice]) -> list[float]:
-        return [cost_of(start.with_choice(choice)) - base for choice in choices]
+        return [price_candidate(start.with_choice(choice)) - base for choice in choices]
 
     weights = list(table.weights[layer].items())
     kept: dict[LayerChoice, float] = {}

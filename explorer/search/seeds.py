@@ -13,7 +13,7 @@ from explorer.pareto import ascending_front
 from explorer.progress import Progress
 from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY
 from explorer.search.knapsack import solve_knapsack
-from explorer.search.options import CostOf, LayerFront, front_on, with_share
+from explorer.search.options import LayerFront, PriceCandidate, front_on, with_share
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
@@ -23,7 +23,7 @@ Fits = Callable[[Candidate], bool]
 EXAMINED = 400
 """Points of the front, evenly spread along it, of which it is asked whether they fit."""
 FILTER_LEVELS = 8
-"""Networks with filters removed on which bits are traded; each costs a call of `cost_of` for every option."""
+"""Networks with filters removed on which bits are traded; each costs a call of `price_candidate` for every option."""
 SMALLEST_RATIO = 1e-9
 """Values below this share of the largest count as this share on a logarithmic scale."""
 
@@ -58,7 +58,7 @@ class _Point:
 def relevance_seeds(
     space: SearchSpace,
     table: Sensitivity,
-    cost_of: CostOf,
+    price_candidate: PriceCandidate,
     count: int,
     fits: Fits = lambda candidate: True,
     progress: Progress = lambda done, total: None,
@@ -75,7 +75,10 @@ def relevance_seeds(
     the space the last seeds hold one that removes as many by its order, where `count` leaves two or more for the own.
     """
     widest = _widest(space)
-    levels, base = _levels(_filter_levels(space, table, cost_of, widest), table, cost_of, progress), cost_of(widest)
+    levels, base = (
+        _levels(_filter_levels(space, table, price_candidate, widest), table, price_candidate, progress),
+        price_candidate(widest),
+    )
     found = []
     for point in _evenly(_merged_front(levels), EXAMINED):
         share = point.level.front.base_cost / base
@@ -122,16 +125,18 @@ def _widest(space: SearchSpace) -> Candidate:
     return space.candidate(indices)
 
 
-def _filter_levels(space: SearchSpace, table: Sensitivity, cost_of: CostOf, widest: Candidate) -> tuple[Candidate, ...]:
+def _filter_levels(
+    space: SearchSpace, table: Sensitivity, price_candidate: PriceCandidate, widest: Candidate
+) -> tuple[Candidate, ...]:
     """The widest network, and networks with filters removed down to equal steps of cost."""
     ratios = {group: space.values(FILTER_KEEP_RATIO, group) for group, _ in widest.filter_keep_ratio}
     groups = {group: values for group, values in ratios.items() if len(values) > 1}
     if not groups:
         return (widest,)
-    base = cost_of(widest)
+    base = price_candidate(widest)
     costs, losses = [], []
     for group, values in groups.items():
-        costs.append(np.array([cost_of(with_share(widest, group, ratio)) - base for ratio in values]))
+        costs.append(np.array([price_candidate(with_share(widest, group, ratio)) - base for ratio in values]))
         losses.append(np.array([table.filters[group][ratio] for ratio in values]))
     solved = solve_knapsack(costs, losses)
     found = {widest.digest(): widest}
@@ -144,7 +149,9 @@ def _filter_levels(space: SearchSpace, table: Sensitivity, cost_of: CostOf, wide
     return tuple(found.values())
 
 
-def _levels(starts: Sequence[Candidate], table: Sensitivity, cost_of: CostOf, progress: Progress) -> list[_Level]:
+def _levels(
+    starts: Sequence[Candidate], table: Sensitivity, price_candidate: PriceCandidate, progress: Progress
+) -> list[_Level]:
     """The front of all other choices on each network; progress counts their layers."""
     found: list[_Level] = []
     total = sum(len(start.layers) for start in starts)
@@ -156,7 +163,7 @@ def _levels(starts: Sequence[Candidate], table: Sensitivity, cost_of: CostOf, pr
         lost = sum(table.filters[group][share] for group, share in start.filter_keep_ratio)
         if math.isinf(lost):  # with the widest alone: some filters have to go
             continue
-        found.append(_Level(base_loss=lost, front=front_on(table, start, cost_of, priced)))
+        found.append(_Level(base_loss=lost, front=front_on(table, start, price_candidate, priced)))
     progress(total, total)
     return found
 

@@ -17,7 +17,7 @@ from torch import nn
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import LayerChoice, kept_count
 from explorer.compress.correction import error_shares, float_moments
-from explorer.compress.failures import NUMERICAL, reason_of
+from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
@@ -66,7 +66,7 @@ def sensitivity(
         module = layer_module(context.model, layer)
         multipliers = merge_weight_multipliers(context.graph, relevance, layer)
         perturbation = partial(_perturbation, module, multipliers, context, given)
-        weights[layer] = losses_of(f"layer {layer!r}: weights", space.weight_choices(layer), perturbation)
+        weights[layer] = compute_losses(f"layer {layer!r}: weights", space.weight_choices(layer), perturbation)
         if progress is not None:
             progress(index + 1, len(space.layers))
     losses = estimate_filter_losses(context.graph, relevance)
@@ -80,7 +80,7 @@ def sensitivity(
     return Sensitivity(weights=weights, activations=_activations(context, relevance, space), filters=filters)
 
 
-def losses_of(what: str, options: Iterable[_Option], loss: Callable[[_Option], float]) -> dict[_Option, float]:
+def compute_losses(what: str, options: Iterable[_Option], loss: Callable[[_Option], float]) -> dict[_Option, float]:
     """The loss by each option, infinite where it cannot be computed; NumericalError names `what` where none can be."""
     found: dict[_Option, float] = {}
     reason = "no loss is finite"
@@ -88,7 +88,7 @@ def losses_of(what: str, options: Iterable[_Option], loss: Callable[[_Option], f
         try:
             value = loss(option)
         except NUMERICAL as error:
-            value, reason = math.inf, reason_of(error)
+            value, reason = math.inf, describe_failure(error)
         found[option] = value if math.isfinite(value) else math.inf
     if all(math.isinf(value) for value in found.values()):
         raise NumericalError(f"{what}: none of the {len(found)} options can be computed: {reason}")

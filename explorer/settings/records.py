@@ -12,7 +12,7 @@ from explorer.settings.rules import Rule, collect, dotted, refused, suggestion
 
 Record = TypeVar("Record")
 _RULES: dict[type, Mapping[str, Rule]] = {}
-"""What rules_of has found: looking takes longer than all reading."""
+"""What get_rules has found: looking takes longer than all reading."""
 
 
 class Named(Protocol):
@@ -24,7 +24,7 @@ class Named(Protocol):
         ...
 
 
-def rules_of(cls: type) -> Mapping[str, Rule]:
+def get_rules(cls: type) -> Mapping[str, Rule]:
     """The keys of a settings record, in order: its `key_rules`, or its fields that are annotated with a Rule."""
     if hasattr(cls, "key_rules"):
         rules: Mapping[str, Rule] = cls.key_rules()
@@ -80,7 +80,7 @@ def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **giv
     where it is dotted, their new section; None stands for an absent key. `given` are fields that are not keys of the
     file.
     """
-    rules = rules_of(cls)
+    rules = get_rules(cls)
     present = {key: value for key, value in entries.items() if value is not None}
     renamed: Mapping[str, str] = getattr(cls, "RENAMED", {})
     problems = [
@@ -103,7 +103,7 @@ def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **giv
 
 def write_record(record: Any) -> dict[str, Any]:
     """A settings record as plain data, from which `read_record` builds an equal one."""
-    return {key: rule.write(getattr(record, key)) for key, rule in rules_of(type(record)).items()}
+    return {key: rule.write(getattr(record, key)) for key, rule in get_rules(type(record)).items()}
 
 
 def validate(record: Any, where: str) -> None:
@@ -111,7 +111,7 @@ def validate(record: Any, where: str) -> None:
 
     A None is left alone: that it is allowed follows from the type.
     """
-    rules = rules_of(type(record))
+    rules = get_rules(type(record))
     present = {key: value for key in rules if (value := getattr(record, key)) is not None}
     for key, value in read_values(rules, present, where).items():
         object.__setattr__(record, key, value)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
 from explorer.objectives import OBJECTIVES, SCORE, Objective, costs
-from explorer.settings.records import named_tables, read_values, rules_of, validate
+from explorer.settings.records import get_rules, named_tables, read_values, validate
 from explorer.settings.rules import (
     Rule,
     entry_of,
@@ -140,7 +140,7 @@ class SpaceSettings:
     def for_layer(self, name: str) -> SpaceSettings:
         """The space of one layer, its own settings filled in."""
         own = next((entry for entry in self.layers if entry.layer == name), None)
-        values = {key: getattr(own, key, None) for key in rules_of(LayerSpace)}
+        values = {key: getattr(own, key, None) for key in get_rules(LayerSpace)}
         return SpaceSettings(**{key: getattr(self, key) if value is None else value for key, value in values.items()})
 
 

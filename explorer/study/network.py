@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 
 from explorer.compress.apply import EXAMPLES
-from explorer.compress.norms import norms_of
+from explorer.compress.norms import find_norms
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
 from explorer.errors import DataError, ScoreError, StudyFileError
@@ -112,7 +112,7 @@ def first_sample(network: StudyNetwork, study: Study) -> Sample:
     images, model = network.data.relevance.take(slice(EXAMPLES)), network.canonical
     if study.model.checkpoint is None and len(images) > 1:
         model = copy.deepcopy(model)
-        for norm in norms_of(model).values():
+        for norm in find_norms(model).values():
             norm.reset_running_stats()
             norm.momentum = None  # plain averages
             norm.train()

@@ -12,7 +12,7 @@ from torch import nn
 import explorer
 from explorer.compress.apply import apply
 from explorer.compress.candidate import uniform
-from explorer.compress.failures import NUMERICAL, reason_of
+from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.data.images import ImageSet
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import refuse_infinite, score_images
@@ -103,7 +103,7 @@ def _baseline(name: str, cost: Cost, build: Callable[[], nn.Module], scorer: _Sc
     except NUMERICAL as error:
         data = scorer.prepared.data
         search, held_out = (MeanScore(value=0.0, num_images=len(images)) for images in (data.search, data.held_out))
-        return Baseline(name=name, cost=cost, search=search, held_out=held_out, failure=reason_of(error))
+        return Baseline(name=name, cost=cost, search=search, held_out=held_out, failure=describe_failure(error))
     return Baseline(name=name, cost=cost, search=search, held_out=held_out)
 
 

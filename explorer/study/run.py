@@ -22,7 +22,7 @@ from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
 from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
-from explorer.study.search import CostOf, Search, search
+from explorer.study.search import PriceCandidate, Search, search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
 
@@ -55,14 +55,14 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
     space = search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     images, targets = prepared.tensors(prepared.data.search)
 
-    def score_of(candidate: Candidate) -> MeanScore:
+    def score_candidate(candidate: Candidate) -> MeanScore:
         model = apply(prepared.context, candidate)
         model.register_forward_hook(refuse_infinite)
         return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
 
     pricing = Pricing(graph, prepared.accelerator)
 
-    def cost_of(candidate: Candidate) -> Cost:
+    def price_candidate(candidate: Candidate) -> Cost:
         return summed_cost(graph, pricing.price(candidate))
 
     needed = store.count() < min(study.search.seeds, study.search.trials)
@@ -70,10 +70,10 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
         space=space,
         settings=study.search,
         seed=study.seed,
-        seeds=_seeds(prepared, space, cost_of, notify) if needed else (),
+        seeds=_seeds(prepared, space, price_candidate, notify) if needed else (),
         objectives=study.objectives.names,
-        cost_of=cost_of,
-        score_of=score_of,
+        price_candidate=price_candidate,
+        score_candidate=score_candidate,
         budgets=study.budgets,
     )
 
@@ -85,12 +85,14 @@ def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> S
     return sensitivity(prepared.context, prepared.relevance, space, progress)
 
 
-def _seeds(prepared: PreparedStudy, space: SearchSpace, cost_of: CostOf, notify: Notify) -> tuple[Seed, ...]:
+def _seeds(
+    prepared: PreparedStudy, space: SearchSpace, price_candidate: PriceCandidate, notify: Notify
+) -> tuple[Seed, ...]:
     table = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
     costs = costs_named(prepared.study.objectives.names)
 
     def values(candidate: Candidate) -> list[float]:
-        cost = cost_of(candidate)
+        cost = price_candidate(candidate)
         return [objective.value(cost, 0.0) for objective in costs]
 
     base = values(uniform(prepared.context.graph))
@@ -99,7 +101,7 @@ def _seeds(prepared: PreparedStudy, space: SearchSpace, cost_of: CostOf, notify:
         return sum(value / whole for value, whole in zip(values(candidate), base, strict=True)) / len(base)
 
     def fits(candidate: Candidate) -> bool:
-        return all(excess <= 0 for _, excess in cost_excesses(cost_of(candidate), prepared.study.budgets))
+        return all(excess <= 0 for _, excess in cost_excesses(price_candidate(candidate), prepared.study.budgets))
 
     return relevance_seeds(
         space,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from explorer.compress.candidate import Candidate
-from explorer.compress.failures import NUMERICAL, reason_of
+from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.digests import digest
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import objectives_named
@@ -21,8 +21,8 @@ from explorer.study.costing import cost_excesses, score_excess
 from explorer.study.record import Cost, Evaluation
 from explorer.study.store import Store
 
-CostOf = Callable[[Candidate], Cost]
-ScoreOf = Callable[[Candidate], MeanScore]
+PriceCandidate = Callable[[Candidate], Cost]
+ScoreCandidate = Callable[[Candidate], MeanScore]
 
 
 class _Score(NamedTuple):
@@ -44,8 +44,8 @@ class Search:
     seed: int
     seeds: Sequence[Seed]
     objectives: tuple[str, ...]
-    cost_of: CostOf
-    score_of: ScoreOf
+    price_candidate: PriceCandidate
+    score_candidate: ScoreCandidate
     budgets: BudgetSettings
 
 
@@ -74,7 +74,7 @@ def search(task: Search, store: Store, progress: Progress) -> None:
         )
         trial.set_user_attr("owner", store.owner)
         candidate = task.space.candidate(point)
-        cost = task.cost_of(candidate)
+        cost = task.price_candidate(candidate)
         excesses = cost_excesses(cost, task.budgets)
         score = _NOT_BUILT
         if all(excess <= 0 for _, excess in excesses):
@@ -100,7 +100,7 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
     """Everything that was evaluated, with its cost computed anew."""
     found = []
     for item in store.stored():
-        cost = task.cost_of(item.candidate)
+        cost = task.price_candidate(item.candidate)
         excesses = cost_excesses(cost, task.budgets)
         if item.score is not None:
             excesses += score_excess(item.score.value, task.budgets)
@@ -120,9 +120,9 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
 
 def _scored(task: Search, candidate: Candidate) -> _Score:
     try:
-        return _Score(task.score_of(candidate))
+        return _Score(task.score_candidate(candidate))
     except NUMERICAL as error:
-        return _Score(None, reason_of(error))
+        return _Score(None, describe_failure(error))
 
 
 def _trial_seed(seed: int, number: int) -> int:

@@ -31,7 +31,7 @@ from explorer.settings import (
     SpaceSettings,
 )
 from explorer.settings.paths import expand_variables, resolve_path
-from explorer.settings.records import rules_of, table, validate, write_record
+from explorer.settings.records import get_rules, table, validate, write_record
 from explorer.settings.rules import collect, integer, refused, suggestion, text, without_effect
 from explorer.study.names import check_names
 
@@ -165,7 +165,7 @@ class Study:
             f"{record.SECTION}.{key}": json.dumps(rule.write(getattr(record, key)))
             for record in (self.heading, *(getattr(self, section) for section in SECTIONS))
             if record.AFFECTS_RESULTS
-            for key, rule in rules_of(type(record)).items()
+            for key, rule in get_rules(type(record)).items()
             if rule.affects_results
         }
 
@@ -233,8 +233,8 @@ def _read_section(section: str, kind: type, entries: object) -> object:
 
 
 def _refuse_section(name: str, value: object) -> None:
-    owners = [section for section, kind in SECTIONS.items() if name in rules_of(kind)]
-    if name in rules_of(Heading):
+    owners = [section for section, kind in SECTIONS.items() if name in get_rules(kind)]
+    if name in get_rules(Heading):
         owners.append("study")
     hint = f"it belongs into [{owners[0]}]" if owners else suggestion(name, ("study", *SECTIONS))
     kind = "section" if isinstance(value, Mapping) else "key"

@@ -13,7 +13,7 @@ import pytest
 import hwmodels
 from explorer.compress.candidate import Candidate
 from explorer.errors import CandidateError, StudyFileError
-from explorer.settings.records import rules_of
+from explorer.settings.records import get_rules
 from explorer.study.study_file import SECTIONS, Heading, Study, load_study
 from hwmodels import NETWORKS, DeviceError
 
@@ -103,7 +103,7 @@ BASE = tomllib.loads(
 @pytest.mark.parametrize("section", ["study", *SECTIONS])
 def test_every_key_of_a_study_stands_every_number(section: str) -> None:
     refusals = []
-    kind: Mapping[str, Any] = rules_of({"study": Heading, **SECTIONS}[section])
+    kind: Mapping[str, Any] = get_rules({"study": Heading, **SECTIONS}[section])
     for key in kind:
         for value in NASTY:
             for written in (value, [value], [value] * 3, {"a": value}, {"a": {"weight_bits": [value], "kept": value}}):

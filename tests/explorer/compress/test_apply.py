@@ -36,7 +36,7 @@ def every_class(base: CompressionContext) -> dict[str, Tensor]:
     return kept_positions(base.graph, frozenset(i for group in base.graph.groups for i in group.classes))
 
 
-def norms_of(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
+def find_norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
     return {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
 
 
@@ -47,8 +47,8 @@ def test_recalibration_leaves_the_float_network_as_it_is(
     base = context(name)
     model = copy.deepcopy(base.model)
     recalibrate_norms(model, base.calibration, every_class(base))
-    assert norms_of(model)
-    for path, norm in norms_of(model).items():
+    assert find_norms(model)
+    for path, norm in find_norms(model).items():
         own = base.model.get_submodule(path)
         assert torch.allclose(norm.running_mean, own.get_buffer("running_mean"), rtol=1e-5, atol=1e-5)  # type: ignore[arg-type]
         assert torch.allclose(norm.running_var, own.get_buffer("running_var"), rtol=1e-5)  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ def test_folding_is_exact(bias: bool, groups: int) -> None:
         fold_norms(graph)
         folded = copy.deepcopy(graph).double()(x)
     assert (folded - expected).abs().max() <= 1e-9
-    assert not norms_of(graph)
+    assert not find_norms(graph)
     codes, scale = (graph.get_submodule("0").get_buffer(key) for key in ("weight_codes", "weight_scale"))
     assert codes.dtype == torch.int8
     assert scale.tolist() == [0.5, 0.5, 0.0, 0.25]
@@ -146,7 +146,7 @@ def test_a_norm_behind_a_concatenation_folds_into_the_gain_in_front_of_it(
 ) -> None:
     base = context("mixed")
     assert "joined_norm_gain" in base.graph.layer_names
-    assert not norms_of(apply(base, uniform(base.graph)))
+    assert not find_norms(apply(base, uniform(base.graph)))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -256,7 +256,7 @@ def test_absolute_recalibration_hurts_the_float_network_and_relative_does_not(
     base, images, labels = trained
     relative, absolute = copy.deepcopy(base.model), copy.deepcopy(base.model)
     recalibrate_norms(relative, base.calibration, every_class(base))
-    for norm in norms_of(absolute).values():
+    for norm in find_norms(absolute).values():
         norm.reset_running_stats()
         norm.momentum = None
         norm.train()

@@ -18,7 +18,7 @@ from explorer.compress.apply import CompressionContext, apply, compress_layers, 
 from explorer.compress.calibrate import Calibration, channel_means, channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.correction import LayerInputs, error_shares, float_moments
-from explorer.compress.norms import norms_of, recalibrate_norms
+from explorer.compress.norms import find_norms, recalibrate_norms
 from explorer.compress.prune import kept_positions
 from explorer.compress.sparsity import weight_mask
 from explorer.compress.weights import compress_weights
@@ -43,7 +43,7 @@ def statistics_at_once(model: fx.GraphModule, images: Tensor) -> dict[str, tuple
                 received[n.name] = channel_statistics(self.env[n.all_input_nodes[0]])
             return super().run_node(n)
 
-    norms = norms_of(model)
+    norms = find_norms(model)
     with torch.no_grad():
         Recorder(model).run(images)
     return received
@@ -60,7 +60,7 @@ def recompute_absolutely(model: fx.GraphModule, images: Tensor) -> None:
                 )
             return super().run_node(n)
 
-    norms = norms_of(model)
+    norms = find_norms(model)
     with torch.no_grad():
         Recomputer(model).run(images)
 
@@ -70,7 +70,7 @@ def recalibrate_at_once(model: fx.GraphModule, calibration: Calibration) -> None
     images = calibration.images
     assert isinstance(images, Tensor)
     received = statistics_at_once(model, images)
-    for name, norm in norms_of(model).items():
+    for name, norm in find_norms(model).items():
         (mean, variance), (float_mean, float_variance) = received[name], calibration.norms[name]
         assert norm.running_mean is not None
         assert norm.running_var is not None

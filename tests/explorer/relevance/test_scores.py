@@ -16,7 +16,7 @@ from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import LayerRelevance, Relevance, order_filters, score_classes
 
 
-def relevance_of(graph: ModelGraph, seed: int = 0) -> Relevance:
+def compute_relevance(graph: ModelGraph, seed: int = 0) -> Relevance:
     draw = np.random.default_rng(seed)
     return Relevance(
         method="captum_deeplift",
@@ -41,7 +41,7 @@ def relevance_of(graph: ModelGraph, seed: int = 0) -> Relevance:
 
 
 def test_a_file_holds_everything_without_pickle(context: Callable[[str], CompressionContext], tmp_path: Path) -> None:
-    relevance = relevance_of(context("mixed").graph)
+    relevance = compute_relevance(context("mixed").graph)
     path = tmp_path / "relevance.npz"
     relevance.save(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["relevance.npz"]
@@ -60,14 +60,14 @@ def test_a_file_holds_everything_without_pickle(context: Callable[[str], Compres
 
 def test_the_digest_follows_every_part(context: Callable[[str], CompressionContext]) -> None:
     graph = context("mixed").graph
-    relevance, other_scores = relevance_of(graph), relevance_of(graph, seed=1)
+    relevance, other_scores = compute_relevance(graph), compute_relevance(graph, seed=1)
     changed = [replace(relevance, samples=13), replace(relevance, target="predicted"), other_scores]
     assert len({item.digest() for item in (relevance, *changed)}) == 4
 
 
 def test_a_corrupted_file_is_refused(context: Callable[[str], CompressionContext], tmp_path: Path) -> None:
     path = tmp_path / "relevance.npz"
-    relevance_of(context("mixed").graph).save(path)
+    compute_relevance(context("mixed").graph).save(path)
     whole = path.read_bytes()
     middle = len(whole) // 2
     broken = [b"", b"junk", whole[:-200], whole[:middle], whole[:middle] + bytes(60) + whole[middle + 60 :]]
@@ -91,7 +91,7 @@ def test_other_npy_and_npz_files_and_pickles_are_refused(tmp_path: Path) -> None
 def test_the_order_of_filters_is_by_hand(context: Callable[[str], CompressionContext]) -> None:
     """A class counts every filter that it would remove: those of the block's end and of its shortcut."""
     graph = context("projection").graph
-    relevance = relevance_of(graph)
+    relevance = compute_relevance(graph)
     scores, order = score_classes(graph, relevance), order_filters(graph, relevance)
     both = relevance.layer("b2").filter_scores + relevance.layer("shortcut").filter_scores
     classes = graph.layer("b2").output_classes
@@ -104,7 +104,7 @@ def test_the_order_of_filters_is_by_hand(context: Callable[[str], CompressionCon
 
 def test_ties_go_in_channel_order(context: Callable[[str], CompressionContext]) -> None:
     graph = context("projection").graph
-    relevance = relevance_of(graph)
+    relevance = compute_relevance(graph)
     flat = tuple(replace(entry, filter_scores=np.ones_like(entry.filter_scores)) for entry in relevance.layers)
     order = order_filters(graph, replace(relevance, layers=flat))
     assert all(list(classes) == sorted(classes) for classes in order.values())
@@ -112,11 +112,11 @@ def test_ties_go_in_channel_order(context: Callable[[str], CompressionContext]) 
 
 def test_an_unknown_layer_is_refused(context: Callable[[str], CompressionContext]) -> None:
     with pytest.raises(RelevanceError, match="nothing is known of layer 'conv9'"):
-        relevance_of(context("mixed").graph).layer("conv9")
+        compute_relevance(context("mixed").graph).layer("conv9")
 
 
 def test_scores_of_one_class_are_those_of_its_images(context: Callable[[str], CompressionContext]) -> None:
-    relevance = relevance_of(context("mixed").graph)
+    relevance = compute_relevance(context("mixed").graph)
     one = relevance.of_class(1)
     assert (one.samples, one.explained) == (2, (1, 1))
     for entry, whole in zip(one.layers, relevance.layers, strict=True):

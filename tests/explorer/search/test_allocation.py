@@ -136,22 +136,26 @@ def test_choices_keep_a_budget_of_the_device(context: Callable[[str], Compressio
     draw, start, pricing = random.Random(3), uniform(base.graph), Pricing(base.graph, device)
     for measure in ("energy_uj", "latency_cycles", "weight_bytes", "peak_activation_bytes"):
 
-        def cost_of(candidate: Candidate, measure: str = measure) -> float:
+        def price_candidate(candidate: Candidate, measure: str = measure) -> float:
             return float(getattr(pricing.price(candidate), measure))
 
-        most, losses = cost_of(start), []
+        most, losses = price_candidate(start), []
         for share in (0.5, 0.7, 0.9, 1.0):
-            found = with_choices_within(table, start, cost_of, share * most)
-            assert cost_of(found) <= share * most
+            found = with_choices_within(table, start, price_candidate, share * most)
+            assert price_candidate(found) <= share * most
             losses.append(loss(found))
             for _ in range(30):
                 other = space.candidate({axis.name: draw.randrange(len(axis.values)) for axis in space.axes})
                 other = replace(other, filter_keep_ratio=start.filter_keep_ratio)
-                assert loss(other) >= 0.98 * loss(found) or cost_of(other) > share * most
+                assert loss(other) >= 0.98 * loss(found) or price_candidate(other) > share * most
         assert losses == sorted(losses, reverse=True)
         assert found == start
-        cheapest = with_choices_within(table, start, cost_of, 0)
-        assert 0 < cost_of(cheapest) <= cost_of(with_choices_within(table, start, cost_of, 0.5 * most))
+        cheapest = with_choices_within(table, start, price_candidate, 0)
+        assert (
+            0
+            < price_candidate(cheapest)
+            <= price_candidate(with_choices_within(table, start, price_candidate, 0.5 * most))
+        )
 
 
 def test_any_budget_of_bytes_is_what_the_exact_allocation_gives(context: Callable[[str], CompressionContext]) -> None:

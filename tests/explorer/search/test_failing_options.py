@@ -23,7 +23,7 @@ from explorer.search import measured
 from explorer.search import sensitivity as perturbation
 from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import relevance_seeds
-from explorer.search.sensitivity import Sensitivity, losses_of, sensitivity
+from explorer.search.sensitivity import Sensitivity, compute_losses, sensitivity
 from explorer.search.space import SearchSpace, search_space
 from explorer.settings import QuantizerSettings, SpaceSettings
 
@@ -135,7 +135,7 @@ def test_an_error_of_the_program_is_none_of_an_option(error: Exception) -> None:
         raise error
 
     with pytest.raises(type(error), match=str(error)):
-        losses_of("layer 'a'", (1, 2), fail)
+        compute_losses("layer 'a'", (1, 2), fail)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -145,13 +145,13 @@ def test_every_numerical_error_is_one_of_an_option(error: Exception) -> None:
             raise error
         return 0.5
 
-    assert losses_of("layer 'a'", (1, 2), loss) == {1: math.inf, 2: 0.5}
+    assert compute_losses("layer 'a'", (1, 2), loss) == {1: math.inf, 2: 0.5}
     with pytest.raises(NumericalError, match=f"none of the 1 options can be computed: {error}"):
-        losses_of("layer 'a'", (1,), loss)
+        compute_losses("layer 'a'", (1,), loss)
 
 
 def test_a_loss_that_is_no_number_is_infinite() -> None:
     losses = {1: math.nan, 2: 0.5, 3: math.inf}
-    assert losses_of("layer 'a'", losses, losses.__getitem__) == {1: math.inf, 2: 0.5, 3: math.inf}
+    assert compute_losses("layer 'a'", losses, losses.__getitem__) == {1: math.inf, 2: 0.5, 3: math.inf}
     with pytest.raises(NumericalError, match=r"^layer 'a': none of the 1 options can be computed: no loss is finite$"):
-        losses_of("layer 'a'", [1], losses.__getitem__)
+        compute_losses("layer 'a'", [1], losses.__getitem__)

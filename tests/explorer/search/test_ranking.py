@@ -18,7 +18,7 @@ from explorer.search.ranking import rank_filters
 BasisOf = Callable[[str], CompressionContext]
 
 
-def relevance_of(graph: ModelGraph, scale: Callable[[int], float] = lambda index: 1.0) -> Relevance:
+def compute_relevance(graph: ModelGraph, scale: Callable[[int], float] = lambda index: 1.0) -> Relevance:
     """Random scores in (0, 1), those of layer i times `scale(i)`."""
     random = np.random.default_rng(5)
     layers = tuple(
@@ -55,7 +55,7 @@ def filters_left(graph: ModelGraph, shares: tuple[tuple[str, float], ...]) -> fl
 @pytest.mark.parametrize("network", ["lenet5_digits", "option_a", "mixed"])
 def test_the_same_share_of_every_group_goes(network: str, context: BasisOf) -> None:
     graph = context(network).graph
-    ranking = rank_filters(graph, relevance_of(graph), 0.25)
+    ranking = rank_filters(graph, compute_relevance(graph), 0.25)
     for group in graph.prunable:
         assert ranking.candidate.share(group.name) * group.size == int(0.75 * group.size + 0.5)
     assert {choice.weight_bits for choice in ranking.candidate.layers} == {8}
@@ -65,7 +65,7 @@ def test_the_same_share_of_every_group_goes(network: str, context: BasisOf) -> N
 @pytest.mark.parametrize("removed", [0.1, 0.5])
 def test_a_global_ranking_removes_the_least_of_all(network: str, removed: float, context: BasisOf) -> None:
     base = context(network)
-    graph, relevance = base.graph, relevance_of(base.graph)
+    graph, relevance = base.graph, compute_relevance(base.graph)
     found = rank_filters(graph, relevance, removed, scope="global", minimum=0)
     scores = score_classes(graph, relevance)
     kept = replace(base, order=found.order).resolve(found.candidate).kept
@@ -87,11 +87,11 @@ def test_a_global_ranking_removes_the_least_of_all(network: str, removed: float,
 def test_normalised_scores_of_layers_can_be_compared(context: BasisOf) -> None:
     """Scores of the first layer a thousand times smaller: it loses its filters, unless layers are normalised."""
     graph = context("lenet5_digits").graph
-    relevance = relevance_of(graph, lambda index: 0.001 if index == 0 else 1.0)
+    relevance = compute_relevance(graph, lambda index: 0.001 if index == 0 else 1.0)
     group = graph.prunable[0]
     alone = rank_filters(graph, relevance, 0.2, scope="global")
     assert alone.candidate.share(group.name) * group.size == max(1, np.ceil(0.1 * group.size))
-    same = rank_filters(graph, relevance_of(graph), 0.2, scope="global", normalised="l2")
+    same = rank_filters(graph, compute_relevance(graph), 0.2, scope="global", normalised="l2")
     for normalised in ("mean", "l2", "max"):
         found = rank_filters(graph, relevance, 0.2, scope="global", normalised=normalised).candidate
         assert found.share(group.name) > alone.candidate.share(group.name)
@@ -102,17 +102,17 @@ def test_normalised_scores_of_layers_can_be_compared(context: BasisOf) -> None:
 @pytest.mark.parametrize("scope", ["layer", "global"])
 def test_some_of_every_group_stays(scope: str, context: BasisOf) -> None:
     graph = context("option_a").graph
-    ranking = rank_filters(graph, relevance_of(graph), 0.99, scope=scope, minimum=0.3)
+    ranking = rank_filters(graph, compute_relevance(graph), 0.99, scope=scope, minimum=0.3)
     for group in graph.prunable:
         assert ranking.candidate.share(group.name) >= 0.3
     assert all(layer.out_channels >= 1 for layer in plan(graph, ranking.candidate).layers)
-    whole = rank_filters(graph, relevance_of(graph), 0.0, scope=scope).candidate
+    whole = rank_filters(graph, compute_relevance(graph), 0.0, scope=scope).candidate
     assert {share for _, share in whole.filter_keep_ratio} == {1.0}
 
 
 def test_what_is_out_of_range_is_refused(context: BasisOf) -> None:
     graph = context("lenet5_digits").graph
-    relevance = relevance_of(graph)
+    relevance = compute_relevance(graph)
     with pytest.raises(SearchError, match="scope: expected one of layer, global, received 'all'"):
         rank_filters(graph, relevance, 0.5, scope="all")
     with pytest.raises(SearchError, match=r"removed: expected a share in \[0, 1\), received 1"):

@@ -40,7 +40,7 @@ class Case:
     table: Sensitivity
     pricing: Pricing
 
-    def cost_of(self, candidate: Candidate) -> float:
+    def price_candidate(self, candidate: Candidate) -> float:
         return self.pricing.price(candidate).energy_uj
 
     def loss_of(self, candidate: Candidate) -> float:
@@ -122,7 +122,7 @@ def test_a_pattern_is_one_more_choice_and_the_widest_has_none(case: Case) -> Non
 
 @pytest.mark.parametrize("count", [1, 2, 5, 9, 20])
 def test_seeds_are_distinct_points_of_the_space(case: Case, count: int) -> None:
-    seeds = relevance_seeds(case.space, case.table, case.cost_of, count)
+    seeds = relevance_seeds(case.space, case.table, case.price_candidate, count)
     assert len(seeds) == count
     assert seeds[0].origin == "seed widest"
     assert all(
@@ -136,59 +136,63 @@ def test_seeds_are_distinct_points_of_the_space(case: Case, count: int) -> None:
 
 
 def test_cheaper_seeds_lose_more_on_the_table(case: Case) -> None:
-    seeds = relevance_seeds(case.space, case.table, case.cost_of, 20)
+    seeds = relevance_seeds(case.space, case.table, case.price_candidate, 20)
     widest, found = seeds[0].candidate, [seed.candidate for seed in seeds[1:]]
     losses = [case.loss_of(candidate) for candidate in found]
     assert losses == sorted(losses)
     assert min(losses) >= case.loss_of(widest)
-    costs = np.array([case.cost_of(candidate) for candidate in found])
+    costs = np.array([case.price_candidate(candidate) for candidate in found])
     # The knapsack adds up the costs of single changes, which real costs follow but do not equal.
     assert np.corrcoef(costs.argsort().argsort(), np.arange(len(costs)))[0, 1] < -0.98
-    assert costs.max() <= case.cost_of(widest)
-    assert costs.min() < 0.5 * case.cost_of(widest)
+    assert costs.max() <= case.price_candidate(widest)
+    assert costs.min() < 0.5 * case.price_candidate(widest)
     assert len({candidate.filter_keep_ratio for candidate in found}) >= 3
 
 
 def test_seeds_spread_over_the_whole_front(case: Case) -> None:
     """No gap between neighbours is more than a third of the front, in logarithms of cost and of loss."""
-    seeds = [seed.candidate for seed in relevance_seeds(case.space, case.table, case.cost_of, 12)[1:]]
-    for measure in (case.cost_of, case.loss_of):
+    seeds = [seed.candidate for seed in relevance_seeds(case.space, case.table, case.price_candidate, 12)[1:]]
+    for measure in (case.price_candidate, case.loss_of):
         values = np.log([measure(candidate) for candidate in seeds])
         assert np.abs(np.diff(values)).max() < np.ptp(values) / 3
 
 
 def test_no_seed_is_over_budget(case: Case) -> None:
-    widest = relevance_seeds(case.space, case.table, case.cost_of, 1)[0].candidate
-    limit = 0.6 * case.cost_of(widest)
-    seeds = relevance_seeds(case.space, case.table, case.cost_of, 10, lambda c: case.cost_of(c) <= limit)
+    widest = relevance_seeds(case.space, case.table, case.price_candidate, 1)[0].candidate
+    limit = 0.6 * case.price_candidate(widest)
+    seeds = relevance_seeds(
+        case.space, case.table, case.price_candidate, 10, lambda c: case.price_candidate(c) <= limit
+    )
     assert len(seeds) == 10
-    assert all(case.cost_of(seed.candidate) <= limit for seed in seeds)
-    assert relevance_seeds(case.space, case.table, case.cost_of, 10, lambda c: False) == ()
+    assert all(case.price_candidate(seed.candidate) <= limit for seed in seeds)
+    assert relevance_seeds(case.space, case.table, case.price_candidate, 10, lambda c: False) == ()
 
 
 def test_a_seed_loses_less_than_a_uniform_network_of_its_cost(case: Case) -> None:
-    widest = relevance_seeds(case.space, case.table, case.cost_of, 1)[0].candidate
+    widest = relevance_seeds(case.space, case.table, case.price_candidate, 1)[0].candidate
     uniform4 = replace(widest, layers=tuple(replace(choice, weight_bits=4) for choice in widest.layers))
-    seeds = relevance_seeds(case.space, case.table, case.cost_of, 200)
-    affordable = [s.candidate for s in seeds if case.cost_of(s.candidate) <= case.cost_of(uniform4)]
+    seeds = relevance_seeds(case.space, case.table, case.price_candidate, 200)
+    affordable = [s.candidate for s in seeds if case.price_candidate(s.candidate) <= case.price_candidate(uniform4)]
     assert min(map(case.loss_of, affordable)) <= case.loss_of(uniform4) * 1.05
 
 
 def test_a_space_of_one_point_has_one_seed(case: Case) -> None:
     space = search_space(case.base.graph, SpaceSettings(weight_bits=(8,), activation_bits=(8,)))
     table = sensitivity(case.base, case.relevance, space)
-    (seed,) = relevance_seeds(space, table, case.cost_of, 5)
+    (seed,) = relevance_seeds(space, table, case.price_candidate, 5)
     assert set(seed.candidate.layers) == {LayerChoice(layer=name) for name in case.base.graph.layer_names}
 
 
 def test_every_other_criterion_has_a_seed(case: Case) -> None:
     settings = replace(SETTINGS, filter_criteria=("l1", "random"))
     space = search_space(case.base.graph, settings, method="deeplift")
-    seeds = relevance_seeds(space, case.table, case.cost_of, 8)
+    seeds = relevance_seeds(space, case.table, case.price_candidate, 8)
     assert len(seeds) == 8
     assert [seed.candidate.filters_by for seed in seeds] == [None] * 6 + ["l1", "random"]
     assert seeds[-1].origin == "seed relevance, filters by random"
     for seed in seeds:
         assert space.candidate(space.point(seed.candidate)) == seed.candidate
     assert replace(seeds[-1].candidate, filters_by=None) in [seed.candidate for seed in seeds[:6]]
-    assert [seed.candidate.filters_by for seed in relevance_seeds(space, case.table, case.cost_of, 2)] == [None] * 2
+    assert [seed.candidate.filters_by for seed in relevance_seeds(space, case.table, case.price_candidate, 2)] == [
+        None
+    ] * 2

@@ -56,11 +56,11 @@ DAMAGES: dict[str, Damage] = {
 
 
 def task_of(asked: list[str]) -> Search:
-    def cost_of(candidate: Candidate) -> Cost:
+    def price_candidate(candidate: Candidate) -> Cost:
         bits = sum(choice.weight_bits * choice.activation_bits for choice in candidate.layers)
         return make_cost(energy_uj=float(bits), weight_bytes=bits)
 
-    def score_of(candidate: Candidate) -> MeanScore:
+    def score_candidate(candidate: Candidate) -> MeanScore:
         asked.append(candidate.digest())
         return right(sum(choice.weight_bits + choice.activation_bits for choice in candidate.layers))
 
@@ -70,8 +70,8 @@ def task_of(asked: list[str]) -> Search:
         seed=3,
         seeds=(),
         objectives=("accuracy", "energy"),
-        cost_of=cost_of,
-        score_of=score_of,
+        price_candidate=price_candidate,
+        score_candidate=score_candidate,
         budgets=BudgetSettings(energy_uj=70.0),
     )
 

@@ -56,7 +56,7 @@ def space_of(widths: int) -> SearchSpace:
     )
 
 
-def cost_of(candidate: Candidate) -> Cost:
+def price_candidate(candidate: Candidate) -> Cost:
     bits = sum(c.weight_bits * 2 + c.activation_bits for c in candidate.layers)
     return make_cost(energy_uj=float(bits), weight_bytes=bits)
 
@@ -85,8 +85,8 @@ def task_of(scorer: Scorer, sampler: str = "nsga2", trials: int = 24, widths: in
         seed=5,
         seeds=tuple(Seed(candidate=space.candidate(p), origin=f"seed {i}") for i, p in enumerate(points)),
         objectives=("accuracy", "energy"),
-        cost_of=cost_of,
-        score_of=lambda candidate: right(scorer(candidate), IMAGES),
+        price_candidate=price_candidate,
+        score_candidate=lambda candidate: right(scorer(candidate), IMAGES),
         budgets=BudgetSettings(energy_uj=BUDGET),
     )
 
@@ -194,7 +194,7 @@ def test_over_budget_is_never_scored_and_never_on_the_front(open_: Open) -> None
     task = task_of(scorer)
     search(task, open_(), silent)
     items = open_().stored()
-    over = [item for item in items if (cost_of(item.candidate).energy_uj or 0) > BUDGET]
+    over = [item for item in items if (price_candidate(item.candidate).energy_uj or 0) > BUDGET]
     assert 2 <= len(over) < len(items)
     assert not {item.candidate.digest() for item in over} & set(scorer.asked)
     assert all(item.score is None for item in over)
@@ -208,7 +208,7 @@ def test_over_budget_is_never_scored_and_never_on_the_front(open_: Open) -> None
             assert result.score == item.score
     trials = open_().study.trials
     assert [trial.values[0] for trial in trials] == [item.score.value if item.score else 0.0 for item in items]
-    assert [trial.values[1] for trial in trials] == [cost_of(item.candidate).energy_uj for item in items]
+    assert [trial.values[1] for trial in trials] == [price_candidate(item.candidate).energy_uj for item in items]
     assert [any(v > 0 for v in trial.constraints.values()) for trial in trials] == [item in over for item in items]
 
 
