@@ -154,7 +154,7 @@ def round_adaptively(
             "cannot be rounded to fit it; use more bits in the layers before it, or check the network's own outputs"
         )
     groups = 1 if isinstance(module, nn.Linear) else module.groups
-    mask = weight_mask(weight, choice.weight_density, choice.pattern)
+    mask = weight_mask(weight, choice)
     project = project_on(module.get_buffer("weight_codes"), choice, groups)
     try:
         return adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask)

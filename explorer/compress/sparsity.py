@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.compress.candidate import kept_count
+from explorer.compress.candidate import LayerChoice, kept_count
 from explorer.settings.pattern import group_count, parse_pattern
 
 
@@ -19,15 +19,15 @@ def largest(scores: Tensor, count: int) -> Tensor:
     return mask.view_as(scores)
 
 
-def weight_mask(weight: Tensor, weight_density: float, pattern: str | None = None) -> Tensor:
+def weight_mask(weight: Tensor, choice: LayerChoice) -> Tensor:
     """Return a mask like `weight` (out x in x ...) that is True for the weights that stay.
 
     A pattern is applied first; of what it leaves the largest stay, down to the share `weight_density` of all weights of
     the layer. Where the pattern leaves no more than that, `weight_density` changes nothing. Ties go by position.
     """
-    count, magnitudes = kept_count(weight_density, weight.numel()), weight.abs()
-    if pattern is not None:
-        left = pattern_mask(weight, pattern)
+    count, magnitudes = kept_count(choice.weight_density, weight.numel()), weight.abs()
+    if choice.pattern is not None:
+        left = pattern_mask(weight, choice.pattern)
         if count >= int(left.sum()):
             return left
         # Below any magnitude: what the pattern removes comes behind what is zero by itself.

@@ -29,7 +29,7 @@ def compress_weights(
     are one for each "channel", or one for the whole "tensor".
     """
     weight = module.weight.data
-    mask = weight_mask(weight, choice.weight_density, choice.pattern)
+    mask = weight_mask(weight, choice)
     weight = weight * mask
     scale = weight_scales(weight, choice.weight_bits, scales)
     if choice.codebook_size is None:

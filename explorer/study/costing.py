@@ -117,17 +117,11 @@ def _operation_row(built: OperationPlan, spent: LayerCost, accelerator: Accelera
     return LayerSummary(
         layer=built.name,
         kind=spent.kind,
-        weight_bits=None,
         activation_bits=built.input_bits,
-        filters=None,
-        filters_of=None,
-        weight_density=None,
-        codebook_size=None,
         macs=spent.macs,
         vector_operations=spent.vector_operations,
         energy_uj=spent.energy_pj * 1e-6,
         latency_cycles=spent.latency_cycles,
         weight_bytes=spent.weight_bytes,
-        weight_format=None,
         bound="fused" if spent.kind in accelerator.vector.fused else spent.bound,
     )

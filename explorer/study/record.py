@@ -23,18 +23,18 @@ class LayerSummary:
 
     layer: str
     kind: str
-    weight_bits: int | None
+    weight_bits: int | None = None
     activation_bits: int
-    filters: int | None
-    filters_of: int | None
-    weight_density: float | None
-    codebook_size: int | None
+    filters: int | None = None
+    filters_of: int | None = None
+    weight_density: float | None = None
+    codebook_size: int | None = None
     macs: int
     vector_operations: int = 0
     energy_uj: float
     latency_cycles: int
     weight_bytes: int
-    weight_format: str | None
+    weight_format: str | None = None
     bound: str
     """What its time is that of: "compute", "sram", "dram", or "fused" where the layer before takes that."""
 

@@ -109,7 +109,7 @@ def _parametrise(
     codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
     del module.weight_codes, module.weight_scale
     weight = weight.to(scale.device)
-    mask: Tensor | None = weight_mask(weight, choice.weight_density, choice.pattern)
+    mask: Tensor | None = weight_mask(weight, choice)
     if mask is not None and bool(mask.all()):
         mask = None
     centroids, clusters = None, None

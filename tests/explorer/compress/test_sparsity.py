@@ -69,7 +69,7 @@ def test_as_many_weights_stay_as_were_counted(weight: Tensor, pattern: str, shar
     allowed = pattern_mask(weight, pattern)
     length = weight.shape[1]
     assert int(allowed.sum()) == pattern_count(pattern, weight.numel() // length, length)
-    mask = weight_mask(weight, share, pattern)
+    mask = weight_mask(weight, LayerChoice(layer="a", weight_density=share, pattern=pattern))
     count = int(mask.sum())
     assert count == min(kept_count(share, weight.numel()), int(allowed.sum()))
     assert not (mask & ~allowed).any()
@@ -79,11 +79,14 @@ def test_as_many_weights_stay_as_were_counted(weight: Tensor, pattern: str, shar
 
 def test_a_mask_keeps_exactly_the_largest_weights() -> None:
     weight = torch.tensor([[3.0, -1.0, 0.0], [-4.0, 1.0, 1.0]])
-    assert weight_mask(weight, 0.34).tolist() == [[True, False, False], [True, False, False]]
-    assert weight_mask(weight, 0.5).tolist() == [[True, True, False], [True, False, False]]
-    assert weight_mask(weight, 0.001).sum() == 1
-    assert weight_mask(torch.zeros(10), 0.3).sum() == 3
-    assert weight_mask(weight, 1.0).all()
+    masks = {
+        ratio: weight_mask(weight, LayerChoice(layer="a", weight_density=ratio)) for ratio in (0.001, 0.34, 0.5, 1.0)
+    }
+    assert masks[0.34].tolist() == [[True, False, False], [True, False, False]]
+    assert masks[0.5].tolist() == [[True, True, False], [True, False, False]]
+    assert masks[0.001].sum() == 1
+    assert masks[1.0].all()
+    assert weight_mask(torch.zeros(10), LayerChoice(layer="a", weight_density=0.3)).sum() == 3
 
 
 @quick

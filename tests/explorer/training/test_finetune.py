@@ -112,7 +112,8 @@ def test_weights_change_and_masks_and_clusters_are_held(context: Bases, images: 
     for name, module in code_modules(rebuild(base, pruned, second)).items():
         weight = second.state[f"{name}.weight"]
         assert torch.equal(first.masks[name], second.masks[name])
-        assert torch.equal(second.masks[name], weight_mask(first.state[f"{name}.weight"], 0.5))
+        half = LayerChoice(layer=name, weight_density=0.5)
+        assert torch.equal(second.masks[name], weight_mask(first.state[f"{name}.weight"], half))
         assert not weight[~second.masks[name]].any()
         assert not module.get_buffer("weight_codes")[~second.masks[name]].any()
         assert not torch.equal(weight, first.state[f"{name}.weight"])
