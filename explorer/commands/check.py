@@ -14,6 +14,7 @@ from rich.table import Table
 from explorer.commands.options import StudyPath
 from explorer.commands.progress import ProgressDisplay, duration
 from explorer.commands.terminal import command, console, say
+from explorer.export.formats import FORMATS
 from explorer.objectives import costs
 
 if TYPE_CHECKING:
@@ -89,10 +90,8 @@ def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
 
 
 def _exports(refused: Sequence[tuple[str, str]]) -> list[str]:
-    from explorer.export.deploy import FORMS  # noqa: PLC0415
-
     without = {form for form, _ in refused}
-    works = [form for form in FORMS if form not in without]
+    works = [form for form in FORMATS if form not in without]
     return [
         *([f"export: as {' and as '.join(works)}"] if works else []),
         *(f"export as {form} will be refused: {reason}" for form, reason in refused),

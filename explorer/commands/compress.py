@@ -34,9 +34,9 @@ def _deep_compression(study: Study, to: Path, notify: Notify) -> Report:
 
 
 def _integer(study: Study, to: Path, notify: Notify) -> Report:
-    from explorer.export.integer.package import deploy_uniform  # noqa: PLC0415  (imports torch)
+    from explorer.export.deploy import deploy_uniform  # noqa: PLC0415  (imports torch)
 
-    return deploy_uniform(study, to / "steps", to, notify)
+    return deploy_uniform(study, to / "steps", to, notify, form="integer")
 
 
 PRESETS: Mapping[str, Callable[[Study, Path, Notify], Report]] = {

@@ -10,6 +10,9 @@ import typer
 from explorer.commands.options import Pick, RunFolder
 from explorer.commands.progress import ProgressDisplay
 from explorer.commands.terminal import console, say
+from explorer.export.formats import DEFAULT_FORMAT, FORMATS
+
+FORMS = f"{'; '.join(f'{name}: {exporter.says}' for name, exporter in FORMATS.items())}."
 
 
 def export(
@@ -17,9 +20,9 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder to write to.")],
     pick: Pick = "knee",
     tuned: Annotated[bool, typer.Option("--tuned", help="What explorer finetune made of the point.")] = False,
-    form: Annotated[str, typer.Option("--format", help="onnx: quantised (QDQ); integer: integers only.")] = "onnx",
+    form: Annotated[str, typer.Option("--format", help=FORMS)] = DEFAULT_FORMAT,
 ) -> None:
-    """Write a point of the front as a configuration (JSON) and an ONNX QDQ file, and check its predictions."""
+    """Write a point of the front for use elsewhere, by default as an ONNX QDQ file, and check its predictions."""
     from explorer.study.folder import read_outcome  # noqa: PLC0415
     from explorer.study.front import pick as pick_point  # noqa: PLC0415
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from explorer.commands.options import RunFolder
 from explorer.commands.terminal import command, console, say
+from explorer.export.formats import DEFAULT_FORMAT, FORMATS
 
 if TYPE_CHECKING:
     from explorer.study.record import Outcome
@@ -37,8 +38,10 @@ def show(outcome: Outcome, folder: Path) -> None:
     say(f"report: {folder / 'report.html'}")
     if outcome.front:
         say(f"knee:   {knee(outcome.front, outcome.objectives).name}")
-        if len(outcome.refused_exports) < 2:
-            form = ("--format", "integer") if any(name == "onnx" for name, _ in outcome.refused_exports) else ()
+        refused = {name for name, _ in outcome.refused_exports}
+        works = [name for name in FORMATS if name not in refused]
+        if works:
+            form = () if works[0] == DEFAULT_FORMAT else ("--format", works[0])
             say(f"next:   {command('export', folder, '--pick', 'knee', *form, '--to', folder / 'export')}")
     else:
         say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")

@@ -1,10 +1,12 @@
-"""Export a point of a finished run: rebuild the network that was searched, write it, and check it."""
+"""Export a point of a finished run, or a network of uniform widths: rebuild it, write it, and check it."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import fx
 
@@ -13,24 +15,21 @@ from explorer.compress.candidate import uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.export.integer.onnx import export_integer_onnx
-from explorer.export.integer.package import IntegerReport, export_integer, integer_marks
-from explorer.export.onnx.qdq import export_onnx
-from explorer.export.package import ExportReport, candidate_marks, export_candidate
+from explorer.evaluate.score import score_images
+from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, Format
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
 from explorer.graph.inputs import take
-from explorer.integer.lower import integer_program
-from explorer.progress import Notify
+from explorer.progress import Notify, silent
+from explorer.study.costing import candidate_cost
 from explorer.study.finetune import read_tuned, reopen
 from explorer.study.folder import locked
 from explorer.study.network import threads_for
-from explorer.study.record import FrontPoint, Outcome
+from explorer.study.prepare import PreparedStudy, open_study
+from explorer.study.record import Evaluation, FrontPoint, Outcome
+from explorer.study.study_file import Study
 from explorer.threads import single_threaded
 from explorer.training.tuned import rebuild
-
-FORMS = ("onnx", "integer")
-"""What a network can be exported as."""
 
 
 def deploy(
@@ -38,21 +37,20 @@ def deploy(
     point: FrontPoint,
     run: Path,
     to: Path,
-    notify: Notify,
+    notify: Notify = silent,
     *,
     tuned: bool = False,
-    form: str = "onnx",
-) -> ExportReport | IntegerReport:
+    form: str = DEFAULT_FORMAT,
+) -> Exported:
     """Rebuild `point` of the run in folder `run`, fine-tuned if `tuned`, and export it to folder `to`.
 
-    `form` is one of FORMS: a quantised ONNX network, or one of integers only. ExportError or SearchError when the
-    model or the data are no longer what was searched or tuned, or when the exported network's predictions differ.
+    `form` is one of FORMATS.
+
+    Raises:
+        ExportError: The exported network's predictions differ.
+        SearchError: Model or data are no longer what was searched or tuned.
     """
-    if form not in FORMS:
-        raise ExportError(f"export: unknown format {form!r}; choose one of {', '.join(FORMS)}")
-    if to.exists() and not to.is_dir():
-        raise ExportError(f"{to}: is not a folder; choose another one for --to")
-    refuse_foreign(integer_marks(to) if form == "integer" else candidate_marks(to))
+    exporter = find_format(form, to)
     with locked(run):
         prepared = reopen(outcome, run, notify)
         weights = read_tuned(run, point, prepared) if tuned else None
@@ -60,30 +58,56 @@ def deploy(
         scored = replace(point.evaluation, score=None)  # the search scored it before it was tuned
         point = replace(point, evaluation=scored, held_out=MeanScore(**weights.description["held_out"]))
     notify("export", 0, 1)
-    images, labels = prepared.tensors(prepared.data.held_out)
     with threads_for(prepared.context.graph):
         candidate = point.evaluation.candidate
         model = apply(prepared.context, candidate) if weights is None else rebuild(prepared.context, candidate, weights)
-        if form == "integer":
-            study = prepared.study.name
-            integers = export_integer(point.name, model, prepared.context, (images, labels), to, candidate, study)
-            notify("export", 1, 1)
-            return integers
-        exported = export_candidate(
-            point,
-            model,
-            prepared.context,
-            images,
-            labels,
-            to,
-            prepared.study.name,
-            outcome.device,
-            finetuning=None if weights is None else weights.description,
-        )
+        finetuning = None if weights is None else weights.description
+        exported = exporter.write(_deployment(prepared, point, model, finetuning), to)
     if exported.score.num_images == point.held_out.num_images and exported.verification.agreement == 1.0:
         _compare(exported, point)
     notify("export", 1, 1)
     return exported
+
+
+def deploy_uniform(
+    study: Study,
+    run: Path,
+    to: Path,
+    notify: Notify = silent,
+    bits: tuple[int, int] = (8, 8),
+    *,
+    form: str = DEFAULT_FORMAT,
+) -> Exported:
+    """Export the network of a study with all layers at `bits` (weights, activations), without a search.
+
+    What is trained and measured on the way is kept in folder `run`. Raises a child of ExplorerError.
+    """
+    exporter = find_format(form, to)
+    with locked(run):
+        prepared = open_study(study, run, notify)
+    notify("export", 0, 1)
+    with threads_for(prepared.context.graph):
+        candidate = uniform(prepared.context.graph, *bits)
+        model = apply(prepared.context, candidate)
+        cost = candidate_cost(prepared.context.graph, candidate, prepared.accelerator)
+        evaluation = Evaluation(number=0, origin="uniform", candidate=candidate, cost=cost, score=None)
+        images, labels = prepared.tensors(prepared.data.held_out)
+        held_out = MeanScore.of(score_images(model, images, labels, study.compute.batch_size, prepared.score))
+        point = FrontPoint(name="w{}a{}".format(*bits), evaluation=evaluation, held_out=held_out)
+        exported = exporter.write(_deployment(prepared, point, model), to)
+    notify("export", 1, 1)
+    return exported
+
+
+def find_format(form: str, to: Path) -> Format:
+    """Return one of FORMATS by its name; ExportError for another, and for a folder with files that are not its own."""
+    if form not in FORMATS:
+        raise ExportError(f"export: unknown format {form!r}; choose one of {', '.join(FORMATS)}")
+    if to.exists() and not to.is_dir():
+        raise ExportError(f"{to}: is not a folder; choose another one for --to")
+    exporter = FORMATS[form].load()
+    refuse_foreign(exporter.list_marks(to))
+    return exporter
 
 
 def all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
@@ -96,31 +120,40 @@ def all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
             model = _plain(context)
         except NUMERICAL:
             return ()
-        return tuple((form, reason) for form in FORMS for reason in refusals(context, form, model))
+        return tuple((form, reason) for form in FORMATS for reason in refusals(context, form, model))
 
 
 def refusals(context: CompressionContext, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:
-    """Why no candidate of a network can be exported as `form`, one of FORMS; empty where the export works.
+    """Why no candidate of a network can be exported as `form`, one of FORMATS; empty where the export works.
 
     Found by exporting the network with 8 bits everywhere to a folder that is removed: whether there is a rule for a
     node depends on neither widths nor weights, so that those of an untrained network, calibrated on a few images and
     rounded to the nearest, serve as well. What a single candidate alone can be refused for, such as sums beyond 32
     bits, is not foreseen.
     """
-    shapes = context.graph.input_shapes
     try:
-        model = model or _plain(context)
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "network.onnx"
-            if form == "integer":
-                export_integer_onnx(integer_program(model, shapes), path)
-            else:
-                export_onnx(model, shapes, path)
-                export_onnx(context.model, shapes, Path(folder) / "float32.onnx")
+            path = FORMATS[form].load().try_out(model or _plain(context), context, Path(folder))
             run_onnx(path, take(context.calibration.images, slice(2)))
     except ExportError as error:
         return (str(error),)
     return ()
+
+
+def _deployment(
+    prepared: PreparedStudy, point: FrontPoint, model: fx.GraphModule, finetuning: Mapping[str, Any] | None = None
+) -> Deployment:
+    images, labels = prepared.tensors(prepared.data.held_out)
+    return Deployment(
+        point=point,
+        model=model,
+        context=prepared.context,
+        images=images,
+        labels=labels,
+        study=prepared.study.name,
+        device=prepared.accelerator.name,
+        finetuning=finetuning,
+    )
 
 
 def _plain(context: CompressionContext) -> fx.GraphModule:
@@ -128,10 +161,10 @@ def _plain(context: CompressionContext) -> fx.GraphModule:
     return apply(replace(context, quantizer=replace(context.quantizer, rounding="nearest")), uniform(context.graph))
 
 
-def _compare(exported: ExportReport, point: FrontPoint) -> None:
+def _compare(exported: Exported, point: FrontPoint) -> None:
     """With equal predictions the accuracy must be the one that was reported."""
     if abs(exported.score.value - point.held_out.value) > 0.01:
         raise ExportError(
-            f"export: {exported.network} is right on {exported.score.value:.2%} of the held-out images, the "
+            f"export: {exported.files[0]} is right on {exported.score.value:.2%} of the held-out images, the "
             f"report says {point.held_out.value:.2%}; the data have changed since: run the study again"
         )

@@ -10,11 +10,8 @@ from onnx import TensorProto, helper
 
 from explorer.export.integer.steps import write_step
 from explorer.export.onnx.builder import OnnxBuilder
-from explorer.export.onnx.file import save_onnx
+from explorer.export.onnx.file import make_model, save_onnx
 from explorer.integer.program import IntegerProgram
-
-OPSET, IR_VERSION = 21, 10
-"""As of the other ONNX export."""
 
 
 def export_integer_onnx(program: IntegerProgram, path: Path, layers: str = "") -> int:
@@ -41,8 +38,7 @@ def build_integer_onnx(program: IntegerProgram, layers: str = "") -> onnx.ModelP
         [helper.make_tensor_value_info(program.output, TensorProto.INT32, ["N", *shape])],
         builder.initializers,
     )
-    opset = helper.make_opsetid("", OPSET)
-    model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
+    model = make_model(graph)
     properties = {"logits_scale": np.format_float_scientific(program.output_scale)}
     helper.set_model_props(model, properties | ({"layers": layers} if layers else {}))
     return model

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import fx
 
-import explorer
-from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.apply import CompressionContext
 from explorer.compress.plan import plan
 from explorer.errors import ExportError
 from explorer.evaluate.hardware import activation_tensors, layer_jobs
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY, score_outputs
+from explorer.export.formats import Deployment, Exported
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
-from explorer.export.verify import Verification, compare_logits, run_onnx, run_torch
-from explorer.files import refuse_foreign
-from explorer.graph.inputs import Inputs, take
+from explorer.export.staging import staged, write_description
+from explorer.export.verify import compare_logits, run_onnx, run_torch
+from explorer.graph.inputs import take
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
 from explorer.integer.program import IntegerProgram
 from explorer.npz import read_npz
-from explorer.progress import Notify
-from explorer.study.folder import locked
-from explorer.study.network import threads_for
-from explorer.study.prepare import open_study
-from explorer.study.study_file import Study
 from hwmodels import write_jobs
 
 NETWORK, PROGRAM, WEIGHTS, SUMMARY = "integer.onnx", "program.json", "weights.npz", "summary.json"
@@ -47,8 +34,8 @@ EXACT_IMAGES = 32
 """Images on which the ONNX file must give the very integers of the program (assumed: enough for every operation)."""
 
 
-def integer_marks(folder: Path) -> dict[Path, bytes | None]:
-    """The files that `export_integer` writes to a folder, and what is in the first bytes of each."""
+def list_marks(folder: Path) -> dict[Path, bytes | None]:
+    """Return the files that `write` writes to a folder, and what is in the first bytes of each."""
     ours = (folder / PROGRAM).is_file()
     return {
         folder / NETWORK: b"explorer",
@@ -58,94 +45,70 @@ def integer_marks(folder: Path) -> dict[Path, bytes | None]:
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntegerReport:
-    """What an integer deployment wrote to `folder`, how large it is, and how it compares with the searched network.
-
-    `float32_bytes` is the uncompressed network as an ONNX file (its parameters alone where it has no rule for one of
-    its nodes), `onnx_bytes` integer.onnx, `program_bytes` program.json with weights.npz. `verification` compares
-    predictions with those of the simulated network; `score` is that of the integers, `simulated` that of the
-    simulated network on the same images.
-    """
-
-    name: str
-    folder: Path
-    float32_bytes: int
-    onnx_bytes: int
-    program_bytes: int
-    score: MeanScore
-    simulated: MeanScore
-    verification: Verification
-
-    def summary(self) -> str:
-        """Lines for the terminal: accuracy, files with bytes before and after, agreement of predictions."""
-        return (
-            f"{self.name}, {self.score.value:.2%} right on {self.score.num_images} held-out images with integers "
-            f"only ({self.simulated.value:.2%} in the search's simulation)\n"
-            f"{self.folder / NETWORK}: {self.float32_bytes:,} bytes in float32, {self.onnx_bytes:,} exported; "
-            f"{self.verification.summary()}\n"
-            f"{self.folder / PROGRAM} and {WEIGHTS}: {self.program_bytes:,} bytes"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data of the same."""
-        return {
-            "name": self.name,
-            "float32_bytes": self.float32_bytes,
-            "onnx_bytes": self.onnx_bytes,
-            "program_bytes": self.program_bytes,
-            "accuracy": {"value": self.score.value, "standard_error": self.score.standard_error},
-            "simulated_accuracy": {"value": self.simulated.value, "standard_error": self.simulated.standard_error},
-            "images": self.verification.num_images,
-            "agreement": self.verification.agreement,
-            "images_with_equal_integers": min(EXACT_IMAGES, self.verification.num_images),
-        }
-
-
-def export_integer(
-    name: str,
-    model: fx.GraphModule,
-    context: CompressionContext,
-    held_out: tuple[Inputs, torch.Tensor],
-    folder: Path,
-    candidate: Candidate,
-    study: str,
-) -> IntegerReport:
-    """Write integer.onnx, program.json, weights.npz and summary.json to `folder`, and verify them.
-
-    `model` is what `apply(context, candidate)` built; `held_out` are images (a batch of inputs) and labels (N). An
-    earlier deployment is replaced only once everything is written and verified. ExportError for a network without an
-    integer form, a folder that cannot be written, or predictions that differ.
-    """
-    images, labels = held_out
-    if len(labels) == 0:
+def write(deployment: Deployment, folder: Path) -> Exported:
+    """Write an ONNX file of integers, and the program with its weights, to `folder`; see `Format.write`."""
+    if len(deployment.labels) == 0:
         raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
-    program = integer_program(model, context.graph.input_shapes)
-    with _staging(folder) as staging:
-        float32_bytes = _float32_bytes(context, staging)
-        planned = plan(context.graph, candidate)
-        layers = write_jobs(layer_jobs(context.graph, planned), activation_tensors(context.graph, planned))
-        onnx_bytes = export_integer_onnx(program, staging / NETWORK, layers)
-        program_bytes = write_program(program, staging)
-        _check_equal(program, staging / NETWORK, take(images, slice(EXACT_IMAGES)))
-        expected = run_torch(model, images)
-        received = run_onnx(staging / NETWORK, images) * program.output_scale
-        verification = compare_logits(NETWORK, received, expected, labels)
-        report = IntegerReport(
-            name=name,
-            folder=folder,
-            float32_bytes=float32_bytes,
-            onnx_bytes=onnx_bytes,
-            program_bytes=program_bytes,
-            score=_mean_score(received, labels),
-            simulated=_mean_score(expected, labels),
-            verification=verification,
-        )
-        described = {"study": study, "candidate": candidate.to_json(), "software": _software()}
-        summary = {**report.to_json(), **described}
-        (staging / SUMMARY).write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        _publish(staging, folder)
-    return report
+    program = integer_program(deployment.model, deployment.context.graph.input_shapes)
+    with staged(folder, (NETWORK, WEIGHTS, PROGRAM, SUMMARY)) as staging:
+        exported = _write_network(deployment, program, staging, folder)
+        write_description(staging / SUMMARY, _describe(deployment, exported))
+    return exported
+
+
+def _write_network(deployment: Deployment, program: IntegerProgram, staging: Path, folder: Path) -> Exported:
+    context, images, labels, point = deployment.context, deployment.images, deployment.labels, deployment.point
+    float32_bytes = _float32_bytes(context, staging)
+    planned = plan(context.graph, point.evaluation.candidate)
+    layers = write_jobs(layer_jobs(context.graph, planned), activation_tensors(context.graph, planned))
+    network_bytes = export_integer_onnx(program, staging / NETWORK, layers)
+    program_bytes = write_program(program, staging)
+    _check_equal(program, staging / NETWORK, take(images, slice(EXACT_IMAGES)))
+    expected = run_torch(deployment.model, images)
+    received = run_onnx(staging / NETWORK, images) * program.output_scale
+    verification = compare_logits(NETWORK, received, expected, labels)
+    score, simulated = _mean_score(received, labels), _mean_score(expected, labels)
+    return Exported(
+        point=point.name,
+        files=tuple(folder / name for name in (NETWORK, PROGRAM, WEIGHTS, SUMMARY)),
+        float32_bytes=float32_bytes,
+        network_bytes=network_bytes,
+        score=score,
+        verification=verification,
+        lines=(
+            f"{point.name}, {score.value:.2%} right on {score.num_images} held-out images with integers only "
+            f"({simulated.value:.2%} in the search's simulation)",
+            f"{folder / NETWORK}: {float32_bytes:,} bytes in float32, {network_bytes:,} exported; "
+            f"{verification.summary()}",
+            f"{folder / PROGRAM} and {WEIGHTS}: {program_bytes:,} bytes",
+        ),
+        details={
+            "program_bytes": program_bytes,
+            "simulated_accuracy": {"value": simulated.value, "standard_error": simulated.standard_error},
+        },
+    )
+
+
+def _describe(deployment: Deployment, exported: Exported) -> dict[str, Any]:
+    score, verification = exported.score, exported.verification
+    return {
+        "name": exported.point,
+        "float32_bytes": exported.float32_bytes,
+        "onnx_bytes": exported.network_bytes,
+        **exported.details,
+        "accuracy": {"value": score.value, "standard_error": score.standard_error},
+        "images": verification.num_images,
+        "agreement": verification.agreement,
+        "images_with_equal_integers": min(EXACT_IMAGES, verification.num_images),
+        "study": deployment.study,
+        "candidate": deployment.point.evaluation.candidate.to_json(),
+    }
+
+
+def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
+    """Write the ONNX file of integers; see `Format.try_out`."""
+    export_integer_onnx(integer_program(model, context.graph.input_shapes), folder / NETWORK)
+    return folder / NETWORK
 
 
 def _float32_bytes(context: CompressionContext, folder: Path) -> int:
@@ -158,34 +121,6 @@ def _float32_bytes(context: CompressionContext, folder: Path) -> int:
 
 def _mean_score(outputs: NDArray[np.floating], targets: torch.Tensor) -> MeanScore:
     return MeanScore.of(score_outputs(ACCURACY, torch.from_numpy(outputs), targets.cpu()))
-
-
-def deploy_uniform(study: Study, run: Path, to: Path, notify: Notify, bits: tuple[int, int] = (8, 8)) -> IntegerReport:
-    """Deploy the network of a study with all layers at `bits` (weights, activations), without a search.
-
-    What is trained and measured on the way is kept in folder `run`. Raises a child of ExplorerError.
-    """
-    if to.exists() and not to.is_dir():
-        raise ExportError(f"{to}: is not a folder; choose another one for --to")
-    refuse_foreign(integer_marks(to))
-    with locked(run):
-        prepared = open_study(study, run, notify)
-    weight_bits, activation_bits = bits
-    notify("export", 0, 1)
-    with threads_for(prepared.context.graph):
-        candidate = uniform(prepared.context.graph, weight_bits, activation_bits)
-        model = apply(prepared.context, candidate)
-        report = export_integer(
-            f"w{weight_bits}a{activation_bits}",
-            model,
-            prepared.context,
-            prepared.tensors(prepared.data.held_out),
-            to,
-            candidate,
-            study.name,
-        )
-    notify("export", 1, 1)
-    return report
 
 
 def write_program(program: IntegerProgram, folder: Path) -> int:
@@ -219,30 +154,3 @@ def _check_equal(program: IntegerProgram, network: Path, images: tuple[torch.Ten
             f"verify: {network.name} gives other integers than the program on "
             f"{int((expected != received).any(1).sum())} of {len(expected)} images; please report this"
         )
-
-
-def _software() -> dict[str, str]:
-    packages = {name: version(name) for name in ("torch", "onnx", "onnxruntime", "numpy")}
-    return {"explorer": explorer.__version__, "python": platform.python_version(), **packages}
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A folder to write to on the disk of `folder`, removed at the end; ExportError where the disk refuses."""
-    try:
-        home = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-        staging = Path(tempfile.mkdtemp(prefix=".export-", dir=home))
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(staging)
-    except OSError as error:
-        raise ExportError(f"export: {folder} cannot be written: {error}; choose another folder") from error
-
-
-def _publish(staging: Path, folder: Path) -> None:
-    """Rename the finished files into the folder, the summary last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    networks = sorted(path for path in staging.iterdir() if path.name.startswith(NETWORK))
-    for staged in (*reversed(networks), *(staging / name for name in (WEIGHTS, PROGRAM, SUMMARY))):
-        staged.replace(folder / staged.name)

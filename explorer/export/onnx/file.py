@@ -1,4 +1,4 @@
-"""ONNX files on disk: written whole or not at all, and measured with their external data."""
+"""ONNX files: of one opset, and on disk written whole or not at all, and measured with their external data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from pathlib import Path
 
 import onnx
 import onnx.shape_inference
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from onnx.external_data_helper import uses_external_data
 
 from explorer.errors import ExportError
 
+OPSET, IR_VERSION = 21, 10
+"""The first opset with INT4 weights, and the file version that belongs to it."""
 EXTERNAL_DATA_BYTES = 2**31 - 2**24
 """From so many bytes of tensors on these go to a second file: a protobuf message holds less than 2 GiB."""
+
+
+def make_model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    """Return the model of a graph, of the opset that every export has."""
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
 
 
 def save_onnx(model: onnx.ModelProto, path: Path) -> int:

@@ -12,16 +12,13 @@ from torch import fx
 
 from explorer.errors import ExportError
 from explorer.export.onnx.builder import OnnxBuilder, refuse
-from explorer.export.onnx.file import save_onnx
+from explorer.export.onnx.file import make_model, save_onnx
 from explorer.export.onnx.functions import write_function
 from explorer.export.onnx.modules import write_module
 from explorer.graph.inputs import OUTPUT, Shapes, example, name_inputs
 from explorer.graph.names import Names
 from explorer.graph.symbolic import gives_tensors, propagate_shapes
 from explorer.graph.traced import get_shape
-
-OPSET, IR_VERSION = 21, 10
-"""The first opset with INT4 weights, and the file version that belongs to it."""
 
 
 def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
@@ -64,8 +61,7 @@ def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
         [_value_info(name, get_shape(node)) for name, node in outputs.items()],
         builder.initializers,
     )
-    opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
+    return make_model(graph)
 
 
 def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.export.deploy import FORMS, refusals
+from explorer.export.deploy import refusals
+from explorer.export.formats import FORMATS
 from tests.explorer.export.onnx.test_styles import basis_of
 
 REFUSED = {
@@ -16,7 +17,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", ["lambdas", "two_inputs", "pair", "metadata", "siamese", "attention", "channels_last"])
 def test_reasons_name_what_cannot_be_exported(name: str, form: str) -> None:
     reasons = refusals(basis_of(name), form)

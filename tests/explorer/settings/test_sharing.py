@@ -6,6 +6,7 @@ import pytest
 
 from explorer.errors import StudyFileError
 from explorer.settings import SharingSettings
+from explorer.study.names import check_names
 
 
 def test_a_scope_as_a_candidate_states_it() -> None:
@@ -15,6 +16,6 @@ def test_a_scope_as_a_candidate_states_it() -> None:
 
 def test_relevance_itself_is_no_weighting() -> None:
     with pytest.raises(StudyFileError, match=r"sharing\.weighting: expected"):
-        SharingSettings(weighting="relevance_of_weights")
+        check_names(SharingSettings(weighting="relevance_of_weights"))
     with pytest.raises(StudyFileError, match=r"sharing\.granularity: expected"):
         SharingSettings(granularity="network")

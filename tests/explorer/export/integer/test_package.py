@@ -16,12 +16,16 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
 from explorer.evaluate.hardware import cost
+from explorer.evaluate.mean_score import MeanScore
+from explorer.export.formats import Deployment, Exported
 from explorer.export.integer import package as integer_package
-from explorer.export.integer.package import IntegerReport, export_integer, integer_marks, read_program
+from explorer.export.integer.package import list_marks, read_program
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
 from explorer.integer.interpret import run_program
+from explorer.study.record import Evaluation, FrontPoint
 from hwmodels import LayerJob, LayerShape, NetworkError, evaluate, load, names, read_onnx, read_onnx_jobs, write_jobs
+from tests.support.costs import make_cost
 
 NAMES = ["integer.onnx", "program.json", "summary.json", "weights.npz"]
 
@@ -29,38 +33,45 @@ NAMES = ["integer.onnx", "program.json", "summary.json", "weights.npz"]
 @pytest.fixture
 def write(
     context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
-) -> Callable[[Path], IntegerReport]:
+) -> Callable[[Path], Exported]:
     base, x = context("mixed"), images("mixed", 80)
     candidate = uniform(base.graph, 4, 6)
     model = apply(base, candidate)
     with torch.no_grad():
         labels = base.model(x).argmax(1)
-    return lambda folder: export_integer("w4a6", model, base, (x, labels), folder, candidate, "tests")
+    evaluation = Evaluation(number=0, origin="uniform", candidate=candidate, cost=make_cost(), score=None)
+    point = FrontPoint(name="w4a6", evaluation=evaluation, held_out=MeanScore(value=0.5, num_images=80))
+    deployment = Deployment(
+        point=point, model=model, context=base, images=x, labels=labels, study="tests", device="edge-npu"
+    )
+    return lambda folder: integer_package.write(deployment, folder)
 
 
 def test_files_hold_one_and_the_same_network(
-    write: Callable[[Path], IntegerReport], images: Callable[[str, int], Tensor], tmp_path: Path
+    write: Callable[[Path], Exported], images: Callable[[str, int], Tensor], tmp_path: Path
 ) -> None:
     report = write(tmp_path / "new" / "out")
-    folder = report.folder
+    folder = report.files[0].parent
     assert sorted(path.name for path in folder.iterdir()) == NAMES
-    refuse_foreign(integer_marks(folder))  # ours, which may be replaced
+    refuse_foreign(list_marks(folder))  # ours, which may be replaced
     x = images("mixed", 10)
     program = read_program(folder)
     assert np.array_equal(run_program(program, x.numpy()), run_onnx(folder / "integer.onnx", x))
     weights = sum(array.nbytes for name, array in program.arrays.items() if name.endswith(".weight"))
     assert weights == sum(array.size for name, array in program.arrays.items() if name.endswith(".weight"))
-    assert report.onnx_bytes == (folder / "integer.onnx").stat().st_size > weights
-    assert report.program_bytes == sum((folder / name).stat().st_size for name in ("program.json", "weights.npz"))
+    assert report.network_bytes == (folder / "integer.onnx").stat().st_size > weights
+    assert report.details["program_bytes"] == sum(
+        (folder / name).stat().st_size for name in ("program.json", "weights.npz")
+    )
     assert report.verification.agreement >= 0.99
-    assert report.score.value == pytest.approx(report.simulated.value, abs=0.02)
+    assert report.score.value == pytest.approx(report.details["simulated_accuracy"]["value"], abs=0.02)
     summary = json.loads((folder / "summary.json").read_text())
-    assert (summary["name"], summary["study"], summary["onnx_bytes"]) == ("w4a6", "tests", report.onnx_bytes)
-    assert f"{report.float32_bytes:,} bytes in float32, {report.onnx_bytes:,} exported" in report.summary()
+    assert (summary["name"], summary["study"], summary["onnx_bytes"]) == ("w4a6", "tests", report.network_bytes)
+    assert f"{report.float32_bytes:,} bytes in float32, {report.network_bytes:,} exported" in report.summary()
 
 
 def test_the_file_costs_what_the_network_does_that_it_was_made_of(
-    write: Callable[[Path], IntegerReport], context: Callable[[str], CompressionContext], tmp_path: Path
+    write: Callable[[Path], Exported], context: Callable[[str], CompressionContext], tmp_path: Path
 ) -> None:
     write(tmp_path)
     graph = context("mixed").graph
@@ -92,7 +103,7 @@ def test_the_file_costs_what_the_network_does_that_it_was_made_of(
     ],
 )
 def test_a_file_that_does_not_record_its_layers_has_no_costs(
-    layers: str | None, message: str, write: Callable[[Path], IntegerReport], tmp_path: Path
+    layers: str | None, message: str, write: Callable[[Path], Exported], tmp_path: Path
 ) -> None:
     """Its operations alone would be priced as other layers than the network has."""
     write(tmp_path)
@@ -106,7 +117,7 @@ def test_a_file_that_does_not_record_its_layers_has_no_costs(
 
 
 def test_other_integers_than_the_programs_are_refused(
-    write: Callable[[Path], IntegerReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[Path], Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (*NAMES, "notes.txt"):
         (tmp_path / name).write_text("earlier")
@@ -128,7 +139,7 @@ def test_a_folder_that_holds_no_program_is_named(tmp_path: Path) -> None:
         read_program(tmp_path)
 
 
-def test_a_file_in_place_of_the_folder_is_named(write: Callable[[Path], IntegerReport], tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_named(write: Callable[[Path], Exported], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(ExportError, match="out cannot be written"):
         write(tmp_path / "out")

@@ -15,8 +15,9 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
+from explorer.export.formats import Deployment, Exported
 from explorer.export.onnx.file import onnx_bytes
-from explorer.export.package import ExportReport, candidate_marks, export_candidate
+from explorer.export.onnx.package import list_marks, write
 from explorer.files import refuse_foreign
 from explorer.study.record import Evaluation, FrontPoint
 from tests.support.costs import make_cost
@@ -63,35 +64,44 @@ def model(context: CompressionContext) -> fx.GraphModule:
     return apply(context, CANDIDATE)
 
 
-def export(context: CompressionContext, model: fx.GraphModule, folder: Path) -> ExportReport:
-    return export_candidate(POINT, model, context, IMAGES, LABELS, folder, "digits", "edge-npu")
+def export(context: CompressionContext, model: fx.GraphModule, folder: Path, images: int = 100) -> Exported:
+    deployment = Deployment(
+        point=POINT,
+        model=model,
+        context=context,
+        images=IMAGES[:images],
+        labels=LABELS[:images],
+        study="digits",
+        device="edge-npu",
+    )
+    return write(deployment, folder)
 
 
 def test_report_measures_what_was_written(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
     report = export(context, model, tmp_path / "new" / "p03")
-    assert sorted(path.name for path in report.network.parent.iterdir()) == [
+    assert sorted(path.name for path in report.files[0].parent.iterdir()) == [
         "configuration.json",
         "model.onnx",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
-    refuse_foreign(candidate_marks(tmp_path / "new" / "p03"))  # ours, which may be replaced
-    assert report.onnx_bytes == onnx_bytes(report.network)
+    refuse_foreign(list_marks(tmp_path / "new" / "p03"))  # ours, which may be replaced
+    assert report.network_bytes == onnx_bytes(report.files[0])
     assert report.float32_bytes > 4 * context.graph.weights
-    assert report.weight_bytes == 321
+    assert report.details["weight_bytes"] == 321
     assert report.verification.agreeing >= 99
     assert report.score.num_images == 100
-    assert f"{report.float32_bytes:,} bytes in float32, {report.onnx_bytes:,} exported" in report.summary()
+    assert f"{report.float32_bytes:,} bytes in float32, {report.network_bytes:,} exported" in report.summary()
 
 
 def test_configuration_says_what_was_built(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
     report = export(context, model, tmp_path)
-    data = json.loads(report.configuration.read_text())
+    data = json.loads(report.files[-1].read_text())
     assert (data["schema_version"], data["study"], data["device"]) == (1, "digits", "edge-npu")
     assert Candidate.from_json(data["candidate"]) == CANDIDATE
     assert data["candidate_digest"] == CANDIDATE.digest()
     assert data["cost"]["weight_bytes"] == 321
     assert data["accuracy"]["held_out"]["standard_error"] == POINT.held_out.standard_error
-    assert data["network"]["sha256"] == hashlib.sha256(report.network.read_bytes()).hexdigest()
+    assert data["network"]["sha256"] == hashlib.sha256(report.files[0].read_bytes()).hexdigest()
     assert set(data["software"]) == {"explorer", "python", "torch", "onnx", "onnxruntime", "numpy"}
     conv, linear = data["layers"]["0"], data["layers"]["5"]
     assert conv["kept_filter_indices"] == [4, 5, 6, 7]  # the order keeps the last filters first
@@ -112,14 +122,14 @@ def test_kept_filters_are_those_of_the_float_network(
     context: CompressionContext, model: fx.GraphModule, tmp_path: Path
 ) -> None:
     report = export(context, model, tmp_path)
-    kept = json.loads(report.configuration.read_text())["layers"]["5"]["kept_input_indices"]
+    kept = json.loads(report.files[-1].read_text())["layers"]["5"]["kept_input_indices"]
     full = context.model.get_submodule("5").get_parameter("weight")[:, kept]
     assert (full - model.get_submodule("5").get_parameter("weight")).abs().mean() < 0.1 * full.abs().mean()
 
 
 def test_failed_verification_leaves_nothing(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="no images"):
-        export_candidate(POINT, model, context, IMAGES[:0], LABELS[:0], tmp_path / "new" / "p03", "digits", "edge-npu")
+        export(context, model, tmp_path / "new" / "p03", images=0)
     assert list(tmp_path.iterdir()) == []
 
 

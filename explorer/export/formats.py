@@ -1,0 +1,107 @@
+"""The formats that a compressed network can be exported in, and what an export takes and gives.
+
+Importing the table takes no torch; a format's module is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx
+
+    from explorer.compress.apply import CompressionContext
+    from explorer.evaluate.mean_score import MeanScore
+    from explorer.export.verify import Verification
+    from explorer.graph.inputs import Inputs
+    from explorer.study.record import FrontPoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Deployment:
+    """A compressed network to be exported, the held-out images that it is checked on, and what its files say of it.
+
+    `model` is what `apply(context, point.evaluation.candidate)` built, or that fine-tuned as `finetuning` says;
+    `images` are a batch of inputs with `labels` (N); `study` and `device` are names.
+    """
+
+    point: FrontPoint
+    model: fx.GraphModule
+    context: CompressionContext
+    images: Inputs
+    labels: Tensor
+    study: str
+    device: str
+    finetuning: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What an export wrote of a point, how large it is, and how it compares with the network that was costed.
+
+    `files` begins with the network. `float32_bytes` is the uncompressed network as an ONNX file (its parameters alone
+    where that has no rule for one of its nodes), `network_bytes` the exported one, both with external data. `score`
+    is that of the exported network, `verification` compares its predictions with those of the simulated one.
+    """
+
+    point: str
+    files: tuple[Path, ...]
+    float32_bytes: int
+    network_bytes: int
+    score: MeanScore
+    verification: Verification
+    lines: tuple[str, ...]
+    """For the terminal: the point, its files, bytes before and after, the agreement of predictions."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What only this format tells."""
+
+    def summary(self) -> str:
+        """Return the lines for the terminal."""
+        return "\n".join(self.lines)
+
+
+class Format(Protocol):
+    """What the module of a format has."""
+
+    def list_marks(self, folder: Path) -> dict[Path, bytes | None]:
+        """Return the files that `write` writes to a folder, and what is in the first bytes of each."""
+        ...
+
+    def write(self, deployment: Deployment, folder: Path) -> Exported:
+        """Write the network to a folder and verify it.
+
+        The files of an earlier export are replaced only once everything is written and verified; other files in
+        the folder are never touched.
+
+        Raises:
+            ExportError: A file cannot be written, or predictions differ; nothing is left behind then.
+        """
+        ...
+
+    def try_out(self, model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
+        """Write the network alone to an empty folder and return its file; ExportError where there is no rule for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporter:
+    """A format: what it is in a few words, and the module that writes it."""
+
+    says: str
+    module: str
+
+    def load(self) -> Format:
+        """Return the module."""
+        return cast(Format, importlib.import_module(self.module))
+
+
+FORMATS: Mapping[str, Exporter] = {
+    "onnx": Exporter(says="quantised (QDQ)", module="explorer.export.onnx.package"),
+    "integer": Exporter(says="integers only", module="explorer.export.integer.package"),
+}
+"""Name to format, the default first. A new one is its module and an entry here."""
+DEFAULT_FORMAT = next(iter(FORMATS))
