@@ -17,7 +17,7 @@ PAGE = "comparison.html"
 
 def _marks(to: Path) -> dict[Path, bytes | None]:
     """The tables and plots that are written to a folder, and what is in their first bytes."""
-    from explorer.report.svg import FONT  # noqa: PLC0415
+    from explorer.report.theme import FONT  # noqa: PLC0415
 
     drawn = [path for ending in ("by_*", "differences") for path in to.glob(f"*_{ending}.svg")]
     tables = {"points.csv": b"criterion,scope,state,", "differences.csv": b"focus,criterion,scope,"}

@@ -103,7 +103,8 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     if table is not None:
         _write_csv(result.layers, table)
     if roofline is not None:
-        from explorer.report.roofline import roofline_view, write_roofline  # noqa: PLC0415  (imports plotly)
+        from explorer.report.roofline.page import write_roofline  # noqa: PLC0415  (imports plotly)
+        from explorer.report.roofline.views import roofline_view  # noqa: PLC0415
 
         write_roofline(roofline_view(workload.name, workload.jobs, result.layers, accelerator), roofline)
     if layers:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-INK, MUTED, GRID, FAINT = "#1b2733", "#5b6875", "#e3e8ee", "#9aa7b4"
-COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2")
-"""Okabe and Ito's palette, told apart with the common colour-vision deficiencies."""
+from explorer.report.theme import BLUE, FAINT, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
+
+COLORS = (VERMILION, GREEN, PURPLE, ORANGE, SKY, BLUE)
 DASHES = ("none", "7 3", "2 2", "8 3 2 3")
 CHANCE = "random"
 

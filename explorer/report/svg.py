@@ -7,16 +7,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from explorer.report.styles import INK, MUTED
+from explorer.report.theme import BLUE, FONT, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION
 
 RULE = "#d5dbe2"
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, told apart with the common colour-vision deficiencies."""
+COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 DASHES = ("none", "6 4", "2 3")
 CELL_WIDTH, CELL_HEIGHT, CHARACTER = 72, 24, 7
 """Pixels; a character of 12-pixel type is about so wide (assumed)."""
 PLOT_WIDTH, PLOT_HEIGHT = 420, 300
-FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

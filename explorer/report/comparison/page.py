@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import html
-import json
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.offline
 from plotly.subplots import make_subplots
 
-from explorer.files import replaced
 from explorer.report.comparison.svg import VERDICT_COLORS
 from explorer.report.comparison.tables import POINT_COLUMNS, point_rows
 from explorer.report.comparison.views import BarChart, Chart, ComparisonView
-from explorer.report.front.page import HEAD, script_json
-from explorer.report.styles import FAINT, GRID, INK, MUTED, Style, styles
-from explorer.report.svg import FONT
+from explorer.report.shell import DRAW_FIGURES, figure_json, page_html, write_page
+from explorer.report.styles import Style, styles
+from explorer.report.theme import FAINT, FONT, GRID, INK, MUTED, frame
 
 PLOTLY_DASHES = {"none": "solid", "7 3": "dash", "2 2": "dot", "8 3 2 3": "dashdot", "4 3": "dash"}
 STYLE = f"""
@@ -25,36 +22,30 @@ body {{ font: 15px/1.5 {FONT}; color: {INK}; margin: 2em auto; max-width: 1400px
 table {{ border-collapse: collapse; font-size: 13px }} td, th {{ padding: 2px 10px; text-align: right }}
 tr:nth-child(even) {{ background: #f5f7f9 }} td:nth-child(-n+3), th:nth-child(-n+3) {{ text-align: left }}
 """
-PROGRAM = """
-for (const [id, figure] of Object.entries(JSON.parse(document.getElementById("data").textContent)))
-  Plotly.newPlot(id, figure.data, figure.layout, {responsive: true, displaylogo: false});
-"""
 
 
 def write_comparison_page(view: ComparisonView, path: Path) -> None:
     """Write the page, whole or not at all; equal comparisons give equal bytes."""
-    content = comparison_html(view).encode()
-    with replaced(path) as file:
-        file.write(content)
+    write_page(comparison_html(view), path)
 
 
 def comparison_html(view: ComparisonView) -> str:
     """The page: every chart, and the table of all points."""
     figures = {chart.name: chart_figure(chart, view) for chart in view.charts}
     figures.update({chart.name: bar_figure(chart) for chart in view.bar_charts})
-    data = {name: json.loads(figure.to_json()) for name, figure in figures.items()}
     divisions = "".join(f'<div id="{html.escape(name)}"></div>' for name in figures)
     seeds = sorted({group.accuracy.seeds for group in view.groups})
     about = (
         f"{view.float_accuracy.images:,} search images; {', '.join(map(str, seeds))} seeds of what criteria look at "
         "and draw. Error bars are one standard error over images and seeds, of differences 95 % intervals."
     )
-    return (
-        f'<!doctype html><html lang="en"><head>{HEAD}<title>{html.escape(view.title)}</title>'
-        f"<style>{STYLE}</style></head><body><h1>{html.escape(view.title)}</h1><p>{html.escape(about)}</p>{divisions}"
-        f"<h2>All points</h2>{_table(view)}<script>{plotly.offline.get_plotlyjs()}</script>"
-        f'<script type="application/json" id="data">{script_json(data)}</script>'
-        f"<script>{PROGRAM}</script></body></html>\n"
+    heading = f"<h1>{html.escape(view.title)}</h1><p>{html.escape(about)}</p>"
+    return page_html(
+        view.title,
+        style=STYLE,
+        body=f"{heading}{divisions}<h2>All points</h2>{_table(view)}",
+        data={name: figure_json(figure) for name, figure in figures.items()},
+        program=DRAW_FIGURES,
     )
 
 
@@ -119,14 +110,8 @@ def bar_figure(chart: BarChart) -> go.Figure:
 
 
 def _laid_out(figure: go.Figure, title: str, height: int) -> go.Figure:
-    return figure.update_layout(
-        template="none",
-        title={"text": html.escape(title)},
-        font={"family": FONT, "size": 13, "color": INK},
-        height=height,
-        margin={"l": 150, "r": 20, "t": 80, "b": 60},
-        plot_bgcolor="white",
-    )
+    margin = {"l": 150, "r": 20, "t": 80, "b": 60}
+    return frame(figure, title={"text": html.escape(title)}, height=height, margin=margin)
 
 
 def _plotly_line(style: Style) -> dict[str, Any]:

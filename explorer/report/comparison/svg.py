@@ -8,8 +8,9 @@ from pathlib import Path
 
 from explorer.files import replaced
 from explorer.report.comparison.views import Bar, BarChart, BarPanel, Chart, ComparisonView, Curve, Panel
-from explorer.report.styles import FAINT, GRID, MUTED, Style, styles
+from explorer.report.styles import Style, styles
 from explorer.report.svg import document, round_ticks, text_at
+from explorer.report.theme import BLUE, FAINT, GRID, MUTED, VERMILION
 
 WIDTH, HEIGHT = 340, 300
 """Pixels of the area of one panel."""
@@ -17,7 +18,7 @@ LEFT, TOP, GAP, BOTTOM = 62, 64, 62, 56
 LEGEND, ROW, BAR_LABEL, BAR_WIDTH = 190, 19, 150, 190
 TITLE_CHARACTER = 9
 """Pixels; a bold character of 15-pixel type is about so wide (assumed)."""
-VERDICT_COLORS = {"wins": "#0072B2", "ties": "#9aa7b4", "loses": "#D55E00"}
+VERDICT_COLORS = {"wins": BLUE, "ties": FAINT, "loses": VERMILION}
 
 
 def write_charts(view: ComparisonView, folder: Path) -> tuple[Path, ...]:

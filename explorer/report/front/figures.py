@@ -7,35 +7,21 @@ from collections.abc import Callable, Iterable
 
 import plotly.graph_objects as go
 
+from explorer.report.front.hover import cloud_text, point_text
 from explorer.report.front.labels import label_places
 from explorer.report.front.pairs import PairView, PlotPoint
-from explorer.report.hover import cloud_text, escape, point_text
+from explorer.report.theme import AXIS, BLUE, FAINT, GREEN, INK, MUTED, ORANGE, SKY, VERMILION, escape, frame
 from explorer.study.record import Split
 
 SPLIT_TITLES: dict[Split, str] = {"search": "search images", "held_out": "held-out images"}
 
-# Okabe and Ito's palette, told apart with the common colour-vision deficiencies; each series has its own symbol too.
-BLUE, VERMILION, ORANGE, GREEN, SKY = "#0072B2", "#D55E00", "#E69F00", "#009E73", "#56B4E9"
-INK, MUTED, GRID, FAINT = "#1b2733", "#5b6875", "#e3e8ee", "#9aa7b4"
 BASELINE_STYLES = ((GREEN, "diamond"), (VERMILION, "square"), (ORANGE, "triangle-up"), (SKY, "pentagon"))
 
 SELECTED = "selected"
 """`meta` of the trace that rings the selected point, by which the page finds it."""
 
-FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 HALO = ", ".join(f"{x}px {y}px 1px white" for x in (-1, 1) for y in (-1, 1))
 """Text shadow that keeps a name readable where it crosses a line."""
-
-LINES = {
-    "showline": True,
-    "linecolor": FAINT,
-    "ticks": "outside",
-    "tickcolor": FAINT,
-    "gridcolor": GRID,
-    "zeroline": False,
-    "automargin": True,
-    "title_standoff": 10,
-}
 
 
 def front_figure(pair: PairView, selected: str | None = None) -> go.Figure:
@@ -44,29 +30,18 @@ def front_figure(pair: PairView, selected: str | None = None) -> go.Figure:
     Traces of front and baselines carry the points' names as `customdata`. The last trace rings `selected`.
     """
     traces = [*_cloud(pair), *_front_line(pair), *_front(pair), *_baselines(pair), _ring(pair, selected)]
-    figure = go.Figure(traces)
-    figure.update_layout(
-        template="none",
-        font={"family": FONT, "size": 13, "color": INK},
+    figure = frame(
+        go.Figure(traces),
         margin={"l": 68, "r": 18, "t": 30, "b": 56},
-        plot_bgcolor="white",
-        paper_bgcolor="rgba(0,0,0,0)",
         hovermode="closest",
-        hoverlabel={
-            "bgcolor": "white",
-            "bordercolor": FAINT,
-            "align": "left",
-            "font": {"family": FONT, "color": INK, "size": 12},
-        },
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": INK},
         legend={"orientation": "h", "x": 0, "y": -0.17, "xanchor": "left", "yanchor": "top"},
     )
     suffix = ", log scale" if pair.logarithmic else ""
-    figure.update_xaxes(title={"text": f"{pair.axis.title} ({pair.axis.unit}{suffix})"}, **_ticks(pair), **LINES)
+    figure.update_xaxes(title={"text": f"{pair.axis.title} ({pair.axis.unit}{suffix})"}, **_ticks(pair), **AXIS)
     figure.update_yaxes(
         title={"text": f"Accuracy on {SPLIT_TITLES[pair.split]} (%)"},
         range=[100.0 * bound for bound in pair.y_range],
-        **LINES,
+        **AXIS,
     )
     _add_lines(figure, pair)
     # The bottom ticks have an axis of their own, so that they stay there when one zooms.

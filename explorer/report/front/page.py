@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import html
-import json
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import plotly.offline
-
 from explorer.evaluate.mean_score import MeanScore
-from explorer.files import CONTENT_POLICY, replaced
 from explorer.objectives import SCORE
 from explorer.report.front.figures import front_figure
 from explorer.report.front.pairs import PairView, pair_view
 from explorer.report.front.views import MARKS, REFERENCE, FrontView, PointView, cost_figures, front_view
+from explorer.report.shell import figure_json, page_html, shipped, write_page
 from explorer.study.record import Outcome, Split
 
-HEAD = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">'
-"""What the head of a page begins with."""
 SPLITS: tuple[Split, ...] = ("search", "held_out")
 
 
@@ -33,27 +26,18 @@ def write_report(outcome: Outcome, path: Path, chosen: str | None = None) -> Non
         ExplorerError: no member of the front is called `chosen`.
         OSError: the file cannot be written.
     """
-    content = report_html(front_view(outcome, chosen)).encode()
-    with replaced(path) as file:
-        file.write(content)
+    write_page(report_html(front_view(outcome, chosen)), path)
 
 
 def report_html(view: FrontView) -> str:
-    """Return the page: the template with style, Plotly, data and program put in, each of them inline."""
-    parts = {
-        "title": html.escape(f"{view.title}: {view.device_title}"),
-        "style": _shipped("page.css"),
-        "plotly": plotly.offline.get_plotlyjs(),
-        "data": script_json(page_data(view)),
-        "program": _shipped("page.js"),
-    }
-    text = _shipped("page.html")
-    pieces = text.split("{{")
-    filled = [pieces[0]]
-    for piece in pieces[1:]:
-        key, rest = piece.split("}}", 1)
-        filled += (parts[key], rest)
-    return "".join(filled)
+    """Return the page of a front."""
+    return page_html(
+        f"{view.title}: {view.device_title}",
+        style=shipped("", "page.css") + shipped("front", "page.css"),
+        body=shipped("front", "page.html"),
+        data=page_data(view),
+        program=shipped("front", "page.js"),
+    )
 
 
 def page_data(view: FrontView) -> dict[str, Any]:
@@ -79,18 +63,11 @@ def page_data(view: FrontView) -> dict[str, Any]:
     }
 
 
-def script_json(data: object) -> str:
-    """Return JSON that no text within can end early when it stands in a script element."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _figures(view: FrontView, objective: str) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for split in SPLITS:
         pair = pair_view(view, objective, split)
-        plot = json.loads(front_figure(pair, view.chosen).to_json())
-        figures[split] = {"data": plot["data"], "layout": plot["layout"], "caption": _caption(pair)}
+        figures[split] = {**figure_json(front_figure(pair, view.chosen)), "caption": _caption(pair)}
     return figures
 
 
@@ -128,8 +105,3 @@ def _point(point: PointView) -> dict[str, Any]:
 
 def _described(score: MeanScore) -> dict[str, float]:
     return {**asdict(score), "standard_error": score.standard_error}
-
-
-def _shipped(name: str) -> str:
-    """Read a file that is shipped with this package."""
-    return resources.files("explorer.report.front").joinpath(name).read_text(encoding="utf-8")

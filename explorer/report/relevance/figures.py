@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from explorer.report.front.figures import FAINT, FONT, INK, LINES
-from explorer.report.hover import escape
 from explorer.report.relevance.views import LayerView, RelevanceView
+from explorer.report.theme import AXIS, FONT, INK, escape, frame
 
 Order = Literal["score", "channel"]
 Scale = Literal["layer", "network"]
@@ -84,22 +83,14 @@ def _heat_map(
             colorbar={"title": {"text": titles[0], "side": "right"}, "thickness": 14, "outlinewidth": 0},
         )
     )
-    figure.update_layout(
-        template="none",
+    frame(
+        figure,
         font={"family": FONT, "size": 12, "color": INK},
         margin={"l": 60, "r": 10, "t": 32, "b": 50},
         height=FRAME_PIXELS + ROW_PIXELS * max(len(names), FEWEST_ROWS),
         plot_bgcolor=BLANK,
-        paper_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={
-            "bgcolor": "white",
-            "bordercolor": FAINT,
-            "align": "left",
-            "font": {"family": FONT, "color": INK, "size": 12},
-        },
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": INK},
     )
-    lines = {**LINES, "showgrid": False}
+    lines = {**AXIS, "showgrid": False}
     every = {"dtick": 1} if max(map(len, cells)) <= FEW_COLUMNS else {}  # no ticks between filters
     figure.update_xaxes(title={"text": titles[1]}, **every, **lines)
     figure.update_yaxes(title={"text": titles[2]}, type="category", autorange="reversed", dtick=1, **lines)

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import base64
-import html
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import plotly.graph_objects as go
-import plotly.offline
-
-from explorer.files import replaced
-from explorer.report.front.page import script_json
 from explorer.report.relevance.figures import ORDERS, SCALES, classes_figure, filters_figure
 from explorer.report.relevance.views import ImageView, MapView, RelevanceView
+from explorer.report.shell import figure_json, page_html, shipped, write_page
 
 
 def write_relevance_page(view: RelevanceView, path: Path) -> None:
@@ -24,23 +17,18 @@ def write_relevance_page(view: RelevanceView, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    content = relevance_html(view).encode()
-    with replaced(path) as file:
-        file.write(content)
+    write_page(relevance_html(view), path)
 
 
 def relevance_html(view: RelevanceView) -> str:
-    """Return the page: the template with style, Plotly, data and program put in, each of them inline."""
-    parts = {
-        "title": html.escape(f"Relevance: {view.title}"),
-        "style": _shipped("page.css") + _shipped("page.css"),
-        "plotly": plotly.offline.get_plotlyjs(),
-        "data": script_json(page_data(view)),
-        "program": _shipped("page.js"),
-    }
-    start, *rest = _shipped("page.html").split("{{")
-    pieces = (piece.split("}}", 1) for piece in rest)
-    return start + "".join(parts[key] + after for key, after in pieces)
+    """Return the page of relevance."""
+    return page_html(
+        f"Relevance: {view.title}",
+        style=shipped("", "page.css") + shipped("relevance", "page.css"),
+        body=shipped("relevance", "page.html"),
+        data=page_data(view),
+        program=shipped("relevance", "page.js"),
+    )
 
 
 def page_data(view: RelevanceView) -> dict[str, Any]:
@@ -50,19 +38,16 @@ def page_data(view: RelevanceView) -> dict[str, Any]:
         "facts": view.facts,
         "notes": view.notes,
         "filters_figures": {
-            order: {scale: _figure(filters_figure(view, order, scale)) for scale in SCALES} for order in ORDERS
+            order: {scale: figure_json(filters_figure(view, order, scale)) for scale in SCALES} for order in ORDERS
         },
         "classes_figures": [
-            {"layer": layer.name, "figure": _figure(classes_figure(layer))} for layer in view.layers if layer.classes
+            {"layer": layer.name, "figure": figure_json(classes_figure(layer))}
+            for layer in view.layers
+            if layer.classes
         ],
         "filters": [f"{name}, filter {index}" for name, index in view.filters],
         "images": [_image(image) for image in view.images],
     }
-
-
-def _figure(figure: go.Figure) -> dict[str, Any]:
-    plot = json.loads(figure.to_json())
-    return {"data": plot["data"], "layout": plot["layout"]}
 
 
 def _image(image: ImageView) -> dict[str, Any]:
@@ -83,8 +68,3 @@ def _map(values: MapView) -> dict[str, Any]:
     """A map row by row, in three significant digits."""
     flat = [float(f"{value:.3g}") for row in values.values for value in row]
     return {"values": flat, "total": values.total, "full": values.full}
-
-
-def _shipped(name: str) -> str:
-    """Read a file that is shipped with this package."""
-    return resources.files("explorer.report.relevance").joinpath(name).read_text(encoding="utf-8")

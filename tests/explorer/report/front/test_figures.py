@@ -9,10 +9,10 @@ import pytest
 
 from explorer.objectives import costs
 from explorer.report.front.figures import front_figure
+from explorer.report.front.hover import cloud_text, point_text
 from explorer.report.front.labels import label_places
 from explorer.report.front.pairs import pair_view
 from explorer.report.front.views import front_view
-from explorer.report.hover import cloud_text, point_text
 from explorer.study.record import Outcome, Split
 
 

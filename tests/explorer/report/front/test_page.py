@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from explorer.errors import ExplorerError
-from explorer.report.front.page import report_html, script_json, write_report
+from explorer.report.front.page import report_html, write_report
 from explorer.report.front.views import front_view
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Outcome
@@ -78,10 +78,6 @@ def test_a_placeholder_in_a_name_is_not_filled_in(outcome: Outcome) -> None:
     text = report_html(front_view(replace(outcome, study={"study": {"name": "{{plotly}}"}})))
 
     assert _data(text)["title"] == "{{plotly}}"
-
-
-def test_script_json_cannot_end_its_element() -> None:
-    assert script_json("</script>&") == '"\\u003c/script\\u003e\\u0026"'
 
 
 def test_the_page_refers_to_nothing_outside_itself(outcome: Outcome) -> None:

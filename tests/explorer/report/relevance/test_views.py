@@ -251,4 +251,6 @@ def test_the_page_holds_the_view(view: RelevanceView, tmp_path: Path) -> None:
     assert page == relevance_html(view)
     assert "<title>Relevance: Study &lt;b&gt;</title>" in page
     assert "Study <b>" not in page
-    assert "{{" not in page.partition('<script type="application/json"')[0]
+    style = page.partition("</style>")[0]
+    assert ".segments label" in style  # of all reports
+    assert "#pixels canvas" in style

@@ -9,7 +9,9 @@ import pytest
 import hwmodels
 from explorer.errors import ExportError
 from explorer.files import CONTENT_POLICY
-from explorer.report.roofline import RooflineView, roofline_figure, roofline_view, write_roofline
+from explorer.report.roofline.figures import roofline_figure
+from explorer.report.roofline.page import write_roofline
+from explorer.report.roofline.views import RooflineView, roofline_view
 from hwmodels import NETWORKS, LayerJob, LayerShape
 
 CONV = LayerShape(

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import html
-
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import costs
 from explorer.report.front.views import BESIDE, REFERENCE, CloudView, PointView
+from explorer.report.theme import escape
 from explorer.study.record import Cost
-
-
-def escape(text: str) -> str:
-    """Return text that Plotly shows as it is, rather than reading tags in it."""
-    return html.escape(text, quote=False)
 
 
 def point_text(point: PointView) -> str:
