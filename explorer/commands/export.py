@@ -12,7 +12,7 @@ from explorer.commands.progress import ProgressDisplay
 from explorer.commands.terminal import console, say
 from explorer.export.formats import DEFAULT_FORMAT, FORMATS
 
-FORMS = f"{'; '.join(f'{name}: {exporter.says}' for name, exporter in FORMATS.items())}."
+FORMS = f"{'; '.join(f'{name}: {exporter.summary}' for name, exporter in FORMATS.items())}."
 
 
 def export(

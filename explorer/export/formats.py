@@ -91,7 +91,7 @@ class Format(Protocol):
 class Exporter:
     """A format: what it is in a few words, and the module that writes it."""
 
-    says: str
+    summary: str
     module: str
 
     def load(self) -> Format:
@@ -100,8 +100,8 @@ class Exporter:
 
 
 FORMATS: Mapping[str, Exporter] = {
-    "onnx": Exporter(says="quantised (QDQ)", module="explorer.export.onnx.package"),
-    "integer": Exporter(says="integers only", module="explorer.export.integer.package"),
+    "onnx": Exporter(summary="quantised (QDQ)", module="explorer.export.onnx.package"),
+    "integer": Exporter(summary="integers only", module="explorer.export.integer.package"),
 }
 """Name to format, the default first. A new one is its module and an entry here."""
 DEFAULT_FORMAT = next(iter(FORMATS))

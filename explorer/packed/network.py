@@ -68,11 +68,11 @@ def load_packed(model: fx.GraphModule, packed: PackedNetwork) -> None:
         module = layer_module(model, layer.name)
         device = module.weight.device
         attach_codes(module, torch.from_numpy(layer.codes).to(device), torch.from_numpy(layer.scales).to(device))
-    _put_biases(model, packed)
+    _load_biases(model, packed)
     model.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in packed.others}, strict=False)
 
 
-def _put_biases(model: fx.GraphModule, packed: PackedNetwork) -> None:
+def _load_biases(model: fx.GraphModule, packed: PackedNetwork) -> None:
     """Put biases in as integers, and as what these stand for on the grid of input scale times weight scale."""
     biases = {layer.name: torch.from_numpy(layer.biases) for layer in packed.layers if layer.biases is not None}
     for node in model.graph.nodes:

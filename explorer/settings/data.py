@@ -81,9 +81,9 @@ class DataSettings:
         mean, std = SOURCES[self.source].normalise(channels)
         return self.mean or mean, self.std or std
 
-    def find_file(self, study_folder: str | Path) -> Path | None:
-        """Return the file or folder: `path`, else EXPLORER_DATA/<source>.npz, else None."""
+    def find_file(self, start: str | Path) -> Path | None:
+        """Return the file or folder: `path`, relative to `start`, else EXPLORER_DATA/<source>.npz, else None."""
         if self.path is not None:
-            return resolve_path(self.path, study_folder, "data.path")
+            return resolve_path(self.path, start, "data.path")
         folder = os.environ.get("EXPLORER_DATA")
         return Path(folder) / f"{self.source}.npz" if folder and "path" in SOURCES[self.source].takes else None

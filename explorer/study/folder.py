@@ -72,8 +72,7 @@ def read_outcome(folder: Path) -> Outcome:
 
 def write_study(folder: Path, study: Study) -> None:
     """Keep the resolved study with its results, and where its relative paths start, whatever the working folder."""
-    study_folder = str(Path(study.folder).absolute())
-    write_json(folder / STUDY, {"study": study.to_json(), "study_folder": study_folder})
+    write_json(folder / STUDY, {"study": study.to_json(), "study_folder": str(Path(study.folder).absolute())})
 
 
 def read_study(folder: Path) -> Study:

@@ -92,7 +92,7 @@ def rebuild(context: CompressionContext, candidate: Candidate, tuned: Tuned) -> 
         module = layer_module(model, name)
         attach_codes(module, tuned.codes(name, module.weight.data, choice.weight_bits), tuned.scales[name])
     insert_quantizers(model, context.graph, context.calibration, resolved)
-    _put_ranges(model, tuned)
+    _load_ranges(model, tuned)
     return finish(model.to(context.calibration.device))
 
 
@@ -117,7 +117,7 @@ def load_state(model: fx.GraphModule, tuned: Tuned) -> None:
         raise CandidateError(f"fine-tuned network {tuned.candidate} does not fit this one: {reason}") from error
 
 
-def _put_ranges(model: fx.GraphModule, tuned: Tuned) -> None:
+def _load_ranges(model: fx.GraphModule, tuned: Tuned) -> None:
     """Give every activation quantiser its tuned range."""
     for name, (scale, zero_point) in tuned.ranges.items():
         quantizer = model.get_submodule(name)

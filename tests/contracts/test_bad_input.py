@@ -495,16 +495,16 @@ def test_a_report_that_cannot_be_written(home: Path, refused: Refused) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("run", "nowhere"), "error: nowhere: no such file or folder; name a study.toml or a folder that holds one\n"),
         (("run", "--trials"), "error: Option '--trials' requires an argument; see explorer --help\n"),
         (("front", "tiny"), "error: tiny: no run was made here; make one with: explorer run STUDY --out tiny\n"),
     ],
 )
-def test_as_a_process(arguments: tuple[str, ...], says: str, home: Path) -> None:
+def test_as_a_process(arguments: tuple[str, ...], message: str, home: Path) -> None:
     before = contents(home)
     command = [sys.executable, "-c", "from explorer.cli import main; main()", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=home, timeout=600, check=False)
-    assert (done.returncode, done.stderr, done.stdout) == (2, says, "")
+    assert (done.returncode, done.stderr, done.stdout) == (2, message, "")
     assert contents(home) == before

@@ -108,9 +108,9 @@ def test_the_record_fits_the_network(method: str, name: str, samples: Samples, c
 @pytest.mark.parametrize(("method", "name"), ACCEPTED)
 def test_something_is_said(method: str, name: str, computed: Computed) -> None:
     """A criterion of filters or inputs tells some of them apart, one of weights says more than all or nothing."""
-    layers, says = computed(method, name).layers, CRITERIA[method].subjects
-    assert says
-    for subject in says - {"weights"}:
+    layers, subjects = computed(method, name).layers, CRITERIA[method].subjects
+    assert subjects
+    for subject in subjects - {"weights"}:
         assert len(np.unique(np.concatenate([getattr(entry, SAID_OF[subject]) for entry in layers]))) > 1
     assert any(entry.weight_multipliers.any() for entry in layers)
 

@@ -218,8 +218,8 @@ def test_the_embedded_study_is_the_default(started: Started, explorer: Explorer,
 
 def test_no_default_study(started: Started, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["explorer.commands.run"], "DEFAULT_STUDY", Path("studies/none"))
-    says = "error: studies/none: the default study is not here; name a study: explorer run STUDY\n"
-    assert explorer("run") == (2, "", says)
+    message = "error: studies/none: the default study is not here; name a study: explorer run STUDY\n"
+    assert explorer("run") == (2, "", message)
 
 
 def test_brackets_in_a_path_are_printed(started: Started, explorer: Explorer) -> None:

@@ -51,7 +51,7 @@ class Bench:
     def result(self, name: str) -> str:
         return (self.folder / "studies" / name / "results" / "table.csv").read_text()
 
-    def says(self, text: str) -> bool:
+    def tells(self, text: str) -> bool:
         return any(text in line for line in self.said)
 
 
@@ -66,7 +66,7 @@ def test_steps_run_and_the_results_are_copied(bench: Bench) -> None:
     assert bench.run(study) == 0
     assert bench.result("a") == "123"  # the last step ran after the others
     assert bench.said[1] == "3 steps, 0 of them done before; about 3 min left"
-    assert bench.says("[3 of 3] a: join: done in")
+    assert bench.tells("[3 of 3] a: join: done in")
 
 
 def test_what_is_done_is_not_run_again_until_the_study_changes(bench: Bench) -> None:
@@ -74,10 +74,10 @@ def test_what_is_done_is_not_run_again_until_the_study_changes(bench: Bench) -> 
     assert bench.run(study) == 0
     assert bench.run(study) == 0
     assert bench.result("a") == "1"
-    assert bench.says("1 steps, 1 of them done before; about 0 s left")
+    assert bench.tells("1 steps, 1 of them done before; about 0 s left")
     (bench.folder / "studies" / "a" / "study.toml").write_text("seed = 2")
     assert bench.run(study) == 0
-    assert bench.says("1 steps, 0 of them done before; about 60 s left")
+    assert bench.tells("1 steps, 0 of them done before; about 60 s left")
 
 
 def test_a_failed_step_keeps_the_results_and_the_other_studies(bench: Bench) -> None:
@@ -86,9 +86,9 @@ def test_a_failed_step_keeps_the_results_and_the_other_studies(bench: Bench) -> 
     bad = bench.step("two", "2", code="print('no disk'); raise SystemExit(3)")
     failing = bench.study("a", good, bad, bench.step("join", "3", last=True))
     assert bench.run(failing, bench.study("b", bench.step("one", "b"))) == run.INCOMPLETE
-    assert bench.says("a: two: failed, exit code 3: no disk")
-    assert bench.says("a: not made; the same command tries again")
-    assert not bench.says("join")
+    assert bench.tells("a: two: failed, exit code 3: no disk")
+    assert bench.tells("a: not made; the same command tries again")
+    assert not bench.tells("join")
     assert (bench.result("a"), bench.result("b")) == ("1", "b")
 
 
@@ -133,11 +133,11 @@ def test_an_interruption_is_passed_on_and_the_next_run_goes_on(bench: Bench, mon
 
     monkeypatch.setattr(run, "time", Impatient)
     assert bench.run(study) == run.INTERRUPTED
-    assert bench.says("interrupted: what was done is kept in")
+    assert bench.tells("interrupted: what was done is kept in")
     assert not (bench.folder / "studies" / "a" / "results").exists()
     monkeypatch.undo()
     assert bench.run(study) == 0
-    assert bench.says("2 steps, 1 of them done before")
+    assert bench.tells("2 steps, 1 of them done before")
     assert bench.result("a") == "12"
 
 

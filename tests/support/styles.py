@@ -206,7 +206,7 @@ class TwoInputs(nn.Module):
         return self.logits(x), self.value(x)
 
 
-class Pair(nn.Module):
+class TwoSizes(nn.Module):
     """Two images of different sizes and channels, a convolution each, joined; one more convolution reads both."""
 
     def __init__(self) -> None:
@@ -466,7 +466,7 @@ STYLES: dict[str, Callable[[], nn.Module]] = {
     "shuffle": Shuffle,
     "squeeze": Squeeze,
     "two_inputs": TwoInputs,
-    "pair": Pair,
+    "pair": TwoSizes,
     "metadata": Metadata,
     "siamese": Siamese,
     "grouped": Grouped,

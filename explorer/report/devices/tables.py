@@ -25,7 +25,7 @@ def choice_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
         assert search is not None  # members of a front are scored
         rows.append(
             {
-                **_of(choice),
+                **_name_run(choice),
                 "point": choice.point.name,
                 "accuracy_search": search.value,
                 "standard_error_search": search.standard_error,
@@ -54,7 +54,7 @@ def layer_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
     """One row for each layer with weights of each choice, in the order of computation."""
     return [
         {
-            **_of(choice),
+            **_name_run(choice),
             "layer": row.layer,
             "weight_bits": row.weight_bits,
             "activation_bits": row.activation_bits,
@@ -127,7 +127,7 @@ def uniform_cost(run: DeviceRun) -> Cost:
     return next(entry.cost for entry in run.outcome.baselines if entry.name == "uniform 8-bit")
 
 
-def _of(choice: DeviceChoice) -> dict[str, str | int | float | None]:
+def _name_run(choice: DeviceChoice) -> dict[str, str | int | float | None]:
     return {"device": choice.run.device, "seed": choice.run.seed, "loss": choice.loss}
 
 

@@ -55,7 +55,9 @@ def page_data(view: FrontView) -> dict[str, Any]:
         "costs": [figure._asdict() for figure in cost_figures()],
         "figures": {axis.name: _figures(view, axis.name) for axis in view.axes},
         "points": [_point(point) for point in (*view.front, *view.baselines)],
-        "marks": [[sign, says] for sign, says in MARKS.items() if any(sign in point.mark for point in view.front)],
+        "marks": [
+            [sign, meaning] for sign, meaning in MARKS.items() if any(sign in point.mark for point in view.front)
+        ],
         "remarks": view.remarks,
         "skipped": view.skipped,
         "settings": view.settings,

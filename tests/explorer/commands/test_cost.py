@@ -138,7 +138,7 @@ def test_a_file_with_every_number(explorer: Explorer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (("resnet8",), "error: Missing option '--device'; see explorer --help\n"),
         (
@@ -170,12 +170,12 @@ def test_a_file_with_every_number(explorer: Explorer, tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line(
-    arguments: tuple[str, ...], says: str, explorer: Explorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    arguments: tuple[str, ...], message: str, explorer: Explorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = explorer("cost", *arguments)
     assert (code, out) == (2, "")
-    assert err.startswith(says)
+    assert err.startswith(message)
     assert err.count("\n") == 1
 
 

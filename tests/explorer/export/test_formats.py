@@ -56,7 +56,7 @@ def test_an_entry_is_all_that_a_new_format_takes_beside_its_module(
     with pytest.raises(ExportError, match="unknown format 'mine'; choose one of onnx, integer"):
         deploy(outcome, outcome.front[0], tmp_path / "run", tmp_path / "out", quiet, form="mine")
     monkeypatch.setitem(sys.modules, "mine", copy_of_onnx())
-    monkeypatch.setitem(FORMATS, "mine", Exporter(says="a copy", module="mine"))
+    monkeypatch.setitem(FORMATS, "mine", Exporter(summary="a copy", module="mine"))
     exported = deploy(outcome, outcome.front[0], tmp_path / "run", tmp_path / "out", quiet, form="mine")
     assert exported.summary() == "written as mine"
     assert exported.files[0].is_file()
@@ -69,14 +69,14 @@ def test_a_new_format_is_foreseen_to_be_refused(
     context: Callable[[str], CompressionContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mine", copy_of_onnx())
-    monkeypatch.setitem(FORMATS, "mine", Exporter(says="a copy", module="mine"))
+    monkeypatch.setitem(FORMATS, "mine", Exporter(summary="a copy", module="mine"))
     assert all_refusals(context("lenet5_digits")) == (("mine", "node 'conv1': mine has no rule for it"),)
 
 
 def test_the_help_says_every_format() -> None:
     said = " ".join(CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": "200"}).output.split())
     for name, exporter in FORMATS.items():
-        assert f"{name}: {exporter.says}" in said
+        assert f"{name}: {exporter.summary}" in said
 
 
 def test_the_table_takes_no_torch() -> None:

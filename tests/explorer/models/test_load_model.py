@@ -32,7 +32,7 @@ def broken():
 """
 
 
-def study_folder(folder: Path, text: str = MODULE) -> Path:
+def write_modules(folder: Path, text: str = MODULE) -> Path:
     """A folder with a module and another that it imports, under names that no other test uses."""
     layers = f"layers_{abs(hash(folder))}"
     (folder / "network.py").write_text(text.replace("{layers}", layers), encoding="utf-8")
@@ -63,7 +63,7 @@ def test_the_seed_fixes_the_weights_and_the_global_state_stays() -> None:
 
 def test_a_factory_beside_the_study_file_is_called_with_its_arguments(tmp_path: Path) -> None:
     path = list(sys.path)
-    model = load_own("network:build", study_folder(tmp_path), 4, classes=4, sizes=(1, 2))
+    model = load_own("network:build", write_modules(tmp_path), 4, classes=4, sizes=(1, 2))
     assert len(list(model.children())) == 2
     assert sys.path == path
 
@@ -72,7 +72,7 @@ def test_two_studies_may_have_modules_of_one_name(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder, wide in zip(folders, ("64", "8, 8), nn.Flatten(), linear(64"), strict=True):
         folder.mkdir()
-        study_folder(folder, MODULE.replace("linear(64", f"linear({wide}") if wide != "64" else MODULE)
+        write_modules(folder, MODULE.replace("linear(64", f"linear({wide}") if wide != "64" else MODULE)
     first = load_own("network:build", folders[0])
     assert len(list(first.children())) == 2
     with pytest.raises(ModelError, match="fails on images"):
@@ -103,14 +103,14 @@ def test_a_factory_of_an_installed_package_is_found(tmp_path: Path) -> None:
 )
 def test_a_wrong_factory_is_refused_in_one_line(tmp_path: Path, factory: str, expected: str) -> None:
     with pytest.raises(ModelError, match=expected) as caught:
-        load_own(factory, study_folder(tmp_path))
+        load_own(factory, write_modules(tmp_path))
     assert str(caught.value).startswith(f"model.factory: {factory!r}")
     assert "\n" not in str(caught.value)
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"raised TypeError: .*unexpected keyword argument 'width'"):
-        load_own("network:build", study_folder(tmp_path), width=3)
+        load_own("network:build", write_modules(tmp_path), width=3)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
 )
 def test_a_module_that_fails_on_import_is_refused(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(ModelError, match=expected):
-        load_own("network:build", study_folder(tmp_path, text))
+        load_own("network:build", write_modules(tmp_path, text))
 
 
 def test_a_network_for_other_images_is_refused() -> None:
@@ -140,13 +140,13 @@ def test_a_network_for_other_images_is_refused() -> None:
 
 def test_a_network_with_other_outputs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"expected logits of shape 2 x 10 .*, received 2 x 4; give the network"):
-        load_own("network:build", study_folder(tmp_path), classes=4)
+        load_own("network:build", write_modules(tmp_path), classes=4)
 
 
 def test_a_network_that_returns_no_tensor_is_refused(tmp_path: Path) -> None:
     text = "from torch import nn\nclass build(nn.Module):\n    def forward(self, x):\n        return (x,)\n"
     with pytest.raises(ModelError, match=r"expected logits of shape 2 x 10 .*, received a tuple"):
-        load_own("network:build", study_folder(tmp_path, text))
+        load_own("network:build", write_modules(tmp_path, text))
 
 
 def test_an_input_shape_that_the_images_do_not_have_is_refused() -> None:

@@ -57,9 +57,9 @@ def test_what_speaks_of_everything_stays_as_it_is(case: Case) -> None:
     assert fill_missing(case.silent, case.sample, ALL) is case.silent
 
 
-@pytest.mark.parametrize("says", [{"filters"}, {"filters", "weights"}, {"weights", "inputs"}])
-def test_losing_all_of_a_part_counts_one(case: Case, says: set[str]) -> None:
-    found = fill_missing(case.silent, case.sample, says)  # type: ignore[arg-type]
+@pytest.mark.parametrize("subjects", [{"filters"}, {"filters", "weights"}, {"weights", "inputs"}])
+def test_losing_all_of_a_part_counts_one(case: Case, subjects: set[str]) -> None:
+    found = fill_missing(case.silent, case.sample, subjects)  # type: ignore[arg-type]
     graph, model = case.base.graph, case.base.model
     assert sum(score**2 for score in score_classes(graph, found).values()) == pytest.approx(1, rel=1e-4)
     losses = {}
@@ -67,7 +67,7 @@ def test_losing_all_of_a_part_counts_one(case: Case, says: set[str]) -> None:
         entry, weight = found.layer(layer.name), model.get_submodule(layer.name).get_parameter("weight")
         losses[layer.name] = float(np.square(entry.weight_multipliers * weight.detach().numpy()).sum())
     assert sum(losses.values()) == pytest.approx(1, rel=1e-4)
-    if "weights" not in says:  # relative errors: each layer counts alike
+    if "weights" not in subjects:  # relative errors: each layer counts alike
         assert list(losses.values()) == pytest.approx([1 / len(losses)] * len(losses), rel=1e-4)
 
 

@@ -18,7 +18,7 @@ def test_defaults_are_what_a_search_can_afford() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "message"),
     [
         ("scale_granularity", "layer", 'quantizer.scale_granularity: expected "channel" or "tensor"'),
         ("rounding", "adaptiv", "did you mean 'adaptive'?"),
@@ -29,8 +29,8 @@ def test_defaults_are_what_a_search_can_afford() -> None:
         ("round", "nearest", "quantizer.round: unknown key"),
     ],
 )
-def test_a_wrong_key_is_refused(key: str, value: object, says: str) -> None:
+def test_a_wrong_key_is_refused(key: str, value: object, message: str) -> None:
     with pytest.raises(StudyFileError) as caught:
         read_record(QuantizerSettings, {key: value}, "quantizer")
     assert len(caught.value.problems) == 1
-    assert says in caught.value.problems[0]
+    assert message in caught.value.problems[0]

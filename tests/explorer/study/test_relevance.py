@@ -33,8 +33,10 @@ def test_a_weighting_is_any_criterion_that_says_something_of_weights() -> None:
         if "weights" in criterion.subjects:
             assert weighting_criterion(weighted_by(name)) == name
         else:
-            says = rf"sharing\.weighting: '{re.escape(name)}' says nothing of weights; those that do are deeplift, "
-            with pytest.raises(StudyFileError, match=says):
+            message = (
+                rf"sharing\.weighting: '{re.escape(name)}' message nothing of weights; those that do are deeplift, "
+            )
+            with pytest.raises(StudyFileError, match=message):
                 weighting_criterion(weighted_by(name))
 
 

@@ -15,7 +15,7 @@ from hwmodels.errors import NetworkError
 from hwmodels.workload.network import Network
 from hwmodels.workload.onnx_network import read_onnx, read_onnx_jobs
 
-Place = Callable[[onnx.ModelProto, onnx.TensorProto], None]
+Position = Callable[[onnx.ModelProto, onnx.TensorProto], None]
 
 
 def model(
@@ -142,7 +142,7 @@ def sparse(tensor: onnx.TensorProto, *, by_axis: bool = False) -> onnx.SparseTen
     return helper.make_sparse_tensor(values, numpy_helper.from_array(places.astype(np.int64)), array.shape)
 
 
-PLACES: dict[str, Place] = {
+PLACES: dict[str, Position] = {
     "initializer": lambda made, tensor: made.graph.initializer.append(tensor),
     "input": as_input,
     "Constant value": lambda made, tensor: constant_node(made, tensor, value=tensor),
