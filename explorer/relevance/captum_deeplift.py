@@ -17,7 +17,7 @@ from explorer.progress import Progress
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.build import as_array, build_relevance
 from explorer.relevance.multipliers import compute_input_multipliers, compute_weight_multipliers, sum_per_channel
-from explorer.relevance.sample import Sample
+from explorer.relevance.sample import Sample, require_classes
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 WITH_RULE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
@@ -32,6 +32,7 @@ def captum_deeplift(sample: Sample, progress: Progress | None = None) -> Relevan
     """
     if sample.target == "contrast":
         raise RelevanceError("relevance.target: Captum explains one logit; contrast takes relevance.method = deeplift")
+    require_classes(sample, "captum_deeplift")
     guarded = guard_max_pools(sample.model)
     completeness = _completeness(guarded, sample)
     if not completeness <= sample.tolerance:
@@ -109,7 +110,7 @@ def _completeness(model: nn.Module, sample: Sample) -> float:
             sample.inputs, sample.references, target=sample.explained, return_convergence_delta=True
         )
     with torch.no_grad():
-        difference = ((model(*sample.inputs) - model(*sample.references)) * sample.directions).sum(1)
+        difference = ((model(*sample.inputs) - model(*sample.references)) * sample.directions).flatten(1).sum(1)
     return float(delta.abs().mean() / difference.abs().mean().clamp_min(1e-12))
 
 

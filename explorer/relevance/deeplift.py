@@ -99,7 +99,7 @@ def attribute(sample: Sample) -> Attributed:
     with torch.no_grad():
         pairs = zip(multipliers[2 * len(names) :], inputs, sample.references, strict=True)
         contributions = tuple(m * (x - reference) for m, x, reference in pairs)
-        changed = ((output.x - output.reference) * sample.directions).sum(1)
+        changed = ((output.x - output.reference) * sample.directions).flatten(1).sum(1)
         differences = {name: run.watched.given[name].x - run.watched.given[name].reference for name in names}
     return Attributed(
         multipliers=dict(zip(names, multipliers, strict=False)),

@@ -73,7 +73,14 @@ def compute_derivatives(
 
 
 def compute_loss_derivatives(sample: Sample) -> Derivatives:
-    """Return the derivatives of each image's cross-entropy with the class that the sample explains as its label."""
+    """Return the derivatives of each image's cross-entropy with the class that the sample explains as its label.
+
+    Where outputs are no classes, those of what the sample explains.
+    """
+    if sample.num_classes is None:
+        return compute_derivatives(
+            sample.model, sample.inputs, sample.graph.layer_names, lambda outputs: (outputs * sample.directions).sum()
+        )
     return compute_derivatives(
         sample.model,
         sample.inputs,

@@ -13,7 +13,7 @@ from explorer.progress import Progress
 from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.gradients import compute_derivatives
 from explorer.relevance.multipliers import compute_weight_multipliers
-from explorer.relevance.sample import Sample
+from explorer.relevance.sample import Sample, require_classes
 from explorer.relevance.scores import LayerRelevance, Relevance
 
 CLASSES = 16
@@ -35,7 +35,7 @@ def hessian_trace(sample: Sample, progress: Progress | None = None) -> Relevance
     CLASSES classes. Random probes of the weights, as published, also meet what layers have in common: on ResNet-20 the
     standard error of 48 such probes is larger than the trace in 6 of 20 layers.
     """
-    classes = sample.directions.shape[1]
+    classes = require_classes(sample, "hessian_trace")
     generator = torch.Generator().manual_seed(sample.seed)
     signs = 2.0 * torch.randint(0, 2, sample.directions.shape, generator=generator) - 1.0
     totals = {name: torch.zeros(sample.graph.layer(name).out_channels) for name in sample.graph.layer_names}

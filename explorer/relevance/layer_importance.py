@@ -11,7 +11,7 @@ from explorer.progress import Progress
 from explorer.relevance.activations import find_activated, find_layer_nodes, watch
 from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.magnitude import compute_filter_norms
-from explorer.relevance.sample import Sample
+from explorer.relevance.sample import Sample, require_classes
 from explorer.relevance.scores import Relevance
 
 POOLED = 2
@@ -31,11 +31,12 @@ def layer_importance(sample: Sample, progress: Progress | None = None) -> Releva
     A filter's score is its share in its layer's l2 norms times the importance, so that scores of a layer add up to its
     importance; weight multipliers are the root of the importance throughout a layer. Labels are the true ones.
     """
+    classes = require_classes(sample, "layer_importance", labels=True)
     nodes = {name: find_activated(sample.model, node) for name, node in find_layer_nodes(sample).items()}
     features: dict[str, list[Tensor]] = {name: [] for name in nodes}
     watch(sample, nodes, lambda name, given: features[name].append(_pooled(given)), progress)
-    accuracies = [measure_imprinted_accuracy(torch.cat(parts), sample.labels) for parts in features.values()]
-    gains = _gains(accuracies, 1 / len(sample), 1 / sample.directions.shape[1])
+    accuracies = [measure_imprinted_accuracy(torch.cat(parts), sample.targets) for parts in features.values()]
+    gains = _gains(accuracies, 1 / len(sample), 1 / classes)
     layers = []
     for name, importance in zip(nodes, (gain / sum(gains) for gain in gains), strict=True):
         weight = layer_module(sample.model, name).weight.detach()

@@ -73,7 +73,7 @@ def _of_part(sample: Sample, filters: Sequence[Filter]) -> tuple[list[Maps], Ten
             tuple(torch.zeros_like(d) if m is None else m * d for m, d in zip(each, differences, strict=True))
             for each in (found[len(names) :], *through)
         ]
-        changed = ((output.x - output.reference) * sample.directions).sum(1)
+        changed = ((output.x - output.reference) * sample.directions).flatten(1).sum(1)
     return maps, (sum_contributions(maps[0]) - changed).abs(), changed.abs()
 
 

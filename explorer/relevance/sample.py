@@ -13,7 +13,7 @@ from explorer.graph.inputs import Inputs, as_tuple, count_images, get_shapes, ru
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.aggregation import AGGREGATIONS
 from explorer.relevance.references import REFERENCES
-from explorer.relevance.targets import TARGETS
+from explorer.relevance.targets import TARGETS, TargetFunction, explain_by
 
 IMAGES_AT_ONCE = 64
 """Images of one pass (assumed): more cost memory and save nothing."""
@@ -21,11 +21,11 @@ IMAGES_AT_ONCE = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
-    """Images of the training set, their labels (N), and how relevance is to be computed on them.
+    """Images of the training set, their targets (N x ...), and how relevance is to be computed on them.
 
     `inputs` holds one tensor (N x ...) for each input of the network, `references` (of the same shapes) what each is
-    compared with. `directions` (N x classes) are the weights
-    of the logits whose weighted sum is explained, `explained` (N) the class that they stand for. `aggregation` names
+    compared with. `directions` (of the outputs' shape) are the weights of the outputs whose weighted sum is explained,
+    `explained` (N) the class that they stand for, 0 where outputs are no classes. `aggregation` names
     how per-image scores become one; `tolerance` is the relative completeness delta above which an attribution is
     refused; `seed` is for criteria that draw.
     """
@@ -33,7 +33,7 @@ class Sample:
     model: fx.GraphModule
     graph: ModelGraph
     inputs: tuple[Tensor, ...]
-    labels: Tensor
+    targets: Tensor
     references: tuple[Tensor, ...]
     directions: Tensor
     explained: Tensor
@@ -44,14 +44,20 @@ class Sample:
     seed: int
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes where the logit of one is explained; None of other outputs and targets."""
+        named = self.target in TARGETS and self.directions.ndim == 2 and self.directions.shape[1] > 1
+        return self.directions.shape[1] if named else None
 
     def take(self, images: slice | Tensor | list[int]) -> Sample:
         """Return some of the images, each with the references that it has here."""
         return replace(
             self,
             inputs=take(self.inputs, images),
-            labels=self.labels[images],
+            targets=self.targets[images],
             references=take(self.references, images),
             directions=self.directions[images],
             explained=self.explained[images],
@@ -66,9 +72,9 @@ def make_sample(  # noqa: PLR0913  (what, on what, and how)
     model: fx.GraphModule,
     graph: ModelGraph,
     images: Inputs,
-    labels: Tensor,
+    targets: Tensor,
     *,
-    target: str = "predicted",
+    target: str | TargetFunction = "predicted",
     reference: str | Inputs = "shuffled",
     aggregation: str = "mean_abs",
     tolerance: float = 1e-3,
@@ -80,7 +86,8 @@ def make_sample(  # noqa: PLR0913  (what, on what, and how)
     another image of the sample ("shuffled": the sample rolled by one), "zero", the "mean" of all images, or given as
     `images` are: one image for all, or one for each. Explained is
     the logit of the "predicted" class or of the "true" one, or ("contrast") that of the predicted class less the mean
-    of all logits, which is what a softmax sees (Shrikumar et al., 2017, section 3.6).
+    of all logits, which is what a softmax sees (Shrikumar et al., 2017, section 3.6); or a function's value
+    (`explain_by`). Of outputs with positions, such as masks, "predicted" is the sum over them.
 
     Raises:
         RelevanceError: For fewer, for unknown names, and for references of other shape.
@@ -88,31 +95,37 @@ def make_sample(  # noqa: PLR0913  (what, on what, and how)
     inputs, count = as_tuple(images), count_images(images)
     if count < 2:
         raise RelevanceError(f"relevance: needs at least 2 images for a real-image reference, got {count}")
-    if len(labels) != count:
-        raise RelevanceError(f"relevance: {count} images need as many labels, got {len(labels)}")
+    if len(targets) != count:
+        raise RelevanceError(f"relevance: {count} images need as many targets, got {len(targets)}")
     for key, name, known in (
-        ("target", target, TARGETS),
+        *([("target", target, TARGETS)] if isinstance(target, str) else []),
         ("aggregation", aggregation, AGGREGATIONS),
         *([("reference", reference, REFERENCES)] if isinstance(reference, str) else []),
     ):
         if name not in known:
             raise RelevanceError(f"relevance.{key}: expected one of {', '.join(known)}, received {name!r}")
     with torch.no_grad():
-        logits = run(model.eval(), inputs)
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        received = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise RelevanceError(f"relevance: a class is explained, so the model must return N x classes, not {received}")
-    directions, explained = TARGETS[target](logits, labels)
+        outputs = run(model.eval(), inputs)
+    if not isinstance(outputs, Tensor):
+        raise RelevanceError(f"relevance: expected the network to return one tensor, received {type(outputs).__name__}")
+    references = _references(inputs, reference)
+    if isinstance(target, str):
+        directions, explained = TARGETS[target](outputs, targets)
+    else:
+        with torch.no_grad():
+            compared = run(model, references)
+        directions = explain_by(target, outputs, compared, targets, tolerance)
+        explained = torch.zeros(count, dtype=torch.long, device=outputs.device)
     return Sample(
         model=model,
         graph=graph,
         inputs=inputs,
-        labels=labels,
-        references=_references(inputs, reference),
+        targets=targets,
+        references=references,
         directions=directions,
         explained=explained,
         reference=reference if isinstance(reference, str) else "given",
-        target=target,
+        target=target if isinstance(target, str) else target.name,
         aggregation=aggregation,
         tolerance=tolerance,
         seed=seed,
@@ -137,3 +150,14 @@ def _given_references(inputs: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> 
                 f"received {tuple(other.shape)}"
             )
     return tuple(other.to(one).expand_as(one) for one, other in zip(inputs, given, strict=True))
+
+
+def require_classes(sample: Sample, method: str, labels: bool = False) -> int:
+    """Return the number of classes; RelevanceError where outputs are none, or needed `labels` are missing."""
+    given = sample.targets.ndim == 1 and not sample.targets.is_floating_point()
+    if sample.num_classes is None or (labels and not given):
+        raise RelevanceError(
+            f"relevance.method: {method!r} is of classes, received outputs of {tuple(sample.directions.shape)} and "
+            f"targets of {tuple(sample.targets.shape)}, explained by {sample.target}; choose another method"
+        )
+    return sample.num_classes

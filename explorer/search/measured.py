@@ -22,6 +22,7 @@ from explorer.compress.prune import kept_positions
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import attach_codes, compress_weights
+from explorer.errors import RelevanceError
 from explorer.graph.inputs import Inputs, as_tuple, run
 from explorer.graph.modules import layer_module
 from explorer.progress import Progress
@@ -96,7 +97,13 @@ class _Divergence:
 
     def _logarithms(self, model: nn.Module) -> Tensor:
         with torch.no_grad():
-            return F.log_softmax(run(model, self.images).double(), dim=1)
+            outputs = run(model, self.images)
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            raise RelevanceError(
+                f'relevance.sensitivity: "measured_kl" compares the probabilities of classes, received outputs of '
+                f'{tuple(outputs.shape)}; take "perturbation"'
+            )
+        return F.log_softmax(outputs.double(), dim=1)
 
 
 def _of_weights(scale: _Divergence, context: CompressionContext, given: Moments | None, choice: LayerChoice) -> float:

@@ -48,12 +48,13 @@ class ExplainedImage:
     """An image of the sample, and where in it relevance comes from.
 
     `pixels` and `reference` are as they look (H x W x 3, uint8); `whole` (H x W, colours summed) is what each pixel
-    contributes to what is explained, `maps` (filters x H x W) what it contributes through each filter.
+    contributes to what is explained, `maps` (filters x H x W) what it contributes through each filter. `label` and
+    `explained` are None where there are no classes.
     """
 
     index: int
-    label: int
-    explained: int
+    label: int | None
+    explained: int | None
     pixels: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     whole: NDArray[np.float32]
@@ -74,6 +75,7 @@ class Explained:
     of_class: int | None
     scores_filters: bool
     class_names: tuple[str, ...]
+    has_classes: bool
     filters: tuple[Filter, ...]
     images: tuple[ExplainedImage, ...]
     left_out: str
@@ -106,6 +108,7 @@ def explain(study: Study, wanted: Wanted, folder: Path, notify: Notify) -> Expla
         of_class=wanted.of_class,
         scores_filters="filters" in CRITERIA[method].subjects,
         class_names=network.data.class_names,
+        has_classes=sample.num_classes is not None,
         filters=filters,
         images=images,
         left_out=left_out,
@@ -121,7 +124,9 @@ def _refuse_unknown(wanted: Wanted, network: StudyNetwork) -> None:
             last = len(data.relevance) - 1
             raise RelevanceError(f"image {index}: expected an index in 0..{last} (data.relevance), received {index}")
     if wanted.of_class is not None and not 0 <= wanted.of_class < (data.num_classes or 0):
-        raise RelevanceError(f"class {wanted.of_class}: expected one in 0..{(data.num_classes or 0) - 1}")
+        some = f"one in 0..{(data.num_classes or 0) - 1}"
+        expected = "none, since targets are no class numbers" if data.num_classes is None else some
+        raise RelevanceError(f"class {wanted.of_class}: expected {expected}")
 
 
 def _most_relevant(relevance: Relevance) -> tuple[Filter, ...]:
@@ -137,6 +142,9 @@ def _images(
     """The images with their maps, or none and the reason."""
     indices = wanted.images or _of_different_classes(sample, wanted)
     some = sample.take(list(indices))
+    if len(some.inputs) > 1 or some.inputs[0].ndim != 4:
+        return (), "the network reads more than one image"
+    labelled = sample.num_classes is not None and sample.targets.ndim == 1 and not sample.targets.is_floating_point()
     try:
         whole, maps = (_summed(each) for each in _stacked(some, filters))
     except RelevanceError as error:  # scores by another criterion do not need DeepLIFT to add up
@@ -145,8 +153,8 @@ def _images(
     return tuple(
         ExplainedImage(
             index=index,
-            label=int(some.labels[place]),
-            explained=int(some.explained[place]),
+            label=int(some.targets[place]) if labelled else None,
+            explained=None if sample.num_classes is None else int(some.explained[place]),
             pixels=looks[0][place],
             reference=looks[1][place],
             whole=whole[0, place],
@@ -158,7 +166,8 @@ def _images(
 
 def _of_different_classes(sample: Sample, wanted: Wanted) -> tuple[int, ...]:
     """The first images of classes that none before has; then the first of the others."""
-    explained, labels = sample.explained.tolist(), sample.labels.tolist()
+    explained = sample.explained.tolist()
+    labels = sample.targets.tolist() if sample.targets.ndim == 1 else explained
     allowed = [i for i, each in enumerate(explained) if wanted.of_class in {None, each}]
     seen = [labels[i] for i in allowed]
     first = [i for place, i in enumerate(allowed) if labels[i] not in seen[:place]]

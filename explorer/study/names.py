@@ -15,6 +15,7 @@ from explorer.relevance.targets import TARGETS
 from explorer.search.samplers import SAMPLERS
 from explorer.settings import ComparisonSettings
 from explorer.settings.rules import Rule, collect, entry_of, many, one_of, refused, suggestion
+from explorer.settings.values import FUNCTION
 
 
 def _reference() -> Rule:
@@ -27,13 +28,20 @@ def _reference() -> Rule:
     return Rule("a reference", read)
 
 
+def _target() -> Rule:
+    def read(value: Any, where: str) -> str:
+        return str((FUNCTION if ":" in value else entry_of(TARGETS)).read(value, where))
+
+    return Rule("a target", read)
+
+
 NAMES: Mapping[str, Mapping[str, Rule]] = {
     "model": {"reference": entry_of(REFERENCE_NETWORKS)},
     "space": {"filter_criteria": many(entry_of(CRITERIA))},
     "sharing": {"weighting": entry_of(CRITERIA, "plain", "relevance")},
     "relevance": {
         "method": entry_of(CRITERIA),
-        "target": entry_of(TARGETS),
+        "target": _target(),
         "reference": _reference(),
         "aggregation": entry_of(AGGREGATIONS),
     },

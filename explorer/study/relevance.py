@@ -14,34 +14,44 @@ import explorer
 from explorer.compress.apply import Importance
 from explorer.data.images import ImageSet
 from explorer.digests import digest, sha256
-from explorer.errors import StudyFileError
+from explorer.errors import RelevanceError, StudyFileError
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Notify, silent
 from explorer.relevance.criteria import CRITERIA, Subject
 from explorer.relevance.references import REFERENCES
 from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import Relevance, merge_weight_multipliers
+from explorer.relevance.targets import TargetFunction
 from explorer.settings import SharingSettings
 from explorer.study.study_file import Study
 from explorer.study.weights import network_digest
+from explorer.user_code import load_function
 
 
 def relevance_sample(
     model: fx.GraphModule, graph: ModelGraph, images: ImageSet, study: Study, torch_device: torch.device
 ) -> Sample:
     """What relevance is computed on, as the study says; StudyFileError where its reference cannot be read."""
-    settings, (tensors, labels) = study.relevance, images.tensors(torch_device)
+    settings, (inputs, targets) = study.relevance, images.tensors(torch_device)
     return make_sample(
         model,
         graph,
-        tensors,
-        labels,
-        target=settings.target,
+        inputs,
+        targets,
+        target=_target(study),
         reference=_reference(study, torch_device),
         aggregation=settings.aggregation,
         tolerance=settings.tolerance,
         seed=study.seed,
     )
+
+
+def _target(study: Study) -> str | TargetFunction:
+    name = study.relevance.target
+    if ":" not in name:
+        return name
+    where = f"relevance.target: {name!r}"
+    return TargetFunction(name=where, function=load_function(name, study.folder, where, RelevanceError))
 
 
 def _reference(study: Study, torch_device: torch.device) -> str | torch.Tensor:
@@ -72,7 +82,7 @@ def kept_relevance(
         "network": network,
         "explorer": explorer.__version__,
     }
-    tensors = (*sample.inputs, *sample.references, sample.directions, sample.labels)
+    tensors = (*sample.inputs, *sample.references, sample.directions, sample.targets)
     images = sha256(*(tensor.cpu().numpy() for tensor in tensors))
     kept = folder / f"relevance-{digest(f'{json.dumps(description, sort_keys=True)}|{images}')}.npz"
     if kept.exists():

@@ -248,7 +248,7 @@ def test_permuted_filters_have_permuted_scores(method: str, computed: Computed) 
 def test_two_images_are_enough(method: str, samples: Samples) -> None:
     """On so few a study tries a criterion before it trains."""
     whole = samples("normed")
-    few = make_sample(whole.model, whole.graph, take(whole.inputs, slice(2)), whole.labels[:2])
+    few = make_sample(whole.model, whole.graph, take(whole.inputs, slice(2)), whole.targets[:2])
     found = CRITERIA[method].compute(few, None)
     assert found.samples == len(found.explained) == 2
     assert all(np.isfinite(getattr(entry, key)).all() for entry in found.layers for key in ARRAYS)

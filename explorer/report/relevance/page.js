@@ -100,8 +100,8 @@
     const rows = data.images.map((image) => {
       const name = `image ${image.index}`;
       return element("tr", null,
-        element("th", { scope: "row" }, `Image ${image.index}`, element("small", null, `label ${image.label}`),
-          element("small", null, `explained as ${image.explained}`)),
+        element("th", { scope: "row" }, `Image ${image.index}`, image.label === null ? [] : element("small", null, `label ${image.label}`),
+          image.explained === null ? [] : element("small", null, `explained as ${image.explained}`)),
         element("td", null, picture(image, image.pixels, name)),
         element("td", null, picture(image, image.reference, `reference of ${name}`)),
         image.maps.map((values, index) => map(image, values, `${titles[index]}, ${name}`)));

@@ -65,8 +65,8 @@ class ImageView:
     """An image, what it is compared with (both height x width x 3 bytes), and its maps: the whole, then each filter."""
 
     index: int
-    label: str
-    explained: str
+    label: str | None
+    explained: str | None
     height: int
     width: int
     pixels: bytes
@@ -91,7 +91,7 @@ def relevance_view(explained: Explained) -> RelevanceView:
     """Return what is shown of the relevance of a study's network."""
     relevance = explained.relevance
     total = sum(_size(layer) for layer in relevance.layers)
-    classes = _classes(relevance, explained.class_names)
+    classes = _classes(relevance, explained.class_names) if explained.has_classes else []
     return RelevanceView(
         title=explained.title,
         method=relevance.method,
@@ -130,7 +130,7 @@ def _notes(explained: Explained) -> tuple[str, ...]:
         notes.append(f"No pixel maps: {explained.left_out}.")
     elif method != "deeplift" and explained.scores_filters:
         notes.append(f"Pixel maps are DeepLIFT's, filter scores are those of {method}.")
-    if not len(explained.relevance.layers[0].contributions):
+    if explained.has_classes and not len(explained.relevance.layers[0].contributions):
         notes.append(f"No scores by class: {method} does not score image by image.")
     return tuple(notes)
 
@@ -179,8 +179,8 @@ def _image(image: ExplainedImage, names: Sequence[str]) -> ImageView:
     height, width = image.whole.shape
     return ImageView(
         index=image.index,
-        label=_named(image.label, names),
-        explained=_named(image.explained, names),
+        label=None if image.label is None else _named(image.label, names),
+        explained=None if image.explained is None else _named(image.explained, names),
         height=height,
         width=width,
         pixels=image.pixels.tobytes(),

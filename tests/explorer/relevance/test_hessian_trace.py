@@ -97,7 +97,7 @@ def test_many_classes_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [(done, 9) for done in range(1, 10)]
     monkeypatch.setattr(module, "CLASSES", 2)
     drawn = [
-        hessian_trace(make_sample(sample.model, sample.graph, sample.inputs, sample.labels, seed=seed))
+        hessian_trace(make_sample(sample.model, sample.graph, sample.inputs, sample.targets, seed=seed))
         for seed in range(60)
     ]
     assert len({each.digest() for each in drawn}) == 60
@@ -112,7 +112,7 @@ def test_many_classes_share_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_up_to_the_number_of_classes_nothing_is_drawn() -> None:
     sample = on(functional)
-    other = make_sample(sample.model, sample.graph, sample.inputs, sample.labels, seed=1, target="true")
+    other = make_sample(sample.model, sample.graph, sample.inputs, sample.targets, seed=1, target="true")
     one, two = hessian_trace(sample), hessian_trace(other)
     for a, b in zip(one.layers, two.layers, strict=True):
         assert (a.filter_scores == b.filter_scores).all()

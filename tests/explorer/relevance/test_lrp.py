@@ -106,7 +106,7 @@ def test_the_z_plus_rule_by_hand() -> None:
         a1 = conv1(*sample.inputs).relu()
         a2 = conv2(a1).relu()
         features = F.avg_pool2d(a2, 2).flatten(1)
-    for n, label in enumerate(sample.labels.tolist()):
+    for n, label in enumerate(sample.targets.tolist()):
         positive = features[n] * fc.get_parameter("weight").detach()[label].clamp(min=0)
         below = positive / positive.sum() * explained(sample)[n]
         windows = F.avg_pool2d(a2[n : n + 1], 2)

@@ -87,7 +87,7 @@ def test_the_first_layer_by_hand() -> None:
 def test_a_filter_that_only_another_class_needs_has_no_pixels() -> None:
     sample = of(functional)
     (third,) = maps_of(sample, [("fc", 2)])[1]
-    assert [bool(each.any()) for each in third] == [label == 2 for label in sample.labels.tolist()]
+    assert [bool(each.any()) for each in third] == [label == 2 for label in sample.targets.tolist()]
 
 
 def test_chosen_images_keep_their_references() -> None:

@@ -80,6 +80,7 @@ def explained(context: Callable[[str], CompressionContext]) -> Explained:
         relevance=_relevance(graph),
         of_class=None,
         scores_filters=True,
+        has_classes=True,
         class_names=("cat", "dog"),
         filters=(("conv", 1), ("stage2.conv1", 0)),
         images=(_image(2),),
