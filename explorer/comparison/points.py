@@ -55,19 +55,19 @@ class Size:
 class Point:
     """A scored network: what was chosen (a digest), what it takes, and which images it has right.
 
-    `right` is a bit for each of `images` search images, packed and in base 64.
+    `right` is a bit for each of `num_images` search images, packed and in base 64.
     """
 
     place: ComparisonCell
     selection: str
     size: Size
-    images: int
+    num_images: int
     right: str
 
     def right_images(self) -> Bools:
         """Which images are right, in their order (images)."""
         packed = np.frombuffer(base64.b64decode(self.right), dtype=np.uint8)
-        return np.unpackbits(packed, count=self.images).astype(np.bool_)
+        return np.unpackbits(packed, count=self.num_images).astype(np.bool_)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, from which `from_json` rebuilds an equal point."""

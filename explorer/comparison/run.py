@@ -189,7 +189,7 @@ def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], pla
 
 def _keep(task: _Task, scored: Scored, place: ComparisonCell, selection: str, found: tuple[Size, Bools]) -> Point:
     size, right = found
-    point = Point(place=place, selection=selection, size=size, images=len(right), right=packed(right))
+    point = Point(place=place, selection=selection, size=size, num_images=len(right), right=packed(right))
     append_point(task.folder, point)
     scored[place] = point
     return point

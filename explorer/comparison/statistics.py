@@ -34,7 +34,7 @@ class Estimate:
     value: float
     over_images: float
     over_seeds: float
-    images: int
+    num_images: int
     seeds: int
 
     @property
@@ -45,7 +45,7 @@ class Estimate:
     @property
     def half_width(self) -> float:
         """Half of the interval of CONFIDENCE; 0 without any spread."""
-        freedom = np.maximum([self.images - 1, self.seeds - 1], 1)
+        freedom = np.maximum([self.num_images - 1, self.seeds - 1], 1)
         factors = stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
         return float(np.hypot(*(factors * [self.over_images, self.over_seeds])))
 
@@ -95,7 +95,7 @@ def estimate(values: NDArray[np.floating] | NDArray[np.bool_]) -> Estimate:
         value=float(table.mean()),
         over_images=_standard_error(table.mean(0)),
         over_seeds=_standard_error(table.mean(1)),
-        images=images,
+        num_images=images,
         seeds=seeds,
     )
 

@@ -165,11 +165,11 @@ def get_spatial_size(shape: tuple[int, ...]) -> tuple[int, int]:
     return (shape[2], shape[3]) if len(shape) == 4 else (1, math.prod(shape[2:]))
 
 
-def _for_one_image(shape: tuple[int, ...], images: int) -> tuple[int, int]:
+def _for_one_image(shape: tuple[int, ...], num_images: int) -> tuple[int, int]:
     """Return the height and width of all that belongs to one image, one below the other where it has several inputs.
 
     A layer may read each pixel, or each of several crops, as if it were an image.
     """
     height, width = get_spatial_size(shape)
-    rows = shape[0] // images if shape and shape[0] % images == 0 else 1
+    rows = shape[0] // num_images if shape and shape[0] % num_images == 0 else 1
     return height * rows, width

@@ -59,14 +59,14 @@ def get_shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(tensor.shape[1:]) for tensor in as_tuple(inputs))
 
 
-def example(model: fx.GraphModule, shapes: Shapes, images: int = 2) -> tuple[Tensor, ...]:
+def example(model: fx.GraphModule, shapes: Shapes, num_images: int = 2) -> tuple[Tensor, ...]:
     """Return zeros as inputs of a network, where its parameters are; ModelError where it has another number of them."""
     names = [str(node.target) for node in model.graph.nodes if node.op == "placeholder"]
     count = len(several_shapes(shapes))
     if len(names) != count:
         raise ModelError(f"model: expected shapes of {len(names)} inputs ({', '.join(names)}), received {count}")
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    return tuple(torch.zeros((images, *shape), device=device) for shape in several_shapes(shapes))
+    return tuple(torch.zeros((num_images, *shape), device=device) for shape in several_shapes(shapes))
 
 
 def several_shapes(shapes: Shapes) -> tuple[tuple[int, ...], ...]:

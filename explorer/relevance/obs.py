@@ -81,7 +81,7 @@ def unfold_inputs(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
     return unfolded.view(len(inputs), module.groups, *unfolded.shape[1:]).permute(1, 2, 0, 3).flatten(2)
 
 
-def gather(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before: Tensor | None = None) -> Tensor:
+def gather(module: nn.Conv2d | nn.Linear, inputs: Tensor, num_images: int, before: Tensor | None = None) -> Tensor:
     """Return what `before` holds and what these inputs add to it, out of a sample of so many images, in float64.
 
     The columns themselves (groups x k x fewer than k) where all images have fewer of them than a filter has weights,
@@ -89,8 +89,8 @@ def gather(module: nn.Conv2d | nn.Linear, inputs: Tensor, images: int, before: T
     """
     unfolded = inputs[0].numel() * prod(module.weight.shape[2:])
     for some in torch.split(inputs, max(1, PRODUCTS_AT_ONCE // unfolded)):
-        found = unfold_inputs(module, some).double() / images**0.5
-        few = found.shape[2] * images < found.shape[1] * len(some)
+        found = unfold_inputs(module, some).double() / num_images**0.5
+        few = found.shape[2] * num_images < found.shape[1] * len(some)
         if before is None:
             before = found if few else found @ found.mT
         else:

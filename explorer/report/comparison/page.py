@@ -36,8 +36,8 @@ def comparison_html(view: ComparisonView) -> str:
     divisions = "".join(f'<div id="{html.escape(name)}"></div>' for name in figures)
     seeds = sorted({group.accuracy.seeds for group in view.groups})
     about = (
-        f"{view.float_accuracy.images:,} search images; {', '.join(map(str, seeds))} seeds of what criteria look at "
-        "and draw. Error bars are one standard error over images and seeds, of differences 95 % intervals."
+        f"{view.float_accuracy.num_images:,} search images; {', '.join(map(str, seeds))} seeds of what criteria look "
+        "at and draw. Error bars are one standard error over images and seeds, of differences 95 % intervals."
     )
     heading = f"<h1>{html.escape(view.title)}</h1><p>{html.escape(about)}</p>"
     return page_html(

@@ -88,7 +88,7 @@ def _difference_row(entry: Difference) -> Sequence[object]:
 
 def _estimate(value: Estimate) -> tuple[object, ...]:
     errors = (value.standard_error, value.over_images, value.over_seeds)
-    return (value.seeds, value.images, f"{value.value:.5f}", *(f"{error:.5f}" for error in errors))
+    return (value.seeds, value.num_images, f"{value.value:.5f}", *(f"{error:.5f}" for error in errors))
 
 
 def _count(value: float | None) -> str:

@@ -14,7 +14,7 @@ def point(criterion: str, seed: int, right: list[int], weight_bytes: int = 40, l
         place=ComparisonCell(criterion=criterion, scope="layer", level=level, state="uncorrected", seed=seed),
         selection=f"{criterion}{seed}",
         size=Size(parameters=10, weight_bytes=weight_bytes, coded_bytes=None, macs=100),
-        images=len(right),
+        num_images=len(right),
         right=packed(np.array(right, dtype=np.bool_)),
     )
 
@@ -26,11 +26,11 @@ def test_an_estimate_by_hand() -> None:
     assert found.over_images == pytest.approx(np.std([1, 0.5, 0, 0], ddof=1) / 2)
     assert found.over_seeds == pytest.approx(np.std([0.5, 0.25], ddof=1) / np.sqrt(2))
     assert found.standard_error == pytest.approx(np.hypot(found.over_images, found.over_seeds))
-    assert (found.images, found.seeds) == (4, 2)
+    assert (found.num_images, found.seeds) == (4, 2)
 
 
 def test_one_seed_has_no_error_over_seeds() -> None:
-    assert estimate(np.ones((1, 3))) == Estimate(value=1.0, over_images=0.0, over_seeds=0.0, images=3, seeds=1)
+    assert estimate(np.ones((1, 3))) == Estimate(value=1.0, over_images=0.0, over_seeds=0.0, num_images=3, seeds=1)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (3,)])

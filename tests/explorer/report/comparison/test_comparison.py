@@ -24,7 +24,7 @@ def point(place: ComparisonCell, right: int, share: float) -> Point:
         place=place,
         selection="",
         size=Size(parameters=100, weight_bytes=round(4000 * share), coded_bytes=None, macs=round(9000 * share)),
-        images=IMAGES,
+        num_images=IMAGES,
         right=packed(np.arange(IMAGES) < right),
     )
 
