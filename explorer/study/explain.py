@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from explorer.data.images import Data
 from explorer.errors import RelevanceError
+from explorer.graph.inputs import name_inputs
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
-from explorer.relevance.pixels import Filter, compute_pixel_contributions, refuse_unknown
+from explorer.relevance.pixels import Filter, Maps, compute_pixel_contributions, refuse_unknown
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 from explorer.settings import DataSettings
@@ -27,6 +28,8 @@ from explorer.study.weights import state_digest
 
 FILTERS_SHOWN = 4
 """Layers of which one filter's pixels are shown, where none is named (assumed: what fits beside an image)."""
+IMAGE_AXES = 4
+"""Of an input that is an image: N x C x H x W."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +48,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ExplainedImage:
-    """An image of the sample, and where in it relevance comes from.
+    """An image of the sample, and where in it relevance comes from; one for each input that is an image.
 
-    `pixels` and `reference` are as they look (H x W x 3, uint8); `whole` (H x W, colours summed) is what each pixel
-    contributes to what is explained, `maps` (filters x H x W) what it contributes through each filter. `label` and
-    `explained` are None where there are no classes.
+    `input` is the argument of forward() that it is, empty where that is the only one. `pixels` and `reference` are as
+    they look (H x W x 3, uint8); `whole` (H x W, colours summed) is what each pixel contributes to what is explained,
+    `maps` (filters x H x W) what it contributes through each filter. `label` and `explained` are None where there are
+    no classes.
     """
 
     index: int
+    input: str = ""
     label: int | None
     explained: int | None
     pixels: NDArray[np.uint8]
@@ -66,7 +71,7 @@ class Explained:
     """The relevance of a study's network, and the images whose pixels were asked about.
 
     `of_class` is None where all images count. `scores_filters` is False for a criterion that says nothing of filters,
-    whose scores are ones. `left_out` is why there are no images, and empty where there are.
+    whose scores are ones. `left_out` is why there are no images, or not of all inputs, and empty where there are.
     """
 
     title: str
@@ -142,26 +147,41 @@ def _images(
     """The images with their maps, or none and the reason."""
     indices = wanted.images or _of_different_classes(sample, wanted)
     some = sample.take(list(indices))
-    if len(some.inputs) > 1 or some.inputs[0].ndim != 4:
-        return (), "the network reads more than one image"
-    labelled = sample.num_classes is not None and sample.targets.ndim == 1 and not sample.targets.is_floating_point()
     try:
-        whole, maps = (_summed(each) for each in _stacked(some, filters))
+        whole, maps = compute_pixel_contributions(some, filters)
     except RelevanceError as error:  # scores by another criterion do not need DeepLIFT to add up
         return (), str(error)
-    looks = _as_seen(some.inputs[0], settings), _as_seen(some.references[0], settings)
-    return tuple(
+    names = list(name_inputs(sample.model).values())
+    drawn = [number for number, tensor in enumerate(some.inputs) if tensor.ndim == IMAGE_AXES]
+    found = [
+        _explained(some, number, names[number] if len(names) > 1 else "", indices, settings, (whole, *maps))
+        for number in drawn
+    ]
+    others = [name for number, name in enumerate(names) if number not in drawn]
+    left_out = f"{', '.join(others)}: no image, of which pixels could be shown" if others else ""
+    return tuple(image for of_image in zip(*found, strict=True) for image in of_image), left_out
+
+
+def _explained(
+    some: Sample, number: int, name: str, indices: Sequence[int], settings: DataSettings, maps: Sequence[Maps]
+) -> list[ExplainedImage]:
+    """One input of all images, with its map in all and through each filter."""
+    whole, *single = (_summed(each[number]) for each in maps)
+    labelled = some.num_classes is not None and some.targets.ndim == 1 and not some.targets.is_floating_point()
+    looks = _as_seen(some.inputs[number], settings), _as_seen(some.references[number], settings)
+    return [
         ExplainedImage(
             index=index,
+            input=name,
             label=int(some.targets[place]) if labelled else None,
-            explained=None if sample.num_classes is None else int(some.explained[place]),
+            explained=None if some.num_classes is None else int(some.explained[place]),
             pixels=looks[0][place],
             reference=looks[1][place],
-            whole=whole[0, place],
-            maps=maps[:, place],
+            whole=whole[place],
+            maps=np.stack([each[place] for each in single]),
         )
         for place, index in enumerate(indices)
-    ), ""
+    ]
 
 
 def _of_different_classes(sample: Sample, wanted: Wanted) -> tuple[int, ...]:
@@ -173,11 +193,6 @@ def _of_different_classes(sample: Sample, wanted: Wanted) -> tuple[int, ...]:
     first = [i for place, i in enumerate(allowed) if labels[i] not in seen[:place]]
     ordered = first + [i for i in allowed if i not in first]
     return tuple(ordered[: wanted.count])
-
-
-def _stacked(sample: Sample, filters: Sequence[Filter]) -> tuple[torch.Tensor, torch.Tensor]:
-    (whole, *_), maps = compute_pixel_contributions(sample, filters)
-    return whole[None], torch.stack([through for through, *_ in maps])
 
 
 def _summed(maps: torch.Tensor) -> NDArray[np.float32]:

@@ -98,9 +98,10 @@
     const titles = ["whole network", ...data.filters];
     const heads = ["", "image", "reference", ...titles].map((title) => element("th", { scope: "col" }, title));
     const rows = data.images.map((image) => {
-      const name = `image ${image.index}`;
+      const name = image.input ? `${image.input} of image ${image.index}` : `image ${image.index}`;
       return element("tr", null,
-        element("th", { scope: "row" }, `Image ${image.index}`, image.label === null ? [] : element("small", null, `label ${image.label}`),
+        element("th", { scope: "row" }, `Image ${image.index}`, image.input ? element("small", null, image.input) : [],
+          image.label === null ? [] : element("small", null, `label ${image.label}`),
           image.explained === null ? [] : element("small", null, `explained as ${image.explained}`)),
         element("td", null, picture(image, image.pixels, name)),
         element("td", null, picture(image, image.reference, `reference of ${name}`)),

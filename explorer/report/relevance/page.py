@@ -54,6 +54,7 @@ def _image(image: ImageView) -> dict[str, Any]:
     """An image with its colours in base64, three bytes for a pixel."""
     return {
         "index": image.index,
+        **({"input": image.input} if image.input else {}),
         "label": image.label,
         "explained": image.explained,
         "height": image.height,

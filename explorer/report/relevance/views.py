@@ -62,9 +62,13 @@ class MapView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageView:
-    """An image, what it is compared with (both height x width x 3 bytes), and its maps: the whole, then each filter."""
+    """An image, what it is compared with (both height x width x 3 bytes), and its maps: the whole, then each filter.
+
+    `input` is which of several inputs it is, empty where there is one.
+    """
 
     index: int
+    input: str = ""
     label: str | None
     explained: str | None
     height: int
@@ -128,7 +132,7 @@ def _notes(explained: Explained) -> tuple[str, ...]:
         notes.append(f"{method} says nothing of filters: every filter's score is 1.")
     if explained.left_out:
         notes.append(f"No pixel maps: {explained.left_out}.")
-    elif method != "deeplift" and explained.scores_filters:
+    if explained.images and method != "deeplift" and explained.scores_filters:
         notes.append(f"Pixel maps are DeepLIFT's, filter scores are those of {method}.")
     if explained.has_classes and not len(explained.relevance.layers[0].contributions):
         notes.append(f"No scores by class: {method} does not score image by image.")
@@ -179,6 +183,7 @@ def _image(image: ExplainedImage, names: Sequence[str]) -> ImageView:
     height, width = image.whole.shape
     return ImageView(
         index=image.index,
+        input=image.input,
         label=None if image.label is None else _named(image.label, names),
         explained=None if image.explained is None else _named(image.explained, names),
         height=height,
