@@ -23,8 +23,9 @@ import torch
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.plan import plan
 from explorer.evaluate.score import score_images
-from explorer.search.allocation import macs, weight_bytes, with_bits_within, with_filters_within
+from explorer.search.allocation import with_bits_within, with_filters_within
 from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import search_space
 from explorer.settings import FineTuningSettings, SpaceSettings
@@ -80,7 +81,7 @@ def bytes_67000(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
 def half_macs(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
     """Filters removed by relevance, how many of each group by the relevance knapsack."""
     graph = prepared.context.graph
-    return with_filters_within(table, uniform(graph), lambda candidate: macs(graph, candidate), graph.macs // 2)
+    return with_filters_within(table, uniform(graph), lambda candidate: plan(graph, candidate).macs, graph.macs // 2)
 
 
 TARGETS = (
@@ -150,9 +151,8 @@ def run(target: Target, prepared: PreparedStudy, table: Sensitivity, arguments: 
     """Build, tune and score one target."""
     graph, candidate = prepared.context.graph, target.build(prepared, table)
     bits = [choice.weight_bits for choice in candidate.layers]
-    print(
-        f"\n{target.name}: {weight_bytes(graph, candidate):,} bytes, {macs(graph, candidate) / graph.macs:.1%} of MACs"
-    )
+    planned = plan(graph, candidate)
+    print(f"\n{target.name}: {planned.weight_bytes:,} bytes, {planned.macs / graph.macs:.1%} of MACs")
     print(f"  bits {bits}")
     tuned = None
     for number, course in enumerate(target.courses, start=1):

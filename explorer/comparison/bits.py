@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from explorer.comparison.points import ComparisonCell
 from explorer.comparison.sample import ComputeRelevance, seeded_sample
 from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.plan import plan
 from explorer.errors import StudyFileError
-from explorer.search.allocation import bits_in_proportion, weight_bytes, with_bits_within
+from explorer.graph.layers import ModelGraph
+from explorer.relevance.scores import Relevance
+from explorer.search.allocation import with_bits_within
 from explorer.search.axes import WEIGHT_BITS
 from explorer.search.measured import measured_sensitivity
 from explorer.search.sensitivity import sensitivity
@@ -74,10 +82,45 @@ def uniform_within(prepared: PreparedStudy, average_bits: float) -> Candidate:
             for place, choice in enumerate(found.layers)
         )
         candidate = replace(found, layers=wider)
-        if weight_bytes(graph, candidate) > limit:
+        if plan(graph, candidate).weight_bytes > limit:
             break
         found = candidate
     return found
+
+
+def bits_in_proportion(
+    graph: ModelGraph, relevance: Relevance, average_bits: float, widths: Sequence[int] = tuple(range(2, 9))
+) -> Candidate:
+    """Widths of weights in proportion to each layer's total relevance: the naive rule.
+
+    The total is the sum of the layer's filter scores, over its calls where several share weights; the width is that
+    total times one factor for all layers, rounded to the nearest of `widths`. The factor is the largest with which
+    the average width over all weights is at most `average_bits`, or 0 where none is. A total says how much goes
+    through a layer, not what an error of its weights does: the rule starves small layers (see the mixed-precision
+    study).
+    """
+    widths = sorted(widths)
+    totals = dict.fromkeys(graph.weight_owners, 0.0)
+    for layer in graph.layers:
+        totals[layer.chosen_by] += float(relevance.layer(layer.name).filter_scores.sum())
+    sizes = {layer.name: layer.weights for layer in graph.layers if layer.name in totals}
+    middles = [(narrow + wide) / 2 for narrow, wide in itertools.pairwise(widths)]
+
+    def rounded(factor: float) -> dict[str, int]:
+        return {name: widths[bisect.bisect_right(middles, factor * total)] for name, total in totals.items()}
+
+    factors = {
+        float(np.nextafter(middle / total, np.inf)) for middle in middles for total in totals.values() if total > 0
+    }
+    kept = 0.0
+    for factor in sorted(factors):
+        bits = rounded(factor)
+        if sum(sizes[name] * bits[name] for name in sizes) > average_bits * sum(sizes.values()):
+            break
+        kept = factor
+    chosen = rounded(kept)
+    start = uniform(graph)
+    return replace(start, layers=tuple(replace(choice, weight_bits=chosen[choice.layer]) for choice in start.layers))
 
 
 def width_space(prepared: PreparedStudy) -> SearchSpace:

@@ -18,13 +18,13 @@ from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import kept_count, uniform
 from explorer.compress.cluster import kmeans_1d, nearest
 from explorer.compress.norms import recalibrate_norms
+from explorer.compress.plan import plan
 from explorer.compress.prune import kept_positions
 from explorer.compress.sparsity import largest
 from explorer.digests import digest
 from explorer.dotted import resolve
 from explorer.graph.modules import layer_module
 from explorer.relevance.scores import merge_weight_multipliers
-from explorer.search.allocation import macs, weight_bytes
 from explorer.search.ranking import rank_filters
 from explorer.settings.comparison import CASES
 from explorer.study.prepare import PreparedStudy
@@ -63,8 +63,13 @@ def choose_filters(prepared: PreparedStudy, place: ComparisonCell, compute_relev
         return _finished(without_filters(context, kept), context, kept, recalibrated)
 
     def size(model: fx.GraphModule) -> Size:
-        weights = FLOAT_BYTES * weight_bytes(graph, candidate)  # of 8-bit widths, a byte for each weight
-        return Size(parameters=_parameters(model), weight_bytes=weights, coded_bytes=None, macs=macs(graph, candidate))
+        planned = plan(graph, candidate)
+        return Size(
+            parameters=_parameters(model),
+            weight_bytes=FLOAT_BYTES * planned.weight_bytes,  # of 8-bit widths, a byte for each weight
+            coded_bytes=None,
+            macs=planned.macs,
+        )
 
     return Selection(selection=_digest({"kept": np.array(sorted(kept))}), build=build, size=size)
 
@@ -138,7 +143,7 @@ def choose_bits(prepared: PreparedStudy, place: ComparisonCell, compute_relevanc
     def size(model: fx.GraphModule) -> Size:
         return Size(
             parameters=_parameters(context.model),
-            weight_bytes=weight_bytes(context.graph, candidate),
+            weight_bytes=plan(context.graph, candidate).weight_bytes,
             coded_bytes=None,
             macs=context.graph.macs,
         )

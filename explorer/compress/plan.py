@@ -25,6 +25,8 @@ class LayerPlan:
     groups: int
     num_weights: int
     num_nonzero_weights: int
+    macs: int
+    """Multiply-accumulate operations for one image."""
     weight_bits: int
     input_bits: int
     stored_input_bits: int
@@ -33,6 +35,11 @@ class LayerPlan:
     codebook_size: int | None
     codebooks: int
     """Tables of that size: 1, or one for each output channel."""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights at their width, packed and rounded up, scales and biases aside."""
+        return -(-self.num_weights * self.weight_bits // 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,16 @@ class NetworkPlan:
     operations: tuple[OperationPlan, ...]
     activations: tuple[ActivationPlan, ...]
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights of all layers, each layer's rounded up."""
+        return sum(layer.weight_bytes for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of all layers for one image."""
+        return sum(layer.macs for layer in self.layers)
+
 
 def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
     """Derive every shape and width. Kept inputs follow from the channel groups, they are never stated."""
@@ -91,6 +108,7 @@ def plan_layer(layer: Layer, choice: LayerChoice, kept: Sequence[int], bits: Map
         groups=groups,
         num_weights=weights,
         num_nonzero_weights=_nonzero(choice, weights, in_channels // groups),
+        macs=weights * layer.output_size[0] * layer.output_size[1],
         weight_bits=choice.weight_bits,
         input_bits=choice.activation_bits,
         stored_input_bits=bits[layer.source],

@@ -14,8 +14,7 @@ from explorer.errors import ExportError
 from explorer.graph.inputs import OUTPUT
 from explorer.graph.lines import find_line
 from explorer.graph.names import Names
-from explorer.integer.interpret import reads
-from explorer.integer.operations import Conv, Linear, Multiply, Step, SumPool
+from explorer.integer.operations import Conv, Linear, Multiply, Step, SumPool, list_operands
 from explorer.integer.program import Input, IntegerProgram, Integers, Tensor
 from explorer.integer.values import Affine, ScaledTensor, make_codes
 
@@ -70,7 +69,7 @@ class ProgramBuilder:
 
     def moved(self, step: Step, like: ScaledTensor, shape: tuple[int, ...]) -> Affine:
         """Append a step that moves codes, zeros among them, and gives codes of the same grid as `like`."""
-        sources = [self.tensors[name] for name in reads(step)]
+        sources = [self.tensors[name] for name in list_operands(step)]
         low = min(like.zero_point, *(source.low for source in sources))
         high = max(like.zero_point, *(source.high for source in sources))
         return make_codes(replace(like, tensor=self.add(step, shape, low, high)), shape)

@@ -27,6 +27,7 @@ from explorer.integer.operations import (
     Step,
     SumPool,
     Threshold,
+    list_operands,
 )
 from explorer.integer.program import IntegerProgram, Integers
 
@@ -52,7 +53,7 @@ def _run(program: IntegerProgram, inputs: list[NDArray[np.float32]], observe: Ob
     given = {entry.name: values for entry, values in zip(program.inputs, inputs, strict=True)}
     values: Values = {**program.arrays, **given}
     tensors = {tensor.name: tensor for tensor in program.tensors}
-    last_read = {name: number for number, step in enumerate(program.steps) for name in reads(step)}
+    last_read = {name: number for number, step in enumerate(program.steps) for name in list_operands(step)}
     for number, step in enumerate(program.steps):
         tensor = tensors[step.output]
         result = perform(step, values).reshape(len(inputs[0]), *tensor.shape)
@@ -60,19 +61,12 @@ def _run(program: IntegerProgram, inputs: list[NDArray[np.float32]], observe: Ob
         values[step.output] = result
         if observe is not None:
             observe(step, result)
-        for name in reads(step):
+        for name in list_operands(step):
             if last_read[name] == number and name != program.output:
                 del values[name]
                 last_read[name] = -1
     logits: Int32 = values[program.output]
     return logits
-
-
-def reads(step: Step) -> tuple[str, ...]:
-    """Names of the tensors that a step reads, each once."""
-    if isinstance(step, Multiply):
-        return tuple(dict.fromkeys((step.left, step.right)))
-    return tuple(dict.fromkeys(step.inputs)) if isinstance(step, Requantize | Concatenate) else (step.input,)
 
 
 @singledispatch

@@ -195,3 +195,10 @@ Step = (
 )
 OPERATIONS: dict[str, type[Any]] = {kind.__name__: kind for kind in Step.__args__}
 """Every kind of step by its name in JSON."""
+
+
+def list_operands(step: Step) -> tuple[str, ...]:
+    """Return the names of the tensors that a step reads, each once."""
+    if isinstance(step, Multiply):
+        return tuple(dict.fromkeys((step.left, step.right)))
+    return tuple(dict.fromkeys(step.inputs)) if isinstance(step, Requantize | Concatenate) else (step.input,)

@@ -17,9 +17,9 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.export.integer.onnx import build_integer_onnx, export_integer_onnx
 from explorer.export.verify import compare_logits, run_onnx
 from explorer.graph.inputs import Inputs, as_tuple
-from explorer.integer.interpret import reads, run_program
+from explorer.integer.interpret import run_program
 from explorer.integer.lower import integer_program
-from explorer.integer.operations import Conv, Linear, QuantizeInput, Step
+from explorer.integer.operations import Conv, Linear, QuantizeInput, Step, list_operands
 from explorer.integer.program import IntegerProgram, Integers
 from tests.explorer.export.onnx.test_styles import basis_of
 from tests.support import styles
@@ -107,7 +107,7 @@ def test_there_are_integers_only_behind_the_input(
     floats = [step.input for step in program.steps if isinstance(step, QuantizeInput)]
     assert floats == [entry.name for entry in program.inputs]
     assert not set(floats) & {
-        name for step in program.steps if not isinstance(step, QuantizeInput) for name in reads(step)
+        name for step in program.steps if not isinstance(step, QuantizeInput) for name in list_operands(step)
     }
     assert all(np.issubdtype(array.dtype, np.integer) for array in program.arrays.values())
     check_types(build_integer_onnx(program))

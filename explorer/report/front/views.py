@@ -109,7 +109,7 @@ class FrontView:
 
 
 def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
-    """Return what is shown of an outcome; without `chosen`, the member of `default_choice` is shown first.
+    """Return what is shown of an outcome; without `chosen`, the knee of the front is shown first.
 
     Raises:
         ExplorerError: no member of the front is called `chosen`, or a member was never scored.
@@ -119,6 +119,8 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
     if chosen is not None and chosen not in names:
         listed = ", ".join(names) or "none, since the front is empty"
         raise ExplorerError(f"report: no member of the front is called {chosen!r}; its members are {listed}")
+    if chosen is None and outcome.front:
+        chosen = knee(outcome.front, outcome.objectives).name
     on_front = {point.evaluation.candidate.digest() for point in outcome.front}
     return FrontView(
         title=_title(outcome.study),
@@ -140,7 +142,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
             if item.candidate.digest() not in on_front  # trials repeat a candidate now and then
         ),
         budgets=_budgets(outcome),
-        chosen=default_choice(front) if chosen is None else chosen,
+        chosen=chosen,
         remarks=remarks(outcome),
         skipped=outcome.skipped,
         settings=tuple(_flat("", outcome.study)),
@@ -223,19 +225,6 @@ def baseline_points(outcome: Outcome) -> tuple[PointView, ...]:
     )
 
 
-def default_choice(front: tuple[PointView, ...]) -> str | None:
-    """Return the member of least energy within one standard error of the best search accuracy; None if empty.
-
-    The one-standard-error rule of Breiman et al. 1984 (Classification and Regression Trees, section 3.4.3), with
-    energy for complexity. A member of unknown energy counts as the dearest. Held-out accuracy plays no part.
-    """
-    if not front:
-        return None
-    best = max(front, key=lambda point: point.search.value).search
-    near = [point for point in front if point.search.value >= best.value - best.standard_error]
-    return min(near, key=_energy_or_infinity).name
-
-
 def reference_cost(outcome: Outcome) -> Cost | None:
     """Return the cost of the uniform 8-bit baseline, None when the outcome has none."""
     return next((item.cost for item in outcome.baselines if item.name == REFERENCE), None)
@@ -248,10 +237,6 @@ def cost_ratios(cost: Cost, reference: Cost | None) -> dict[str, float | None]:
         value, divisor = getattr(cost, key), getattr(reference, key, None)
         ratios[key] = value / divisor if value is not None and divisor else None
     return ratios
-
-
-def _energy_or_infinity(point: PointView) -> float:
-    return float("inf") if point.cost.energy_uj is None else point.cost.energy_uj
 
 
 def _title(study: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import costs
 from explorer.report.front.pairs import PairView, pair_view
 from explorer.report.front.views import cost_ratios, front_view
+from explorer.study.front import knee
 from explorer.study.record import Cost, Coverage, Outcome, Split
 
 
@@ -62,12 +63,8 @@ def test_a_ratio_to_zero_is_none(outcome: Outcome) -> None:
     assert cost_ratios(cost, replace(cost, activation_bytes=0))["activation_bytes"] is None
 
 
-def test_the_default_choice_is_the_cheapest_within_one_standard_error_of_the_best(outcome: Outcome) -> None:
-    view = front_view(outcome)
-    best = max((point.search for point in view.front), key=lambda score: score.value)
-    within = [point.name for point in view.front if point.search.value >= best.value - best.standard_error]
-
-    assert view.chosen == within[0] == "p08"
+def test_without_a_choice_the_knee_is_shown_first(outcome: Outcome) -> None:
+    assert front_view(outcome).chosen == knee(outcome.front, outcome.objectives).name == "p04"
 
 
 def test_a_given_choice_is_taken(outcome: Outcome) -> None:
