@@ -1,3 +1,101 @@
-"""Hardware-aware design-space exploration of PyTorch networks."""
+"""Hardware-aware design-space exploration of PyTorch networks: what `import explorer` offers is in `explorer.api`.
+
+It is loaded when it is first asked for, so that importing this package takes neither torch nor a tenth of a second.
+"""
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from explorer.api import (
+        Candidate,
+        Compressed,
+        Cost,
+        ExplorerError,
+        Front,
+        LayerChoice,
+        LayerSpace,
+        MeanScore,
+        Net,
+        Point,
+        Result,
+        Score,
+        Scores,
+        Space,
+        Study,
+        accuracy,
+        compress,
+        export,
+        finetune,
+        load,
+        load_study,
+        open,
+        price,
+        relevance,
+        run,
+        score,
+        search,
+        uniform,
+    )
 
 __version__ = "0.6.0"
+__all__ = [
+    "Candidate",
+    "Compressed",
+    "Cost",
+    "ExplorerError",
+    "Front",
+    "LayerChoice",
+    "LayerSpace",
+    "MeanScore",
+    "Net",
+    "Point",
+    "Result",
+    "Score",
+    "Scores",
+    "Space",
+    "Study",
+    "accuracy",
+    "compress",
+    "export",
+    "finetune",
+    "load",
+    "load_study",
+    "open",
+    "price",
+    "relevance",
+    "run",
+    "score",
+    "search",
+    "uniform",
+]
+
+
+class _Room(ModuleType):
+    """A package that is also the function of the API that bears its name, as `explorer.search` is."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return getattr(import_module("explorer.api"), self.__name__.rpartition(".")[2])(*arguments, **named)
+
+    @property
+    def __signature__(self) -> Any:
+        """What help and notebooks show of the call."""
+        import inspect  # noqa: PLC0415
+
+        return inspect.signature(getattr(import_module("explorer.api"), self.__name__.rpartition(".")[2]))
+
+
+# Whether such a name is the package or the function must not depend on what was imported before: it is both.
+for _name in ("compress", "export", "relevance", "search"):
+    import_module(f"explorer.{_name}").__class__ = _Room
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'explorer' has no attribute {name!r}")
+    return getattr(import_module("explorer.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,9 +12,9 @@ from explorer.commands.check import announced
 from explorer.commands.front import show
 from explorer.commands.options import checking_command_line, integer
 from explorer.commands.progress import resumable
-from explorer.commands.report import refuse_foreign_pages, write_pages
 from explorer.commands.terminal import from_here, say
 from explorer.errors import ExplorerError, SearchError
+from explorer.report.front.files import refuse_foreign_pages, write_pages
 
 if TYPE_CHECKING:
     from explorer.study.study_file import Study

@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
 from explorer.digests import digest
@@ -158,6 +158,22 @@ class Candidate:
         layers = tuple([choice if entry.layer == choice.layer else entry for entry in self.layers])
         object.__setattr__(changed, "layers", layers)
         return changed
+
+    def with_filters(self, ratios: Mapping[str, float] | None = None, /, **more: float) -> Candidate:
+        """Return the candidate with other shares of filters kept, by the names of their groups.
+
+        Raises:
+            CandidateError: A group that it does not choose for, or a share outside (0, 1].
+        """
+        wanted = {**(ratios or {}), **more}
+        known = dict(self.filter_keep_ratio)
+        for name in wanted:
+            if name not in known:
+                raise CandidateError(
+                    f"candidate: expected a group of filters that can be removed, received {name!r}: "
+                    f"{suggestion(name, sorted(known))}"
+                )
+        return replace(self, filter_keep_ratio=tuple({**known, **wanted}.items()))
 
     def share(self, group: str) -> float:
         """Return the share of a group's channel classes that is kept; 1 for a group that is not listed."""

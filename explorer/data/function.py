@@ -36,7 +36,7 @@ def read_function(settings: DataSettings, folder: str | Path, input_shape: tuple
     if not isinstance(given, tuple | list) or len(given) not in {2, 3}:
         raise DataError(f"{where}: expected it to return {EXPECTED}, received {_described(given)}")
     names = SETS if len(given) == len(SETS) else ("train", "test")
-    read = [_read_set(one, f"{where}: {name}") for name, one in zip(names, given, strict=True)]
+    read = [read_set(one, f"{where}: {name}") for name, one in zip(names, given, strict=True)]
     _refuse_other_shapes(read, names, where)
     if len(read) == len(SETS):
         counts = (settings.train, settings.search, settings.held_out)
@@ -48,7 +48,8 @@ def read_function(settings: DataSettings, folder: str | Path, input_shape: tuple
     return ReadSets(train=sets[0], search=sets[1], held_out=sets[2], num_classes=_count_classes(sets))
 
 
-def _read_set(given: object, where: str) -> ImageSet:
+def read_set(given: object, where: str) -> ImageSet:
+    """Return a pair (inputs, targets) of arrays or tensors; DataError names what is wrong with it."""
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise DataError(f"{where}: expected a pair (inputs, targets), received {_described(given)}")
     arrays = given[0] if isinstance(given[0], tuple | list) else (given[0],)

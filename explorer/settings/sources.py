@@ -10,6 +10,8 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """ImageNet's statistics, which torchvision's networks and published CIFAR-10 checkpoints of ResNets expect."""
+GIVEN = "given"
+"""The source of images that no file names, since they were given in Python."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,4 +69,5 @@ SOURCES: Mapping[str, Source] = {
         read="explorer.data.function:read_function",
         needs={"function": '"module:function", which returns the images'},
     ),
+    GIVEN: Source(read="explorer.data.given:refuse_given"),
 }

@@ -77,20 +77,53 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
 
     Raises a child of ExplorerError for everything that the study file, the data or the model can have wrong.
     """
-    others, weighting = other_criteria(study), weighting_criterion(study)
+    other_criteria(study), weighting_criterion(study)  # refused, if at all, before anything is loaded
     accelerator = load_accelerator(study)
     opened = open_network(study, notify)
     refused_exports = inspect(opened) if inspect is not None else ()
     network = with_weights(opened, study, folder, notify)
+    return prepare(study, network, accelerator, folder, notify, refused_exports=refused_exports)
+
+
+def prepare(
+    study: Study,
+    network: StudyNetwork,
+    accelerator: Accelerator,
+    folder: Path,
+    notify: Notify = silent,
+    *,
+    relevance: Relevance | None = None,
+    refused_exports: tuple[tuple[str, str], ...] = (),
+) -> PreparedStudy:
+    """Score and calibrate a network that has its weights; `relevance` is that by the study's criterion, if known."""
+    context, relevance = make_context(study, network, folder, notify, relevance)
+    return PreparedStudy(
+        study=study,
+        accelerator=accelerator,
+        data=network.data,
+        torch_device=network.torch_device,
+        score=network.score,
+        context=context,
+        relevance=relevance,
+        weights_digest=state_digest(network.model),
+        coverage=network.coverage,
+        refused_exports=refused_exports,
+    )
+
+
+def make_context(
+    study: Study, network: StudyNetwork, folder: Path, notify: Notify = silent, known: Relevance | None = None
+) -> tuple[CompressionContext, Relevance]:
+    """Return what candidates are built from, and the relevance that orders its filters, with all parts filled in."""
     data, torch_device, canonical, graph = network.data, network.torch_device, network.canonical, network.graph
-    weights_digest = state_digest(network.model)
+    weights_digest, method = state_digest(network.model), study.relevance.method
+    others, weighting = other_criteria(study), weighting_criterion(study)
     with threads_for(graph):
         sample = relevance_sample(canonical, graph, data.relevance, study, torch_device)
-        method = study.relevance.method
-        scores = {
-            name: kept_relevance(name, sample, folder, weights_digest, notify)
-            for name in filter(None, dict.fromkeys((method, *others, weighting)))
-        }
+        scores = {method: known} if known is not None else {}
+        for name in filter(None, (method, *others, weighting)):
+            if name not in scores:
+                scores[name] = kept_relevance(name, sample, folder, weights_digest, notify)
         relevance = fill_missing(scores[method], sample, CRITERIA[method].subjects)
         notify("calibrate", 0, 1)
         context = CompressionContext.of(
@@ -103,15 +136,4 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
             orders={name: order_filters(graph, scores[name]) for name in others},
         )
         notify("calibrate", 1, 1)
-    return PreparedStudy(
-        study=study,
-        accelerator=accelerator,
-        data=data,
-        torch_device=torch_device,
-        score=network.score,
-        context=context,
-        relevance=relevance,
-        weights_digest=weights_digest,
-        coverage=network.coverage,
-        refused_exports=refused_exports,
-    )
+    return context, relevance

@@ -10,7 +10,7 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import refuse_infinite, score_images
 from explorer.objectives import costs_named
-from explorer.progress import Notify, Progress
+from explorer.progress import Notify, Progress, silent
 from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import Seed, relevance_seeds
 from explorer.search.sensitivity import Sensitivity, sensitivity
@@ -27,7 +27,7 @@ from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
 
 
-def run(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = None) -> Outcome:
+def run(study: Study, folder: Path, notify: Notify = silent, inspect: Inspect | None = None) -> Outcome:
     """Run the study in `folder`, or go on with it there, and return what it found.
 
     Everything found on the way is stored at once: after an interruption the same call goes on. The folder is
@@ -36,18 +36,23 @@ def run(study: Study, folder: Path, notify: Notify, inspect: Inspect | None = No
     """
     with locked(folder):
         refuse_other_study(folder, study)
-        prepared = open_study(study, folder, notify, inspect)
-        url = expand_variables(study.search.storage, "search.storage")
-        store = open_store(folder, url, study.name, study.objectives.names, prepared.identity())
-        if store.damage():
-            notify(f"{folder / JOURNAL}: {store.damage()}", 1, 1)
-        write_study(folder, study)
-        with threads_for(prepared.context.graph):
-            task = _task(prepared, store, notify)
-            search(task, store, lambda done, total: notify("search", done, total))
-            outcome = score_front(prepared, task, store, notify)
-        write_json(folder / OUTCOME, outcome.to_json())
-        return outcome
+        return explore(open_study(study, folder, notify, inspect), folder, notify)
+
+
+def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent) -> Outcome:
+    """Search the front of a prepared study in `folder`, which is locked, or go on with it there."""
+    study = prepared.study
+    url = expand_variables(study.search.storage, "search.storage")
+    store = open_store(folder, url, study.name, study.objectives.names, prepared.identity())
+    if store.damage():
+        notify(f"{folder / JOURNAL}: {store.damage()}", 1, 1)
+    write_study(folder, study)
+    with threads_for(prepared.context.graph):
+        task = _task(prepared, store, notify)
+        search(task, store, lambda done, total: notify("search", done, total))
+        outcome = score_front(prepared, task, store, notify)
+    write_json(folder / OUTCOME, outcome.to_json())
+    return outcome
 
 
 def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:

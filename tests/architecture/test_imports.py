@@ -23,7 +23,8 @@ LEVELS = {
     "study": 5,
     **dict.fromkeys(("export", "comparison", "packed"), 6),
     "report": 7,
-    **dict.fromkeys(("commands", "cli"), 8),
+    **dict.fromkeys(("session", "api"), 8),
+    **dict.fromkeys(("commands", "cli"), 9),
 }
 """A part imports its own level or a lower one."""
 APART = {2, 6}
@@ -144,3 +145,17 @@ def test_costs_and_candidates_need_no_torch() -> None:
     )
     result = run(program)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_package_offers_its_functions_without_torch() -> None:
+    """`import explorer` is for everybody: torch comes with the first function that is used."""
+    heavy = "{'torch', 'numpy', 'optuna', 'pandas', 'plotly', 'onnx', 'sklearn', 'hwmodels'}"
+    program = (
+        f"import sys\nimport explorer\nheavy = {heavy}\n"
+        "print({'open', 'search', 'load'} <= set(dir(explorer)), sorted(heavy & set(sys.modules)))\n"
+        "print(callable(explorer.search), sorted(heavy & set(sys.modules)))\n"
+        "import explorer.search.knapsack\nprint(callable(explorer.search))\n"
+        "print(explorer.open.__name__, 'torch' in sys.modules)\n"
+    )
+    result = run(program)
+    assert result.stdout.splitlines() == ["True []", "True []", "True", "open True"], result.stderr

@@ -1,0 +1,30 @@
+"""The files that a finished run leaves in its folder: front.csv and report.html."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from explorer.files import PAGE_MARK, refuse_foreign
+
+if TYPE_CHECKING:
+    from explorer.study.record import Outcome
+
+FRONT, REPORT = "front.csv", "report.html"
+
+
+def refuse_foreign_pages(folder: Path) -> None:
+    """Raise ExportError where a file of the user has the name of one that a run writes."""
+    refuse_foreign({folder / REPORT: PAGE_MARK, folder / FRONT: b"name,accuracy_search,"})
+
+
+def write_pages(outcome: Outcome, folder: Path, choice: str = "knee") -> None:
+    """Write the table and the page of a run, which shows the chosen point first."""
+    from explorer.report.front.page import write_report  # noqa: PLC0415  (imports plotly)
+    from explorer.report.front.tables import write_front_csv  # noqa: PLC0415
+    from explorer.study.front import pick  # noqa: PLC0415
+
+    wanted = outcome.front or choice != "knee"  # an empty front has a report, too, but no point to pick
+    chosen = pick(outcome.front, outcome.objectives, choice).name if wanted else None
+    write_front_csv(outcome, folder / FRONT)
+    write_report(outcome, folder / REPORT, chosen)

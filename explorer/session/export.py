@@ -1,0 +1,61 @@
+"""Exporting a compressed network from Python."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from explorer.errors import ExportError
+from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import score_images
+from explorer.export.deploy import find_format
+from explorer.export.formats import Deployment, Exported
+from explorer.session.compressed import Compressed, Origin
+from explorer.settings import ComputeSettings
+from explorer.study.costing import candidate_cost
+from explorer.study.network import threads_for
+from explorer.study.record import Evaluation, FrontPoint
+from hwmodels import Accelerator
+
+
+def export_compressed(model: Compressed, folder: Path, form: str, accelerator: Accelerator | None) -> Exported:
+    """Write a compressed network to a folder, and check it on the held-out images."""
+    if not isinstance(model, Compressed):
+        raise ExportError(
+            f"export: expected a compressed network or a point of a front, received {type(model).__name__}; make one "
+            "with explorer.compress"
+        )
+    exporter = find_format(form, folder)
+    net, origin = model.net, _origin(model, accelerator)
+    images, targets = net.tensors(net.data.held_out)
+    with threads_for(net.graph):
+        return exporter.write(
+            Deployment(
+                point=origin.point,
+                model=model,
+                context=net.context,
+                images=images,
+                labels=targets,
+                study=origin.study,
+                device=origin.device,
+                finetuning=model.finetuning,
+            ),
+            folder,
+        )
+
+
+def _origin(model: Compressed, accelerator: Accelerator | None) -> Origin:
+    """Return what the exported file says of where it comes from; its scores are those of this very model."""
+    if model.origin is not None and model.finetuning is None:
+        return model.origin
+    net, known = model.net, model.origin
+    scores = score_images(model, *net.tensors(net.data.held_out), ComputeSettings().batch_size, net.score)
+    if known is not None:
+        evaluation = replace(known.point.evaluation, score=None)  # the search scored it before it was tuned
+        return replace(known, point=replace(known.point, evaluation=evaluation, held_out=MeanScore.of(scores)))
+    if accelerator is None:
+        raise ExportError("export: expected a device whose costs the configuration states, received none; give device=")
+    cost = candidate_cost(net.graph, model.candidate, accelerator)
+    evaluation = Evaluation(number=0, origin="given", candidate=model.candidate, cost=cost, score=None)
+    point = FrontPoint(name="given", evaluation=evaluation, held_out=MeanScore.of(scores))
+    return Origin(point=point, study=net.name, device=accelerator.name)

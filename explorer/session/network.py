@@ -1,0 +1,200 @@
+"""A network that was opened for exploration, with the images that it is explored on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from explorer.compress.apply import EXAMPLES, CompressionContext
+from explorer.data.images import Data, ImageSet
+from explorer.errors import DataError, ModelError
+from explorer.evaluate.score import ACCURACY, Score, ScoreFunction
+from explorer.graph.inputs import Inputs
+from explorer.graph.layers import ModelGraph
+from explorer.graph.symbolic import call
+from explorer.session.display import paragraph, table
+from explorer.session.samples import make_data, read_samples, split_samples
+from explorer.settings import QuantizerSettings
+from explorer.study.coverage import coverage
+from explorer.study.network import StudyNetwork, threads_for
+from explorer.study.prepare import PreparedStudy, open_study
+from explorer.study.study_file import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Net:
+    """A network ready to be compressed: its canonical copy, graph and calibration, and its images in disjoint sets.
+
+    `context.model` is the copy, which gives what the user's model gives; the model itself is not touched. Filters go
+    by their magnitude where nothing else is asked for.
+    """
+
+    network: StudyNetwork
+    context: CompressionContext
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the network's class."""
+        return type(self.network.model).__name__
+
+    @property
+    def graph(self) -> ModelGraph:
+        """Its layers, and the groups of channels that stay or go together."""
+        return self.context.graph
+
+    @property
+    def data(self) -> Data:
+        """Its images: `train`, `search` and `held_out`; those of `calibration` and `relevance` are of `train`."""
+        return self.network.data
+
+    @property
+    def score(self) -> Score:
+        """How well it does on each image."""
+        return self.network.score
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """What stays in float or whole, and why."""
+        locked = {group.name: group.locked for group in self.graph.groups if group.locked}
+        return {**{entry.path: entry.reason for entry in self.graph.skipped}, **locked}
+
+    def tensors(self, images: ImageSet) -> tuple[Any, Tensor]:
+        """Return images and targets on the device of the network."""
+        return self.network.tensors(images)
+
+    def summary(self) -> str:
+        """Return lines that say what is explored, and on which images."""
+        data, graph = self.data, self.graph
+        counts = (
+            f"{len(data.train)} to train and calibrate, {len(data.search)} to search, {len(data.held_out)} held out"
+        )
+        return (
+            f"{self.name}: {len(graph.layers)} layers, {len(graph.prunable)} groups of filters to prune\n"
+            f"{self.network.coverage.summary()}\nimages: {counts}; scored by {self.score.name}"
+        )
+
+    def __repr__(self) -> str:
+        """Return the summary."""
+        return self.summary()
+
+    def __deepcopy__(self, memo: object) -> Net:
+        """Return the same: it is a value, and a network that was made from it is copied without its images."""
+        return self
+
+    def _repr_html_(self) -> str:
+        groups = {name: group.name for group in self.graph.groups for name in group.producers}
+        rows = [
+            (
+                layer.name,
+                layer.kind,
+                layer.out_channels,
+                layer.weights,
+                groups.get(layer.name, ""),
+                self.skipped.get(groups.get(layer.name, ""), ""),
+            )
+            for layer in self.graph.layers
+        ]
+        return paragraph(self.summary()) + table(("layer", "kind", "filters", "weights", "group", "kept whole"), rows)
+
+
+def open_network(
+    model: nn.Module,
+    data: Any,
+    targets: Any,
+    *,
+    search: Any,
+    held_out: Any,
+    score: ScoreFunction | Score | None,
+    quantizer: QuantizerSettings | None,
+    seed: int,
+) -> Net:
+    """Split what is given, and canonicalise, trace and calibrate the model; `explorer.open` says of what."""
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model: expected a torch.nn.Module, received {type(model).__name__}")
+    train = read_samples("images", data, targets)
+    searched = None if search is None else read_samples("search", search)
+    kept_back = None if held_out is None else read_samples("held_out", held_out)
+    sets = split_samples(train, searched, kept_back, seed)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    found = make_data(sets, None, seed)
+    context = CompressionContext.of(model, found.calibration.tensors(device)[0], quantizer=quantizer)
+    example = sets[0].take(slice(EXAMPLES)).tensors(device)[0]
+    if score is None:
+        found = replace(found, num_classes=_count_classes(context.model, example, found))
+    with threads_for(context.graph):
+        covered = coverage(context.model, context.graph, example)
+    network = StudyNetwork(
+        data=found,
+        torch_device=device,
+        score=make_score(score),
+        model=model,
+        canonical=context.model,
+        graph=context.graph,
+        coverage=covered,
+    )
+    return Net(network=network, context=context, seed=seed)
+
+
+def open_study_network(study: Study) -> Net:
+    """Return the network of a study with its own images, trained where it has no checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        return net_of_study(open_study(study, Path(folder)))
+
+
+def net_of_study(prepared: PreparedStudy) -> Net:
+    """Return the network of a prepared study; filters go by the study's relevance."""
+    network = StudyNetwork(
+        data=prepared.data,
+        torch_device=prepared.torch_device,
+        score=prepared.score,
+        model=prepared.context.model,
+        canonical=prepared.context.model,
+        graph=prepared.context.graph,
+        coverage=prepared.coverage,
+    )
+    return Net(network=network, context=prepared.context, seed=prepared.study.seed)
+
+
+def make_score(score: ScoreFunction | Score | None) -> Score:
+    """Return a score by its function's name; right or wrong where there is none."""
+    if score is None:
+        return ACCURACY
+    if isinstance(score, Score):
+        return score
+    if not isinstance(score, Callable):  # type: ignore[arg-type]
+        raise DataError(f"score: expected a function (outputs, targets) -> scores, received {type(score).__name__}")
+    return Score(name=getattr(score, "__name__", "score"), function=score)
+
+
+def _count_classes(model: nn.Module, example: Inputs, data: Data) -> int:
+    """Return how many classes the model tells apart; DataError where it tells none, or a label is none of them."""
+    outputs = call(model, example)
+    if len(outputs) != 1 or outputs[0].ndim != 2:
+        received = ", ".join(str(tuple(output.shape)) for output in outputs)
+        raise DataError(
+            f"score: right or wrong is said of logits (N x classes), but the model gives {received}; "
+            "give score=function, of (outputs, targets) a number in [0, 1] for each image"
+        )
+    classes = outputs[0].shape[1]
+    for name in ("train", "search", "held_out"):
+        labels = getattr(data, name).targets
+        if labels.ndim != 1 or labels.dtype != np.int64:
+            raise DataError(
+                f"{name}: expected a class number for each image, received {labels.dtype} of shape {labels.shape}; "
+                "give score=function for other targets"
+            )
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        if len(wrong):
+            raise DataError(
+                f"{name}: expected labels in 0..{classes - 1}, since the model gives {classes} logits for each image, "
+                f"received {wrong[0]}"
+            )
+    return classes

@@ -1,0 +1,214 @@
+"""What a search found, to look at, to choose from and to build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.errors import ExplorerError
+from explorer.evaluate.mean_score import MeanScore
+from explorer.objectives import OBJECTIVES, costs_named
+from explorer.report.front.tables import front_frame
+from explorer.session.compressed import Compressed, Origin, build
+from explorer.session.display import paragraph, table
+from explorer.session.network import Net
+from explorer.settings.rules import suggestion
+from explorer.study.front import pick
+from explorer.study.record import Cost, FrontPoint, Outcome, Split
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+OpenNet = Callable[[], Net]
+"""Returns the network that was searched, its filters in the order that the search had them in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Point:
+    """A member of a front: what was chosen, what it costs, and how it scores."""
+
+    found: FrontPoint
+    outcome: Outcome
+    open_net: OpenNet
+
+    @property
+    def name(self) -> str:
+        """Its name on the front: "p01", "p02", ..."""
+        return self.found.name
+
+    @property
+    def candidate(self) -> Candidate:
+        """What is chosen for each layer and group."""
+        return self.found.evaluation.candidate
+
+    @property
+    def cost(self) -> Cost:
+        """What it costs on the device, layer by layer."""
+        return self.found.evaluation.cost
+
+    @property
+    def score(self) -> MeanScore:
+        """Its score on the search images, which chose it."""
+        assert self.found.evaluation.score is not None  # a member of the front is scored
+        return self.found.evaluation.score
+
+    @property
+    def held_out(self) -> MeanScore:
+        """Its score on images that the search never saw."""
+        return self.found.held_out
+
+    @property
+    def origin(self) -> Origin:
+        """What a network that is built of it remembers."""
+        study = str(self.outcome.study["study"]["name"])
+        return Origin(point=self.found, study=study, device=self.outcome.device)
+
+    def build(self) -> Compressed:
+        """Return its network."""
+        return build(self.open_net(), self.candidate, self.origin)
+
+    def __repr__(self) -> str:
+        """Return its name, its scores and its costs."""
+        costs = ", ".join(
+            f"{axis.key} {axis.value(self.cost, 0.0):.4g}" for axis in costs_named(self.outcome.objectives)
+        )
+        return f"{self.name}: {self.score.value:.2%} on search images, {self.held_out.value:.2%} held out; {costs}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Front:
+    """The members of a front, the cheapest first."""
+
+    points: tuple[Point, ...]
+    outcome: Outcome
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter(self.points)
+
+    def __getitem__(self, choice: int | str) -> Point:
+        """Return a point by its place, or by name: "knee", "accurate", "cheapest", "p07", or a digest's start."""
+        if isinstance(choice, int):
+            return self.points[choice]
+        found = pick(self.outcome.front, self.outcome.objectives, choice)
+        return next(point for point in self.points if point.found is found)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a row for each point: scores, costs, and a column for every choice of every layer and group.
+
+        A layer's columns are called as "conv1.weight_bits", the share kept of a group's filters as
+        "conv1.filter_keep_ratio".
+        """
+        choices = pd.DataFrame([_choices(point.candidate) for point in self.points])
+        return front_frame(self.outcome).join(choices).set_index("name")
+
+    def _repr_html_(self) -> str:
+        frame = front_frame(self.outcome)
+        columns = [name for name in frame.columns if name.startswith(("name", "accuracy", "score"))]
+        columns += [axis.key for axis in costs_named(self.outcome.objectives)]
+        return table(columns, frame[columns].itertuples(index=False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Result:
+    """What a search found: its front, next to the float and the uniform 8-bit network."""
+
+    outcome: Outcome
+    open_net: OpenNet
+    folder: Path | None = None
+    """Where it is kept, None where it is not."""
+
+    @property
+    def front(self) -> Front:
+        """The points that no other one beats in everything."""
+        points = (Point(found=point, outcome=self.outcome, open_net=self.open_net) for point in self.outcome.front)
+        return Front(points=tuple(points), outcome=self.outcome)
+
+    @property
+    def knee(self) -> Point:
+        """The point nearest to the best of all objectives at once."""
+        return self.front["knee"]
+
+    def best(self, max_loss: float | None = None, *, cost: str | None = None, **named: float) -> Point:
+        """Return the cheapest point whose score is at most so far below the float network's, on the search images.
+
+        `max_loss` is absolute, in [0, 1], and may also be given by the score's name, as `max_accuracy_loss`. `cost`
+        names the objective that is least; the first of the search by default.
+
+        Raises:
+            ExplorerError: an unknown name, or no point of the front loses so little.
+        """
+        key = f"max_{self.score_name}_loss"
+        unknown = [name for name in named if name != key]
+        if unknown or (max_loss is None) == (key not in named):
+            received = ", ".join(unknown or named) or "nothing"
+            raise ExplorerError(f"best: expected max_loss or {key}, received {received if unknown else 'none or both'}")
+        limit = named[key] if max_loss is None else max_loss
+        objective = self._objective(cost or costs_named(self.outcome.objectives)[0].name)
+        baseline = next(entry for entry in self.outcome.baselines if entry.name == "float").search.value
+        losses = [(baseline - point.score.value, point) for point in self.front]
+        good = [point for loss, point in losses if loss <= limit]
+        if not good:
+            least = min(losses, key=lambda entry: entry[0], default=None)
+            nearest = "the front is empty" if least is None else f"the least loss is {least[0]:.4f}, of {least[1].name}"
+            raise ExplorerError(f"best: no point of the front loses at most {limit} of {self.score_name}; {nearest}")
+        return min(good, key=lambda point: OBJECTIVES[objective].value(point.cost, 0.0))
+
+    @property
+    def score_name(self) -> str:
+        """What the score is called, such as "accuracy"."""
+        return next(name for name in self.outcome.objectives if not OBJECTIVES[name].is_cost)
+
+    def model(self, choice: str = "knee") -> Compressed:
+        """Return the network of a point, a `torch.nn.Module`; `choice` as in `front[choice]`."""
+        return self.front[choice].build()
+
+    def plot(self, cost: str = "energy", *, images: Split = "search", selected: str = "knee") -> go.Figure:
+        """Return a Plotly figure of the score against a cost, on "search" or "held_out" images."""
+        from explorer.report.front.figures import front_figure  # noqa: PLC0415  (imports plotly)
+        from explorer.report.front.pairs import pair_view  # noqa: PLC0415
+        from explorer.report.front.views import front_view  # noqa: PLC0415
+
+        if images not in ("search", "held_out"):
+            raise ExplorerError(f'plot: images: expected "search" or "held_out", received {images!r}')
+        chosen = self.front[selected].name if self.outcome.front else None
+        pair = pair_view(front_view(self.outcome, chosen), self._objective(cost), images)
+        return front_figure(pair, chosen)
+
+    def summary(self) -> str:
+        """Return lines that say what was searched, and what came out."""
+        return (
+            f"{len(self.front)} points on the front of {self.outcome.provenance['trials']}\n"
+            f"for {self.outcome.device_title}; images: {self.outcome.provenance['images']}"
+        )
+
+    def __repr__(self) -> str:
+        """Return the summary."""
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        return paragraph(self.summary()) + self.front._repr_html_()
+
+    def _objective(self, name: str) -> str:
+        known = [objective.name for objective in OBJECTIVES.values() if objective.is_cost]
+        if name not in known:
+            raise ExplorerError(
+                f"cost: expected one of {', '.join(known)}, received {name!r}; {suggestion(name, known)}"
+            )
+        return name
+
+
+def _choices(candidate: Candidate) -> dict[str, object]:
+    keys = [field.name for field in fields(LayerChoice) if field.name not in {"layer", "codebook_granularity"}]
+    chosen: dict[str, object] = {
+        f"{choice.layer}.{key}": getattr(choice, key) for choice in candidate.layers for key in keys
+    }
+    chosen |= {f"{group}.filter_keep_ratio": ratio for group, ratio in candidate.filter_keep_ratio}
+    return chosen if candidate.filters_by is None else {**chosen, "filters_by": candidate.filters_by}

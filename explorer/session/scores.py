@@ -1,0 +1,112 @@
+"""What a criterion says of an opened network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from explorer.errors import RelevanceError
+from explorer.progress import Notify
+from explorer.relevance.completion import fill_missing
+from explorer.relevance.criteria import CRITERIA
+from explorer.relevance.sample import Sample, make_sample
+from explorer.relevance.scores import LayerRelevance, Relevance, order_filters
+from explorer.session.display import paragraph, table
+from explorer.session.network import Net
+from explorer.settings import RelevanceSettings
+from explorer.settings.records import read_record
+from explorer.study.names import check_names
+from explorer.study.network import threads_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scores:
+    """The relevance scores of a network's filters, weights and activations, by one criterion.
+
+    `relevance` is what the criterion says; `complete` has what it does not speak of filled in, for a search.
+    """
+
+    settings: RelevanceSettings
+    relevance: Relevance
+    complete: Relevance
+
+    def layer(self, name: str) -> LayerRelevance:
+        """Return what is known of a layer: `filter_scores`, `weight_multipliers` and more; RelevanceError for none."""
+        return self.relevance.layer(name)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row for each filter: its layer, its index and its score."""
+        rows = [
+            (entry.layer, index, float(score))
+            for entry in self.relevance.layers
+            for index, score in enumerate(entry.filter_scores)
+        ]
+        return pd.DataFrame(rows, columns=["layer", "filter", "score"])
+
+    def __repr__(self) -> str:
+        """Return the criterion and on how many images it was computed."""
+        return f"relevance by {self.relevance.method} on {self.relevance.samples} images"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                entry.layer,
+                len(entry.filter_scores),
+                int(entry.filter_scores.argmax()),
+                float(entry.filter_scores.max()),
+                int(entry.filter_scores.argmin()),
+                float(entry.filter_scores.min()),
+            )
+            for entry in self.relevance.layers
+        ]
+        return paragraph(repr(self)) + table(("layer", "filters", "most relevant", "score", "least", "score"), rows)
+
+
+def read_relevance(**settings: Any) -> RelevanceSettings:
+    """Return settings as they are in [relevance]; StudyFileError for unknown keys and names."""
+    read = read_record(RelevanceSettings, settings, "relevance")
+    check_names(read)
+    return read
+
+
+def compute_scores(net: Net, settings: RelevanceSettings, notify: Notify) -> Scores:
+    """Return what a criterion says of a network, on its relevance images."""
+    with threads_for(net.graph):
+        sample = make_relevance_sample(net, settings)
+        criterion = CRITERIA[settings.method]
+        found = criterion.compute(sample, lambda done, total: notify("relevance", done, total))
+        return Scores(settings=settings, relevance=found, complete=fill_missing(found, sample, criterion.subjects))
+
+
+def make_relevance_sample(net: Net, settings: RelevanceSettings) -> Sample:
+    """Return what relevance is computed on."""
+    return make_sample(
+        net.context.model,
+        net.graph,
+        *net.tensors(net.data.relevance),
+        target=settings.target,
+        reference=settings.reference,
+        aggregation=settings.aggregation,
+        tolerance=settings.tolerance,
+        seed=net.seed,
+    )
+
+
+def find_scores(net: Net, scores: Scores | str, notify: Notify) -> Scores:
+    """Return scores, computed where only the criterion is named."""
+    if isinstance(scores, str):
+        return compute_scores(net, read_relevance(method=scores), notify)
+    if not isinstance(scores, Scores):
+        raise RelevanceError(
+            f"scores: expected what explorer.relevance gives or a criterion's name, received {type(scores).__name__}"
+        )
+    return scores
+
+
+def order_by(net: Net, scores: Scores | None) -> Net:
+    """Return the network with its filters ordered by the scores, where there are any."""
+    if scores is None:
+        return net
+    return replace(net, context=replace(net.context, order=order_filters(net.graph, scores.complete)))

@@ -1,0 +1,166 @@
+"""What a search from Python found: frames, choices, networks, figures; and found again in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from torch import Tensor, nn
+
+import explorer
+from explorer.errors import ExplorerError, SearchError
+
+
+def test_a_frame_has_a_column_for_every_choice(net: explorer.Net, result: explorer.Result) -> None:
+    frame = result.front.to_frame()
+    assert list(frame.index) == [point.name for point in result.front]
+    for layer in net.graph.weight_owners:
+        for key in ("weight_bits", "activation_bits", "weight_density", "codebook_size", "pattern"):
+            assert f"{layer}.{key}" in frame
+    for point in result.front:
+        row = frame.loc[point.name]
+        assert row["energy_uj"] == point.cost.energy_uj
+        for choice in point.candidate.layers:
+            assert row[f"{choice.layer}.weight_bits"] == choice.weight_bits
+        for group, ratio in point.candidate.filter_keep_ratio:
+            assert row[f"{group}.filter_keep_ratio"] == ratio
+
+
+def test_the_best_point_is_the_cheapest_of_those_that_lose_little(result: explorer.Result) -> None:
+    whole = next(entry for entry in result.outcome.baselines if entry.name == "float").search.value
+    for limit in (0.0, 0.05, 0.5):
+        allowed = [point for point in result.front if whole - point.score.value <= limit]
+        if allowed:
+            assert result.best(max_loss=limit).cost.energy_uj == min(point.cost.energy_uj or 0.0 for point in allowed)
+            assert result.best(max_accuracy_loss=limit).name == result.best(limit).name
+            least = min(point.cost.latency_ms or 0.0 for point in allowed)
+            assert result.best(limit, cost="latency").cost.latency_ms == least
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "expected max_loss or max_accuracy_loss"),
+        ({"max_loss": 0.1, "max_accuracy_loss": 0.1}, "expected max_loss or max_accuracy_loss"),
+        ({"max_iou_loss": 0.1}, "received max_iou_loss"),
+        ({"max_loss": -1.0}, "no point of the front loses at most -1.0 of accuracy; the least loss is"),
+        ({"max_loss": 1.0, "cost": "enrgy"}, "did you mean 'energy'"),
+    ],
+)
+def test_a_wrong_question_is_one_clear_line(arguments: dict[str, float], message: str, result: explorer.Result) -> None:
+    with pytest.raises(ExplorerError, match=message) as caught:
+        result.best(**arguments)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_the_network_of_a_point_is_the_one_that_was_scored(net: explorer.Net, result: explorer.Result) -> None:
+    for point in result.front:
+        assert explorer.accuracy(result.model(point.name)) == point.held_out
+        rebuilt = explorer.compress(net, point)  # in the order of the search, not of `net`
+        assert explorer.accuracy(rebuilt) == point.held_out
+
+
+def test_a_state_dict_can_be_loaded_again(
+    result: explorer.Result, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    model = result.model("knee")
+    assert isinstance(model, nn.Module)
+    torch.save(model.state_dict(), tmp_path / "knee.pt")
+    fresh = result.model("knee")
+    for parameter in fresh.parameters():
+        parameter.data.zero_()
+    assert not torch.equal(fresh(samples[0]), model(samples[0]))
+    fresh.load_state_dict(torch.load(tmp_path / "knee.pt", weights_only=True))
+    assert torch.equal(fresh(samples[0]), model(samples[0]))
+
+
+def test_a_figure_shows_the_front(result: explorer.Result) -> None:
+    figure = result.plot("energy")
+    assert isinstance(figure, go.Figure)
+    drawn = {x for trace in figure.data for x in (trace.x or ())}
+    assert {point.cost.energy_uj for point in result.front} <= drawn
+    assert "Latency" in result.plot("latency", images="held_out").layout.xaxis.title.text
+
+
+def test_what_notebooks_show_is_escaped(net: explorer.Net, result: explorer.Result) -> None:
+    class Odd(nn.Sequential):
+        pass
+
+    Odd.__name__ = "<b>Odd</b>"
+    odd = explorer.open(Odd(nn.Flatten(), nn.Linear(4, 2)), torch.rand(20, 1, 2, 2), torch.arange(20) % 2)
+    assert "<b>" not in odd._repr_html_()
+    assert "&lt;b&gt;Odd" in odd._repr_html_()
+    scores = explorer.relevance(net, "l2")
+    for shown in (net, result, result.front, scores):
+        text = shown._repr_html_()
+        assert text.count("<table>") == text.count("</table>") == 1
+    for point in result.front:
+        assert f">{point.name}<" in result.front._repr_html_()
+    assert all(name in scores._repr_html_() for name in net.graph.layer_names)
+
+
+def test_without_a_folder_nothing_stays(net: explorer.Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    explorer.search(net, trials=2, scores="l2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_in_a_folder_a_search_goes_on_and_is_found_again(
+    model: nn.Module, samples: tuple[Tensor, Tensor], net: explorer.Net, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, int]] = []
+    space = explorer.Space(weight_bits=(2, 8), filter_keep_ratio=(0.5, 1.0))
+    whole = explorer.search(net, space, trials=8, scores="l2", folder=tmp_path / "whole")
+    explorer.search(net, space, trials=3, scores="l2", folder=tmp_path / "parts")
+    again = explorer.open(model, *samples)
+    result = explorer.search(
+        again,
+        space,
+        trials=8,
+        scores="l2",
+        folder=tmp_path / "parts",
+        notify=lambda what, done, _: seen.append((what, done)),
+    )
+    assert ("search", 3) in seen
+    assert ("search", 2) not in seen
+    assert result.outcome.evaluations == whole.outcome.evaluations
+    assert (tmp_path / "parts" / "front.csv").read_bytes() == (tmp_path / "whole" / "front.csv").read_bytes()
+    assert (tmp_path / "parts" / "report.html").is_file()
+    found = explorer.load(tmp_path / "parts", again)
+    assert [point.candidate for point in found.front] == [point.candidate for point in result.front]
+    images = samples[0]
+    assert torch.equal(found.model("knee")(images), result.model("knee")(images))
+
+
+def test_a_run_from_python_needs_its_network_to_build_points(net: explorer.Net, tmp_path: Path) -> None:
+    explorer.search(net, trials=2, scores="l2", folder=tmp_path)
+    found = explorer.load(tmp_path)
+    assert len(found.front.to_frame()) == len(found.front)
+    with pytest.raises(SearchError, match=r"Sequential and its images were given in Python"):
+        found.model("knee")
+    other = explorer.open(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), torch.rand(20, 1, 8, 8), np.arange(20) % 4)
+    with pytest.raises(SearchError, match="expected the network that was searched"):
+        explorer.load(tmp_path, other).model("knee")
+
+
+def test_the_images_are_part_of_what_a_folder_holds(
+    model: nn.Module, samples: tuple[Tensor, Tensor], net: explorer.Net, tmp_path: Path
+) -> None:
+    explorer.search(net, trials=2, scores="l2", folder=tmp_path)
+    other = explorer.open(model, samples[0] + 0.1, samples[1])
+    with pytest.raises(SearchError, match="holds the results of another study"):
+        explorer.search(other, trials=3, scores="l2", folder=tmp_path)
+
+
+def test_fine_tuning_and_exports_remember_the_point(result: explorer.Result, net: explorer.Net, tmp_path: Path) -> None:
+    tuned = explorer.finetune(net, result.knee, epochs=1)
+    report = explorer.export(tuned, tmp_path)
+    assert (tmp_path / "configuration.json").is_file()
+    assert report.point == result.knee.name
+    assert report.score == explorer.accuracy(tuned)
+    explorer.export(result.knee, tmp_path / "integer", "integer")
+    assert (tmp_path / "integer" / "program.json").is_file()
