@@ -25,7 +25,7 @@ CANDIDATES = 30
 
 
 def cpu_seconds(work: Callable[[Candidate], object], candidates: list[Candidate]) -> float:
-    """CPU seconds for one candidate, mean over all, after one that does not count."""
+    """Return CPU seconds for one candidate, mean over all, after one that does not count."""
     work(candidates[0])
     start = time.process_time()
     for candidate in candidates:

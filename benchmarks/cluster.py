@@ -23,7 +23,7 @@ LIMIT = 127
 
 
 def cpu_seconds(work: Callable[[], Any], repetitions: int) -> tuple[float, Any]:
-    """CPU seconds of one call, mean over the repetitions, and its result."""
+    """Return CPU seconds of one call, mean over the repetitions, and its result."""
     start = time.process_time()
     for _ in range(repetitions):
         result = work()

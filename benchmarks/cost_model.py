@@ -26,7 +26,7 @@ WIDTHS = (2, 4, 8)
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
-    """CPU seconds of one run: the least of several, after one that does not count."""
+    """Return CPU seconds of one run: the least of several, after one that does not count."""
     work()
     best = float("inf")
     for _ in range(repeats):
@@ -37,7 +37,7 @@ def cpu_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
 
 
 def candidates() -> hwmodels.LayerArrays:
-    """ResNet-20 with widths, channels, zeros and codebooks of its own for each layer of each candidate."""
+    """Return ResNet-20 with widths, channels, zeros and codebooks of its own for each layer of each candidate."""
     draw = random.Random(0)
     layers = NETWORKS["resnet20"]().layers
 
@@ -57,7 +57,7 @@ def candidates() -> hwmodels.LayerArrays:
 
 
 def import_cpu_seconds() -> float:
-    """CPU seconds that importing the package takes once numpy is there: the least of several fresh processes."""
+    """Return CPU seconds that importing the package takes once numpy is there: the least of several fresh processes."""
     program = (
         "import time, numpy, numpy.typing\nstart = time.process_time()\nimport hwmodels\n"
         "print(time.process_time() - start)"

@@ -96,7 +96,7 @@ def _present(key: str, name: str) -> bool:
 
 
 def _prepared(data: Data) -> tuple[dict[str, CompressionContext], Relevance]:
-    """A context for each way of rounding, and the relevance that both use."""
+    """Return a context for each way of rounding, and the relevance that both use."""
     settings = ModelSettings(reference="resnet20", checkpoint="${EXPLORER_CHECKPOINTS}/resnet20-12fca82f.th")
     network = load_model(settings, data.input_shapes, data.num_classes)
     calibration_images = torch.from_numpy(data.calibration.images)
@@ -116,7 +116,7 @@ def _prepared(data: Data) -> tuple[dict[str, CompressionContext], Relevance]:
 
 
 def _solved(context: CompressionContext, relevance: Relevance) -> tuple[ParetoSolutions, tuple[str, ...]]:
-    """The exact front of bytes and estimated loss over the widths of all layers."""
+    """Return the exact front of bytes and estimated loss over the widths of all layers."""
     space = search_space(context.graph, SpaceSettings(weight_bits=WIDTHS, activation_bits=(8,)))
     progress = _progress(f"sensitivity of layers, {context.quantizer.rounding} rounding")
     table = sensitivity(context, relevance, space, progress).weights

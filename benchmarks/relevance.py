@@ -26,7 +26,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
 
 def sample(name: str, images: int, dtype: torch.dtype) -> Sample:
-    """A reference network on noise."""
+    """Return a reference network on noise."""
     torch.manual_seed(0)
     network = REFERENCE_NETWORKS[name](10).eval()
     noise = torch.randn(images, 3, 32, 32)
@@ -36,26 +36,26 @@ def sample(name: str, images: int, dtype: torch.dtype) -> Sample:
 
 
 def by_captum(given: Sample) -> dict[str, torch.Tensor]:
-    """Contributions by one call for each layer."""
+    """Return contributions by one call for each layer."""
     guarded = guard_max_pools(given.model)
     return {name: attribute_layer(guarded, name, given)[0] for name in given.graph.layer_names}
 
 
 def in_one_pass(given: Sample) -> dict[str, torch.Tensor]:
-    """The same by one pass."""
+    """Return the same by one pass."""
     found = attribute(given)
     return {name: found.multipliers[name] * found.differences[name] for name in given.graph.layer_names}
 
 
 def seconds(work: Callable[[Sample], object], given: Sample) -> float:
-    """CPU time of this process."""
+    """Return CPU time of this process."""
     begun = time.process_time()
     work(given)
     return time.process_time() - begun
 
 
 def largest_difference(given: Sample) -> float:
-    """Of any layer, relative to its largest contribution."""
+    """Return the largest of any layer, relative to its largest contribution."""
     one, other = in_one_pass(given), by_captum(given)
     return max(float((one[name] - other[name]).abs().max() / other[name].abs().max()) for name in one)
 
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _ratios(slow: Callable[[Sample], object], fast: Callable[[Sample], object], given: Sample, pairs: int) -> str:
-    """In words, the median of the ratios of CPU times, measured one after the other, and their span."""
+    """Say the median of the ratios of CPU times, measured one after the other, and their span."""
     found = sorted(seconds(slow, given) / seconds(fast, given) for _ in range(pairs))
     return (
         f"{found[len(found) // 2]:.1f} times faster than one Captum call per layer ({found[0]:.1f} to {found[-1]:.1f})"

@@ -36,14 +36,14 @@ WHOLE = 20
 
 
 def chain(layers: int) -> nn.Module:
-    """A plain chain of 3 x 3 convolutions with 16 channels and a classifier."""
+    """Return a plain chain of 3 x 3 convolutions with 16 channels and a classifier."""
     convolutions = [nn.Conv2d(3 if index == 0 else 16, 16, 3, padding=1) for index in range(layers - 1)]
     activated = [module for convolution in convolutions for module in (convolution, nn.ReLU())]
     return nn.Sequential(*activated, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
 
 
 def drawn(graph: ModelGraph, space: SearchSpace) -> Sensitivity:
-    """Losses that fall as widths and shares grow, with a factor of each layer's own."""
+    """Return losses that fall as widths and shares grow, with a factor of each layer's own."""
     draw = random.Random(0)
     factors = {name: draw.lognormvariate(0, 1) for name in (*space.layers, *(group.name for group in graph.prunable))}
     return Sensitivity(

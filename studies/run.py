@@ -68,11 +68,11 @@ class Workplace:
     say: Callable[[str], None] = print
 
     def work_of(self, study: Study) -> Path:
-        """The folder for what a study writes: another one once its commands or its own files change."""
+        """Return the folder for what a study writes: another one once its commands or its own files change."""
         return self.work / f"{study.name}-{_digest(study, self.studies / study.name)}"
 
     def mark(self, study: Study, step: Step) -> Path:
-        """The file that says that a step is done."""
+        """Return the file that says that a step is done."""
         return self.work_of(study) / f".{step.name}.done"
 
 
@@ -100,7 +100,7 @@ class _Progress:
     taken_s: float = 0.0
 
     def left(self, jobs: int) -> str:
-        """The time left, in words."""
+        """Return the time left, in words."""
         pace = self.taken_s / self.expected_s if self.expected_s else 1.0
         seconds = sum(60.0 * step.minutes * pace for _, step in self.waiting)
         now = time.monotonic()
@@ -109,7 +109,7 @@ class _Progress:
 
 
 def read_studies(path: Path) -> tuple[Study, ...]:
-    """The studies of a list in TOML, in its order."""
+    """Return the studies of a list in TOML, in its order."""
     listed = tomllib.loads(path.read_text(encoding="utf-8"))["study"]
     return tuple(
         Study(
@@ -152,7 +152,7 @@ def run_studies(studies: Sequence[Study], place: Workplace) -> int:
 
 
 def missing(study: Study, environment: Mapping[str, str]) -> str:
-    """What a study needs and does not find, in words; empty where nothing is missing."""
+    """Return what a study needs and does not find, in words; empty where nothing is missing."""
     for need in study.needs:
         variable, _, file = need.partition("/")
         if not environment.get(variable):
@@ -163,7 +163,7 @@ def missing(study: Study, environment: Mapping[str, str]) -> str:
 
 
 def _digest(study: Study, folder: Path) -> str:
-    """Eight hexadecimal digits over a study's commands and its own files."""
+    """Return eight hexadecimal digits over a study's commands and its own files."""
     files = sorted(path for pattern in ("*.toml", "*.py") for path in folder.rglob(pattern))
     found = hashlib.sha256(repr([(step.name, step.command, step.last) for step in study.steps]).encode())
     for path in files:
@@ -194,7 +194,7 @@ def _loop(studies: Sequence[Study], progress: _Progress, place: Workplace) -> No
 
 
 def _next(progress: _Progress) -> tuple[Study, Step] | None:
-    """The first step whose study has not failed, and the other steps of which are done if it is a last one."""
+    """Return the first step whose study has not failed, and the other steps of which are done if it is a last one."""
     progress.waiting = [entry for entry in progress.waiting if entry[0].name not in progress.failed]
     for study, step in progress.waiting:
         others = {(study.name, other.name) for other in study.steps if not other.last}
@@ -277,7 +277,7 @@ def _duration(seconds: float) -> str:
 
 
 def _wanted(name: str, wishes: Sequence[str]) -> bool:
-    """Whether a study is one of those named, or lies in one of them."""
+    """Return whether a study is one of those named, or lies in one of them."""
     return any(name == wish or name.startswith(f"{wish}/") for wish in wishes)
 
 

@@ -36,7 +36,11 @@ Row = dict[str, str]
 
 
 def with_tables(text: str, results: Path) -> str:
-    """The text of a README with the tables of all folders in `results`; ValueError where it has no place for them."""
+    """Return the text of a README with the tables of all folders in `results`.
+
+    Raises:
+        ValueError: Where it has no place for them.
+    """
     if HEADING not in text:
         raise ValueError(f"README.md of {results.parent.name}: there is no heading {HEADING.strip()!r}")
     folders = sorted(folder for folder in results.iterdir() if (folder / "points.csv").is_file())
@@ -45,7 +49,7 @@ def with_tables(text: str, results: Path) -> str:
 
 
 def readme_tables(folder: Path) -> list[str]:
-    """The lines for a folder with points.csv and differences.csv, titles included."""
+    """Return the lines for a folder with points.csv and differences.csv, titles included."""
     points, differences = _rows(folder / "points.csv"), _rows(folder / "differences.csv")
     compared = {(row["scope"], row["state"], row["level"], row["criterion"]): row for row in differences}
     focus = differences[0]["focus"]
@@ -71,7 +75,7 @@ def readme_tables(folder: Path) -> list[str]:
 
 
 def _by_accuracy(rows: Sequence[Row], focus: str) -> list[str]:
-    """The criteria of these rows, the focus first, then by falling mean accuracy."""
+    """Return the criteria of these rows, the focus first, then by falling mean accuracy."""
     found: dict[str, list[float]] = {}
     for row in rows:
         found.setdefault(row["criterion"], []).append(float(row["accuracy"]))

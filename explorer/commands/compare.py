@@ -16,7 +16,7 @@ PAGE = "comparison.html"
 
 
 def _marks(to: Path) -> dict[Path, bytes | None]:
-    """The tables and plots that are written to a folder, and what is in their first bytes."""
+    """Return the tables and plots that are written to a folder, and what is in their first bytes."""
     from explorer.report.theme import FONT  # noqa: PLC0415
 
     drawn = [path for ending in ("by_*", "differences") for path in to.glob(f"*_{ending}.svg")]

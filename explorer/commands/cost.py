@@ -41,7 +41,7 @@ class Image(NamedTuple):
 
 
 def _widths(text: str) -> Widths:
-    """Widths from 8 or 4/8: weights, then activations."""
+    """Return widths from 8 or 4/8: weights, then activations."""
     match = re.fullmatch(r"(\d{1,3})(?:/(\d{1,3}))?", text.strip())
     found = Widths(int(match[1]), int(match[2] or match[1])) if match else Widths(0, 0)
     if not all(1 <= bits <= 32 for bits in found):
@@ -51,7 +51,7 @@ def _widths(text: str) -> Widths:
 
 
 def _image(text: str) -> Image:
-    """Channels, height and width from 3x32x32."""
+    """Return channels, height and width from 3x32x32."""
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x([1-9]\d{0,5})", text.strip())
     if match is None:
         raise typer.BadParameter(f"expected channels x height x width, such as 3x32x32, received {text!r}")
@@ -115,7 +115,7 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
 
 
 def _explanation(wanted: str, workload: Priced, accelerator: Accelerator) -> str:
-    """The formula of one number of one layer, with its values and their sources."""
+    """Return the formula of one number of one layer, with its values and their sources."""
     import hwmodels  # noqa: PLC0415
 
     name, _, figure = wanted.rpartition(":")
@@ -129,7 +129,7 @@ def _explanation(wanted: str, workload: Priced, accelerator: Accelerator) -> str
 
 
 def _summary(workload: Priced, result: NetworkCost) -> list[str]:
-    """The sums, each on a line; then what they would hide."""
+    """Return the sums, each on a line; then what they would hide."""
     parts = {name: part for name, part in result.energy_pj_by_component.items() if part > 0}
     shares = ", ".join(f"{name} {100 * part / result.energy_pj:.3g} %" for name, part in parts.items())
     kinds = len(result.layers), sum(layer.macs > 0 for layer in result.layers)
@@ -149,7 +149,7 @@ def _summary(workload: Priced, result: NetworkCost) -> list[str]:
 
 
 def _bounds(layers: Sequence[LayerCost]) -> str:
-    """How much of the time is bound by what."""
+    """Return how much of the time is bound by what."""
     whole = sum(layer.latency_cycles for layer in layers)
     cycles = {
         bound: sum(layer.latency_cycles for layer in layers if layer.bound == bound)
@@ -160,14 +160,14 @@ def _bounds(layers: Sequence[LayerCost]) -> str:
 
 
 def _activations(workload: Priced, result: NetworkCost) -> str:
-    """The peak of the activations, which a topology does not tell."""
+    """Return the peak of the activations, which a topology does not tell."""
     if not workload.tensors:
         return "unknown, since a topology does not say which layer reads which"
     return f"{result.peak_activation_bytes} bytes at their peak, {result.arena_bytes} in TensorFlow Lite Micro's arena"
 
 
 def _not_counted(skipped: Sequence[tuple[str, str]]) -> list[str]:
-    """One line for each reason why operations are left out, with the first of them."""
+    """Return one line for each reason why operations are left out, with the first of them."""
     names: dict[str, list[str]] = {}
     for name, reason in skipped:
         names.setdefault(reason, []).append(name)
@@ -180,7 +180,7 @@ def _not_counted(skipped: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _layer_table(workload: Priced, result: NetworkCost) -> Table:
-    """A row for each layer."""
+    """Return a row for each layer."""
     table = Table("layer", "kind", box=None, pad_edge=False)
     for heading in ("m x k x n", "W/A", "MACs", "cycles", "bound", "used %", "energy uJ", "weights B", "DRAM B"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -205,7 +205,7 @@ def _layer_table(workload: Priced, result: NetworkCost) -> Table:
 
 
 def _write_csv(layers: Sequence[LayerCost], path: Path) -> None:
-    """Every field of every layer, one column for each buffer's energy; OSError where it cannot be written."""
+    """Write every field of every layer, one column for each buffer's energy; OSError where it cannot be written."""
     rows = []
     for layer in layers:
         row = layer._asdict()
@@ -217,7 +217,7 @@ def _write_csv(layers: Sequence[LayerCost], path: Path) -> None:
 
 
 def _amount(count: float) -> str:
-    """A count with three digits and a factor: 12.5 M."""
+    """Return a count with three digits and a factor: 12.5 M."""
     for factor, letter in FACTORS:
         if count >= factor:
             return f"{count / factor:.3g} {letter}"
@@ -225,5 +225,5 @@ def _amount(count: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Four significant digits, never as a power of ten unless it is far from 1."""
+    """Return four significant digits, never as a power of ten unless it is far from 1."""
     return f"{value:.4g}" if value < 1e4 else f"{value:.0f}"

@@ -73,7 +73,7 @@ def devices_check(
 
 
 def _shown(value: object) -> str:
-    """A value of a profile as text."""
+    """Return a value of a profile as text."""
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)

@@ -42,7 +42,7 @@ class _Stage:
     line_s: float = 0.0
 
     def left_s(self, now_s: float, done: int, total: int) -> float | None:
-        """Seconds that the rest takes at the pace so far; None while there is none."""
+        """Return seconds that the rest takes at the pace so far; None while there is none."""
         if done <= self.before or done >= total:
             return 0.0 if done >= total else None
         return (now_s - self.began_s) / (done - self.before) * (total - done)
@@ -118,7 +118,7 @@ class ProgressDisplay:
             self._line(stage, done, total, first, whole_s)
 
     def _to_come_s(self) -> float:
-        """Seconds of the stages behind the last that has begun; what was skipped was done before."""
+        """Return the seconds of the stages behind the last that has begun; what was skipped was done before."""
         expected = list(self._expected_s)
         begun = max((expected.index(stage) for stage in self._stages if stage in expected), default=-1)
         return sum(self._expected_s[stage] for stage in expected[begun + 1 :])
@@ -166,7 +166,7 @@ def resumable(kept: str) -> Iterator[ProgressDisplay]:
 
 
 def duration(seconds: float) -> str:
-    """A time as one says it: 45 s, 12 min, 3.5 h."""
+    """Return a time as one says it: 45 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

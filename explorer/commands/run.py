@@ -61,7 +61,7 @@ def run(
 
 
 def _study(path: Path | None, out: Path | None, trials: int | None, seed: int | None, device: str | None) -> Study:
-    """The study file with the command line's options put in."""
+    """Return the study file with the command line's options put in."""
     from explorer.study.study_file import load_study  # noqa: PLC0415
 
     study = load_study(path or _default_study())
@@ -79,7 +79,7 @@ def _study(path: Path | None, out: Path | None, trials: int | None, seed: int | 
 
 
 def _default_study() -> Path:
-    """The embedded default: in the current folder, or beside the package in a checkout."""
+    """Return the embedded default: in the current folder, or beside the package in a checkout."""
     checkout = Path(__file__).parents[2] / DEFAULT_STUDY
     for path in (DEFAULT_STUDY, checkout):
         if path.is_dir():
@@ -88,7 +88,7 @@ def _default_study() -> Path:
 
 
 def _num_evaluated(folder: Path) -> int:
-    """How many evaluations the outcome in a folder holds; 0 where there is none that can be read."""
+    """Return how many evaluations the outcome in a folder holds; 0 where there is none that can be read."""
     from explorer.study.folder import read_outcome  # noqa: PLC0415
 
     try:

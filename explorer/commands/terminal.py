@@ -93,13 +93,13 @@ def one_line(text: str) -> str:
 
 
 def from_here(path: Path) -> Path:
-    """The path as one would type it in the working folder."""
+    """Return the path as one would type it in the working folder."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def command(*arguments: object) -> str:
-    """A command line of this program that can be run as it is printed, from the working folder."""
+    """Return a command line of this program that can be run as it is printed, from the working folder."""
     started = Path(sys.argv[0])
     named = started.name != "explorer" or shutil.which("explorer")  # otherwise it is not on the PATH
     program = "explorer" if named else str(from_here(started.absolute()))
@@ -107,5 +107,5 @@ def command(*arguments: object) -> str:
 
 
 def _argument(value: object) -> str:
-    """A value as an argument; a path that begins with a dash is no option."""
+    """Return a value as an argument; a path that begins with a dash is no option."""
     return f"./{value}" if isinstance(value, Path) and str(value).startswith("-") else str(value)

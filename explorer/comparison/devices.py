@@ -96,7 +96,8 @@ class Lever:
 def read_runs(folders: Sequence[Path], notify: Notify) -> DeviceRuns:
     """Read finished runs and trace their network, whose weights are not needed.
 
-    Raises SearchError where a run is not finished, or differs from the first one in more than device and seed.
+    Raises:
+        SearchError: Where a run is not finished, or differs from the first one in more than device and seed.
     """
     if not folders:
         raise SearchError("no run to compare; name the folders of one run for each device")
@@ -111,7 +112,7 @@ def read_runs(folders: Sequence[Path], notify: Notify) -> DeviceRuns:
 
 
 def choices(runs: Sequence[DeviceRun], losses: Sequence[float]) -> tuple[DeviceChoice, ...]:
-    """The choice of each run for each allowed loss (a share of the images), run by run; none where none is so good."""
+    """Return the choice of each run for each allowed loss (a share of the images), where there is one, run by run."""
     found = []
     for run in runs:
         for loss in losses:
@@ -122,7 +123,7 @@ def choices(runs: Sequence[DeviceRun], losses: Sequence[float]) -> tuple[DeviceC
 
 
 def transfers(runs: DeviceRuns, chosen: Sequence[DeviceChoice]) -> tuple[Transfer, ...]:
-    """Every choice on every device, relative to the cheapest choice made for that device at the same loss.
+    """Return every choice on every device, relative to the cheapest choice made for that device at the same loss.
 
     Several runs for one device, with other seeds, show what chance alone does: of these the cheapest has a ratio of
     1, the others one above. A ratio below 1 means that another device's search found what the device's own missed.
@@ -141,7 +142,7 @@ def transfers(runs: DeviceRuns, chosen: Sequence[DeviceChoice]) -> tuple[Transfe
 
 
 def pooled(runs: DeviceRuns, loss: float) -> Mapping[str, float]:
-    """For each device the cheapest of all runs' candidates at a loss, relative to the best of its own runs.
+    """Return for each device the cheapest of all runs' candidates at a loss, relative to the best of its own runs.
 
     Accuracy does not depend on the device, so that every candidate scored for one is known for all: 1 where no other
     device's search found anything better, below 1 by what the device's own searches missed.
@@ -160,7 +161,7 @@ def pooled(runs: DeviceRuns, loss: float) -> Mapping[str, float]:
 
 
 def levers(runs: DeviceRuns) -> tuple[Lever, ...]:
-    """What narrowing all weights, narrowing all activations, and removing half of all filters saves on each device."""
+    """Return what narrower weights, narrower activations, and half of all filters save on each device."""
     eight = uniform(runs.graph)
     changed = {
         UNIFORM: eight,
@@ -191,7 +192,7 @@ def levers(runs: DeviceRuns) -> tuple[Lever, ...]:
 
 
 def cycles_by_bound(cost: Cost) -> Mapping[str, int]:
-    """Clock cycles of all layers by what their time is that of: "compute", "sram" or "dram"."""
+    """Return clock cycles of all layers by what their time is that of: "compute", "sram" or "dram"."""
     cycles: Counter[str] = Counter()
     for row in cost.layers:
         if row.latency_cycles:
@@ -249,7 +250,7 @@ def _search_accuracy(point: FrontPoint) -> float:
 
 
 def _least_accuracy(run: DeviceRun, loss: float) -> float:
-    """Half an image of room, so that sums of shares do not decide."""
+    """Return the least accuracy, with half an image of room, so that sums of shares do not decide."""
     reference = next(entry.search for entry in run.outcome.baselines if entry.name == "float")
     return reference.value - loss - 0.5 / reference.num_images
 

@@ -18,7 +18,7 @@ ComputeRelevance = Callable[[str, int], Relevance]
 
 
 def seeded_sample(prepared: PreparedStudy, seed: int) -> Sample:
-    """As many images as the study computes relevance on, drawn by `seed`, which also fixes what criteria draw."""
+    """Return as many images as the study computes relevance on, drawn by `seed`, which also fixes other draws."""
     images, study = prepared.data.train, prepared.study
     chosen = permutation(len(images), seed, "relevance")[: study.data.relevance]
     context = prepared.context
@@ -27,7 +27,7 @@ def seeded_sample(prepared: PreparedStudy, seed: int) -> Sample:
 
 
 def relevance_in(prepared: PreparedStudy, folder: Path, notify: Notify) -> ComputeRelevance:
-    """What computes relevance once for each criterion and seed, and keeps it in `folder`."""
+    """Return what computes relevance once for each criterion and seed, and keeps it in `folder`."""
     found: dict[tuple[str, int], Relevance] = {}
 
     def compute_relevance(criterion: str, seed: int) -> Relevance:

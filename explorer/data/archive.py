@@ -50,10 +50,13 @@ def read_published(settings: DataSettings, folder: str | Path, input_shape: tupl
 
 
 def read_archive(path: Path) -> tuple[Raw, Raw]:
-    """The training and the test images of a .npz file with x_train, y_train, x_test and y_test.
+    """Return the training and the test images of a .npz file with x_train, y_train, x_test and y_test.
 
-    Images are uint8 as `n x height x width [x channels]`, or floats as `n x channels x height x width`, which
-    stay as they are. Pickled arrays are refused. DataError names the file, the key and what to do.
+    Images are uint8 as `n x height x width [x channels]`, or floats as `n x channels x height x width`, which stay as
+    they are. Pickled arrays are refused.
+
+    Raises:
+        DataError: Names the file, the key and what to do.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; set data.path to a .npz file, or EXPLORER_DATA to its folder")

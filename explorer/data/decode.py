@@ -23,12 +23,14 @@ WIDE_MODES = ("I", "F")
 
 
 def read_images(paths: Sequence[Path], shape: tuple[int, int, int] | None) -> NDArray[np.float32]:
-    """Pixels scaled to 0..1, `n x channels x height x width`, resized to `shape` (C, H, W), else as they are.
+    """Return pixels scaled to 0..1, `n x channels x height x width`, resized to `shape` (C, H, W), else as they are.
 
-    C is 1 (grey) or 3 (RGB, also without `shape`, when all images need one size). Images are resized along each side
-    by itself, linearly and with antialiasing (Pillow's BILINEAR). As in torchvision's ImageFolder, transparency and the
-    camera's orientation are ignored; of an animation the first frame counts. All take at most
-    MEMORY_LIMIT. DataError names the file.
+    C is 1 (grey) or 3 (RGB, also without `shape`, when all images need one size). Images are resized along each side by
+    itself, linearly and with antialiasing (Pillow's BILINEAR). As in torchvision's ImageFolder, transparency and the
+    camera's orientation are ignored; of an animation the first frame counts. All take at most MEMORY_LIMIT.
+
+    Raises:
+        DataError: Names the file.
     """
     if shape is not None and shape[0] not in MODES:
         raise DataError(f"model.input_shape: images of a folder have 1 or 3 channels, received {shape[0]}")
@@ -53,7 +55,7 @@ def read_images(paths: Sequence[Path], shape: tuple[int, int, int] | None) -> ND
 
 
 def _check_size(count: int, shape: tuple[int, ...]) -> None:
-    """DataError where so many images of a shape would take too much memory; before one is made that large."""
+    """Raise DataError where so many images of a shape would take too much memory, before one is made that large."""
     size = count * math.prod(shape) * np.dtype(np.float32).itemsize
     if size > MEMORY_LIMIT:
         raise DataError(
@@ -64,7 +66,7 @@ def _check_size(count: int, shape: tuple[int, ...]) -> None:
 
 
 def _read_image(path: Path, shape: tuple[int, int, int] | None) -> NDArray[np.uint8]:
-    """The pixels of one image, `channels x height x width`."""
+    """Return the pixels of one image, `channels x height x width`."""
     channels, height, width = shape or (3, 0, 0)
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -85,5 +87,5 @@ def _read_image(path: Path, shape: tuple[int, int, int] | None) -> NDArray[np.ui
 
 
 def _size(pixels: NDArray[np.uint8]) -> str:
-    """Width x height."""
+    """Return the width x height."""
     return f"{pixels.shape[2]} x {pixels.shape[1]}"

@@ -32,7 +32,7 @@ def read_digits(settings: DataSettings, folder: str | Path, input_shape: tuple[i
 
 
 def _split_by_class(labels: NDArray[np.int64], counts: Sequence[int], seed: int) -> list[NDArray[np.intp]]:
-    """Disjoint index sets of these sizes, each with the classes in equal proportion."""
+    """Return disjoint index sets of these sizes, each with the classes in equal proportion."""
     if sum(counts) > len(labels):
         raise DataError(
             f"data.train + data.search + data.held_out: expected at most {len(labels)} images, "

@@ -7,5 +7,5 @@ from numpy.typing import NDArray
 
 
 def permutation(count: int, seed: int, purpose: str) -> NDArray[np.intp]:
-    """A shuffle of 0..count-1, of its own for every purpose."""
+    """Return a shuffle of 0..count-1, of its own for every purpose."""
     return np.random.default_rng([seed, *purpose.encode(errors="surrogateescape")]).permutation(count)

@@ -35,7 +35,7 @@ class Files:
         return len(self.paths)
 
     def take(self, indices: NDArray[np.intp]) -> Files:
-        """The files at these indices, in their order."""
+        """Return the files at these indices, in their order."""
         return Files(paths=tuple(self.paths[index] for index in indices), labels=self.labels[indices])
 
 
@@ -71,9 +71,12 @@ def find_images(folder: Path, test_share: float | None, seed: int) -> ImageFolde
     """Find `train/<class>/*` and `test/<class>/*`, or `<class>/*`, of which a share becomes the test part.
 
     Labels count the class names in alphabetical order. Without train and test folders, `test_share` (0.2 where it is
-    None) of the images of every class, fixed by `seed`, is the test part. Hidden files and what Windows and macOS
-    leave behind are skipped; anything else that is not an image is refused, so that none is left out unnoticed.
-    Beside train and test folders, other entries are not looked at. DataError names the file and what to do.
+    None) of the images of every class, fixed by `seed`, is the test part. Hidden files and what Windows and macOS leave
+    behind are skipped; anything else that is not an image is refused, so that none is left out unnoticed. Beside train
+    and test folders, other entries are not looked at.
+
+    Raises:
+        DataError: Names the file and what to do.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; set data.path to a folder of images")
@@ -99,7 +102,7 @@ def find_images(folder: Path, test_share: float | None, seed: int) -> ImageFolde
 
 
 def _read_part(folder: Path) -> dict[str, list[Path]]:
-    """The image files of every class, by the name of its folder."""
+    """Return the image files of every class, by the name of its folder."""
     classes = {}
     for entry in _entries(folder):
         if not entry.is_dir():
@@ -132,7 +135,7 @@ def _read_class(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, by name, without what is hidden."""
+    """Return what a folder holds, by name, without what is hidden."""
     try:
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
@@ -158,12 +161,12 @@ def _divided(folder: Path, classes: dict[str, list[Path]], share: float, seed: i
 
 
 def _files(classes: Iterable[list[Path]]) -> Files:
-    """The files of all classes, in the order of their labels."""
+    """Return the files of all classes, in the order of their labels."""
     members = list(classes)
     labels = np.repeat(np.arange(len(members)), [len(files) for files in members])
     return Files(paths=tuple(path for files in members for path in files), labels=labels.astype(np.int64))
 
 
 def _named(names: Sequence[str]) -> str:
-    """The first name, and how many more there are."""
+    """Return the first name, and how many more there are."""
     return repr(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")

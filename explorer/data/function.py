@@ -121,14 +121,14 @@ def _refuse_other_shapes(sets: Sequence[ImageSet], names: Sequence[str], where: 
 
 
 def _limited(images: ImageSet, count: int | None, name: str, where: str) -> ImageSet:
-    """The first images of a set that is given whole, as many as the settings say."""
+    """Return the first images of a set that is given whole, as many as the settings say."""
     if count is not None and count > len(images):
         raise DataError(f"data.{name}: expected at most the {len(images)} images of {where}, received {count}")
     return images if count is None else images.take(slice(count))
 
 
 def _count_classes(sets: Sequence[ImageSet]) -> int | None:
-    """The number of classes where targets are class numbers: one integer that is not below 0 for each image."""
+    """Return the number of classes where targets are class numbers: one integer that is not below 0 for each image."""
     if any(images.targets.ndim != 1 or images.targets.dtype != np.int64 for images in sets):
         return None
     lowest, highest = min(one.targets.min() for one in sets), max(one.targets.max() for one in sets)

@@ -38,7 +38,7 @@ def split_published(
 
 
 def _halve(count: int, search: int | None, held_out: int | None) -> tuple[int, int]:
-    """How many of `count` test images score candidates and the final front: half each where nothing is said."""
+    """Return how many of `count` test images score candidates and the final front: half each where nothing is said."""
     if search is None:
         search = count // 2 if held_out is None else max(0, count - held_out)
     if held_out is None:

@@ -22,13 +22,13 @@ FLOAT_BITS = 32
 
 
 def cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> NetworkCost:
-    """Cost of one inference of the candidate's network; no torch, and no network is built."""
+    """Return the cost of one inference of the candidate's network; no torch, and no network is built."""
     planned = plan(graph, candidate)
     return evaluate(layer_jobs(graph, planned), accelerator, activation_tensors(graph, planned))
 
 
 def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
-    """One job for each layer and each operation, in the order of computation; each has a name of its own.
+    """Return one job for each layer and each operation, in the order of computation; each has a name of its own.
 
     What works in place comes right behind what writes its tensor.
     """
@@ -44,12 +44,12 @@ def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
 
 
 def list_parts(graph: ModelGraph) -> tuple[Layer | Operation, ...]:
-    """Layers and operations in the order of computation."""
+    """Return layers and operations in the order of computation."""
     return tuple(sorted((*graph.layers, *graph.operations), key=attrgetter("step")))
 
 
 def layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
-    """The job of a layer; a transposed convolution is a product at every input position.
+    """Return the job of a layer; a transposed convolution is a product at every input position.
 
     Each position of its input makes kernel_h x kernel_w outputs of every channel, which are added up where they
     overlap: a 1 x 1 convolution with so many more channels (Dumoulin and Visin, 2016, section 4), whose results count
@@ -84,7 +84,7 @@ def layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
 
 
 def fusible(graph: ModelGraph) -> frozenset[str]:
-    """Names of the operations that work in place, or read what a layer wrote and nothing else reads.
+    """Return names of the operations that work in place, or read what a layer wrote and nothing else reads.
 
     A pooling of what `view` makes of a linear layer's features is not among them: its windows span the array's columns.
     """
@@ -107,7 +107,7 @@ def fusible(graph: ModelGraph) -> frozenset[str]:
 
 
 def operation_job(operation: Operation, built: OperationPlan, fused: bool) -> LayerJob:
-    """The job of an operation, which a device may work out as results leave its array where it is `fused`."""
+    """Return the job of an operation, which a device may work out as results leave its array where it is `fused`."""
     return LayerJob(
         shape=LayerShape(
             name=operation.name,
@@ -129,7 +129,7 @@ def operation_job(operation: Operation, built: OperationPlan, fused: bool) -> La
 
 
 def activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[ActivationTensor, ...]:
-    """Every stored activation with the steps during which it is alive."""
+    """Return every stored activation with the steps during which it is alive."""
     return tuple(
         ActivationTensor(
             name=stored.name,
@@ -143,18 +143,18 @@ def activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[Activat
 
 
 def float_weight_bytes(graph: ModelGraph) -> int:
-    """Bytes of all weights and one bias per output channel in float32, and of what no layer holds."""
+    """Return bytes of all weights and one bias per output channel in float32, and of what no layer holds."""
     held = 4 * sum(layer.weights + layer.out_channels for layer in graph.layers if not layer.shares_weights)
     return held + kept_float_bytes(graph)
 
 
 def kept_float_bytes(graph: ModelGraph) -> int:
-    """Bytes of what no layer holds and no candidate changes: it is stored in float32 beside the layers' weights."""
+    """Return the bytes of what no layer holds and no candidate changes: float32, stored beside the layers' weights."""
     return 4 * graph.float_values
 
 
 def float_activation_bytes(graph: ModelGraph) -> int:
-    """Peak of the activations that are alive at one step, in float32."""
+    """Return the peak of the activations that are alive at one step, in float32."""
     tensors = [
         ActivationTensor(
             name=stored.name,

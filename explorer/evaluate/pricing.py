@@ -72,9 +72,11 @@ class Pricing:
         self._room = min((size for size in map(_overflows, accelerator.memories) if size), default=math.inf)
 
     def price(self, candidate: Candidate) -> Price:
-        """The cost of one inference of the candidate's network.
+        """Return the cost of one inference of the candidate's network.
 
-        CandidateError where the candidate chooses nothing for a layer, LayerError where the device cannot run it.
+        Raises:
+            CandidateError: Where the candidate chooses nothing for a layer.
+            LayerError: Where the device cannot run it.
         """
         before, self._before = self._before, None  # so that a candidate that is refused leaves nothing behind
         planned = self._plan(candidate, before)
@@ -130,7 +132,7 @@ class Pricing:
             self._peak = peak_alive(self._sizes, *self._alive)
 
     def _key(self, index: int, planned: _Plan) -> tuple[Any, ...]:
-        """All that a part's cost depends on."""
+        """Return all that a part's cost depends on."""
         part, kept, bits = self._parts[index], planned.kept, planned.bits
         if isinstance(part, Layer):
             channels = (count_channels(part.reads, kept), count_channels(part.produces, kept))
@@ -177,7 +179,7 @@ class _Touched:
                 self._stored_by_group[group].append(index)
 
     def between(self, planned: _Plan, before: _Plan | None) -> tuple[Iterable[int], Iterable[int]]:
-        """Positions of the parts and of the activations that may differ; all where there is nothing before."""
+        """Return positions of the parts and of the activations that may differ; all where there is nothing before."""
         if before is None:
             return self._parts, self._stored.values()
         chosen = _differing(planned.choices, before.choices)
@@ -199,7 +201,7 @@ def _differing(values: tuple[Any, ...], before: tuple[Any, ...]) -> list[int]:
 
 
 def _kind(part: Layer | Operation, fused: bool) -> Layer | Operation | tuple[Operation, bool]:
-    """A part without what its cost does not depend on: equal ones cost the same at equal choices."""
+    """Return a part without what its cost does not depend on: equal ones cost the same at equal choices."""
     if isinstance(part, Layer):
         shared = "elsewhere" if part.shares_weights else ""
         nothing: Any = {"output_classes": (), "input_classes": (), "produces": (), "reads": ()}
@@ -208,7 +210,7 @@ def _kind(part: Layer | Operation, fused: bool) -> Layer | Operation | tuple[Ope
 
 
 def _figures(jobs: list[LayerJob], accelerator: Accelerator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The energies and the whole numbers of each job, in the order of the tables' rows."""
+    """Return the energies and the whole numbers of each job, in the order of the tables' rows."""
     arrays = stack([[job] for job in jobs])
     costs = evaluate(arrays, accelerator)
     held = costs.terms.dram.weight_bits * arrays.stores_weights // costs.terms.dram.weight_passes
@@ -218,7 +220,7 @@ def _figures(jobs: list[LayerJob], accelerator: Accelerator) -> list[tuple[np.nd
 
 
 def _overflows(memory: Memory) -> int:
-    """Bits of weights from which on they slow each other down in this memory; 0 where they never do."""
+    """Return the bits of weights from which on they slow each other down in this memory; 0 where they never do."""
     return memory.size_bytes * 8 if memory.overflow_bandwidth_bits_per_s and "weights" in memory.operands else 0
 
 

@@ -29,7 +29,7 @@ class Score:
 
 
 def largest_logit_is_right(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Whether each image's largest logit (N x classes) is that of its label (N); one with NaN logits is wrong."""
+    """Return whether each image's largest logit (N x classes) is its label's (N); one with NaN logits is wrong."""
     return (outputs.argmax(1) == targets) & ~outputs.isnan().any(1)
 
 
@@ -75,7 +75,7 @@ def score_outputs(score: Score, outputs: Tensor, targets: Tensor) -> NDArray[np.
 
 
 def _wrong(given: object, count: int) -> str:
-    """What is wrong with scores, in words; empty where nothing is."""
+    """Return what is wrong with scores, in words; empty where nothing is."""
     if not isinstance(given, Tensor):
         return f"a {type(given).__name__}"
     if given.shape != (count,):
@@ -88,7 +88,7 @@ def _wrong(given: object, count: int) -> str:
 
 
 def refuse_infinite(model: nn.Module, images: object, outputs: Tensor) -> None:
-    """A forward hook: NumericalError where any of the outputs (N x ...) is NaN or infinite."""
+    """Raise NumericalError, as a forward hook, where any of the outputs (N x ...) is NaN or infinite."""
     lost = int((~outputs.isfinite()).flatten(1).any(1).sum())
     if lost:
         raise NumericalError(f"its outputs are not finite for {lost} of {len(outputs)} images")

@@ -56,7 +56,7 @@ def priced(
 
 
 def _known(name: str) -> str:
-    """The full name of a known network; the part behind what names its collection is enough."""
+    """Return the full name of a known network; the part behind what names its collection is enough."""
     full = [known for known in NETWORKS if known == name or known.endswith(f"_{name}")]
     if len(full) == 1:
         return full[0]
@@ -68,7 +68,7 @@ def _known(name: str) -> str:
 
 
 def _uniform(network: Network, bits: tuple[int, int], densities: Sequence[float] = ()) -> Priced:
-    """A network with the same widths everywhere."""
+    """Return a network with the same widths everywhere."""
     weights, activations = bits
     jobs = network.jobs(weights, activations)
     if densities:
@@ -83,7 +83,7 @@ def _uniform(network: Network, bits: tuple[int, int], densities: Sequence[float]
 
 
 def _onnx(path: Path, bits: tuple[int, int] | None, batch: int) -> Priced:
-    """The network of an ONNX file, at its own widths unless others are given."""
+    """Return the network of an ONNX file, at its own widths unless others are given."""
     from hwmodels import read_onnx_jobs  # noqa: PLC0415
 
     read = read_onnx_jobs(path)
@@ -105,7 +105,7 @@ def _onnx(path: Path, bits: tuple[int, int] | None, batch: int) -> Priced:
 
 
 def _torch(factory: str, bits: tuple[int, int], batch: int, images: tuple[int, int, int] | None) -> Priced:
-    """A PyTorch network as explorer traces it, with random weights: costs do not depend on them."""
+    """Return a PyTorch network as explorer traces it, with random weights: costs do not depend on them."""
     if images is None:
         raise NetworkError(f"{factory}: a PyTorch network needs the shape of its images: give --input, such as 3x32x32")
     if math.prod(images) > LARGEST_IMAGE:

@@ -100,7 +100,11 @@ def deploy_uniform(
 
 
 def find_format(form: str, to: Path) -> Format:
-    """Return one of FORMATS by its name; ExportError for another, and for a folder with files that are not its own."""
+    """Return one of FORMATS by its name.
+
+    Raises:
+        ExportError: For another, and for a folder with files that are not its own.
+    """
     if form not in FORMATS:
         raise ExportError(f"export: unknown format {form!r}; choose one of {', '.join(FORMATS)}")
     if to.exists() and not to.is_dir():
@@ -111,7 +115,7 @@ def find_format(form: str, to: Path) -> Format:
 
 
 def all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
-    """(form, reason) for each form that no candidate of a network can be exported as.
+    """Return (form, reason) for each form that no candidate of a network can be exported as.
 
     None is foreseen where the network with 8 bits everywhere cannot be computed.
     """
@@ -124,7 +128,7 @@ def all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
 
 
 def refusals(context: CompressionContext, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:
-    """Why no candidate of a network can be exported as `form`, one of FORMATS; empty where the export works.
+    """Return why no candidate of a network can be exported as `form`, one of FORMATS; empty where the export works.
 
     Found by exporting the network with 8 bits everywhere to a folder that is removed: whether there is a rule for a
     node depends on neither widths nor weights, so that those of an untrained network, calibrated on a few images and
@@ -157,12 +161,12 @@ def _deployment(
 
 
 def _plain(context: CompressionContext) -> fx.GraphModule:
-    """The network with 8 bits everywhere, rounded to the nearest."""
+    """Return the network with 8 bits everywhere, rounded to the nearest."""
     return apply(replace(context, quantizer=replace(context.quantizer, rounding="nearest")), uniform(context.graph))
 
 
 def _compare(exported: Exported, point: FrontPoint) -> None:
-    """With equal predictions the accuracy must be the one that was reported."""
+    """Raise ExportError where predictions are equal, but the accuracy is not the one that was reported."""
     if abs(exported.score.value - point.held_out.value) > 0.01:
         raise ExportError(
             f"export: {exported.files[0]} is right on {exported.score.value:.2%} of the held-out images, the "

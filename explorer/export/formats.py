@@ -83,7 +83,11 @@ class Format(Protocol):
         ...
 
     def try_out(self, model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
-        """Write the network alone to an empty folder and return its file; ExportError where there is no rule for it."""
+        """Write the network alone to an empty folder and return its file.
+
+        Raises:
+            ExportError: Where there is no rule for it.
+        """
         ...
 
 

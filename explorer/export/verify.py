@@ -48,7 +48,7 @@ class Verification:
         return self.agreeing / self.num_images
 
     def summary(self) -> str:
-        """Agreement in words, and what a session needs on a processor like this one."""
+        """Return agreement in words, and what a session needs on a processor like this one."""
         told = f"{self.agreeing} of {self.num_images} predictions agree"
         if self.agreeing_by_default is None or self.agreeing_by_default >= self.agreeing:
             return told
@@ -64,8 +64,10 @@ def verify_onnx(
     """Compare predictions on a batch of inputs, `batch` images at a time; `labels` (N) count the right ones.
 
     What is compared are exact sums, as ONNX defines them; how many predictions a default session gives is told beside.
-    Raises ExportError when onnxruntime cannot load or run the file, when there are no images, when a logit
-    is NaN or infinite, or when less than MINIMUM_AGREEMENT of the predictions are equal.
+
+    Raises:
+        ExportError: When onnxruntime cannot load or run the file, when there are no images, when a logit is NaN or
+            infinite, or when less than MINIMUM_AGREEMENT of the predictions are equal.
     """
     if count_images(images) == 0:
         raise ExportError(f"verify: no images to run {path.name} on; give at least one")
@@ -106,7 +108,7 @@ def compare_logits(
 
 
 def _agree(received: NDArray[np.floating], expected: NDArray[np.float32]) -> tuple[NDArray[np.bool], NDArray[np.bool]]:
-    """For each image whether the predictions are equal, ties included; and whether they are a tie of two classes."""
+    """Return for each image whether the predictions are equal, ties included, and whether they are a tie of two."""
     predictions = received.argmax(1)
     same = predictions == expected.argmax(1)
     chosen = np.take_along_axis(expected, predictions[:, None], axis=1)[:, 0]
@@ -115,7 +117,7 @@ def _agree(received: NDArray[np.floating], expected: NDArray[np.float32]) -> tup
 
 
 def open_session(path: Path, *, exact: bool = True) -> onnxruntime.InferenceSession:
-    """A session on the processor: a default one but for sums of 8-bit integers, exact everywhere where `exact`.
+    """Return a session on the processor: a default one but for sums of 8-bit integers, exact everywhere where `exact`.
 
     Raises what onnxruntime raises, whose exceptions share no base class of their own.
     """
@@ -126,7 +128,11 @@ def open_session(path: Path, *, exact: bool = True) -> onnxruntime.InferenceSess
 
 
 def run_onnx(path: Path, images: Inputs, batch: int = 256, *, exact: bool = True) -> NDArray[np.float32]:
-    """Logits (N x classes) of an ONNX file for a batch of its inputs; ExportError where it cannot be run."""
+    """Return logits (N x classes) of an ONNX file for a batch of its inputs.
+
+    Raises:
+        ExportError: Where it cannot be run.
+    """
     try:
         session = open_session(path, exact=exact)
         names = [entry.name for entry in session.get_inputs()]
@@ -139,7 +145,7 @@ def run_onnx(path: Path, images: Inputs, batch: int = 256, *, exact: bool = True
 
 
 def run_torch(model: nn.Module, images: Inputs, batch: int = 256) -> NDArray[np.float32]:
-    """Logits (N x classes) of a network in evaluation mode."""
+    """Return logits (N x classes) of a network in evaluation mode."""
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     with torch.no_grad():
         parts = [run(model, to_device(part, device)).cpu().numpy() for part in batches(images, batch)]

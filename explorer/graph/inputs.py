@@ -60,7 +60,11 @@ def get_shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
 
 
 def example(model: fx.GraphModule, shapes: Shapes, num_images: int = 2) -> tuple[Tensor, ...]:
-    """Return zeros as inputs of a network, where its parameters are; ModelError where it has another number of them."""
+    """Return zeros as inputs of a network, where its parameters are.
+
+    Raises:
+        ModelError: Where it has another number of them.
+    """
     names = [str(node.target) for node in model.graph.nodes if node.op == "placeholder"]
     count = len(several_shapes(shapes))
     if len(names) != count:

@@ -47,7 +47,10 @@ class ProgramBuilder:
     def add(self, step: Step, shape: tuple[int, ...], lows: Float64Array | float, highs: Float64Array | float) -> str:
         """Append a step whose integers lie in lows..highs, scalars or arrays that broadcast against the shape.
 
-        Returns its output's name, which no other has; ExportError where the integers are no int32.
+        Returns its output's name, which no other has.
+
+        Raises:
+            ExportError: Where the integers are no int32.
         """
         self._refuse_taken(step.output)
         self.bounds[step.output] = (np.asarray(lows, dtype=np.float64), np.asarray(highs, dtype=np.float64))
@@ -75,7 +78,7 @@ class ProgramBuilder:
         return make_codes(replace(like, tensor=self.add(step, shape, low, high)), shape)
 
     def program(self, output_scale: float) -> IntegerProgram:
-        """All of it; the last step has written the logits."""
+        """Return all of it; the last step has written the logits."""
         return IntegerProgram(
             inputs=tuple(self.inputs.values()),
             output=OUTPUT,
@@ -87,6 +90,6 @@ class ProgramBuilder:
 
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
-    """The error for a node without an integer form: which, where in the model, why, and what to do."""
+    """Return the error for a node without an integer form: which, where in the model, why, and what to do."""
     target = f"{getattr(node.target, '__name__', node.target)}{find_line(node)}"
     return ExportError(f"integer: node {node.name!r} ({target}) has no integer form: {what}; {remedy}")

@@ -40,7 +40,7 @@ Given = NDArray[np.float32] | tuple[NDArray[np.float32], ...]
 
 
 def run_program(program: IntegerProgram, images: Given, batch: int = 64, observe: Observe | None = None) -> Int32:
-    """Logits (N x classes, int32) of `images` (float32), `batch` at a time.
+    """Return logits (N x classes, int32) of `images` (float32), `batch` at a time.
 
     `observe` is called with every step and what it gives, one batch after the other.
     """
@@ -71,7 +71,7 @@ def _run(program: IntegerProgram, inputs: list[NDArray[np.float32]], observe: Ob
 
 @singledispatch
 def perform(step: Step, values: Values) -> Integers:
-    """What a step gives, from the tensors and arrays in `values`."""
+    """Return what a step gives, from the tensors and arrays in `values`."""
     raise TypeError(f"no rule for {type(step).__name__}")
 
 

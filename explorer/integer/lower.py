@@ -51,12 +51,14 @@ _FUNCTIONS = frozenset(factory for factory in ACTIVATIONS.values() if isinstance
 
 
 def integer_program(model: fx.GraphModule, input_shape: Shapes) -> IntegerProgram:
-    """The integer program of what `compress.apply` built, for images of C x H x W, or several inputs of such shapes.
+    """Return the integer program of what `compress.apply` built, for images of C x H x W, or of several such inputs.
 
     The first quantiser of each input turns it into codes; from there on there are integers only: sums of 32 bits,
-    multipliers and shifts, tables. Its codes are those of `model` but where float32 and exact arithmetic round a
-    value to different sides, or where a value lies halfway. ExportError for a node without an integer form, and
-    where a sum could overflow.
+    multipliers and shifts, tables. Its codes are those of `model` but where float32 and exact arithmetic round a value
+    to different sides, or where a value lies halfway.
+
+    Raises:
+        ExportError: For a node without an integer form, and where a sum could overflow.
     """
     propagate_shapes(model, example(model, input_shape))
     inputs = {node: Input(name=name, shape=get_shape(node)) for node, name in name_inputs(model).items()}
@@ -109,7 +111,7 @@ def _value(walk: Walk, node: fx.Node) -> Value:
 
 
 def _each(walk: Walk, node: fx.Node, by: Elementwise) -> Value:
-    """`by` on every element of the one tensor that a node reads."""
+    """Return `by` on every element of the one tensor that a node reads."""
     value = walk.value(node)
     parts = value.parts if isinstance(value, Concatenated) else (value,)
     starts = np.cumsum([0, *(part.shape[0] for part in parts)])
@@ -129,7 +131,7 @@ def _each(walk: Walk, node: fx.Node, by: Elementwise) -> Value:
 
 
 def _share(by: Elementwise, start: int, stop: int) -> Elementwise:
-    """The part of `by` for channels start..stop."""
+    """Return the part of `by` for channels start..stop."""
     gain, offset = by.gain[start:stop], by.offset[start:stop]
     return _affine(gain, offset)
 
@@ -139,7 +141,7 @@ def _quantizer(walk: Walk, node: fx.Node, module: ActivationQuantizer) -> Value:
 
 
 def _norm(walk: Walk, node: fx.Node, module: Any) -> Value:
-    """A batch norm that folds into no layer: a gain and an offset of each channel."""
+    """Return a batch norm that folds into no layer: a gain and an offset of each channel."""
     variance, mean = (getattr(module, key).double().cpu().numpy() for key in ("running_var", "running_mean"))
     gain = 1.0 / np.sqrt(variance + module.eps)
     offset = -mean * gain
@@ -168,7 +170,7 @@ def _affine(gain: Float64Array, offset: Float64Array) -> Elementwise:
 
 
 def _function(module: Any) -> Elementwise:
-    """What an activation module does to each element."""
+    """Return what an activation module does to each element."""
     low, high, clips = -np.inf, np.inf, False
     if isinstance(module, nn.ReLU):
         low, clips = 0.0, True
@@ -232,7 +234,7 @@ def _multiply(walk: Walk, node: fx.Node) -> Value:
 
 
 def _operands(node: fx.Node) -> tuple[object, object]:
-    """Both operands; a size that the graph computes is the number that it was."""
+    """Return both operands; a size that the graph computes is the number that it was."""
     given: dict[str, Any] = dict(zip(("input", "other"), node.args, strict=False)) | dict(node.kwargs)
     found = [
         entry.meta["value"] if isinstance(entry, fx.Node) and entry.meta["shape"] is None else entry
@@ -244,7 +246,7 @@ def _operands(node: fx.Node) -> tuple[object, object]:
 
 
 def _mean(walk: Walk, node: fx.Node) -> Value:
-    """An average over height, width or both."""
+    """Return an average over height, width or both."""
     given = dict(zip(("input", "dim", "keepdim"), node.args, strict=False)) | dict(node.kwargs)
     source = node.all_input_nodes[0]
     shape, axes = source.meta["shape"], given.get("dim")

@@ -30,22 +30,30 @@ class Walk:
     values: dict[fx.Node, Value]
 
     def name(self, node: fx.Node) -> str:
-        """What the tensor that a node gives is called."""
+        """Return what the tensor that a node gives is called."""
         return self.builder.own[node]
 
     def value(self, node: fx.Node) -> Value:
-        """What the first operand of a node stands for."""
+        """Return what the first operand of a node stands for."""
         return self.values[node.all_input_nodes[0]]
 
     def real(self, node: fx.Node, operand: fx.Node | None = None) -> Affine:
-        """The same, or that of another operand, where it must be one tensor; ExportError for parts on several grids."""
+        """Return the same, or that of another operand, where it must be one tensor.
+
+        Raises:
+            ExportError: For parts on several grids.
+        """
         value = self.values[operand or node.all_input_nodes[0]]
         if isinstance(value, Concatenated):
             raise refuse(node, "it reads parts on several grids", "quantise what torch.cat gives")
         return value
 
     def codes(self, node: fx.Node, operand: fx.Node | None = None) -> ScaledTensor:
-        """The codes that a node reads; ExportError where its operand is not quantised."""
+        """Return the codes that a node reads.
+
+        Raises:
+            ExportError: Where its operand is not quantised.
+        """
         term = self.real(node, operand).codes
         if term is None:
             raise refuse(node, "its operand is not quantised", "let only layers, clips and max poolings lie between")
@@ -53,13 +61,13 @@ class Walk:
 
 
 def get_shape(node: fx.Node) -> tuple[int, ...]:
-    """Shape of what a node gives, the batch axis left out."""
+    """Return the shape of what a node gives, the batch axis left out."""
     shape: tuple[int, ...] = node.meta["shape"][1:]
     return shape
 
 
 def convolve(walk: Walk, node: fx.Node, module: Any) -> Affine:
-    """A convolution: sums of codes times codes."""
+    """Lower a convolution: sums of codes times codes."""
     if module.padding_mode != "zeros":
         raise refuse(node, f"its padding mode is {module.padding_mode!r}", "use padding_mode='zeros'")
     totals = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
@@ -73,7 +81,7 @@ def convolve(walk: Walk, node: fx.Node, module: Any) -> Affine:
 
 
 def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> Affine:
-    """A transposed convolution: a convolution with the turned kernel, on the input with zeros between its entries."""
+    """Lower a transposed convolution: one with the turned kernel, on the input with zeros between its entries."""
     term = walk.codes(node)
     strides = _pair(module.stride)
     if strides != (1, 1):
@@ -99,7 +107,7 @@ def convolve_transposed(walk: Walk, node: fx.Node, module: TransposedConv2d) -> 
 
 
 def connect(walk: Walk, node: fx.Node, module: Any) -> Affine:
-    """A fully connected layer, on the last axis."""
+    """Lower a fully connected layer, on the last axis."""
     weight, term = _weight(node, module), walk.codes(node)
     step = Linear(
         input=term.tensor,
@@ -164,7 +172,7 @@ def _bias(walk: Walk, node: fx.Node, module: nn.Conv2d | nn.Linear) -> str | Non
 def _bounds(
     walk: Walk, node: fx.Node, term: ScaledTensor, weight: Integers, bias: str | None
 ) -> tuple[Float64Array, Float64Array]:
-    """What the sums of each filter can reach; ExportError where a partial sum can, in whatever order, leave 32 bits."""
+    """Return what the sums of each filter can reach; ExportError where a partial sum can leave 32 bits."""
     tensor = walk.builder.tensors[term.tensor]
     low, high = min(0, tensor.low - term.zero_point), max(0, tensor.high - term.zero_point)
     rows = weight.reshape(len(weight), -1).astype(np.int64)
@@ -182,7 +190,7 @@ def _bounds(
 
 
 def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:
-    """A max pooling of codes; one of sums waits until these are codes."""
+    """Lower a max pooling of codes; one of sums waits until these are codes."""
     shape, before = get_shape(node), get_shape(node.all_input_nodes[0])
     if module.return_indices or len(shape) != 3:
         raise refuse(node, "it returns indices, or reads no images", "use return_indices=False, on N x C x H x W")
@@ -216,7 +224,7 @@ def pool_max(walk: Walk, node: fx.Node, module: Any) -> Value:
 def _pool(
     node: fx.Node, module: Any, before: tuple[int, ...], after: tuple[int, ...]
 ) -> tuple[HeightWidth, HeightWidth, HeightWidth, HeightWidth]:
-    """Kernel, stride, padding and dilation; of an adaptive pooling those of its windows, where these are equal."""
+    """Return kernel, stride, padding and dilation; of an adaptive pooling those of its windows, where equal."""
     if isinstance(module, nn.MaxPool2d):
         return _pair(module.kernel_size), _pair(module.stride), _pair(module.padding), _pair(module.dilation)
     if any(size % count for size, count in zip(before, after, strict=True)):
@@ -228,7 +236,7 @@ def _pool(
 
 
 def pool_average(walk: Walk, node: fx.Node, module: nn.AvgPool2d) -> Affine:
-    """An average pooling: sums, which are divided where they are requantised."""
+    """Lower an average pooling: sums, which are divided where they are requantised."""
     before, after = get_shape(node.all_input_nodes[0])[-2:], get_shape(node)[-2:]
     kernel, stride, padding = _pair(module.kernel_size), _pair(module.stride), _pair(module.padding)
     windows, counts = [], []
@@ -246,7 +254,7 @@ def pool_average(walk: Walk, node: fx.Node, module: nn.AvgPool2d) -> Affine:
 
 
 def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> Affine:
-    """An adaptive average pooling, whose windows may overlap and differ in size."""
+    """Lower an adaptive average pooling, whose windows may overlap and differ in size."""
     del module  # the sizes say it all
     before, after = get_shape(node.all_input_nodes[0])[-2:], get_shape(node)[-2:]
     windows = [
@@ -260,7 +268,7 @@ def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2
 def average(
     walk: Walk, node: fx.Node, rows: Sequence[HeightWidth], columns: Sequence[HeightWidth], divisor: Integers
 ) -> Affine:
-    """Sums over the windows of codes, whose gains hold the divisor (rows x columns)."""
+    """Return sums over the windows of codes, whose gains hold the divisor (rows x columns)."""
     term = walk.codes(node)
     tensor = walk.builder.tensors[term.tensor]
     if len(tensor.shape) != 3:

@@ -20,7 +20,7 @@ from explorer.integer.values import Affine, Concatenated, ScaledTensor
 
 
 def reshape(walk: Walk, node: fx.Node, module: object = None) -> Value:
-    """A flatten, or any reshape that keeps the images apart."""
+    """Lower a flatten, or any reshape that keeps the images apart."""
     del module
     before, after = node.all_input_nodes[0].meta["shape"], node.meta["shape"]
     if before[0] != after[0]:
@@ -45,7 +45,7 @@ def _reshaped(walk: Walk, node: fx.Node, value: Affine, name: str, shape: tuple[
 
 
 def select(walk: Walk, node: fx.Node, axis: int, indices: Any, output: str | None = None) -> Affine:
-    """Entries `indices` of the operand along `axis`, the batch axis counted."""
+    """Select entries `indices` of the operand along `axis`, the batch axis counted."""
     value = walk.real(node)
     if axis == 0:
         raise refuse(node, "it acts on the batch axis", "act on the other axes only")
@@ -64,12 +64,12 @@ def select(walk: Walk, node: fx.Node, axis: int, indices: Any, output: str | Non
 
 
 def select_channels(walk: Walk, node: fx.Node, module: SelectChannels) -> Affine:
-    """Channels in another order, some of them, or some twice."""
+    """Put channels in another order, or some of them, or some twice."""
     return select(walk, node, 1, module.index.cpu().numpy())
 
 
 def slices(walk: Walk, node: fx.Node) -> Value:
-    """A slice with steps along any axes but that of the batch."""
+    """Lower a slice with steps along any axes but that of the batch."""
     index = constants(node.args[1])
     listed = list(index) if isinstance(index, tuple) else [index]
     if not all(entry is Ellipsis or isinstance(entry, slice) for entry in listed):
@@ -93,7 +93,7 @@ def slices(walk: Walk, node: fx.Node) -> Value:
 
 
 def upsample(walk: Walk, node: fx.Node, module: Any) -> Affine:
-    """Nearest-neighbour upsampling: rows and columns repeated."""
+    """Repeat rows and columns: nearest-neighbour upsampling."""
     if module.mode != "nearest":
         raise refuse(node, f"its mode is {module.mode!r}", "use mode='nearest', or a transposed convolution")
     source = node.all_input_nodes[0]
@@ -108,14 +108,14 @@ def upsample(walk: Walk, node: fx.Node, module: Any) -> Affine:
 
 
 def pixel_shuffle(walk: Walk, node: fx.Node, module: nn.PixelShuffle) -> Affine:
-    """Channels become positions."""
+    """Turn channels into positions."""
     term = walk.codes(node)
     step = PixelShuffle(input=term.tensor, output=walk.name(node), block=module.upscale_factor)
     return walk.builder.moved(step, term, get_shape(node))
 
 
 def pad(walk: Walk, node: fx.Node) -> Affine:
-    """A border of a constant, zeros as a rule, around any axes but that of the batch."""
+    """Add a border of a constant, zeros as a rule, around any axes but that of the batch."""
     given = {
         key: node.args[place] for place, key in enumerate(("input", "pad", "mode", "value")) if place < len(node.args)
     }
@@ -136,7 +136,7 @@ def pad(walk: Walk, node: fx.Node) -> Affine:
 
 
 def concatenate(walk: Walk, node: fx.Node) -> Value:
-    """Tensors behind each other: along the channels each keeps its grid until the whole is quantised."""
+    """Put tensors behind each other: along the channels each keeps its grid until the whole is quantised."""
     given: Any = node.kwargs.get("tensors", node.args[0] if node.args else ())
     axis: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
     parts = [walk.real(node, part) for part in given]
@@ -158,7 +158,7 @@ def _moved(
     move: Callable[[Float64Array], Float64Array],
     shape: tuple[int, ...],
 ) -> Affine:
-    """A step on the one tensor of a value, and the same move of what belongs to its channels and positions."""
+    """Return a step on the one tensor of a value, and the same move of what belongs to its channels and positions."""
     if len(value.terms) > 1 or value.pools:
         raise refuse(node, "its operand is not quantised", "let only layers, clips and max poolings lie between")
     term = value.terms[0]

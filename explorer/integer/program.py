@@ -60,11 +60,15 @@ class IntegerProgram:
     arrays: Mapping[str, Integers]
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor of that name; KeyError where there is none."""
+        """Return the tensor of that name.
+
+        Raises:
+            KeyError: Where there is none.
+        """
         return {tensor.name: tensor for tensor in self.tensors}[name]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data of everything but the arrays, with a sentence on every operation."""
+        """Return plain data of everything but the arrays, with a sentence on every operation."""
         inputs, several = [_plain(entry) for entry in self.inputs], len(self.inputs) > 1
         used = sorted({type(step).__name__ for step in self.steps})
         return {
@@ -79,7 +83,11 @@ class IntegerProgram:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], arrays: Mapping[str, Integers]) -> IntegerProgram:
-        """The inverse of `to_json`; ExportError for another schema version, or a step that is not known."""
+        """Return the inverse of `to_json`.
+
+        Raises:
+            ExportError: For another schema version, or a step that is not known.
+        """
         if data.get("schema_version") not in {SCHEMA_VERSION, SEVERAL_INPUTS}:
             raise ExportError(
                 f"integer program: schema version {data.get('schema_version')!r} is not {SCHEMA_VERSION} or "

@@ -86,7 +86,7 @@ def requantize(
     grid: tuple[float, int],
     bounds: tuple[Float64Array, Float64Array],
 ) -> str:
-    """Terms and offset of `value` on the `grid` (scale, zero point), clipped to the integer `bounds`."""
+    """Return terms and offset of `value` on the `grid` (scale, zero point), clipped to the integer `bounds`."""
     (scale, zero_point), (low, high) = grid, bounds
     factors, start = [term.gain / scale for term in value.terms], value.offset / scale + zero_point
     if max(float(np.abs(factor).max()) for factor in factors) >= 2**30 and float(np.abs(start).max()) >= 2**29:
@@ -119,7 +119,7 @@ def requantize(
 def _check_64_bits(
     builder: ProgramBuilder, name: str, terms: Sequence[ScaledTensor], multipliers: Sequence[Float64Array], rest: float
 ) -> None:
-    """ExportError where products, offset and the lower bound, all before the shift, can leave 64 bits together."""
+    """Raise ExportError where products, offset and the lower bound, all before the shift, leave 64 bits together."""
     reach = rest
     for term, multiplier in zip(terms, multipliers, strict=True):
         tensor = builder.tensors[term.tensor]
@@ -137,7 +137,7 @@ def _quantize_input(builder: ProgramBuilder, value: Affine, to: ActivationQuanti
 
 
 def _look_up(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, name: str) -> None:
-    """One entry for each code, computed as the simulated network computes it: exact."""
+    """Add one entry for each code, computed as the simulated network computes it: exact."""
     source = value.source
     assert source is not None
     codes = torch.arange(builder.tensors[source.tensor].high + 1, dtype=torch.float32)
@@ -151,7 +151,7 @@ def _look_up(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, na
 
 
 def _step(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, name: str) -> None:
-    """A function of sums: these go to a fine grid, on which the function's codes change at few places."""
+    """Add a function of sums: these go to a fine grid, on which the function's codes change at few places."""
     low, high = _range(builder, value)
 
     def code(points: Float64Array) -> Float64Array:
@@ -179,7 +179,7 @@ def _step(builder: ProgramBuilder, value: Affine, to: ActivationQuantizer, name:
 
 
 def _places(code: Callable[[Float64Array], Float64Array], top: int) -> tuple[Float64Array, Float64Array]:
-    """Where the code changes on 0..top, and the codes before, between and behind these places."""
+    """Return where the code changes on 0..top, and the codes before, between and behind these places."""
     coarse = np.append(np.arange(0.0, top, COARSE), top)
     cells = coarse[np.flatnonzero(np.diff(code(coarse)))]
     points = np.minimum(cells[:, None] + np.arange(COARSE + 1), top)
@@ -189,7 +189,7 @@ def _places(code: Callable[[Float64Array], Float64Array], top: int) -> tuple[Flo
 
 
 def _range(builder: ProgramBuilder, value: Affine) -> tuple[float, float]:
-    """The least and the largest real value that the terms can reach, clipped as the value is."""
+    """Return the least and the largest real value that the terms can reach, clipped as the value is."""
     lowest, highest = value.offset, value.offset
     for term in value.terms:
         ends = [term.gain * (end - term.zero_point) for end in builder.bounds[term.tensor]]
@@ -210,7 +210,7 @@ def _applied(functions: Sequence[Callable[[torch.Tensor], torch.Tensor]], points
 
 
 def rounded(values: Float64Array | torch.Tensor, to: ActivationQuantizer) -> Float64Array:
-    """What a quantiser rounds values to, whatever their size, as float64 integers."""
+    """Return what a quantiser rounds values to, whatever their size, as float64 integers."""
     scale = to.scale.cpu()
     tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.asarray(values, dtype=np.float64))
     codes = torch.round(tensor / scale.to(tensor.dtype)).add(to.zero_point).clamp(0, 2**to.bits - 1)
@@ -221,7 +221,7 @@ def rounded(values: Float64Array | torch.Tensor, to: ActivationQuantizer) -> Flo
 def _narrowed(
     code: Callable[[Float64Array], Float64Array], low: float, high: float, step: float
 ) -> tuple[float, float]:
-    """The part of low..high outside of which the code does not change, found on fine and on ever coarser points."""
+    """Return the part of low..high outside of which the code stays, found on fine and on ever coarser points."""
     reach = max(abs(low), abs(high), step)
     sizes = np.geomspace(step * 2**-6, reach, 4096)
     points = np.unique(np.clip(np.concatenate([-sizes, [0.0], sizes, np.linspace(low, high, 4097)]), low, high))
@@ -232,6 +232,6 @@ def _narrowed(
 
 
 def _collapsed(values: Float64Array | Integers) -> Integers:
-    """A scalar where all entries are equal."""
+    """Return a scalar where all entries are equal."""
     array = np.asarray(values)
     return array.reshape(-1)[0] if array.size and (array == array.reshape(-1)[0]).all() else array

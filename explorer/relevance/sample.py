@@ -153,7 +153,11 @@ def _given_references(inputs: tuple[Tensor, ...], given: tuple[Tensor, ...]) -> 
 
 
 def require_classes(sample: Sample, method: str, labels: bool = False) -> int:
-    """Return the number of classes; RelevanceError where outputs are none, or needed `labels` are missing."""
+    """Return the number of classes.
+
+    Raises:
+        RelevanceError: Where outputs are none, or needed `labels` are missing.
+    """
     given = sample.targets.ndim == 1 and not sample.targets.is_floating_point()
     if sample.num_classes is None or (labels and not given):
         raise RelevanceError(

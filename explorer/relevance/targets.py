@@ -26,7 +26,7 @@ class TargetFunction:
 
 
 def _predicted(outputs: Tensor, targets: Tensor) -> Explained:
-    """The largest logit along the second axis; of outputs with positions the sum of these over all of them.
+    """Return the largest logit along the second axis; of outputs with positions the sum of these over all of them.
 
     Outputs that are one number for each image are explained themselves.
     """
@@ -38,13 +38,13 @@ def _predicted(outputs: Tensor, targets: Tensor) -> Explained:
 
 
 def _true(outputs: Tensor, targets: Tensor) -> Explained:
-    """The logit of the label."""
+    """Return the logit of the label."""
     _refuse_no_classes("true", outputs, targets)
     return outputs.new_zeros(outputs.shape).scatter_(1, targets.long()[:, None], 1.0), targets
 
 
 def _contrast(outputs: Tensor, targets: Tensor) -> Explained:
-    """The largest logit less the mean of all, which is what a softmax sees (Shrikumar et al., 2017, section 3.6)."""
+    """Return the largest logit less the mean of all, as a softmax sees it (Shrikumar et al., 2017, section 3.6)."""
     _refuse_no_classes("contrast", outputs)
     directions, classes = _predicted(outputs, targets)
     return directions - 1.0 / outputs.shape[1], classes

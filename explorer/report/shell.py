@@ -46,7 +46,11 @@ def page_html(title: str, *, style: str, body: str, data: object, program: str) 
 
 
 def write_page(page: str, path: Path) -> None:
-    """Write a page, whole or not at all; OSError where the file cannot be written."""
+    """Write a page, whole or not at all.
+
+    Raises:
+        OSError: Where the file cannot be written.
+    """
     with replaced(path) as file:
         file.write(page.encode())
 

@@ -52,7 +52,7 @@ class Plot:
 
 
 def draw_grids(grids: Sequence[Grid], caption: str) -> str:
-    """An SVG document with the grids side by side, all with the rows of the first one, below a caption."""
+    """Return an SVG document with the grids side by side, all with the rows of the first one, below a caption."""
     left = 28 + CHARACTER * max((len(row) for grid in grids for row in grid.rows), default=0)
     parts, x = [text_at(16, 24, caption, size=14, weight="bold")], left
     tallest = max((len(grid.rows) for grid in grids), default=0)
@@ -68,7 +68,7 @@ def draw_grids(grids: Sequence[Grid], caption: str) -> str:
 
 
 def draw_plots(plots: Sequence[Plot], caption: str) -> str:
-    """An SVG document with the plots side by side and one legend below, that of the first plot, below a caption."""
+    """Return an SVG document with the plots side by side and one legend below, that of the first, below a caption."""
     parts = [text_at(16, 24, caption, size=14, weight="bold")]
     for index, plot in enumerate(plots):
         parts += _plot(plot, 72 + index * (PLOT_WIDTH + 88), 60)
@@ -82,7 +82,7 @@ def draw_plots(plots: Sequence[Plot], caption: str) -> str:
 
 
 def round_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten from `low` to `high`, above it, at most `most` steps apart."""
+    """Return multiples of 1, 2 or 5 times a power of ten from `low` to `high`, above it, at most `most` steps apart."""
     wanted = (high - low) / most
     power = 10.0 ** math.floor(math.log10(wanted))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= wanted)
@@ -169,7 +169,7 @@ def text_at(
     color: str = INK,
     turned: bool = False,
 ) -> str:
-    """A text at a place in pixels; `turned` reads upwards."""
+    """Return a text at a place in pixels; `turned` reads upwards."""
     turn = f' transform="rotate(-90 {x:g} {y:g})"' if turned else ""
     return (
         f'<text x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{anchor}" font-weight="{weight}" '
@@ -178,7 +178,7 @@ def text_at(
 
 
 def _shade(value: float) -> str:
-    """From nearly white at 0 to blue at 1."""
+    """Return a colour, from nearly white at 0 to blue at 1."""
     share = min(max(value, 0.0), 1.0)
     light, dark = (0xF3, 0xF6, 0xF9), (0x00, 0x4C, 0x80)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(light, dark, strict=True))
@@ -189,7 +189,7 @@ def _middle(top: float, row: int) -> float:
 
 
 def document(width: float, height: float, parts: Iterable[str]) -> str:
-    """The whole SVG file on a white ground."""
+    """Return the whole SVG file on a white ground."""
     body = "\n".join(parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '

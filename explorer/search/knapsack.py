@@ -30,7 +30,7 @@ class ParetoSolutions:
     choices: Indices
 
     def within(self, budget: float) -> int:
-        """Index of the point of least loss whose cost does not exceed `budget`; the cheapest if none fits."""
+        """Return the index of the least loss whose cost does not exceed `budget`; the cheapest if none fits."""
         return max(0, int(np.searchsorted(self.costs, budget, side="right")) - 1)
 
 
@@ -40,10 +40,12 @@ def solve_knapsack(
     """Choose one option for every item so that no combination is both cheaper and less lossy.
 
     `costs[j]` and `losses[j]` hold one entry for each option of item j. Items are merged one after another and
-    dominated combinations dropped, which is exact while a partial front has at most `resolution` points; above
-    that, of the points within one step of cost only the least lossy is kept, so that a point's loss may exceed
-    the optimum's by what one step of cost per item buys. An option of infinite loss is never chosen. Raises
-    ValueError for an item without options of finite loss.
+    dominated combinations dropped, which is exact while a partial front has at most `resolution` points; above that, of
+    the points within one step of cost only the least lossy is kept, so that a point's loss may exceed the optimum's by
+    what one step of cost per item buys. An option of infinite loss is never chosen.
+
+    Raises:
+        ValueError: For an item without options of finite loss.
     """
     finite = [np.flatnonzero(np.isfinite(option)) for option in losses]
     if not costs or any(len(option) == 0 for option in finite):
@@ -68,12 +70,12 @@ def solve_knapsack(
 
 
 def _narrow(indices: NDArray[np.int64]) -> Indices:
-    """The same in as few bytes as hold them: of 20,000 points and 300 items 6 MB instead of 48."""
+    """Return the same in as few bytes as hold them: of 20,000 points and 300 items 6 MB instead of 48."""
     return indices.astype(np.min_scalar_type(int(indices.max())))
 
 
 def _thinned(keep: NDArray[np.int64], costs: Float64Array, resolution: int) -> NDArray[np.int64]:
-    """Of an ascending front keep the last, least lossy point within each step of cost, and the cheapest."""
+    """Keep of an ascending front the last, least lossy point within each step of cost, and the cheapest."""
     kept = costs[keep]
     step = (kept - kept[0]) // ((kept[-1] - kept[0]) / resolution)
     last = np.concatenate((step[1:] != step[:-1], [True]))

@@ -37,9 +37,12 @@ def rank_filters(
     """Remove the share `removed`, in [0, 1), of the filters of all channel groups that may be pruned.
 
     Scope "layer" removes the same share of every group; "global" the least relevant of all groups together, each
-    channel class counting as the filters that go with it, until no further one fits in the share. `normalised` is
-    that of `score_classes`: what makes scores of different layers comparable. In every group at least the share
-    `minimum`, and one class, stays. Widths are 8 bits. SearchError for another scope or shares out of range.
+    channel class counting as the filters that go with it, until no further one fits in the share. `normalised` is that
+    of `score_classes`: what makes scores of different layers comparable. In every group at least the share `minimum`,
+    and one class, stays. Widths are 8 bits.
+
+    Raises:
+        SearchError: For another scope or shares out of range.
     """
     if scope not in SCOPES:
         raise SearchError(f"ranking: scope: expected one of {', '.join(SCOPES)}, received {scope!r}")
@@ -59,7 +62,7 @@ def rank_filters(
 def _kept_of_all(
     graph: ModelGraph, scores: dict[int, float], order: Order, removed: float, least: dict[str, int]
 ) -> dict[str, int]:
-    """How many classes of every group stay when the least relevant of all groups go first."""
+    """Return how many classes of every group stay when the least relevant of all groups go first."""
     filters = Counter(identity for layer in graph.layers for identity in layer.output_classes)
     owner = {identity: group.name for group in graph.prunable for identity in group.classes}
     left = removed * sum(filters[identity] for identity in owner) + 1e-9  # a share of an integer may round down

@@ -22,13 +22,13 @@ class ResumableNSGAIISampler(NSGAIISampler):
     """
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[optuna.trial.FrozenTrial]:
-        """Parents of a generation, in ascending order of their numbers."""
+        """Return parents of a generation, in ascending order of their numbers."""
         return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: optuna.trial.FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The axes with more than one value, once a trial is finished: all trials have the same, so the first tells."""
+        """Return the axes with more than one value, once a trial is finished: all have the same, so the first tells."""
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         axes = sorted(finished[0].distributions.items()) if finished else []
         return {name: distribution for name, distribution in axes if not distribution.single()}

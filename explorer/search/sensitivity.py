@@ -59,7 +59,8 @@ def sensitivity(
 ) -> Sensitivity:
     """Fill the tables for every value on the axes of the space.
 
-    NumericalError where none of a layer's options of weights can be computed.
+    Raises:
+        NumericalError: Where none of a layer's options of weights can be computed.
     """
     weights: dict[str, dict[LayerChoice, float]] = {}
     for index, (layer, given) in enumerate(rounding_moments(context, space)):
@@ -81,7 +82,11 @@ def sensitivity(
 
 
 def compute_losses(what: str, options: Iterable[_Option], loss: Callable[[_Option], float]) -> dict[_Option, float]:
-    """The loss by each option, infinite where it cannot be computed; NumericalError names `what` where none can be."""
+    """Return the loss by each option, infinite where it cannot be computed.
+
+    Raises:
+        NumericalError: Names `what` where none can be.
+    """
     found: dict[_Option, float] = {}
     reason = "no loss is finite"
     for option in options:
@@ -96,7 +101,7 @@ def compute_losses(what: str, options: Iterable[_Option], loss: Callable[[_Optio
 
 
 def rounding_moments(context: CompressionContext, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
-    """The layers, with the second moments of their inputs where rounding looks at them."""
+    """Yield the layers, with the second moments of their inputs where rounding looks at them."""
     if context.quantizer.rounding == "nearest":
         return iter([(layer, None) for layer in space.layers])
     first = take(context.calibration.images, slice(context.quantizer.rounding_images))

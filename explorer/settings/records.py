@@ -25,7 +25,7 @@ class Named(Protocol):
 
 
 def get_rules(cls: type) -> Mapping[str, Rule]:
-    """The keys of a settings record, in order: its `key_rules`, or its fields that are annotated with a Rule."""
+    """Return the keys of a settings record, in order: its `key_rules`, or its fields that are annotated with a Rule."""
     if hasattr(cls, "key_rules"):
         rules: Mapping[str, Rule] = cls.key_rules()
         return rules
@@ -42,7 +42,7 @@ def get_rules(cls: type) -> Mapping[str, Rule]:
 
 
 def table(cls: type) -> Rule:
-    """A table (TOML) or object (JSON) with the keys of a settings record."""
+    """Return a table (TOML) or object (JSON) with the keys of a settings record."""
 
     def read(value: Any, where: str) -> Any:
         if isinstance(value, cls):
@@ -55,7 +55,7 @@ def table(cls: type) -> Rule:
 
 
 def named_tables(cls: type[Named]) -> Rule:
-    """A table of named tables; becomes a tuple of records that carry their name as `layer`."""
+    """Return a table of named tables; becomes a tuple of records that carry their name as `layer`."""
 
     def read(value: Any, where: str) -> tuple[Any, ...]:
         if isinstance(value, tuple) and all(isinstance(entry, cls) for entry in value):
@@ -74,11 +74,14 @@ def named_tables(cls: type[Named]) -> Rule:
 
 
 def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **given: Any) -> Record:
-    """Build a settings record from a table; StudyFileError holds every problem in it.
+    """Build a settings record from a table.
 
     Unknown keys are refused with a suggestion, and those of the record's RENAMED with their new name or,
     where it is dotted, their new section; None stands for an absent key. `given` are fields that are not keys of the
     file.
+
+    Raises:
+        StudyFileError: Holds every problem in it.
     """
     rules = get_rules(cls)
     present = {key: value for key, value in entries.items() if value is not None}
@@ -102,14 +105,17 @@ def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **giv
 
 
 def write_record(record: Any) -> dict[str, Any]:
-    """A settings record as plain data, from which `read_record` builds an equal one."""
+    """Return a settings record as plain data, from which `read_record` builds an equal one."""
     return {key: rule.write(getattr(record, key)) for key, rule in get_rules(type(record)).items()}
 
 
 def validate(record: Any, where: str) -> None:
-    """Read every field of a new settings record through its rule; StudyFileError holds every problem.
+    """Read every field of a new settings record through its rule.
 
     A None is left alone: that it is allowed follows from the type.
+
+    Raises:
+        StudyFileError: Holds every problem.
     """
     rules = get_rules(type(record))
     present = {key: value for key in rules if (value := getattr(record, key)) is not None}
@@ -118,7 +124,11 @@ def validate(record: Any, where: str) -> None:
 
 
 def read_values(rules: Mapping[str, Rule], values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Read each value by the rule of its key; StudyFileError holds every problem."""
+    """Read each value by the rule of its key.
+
+    Raises:
+        StudyFileError: Holds every problem.
+    """
     results, problems = _read_all(rules, values, where)
     if problems:
         raise StudyFileError(tuple(problems))

@@ -18,7 +18,7 @@ Read = Callable[[Any, str], Any]
 
 
 def plain(value: Any) -> Any:
-    """Tuples as lists, for JSON."""
+    """Return tuples as lists, for JSON."""
     return [plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
@@ -42,7 +42,7 @@ class Rule:
 
 
 def shown(value: object) -> str:
-    """A received value on one line of at most 60 characters, as it stands in the file."""
+    """Return a received value on one line of at most 60 characters, as it stands in the file."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except (TypeError, ValueError, RecursionError):
@@ -52,40 +52,40 @@ def shown(value: object) -> str:
 
 
 def dotted(where: str, key: str) -> str:
-    """The path of a key as it is written in TOML."""
+    """Return the path of a key as it is written in TOML."""
     name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
     return f"{where}.{name}" if where else name
 
 
 def refused(where: str, expected: str, value: object) -> StudyFileError:
-    """The error for a value that does not follow its rule."""
+    """Return the error for a value that does not follow its rule."""
     return StudyFileError((f"{where}: expected {expected}, received {shown(value)}",))
 
 
 def similar(name: str, known: Iterable[str]) -> str:
-    """'did you mean ...?' where a known name is close, else nothing."""
+    """Return 'did you mean ...?' where a known name is close, else nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=SIMILAR)
     return f"did you mean {close[0]!r}?" if close else ""
 
 
 def suggestion(name: str, known: Iterable[str], noun: str = "known") -> str:
-    """'did you mean ...?' where a known name is close, else the list of known names."""
+    """Return 'did you mean ...?' where a known name is close, else the list of known names."""
     names = list(known)
     return similar(name, names) or f"{noun} are {', '.join(names)}"
 
 
 def boolean() -> Rule:
-    """True or false."""
+    """Return True or false."""
     return _scalar("true or false", lambda value: isinstance(value, bool))
 
 
 def integer(lowest: int, highest: int) -> Rule:
-    """An integer in lowest..highest; a boolean is none."""
+    """Return an integer in lowest..highest; a boolean is none."""
     return _scalar(f"an integer in {lowest}..{highest}", lambda value: is_integer(value) and lowest <= value <= highest)
 
 
 def number(lowest: float, highest: float, *, above: bool = False) -> Rule:
-    """A number from `lowest`, or `above` it, to `highest`; integers become floats, NaN is none."""
+    """Return a number from `lowest`, or `above` it, to `highest`; integers become floats, NaN is none."""
     expected = f"a number {'above' if above else 'of at least'} {lowest:g} and of at most {highest:g}"
 
     def read(value: Any, where: str) -> float:
@@ -97,7 +97,7 @@ def number(lowest: float, highest: float, *, above: bool = False) -> Rule:
 
 
 def text(expected: str = "a text", pattern: str = r"(?s).*\S.*") -> Rule:
-    """A string of at most 4,096 characters that matches the pattern as a whole; by default one that is not blank."""
+    """Return the rule of a string of at most 4,096 characters that matches the pattern; by default not a blank one."""
     return _scalar(
         expected,
         lambda value: (
@@ -107,7 +107,7 @@ def text(expected: str = "a text", pattern: str = r"(?s).*\S.*") -> Rule:
 
 
 def one_of(*names: str) -> Rule:
-    """One of these names."""
+    """Return one of these names."""
     expected = " or ".join(f'"{name}"' for name in names)
 
     def read(value: Any, where: str) -> str:
@@ -120,12 +120,12 @@ def one_of(*names: str) -> Rule:
 
 
 def entry_of(entries: Mapping[str, object], *others: str) -> Rule:
-    """The name of an entry of a table, as it is when the name is read, or one of the others."""
+    """Return the name of an entry of a table, as it is when the name is read, or one of the others."""
     return Rule(one_of(*others, *entries).expected, lambda value, where: one_of(*others, *entries).read(value, where))
 
 
 def many(rule: Rule, *, length: int | None = None, distinct: bool = False, ordered: bool = False) -> Rule:
-    """A list of at least one value (or of exactly `length`); `ordered` sorts it, None last."""
+    """Return a list of at least one value (or of exactly `length`); `ordered` sorts it, None last."""
     size = "a list" if length is None else f"a list of {length}"
     expected = f"{size}{' without repetition' if distinct else ''}, each {rule.expected}"
 
@@ -141,7 +141,7 @@ def many(rule: Rule, *, length: int | None = None, distinct: bool = False, order
 
 
 def or_none(rule: Rule) -> Rule:
-    """What the rule allows, or the word "none" (null in JSON)."""
+    """Return what the rule allows, or the word "none" (null in JSON)."""
     expected = f'{rule.expected} or "none"'
 
     def read(value: Any, where: str) -> Any:
@@ -156,7 +156,7 @@ def or_none(rule: Rule) -> Rule:
 
 
 def arguments() -> Rule:
-    """A table of keyword arguments: texts, booleans, finite numbers, or lists of them; becomes pairs."""
+    """Return a table of keyword arguments: texts, booleans, finite numbers, or lists of them; becomes pairs."""
     expected = "a table whose values are texts, booleans, finite numbers of at most 64 bits, or lists of them"
 
     def freeze(value: Any, where: str) -> Any:
@@ -181,7 +181,11 @@ def without_effect(rule: Rule) -> Rule:
 
 
 def collect(readers: Iterable[Callable[[], Any]]) -> list[Any]:
-    """Results of all readers; StudyFileError with the problems of all of them."""
+    """Return results of all readers.
+
+    Raises:
+        StudyFileError: With the problems of all of them.
+    """
     results: list[Any] = []
     problems: list[str] = []
     for reader in readers:
@@ -195,12 +199,12 @@ def collect(readers: Iterable[Callable[[], Any]]) -> list[Any]:
 
 
 def is_integer(value: object) -> bool:
-    """True for an int that is no bool."""
+    """Return True for an int that is no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
-    """True for a finite float, or an int of at most 64 bits that is no bool."""
+    """Return True for a finite float, or an int of at most 64 bits that is no bool."""
     return (isinstance(value, float) and math.isfinite(value)) or (
         isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
     )

@@ -138,7 +138,7 @@ class SpaceSettings:
         validate(self, self.SECTION)
 
     def for_layer(self, name: str) -> SpaceSettings:
-        """The space of one layer, its own settings filled in."""
+        """Return the space of one layer, its own settings filled in."""
         own = next((entry for entry in self.layers if entry.layer == name), None)
         values = {key: getattr(own, key, None) for key in get_rules(LayerSpace)}
         return SpaceSettings(**{key: getattr(self, key) if value is None else value for key, value in values.items()})

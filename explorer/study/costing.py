@@ -17,14 +17,14 @@ from hwmodels import Accelerator, LayerCost, NetworkCost
 
 
 def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> Cost:
-    """What a candidate costs, layer by layer, with what is to be said of it."""
+    """Return what a candidate costs, layer by layer, with what is to be said of it."""
     cost = hardware.cost(graph, candidate, accelerator)
     rows = _rows(graph, candidate, cost, accelerator)
     return replace(summed_cost(graph, cost), layers=rows, notes=(*cost.notes, *_kept_in_float(graph)), fits=cost.fits)
 
 
 def summed_cost(graph: ModelGraph, cost: Price | NetworkCost) -> Cost:
-    """The sums alone, with what stays in float."""
+    """Return the sums alone, with what stays in float."""
     return Cost(
         energy_uj=cost.energy_uj,
         latency_ms=cost.latency_ms,
@@ -45,7 +45,7 @@ def _kept_in_float(graph: ModelGraph) -> tuple[str, ...]:
 
 
 def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:
-    """What is known of the float32 network: its memory. No device here computes in floating point."""
+    """Return what is known of the float32 network: its memory. No device here computes in floating point."""
     return Cost(
         energy_uj=None,
         latency_ms=None,
@@ -60,14 +60,14 @@ def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:
 
 
 def cost_excesses(cost: Cost, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
-    """(budget key, cost / limit - 1) for every cost that is limited; above 0 is over budget."""
+    """Return (budget key, cost / limit - 1) for every cost that is limited; above 0 is over budget."""
     limits = ((objective, budgets.limit(objective)) for objective in costs())
     found = ((objective.key, objective.value(cost, 0.0), limit) for objective, limit in limits if limit is not None)
     return tuple((key, value / limit - 1.0) for key, value, limit in found if not math.isnan(value))
 
 
 def score_excess(score: float, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
-    """(budget key, limit - score) where the score is limited; above 0 is too little."""
+    """Return (budget key, limit - score) where the score is limited; above 0 is too little."""
     limit = budgets.limit(SCORE)
     return () if limit is None else ((SCORE.key, limit - score),)
 

@@ -17,7 +17,7 @@ from explorer.study.record import Coverage
 
 
 def coverage(model: fx.GraphModule, graph: ModelGraph, example: Inputs) -> Coverage:
-    """How much of a canonical network its graph counts; of `example` (N x ...) the first is run."""
+    """Return how much of a canonical network its graph counts; of `example` (N x ...) the first is run."""
     stored = count_stored_values(model, graph.layer_names)
     return Coverage(
         values=stored.values,
@@ -28,7 +28,7 @@ def coverage(model: fx.GraphModule, graph: ModelGraph, example: Inputs) -> Cover
 
 
 def multiply_accumulates(model: fx.GraphModule, image: Inputs) -> int:
-    """Multiply-accumulates of convolutions and matrix products for one image (1 x ...), by torch's counter.
+    """Return multiply-accumulates of convolutions and matrix products for one image (1 x ...), by torch's counter.
 
     Fused forms of attention and of recurrent layers are taken apart first, since the counter does not know all of them.
     """

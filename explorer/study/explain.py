@@ -89,8 +89,9 @@ class Explained:
 def explain(study: Study, wanted: Wanted, folder: Path, notify: Notify) -> Explained:
     """Compute relevance as the study says; weights and relevance are kept in `folder`, and found there again.
 
-    Raises a child of ExplorerError for what is wrong with the study, and for images, filters and classes that there
-    are not; before the network is trained where that can be known.
+    Raises:
+        ExplorerError: For what is wrong with the study, and for images, filters and classes that there are not; before
+            the network is trained where that can be known.
     """
     with locked(folder):
         network = open_network(study, notify)
@@ -135,7 +136,7 @@ def _refuse_unknown(wanted: Wanted, network: StudyNetwork) -> None:
 
 
 def _most_relevant(relevance: Relevance) -> tuple[Filter, ...]:
-    """The first filter by score of a few layers across the depth; the last layer's are the classes themselves."""
+    """Return the first filter by score of a few layers across the depth; the last layer's are classes themselves."""
     layers = relevance.layers[:-1] or relevance.layers
     places = np.linspace(0, len(layers) - 1, min(FILTERS_SHOWN, len(layers))).round().astype(int)
     return tuple((layers[place].layer, int(layers[place].filter_scores.argmax())) for place in places)
@@ -144,7 +145,7 @@ def _most_relevant(relevance: Relevance) -> tuple[Filter, ...]:
 def _images(
     sample: Sample, wanted: Wanted, filters: tuple[Filter, ...], settings: DataSettings
 ) -> tuple[tuple[ExplainedImage, ...], str]:
-    """The images with their maps, or none and the reason."""
+    """Return the images with their maps, or none and the reason."""
     indices = wanted.images or _of_different_classes(sample, wanted)
     some = sample.take(list(indices))
     try:
@@ -185,7 +186,7 @@ def _explained(
 
 
 def _of_different_classes(sample: Sample, wanted: Wanted) -> tuple[int, ...]:
-    """The first images of classes that none before has; then the first of the others."""
+    """Return the first images of classes that none before has; then the first of the others."""
     explained = sample.explained.tolist()
     labels = sample.targets.tolist() if sample.targets.ndim == 1 else explained
     allowed = [i for i, each in enumerate(explained) if wanted.of_class in {None, each}]
@@ -196,13 +197,13 @@ def _of_different_classes(sample: Sample, wanted: Wanted) -> tuple[int, ...]:
 
 
 def _summed(maps: torch.Tensor) -> NDArray[np.float32]:
-    """Maps (... x C x H x W) with their colours summed."""
+    """Return maps (... x C x H x W) with their colours summed."""
     array: NDArray[np.float32] = maps.sum(-3).float().cpu().numpy()
     return array
 
 
 def _as_seen(images: torch.Tensor, settings: DataSettings) -> NDArray[np.uint8]:
-    """Images as they look, N x H x W x 3: normalisation undone; what has neither 1 nor 3 channels in grey, their mean.
+    """Return images as they look, N x H x W x 3: normalisation undone; what has neither 1 nor 3 channels in grey.
 
     Sources that state no statistics have those that the images were loaded with.
     """

@@ -33,7 +33,7 @@ class TuningReport:
     after: MeanScore
 
     def summary(self) -> str:
-        """Lines for the terminal."""
+        """Return lines for the terminal."""
         before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in (self.before, self.after))
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
         return (
@@ -45,9 +45,11 @@ class TuningReport:
 def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, notify: Notify) -> TuningReport:
     """Fine-tune `point` of the run in folder `run` by its study's [finetuning], for `epochs` where given.
 
-    The result is stored in the folder; found there with equal settings it is not made again. After an interruption
-    the same call goes on after the last full epoch. Raises a child of ExplorerError when the model or the data are no
-    longer what was searched, or the loss is not finite.
+    The result is stored in the folder; found there with equal settings it is not made again. After an interruption the
+    same call goes on after the last full epoch.
+
+    Raises:
+        ExplorerError: When the model or the data are no longer what was searched, or the loss is not finite.
     """
     with locked(run):
         prepared = reopen(outcome, run, notify)
@@ -66,7 +68,11 @@ def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, not
 
 
 def reopen(outcome: Outcome, run: Path, notify: Notify) -> PreparedStudy:
-    """Prepare the study of a finished run, whose folder is locked, again; SearchError when its network has changed."""
+    """Prepare the study of a finished run, whose folder is locked, again.
+
+    Raises:
+        SearchError: When its network has changed.
+    """
     prepared = open_study(read_study(run), run, notify)
     searched = outcome.provenance.get("weights digest")
     if prepared.weights_digest != searched:
@@ -78,7 +84,11 @@ def reopen(outcome: Outcome, run: Path, notify: Notify) -> PreparedStudy:
 
 
 def read_tuned(run: Path, point: FrontPoint, prepared: PreparedStudy) -> Tuned:
-    """What `tune` stored of a point; SearchError when there is nothing, or it is of another network."""
+    """Return what `tune` stored of a point.
+
+    Raises:
+        SearchError: When there is nothing, or it is of another network.
+    """
     file = tuned_file(run, point)
     command = f"explorer finetune {run} --pick {point.name}"
     if not file.is_file():
@@ -90,7 +100,7 @@ def read_tuned(run: Path, point: FrontPoint, prepared: PreparedStudy) -> Tuned:
 
 
 def tuned_file(run: Path, point: FrontPoint) -> Path:
-    """Where the fine-tuned network of a point is stored."""
+    """Return where the fine-tuned network of a point is stored."""
     return run / FOLDER / f"{point.evaluation.candidate.digest()}.pt"
 
 
@@ -120,7 +130,7 @@ def _tune(
 
 
 def _found(file: Path, prepared: PreparedStudy, settings: FineTuningSettings) -> Tuned | None:
-    """The stored result, where it was made under the same conditions."""
+    """Return the stored result, where it was made under the same conditions."""
     if not file.is_file():
         return None
     tuned = Tuned.load(file)
@@ -129,7 +139,7 @@ def _found(file: Path, prepared: PreparedStudy, settings: FineTuningSettings) ->
 
 
 def _conditions(prepared: PreparedStudy, settings: FineTuningSettings) -> dict[str, object]:
-    """What the result depends on, the candidate aside."""
+    """Return what the result depends on, the candidate aside."""
     return {
         **write_record(settings),
         "seed": prepared.study.seed,

@@ -19,9 +19,12 @@ OUTCOME, STUDY, JOURNAL, LOCK = "outcome.json", "study.json", "search.journal", 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder`, created where there is none; SearchError when another process holds it.
+    """Hold `folder`, created where there is none.
 
     A folder that was created here and got no file is removed again: bad input leaves nothing behind.
+
+    Raises:
+        SearchError: When another process holds it.
     """
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = FileLock(folder / LOCK, timeout=0)
@@ -52,7 +55,11 @@ def write_json(path: Path, data: object) -> None:
 
 
 def read_outcome(folder: Path) -> Outcome:
-    """What a finished run left in `folder`; SearchError when there is none, or it cannot be read."""
+    """Return what a finished run left in `folder`.
+
+    Raises:
+        SearchError: When there is none, or it cannot be read.
+    """
     path = folder / OUTCOME
     if not path.is_file():
         if (folder / JOURNAL).exists() or (folder / STUDY).exists():
@@ -76,7 +83,11 @@ def write_study(folder: Path, study: Study) -> None:
 
 
 def read_study(folder: Path) -> Study:
-    """The study that was run in `folder`; SearchError when the file is not there or not readable."""
+    """Return the study that was run in `folder`.
+
+    Raises:
+        SearchError: When the file is not there or not readable.
+    """
     path = folder / STUDY
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ PICKS = ("knee", "accurate", "cheapest")
 
 
 def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDArray[np.float64]:
-    """Evaluations x objectives, every column to be minimised."""
+    """Return evaluations x objectives, every column to be minimised."""
     of = objectives_named(objectives)
     rows = [
         [objective.loss(item.cost, item.score.value if item.score else 0.0) for objective in of] for item in evaluations
@@ -25,7 +25,7 @@ def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDAr
 
 
 def front(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> tuple[Evaluation, ...]:
-    """The feasible, undominated evaluations, one for each set of values, in ascending order of cost."""
+    """Return the feasible, undominated evaluations, one for each set of values, in ascending order of cost."""
     scored = [item for item in evaluations if item.feasible and item.score is not None]
     if not scored:
         return ()
@@ -36,7 +36,7 @@ def front(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> tuple
 
 
 def knee(points: Sequence[FrontPoint], objectives: Sequence[str]) -> FrontPoint:
-    """The point nearest to the ideal one, every objective scaled to 0..1 and costs on logarithmic scales.
+    """Return the point nearest to the ideal one, every objective scaled to 0..1 and costs on logarithmic scales.
 
     Costs span decades, so that on linear scales the most expensive point alone would set the distances. All
     costs together weigh as much as the score, since they rise and fall together.
@@ -51,7 +51,7 @@ def knee(points: Sequence[FrontPoint], objectives: Sequence[str]) -> FrontPoint:
 
 
 def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -> FrontPoint:
-    """The point that a user names: knee, accurate, cheapest, a point's name or the start of its digest."""
+    """Return the point that a user names: knee, accurate, cheapest, a point's name or the start of its digest."""
     if not points:
         raise ExportError(
             "the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out"
@@ -70,7 +70,7 @@ def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -
 
 
 def still_undominated(points: Sequence[FrontPoint], objectives: Sequence[str]) -> tuple[bool, ...]:
-    """Which points no other one of the front dominates once the held-out accuracies are put in."""
+    """Return which points no other one of the front dominates once the held-out accuracies are put in."""
     values = losses([point.evaluation for point in points], objectives)
     for column, objective in enumerate(objectives_named(objectives)):
         if not objective.is_cost:
@@ -79,7 +79,7 @@ def still_undominated(points: Sequence[FrontPoint], objectives: Sequence[str]) -
 
 
 def selection_gap(points: Sequence[FrontPoint], baselines: Sequence[Baseline]) -> float:
-    """How much better the front does on the images that chose it than on held-out ones, mean over its points.
+    """Return how much better the front does on the images that chose it than on held-out ones, mean over its points.
 
     In shares of the images. What the float network differs by between the two sets is taken off, since it was not
     chosen on either. 0 for an empty front.

@@ -60,7 +60,7 @@ class Journal(BaseJournalBackend):
                 file.write(intact)
 
     def read_logs(self, log_number_from: int) -> Iterator[Log]:
-        """Operations from a number on; those before it have been read, and are not asked for again."""
+        """Return operations from a number on; those before it have been read, and are not asked for again."""
         del self._unread[: log_number_from - self._start]
         self._start = log_number_from
         return iter(tuple(self._unread))
@@ -81,7 +81,7 @@ class Journal(BaseJournalBackend):
 
 
 def surviving(path: Path) -> list[Log]:
-    """Operations of the journal that was put aside whose lines fit what the line before says; none where none was."""
+    """Return operations of the journal put aside whose lines fit what the line before says; none without one."""
     aside = _aside(path)
     lines = _lines(aside.read_bytes()) if aside.exists() else []
     found = (_checked(line, _stated(before)) for before, line in itertools.pairwise([b"", *lines]))
@@ -93,12 +93,12 @@ def _aside(path: Path) -> Path:
 
 
 def _lines(text: bytes) -> list[bytes]:
-    """Finished lines."""
+    """Return finished lines."""
     return [line + b"\n" for line in text.split(b"\n")[:-1]]
 
 
 def _intact(lines: Sequence[bytes]) -> tuple[list[Log], bytes]:
-    """The operations up to the first line that does not fit its checksum, and the last checksum."""
+    """Return the operations up to the first line that does not fit its checksum, and the last checksum."""
     logs, total = [], b""
     for line in lines:
         log = _checked(line, total)
@@ -110,7 +110,7 @@ def _intact(lines: Sequence[bytes]) -> tuple[list[Log], bytes]:
 
 
 def _line(log: Log, before: bytes) -> tuple[bytes, bytes]:
-    """An operation as a line, and its checksum."""
+    """Return an operation as a line, and its checksum."""
     return _with_sum(json.dumps(log, separators=(",", ":")).encode()[:-1], before)
 
 
@@ -120,18 +120,18 @@ def _with_sum(body: bytes, before: bytes) -> tuple[bytes, bytes]:
 
 
 def _stated(line: bytes) -> bytes:
-    """The checksum at the end of a line."""
+    """Return the checksum at the end of a line."""
     return line[-3 - SUM_DIGITS : -3]
 
 
 def _checked(line: bytes, before: bytes) -> Log | None:
-    """The operation in a line; None where it does not fit its checksum."""
+    """Return the operation in a line; None where it does not fit its checksum."""
     body = line[: -len(b',"sum":""}\n') - SUM_DIGITS]
     return dict(json.loads(body + b"}")) if _with_sum(body, before)[0] == line else None
 
 
 def _readable(line: bytes) -> list[Log]:
-    """The operation in a line, checksum or not, if it is JSON."""
+    """Return the operation in a line, checksum or not, if it is JSON."""
     try:
         log = json.loads(line)
     except (ValueError, RecursionError):

@@ -91,7 +91,7 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
 
 
 def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Notify = silent) -> StudyNetwork:
-    """The network with the weights of its checkpoint, or trained, unless it was trained before."""
+    """Return the network with the weights of its checkpoint, or trained, unless it was trained before."""
     if study.model.checkpoint is not None:
         return network
     data, torch_device = network.data, network.torch_device
@@ -104,7 +104,7 @@ def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Noti
 
 
 def first_sample(network: StudyNetwork, study: Study) -> Sample:
-    """The first images that relevance will be computed on; of a network to be trained, as training leaves its norms.
+    """Return the first images that relevance will be computed on; norms as training leaves them, if there is one.
 
     With the statistics that norms begin with, signals fade: not a digit of the logits of an untrained MobileNetV2
     depends on its image, and an attribution could not be told from one that misses an operation.
@@ -122,12 +122,16 @@ def first_sample(network: StudyNetwork, study: Study) -> Sample:
 
 
 def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:
-    """Within it, torch uses one CPU thread for a network that is too small to gain from more."""
+    """Let torch, within it, use one CPU thread for a network that is too small to gain from more."""
     return single_threaded(graph.macs < SMALL_NETWORK)
 
 
 def find_score(study: Study, data: Data) -> Score:
-    """Return what the study scores images by; DataError where it names nothing and targets are no class numbers."""
+    """Return what the study scores images by.
+
+    Raises:
+        DataError: Where it names nothing and targets are no class numbers.
+    """
     settings = study.score
     if settings.function is not None:
         function = load_function(settings.function, study.folder, f"score.function: {settings.function!r}", ScoreError)
@@ -145,7 +149,7 @@ def _example(data: Data, torch_device: torch.device) -> Inputs:
 
 
 def _explorable(model: nn.Module, example: Inputs, study: Study) -> tuple[fx.GraphModule, ModelGraph]:
-    """The canonical network and its graph; ModelError or SearchError where study and network do not fit."""
+    """Return the canonical network and its graph; ModelError or SearchError where study and network do not fit."""
     canonical = canonicalise(model, example)
     graph = trace(canonical, example)
     search_space(graph, study.space)

@@ -63,7 +63,7 @@ class _Scorer:
     store: Store
 
     def score(self, split: str, name: str, build: Callable[[], nn.Module]) -> MeanScore:
-        """The mean score; NumericalError and the like where the network cannot be computed."""
+        """Return the mean score; NumericalError and the like where the network cannot be computed."""
         images: ImageSet = getattr(self.prepared.data, split)
         key = f"{split}/{images.digest()}/{name}"
         found = self.store.scores().get(key)
@@ -97,7 +97,7 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
 
 
 def _baseline(name: str, cost: Cost, build: Callable[[], nn.Module], scorer: _Scorer) -> Baseline:
-    """One that cannot be computed has the reason and scores 0; costs are relative to its own all the same."""
+    """Return one that cannot be computed has the reason and scores 0; costs are relative to its own all the same."""
     try:
         search, held_out = (scorer.score(split, name, build) for split in ("search", "held_out"))
     except NUMERICAL as error:

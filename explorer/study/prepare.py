@@ -49,7 +49,7 @@ class PreparedStudy:
     """(form, reason) for each form that the network cannot be exported as, where that was looked at."""
 
     def identity(self) -> dict[str, str]:
-        """What the evaluations depend on, each part by name."""
+        """Return what the evaluations depend on, each part by name."""
         return {
             **self.study.essentials(),
             "device": f"{self.accelerator.name}:{self.accelerator.digest()[:16]}",
@@ -75,7 +75,8 @@ Inspect = Callable[[StudyNetwork], tuple[tuple[str, str], ...]]
 def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Inspect | None = None) -> PreparedStudy:
     """Load, train, trace, score and calibrate; what is expensive is kept in `folder` and found there again.
 
-    Raises a child of ExplorerError for everything that the study file, the data or the model can have wrong.
+    Raises:
+        ExplorerError: For everything that the study file, the data or the model can have wrong.
     """
     other_criteria(study), weighting_criterion(study)  # refused, if at all, before anything is loaded
     accelerator = load_accelerator(study)

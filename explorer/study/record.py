@@ -118,7 +118,7 @@ class Coverage:
         return self.values == self.values_counted and self.macs == self.macs_counted
 
     def summary(self) -> str:
-        """One line that says what share is counted."""
+        """Return one line that says what share is counted."""
         values, macs = (
             f"{_percent(counted, whole)} of {whole:,}"
             for counted, whole in ((self.values_counted, self.values), (self.macs_counted, self.macs))
@@ -147,7 +147,7 @@ class Outcome:
     """(form, reason) for each form that the network cannot be exported as."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data from which `from_json` rebuilds an equal outcome."""
+        """Return plain data from which `from_json` rebuilds an equal outcome."""
         data = asdict(self)
         for item in (*data["evaluations"], *(point["evaluation"] for point in data["front"])):
             item.pop("candidate")
@@ -159,14 +159,17 @@ class Outcome:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
-        """Rebuild an outcome from `to_json` data or its parsed JSON text; ValueError names what is of another type.
+        """Rebuild an outcome from `to_json` data or its parsed JSON text.
 
         That of earlier versions has no fits, operations or coverage.
+
+        Raises:
+            ValueError: Names what is of another type.
         """
         outcome: Outcome = typed_record(cls, data)
         return outcome
 
 
 def _percent(part: int, whole: int) -> str:
-    """A share that is 100 % only where nothing is missing."""
+    """Return a share that is 100 % only where nothing is missing."""
     return "100 %" if part == whole else f"{min(99.9, 100.0 * part / whole):.3g} %"

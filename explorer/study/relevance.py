@@ -31,7 +31,11 @@ from explorer.user_code import load_function
 def relevance_sample(
     model: fx.GraphModule, graph: ModelGraph, images: ImageSet, study: Study, torch_device: torch.device
 ) -> Sample:
-    """What relevance is computed on, as the study says; StudyFileError where its reference cannot be read."""
+    """Return what relevance is computed on, as the study says.
+
+    Raises:
+        StudyFileError: Where its reference cannot be read.
+    """
     settings, (inputs, targets) = study.relevance, images.tensors(torch_device)
     return make_sample(
         model,
@@ -71,7 +75,7 @@ def _reference(study: Study, torch_device: torch.device) -> str | torch.Tensor:
 def kept_relevance(
     method: str, sample: Sample, folder: Path, weights_digest: str, notify: Notify = silent
 ) -> Relevance:
-    """The relevance by a criterion, from the folder where it was computed there before."""
+    """Return the relevance by a criterion, from the folder where it was computed there before."""
     keys = ("reference", "target", "aggregation", "tolerance", "seed")
     settings = {key: getattr(sample, key) for key in keys}
     network = network_digest(sample.model)
@@ -94,19 +98,27 @@ def kept_relevance(
 
 
 def other_criteria(study: Study) -> tuple[str, ...]:
-    """Those beside the study's own, `relevance.method`; StudyFileError for one that says nothing of filters."""
+    """Return those beside the study's own, `relevance.method`.
+
+    Raises:
+        StudyFileError: For one that says nothing of filters.
+    """
     names = tuple(name for name in study.space.filter_criteria or () if name != study.relevance.method)
     return tuple(_saying(name, "filters", "space.filter_criteria") for name in names)
 
 
 def weighting_criterion(study: Study) -> str | None:
-    """The criterion that `sharing.weighting` names, if any; StudyFileError for one that says nothing of weights."""
+    """Return the criterion that `sharing.weighting` names, if any.
+
+    Raises:
+        StudyFileError: For one that says nothing of weights.
+    """
     name = study.sharing.weighting
     return None if name in {"plain", "relevance"} else _saying(name, "weights", "sharing.weighting")
 
 
 def weight_importance(settings: SharingSettings, graph: ModelGraph, relevance: Relevance) -> Importance | None:
-    """What an error of each weight counts when weights share values; None where each counts the same."""
+    """Return what an error of each weight counts when weights share values; None where each counts the same."""
     if settings.weighting == "plain":
         return None
     merged = {name: merge_weight_multipliers(graph, relevance, name) for name in graph.weight_owners}

@@ -120,7 +120,11 @@ class Study:
         return self.heading.seed
 
     def resolve(self, path: str, key: str) -> Path:
-        """Return the full path of what `key` holds; StudyFileError names variables in it that are not set."""
+        """Return the full path of what `key` holds.
+
+        Raises:
+            StudyFileError: Names variables in it that are not set.
+        """
         return resolve_path(path, self.folder, key)
 
     def results_folder(self) -> Path:
@@ -133,9 +137,12 @@ class Study:
 
     @classmethod
     def from_json(cls, data: object, folder: str | Path = ".") -> Study:
-        """Rebuild a study from `to_json` data or parsed TOML; StudyFileError holds every problem.
+        """Rebuild a study from `to_json` data or parsed TOML.
 
         `folder` is where its relative paths start. Files and environment variables are not looked at.
+
+        Raises:
+            StudyFileError: Holds every problem.
         """
         if not isinstance(data, Mapping):
             raise refused("study", "an object with one entry for each section", data)
@@ -149,7 +156,7 @@ class Study:
         return cls(heading=heading, **dict(zip(SECTIONS, records, strict=True)), folder=folder)
 
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON text, first 16 hexadecimal digits.
+        """Return SHA-256 over the canonical JSON text, first 16 hexadecimal digits.
 
         What only says where the search runs, how long and how it is called, or what comes after it or instead of it,
         does not change it.
@@ -171,7 +178,7 @@ class Study:
 
 
 def load_study(path: str | Path) -> Study:
-    """The study in a file, or in the study.toml of a folder.
+    """Return the study in a file, or in the study.toml of a folder.
 
     StudyFileError holds one line for each problem: "file: key: what is expected, what was received".
     Variables in paths must be set; whether the files exist is found out where they are read.
@@ -194,7 +201,11 @@ def load_study(path: str | Path) -> Study:
 
 
 def load_accelerator(study: Study) -> Accelerator:
-    """Return the study's device, of its own file or by its name; StudyFileError where it cannot be loaded."""
+    """Return the study's device, of its own file or by its name.
+
+    Raises:
+        StudyFileError: Where it cannot be loaded.
+    """
     from hwmodels import load  # noqa: PLC0415  (a study file can be read without the device models)
 
     profile = study.device.profile

@@ -15,10 +15,13 @@ LARGEST_NUMBER = 1e30
 
 
 def typed(kind: Any, value: Any, where: str) -> Any:
-    """A value of the type `kind`, made of parsed JSON; ValueError names the place for anything else.
+    """Return a value of the type `kind`, made of parsed JSON.
 
     Records are dataclasses, whose defaults may be missing, or classes with a `from_json`. Numbers are finite and not
     below 0, as all counts, shares and costs are. A list becomes a tuple.
+
+    Raises:
+        ValueError: Names the place for anything else.
     """
     origin, choices = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -61,7 +64,11 @@ def _tuple(choices: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
 
 
 def typed_record(kind: Any, value: Any, where: str = "") -> Any:
-    """A dataclass of an object with its fields; ValueError names the place for anything else."""
+    """Return a dataclass of an object with its fields.
+
+    Raises:
+        ValueError: Names the place for anything else.
+    """
     _checked(value, isinstance(value, Mapping), "an object", where)
     stated = _fields(kind)
     unknown = [key for key in value if key not in stated]
@@ -74,7 +81,7 @@ def typed_record(kind: Any, value: Any, where: str = "") -> Any:
 
 @cache
 def _fields(kind: Any) -> Mapping[str, tuple[Any, bool]]:
-    """Type of each field of a record, and whether it must be given."""
+    """Return type of each field of a record, and whether it must be given."""
     hints = get_type_hints(kind)
     return {each.name: (hints[each.name], _is_required(each)) for each in fields(kind) if each.init}
 

@@ -40,7 +40,7 @@ class TrainedPlaces:
 def trained_places(
     model: nn.Module, canonical: fx.GraphModule, study: Study, data: Data, folder: Path
 ) -> TrainedPlaces:
-    """Where the weights are that the untrained `model` is trained to.
+    """Return where the weights are that the untrained `model` is trained to.
 
     What all studies share depends on the very weights that training starts from, on the versions and the kind of
     machine as well: found there or made anew, the weights are the same.
@@ -58,7 +58,11 @@ def trained_places(
 
 
 def training_loss(study: Study, data: Data) -> Loss:
-    """Return what the network is trained by; ModelError where none is named for targets that are no class numbers."""
+    """Return what the network is trained by.
+
+    Raises:
+        ModelError: Where none is named for targets that are no class numbers.
+    """
     assert study.model.training is not None  # the study file must have a checkpoint otherwise
     return find_loss(study.model.training.loss, study.folder, "model.training.loss", data.num_classes)
 
@@ -109,12 +113,12 @@ def _save(model: nn.Module, file: Path) -> None:
 
 
 def network_digest(model: fx.GraphModule) -> str:
-    """SHA-256 over what a canonical network computes, its weights aside: its code, and its modules with settings."""
+    """Return SHA-256 over what a canonical network computes, weights aside: its code, and modules with settings."""
     modules = "\n".join(f"{path}: {module}" for path, module in model.named_modules() if path)
     return digest(f"{model.code}|{modules}")
 
 
 def state_digest(model: nn.Module) -> str:
-    """SHA-256 over all parameters and buffers, first 16 hexadecimal digits."""
+    """Return SHA-256 over all parameters and buffers, first 16 hexadecimal digits."""
     state = sorted({**model.state_dict(), **dict(model.named_buffers())}.items())
     return digest(*(part for name, tensor in state for part in (name, tensor.detach().cpu().numpy())))

@@ -30,7 +30,11 @@ CROSS_ENTROPY = Loss(name="cross entropy", function=F.cross_entropy)
 
 
 def find_loss(name: str | None, folder: str | Path, key: str, num_classes: int | None) -> Loss:
-    """Return the user's loss "module:function", else cross entropy; ModelError where targets are no class numbers."""
+    """Return the user's loss "module:function", else cross entropy.
+
+    Raises:
+        ModelError: Where targets are no class numbers.
+    """
     if name is not None:
         function = load_function(name, folder, f"{key}: {name!r}", ModelError)
         return Loss(name=f"{key}: {name!r}", function=function, code=digest_code(function))
@@ -43,7 +47,11 @@ def find_loss(name: str | None, folder: str | Path, key: str, num_classes: int |
 
 
 def compute_loss(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of a batch; ModelError where the user's function fails or does not return one number."""
+    """Return the loss of a batch.
+
+    Raises:
+        ModelError: Where the user's function fails or does not return one number.
+    """
     if loss is CROSS_ENTROPY:
         return loss.function(outputs, targets)
     try:

@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def zigzag_device() -> Accelerator:
-    """The 32 x 32 weight-stationary example architecture of ZigZag 3.9.1 ("tpu_like"), with its energies.
+    """Return the 32 x 32 weight-stationary example architecture of ZigZag 3.9.1 ("tpu_like"), with its energies.
 
     Weights stay in registers of 128 bytes in each element (0.095 pJ for 8 bits), sums in one of 16 bits (0.021 pJ for
     each access, so the buffer of sums is priced like it); inputs in 2 MB of SRAM (416 pJ for 64 bits read, 378 pJ
@@ -83,7 +83,7 @@ def zigzag_device() -> Accelerator:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    """The rows of a table; a clear end where it is not there."""
+    """Return the rows of a table; a clear end where it is not there."""
     if not path.is_file():
         sys.exit(f"{path}: no such table; see the docstring of {Path(__file__).name} on where it comes from")
     with path.open(encoding="utf-8", newline="") as file:
@@ -91,7 +91,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def compare() -> list[dict[str, float | str]]:
-    """One row for each layer that SCALE-Sim was run on."""
+    """Return one row for each layer that SCALE-Sim was run on."""
     simulated = rows_of(HERE / "scalesim" / "reports.csv")
     golden = Path(os.environ.get("EXPLORER_GOLDEN", HERE / "../../../shared/golden"))
     zigzag = {
@@ -132,7 +132,7 @@ def compare() -> list[dict[str, float | str]]:
 
 
 def _zigzag_name(layer: str) -> str:
-    """A layer's name in ZigZag's results: layer1.0.conv1 is /layer1/layer1.0/conv1/Conv."""
+    """Return a layer's name in ZigZag's results: layer1.0.conv1 is /layer1/layer1.0/conv1/Conv."""
     if layer in ZIGZAG_NAMES:
         return ZIGZAG_NAMES[layer]
     stage, block, part = layer.split(".")

@@ -57,7 +57,7 @@ def compare(folders: Sequence[Path], to: Path) -> dict[str, list[Row]]:
 
 
 def readme_tables(tables: Mapping[str, Sequence[Row]]) -> list[str]:
-    """The lines of the README's tables, from rows as they are or as they are read from their files."""
+    """Return the lines of the README's tables, from rows as they are or as they are read from their files."""
     chosen = [
         *("loss", "device", "seed", "accuracy_search", "accuracy_held_out", "energy_ratio", "latency_ratio"),
         *("weight_ratio", "macs_ratio", "mean_weight_bits", "mean_activation_bits", "filter_keep_ratio"),
@@ -72,7 +72,7 @@ def readme_tables(tables: Mapping[str, Sequence[Row]]) -> list[str]:
 
 
 def _crossed(rows: Sequence[Row], keys: Sequence[str], across: str) -> list[str]:
-    """Energy and latency with a line for each value of the keys, and a column for each value of `across`."""
+    """Return energy and latency with a line for each value of the keys, and a column for each value of `across`."""
     columns = list(dict.fromkeys(str(row[across]) for row in rows))
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows:

@@ -20,13 +20,16 @@ def export_integer_onnx(program: IntegerProgram, path: Path, layers: str = "") -
     The file maps the program's inputs (float32) to `logits` (N x classes, int32), for any N, and gives the very
     integers of `run_program`. QuantizeLinear, once for each input, is the only node that reads floating point. The
     scale of the logits is in its metadata, and so are the `layers` as they were costed (`hwmodels.write_jobs`), which
-    do not follow from its operations. ExportError where it cannot be written; an existing file then stays.
+    do not follow from its operations.
+
+    Raises:
+        ExportError: Where it cannot be written; an existing file then stays.
     """
     return save_onnx(build_integer_onnx(program, layers), path)
 
 
 def build_integer_onnx(program: IntegerProgram, layers: str = "") -> onnx.ModelProto:
-    """The ONNX model of an integer program, see `export_integer_onnx`."""
+    """Return the ONNX model of an integer program, see `export_integer_onnx`."""
     builder = OnnxBuilder([entry.name for entry in program.inputs], [program.output])
     for step in program.steps:
         write_step(step, builder, program)

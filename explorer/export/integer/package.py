@@ -112,7 +112,7 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
 
 
 def _float32_bytes(context: CompressionContext, folder: Path) -> int:
-    """Bytes of the float network as an ONNX file, or of its parameters where it has integers alone as a form."""
+    """Return bytes of the float network as an ONNX file, or of its parameters where it has integers alone as a form."""
     try:
         return export_onnx(context.model, context.graph.input_shapes, folder / "float32.onnx")
     except ExportError:
@@ -132,7 +132,11 @@ def write_program(program: IntegerProgram, folder: Path) -> int:
 
 
 def read_program(folder: Path) -> IntegerProgram:
-    """The program that `write_program` left in a folder; ExportError where it cannot be read."""
+    """Return the program that `write_program` left in a folder.
+
+    Raises:
+        ExportError: Where it cannot be read.
+    """
     try:
         data = json.loads((folder / PROGRAM).read_text(encoding="utf-8"))
         return IntegerProgram.from_json(data, read_npz(folder / WEIGHTS))
@@ -146,7 +150,7 @@ def read_program(folder: Path) -> IntegerProgram:
 
 
 def _check_equal(program: IntegerProgram, network: Path, images: tuple[torch.Tensor, ...]) -> None:
-    """ExportError where onnxruntime gives any other integer than the program."""
+    """Raise ExportError where onnxruntime gives any other integer than the program."""
     arrays = tuple(tensor.cpu().float().numpy() for tensor in images)
     expected, received = run_program(program, arrays), run_onnx(network, images)
     if not np.array_equal(expected, received):

@@ -78,7 +78,7 @@ def _connect(step: Linear, builder: OnnxBuilder, program: IntegerProgram) -> Non
 
 
 def _operands(step: Conv | Linear, builder: OnnxBuilder, weight: np.typing.NDArray[np.int16]) -> tuple[str, ...]:
-    """Input, weights, and the zero points of both, as ConvInteger and MatMulInteger take them."""
+    """Return input, weights, and the zero points of both, as ConvInteger and MatMulInteger take them."""
     return (
         step.input,
         builder.constant(step.weight, np.ascontiguousarray(weight + WEIGHT_ZERO_POINT), np.uint8),
@@ -89,7 +89,7 @@ def _operands(step: Conv | Linear, builder: OnnxBuilder, weight: np.typing.NDArr
 
 @write_step.register
 def _requantize(step: Requantize, builder: OnnxBuilder, program: IntegerProgram) -> None:
-    """clip((t + offset) >> s, low, high), with a division, which in ONNX cuts off towards zero, for the shift.
+    """Write clip((t + offset) >> s, low, high), with a division, which in ONNX cuts off towards zero, for the shift.
 
     Exact: u = t + offset - (low << s) is divided where it is not negative, and max(u, 0) / 2^s cut off is then
     max(u >> s, 0) = max((t + offset) >> s, low) - low.
@@ -124,7 +124,7 @@ def _look_up(step: LookUp, builder: OnnxBuilder, program: IntegerProgram) -> Non
 
 @write_step.register
 def _steps(step: Threshold, builder: OnnxBuilder, program: IntegerProgram) -> None:
-    """Bisection: from the highest bit of the number of breakpoints passed to the lowest."""
+    """Write a bisection: from the highest bit of the number of breakpoints passed to the lowest."""
     name, breakpoints = step.output, program.arrays[step.breakpoints]
     table = builder.constant(step.table, program.arrays[step.table], np.uint8)
     places = builder.constant(step.breakpoints, breakpoints, np.int32)
@@ -145,7 +145,7 @@ def _steps(step: Threshold, builder: OnnxBuilder, program: IntegerProgram) -> No
 
 @write_step.register
 def _sum_pool(step: SumPool, builder: OnnxBuilder, program: IntegerProgram) -> None:
-    """Products with matrices of zeros and ones: AveragePool has no integer kernel."""
+    """Write products with matrices of zeros and ones: AveragePool has no integer kernel."""
     name, height, width = step.output, *program.tensor(step.input).shape[1:]
     centred = _centred(builder, step.input, step.zero_point, f"{name}/centred")
     rows = builder.constant(f"{name}/rows", _windows(step.rows, height), np.int32)
@@ -159,7 +159,7 @@ def _sum_pool(step: SumPool, builder: OnnxBuilder, program: IntegerProgram) -> N
 
 
 def _windows(windows: Sequence[tuple[int, int]], size: int) -> np.typing.NDArray[np.int32]:
-    """Windows x size, 1 where a window covers a position."""
+    """Return windows x size, 1 where a window covers a position."""
     positions = np.arange(size)
     return np.array([(start <= positions) & (positions < stop) for start, stop in windows]).astype(np.int32)
 
@@ -198,7 +198,7 @@ def _pad(step: Pad, builder: OnnxBuilder, program: IntegerProgram) -> None:
 
 @write_step.register
 def _spread(step: Dilate, builder: OnnxBuilder, program: IntegerProgram) -> None:
-    """Every entry gets axes of its own, which are padded behind it; what stands behind the last one is cut off."""
+    """Give every entry axes of its own, which are padded behind it; what stands behind the last one is cut off."""
     name, (channels, height, width), (down, right) = step.output, program.tensor(step.input).shape, step.steps
     single = _reshaped(builder, step.input, (channels, height, 1, width, 1), f"{name}/single")
     pads = builder.constant(f"{name}/pads", (0, 0, 0, 0, 0, 0, 0, 0, 0, down - 1, 0, right - 1), np.int64)
@@ -227,7 +227,7 @@ def _reshape(step: Reshape, builder: OnnxBuilder, program: IntegerProgram) -> No
 
 
 def _reshaped(builder: OnnxBuilder, source: str, shape: tuple[int, ...], name: str) -> str:
-    """The batch axis stays: 0 copies its size."""
+    """Return the batch axis stays: 0 copies its size."""
     target = builder.constant(f"{name}/shape", (0, *shape), np.int64)
     return builder.node("Reshape", (source, target), name)
 

@@ -34,11 +34,11 @@ class OnnxBuilder:
         self.values: dict[fx.Node, str] = {}
 
     def name(self, node: fx.Node) -> str:
-        """What the value of a node is called."""
+        """Return what the value of a node is called."""
         return self.own[node]
 
     def source(self, node: fx.Node) -> str:
-        """ONNX name of the first tensor that a node reads."""
+        """Return ONNX name of the first tensor that a node reads."""
         return self.values[node.all_input_nodes[0]]
 
     def node(self, operator: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
@@ -72,13 +72,13 @@ class OnnxBuilder:
 
 
 def pack_int4(codes: NDArray[np.int8]) -> bytes:
-    """Two codes to a byte, the first in the low half, as the ONNX specification packs INT4."""
+    """Return two codes to a byte, the first in the low half, as the ONNX specification packs INT4."""
     halves = codes.reshape(-1).view(np.uint8) & 0xF
     halves = np.append(halves, np.zeros(halves.size % 2, dtype=np.uint8))
     return (halves[::2] | (halves[1::2] << 4)).astype(np.uint8).tobytes()
 
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
-    """The error for a node that cannot be written: which, where in the model, why, and what to do."""
+    """Return the error for a node that cannot be written: which, where in the model, why, and what to do."""
     target = f"{getattr(node.target, '__name__', node.target)}{find_line(node)}"
     return ExportError(f"export: node {node.name!r} ({target}) cannot be written as ONNX: {what}; {remedy}")

@@ -28,8 +28,10 @@ def make_model(graph: onnx.GraphProto) -> onnx.ModelProto:
 def save_onnx(model: onnx.ModelProto, path: Path) -> int:
     """Check a model and write it to `path` by a temporary folder and a rename; returns the bytes written.
 
-    A model with EXTERNAL_DATA_BYTES or more puts its tensors into `path` with ".data" appended. ExportError
-    when the checker refuses the model or the folder cannot be written; `path` then stays as it was.
+    A model with EXTERNAL_DATA_BYTES or more puts its tensors into `path` with ".data" appended.
+
+    Raises:
+        ExportError: When the checker refuses the model or the folder cannot be written; `path` then stays as it was.
     """
     try:
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -56,13 +58,13 @@ def _save(model: onnx.ModelProto, staging: Path, path: Path) -> int:
 
 
 def onnx_bytes(path: Path) -> int:
-    """Size of an ONNX file together with every external data file that it points to."""
+    """Return size of an ONNX file together with every external data file that it points to."""
     model = onnx.load_model(path, load_external_data=False)
     return path.stat().st_size + sum((path.parent / name).stat().st_size for name in external_files(model))
 
 
 def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names, relative to the model, of the external data files of its initializers."""
+    """Return names, relative to the model, of the external data files of its initializers."""
     names = {_location(tensor) for tensor in model.graph.initializer if uses_external_data(tensor)}
     return tuple(sorted(names))
 

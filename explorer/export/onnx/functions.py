@@ -21,7 +21,8 @@ SLICE_END = np.iinfo(np.int64).max
 def write_function(builder: OnnxBuilder, node: fx.Node) -> str:
     """Write what a function or tensor method computes at `node`; returns the name of the result.
 
-    ExportError for a function without a rule, and for one that acts across the images of a batch.
+    Raises:
+        ExportError: For a function without a rule, and for one that acts across the images of a batch.
     """
     rule = _RULES.get(node.target)
     if rule is None:
@@ -114,7 +115,7 @@ def _write_slice(builder: OnnxBuilder, node: fx.Node) -> str:
 
 
 def _slices(node: fx.Node, rank: int) -> list[slice]:
-    """One slice for each axis, an ellipsis written out; a full slice reads slice(None)."""
+    """Return one slice for each axis, an ellipsis written out; a full slice reads slice(None)."""
     index = _constants(node.args[1])
     listed = list(index) if isinstance(index, tuple) else [index]
     if not all(entry is Ellipsis or isinstance(entry, slice) for entry in listed):
@@ -126,13 +127,13 @@ def _slices(node: fx.Node, rank: int) -> list[slice]:
 
 
 def _argument(node: fx.Node, position: int, key: str, default: Any) -> Any:
-    """An argument given by position or by keyword, with sizes that the graph computes as numbers."""
+    """Return an argument given by position or by keyword, with sizes that the graph computes as numbers."""
     given = node.args[position] if len(node.args) > position else node.kwargs.get(key, default)
     return _constants(given)
 
 
 def _constants(argument: Any) -> Any:
-    """An argument with every node that gives no tensor replaced by the value that it had."""
+    """Return an argument with every node that gives no tensor replaced by the value that it had."""
 
     def value(entry: fx.Node) -> Any:
         return entry if entry.meta["shape"] is not None else entry.meta["value"]

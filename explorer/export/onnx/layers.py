@@ -33,7 +33,11 @@ def write_quantizer(module: ActivationQuantizer, builder: OnnxBuilder, node: fx.
 
 
 def write_convolution(module: nn.Conv2d, builder: OnnxBuilder, node: fx.Node) -> str:
-    """Write a convolution on N x C x H x W; ExportError for padding with anything but zeros."""
+    """Write a convolution on N x C x H x W.
+
+    Raises:
+        ExportError: For padding with anything but zeros.
+    """
     if module.padding_mode != "zeros":
         raise refuse(node, f"its padding mode is {module.padding_mode!r}", "use padding_mode='zeros'")
     inputs = [builder.source(node), _weight(module, builder, node)]
@@ -114,7 +118,7 @@ def write_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, builder: OnnxBuilder, no
 
 
 def _weight(module: nn.Conv2d | nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:
-    """Integer codes under one scale per output channel, or a float tensor where the layer has no codes."""
+    """Return integer codes under one scale per output channel, or a float tensor where the layer has no codes."""
     buffers = dict(module.named_buffers(recurse=False))
     if "weight_codes" not in buffers:
         return builder.constant(f"{builder.name(node)}/weight", _numpy(module.weight))

@@ -34,7 +34,10 @@ _PLAIN = {nn.ReLU: "Relu", nn.Sigmoid: "Sigmoid", nn.Tanh: "Tanh", nn.Hardswish:
 def write_module(module: nn.Module, builder: OnnxBuilder, node: fx.Node) -> str:
     """Write what `module` computes at `node`; returns the name of the result.
 
-    One rule for each type, found through the class hierarchy. ExportError for a type without a rule.
+    One rule for each type, found through the class hierarchy.
+
+    Raises:
+        ExportError: For a type without a rule.
     """
     raise refuse(
         node,
@@ -59,7 +62,7 @@ def _write_plain(
 
 @write_module.register
 def _write_hardtanh(module: nn.Hardtanh, builder: OnnxBuilder, node: fx.Node) -> str:
-    """Also nn.ReLU6, which is a Hardtanh from 0 to 6."""
+    """Write nn.Hardtanh, also nn.ReLU6, which is one from 0 to 6."""
     low = builder.constant(f"{builder.name(node)}/low", module.min_val)
     high = builder.constant(f"{builder.name(node)}/high", module.max_val)
     return builder.node("Clip", (builder.source(node), low, high), builder.name(node))
@@ -156,7 +159,7 @@ def _write_adaptive_max_pool(module: nn.AdaptiveMaxPool2d, builder: OnnxBuilder,
 
 
 def _write_adaptive_pool(builder: OnnxBuilder, node: fx.Node, kind: Literal["Average", "Max"]) -> str:
-    """A pooling to 1 x 1 is global; one whose output divides its input has windows of one size."""
+    """Return a pooling to 1 x 1 is global; one whose output divides its input has windows of one size."""
     before, after = get_shape(node.all_input_nodes[0])[-2:], get_shape(node)[-2:]
     if after == (1, 1):
         return builder.node(f"Global{kind}Pool", (builder.source(node),), builder.name(node))

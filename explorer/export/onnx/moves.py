@@ -25,7 +25,11 @@ def write_selection(module: SelectChannels, builder: OnnxBuilder, node: fx.Node)
 
 
 def write_flatten(module: nn.Flatten, builder: OnnxBuilder, node: fx.Node) -> str:
-    """Write a flattening of all axes but the batch, or of all positions; ExportError for any other."""
+    """Write a flattening of all axes but the batch, or of all positions.
+
+    Raises:
+        ExportError: For any other.
+    """
     if len(get_shape(node)) == 2 and module.start_dim == 1:
         return builder.node("Flatten", (builder.source(node),), builder.name(node), axis=1)
     if len(get_shape(node)) == 3 and module.start_dim == 2:
@@ -34,7 +38,11 @@ def write_flatten(module: nn.Flatten, builder: OnnxBuilder, node: fx.Node) -> st
 
 
 def write_unflatten(module: nn.Unflatten, builder: OnnxBuilder, node: fx.Node) -> str:
-    """Write features as channels with positions; ExportError for another axis."""
+    """Write features as channels with positions.
+
+    Raises:
+        ExportError: For another axis.
+    """
     if module.dim != 1 or len(get_shape(node)) != 4:
         raise refuse(node, "it does not unflatten features into an image", "use nn.Unflatten(1, (C, H, W))")
     return _reshape(builder, node, (KEPT, REST, *get_shape(node)[2:]))
@@ -48,7 +56,11 @@ def write_pixel_shuffle(module: nn.PixelShuffle, builder: OnnxBuilder, node: fx.
 
 
 def write_resize(module: nn.Upsample, builder: OnnxBuilder, node: fx.Node) -> str:
-    """Write a resizing by the nearest pixel or bilinear; ExportError for other ways."""
+    """Write a resizing by the nearest pixel or bilinear.
+
+    Raises:
+        ExportError: For other ways.
+    """
     if module.mode not in {"nearest", "bilinear"}:
         raise refuse(node, f"it resizes {module.mode!r}", "use mode='nearest' or mode='bilinear'")
     before, after = get_shape(node.all_input_nodes[0])[2:], get_shape(node)[2:]

@@ -102,7 +102,7 @@ def _compare_sizes(before: int, after: int) -> str:
 
 
 def describe_network(model: fx.GraphModule, context: CompressionContext, candidate: Candidate) -> dict[str, Any]:
-    """Plain data of every layer and activation quantiser: kept indices, widths, scales, shared codes.
+    """Return plain data of every layer and activation quantiser: kept indices, widths, scales, shared codes.
 
     `kept_filter_indices` and `kept_input_indices` are those of the uncompressed layer. A weight is its code (in
     model.onnx, and one of `codebook_codes` where weights are shared) times the `weight_scales` entry of its filter.

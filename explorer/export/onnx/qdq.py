@@ -24,19 +24,21 @@ from explorer.graph.traced import get_shape
 def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
     """Write a canonical network to `path`; returns the bytes written, external data included.
 
-    `model` is what `compress.apply` built, or a canonical float network; `input_shape` is C x H x W of one
-    image, or a tuple of such shapes for several inputs. The file maps `images` (N x C x H x W, float32) to `logits`
-    (N x classes), for any N; several inputs go by the names of forward()'s arguments, further outputs by their keys or
-    as `output_1` and so on, with a number behind a name that is taken. Weights with codes are INT4 where the codes
-    fit, else INT8, with one scale per output channel; biases are INT32 on the grid of the sums; activations are UINT8,
-    clipped to narrower widths. ExportError
-    names a node that cannot be written; an existing file then stays as it was.
+    `model` is what `compress.apply` built, or a canonical float network; `input_shape` is C x H x W of one image, or a
+    tuple of such shapes for several inputs. The file maps `images` (N x C x H x W, float32) to `logits` (N x classes),
+    for any N; several inputs go by the names of forward()'s arguments, further outputs by their keys or as `output_1`
+    and so on, with a number behind a name that is taken. Weights with codes are INT4 where the codes fit, else INT8,
+    with one scale per output channel; biases are INT32 on the grid of the sums; activations are UINT8, clipped to
+    narrower widths.
+
+    Raises:
+        ExportError: Names a node that cannot be written; an existing file then stays as it was.
     """
     return save_onnx(build_onnx(model, input_shape), path)
 
 
 def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
-    """The ONNX model of a canonical network, see `export_onnx`."""
+    """Return the ONNX model of a canonical network, see `export_onnx`."""
     propagate_shapes(model, example(model, input_shape))
     *_, last = model.graph.nodes
     inputs = {name: node for node, name in name_inputs(model).items()}
@@ -69,7 +71,7 @@ def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
 
 
 def _named_outputs(returned: Any, inside: str = "") -> list[tuple[str, fx.Node]]:
-    """What forward() returns, as (name, node): the first one is the logits, unless it has a name of its own.
+    """Return what forward() returns, as (name, node): the first one is the logits, unless it has a name of its own.
 
     What is returned inside something else has the name of that in front of its own.
     """

@@ -30,7 +30,7 @@ def write_comparison_page(view: ComparisonView, path: Path) -> None:
 
 
 def comparison_html(view: ComparisonView) -> str:
-    """The page: every chart, and the table of all points."""
+    """Return the page: every chart, and the table of all points."""
     figures = {chart.name: chart_figure(chart, view) for chart in view.charts}
     figures.update({chart.name: bar_figure(chart) for chart in view.bar_charts})
     divisions = "".join(f'<div id="{html.escape(name)}"></div>' for name in figures)
@@ -50,7 +50,7 @@ def comparison_html(view: ComparisonView) -> str:
 
 
 def chart_figure(chart: Chart, view: ComparisonView) -> go.Figure:
-    """Accuracy against one axis, a panel for each state."""
+    """Draw accuracy against one axis, a panel for each state."""
     known = styles(view.criteria, view.focus)
     figure = make_subplots(
         rows=1, cols=len(chart.panels), shared_yaxes=True, subplot_titles=[panel.title for panel in chart.panels]
@@ -81,7 +81,7 @@ def chart_figure(chart: Chart, view: ComparisonView) -> go.Figure:
 
 
 def bar_figure(chart: BarChart) -> go.Figure:
-    """Differences of the focus to all others, a panel for each level and state, above each other."""
+    """Draw differences of the focus to all others, a panel for each level and state, above each other."""
     figure = make_subplots(
         rows=len(chart.panels),
         cols=1,

@@ -32,7 +32,7 @@ def write_charts(view: ComparisonView, folder: Path) -> tuple[Path, ...]:
 
 
 def draw_chart(chart: Chart, view: ComparisonView) -> str:
-    """Accuracy against one axis, a panel for each state on common axes, and what each line stands for."""
+    """Draw accuracy against one axis, a panel for each state on common axes, and what each line stands for."""
     known = styles(view.criteria, view.focus)
     points = [point for panel in chart.panels for curve in panel.curves for point in curve.points]
     scale = math.log2 if chart.logarithmic else float
@@ -56,7 +56,7 @@ def draw_chart(chart: Chart, view: ComparisonView) -> str:
 
 
 def draw_bars(chart: BarChart) -> str:
-    """Differences with their 95 % intervals, coloured by who wins."""
+    """Draw differences with their 95 % intervals, coloured by who wins."""
     tall = ROW * max(len(panel.bars) for panel in chart.panels) + 76
     columns, rows = (1 + max(getattr(panel, key) for panel in chart.panels) for key in ("column", "row"))
     bounds = [bar.value + sign * bar.half_width for panel in chart.panels for bar in panel.bars for sign in (-1, 1)]
@@ -87,12 +87,12 @@ class _Frame:
         self.x_range, self.y_range = x_range, y_range
 
     def x(self, value: float) -> float:
-        """Pixels from the left of the document."""
+        """Return pixels from the left of the document."""
         low, high = self.x_range
         return self.left + (value - low) / (high - low) * self.width
 
     def y(self, value: float) -> float:
-        """Pixels from the top of the document."""
+        """Return pixels from the top of the document."""
         low, high = self.y_range
         return self.top + self.height - (value - low) / (high - low) * self.height
 
@@ -169,7 +169,7 @@ def _drawn(chart: Chart, name: str) -> bool:
 
 
 def _wide(values: Sequence[float]) -> tuple[float, float]:
-    """The range of values with some room."""
+    """Return the range of values with some room."""
     low, high = min(values), max(values)
     room = 0.05 * ((high - low) or 1.0)
     return low - room, high + room

@@ -24,7 +24,7 @@ DARKEST_RATIO = 2.0
 
 
 def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
-    """Accuracy on search images against energy and against latency, both relative to the uniform 8-bit network.
+    """Return accuracy on search images against energy and against latency, both relative to the uniform 8-bit network.
 
     One line for each run: what is undominated in that pair. Devices have colours, their runs dashes.
     """
@@ -57,7 +57,7 @@ def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
 
 
 def decision_grids(chosen: Sequence[DeviceChoice]) -> tuple[Grid, ...]:
-    """Bits of weights, bits of activations, and filters kept: layers x choices."""
+    """Return the bits of weights, bits of activations, and filters kept: layers x choices."""
     runs = [choice.run for choice in chosen]
     tables = [weighted_layers(choice.point.evaluation.cost) for choice in chosen]
     names = tuple(row.layer for row in tables[0]) if tables else ()
@@ -79,7 +79,7 @@ def decision_grids(chosen: Sequence[DeviceChoice]) -> tuple[Grid, ...]:
 
 
 def transfer_grids(transfers: Sequence[Transfer]) -> tuple[Grid, ...]:
-    """Energy of each choice (rows) on each device (columns), relative to that device's own: a grid for each loss."""
+    """Return the energy of each choice (rows) on each device (columns), relative to that device's own, by loss."""
     grids = []
     for loss in dict.fromkeys(entry.choice.loss for entry in transfers):
         of_loss = [entry for entry in transfers if entry.choice.loss == loss]
@@ -104,13 +104,13 @@ def transfer_grids(transfers: Sequence[Transfer]) -> tuple[Grid, ...]:
 
 
 def allowance(loss: float) -> str:
-    """In words, how much of the accuracy on search images a choice may lose."""
+    """Say how much of the accuracy on search images a choice may lose."""
     points = f"{100.0 * loss:g}"
     return f"at most {points} point{'' if points == '1' else 's'} lost"
 
 
 def _label(run: DeviceRun, runs: Sequence[DeviceRun]) -> str:
-    """The device, and the seed where it has several."""
+    """Return the device, and the seed where it has several."""
     return f"{run.device}, seed {run.seed}" if len({other.seed for other in runs}) > 1 else run.device
 
 
@@ -119,7 +119,7 @@ def _float(run: DeviceRun) -> float:
 
 
 def _front(run: DeviceRun, cost: Objective) -> tuple[tuple[float, float], ...]:
-    """(Cost relative to uniform 8 bits, accuracy in %) of the members that no cheaper one equals."""
+    """Return (Cost relative to uniform 8 bits, accuracy in %) of the members that no cheaper one equals."""
     whole = cost.value(uniform_cost(run), 0.0)
     points = [
         (cost.value(point.evaluation.cost, 0.0) / whole, 100.0 * point.evaluation.score.value)

@@ -14,7 +14,7 @@ Row = Mapping[str, str | int | float | None]
 
 
 def choice_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
-    """One row for each choice: accuracies, costs relative to the uniform 8-bit network, and average decisions.
+    """Return one row for each choice: accuracies, costs relative to the uniform 8-bit network, and average decisions.
 
     Bits are averages over the layers' multiply-accumulates; `filter_keep_ratio` is a share of all layers' filters.
     """
@@ -51,7 +51,7 @@ def choice_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
 
 
 def layer_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
-    """One row for each layer with weights of each choice, in the order of computation."""
+    """Return one row for each layer with weights of each choice, in the order of computation."""
     return [
         {
             **_name_run(choice),
@@ -70,7 +70,7 @@ def layer_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
 
 
 def lever_rows(levers: Sequence[Lever]) -> list[Row]:
-    """One row for each device and change: ratios to the uniform 8-bit network, energy by component, cycles by bound."""
+    """Return a row for each device and change: ratios to uniform 8 bits, energy by component, cycles by bound."""
     rows: list[Row] = []
     for lever in levers:
         parts, cycles = lever.cost.energy_uj_by_component, cycles_by_bound(lever.cost)
@@ -89,7 +89,7 @@ def lever_rows(levers: Sequence[Lever]) -> list[Row]:
 
 
 def transfer_rows(transfers: Sequence[Transfer]) -> list[Row]:
-    """One row for each choice and each device that it is priced on."""
+    """Return one row for each choice and each device that it is priced on."""
     return [
         {
             "chosen_for": entry.choice.run.device,
@@ -118,12 +118,12 @@ def _short(value: str | int | float | None) -> str | int | None:
 
 
 def weighted_layers(cost: Cost) -> tuple[LayerSummary, ...]:
-    """The layers with weights, in the order of computation."""
+    """Return the layers with weights, in the order of computation."""
     return tuple(row for row in cost.layers if row.weight_bits is not None)
 
 
 def uniform_cost(run: DeviceRun) -> Cost:
-    """What the uniform 8-bit network costs on the device of a run."""
+    """Return what the uniform 8-bit network costs on the device of a run."""
     return next(entry.cost for entry in run.outcome.baselines if entry.name == "uniform 8-bit")
 
 
@@ -136,5 +136,5 @@ def _ratio(value: float | None, whole: float | None) -> float | None:
 
 
 def _mean(values: Sequence[tuple[int, int]]) -> float | None:
-    """The mean of (value, weight)."""
+    """Return the mean of (value, weight)."""
     return _ratio(sum(value * weight for value, weight in values), sum(weight for _, weight in values))

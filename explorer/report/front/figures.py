@@ -50,13 +50,13 @@ def front_figure(pair: PairView, selected: str | None = None) -> go.Figure:
 
 
 def _ticks(pair: PairView) -> dict[str, object]:
-    """1-2-5 ticks on a log axis; thousands as k where the unit is bytes."""
+    """Return 1-2-5 ticks on a log axis; thousands as k where the unit is bytes."""
     style: dict[str, object] = {"tickformat": "~s" if pair.axis.unit == "bytes" else ",~g"}
     return {**style, "type": "log", "dtick": "D2"} if pair.logarithmic else {**style, "type": "linear"}
 
 
 def _front(pair: PairView) -> Iterable[go.Scatter]:
-    """Members that are best in this pair filled, the others open; with names where there is room."""
+    """Draw members that are best in this pair filled, the others open; with names where there is room."""
     members = (*pair.best, *pair.others)
     at = _position(pair)
     places = label_places([at(member) for member in members], [at(member) for member in pair.baselines])
@@ -78,7 +78,7 @@ def _front(pair: PairView) -> Iterable[go.Scatter]:
 
 
 def _front_line(pair: PairView) -> Iterable[go.Scatter]:
-    """On search images the steps of the front; on held-out images the same members, simply joined."""
+    """Draw on search images the steps of the front; on held-out images the same members, simply joined."""
     if len(pair.best) < 2:
         return
     steps = pair.split == "search"
@@ -127,7 +127,7 @@ def _points(members: tuple[PlotPoint, ...], name: str, marker: dict[str, object]
 
 
 def _cloud(pair: PairView) -> Iterable[go.Scatter]:
-    """Scored evaluations faintly; those never scored as ticks along the bottom."""
+    """Draw scored evaluations faintly; those never scored as ticks along the bottom."""
     for entries, name, symbol in (
         (pair.feasible, "other evaluations", "circle"),
         (pair.over_budget, "misses a budget", "x-thin"),

@@ -37,7 +37,7 @@ def cloud_text(evaluation: CloudView) -> str:
 
 
 def _cost_lines(cost: Cost) -> dict[str, str]:
-    """One line for each cost that can be an objective, keyed by its field."""
+    """Return one line for each cost that can be an objective, keyed by its field."""
     lines = {}
     for objective in costs():
         beside = BESIDE.get(objective.name)

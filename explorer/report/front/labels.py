@@ -46,7 +46,7 @@ def _label(x: float, y: float, place: LabelPosition) -> Box:
 
 
 def _covers(label: Box, taken: Sequence[Box]) -> bool:
-    """True when the label overlaps something or leaves the plot."""
+    """Return True when the label overlaps something or leaves the plot."""
     if label.left < 0.0 or label.bottom < 0.0 or label.right > 1.0 or label.top > 1.0:
         return True
     return any(

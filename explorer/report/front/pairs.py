@@ -118,12 +118,12 @@ def _best(members: tuple[PlotPoint, ...]) -> tuple[PlotPoint, ...]:
 
 
 def _spans_widely(values: list[float]) -> bool:
-    """True when all values are positive and the largest is more than LOG_RATIO times the smallest."""
+    """Return True when all values are positive and the largest is more than LOG_RATIO times the smallest."""
     return bool(values) and min(values) > 0.0 and max(values) > LOG_RATIO * min(values)
 
 
 def _y_range(points: list[PointView], split: Split) -> tuple[float, float]:
-    """Lowest and highest accuracy with one standard error, and 8 % of room at both ends; (0, 1) without points."""
+    """Return least and largest accuracy with a standard error, and 8 % of room at both ends; (0, 1) without points."""
     if not points:
         return (0.0, 1.0)
     scores = [point.score(split) for point in points]

@@ -89,7 +89,7 @@ def front_table(outcome: Outcome) -> Table:
 
 
 def _shown() -> tuple[Figure, ...]:
-    """What 80 columns have room for: MACs are left out."""
+    """Return what 80 columns have room for: MACs are left out."""
     return tuple(figure for figure in cost_figures() if figure is not MACS)
 
 

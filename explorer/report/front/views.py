@@ -68,7 +68,7 @@ class PointView:
     """Keys of MARKS, one after the other."""
 
     def score(self, split: Split) -> MeanScore:
-        """The mean score on the images of a split."""
+        """Return the mean score on the images of a split."""
         return self.search if split == "search" else self.held_out
 
 
@@ -151,7 +151,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
 
 
 def remarks(outcome: Outcome) -> tuple[str, ...]:
-    """What the costs leave out, which baseline is missing, and what the network cannot be exported as."""
+    """Return what the costs leave out, which baseline is missing, and what the network cannot be exported as."""
     covered = outcome.coverage
     return (
         *((covered.summary(),) if covered is not None and not covered.complete else ()),
@@ -161,13 +161,17 @@ def remarks(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _origin(evaluation: Evaluation) -> str:
-    """Where an evaluation came from, and the criterion that its filters go by where it is not the study's own."""
+    """Return where an evaluation came from, and the criterion of its filters where it is not the study's own."""
     by, origin = evaluation.candidate.filters_by, evaluation.origin
     return origin if by is None or origin.endswith(f"filters by {by}") else f"{origin}, filters by {by}"
 
 
 def front_points(outcome: Outcome) -> tuple[PointView, ...]:
-    """Return the members of the front, in the order of the outcome; ExplorerError if one was never scored."""
+    """Return the members of the front, in the order of the outcome.
+
+    Raises:
+        ExplorerError: If one was never scored.
+    """
     reference, marks = reference_cost(outcome), _marks(outcome)
     points = []
     for member in outcome.front:
@@ -194,7 +198,7 @@ def front_points(outcome: Outcome) -> tuple[PointView, ...]:
 
 
 def _marks(outcome: Outcome) -> dict[str, str]:
-    """The signs of every member of the front, by name."""
+    """Return the signs of every member of the front, by name."""
     if not outcome.front:
         return {}
     chosen = knee(outcome.front, outcome.objectives).name

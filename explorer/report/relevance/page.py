@@ -51,7 +51,7 @@ def page_data(view: RelevanceView) -> dict[str, Any]:
 
 
 def _image(image: ImageView) -> dict[str, Any]:
-    """An image with its colours in base64, three bytes for a pixel."""
+    """Return an image with its colours in base64, three bytes for a pixel."""
     return {
         "index": image.index,
         **({"input": image.input} if image.input else {}),
@@ -66,6 +66,6 @@ def _image(image: ImageView) -> dict[str, Any]:
 
 
 def _map(values: MapView) -> dict[str, Any]:
-    """A map row by row, in three significant digits."""
+    """Return a map row by row, in three significant digits."""
     flat = [float(f"{value:.3g}") for row in values.values for value in row]
     return {"values": flat, "total": values.total, "full": values.full}

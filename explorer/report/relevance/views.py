@@ -111,7 +111,7 @@ def relevance_view(explained: Explained) -> RelevanceView:
 
 
 def _facts(explained: Explained) -> tuple[tuple[str, str], ...]:
-    """How it was computed, each by name."""
+    """Return how it was computed, each by name."""
     relevance = explained.relevance
     kept = None if relevance.completeness is None else f"misses {relevance.completeness:.1e} of the output's difference"
     only = "" if explained.of_class is None else f", explained as {_named(explained.of_class, explained.class_names)}"
@@ -126,7 +126,7 @@ def _facts(explained: Explained) -> tuple[tuple[str, str], ...]:
 
 
 def _notes(explained: Explained) -> tuple[str, ...]:
-    """What a reader could take wrongly."""
+    """Return what a reader could take wrongly."""
     method, notes = explained.relevance.method, []
     if not explained.scores_filters:
         notes.append(f"{method} says nothing of filters: every filter's score is 1.")
@@ -140,7 +140,7 @@ def _notes(explained: Explained) -> tuple[str, ...]:
 
 
 def _classes(relevance: Relevance, names: Sequence[str]) -> list[tuple[str, int, Relevance]]:
-    """(name, how many images, relevance) of each class that images are explained as; none without tables."""
+    """Return (name, how many images, relevance) of each class that images are explained as; none without tables."""
     if not len(relevance.layers[0].contributions):
         return []
     numbers = sorted(set(relevance.explained))
@@ -166,7 +166,7 @@ def _layer(
 
 
 def _groups(graph: ModelGraph, layer: Layer) -> tuple[str, ...]:
-    """The channel group of each filter."""
+    """Return the channel group of each filter."""
     names = {identity: group.name for group in graph.groups for identity in group.classes}
     return tuple(names.get(identity, "") for identity in layer.output_classes)
 

@@ -30,7 +30,7 @@ def roofline_figure(view: RooflineView) -> go.Figure:
 
 
 def _roofs(view: RooflineView) -> list[go.Scatter]:
-    """One line for each pair of widths: along the bandwidth up to the ridge, then flat."""
+    """Return one line for each pair of widths: along the bandwidth up to the ridge, then flat."""
     intensities = [point.intensity for point in view.points]
     ridges = [peak / view.bandwidth for _, peak in view.peaks]
     if not intensities:

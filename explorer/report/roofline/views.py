@@ -84,12 +84,12 @@ def _point(
 
 
 def _held(bits: int, supported: Sequence[int]) -> int:
-    """The width that the device runs an operand at."""
+    """Return the width that the device runs an operand at."""
     return next(width for width in supported if width >= bits)
 
 
 def _peak(widths: tuple[int, int], accelerator: Accelerator) -> float:
-    """MACs per second with every unit at work."""
+    """Return MACs per second with every unit at work."""
     law = LAWS[accelerator.precision_law]
     per_unit = float(law(*widths, accelerator.native_bits, accelerator.mac_energy_pj).macs_per_unit_cycle)
     return accelerator.units * accelerator.unit_rate * per_unit * accelerator.clock_hz
