@@ -18,10 +18,10 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.digests import digest
 from explorer.errors import ModelError
-from explorer.graph.inputs import Inputs, run, to_device
+from explorer.graph.inputs import Inputs, run, take, to_device
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
-from explorer.training.augment import augment, crop, refuse_moved_targets
+from explorer.training.augment import augment, crop, find_darkest, is_image, refuse_unmovable
 from explorer.training.checkpoint import Parts, keep, resume
 from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss
 from explorer.training.train import MOMENTUM, EpochProgress
@@ -43,6 +43,7 @@ class _Task:
     teacher: nn.Module | None
     inputs: tuple[Tensor, ...]
     targets: Tensor
+    darkest: tuple[Tensor, ...]
     loss: Loss
     settings: FineTuningSettings
     layout: torch.memory_format
@@ -79,12 +80,13 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
     """
     device = context.calibration.device
     inputs, network = to_device(images, device), trainable(context, candidate, start)
-    refuse_moved_targets(settings, "finetuning", inputs, targets, settings.crop_pixels)
+    refuse_unmovable(settings, "finetuning", inputs, targets, settings.crop_pixels)
     task = _Task(
         network=network,
         teacher=context.model.eval() if settings.teacher else None,
         inputs=inputs,
         targets=targets.to(device),
+        darkest=find_darkest(inputs),
         loss=loss,
         settings=settings,
         layout=chosen_layout(network.model),
@@ -150,14 +152,13 @@ def _train(task: _Task, progress: EpochProgress | None, unfinished: Path | None,
 
 def _loss(task: _Task, chosen: Tensor) -> Tensor:
     settings = task.settings
-    inputs = tuple(augment(each[chosen], settings) for each in task.inputs)
+    inputs = augment(take(task.inputs, chosen), settings)
     if settings.crop_pixels:
-        darkest = task.inputs[0].amin(dim=(0, 2, 3), keepdim=True)
-        inputs = (crop(inputs[0], settings.crop_pixels, darkest),)
+        inputs = crop(inputs, settings.crop_pixels, task.darkest)
     share = float(torch.rand(())) if settings.mixup and float(torch.rand(())) < settings.mixup else 1.0
     if share < 1.0:
         inputs = tuple(torch.lerp(each.flip(0), each, share) for each in inputs)
-    inputs = tuple(each.contiguous(memory_format=task.layout) if each.ndim == 4 else each for each in inputs)
+    inputs = tuple(each.contiguous(memory_format=task.layout) if is_image(each) else each for each in inputs)
     with _statistics_held(task.network.model) if share < 1.0 else nullcontext():
         outputs = run(task.network.model, inputs)
     targets = task.targets[chosen]

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from explorer.errors import ModelError
-from explorer.graph.inputs import run
+from explorer.graph.inputs import run, take
 from explorer.graph.lines import find_last_line
 from explorer.settings import TrainingSettings
 from explorer.threads import single_threaded
-from explorer.training.augment import augment, refuse_moved_targets
+from explorer.training.augment import augment, refuse_unmovable
 from explorer.training.checkpoint import Parts, keep, resume
 from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss
 
@@ -57,7 +57,7 @@ def train_model(
     arrays = images if isinstance(images, tuple) else (images,)
     inputs = tuple(torch.from_numpy(array).to(device) for array in arrays)
     y = torch.from_numpy(targets).to(device)
-    refuse_moved_targets(settings, "model.training", inputs, y)
+    refuse_unmovable(settings, "model.training", inputs, y)
     optimizer = _optimizer(model, settings)
     batches = math.ceil(len(y) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
@@ -74,7 +74,7 @@ def train_model(
             chunks = torch.randperm(len(y)).to(device).chunk(batches)
             for batch, chosen in enumerate(chunks, start=1):
                 optimizer.zero_grad()
-                given = tuple(augment(x[chosen], settings) for x in inputs)
+                given = augment(take(inputs, chosen), settings)
                 value = _backward(model, given, y[chosen], loss)
                 optimizer.step()
                 schedule.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +16,14 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.errors import RelevanceError
-from explorer.graph.inputs import Inputs, run
+from explorer.graph.inputs import Inputs, as_tuple, run
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import Relevance
-from explorer.settings import QuantizerSettings
+from explorer.settings import FineTuningSettings, QuantizerSettings, TrainingSettings
+from explorer.training.finetune import finetune
+from explorer.training.train import train_model
+from explorer.training.tuned import rebuild
 from tests.support import styles
 from tests.support.square import random_candidate
 
@@ -116,6 +120,49 @@ def test_every_criterion_says_the_same(name: str, method: str) -> None:
             assert received.shape == expected.shape
             assert np.allclose(received, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max(initial=0.0)), key
     assert (two.completeness is None) == (one.completeness is None)
+
+
+TRAININGS: dict[str, dict[str, dict[str, Any]]] = {
+    "images": {
+        "plain": {},
+        "moved": {"flip": True, "shift_pixels": 1.0, "rotate_degrees": 10.0},
+    },
+    "vectors": {"plain": {}},
+}
+
+
+@pytest.mark.parametrize(("name", "moves"), [(name, moves) for name, found in TRAININGS.items() for moves in found])
+def test_training_ends_at_the_same_weights(name: str, moves: str) -> None:
+    models = []
+    for model, given in in_both_ways(name):
+        arrays = tuple(tensor.numpy() for tensor in as_tuple(given))
+        settings = TrainingSettings(epochs=2, batch_size=5, learning_rate=1e-3, **TRAININGS[name][moves])
+        train_model(model, arrays, np.arange(IMAGES) % 3, settings, seed=1)
+        models.append(model)
+    check_equal(models[0].state_dict(), models[1].state_dict(), in_both_ways(name)[0][0].state_dict())
+
+
+@pytest.mark.parametrize(("name", "moves"), [(name, moves) for name, found in TRAININGS.items() for moves in found])
+def test_fine_tuning_ends_at_the_same_weights(name: str, moves: str) -> None:
+    further: dict[str, Any] = {"crop_pixels": 1, "mixup": 0.5} if moves == "moved" else {}
+    settings = FineTuningSettings(epochs=2, batch_size=5, learning_rate=1e-4, **TRAININGS[name][moves], **further)
+    built, start = [], {}
+    for model, given in in_both_ways(name):
+        context = CompressionContext.of(model, given)
+        candidate = uniform(context.graph, 8, 8)
+        tuned = finetune(context, candidate, given, torch.arange(IMAGES) % 3, settings, seed=1)
+        built.append(rebuild(context, candidate, tuned).state_dict())
+        start = apply(context, candidate).state_dict()
+    codes = [{key: value for key, value in state.items() if key.endswith("weight")} for state in (*built, start)]
+    check_equal(*codes)
+
+
+def check_equal(received: dict[str, Tensor], expected: dict[str, Tensor], before: dict[str, Tensor]) -> None:
+    """What was trained is equal but for rounding, and not what it was."""
+    assert received.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.allclose(received[key].float(), value.float(), rtol=1e-2, atol=2e-4), key
+    assert any(not torch.allclose(value.float(), before[key].float(), atol=1e-3) for key, value in expected.items())
 
 
 OPTIONS = {

@@ -78,7 +78,8 @@ def test_a_diverging_training_is_stopped() -> None:
 def warped(images: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return augment(images, settings)
+        (moved,) = augment((images,), settings)
+        return moved
 
 
 def test_a_shift_moves_whole_images_and_fills_with_the_darkest_value() -> None:
