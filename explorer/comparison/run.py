@@ -68,7 +68,7 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
                 ("score.function: a comparison is of which images are right; remove the key, or run the study instead",)
             )
         prepared = open_study(study, folder, notify)
-        if settings.case == "bits":
+        if settings.of_case.widths_of_space:
             refuse_unreachable(prepared)
         scored = open_points(folder, _identity(prepared))
         images, labels = prepared.tensors(prepared.data.search)
@@ -238,7 +238,7 @@ def _identity(prepared: PreparedStudy) -> dict[str, str]:
 def _settings(study: Study) -> dict[str, str]:
     """The settings that points depend on, those of the study's own criterion aside."""
     settings = study.comparison
-    needed = {"model", "data", "quantizer", "relevance"} | ({"space"} if settings.case == "bits" else set())
+    needed = {"model", "data", "quantizer", "relevance"} | ({"space"} if settings.of_case.widths_of_space else set())
     known = {key: value for key, value in study.essentials().items() if key.partition(".")[0] in needed}
     for key in ("relevance.method", "relevance.sensitivity"):
         known.pop(key, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
@@ -35,6 +35,16 @@ class Case:
     scopes: tuple[str, ...] = ("layer",)
     rules: tuple[str, ...] = ()
     """What decides beside the criteria of relevance, and needs no table of its own."""
+    axis: str
+    """Title of the levels."""
+    shown: str
+    """Format of a level in a title, after `factor`."""
+    factor: float = 1.0
+    logarithmic: bool = False
+    state_titles: Mapping[str, str] = field(default_factory=dict)
+    """Of states that are called otherwise than in other cases."""
+    widths_of_space: bool = False
+    """Whether it chooses among the widths in [space]."""
 
 
 def _is_share(level: float) -> bool:
@@ -50,6 +60,9 @@ CASES: Mapping[str, Case] = {
         is_level=_is_share,
         states=STATES,
         scopes=COMPARISON_SCOPES,
+        axis="Filters removed (%)",
+        shown="{:g} % removed",
+        factor=100.0,
     ),
     "weights": Case(
         path="explorer.comparison.cases:choose_weights",
@@ -60,6 +73,9 @@ CASES: Mapping[str, Case] = {
         states=STATES[:2],
         scopes=COMPARISON_SCOPES[:2],
         rules=("magnitude",),
+        axis="Weights removed (%)",
+        shown="{:g} % removed",
+        factor=100.0,
     ),
     "sharing": Case(
         path="explorer.comparison.cases:choose_sharing",
@@ -69,6 +85,9 @@ CASES: Mapping[str, Case] = {
         is_level=lambda level: SHARED_VALUES[0] <= level <= SHARED_VALUES[1] and float(level).is_integer(),
         states=STATES[:2],
         rules=("plain", "saliency"),
+        axis="Values shared in a layer",
+        shown="{:g} values",
+        logarithmic=True,
     ),
     "bits": Case(
         path="explorer.comparison.cases:choose_bits",
@@ -78,6 +97,10 @@ CASES: Mapping[str, Case] = {
         is_level=lambda level: WIDTHS[0] <= level <= WIDTHS[1],
         states=("recalibrated",),
         rules=("uniform", "proportional", "measured_kl"),
+        axis="Average width of a weight (bits)",
+        shown="{:g} bits",
+        state_titles={"recalibrated": "quantised, recalibrated"},
+        widths_of_space=True,
     ),
 }
 """Name in a study file to case. A new one is a function and an entry here."""

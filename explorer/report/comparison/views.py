@@ -9,25 +9,18 @@ from dataclasses import dataclass
 from explorer.comparison.points import Point
 from explorer.comparison.record import Comparison
 from explorer.comparison.statistics import Difference, Estimate, Group, differences, estimate, groups
+from explorer.settings.comparison import Case
 
 STATE_TITLES = {
     "uncorrected": "not corrected",
     "recalibrated": "batch norms recalibrated",
     "fine_tuned": "fine-tuned",
 }
-CASE_STATE_TITLES: Mapping[tuple[str, str], str] = {("bits", "recalibrated"): "quantised, recalibrated"}
 SCOPE_TITLES = {
     "layer": "the same in every layer",
     "global": "over the whole network",
     "global_normalised": "over the whole network, scores of each layer normalised",
 }
-LEVEL_TITLES = {
-    "filters": "Filters removed (%)",
-    "weights": "Weights removed (%)",
-    "sharing": "Values shared in a layer",
-    "bits": "Average width of a weight (bits)",
-}
-LEVEL_FACTORS = {"filters": 100.0, "weights": 100.0, "sharing": 1.0, "bits": 1.0}
 AXIS_TITLES = {
     "macs": "Multiply-accumulates of an image (% of the float network's)",
     "bytes": "Bytes of weights (% of float32)",
@@ -145,16 +138,14 @@ def verdicts(compared: Iterable[Difference]) -> dict[tuple[str, str, float], Cou
     return found
 
 
-def level_text(case: str, level: float) -> str:
-    """A level as it is written in titles."""
-    if LEVEL_FACTORS[case] > 1:
-        return f"{LEVEL_FACTORS[case] * level:g} % removed"
-    return f"{level:g} values" if case == "sharing" else f"{level:g} bits"
+def level_text(case: Case, level: float) -> str:
+    """Return a level as it is written in titles."""
+    return case.shown.format(case.factor * level)
 
 
-def state_title(case: str, state: str) -> str:
-    """A state in words."""
-    return CASE_STATE_TITLES.get((case, state), STATE_TITLES[state])
+def state_title(case: Case, state: str) -> str:
+    """Return a state in words."""
+    return case.state_titles.get(state, STATE_TITLES[state])
 
 
 def _charts(comparison: Comparison, found: Sequence[Group]) -> Iterable[Chart]:
@@ -170,21 +161,21 @@ def _charts(comparison: Comparison, found: Sequence[Group]) -> Iterable[Chart]:
                 members = [group for group in found if (group.scope, group.state) == (scope, state)]
                 curves = _curves(members, at)
                 if curves:
-                    title = state_title(settings.case, state)
+                    title = state_title(settings.of_case, state)
                     panels.append(Panel(title=title, curves=curves, float_accuracy=right))
             if panels:
                 yield Chart(
                     name=f"{scope}_by_{axis}",
                     title=_title(comparison, scope),
-                    x_title=LEVEL_TITLES[settings.case] if axis == "level" else AXIS_TITLES[axis],
-                    logarithmic=settings.case == "sharing" and axis == "level",
+                    x_title=settings.of_case.axis if axis == "level" else AXIS_TITLES[axis],
+                    logarithmic=settings.of_case.logarithmic and axis == "level",
                     panels=tuple(panels),
                 )
 
 
 def _positions(comparison: Comparison, found: Sequence[Group], axis: str) -> dict[int, float]:
     """Where each group, by its identity, lies on an axis; those that have no place there are left out."""
-    size, factor = comparison.whole.size, LEVEL_FACTORS[comparison.settings.case]
+    size, factor = comparison.whole.size, comparison.settings.of_case.factor
     at: dict[int, float] = {}
     for group in found:
         if axis == "level":
@@ -219,7 +210,7 @@ def _bar_charts(comparison: Comparison, compared: Sequence[Difference]) -> Itera
             for column, level in enumerate(settings.at_levels):
                 members = [d for d in compared if (d.scope, d.state, d.level) == (scope, state, level)]
                 if members:
-                    title = f"{level_text(settings.case, level)}, {state_title(settings.case, state)}"
+                    title = f"{level_text(settings.of_case, level)}, {state_title(settings.of_case, state)}"
                     panels.append(BarPanel(title=title, row=row, column=column, bars=tuple(_bars(members))))
         if panels:
             title = f"{settings.focus} less each other criterion. {_title(comparison, scope)}"
