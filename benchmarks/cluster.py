@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from explorer.compress.cluster import inertia, kmeans_1d, share_codes
+from explorer.compress.cluster import compute_inertia, kmeans_1d, share_codes
 
 LAYERS = {"3x3, 16 to 16": 2_304, "3x3, 64 to 64": 36_864}
 CLUSTERS = (8, 16, 32)
@@ -37,7 +37,7 @@ def compare(name: str, weights: NDArray[np.float64], clusters: int) -> None:
     theirs, fitted = cpu_seconds(lambda: KMeans(clusters, n_init=10, random_state=0).fit(weights[:, None]), 1)
     ours, centroids = cpu_seconds(lambda: kmeans_1d(weights, clusters), 5)
     integers, _ = cpu_seconds(lambda: share_codes(codes, LIMIT, clusters, mask), 5)
-    worse = fitted.inertia_ / inertia(weights, centroids) - 1.0
+    worse = fitted.inertia_ / compute_inertia(weights, centroids) - 1.0
     print(
         f"{name}, {len(weights):6} weights, {clusters:2} clusters: {theirs / ours:4.1f} times less CPU time, inertia "
         f"of scikit-learn {worse:+.2%}; codebook of integers {theirs / integers:4.0f} times less"

@@ -43,7 +43,7 @@ def check(
     accelerator = load_accelerator(settings)
     with ProgressDisplay(console) as notify:
         notify("start", 0, 1)
-        from explorer.export.deploy import all_refusals  # noqa: PLC0415
+        from explorer.export.deploy import find_all_refusals  # noqa: PLC0415
         from explorer.study.estimate import draft, estimate  # noqa: PLC0415  (torch takes seconds to import)
         from explorer.study.network import open_network  # noqa: PLC0415
 
@@ -52,7 +52,7 @@ def check(
         notify("measure", 0, 1)
         context = draft(network, settings)
         needed = estimate(network, settings, context, accelerator, settings.results_folder())
-        refused = all_refusals(context)
+        refused = find_all_refusals(context)
         notify("measure", 1, 1)
     for line in _about(network, settings, accelerator):
         say(line)
@@ -74,14 +74,14 @@ def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
     """What tells the same of the network of a run, in short, before it is trained and searched."""
 
     def inspect(network: StudyNetwork) -> tuple[tuple[str, str], ...]:
-        from explorer.export.deploy import all_refusals  # noqa: PLC0415
+        from explorer.export.deploy import find_all_refusals  # noqa: PLC0415
         from explorer.study.estimate import draft, estimate  # noqa: PLC0415
         from explorer.study.study_file import load_accelerator  # noqa: PLC0415
 
         context = draft(network, study)
         needed = estimate(network, study, context, load_accelerator(study), folder)
         display.expect(dict(needed.stages))
-        refused = all_refusals(context)
+        refused = find_all_refusals(context)
         for line in (network.coverage.summary(), *_exports(refused), _time(needed, study)):
             say(line)
         return refused

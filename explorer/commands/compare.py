@@ -55,14 +55,14 @@ def compare(
         comparison = compare_criteria(settings, folder, notify)
     from explorer.report.comparison.page import write_comparison_page  # noqa: PLC0415
     from explorer.report.comparison.svg import write_charts  # noqa: PLC0415
-    from explorer.report.comparison.tables import verdict_table, write_tables  # noqa: PLC0415
-    from explorer.report.comparison.views import comparison_view  # noqa: PLC0415
+    from explorer.report.comparison.tables import build_verdict_table, write_tables  # noqa: PLC0415
+    from explorer.report.comparison.views import build_comparison_view  # noqa: PLC0415
 
-    view, to = comparison_view(comparison), results or folder
+    view, to = build_comparison_view(comparison), results or folder
     to.mkdir(parents=True, exist_ok=True)
     written = (*write_tables(view, to), *write_charts(view, to))
     write_comparison_page(view, folder / PAGE)
-    console.print(verdict_table(view))
+    console.print(build_verdict_table(view))
     for name, reason in comparison.skipped:
         say(f"skipped: {name}: {reason}")
     say(f"page:   {folder / PAGE}")

@@ -104,9 +104,9 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
         _write_csv(result.layers, table)
     if roofline is not None:
         from explorer.report.roofline.page import write_roofline  # noqa: PLC0415  (imports plotly)
-        from explorer.report.roofline.views import roofline_view  # noqa: PLC0415
+        from explorer.report.roofline.views import build_roofline_view  # noqa: PLC0415
 
-        write_roofline(roofline_view(workload.name, workload.jobs, result.layers, accelerator), roofline)
+        write_roofline(build_roofline_view(workload.name, workload.jobs, result.layers, accelerator), roofline)
     if layers:
         console.print(_layer_table(workload, result))
     say(f"{workload.name} on {accelerator.name}, {accelerator.title}; {workload.widths}")

@@ -22,18 +22,18 @@ def front(folder: RunFolder) -> None:
 
 def show(outcome: Outcome, folder: Path) -> None:
     """Print the front of the run in `folder` next to its baselines, and what a reader could take wrongly."""
-    from explorer.report.front.tables import front_table  # noqa: PLC0415
-    from explorer.report.front.views import MARKS, front_points, remarks  # noqa: PLC0415
+    from explorer.report.front.tables import build_front_table  # noqa: PLC0415
+    from explorer.report.front.views import MARKS, list_front_points, list_remarks  # noqa: PLC0415
     from explorer.study.front import knee  # noqa: PLC0415
 
-    console.print(front_table(outcome))
-    signs = "".join(point.mark for point in front_points(outcome))
+    console.print(build_front_table(outcome))
+    signs = "".join(point.mark for point in list_front_points(outcome))
     for sign, meaning in MARKS.items():
         if sign in signs:
             say(f"{sign} {meaning}")
     if outcome.front:
         console.print(_selection(outcome), highlight=False)
-    for line in remarks(outcome):
+    for line in list_remarks(outcome):
         say(line)
     say(f"report: {folder / 'report.html'}")
     if outcome.front:

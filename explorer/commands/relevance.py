@@ -131,11 +131,11 @@ def _refuse_unwritable(files: Mapping[str, Path | None], kept: Path) -> None:
 def _write(explained: Explained, files: Mapping[str, Path | None]) -> None:
     """Print the table, and write what is to be written."""
     from explorer.report.relevance.page import write_relevance_page  # noqa: PLC0415  (imports plotly)
-    from explorer.report.relevance.tables import layer_table, write_filters_csv  # noqa: PLC0415
-    from explorer.report.relevance.views import relevance_view  # noqa: PLC0415
+    from explorer.report.relevance.tables import build_layer_table, write_filters_csv  # noqa: PLC0415
+    from explorer.report.relevance.views import build_relevance_view  # noqa: PLC0415
 
-    view = relevance_view(explained)
-    console.print(layer_table(view))
+    view = build_relevance_view(explained)
+    console.print(build_layer_table(view))
     say(", ".join(f"{key} {value}" for key, value in view.facts))
     for note in view.notes:
         say(f"note: {note}")

@@ -16,11 +16,11 @@ from explorer.comparison.points import Bools, ComparisonCell, Size
 from explorer.comparison.sample import ComputeRelevance
 from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import kept_count, uniform
-from explorer.compress.cluster import kmeans_1d, nearest
+from explorer.compress.cluster import find_nearest, kmeans_1d
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.plan import plan
 from explorer.compress.prune import kept_positions
-from explorer.compress.sparsity import largest
+from explorer.compress.sparsity import mask_largest
 from explorer.digests import digest
 from explorer.dotted import resolve
 from explorer.graph.modules import layer_module
@@ -114,7 +114,7 @@ def choose_sharing(prepared: PreparedStudy, place: ComparisonCell, compute_relev
     for name, weight in weights.items():
         flat = weight.astype(np.float64).ravel()
         centroids = kmeans_1d(flat, values, None if counts is None else counts[name].astype(np.float64).ravel())
-        indices[name] = nearest(flat, centroids)
+        indices[name] = find_nearest(flat, centroids)
         shared[name] = centroids[indices[name]].reshape(weight.shape).astype(np.float32)
 
     def build(recalibrated: bool) -> fx.GraphModule:
@@ -211,7 +211,7 @@ def _one_at_least(mask: Bools, values: Floating) -> Bools:
 
 
 def _largest(values: Floating, share: float) -> Bools:
-    return largest(torch.from_numpy(values), kept_count(share, values.size)).numpy()
+    return mask_largest(torch.from_numpy(values), kept_count(share, values.size)).numpy()
 
 
 def _counts(

@@ -11,7 +11,7 @@ from explorer.progress import Notify
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance
 from explorer.study.prepare import PreparedStudy
-from explorer.study.relevance import kept_relevance, relevance_sample
+from explorer.study.relevance import draw_relevance_sample, keep_relevance
 
 ComputeRelevance = Callable[[str, int], Relevance]
 """(criterion, seed) -> what it says."""
@@ -22,7 +22,7 @@ def seeded_sample(prepared: PreparedStudy, seed: int) -> Sample:
     images, study = prepared.data.train, prepared.study
     chosen = permutation(len(images), seed, "relevance")[: study.data.relevance]
     context = prepared.context
-    sample = relevance_sample(context.model, context.graph, images.take(chosen), study, prepared.torch_device)
+    sample = draw_relevance_sample(context.model, context.graph, images.take(chosen), study, prepared.torch_device)
     return replace(sample, seed=seed)
 
 
@@ -37,7 +37,7 @@ def relevance_in(prepared: PreparedStudy, folder: Path, notify: Notify) -> Compu
                 notify(f"relevance: {criterion}", done, total)
 
             sample = seeded_sample(prepared, seed)
-            found[criterion, seed] = kept_relevance(criterion, sample, folder, prepared.weights_digest, named)
+            found[criterion, seed] = keep_relevance(criterion, sample, folder, prepared.weights_digest, named)
         return found[criterion, seed]
 
     return compute_relevance

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
-from explorer.compress.quantize import ActivationQuantizer, activation_range, percentile_range
+from explorer.compress.quantize import ActivationQuantizer, find_activation_range, find_percentile_range
 from explorer.errors import ModelError
 from explorer.graph.inputs import Inputs, as_tuple, take
 from explorer.graph.layers import ModelGraph
@@ -85,8 +85,8 @@ def calibrate(
 
 def _range(values: torch.Tensor, bits: int, settings: QuantizerSettings) -> tuple[float, int]:
     if settings.activation_ranges == "percentile":
-        return percentile_range(values, bits, settings.activation_percentile)
-    return activation_range(values, bits)
+        return find_percentile_range(values, bits, settings.activation_percentile)
+    return find_activation_range(values, bits)
 
 
 def _pooled(samples: Mapping[str, torch.Tensor], graph: ModelGraph) -> dict[str, torch.Tensor]:
@@ -99,13 +99,13 @@ def _pooled(samples: Mapping[str, torch.Tensor], graph: ModelGraph) -> dict[str,
     return {name: together[scale_of[name]] for name in samples}
 
 
-def channel_statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def compute_channel_statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (mean, biased variance) per channel, over the batch and the positions of N x C x ..."""
     axes = [axis for axis in range(values.ndim) if axis != 1]
     return values.mean(axes), values.var(axes, unbiased=False)
 
 
-def channel_means(module: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
+def compute_channel_means(module: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
     """Return the mean of each channel of a layer over the batch and the positions; a linear layer's are last."""
     if isinstance(module, nn.Linear):
         return outputs.flatten(0, -2).mean(0)
@@ -125,10 +125,10 @@ class _Recorder(fx.Interpreter):
     def run_node(self, n: fx.Node) -> object:
         module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            self.norms[n.name] = channel_statistics(self.env[n.all_input_nodes[0]][: self.count])
+            self.norms[n.name] = compute_channel_statistics(self.env[n.all_input_nodes[0]][: self.count])
         result = super().run_node(n)
         if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(result, torch.Tensor):
-            self.outputs[str(n.target)] = channel_means(module, result[: self.count])
+            self.outputs[str(n.target)] = compute_channel_means(module, result[: self.count])
         if n.name in self.names and isinstance(result, torch.Tensor):
             self.samples[n.name] = _sampled(result.flatten()).float().cpu()
         return result

@@ -50,13 +50,13 @@ def kmeans_1d(values: Float64Array, clusters: int, weights: Float64Array | None 
     return np.diff(prefix.sums[cuts]) / np.diff(prefix.weights[cuts]) + middle
 
 
-def inertia(values: Float64Array, centroids: Float64Array, weights: Float64Array | None = None) -> float:
+def compute_inertia(values: Float64Array, centroids: Float64Array, weights: Float64Array | None = None) -> float:
     """Return the sum of the (weighted) squared distances of `values` to the nearest of the ascending `centroids`."""
-    squares = np.square(values - centroids[nearest(values, centroids)])
+    squares = np.square(values - centroids[find_nearest(values, centroids)])
     return float((squares if weights is None else squares * weights).sum())
 
 
-def nearest(values: Float64Array, centroids: Float64Array) -> Integers:
+def find_nearest(values: Float64Array, centroids: Float64Array) -> Integers:
     """Return the index of the nearest of the ascending `centroids` for every value, the lower one on a tie."""
     middles = (centroids[1:] + centroids[:-1]) / 2
     return np.searchsorted(middles, values, side="left")
@@ -83,12 +83,12 @@ def share_codes(
     flat, kept = codes.reshape(rows), mask.reshape(rows)
     counts = kept.astype(np.float64) if weights is None else np.where(kept, weights.reshape(rows), 0.0)
     counts = np.where(counts.any(axis=1, keepdims=True), counts, kept.astype(np.float64))
-    books = integer_codebooks(flat, limit, clusters, counts, np.logical_not(kept.all(axis=1)))
-    shared = np.stack([book[nearest(row, book)] for row, book in zip(flat, books, strict=True)])
+    books = find_integer_codebooks(flat, limit, clusters, counts, np.logical_not(kept.all(axis=1)))
+    shared = np.stack([book[find_nearest(row, book)] for row, book in zip(flat, books, strict=True)])
     return np.where(kept, shared, 0).astype(np.int64).reshape(codes.shape)
 
 
-def integer_codebooks(
+def find_integer_codebooks(
     codes: Float64Array, limit: int, clusters: int, weights: Float64Array, with_zero: Mask
 ) -> Integers:
     """Return the best `clusters` integers in -limit..limit for every row of `codes`, ascending; rows x clusters.

@@ -9,12 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor, fx, nn
 
-from explorer.compress.calibrate import Calibration, channel_means
+from explorer.compress.calibrate import Calibration, compute_channel_means
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.norms import BatchNorm, NormCorrector
-from explorer.compress.quantize import nearest_codes
-from explorer.compress.rounding import Moments, Project, adaptive_codes, moments, output_errors
-from explorer.compress.sparsity import weight_mask
+from explorer.compress.quantize import find_nearest_codes
+from explorer.compress.rounding import Moments, Project, compute_moments, compute_output_errors, find_adaptive_codes
+from explorer.compress.sparsity import mask_weights
 from explorer.compress.weights import attach_codes
 from explorer.errors import NumericalError
 from explorer.graph.inputs import Inputs, as_tuple, take
@@ -54,7 +54,7 @@ def correct(
 def project_on(codes: Tensor, choice: LayerChoice, groups: int) -> Project:
     """Return the admissible codes of a layer: those of its width, or where `codes` share values the nearest of them."""
     if choice.codebook_size is None:
-        return partial(nearest_codes, bits=choice.weight_bits)
+        return partial(find_nearest_codes, bits=choice.weight_bits)
     books = (
         codes.flatten(1) if choice.codebook_granularity == "channel" else codes.flatten()[None].expand(len(codes), -1)
     )
@@ -93,12 +93,12 @@ class _Corrector(NormCorrector):
             wanted = self.beside.of(n.name)
             received = self.env[n.all_input_nodes[0]][: len(wanted)]  # several rows for each image, it may be
             centred = mean is not None or _feeds_norms(self, n)
-            given = moments(module, received, wanted, centred=centred)
+            given = compute_moments(module, received, wanted, centred=centred)
             attach_codes(module, *round_adaptively(module, self.beside.weight(str(n.target)), choice, given))
         result = super().run_node(n)
         if mean is None or bias is None or not isinstance(result, Tensor):
             return result
-        shift = mean - channel_means(module, result)
+        shift = mean - compute_channel_means(module, result)
         module.bias = nn.Parameter(bias + shift, requires_grad=False)
         return result + shift.view(-1, *(1,) * (0 if isinstance(module, nn.Linear) else result.ndim - 2))
 
@@ -129,7 +129,9 @@ class LayerInputs(fx.Interpreter):
         return module.weight.data
 
 
-def float_moments(model: fx.GraphModule, images: Inputs, layers: Collection[str]) -> Iterator[tuple[str, Moments]]:
+def compute_float_moments(
+    model: fx.GraphModule, images: Inputs, layers: Collection[str]
+) -> Iterator[tuple[str, Moments]]:
     """Yield second moments of what these layers read in the float network, one layer at a time in depth order."""
     inputs = LayerInputs(model, images)
     for node in model.graph.nodes:
@@ -137,7 +139,7 @@ def float_moments(model: fx.GraphModule, images: Inputs, layers: Collection[str]
         if node.target in layers and isinstance(module, nn.Conv2d | nn.Linear):
             with torch.no_grad():
                 read = inputs.of(node.name)
-                yield str(node.target), moments(module, read, read, centred=True)
+                yield str(node.target), compute_moments(module, read, read, centred=True)
 
 
 def round_adaptively(
@@ -154,21 +156,21 @@ def round_adaptively(
             "cannot be rounded to fit it; use more bits in the layers before it, or check the network's own outputs"
         )
     groups = 1 if isinstance(module, nn.Linear) else module.groups
-    mask = weight_mask(weight, choice)
+    mask = mask_weights(weight, choice)
     project = project_on(module.get_buffer("weight_codes"), choice, groups)
     try:
-        return adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask)
+        return find_adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask)
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise NumericalError(f"layer {choice.layer!r}: no weights fit what it reads: {error}") from error
 
 
-def error_shares(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments) -> Tensor:
+def compute_error_ratios(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments) -> Tensor:
     """Return the share of its squared output error that adaptive rounding leaves each filter (out_channels, 0..1).
 
     `module` holds the codes of nearest rounding of the float `weight`; a filter that has no error keeps share 1.
     """
-    before = output_errors(weight, module.get_buffer("weight_codes"), module.get_buffer("weight_scale"), given)
-    after = output_errors(weight, *round_adaptively(module, weight, choice, given), given)
+    before = compute_output_errors(weight, module.get_buffer("weight_codes"), module.get_buffer("weight_scale"), given)
+    after = compute_output_errors(weight, *round_adaptively(module, weight, choice, given), given)
     return torch.where(before > 0, after / before.where(before > 0, before + 1), torch.ones_like(before)).clamp_max(1)
 
 

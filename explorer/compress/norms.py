@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import fx, nn
 
-from explorer.compress.calibrate import Calibration, channel_statistics
+from explorer.compress.calibrate import Calibration, compute_channel_statistics
 from explorer.compress.weights import attach_codes, has_codes
 from explorer.graph.inputs import as_tuple
 
@@ -64,7 +64,7 @@ class NormCorrector(fx.Interpreter):
         """Run a node, a batch norm with what it should be."""
         norm = self.norms.get(n.name)
         if norm is not None and norm.running_mean is not None and norm.running_var is not None:
-            mean, variance = channel_statistics(self.env[n.all_input_nodes[0]])
+            mean, variance = compute_channel_statistics(self.env[n.all_input_nodes[0]])
             float_mean, float_variance = (
                 statistic[self.positions[n.name]] for statistic in self.calibration.norms[n.name]
             )

@@ -46,7 +46,7 @@ class ActivationQuantizer(nn.Module):
         return f"bits={self.bits}, scale={float(self.scale):.6g}, zero_point={self.zero_point}"
 
 
-def weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torch.Tensor:
+def find_weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torch.Tensor:
     """Return the scale (positive, one per output channel) that minimises the squared error of symmetric quantisation.
 
     `weight` is out_channels x ...; `per` "tensor" gives all channels the one scale that is best for all of them.
@@ -56,7 +56,7 @@ def weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torc
     """
     rows = weight.detach().flatten(1)
     if per == "tensor":
-        return weight_scales(weight.detach().reshape(1, -1), bits).expand(len(rows)).contiguous()
+        return find_weight_scales(weight.detach().reshape(1, -1), bits).expand(len(rows)).contiguous()
     peak = rows.abs().amax(1)
     silent = peak == 0
     if bits == 1:
@@ -75,10 +75,10 @@ def code_limit(bits: int) -> int:
 
 def quantize_weight(weight: torch.Tensor, scale: torch.Tensor, bits: int) -> torch.Tensor:
     """Return integer codes (float tensor of `weight`'s shape) under one scale per output channel; at 1 bit 0 is 1."""
-    return nearest_codes(weight.flatten(1) / scale[:, None], bits).view_as(weight)
+    return find_nearest_codes(weight.flatten(1) / scale[:, None], bits).view_as(weight)
 
 
-def nearest_codes(real: torch.Tensor, bits: int) -> torch.Tensor:
+def find_nearest_codes(real: torch.Tensor, bits: int) -> torch.Tensor:
     """Return real-valued codes (weight / scale, of any shape) rounded to the nearest that `bits` bits hold."""
     if bits == 1:
         return torch.where(real < 0, -torch.ones_like(real), torch.ones_like(real))
@@ -86,7 +86,7 @@ def nearest_codes(real: torch.Tensor, bits: int) -> torch.Tensor:
     return torch.round(real).clamp_(-limit, limit)
 
 
-def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
+def find_activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
     """Return (scale, zero point) that minimise the squared error on sampled `values` (one dimension, any order).
 
     The range always holds zero exactly, as padding needs. The clipping point is searched over fractions of the sampled
@@ -111,7 +111,7 @@ def activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
     return float(torch.tensor(best[1], dtype=torch.float32)), best[2]
 
 
-def percentile_range(values: torch.Tensor, bits: int, percentile: float) -> tuple[float, int]:
+def find_percentile_range(values: torch.Tensor, bits: int, percentile: float) -> tuple[float, int]:
     """Return (scale, zero point) whose range leaves out the share 1 - percentile / 100 of sampled `values`.
 
     Half of it at each end, all of it at the other where zero is an end: what is zero is never left out. The range

@@ -38,7 +38,7 @@ class Moments:
     wanted: Tensor
 
 
-def moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Tensor, *, centred: bool) -> Moments:
+def compute_moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Tensor, *, centred: bool) -> Moments:
     """Return the second moments of a layer's inputs (both N x ..., of any type); `centred` about their means.
 
     Centred moments do not count a constant shift of the output: a batch norm or a corrected bias takes it away. What
@@ -48,8 +48,8 @@ def moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Tensor, *, 
     squares, products, means = [], [], []
     for start in range(0, len(received), IMAGES_AT_ONCE):
         part = slice(start, start + IMAGES_AT_ONCE)
-        x = columns(module, received[part].double())
-        y = x if wanted is received else columns(module, wanted[part].double())
+        x = unfold_inputs(module, received[part].double())
+        y = x if wanted is received else unfold_inputs(module, wanted[part].double())
         squares.append(x @ x.mT)
         products.append(squares[-1] if wanted is received else x @ y.mT)
         means.append((x.sum(2), y.sum(2), x.shape[2]))
@@ -65,7 +65,7 @@ def moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Tensor, *, 
     return Moments(received=square, wanted=square if wanted is received else product + added)
 
 
-def columns(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
+def unfold_inputs(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
     """Return what each filter of each group is multiplied with: groups x k x (images times positions)."""
     if isinstance(module, nn.Linear):
         return inputs.reshape(1, -1, inputs.shape[-1]).mT
@@ -77,7 +77,7 @@ def columns(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
     return grouped.permute(1, 2, 0, 3).flatten(2)
 
 
-def adaptive_codes(
+def find_adaptive_codes(
     weight: Tensor, given: Moments, scale: Tensor, project: Project, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return codes and scales that keep the layer's output, not the single weights, close to the float layer's.
@@ -108,7 +108,7 @@ def adaptive_codes(
     return codes.reshape(weight.shape).to(weight), scales.gather(1, chosen).flatten().to(weight)
 
 
-def output_errors(weight: Tensor, codes: Tensor, scale: Tensor, given: Moments) -> Tensor:
+def compute_output_errors(weight: Tensor, codes: Tensor, scale: Tensor, given: Moments) -> Tensor:
     """Return the mean squared error of each filter's output (out_channels), up to what no codes could change.
 
     All of it where `given.wanted` is `given.received`, as on the float network's own inputs.

@@ -10,7 +10,7 @@ from explorer.compress.candidate import LayerChoice, kept_count
 from explorer.settings.pattern import group_count, parse_pattern
 
 
-def largest(scores: Tensor, count: int) -> Tensor:
+def mask_largest(scores: Tensor, count: int) -> Tensor:
     """Return a mask like `scores` that is True for the `count` largest of them, ties by position."""
     if count >= scores.numel():
         return torch.ones_like(scores, dtype=torch.bool)
@@ -19,7 +19,7 @@ def largest(scores: Tensor, count: int) -> Tensor:
     return mask.view_as(scores)
 
 
-def weight_mask(weight: Tensor, choice: LayerChoice) -> Tensor:
+def mask_weights(weight: Tensor, choice: LayerChoice) -> Tensor:
     """Return a mask like `weight` (out x in x ...) that is True for the weights that stay.
 
     A pattern is applied first; of what it leaves the largest stay, down to the share `weight_density` of all weights of
@@ -27,15 +27,15 @@ def weight_mask(weight: Tensor, choice: LayerChoice) -> Tensor:
     """
     count, magnitudes = kept_count(choice.weight_density, weight.numel()), weight.abs()
     if choice.pattern is not None:
-        left = pattern_mask(weight, choice.pattern)
+        left = mask_pattern(weight, choice.pattern)
         if count >= int(left.sum()):
             return left
         # Below any magnitude: what the pattern removes comes behind what is zero by itself.
         magnitudes = torch.where(left, magnitudes, -1.0)
-    return largest(magnitudes, count)
+    return mask_largest(magnitudes, count)
 
 
-def pattern_mask(weight: Tensor, pattern: str) -> Tensor:
+def mask_pattern(weight: Tensor, pattern: str) -> Tensor:
     """Return a mask like `weight` (out x in x ...) of an "n:m" pattern: of every m weights the n of largest magnitude.
 
     The m weights of a group are consecutive along the input channels (of one group of the convolution), at one

@@ -9,8 +9,8 @@ from torch import fx, nn
 from explorer.compress.activations import input_quantizer
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.cluster import share_codes
-from explorer.compress.quantize import SMALLEST_SCALE, code_limit, quantize_weight, weight_scales
-from explorer.compress.sparsity import weight_mask
+from explorer.compress.quantize import SMALLEST_SCALE, code_limit, find_weight_scales, quantize_weight
+from explorer.compress.sparsity import mask_weights
 from explorer.errors import NumericalError
 
 BIAS_LIMIT = 2**30
@@ -29,9 +29,9 @@ def compress_weights(
     are one for each "channel", or one for the whole "tensor".
     """
     weight = module.weight.data
-    mask = weight_mask(weight, choice)
+    mask = mask_weights(weight, choice)
     weight = weight * mask
-    scale = weight_scales(weight, choice.weight_bits, scales)
+    scale = find_weight_scales(weight, choice.weight_bits, scales)
     if choice.codebook_size is None:
         codes = quantize_weight(weight, scale, choice.weight_bits)
     else:

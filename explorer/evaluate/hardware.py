@@ -24,21 +24,21 @@ FLOAT_BITS = 32
 def cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> NetworkCost:
     """Return the cost of one inference of the candidate's network; no torch, and no network is built."""
     planned = plan(graph, candidate)
-    return evaluate(layer_jobs(graph, planned), accelerator, activation_tensors(graph, planned))
+    return evaluate(list_layer_jobs(graph, planned), accelerator, list_activation_tensors(graph, planned))
 
 
-def layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
+def list_layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
     """Return one job for each layer and each operation, in the order of computation; each has a name of its own.
 
     What works in place comes right behind what writes its tensor.
     """
-    fused = fusible(graph)
+    fused = find_fusible(graph)
     layers = {built.name: built for built in planned.layers}
     operations = {built.name: built for built in planned.operations}
     return tuple(
-        layer_job(part, layers[part.name])
+        build_layer_job(part, layers[part.name])
         if isinstance(part, Layer)
-        else operation_job(part, operations[part.name], part.name in fused)
+        else build_operation_job(part, operations[part.name], part.name in fused)
         for part in list_parts(graph)
     )
 
@@ -48,7 +48,7 @@ def list_parts(graph: ModelGraph) -> tuple[Layer | Operation, ...]:
     return tuple(sorted((*graph.layers, *graph.operations), key=attrgetter("step")))
 
 
-def layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
+def build_layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
     """Return the job of a layer; a transposed convolution is a product at every input position.
 
     Each position of its input makes kernel_h x kernel_w outputs of every channel, which are added up where they
@@ -83,7 +83,7 @@ def layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
     )
 
 
-def fusible(graph: ModelGraph) -> frozenset[str]:
+def find_fusible(graph: ModelGraph) -> frozenset[str]:
     """Return names of the operations that work in place, or read what a layer wrote and nothing else reads.
 
     A pooling of what `view` makes of a linear layer's features is not among them: its windows span the array's columns.
@@ -106,7 +106,7 @@ def fusible(graph: ModelGraph) -> frozenset[str]:
     )
 
 
-def operation_job(operation: Operation, built: OperationPlan, fused: bool) -> LayerJob:
+def build_operation_job(operation: Operation, built: OperationPlan, fused: bool) -> LayerJob:
     """Return the job of an operation, which a device may work out as results leave its array where it is `fused`."""
     return LayerJob(
         shape=LayerShape(
@@ -128,7 +128,7 @@ def operation_job(operation: Operation, built: OperationPlan, fused: bool) -> La
     )
 
 
-def activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[ActivationTensor, ...]:
+def list_activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[ActivationTensor, ...]:
     """Return every stored activation with the steps during which it is alive."""
     return tuple(
         ActivationTensor(
@@ -142,18 +142,18 @@ def activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[Activat
     )
 
 
-def float_weight_bytes(graph: ModelGraph) -> int:
+def count_float_weight_bytes(graph: ModelGraph) -> int:
     """Return bytes of all weights and one bias per output channel in float32, and of what no layer holds."""
     held = 4 * sum(layer.weights + layer.out_channels for layer in graph.layers if not layer.shares_weights)
-    return held + kept_float_bytes(graph)
+    return held + count_kept_float_bytes(graph)
 
 
-def kept_float_bytes(graph: ModelGraph) -> int:
+def count_kept_float_bytes(graph: ModelGraph) -> int:
     """Return the bytes of what no layer holds and no candidate changes: float32, stored beside the layers' weights."""
     return 4 * graph.float_values
 
 
-def float_activation_bytes(graph: ModelGraph) -> int:
+def count_float_activation_bytes(graph: ModelGraph) -> int:
     """Return the peak of the activations that are alive at one step, in float32."""
     tensors = [
         ActivationTensor(

@@ -58,7 +58,7 @@ class Pricing:
     def __init__(self, graph: ModelGraph, accelerator: Accelerator) -> None:
         self.graph, self.accelerator = graph, accelerator
         self._parts = hardware.list_parts(graph)
-        self._fused = hardware.fusible(graph)
+        self._fused = hardware.find_fusible(graph)
         self._kinds = [_kind(part, part.name in self._fused) for part in self._parts]
         self._touched = _Touched(graph, self._parts)
         self._figures: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = {}
@@ -149,9 +149,9 @@ class Pricing:
         part = self._parts[index]
         if isinstance(part, Layer):
             choice = planned.choices[self._touched.owner[part.chosen_by]]
-            return hardware.layer_job(part, plan_layer(part, choice, planned.kept, planned.bits))
+            return hardware.build_layer_job(part, plan_layer(part, choice, planned.kept, planned.bits))
         built = plan_operation(part, planned.kept, planned.bits)
-        return hardware.operation_job(part, built, part.name in self._fused)
+        return hardware.build_operation_job(part, built, part.name in self._fused)
 
 
 class _Touched:

@@ -118,7 +118,7 @@ def _torch(factory: str, bits: tuple[int, int], batch: int, images: tuple[int, i
     from explorer.compress.candidate import uniform  # noqa: PLC0415
     from explorer.compress.plan import plan  # noqa: PLC0415
     from explorer.errors import ModelError  # noqa: PLC0415
-    from explorer.evaluate.hardware import activation_tensors, layer_jobs  # noqa: PLC0415
+    from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs  # noqa: PLC0415
     from explorer.graph.canonical import canonicalise  # noqa: PLC0415
     from explorer.graph.trace import trace  # noqa: PLC0415
     from explorer.models.factory import build  # noqa: PLC0415
@@ -136,13 +136,13 @@ def _torch(factory: str, bits: tuple[int, int], batch: int, images: tuple[int, i
     groups = {group.name for group in graph.groups}
     network = Network(
         name=factory.partition(":")[2],
-        layers=tuple(job.shape for job in layer_jobs(graph, planned)),
-        tensors=activation_tensors(graph, planned),
+        layers=tuple(job.shape for job in list_layer_jobs(graph, planned)),
+        tensors=list_activation_tensors(graph, planned),
         # Groups of channels that cannot be pruned are skipped by a search, but cost what they do.
         skipped=tuple((each.path, each.reason) for each in graph.skipped if each.path not in groups),
     ).batched(batch)
     jobs = tuple(
-        replace(job, shape=shape) for job, shape in zip(layer_jobs(graph, planned), network.layers, strict=True)
+        replace(job, shape=shape) for job, shape in zip(list_layer_jobs(graph, planned), network.layers, strict=True)
     )
     return Priced(
         name=network.name,

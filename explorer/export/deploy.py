@@ -114,7 +114,7 @@ def find_format(form: str, to: Path) -> Format:
     return exporter
 
 
-def all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
+def find_all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
     """Return (form, reason) for each form that no candidate of a network can be exported as.
 
     None is foreseen where the network with 8 bits everywhere cannot be computed.
@@ -124,10 +124,10 @@ def all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
             model = _plain(context)
         except NUMERICAL:
             return ()
-        return tuple((form, reason) for form in FORMATS for reason in refusals(context, form, model))
+        return tuple((form, reason) for form in FORMATS for reason in find_refusals(context, form, model))
 
 
-def refusals(context: CompressionContext, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:
+def find_refusals(context: CompressionContext, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:
     """Return why no candidate of a network can be exported as `form`, one of FORMATS; empty where the export works.
 
     Found by exporting the network with 8 bits everywhere to a folder that is removed: whether there is a rule for a

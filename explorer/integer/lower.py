@@ -22,7 +22,6 @@ from explorer.integer.builder import ProgramBuilder, refuse
 from explorer.integer.lower_layers import (
     Value,
     Walk,
-    average,
     connect,
     convolve,
     convolve_transposed,
@@ -30,27 +29,28 @@ from explorer.integer.lower_layers import (
     pool_adaptive_average,
     pool_average,
     pool_max,
+    sum_windows,
 )
 from explorer.integer.lower_moves import (
     concatenate,
     pad,
-    pixel_shuffle,
     reshape,
     select_channels,
-    slices,
+    shuffle_pixels,
+    slice_axes,
     upsample,
 )
 from explorer.integer.operations import Multiply
 from explorer.integer.program import Input, IntegerProgram
-from explorer.integer.requantize import logits, quantize
-from explorer.integer.values import Concatenated, Elementwise, ScaledTensor, make_sum, mapped, scalar
+from explorer.integer.requantize import quantize, quantize_logits
+from explorer.integer.values import Concatenated, Elementwise, ScaledTensor, make_scalar, make_sum, map_elements
 
 _RISING = (nn.ELU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Hardsigmoid)
 """Functions, beside the clips, of which a larger argument never gives a smaller value."""
 _FUNCTIONS = frozenset(factory for factory in ACTIVATIONS.values() if isinstance(factory, type))
 
 
-def integer_program(model: fx.GraphModule, input_shape: Shapes) -> IntegerProgram:
+def lower_program(model: fx.GraphModule, input_shape: Shapes) -> IntegerProgram:
     """Return the integer program of what `compress.apply` built, for images of C x H x W, or of several such inputs.
 
     The first quantiser of each input turns it into codes; from there on there are integers only: sums of 32 bits,
@@ -65,7 +65,7 @@ def integer_program(model: fx.GraphModule, input_shape: Shapes) -> IntegerProgra
     walk = Walk(model, ProgramBuilder(inputs.values(), model.graph.nodes), {})
     for node in model.graph.nodes:
         if node.op == "placeholder":
-            given = ScaledTensor(tensor=inputs[node].name, zero_point=0, gain=scalar(1.0))
+            given = ScaledTensor(tensor=inputs[node].name, zero_point=0, gain=make_scalar(1.0))
             walk.values[node] = make_sum(given, shape=inputs[node].shape)
         elif node.op == "output":
             return walk.builder.program(_output(walk, node))
@@ -86,7 +86,7 @@ def _output(walk: Walk, node: fx.Node) -> float:
     for part in value.parts if isinstance(value, Concatenated) else (value,):
         if part.functions or part.pools or part.terms[0].tensor in walk.builder.inputs:
             raise refuse(node, "a function follows the last layer", "return the logits: the largest is the same one")
-    return logits(walk.builder, value)
+    return quantize_logits(walk.builder, value)
 
 
 def _value(walk: Walk, node: fx.Node) -> Value:
@@ -118,7 +118,7 @@ def _each(walk: Walk, node: fx.Node, by: Elementwise) -> Value:
     made = []
     for start, stop, part in zip(starts[:-1], starts[1:], parts, strict=True):
         own = by if by.gain.ndim == 0 else _share(by, start, stop)
-        result = mapped(part, own)
+        result = map_elements(part, own)
         changes = own.is_function or own.gain != 1 or own.offset != 0 if own.gain.ndim == 0 else True
         if result is None or (changes and part.terms[0].tensor in walk.builder.inputs):
             raise refuse(
@@ -178,7 +178,13 @@ def _function(module: Any) -> Elementwise:
         low, high, clips = float(module.min_val), float(module.max_val), True
     rising = clips or isinstance(module, _RISING) or (isinstance(module, nn.LeakyReLU) and module.negative_slope >= 0)
     return Elementwise(
-        gain=scalar(1.0), offset=scalar(0.0), low=low, high=high, is_function=not clips, call=module, rising=rising
+        gain=make_scalar(1.0),
+        offset=make_scalar(0.0),
+        low=low,
+        high=high,
+        is_function=not clips,
+        call=module,
+        rising=rising,
     )
 
 
@@ -197,20 +203,20 @@ def _add(walk: Walk, node: fx.Node) -> Value:
             *(ScaledTensor(tensor=t.tensor, zero_point=t.zero_point, gain=sign * t.gain) for t in other.terms),
         )
         summed = make_sum(*terms, shape=get_shape(node))
-        return mapped(summed, _affine(np.ones_like(one.offset), one.offset + sign * other.offset)) or summed
+        return map_elements(summed, _affine(np.ones_like(one.offset), one.offset + sign * other.offset)) or summed
     tensor_first = isinstance(first, fx.Node)
     number = float(second if tensor_first else first)  # type: ignore[arg-type]
     if node.target in _SUBTRACTIONS:
         gain, offset = (1.0, -number) if tensor_first else (-1.0, number)
-        return _each(walk, node, _affine(scalar(gain), scalar(offset)))
-    return _each(walk, node, _affine(scalar(1.0), scalar(number)))
+        return _each(walk, node, _affine(make_scalar(gain), make_scalar(offset)))
+    return _each(walk, node, _affine(make_scalar(1.0), make_scalar(number)))
 
 
 def _multiply(walk: Walk, node: fx.Node) -> Value:
     first, second = _operands(node)
     if not (isinstance(first, fx.Node) and isinstance(second, fx.Node)):
         number = float(second if isinstance(first, fx.Node) else first)  # type: ignore[arg-type]
-        return _each(walk, node, _affine(scalar(number), scalar(0.0)))
+        return _each(walk, node, _affine(make_scalar(number), make_scalar(0.0)))
     left, right = walk.codes(node, first), walk.codes(node, second)
     ends = [
         [
@@ -258,7 +264,7 @@ def _mean(walk: Walk, node: fx.Node) -> Value:
         for axis, size in ((2, shape[2]), (3, shape[3]))
     ]
     count = np.prod([shape[axis] for axis in listed])
-    return average(walk, node, windows[0], windows[1], np.full((len(windows[0]), len(windows[1])), count))
+    return sum_windows(walk, node, windows[0], windows[1], np.full((len(windows[0]), len(windows[1])), count))
 
 
 _SUBTRACTIONS = {operator.sub, operator.isub, torch.sub, "sub", "sub_"}
@@ -276,7 +282,7 @@ _MODULES: dict[type[nn.Module], Callable[[Walk, fx.Node, Any], Value]] = {
     nn.Flatten: reshape,
     nn.Unflatten: reshape,
     SelectChannels: select_channels,
-    nn.PixelShuffle: pixel_shuffle,
+    nn.PixelShuffle: shuffle_pixels,
     nn.Upsample: upsample,
     nn.UpsamplingNearest2d: upsample,
 }
@@ -289,6 +295,6 @@ _CALLS: dict[object, Callable[[Walk, fx.Node], Value]] = {
     **dict.fromkeys(("view", "reshape", "flatten", "unsqueeze", "squeeze"), reshape),
     **dict.fromkeys((torch.flatten, torch.reshape, torch.unsqueeze, torch.squeeze), reshape),
     F.pad: pad,
-    operator.getitem: slices,
+    operator.getitem: slice_axes,
 }
 """Function, or name of a tensor method, to the rule that derives what it gives."""

@@ -250,7 +250,7 @@ def pool_average(walk: Walk, node: fx.Node, module: nn.AvgPool2d) -> Affine:
     divisor = (
         np.outer(counts[0], counts[1]) if module.divisor_override is None else np.full(after, module.divisor_override)
     )
-    return average(walk, node, windows[0], windows[1], divisor)
+    return sum_windows(walk, node, windows[0], windows[1], divisor)
 
 
 def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2d) -> Affine:
@@ -262,10 +262,10 @@ def pool_adaptive_average(walk: Walk, node: fx.Node, module: nn.AdaptiveAvgPool2
         for size, count in zip(before, after, strict=True)
     ]
     counts = [[stop - start for start, stop in axis] for axis in windows]
-    return average(walk, node, windows[0], windows[1], np.outer(counts[0], counts[1]))
+    return sum_windows(walk, node, windows[0], windows[1], np.outer(counts[0], counts[1]))
 
 
-def average(
+def sum_windows(
     walk: Walk, node: fx.Node, rows: Sequence[HeightWidth], columns: Sequence[HeightWidth], divisor: Integers
 ) -> Affine:
     """Return sums over the windows of codes, whose gains hold the divisor (rows x columns)."""

@@ -68,7 +68,7 @@ def select_channels(walk: Walk, node: fx.Node, module: SelectChannels) -> Affine
     return select(walk, node, 1, module.index.cpu().numpy())
 
 
-def slices(walk: Walk, node: fx.Node) -> Value:
+def slice_axes(walk: Walk, node: fx.Node) -> Value:
     """Lower a slice with steps along any axes but that of the batch."""
     index = constants(node.args[1])
     listed = list(index) if isinstance(index, tuple) else [index]
@@ -107,7 +107,7 @@ def upsample(walk: Walk, node: fx.Node, module: Any) -> Affine:
     return found
 
 
-def pixel_shuffle(walk: Walk, node: fx.Node, module: nn.PixelShuffle) -> Affine:
+def shuffle_pixels(walk: Walk, node: fx.Node, module: nn.PixelShuffle) -> Affine:
     """Turn channels into positions."""
     term = walk.codes(node)
     step = PixelShuffle(input=term.tensor, output=walk.name(node), block=module.upscale_factor)

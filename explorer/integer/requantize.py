@@ -14,7 +14,7 @@ from explorer.graph.inputs import OUTPUT
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.operations import Concatenate, LookUp, MaxPool, QuantizeInput, Requantize, Threshold
 from explorer.integer.program import Integers
-from explorer.integer.values import Affine, Concatenated, ScaledTensor, fixed_point, make_codes, scalar
+from explorer.integer.values import Affine, Concatenated, ScaledTensor, find_fixed_point, make_codes, make_scalar
 
 FINE_BITS = 26
 """Width of the grid on which a function of sums finds its code: finer than float32 is."""
@@ -44,7 +44,7 @@ def quantize(builder: ProgramBuilder, value: Affine | Concatenated, to: Activati
     else:
         low, high = (rounded(bound, to) for bound in (value.low, value.high))
         requantize(builder, before, value, (float(to.scale), to.zero_point), (low, high))
-    term = ScaledTensor(tensor=before, zero_point=to.zero_point, gain=scalar(float(to.scale)))
+    term = ScaledTensor(tensor=before, zero_point=to.zero_point, gain=make_scalar(float(to.scale)))
     codes = make_codes(term, builder.tensors[before].shape)
     for number, window in enumerate(value.pools):
         last = number == len(value.pools) - 1
@@ -60,7 +60,7 @@ def quantize(builder: ProgramBuilder, value: Affine | Concatenated, to: Activati
     return codes
 
 
-def logits(builder: ProgramBuilder, value: Affine | Concatenated) -> float:
+def quantize_logits(builder: ProgramBuilder, value: Affine | Concatenated) -> float:
     """Add the steps from a value to int32 logits on one grid for all classes; returns its scale, a power of two."""
     parts = value.parts if isinstance(value, Concatenated) else (value,)
     reach = max(abs(end) for part in parts for end in _range(builder, part))
@@ -93,7 +93,7 @@ def requantize(
         raise ExportError(
             f"integer: {name!r} has no multipliers of 32 bits: its batch norm's offset is beyond all sums"
         )
-    multipliers, rounding, shift = fixed_point(factors, start, np.maximum(np.abs(low), np.abs(high)))
+    multipliers, rounding, shift = find_fixed_point(factors, start, np.maximum(np.abs(low), np.abs(high)))
     offset = rounding.astype(np.int64)
     for term, multiplier in zip(value.terms, multipliers, strict=True):
         offset = offset - term.zero_point * multiplier.astype(np.int64)

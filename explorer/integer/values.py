@@ -91,15 +91,15 @@ class Concatenated:
     shape: tuple[int, ...]
 
 
-def scalar(value: float) -> Float64Array:
+def make_scalar(value: float) -> Float64Array:
     """An array that broadcasts against everything."""
     return np.array(value, dtype=np.float64)
 
 
 def make_sum(*terms: ScaledTensor, shape: tuple[int, ...]) -> Affine:
     """The sum of `terms` with nothing done to it yet."""
-    infinite = scalar(np.inf)
-    return Affine(terms=terms, shape=shape, offset=scalar(0.0), low=-infinite, high=infinite)
+    infinite = make_scalar(np.inf)
+    return Affine(terms=terms, shape=shape, offset=make_scalar(0.0), low=-infinite, high=infinite)
 
 
 def make_codes(term: ScaledTensor, shape: tuple[int, ...]) -> Affine:
@@ -107,7 +107,7 @@ def make_codes(term: ScaledTensor, shape: tuple[int, ...]) -> Affine:
     return replace(make_sum(term, shape=shape), source=term)
 
 
-def mapped(value: Affine, by: Elementwise) -> Affine | None:
+def map_elements(value: Affine, by: Elementwise) -> Affine | None:
     """`by` applied to every element; None where it cannot follow what is already to be done."""
     if value.pools and not by.rising:
         return None
@@ -131,7 +131,7 @@ def mapped(value: Affine, by: Elementwise) -> Affine | None:
     )
 
 
-def fixed_point(
+def find_fixed_point(
     factors: list[Float64Array], offset: Float64Array, reach: Float64Array
 ) -> tuple[list[Float64Array], Float64Array, Float64Array]:
     """(multipliers, offset, shift), integers as float64 arrays, such that multiplier / 2^shift is the factor.

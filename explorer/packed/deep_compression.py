@@ -85,7 +85,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
     with locked(to / STEPS):
         prepared = open_study(study, to / STEPS, notify)
         with threads_for(prepared.context.graph):
-            planned = steps(prepared.context.graph, study.deep_compression)
+            planned = plan_steps(prepared.context.graph, study.deep_compression)
             tuned = _tuned(prepared, planned, to / STEPS, notify)
             model = rebuild(prepared.context, planned[-1].candidate, tuned)
             unchecked = to / STEPS / NETWORK
@@ -98,7 +98,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
     return report
 
 
-def steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[PipelineStep, ...]:
+def plan_steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[PipelineStep, ...]:
     """Return the candidates of the pipeline, each fine-tuned from the one before."""
     plain = uniform(graph, settings.weight_bits, settings.activation_bits)
     convolutions = {layer.name: layer.kind == "conv" for layer in graph.layers}

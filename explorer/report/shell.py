@@ -23,7 +23,7 @@ for (const [id, figure] of Object.entries(JSON.parse(document.getElementById("da
 """The program of a page whose data are figures by the id of the element that each is drawn in."""
 
 
-def page_html(title: str, *, style: str, body: str, data: object, program: str) -> str:
+def render_page(title: str, *, style: str, body: str, data: object, program: str) -> str:
     """Return a page with its style, data, Plotly and program, each of them inline.
 
     `title` is plain text, `body` HTML; the program finds `data` as JSON in the element of that name.
@@ -37,7 +37,7 @@ def page_html(title: str, *, style: str, body: str, data: object, program: str) 
         f"<style>{style}</style>",
     )
     scripts = (
-        f'<script type="application/json" id="data">{script_json(data)}</script>',
+        f'<script type="application/json" id="data">{encode_for_script(data)}</script>',
         f"<script>{plotly.offline.get_plotlyjs()}</script>",
         f"<script>{program}</script>",
     )
@@ -55,18 +55,18 @@ def write_page(page: str, path: Path) -> None:
         file.write(page.encode())
 
 
-def figure_json(figure: go.Figure) -> dict[str, Any]:
+def encode_figure(figure: go.Figure) -> dict[str, Any]:
     """Return what Plotly draws a figure from, as plain data."""
     plot: Mapping[str, Any] = json.loads(figure.to_json())
     return {"data": plot["data"], "layout": plot["layout"]}
 
 
-def script_json(data: object) -> str:
+def encode_for_script(data: object) -> str:
     """Return JSON that no text within can end early when it stands in a script element."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def shipped(folder: str, name: str) -> str:
+def read_shipped(folder: str, name: str) -> str:
     """Return the text of a file that is shipped in a folder of this package, "" for the package itself."""
     return resources.files("explorer.report").joinpath(folder, name).read_text(encoding="utf-8")

@@ -21,7 +21,7 @@ class Style:
     width: float
 
 
-def styles(criteria: Sequence[str], focus: str) -> dict[str, Style]:
+def choose_styles(criteria: Sequence[str], focus: str) -> dict[str, Style]:
     """Return a style for every criterion, in their order; no two are equal for up to 26 criteria."""
     others = [name for name in criteria if name not in (focus, CHANCE)]
     found = {focus: Style(color=INK, dash="none", width=3.0)}

@@ -54,31 +54,31 @@ class Plot:
 def draw_grids(grids: Sequence[Grid], caption: str) -> str:
     """Return an SVG document with the grids side by side, all with the rows of the first one, below a caption."""
     left = 28 + CHARACTER * max((len(row) for grid in grids for row in grid.rows), default=0)
-    parts, x = [text_at(16, 24, caption, size=14, weight="bold")], left
+    parts, x = [place_text(16, 24, caption, size=14, weight="bold")], left
     tallest = max((len(grid.rows) for grid in grids), default=0)
     lines = max((len(name.split()) for grid in grids for name in grid.columns), default=1)
     top = 62 + 14 * lines
     if grids:
-        parts += [text_at(left - 8, _middle(top, i), row, anchor="end") for i, row in enumerate(grids[0].rows)]
+        parts += [place_text(left - 8, _middle(top, i), row, anchor="end") for i, row in enumerate(grids[0].rows)]
     for grid in grids:
-        parts += [text_at(x, 48, grid.title, weight="bold"), *_grid(grid, x, top)]
+        parts += [place_text(x, 48, grid.title, weight="bold"), *_grid(grid, x, top)]
         x += max(len(grid.columns) * CELL_WIDTH, CHARACTER * len(grid.title)) + 28
     width = max(x, 32 + int(1.2 * CHARACTER * len(caption)))
-    return document(width, top + tallest * CELL_HEIGHT + 16, parts)
+    return wrap_document(width, top + tallest * CELL_HEIGHT + 16, parts)
 
 
 def draw_plots(plots: Sequence[Plot], caption: str) -> str:
     """Return an SVG document with the plots side by side and one legend below, that of the first, below a caption."""
-    parts = [text_at(16, 24, caption, size=14, weight="bold")]
+    parts = [place_text(16, 24, caption, size=14, weight="bold")]
     for index, plot in enumerate(plots):
         parts += _plot(plot, 72 + index * (PLOT_WIDTH + 88), 60)
     names = {line.name: line for plot in plots for line in plot.lines}
     bottom = 60 + PLOT_HEIGHT + 62
     for index, line in enumerate(names.values()):
         x, y = 72 + (index % 4) * 230, bottom + (index // 4) * 20
-        parts += [_stroke([(x, y), (x + 26, y)], line), text_at(x + 34, y + 4, line.name)]
+        parts += [_stroke([(x, y), (x + 26, y)], line), place_text(x + 34, y + 4, line.name)]
     width = max(72 + len(plots) * (PLOT_WIDTH + 88), 32 + int(1.2 * CHARACTER * len(caption)))
-    return document(width, bottom + 20 * ((len(names) + 3) // 4) + 8, parts)
+    return wrap_document(width, bottom + 20 * ((len(names) + 3) // 4) + 8, parts)
 
 
 def round_ticks(low: float, high: float, most: int = 8) -> list[float]:
@@ -95,7 +95,7 @@ def _grid(grid: Grid, left: float, top: float) -> Iterable[str]:
         words = name.split()
         for index, word in enumerate(words):
             y = top - 8 - 14 * (len(words) - 1 - index)
-            yield text_at(left + (column + 0.5) * CELL_WIDTH, y, word, size=11, anchor="middle", color=MUTED)
+            yield place_text(left + (column + 0.5) * CELL_WIDTH, y, word, size=11, anchor="middle", color=MUTED)
     for row, (texts, shades) in enumerate(zip(grid.texts, grid.shades, strict=True)):
         for column, (text, shade) in enumerate(zip(texts, shades, strict=True)):
             x, y = left + column * CELL_WIDTH, top + row * CELL_HEIGHT
@@ -106,7 +106,7 @@ def _grid(grid: Grid, left: float, top: float) -> Iterable[str]:
                 )
             dark = shade is not None and shade > 0.6
             color = "white" if dark else INK
-            yield text_at(x + (CELL_WIDTH - 2) / 2, _middle(top, row), text, anchor="middle", color=color)
+            yield place_text(x + (CELL_WIDTH - 2) / 2, _middle(top, row), text, anchor="middle", color=color)
 
 
 def _plot(plot: Plot, left: float, top: float) -> Iterable[str]:
@@ -115,21 +115,21 @@ def _plot(plot: Plot, left: float, top: float) -> Iterable[str]:
         across, up = (x - low) / (high - low), (y - bottom) / (highest - bottom)
         return left + across * PLOT_WIDTH, top + (1.0 - up) * PLOT_HEIGHT
 
-    yield text_at(left, top - 12, plot.title, weight="bold")
+    yield place_text(left, top - 12, plot.title, weight="bold")
     for value in round_ticks(*plot.x_range):
         x, y = at(value, plot.y_range[0])
         yield _rule((x, top), (x, y))
-        yield text_at(x, y + 16, f"{value:g}", size=11, anchor="middle", color=MUTED)
+        yield place_text(x, y + 16, f"{value:g}", size=11, anchor="middle", color=MUTED)
     for value in round_ticks(*plot.y_range):
         x, y = at(plot.x_range[0], value)
         yield _rule((x, y), (x + PLOT_WIDTH, y))
-        yield text_at(x - 6, y + 4, f"{value:g}", size=11, anchor="end", color=MUTED)
-    yield text_at(left + PLOT_WIDTH / 2, top + PLOT_HEIGHT + 34, plot.x_title, anchor="middle")
-    yield text_at(left - 44, top + PLOT_HEIGHT / 2, plot.y_title, anchor="middle", turned=True)
+        yield place_text(x - 6, y + 4, f"{value:g}", size=11, anchor="end", color=MUTED)
+    yield place_text(left + PLOT_WIDTH / 2, top + PLOT_HEIGHT + 34, plot.x_title, anchor="middle")
+    yield place_text(left - 44, top + PLOT_HEIGHT / 2, plot.y_title, anchor="middle", turned=True)
     for name, value in plot.levels:
         x, y = at(plot.x_range[0], value)
         yield _rule((x, y), (x + PLOT_WIDTH, y), MUTED)
-        yield text_at(x + 4, y - 4, name, size=11, color=MUTED)
+        yield place_text(x + 4, y - 4, name, size=11, color=MUTED)
     for line in plot.lines:
         inside = [(x, y) for x, y in line.points if plot.y_range[0] <= y and plot.x_range[0] <= x <= plot.x_range[1]]
         corners: list[tuple[float, float]] = []
@@ -158,7 +158,7 @@ def _rule(start: tuple[float, float], end: tuple[float, float], color: str = RUL
     )
 
 
-def text_at(
+def place_text(
     x: float,
     y: float,
     text: str,
@@ -188,7 +188,7 @@ def _middle(top: float, row: int) -> float:
     return top + row * CELL_HEIGHT + CELL_HEIGHT / 2 + 3
 
 
-def document(width: float, height: float, parts: Iterable[str]) -> str:
+def wrap_document(width: float, height: float, parts: Iterable[str]) -> str:
     """Return the whole SVG file on a white ground."""
     body = "\n".join(parts)
     return (

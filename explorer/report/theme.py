@@ -25,7 +25,7 @@ AXIS = {
 """Of an axis of a Plotly figure."""
 
 
-def frame(figure: go.Figure, **layout: Any) -> go.Figure:
+def lay_out(figure: go.Figure, **layout: Any) -> go.Figure:
     """Give a figure the type and colours of all, and the rest of a layout."""
     figure.update_layout(
         template="none",

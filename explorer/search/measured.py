@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.utils.hooks import RemovableHandle
 
 from explorer.compress.apply import CompressionContext, without_filters
-from explorer.compress.calibrate import channel_means
+from explorer.compress.calibrate import compute_channel_means
 from explorer.compress.candidate import LayerChoice, uniform
 from explorer.compress.correction import round_adaptively
 from explorer.compress.norms import recalibrate_norms
@@ -90,7 +90,7 @@ class _Divergence:
     @contextmanager
     def _recorded(self, name: str) -> Iterator[None]:
         def record(module: nn.Module, _: object, output: Tensor) -> None:
-            self.means[name] = channel_means(module, output)
+            self.means[name] = compute_channel_means(module, output)
 
         with _hooked(layer_module(self.model, name).register_forward_hook(record)):
             yield
@@ -166,7 +166,7 @@ def _mean_kept(module: nn.Module, mean: Tensor) -> Iterator[None]:
     """Within it each channel of the output is moved to have that mean."""
 
     def move(_: nn.Module, __: object, output: Tensor) -> Tensor:
-        shift = mean - channel_means(module, output)
+        shift = mean - compute_channel_means(module, output)
         return output + shift.view(-1, *(1,) * (0 if isinstance(module, nn.Linear) else output.ndim - 2))
 
     with _hooked(module.register_forward_hook(move)):

@@ -16,7 +16,7 @@ from torch import nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import LayerChoice, kept_count
-from explorer.compress.correction import error_shares, float_moments
+from explorer.compress.correction import compute_error_ratios, compute_float_moments
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
@@ -106,7 +106,7 @@ def rounding_moments(context: CompressionContext, space: SearchSpace) -> Iterato
         return iter([(layer, None) for layer in space.layers])
     first = take(context.calibration.images, slice(context.quantizer.rounding_images))
     transposed = [layer.name for layer in context.graph.layers if layer.transposed and layer.name in space.layers]
-    rounded = float_moments(context.model, first, set(space.layers) - set(transposed))
+    rounded = compute_float_moments(context.model, first, set(space.layers) - set(transposed))
     return itertools.chain(rounded, ((layer, None) for layer in transposed))
 
 
@@ -122,7 +122,9 @@ def _perturbation(
     compress_weights(copied, choice, importance, context.quantizer.scale_granularity)
     with torch.no_grad():
         change = (copied.weight - module.weight).double().cpu().numpy()
-        shares = None if given is None else error_shares(copied, module.weight.data, choice, given).cpu().numpy()
+        shares = (
+            None if given is None else compute_error_ratios(copied, module.weight.data, choice, given).cpu().numpy()
+        )
     squares = np.square(change * multipliers).reshape(len(change), -1).sum(1)
     return float((squares if shares is None else squares * shares).sum())
 

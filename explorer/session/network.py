@@ -22,7 +22,7 @@ from explorer.graph.symbolic import call
 from explorer.session.display import paragraph, table
 from explorer.session.samples import make_data, read_samples, split_samples
 from explorer.settings import QuantizerSettings
-from explorer.study.coverage import coverage
+from explorer.study.coverage import measure_coverage
 from explorer.study.network import StudyNetwork, threads_for
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
@@ -130,7 +130,7 @@ def open_network(
     if score is None:
         found = replace(found, num_classes=_count_classes(context.model, example, found))
     with threads_for(context.graph):
-        covered = coverage(context.model, context.graph, example)
+        covered = measure_coverage(context.model, context.graph, example)
     network = StudyNetwork(
         data=found,
         torch_device=device,

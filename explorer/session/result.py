@@ -13,7 +13,7 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import OBJECTIVES, costs_named
-from explorer.report.front.tables import front_frame
+from explorer.report.front.tables import build_front_frame
 from explorer.session.compressed import Compressed, Origin, build
 from explorer.session.display import paragraph, table
 from explorer.session.network import Net
@@ -107,10 +107,10 @@ class Front:
         "conv1.filter_keep_ratio".
         """
         choices = pd.DataFrame([_choices(point.candidate) for point in self.points])
-        return front_frame(self.outcome).join(choices).set_index("name")
+        return build_front_frame(self.outcome).join(choices).set_index("name")
 
     def _repr_html_(self) -> str:
-        frame = front_frame(self.outcome)
+        frame = build_front_frame(self.outcome)
         columns = [name for name in frame.columns if name.startswith(("name", "accuracy", "score"))]
         columns += [axis.key for axis in costs_named(self.outcome.objectives)]
         return table(columns, frame[columns].itertuples(index=False))
@@ -172,15 +172,15 @@ class Result:
 
     def plot(self, cost: str = "energy", *, images: Split = "search", selected: str = "knee") -> go.Figure:
         """Return a Plotly figure of the score against a cost, on "search" or "held_out" images."""
-        from explorer.report.front.figures import front_figure  # noqa: PLC0415  (imports plotly)
-        from explorer.report.front.pairs import pair_view  # noqa: PLC0415
-        from explorer.report.front.views import front_view  # noqa: PLC0415
+        from explorer.report.front.figures import draw_front  # noqa: PLC0415  (imports plotly)
+        from explorer.report.front.pairs import build_pair_view  # noqa: PLC0415
+        from explorer.report.front.views import build_front_view  # noqa: PLC0415
 
         if images not in ("search", "held_out"):
             raise ExplorerError(f'plot: images: expected "search" or "held_out", received {images!r}')
         chosen = self.front[selected].name if self.outcome.front else None
-        pair = pair_view(front_view(self.outcome, chosen), self._objective(cost), images)
-        return front_figure(pair, chosen)
+        pair = build_pair_view(build_front_view(self.outcome, chosen), self._objective(cost), images)
+        return draw_front(pair, chosen)
 
     def summary(self) -> str:
         """Return lines that say what was searched, and what came out."""

@@ -36,7 +36,7 @@ from explorer.study.prepare import PreparedStudy, make_context, open_study, prep
 from explorer.study.record import Outcome
 from explorer.study.run import explore
 from explorer.study.study_file import Heading, Study, load_study
-from explorer.study.weights import state_digest
+from explorer.study.weights import digest_state
 from hwmodels import Accelerator
 
 Open = Callable[[Path], PreparedStudy]
@@ -213,7 +213,7 @@ def _place(folder: Path | None) -> Iterator[Path]:
 
 
 def _refuse_other(net: Net, outcome: Outcome, folder: Path) -> None:
-    searched, received = outcome.provenance.get("weights digest"), state_digest(net.network.model)
+    searched, received = outcome.provenance.get("weights digest"), digest_state(net.network.model)
     if searched != received:
         raise SearchError(
             f"{folder}: expected the network that was searched (weights digest {searched}), received another "

@@ -42,7 +42,7 @@ def get_rules(cls: type) -> Mapping[str, Rule]:
 
 
 def table(cls: type) -> Rule:
-    """Return a table (TOML) or object (JSON) with the keys of a settings record."""
+    """Return the rule of a table (TOML) or object (JSON) with the keys of a settings record."""
 
     def read(value: Any, where: str) -> Any:
         if isinstance(value, cls):
@@ -55,7 +55,7 @@ def table(cls: type) -> Rule:
 
 
 def named_tables(cls: type[Named]) -> Rule:
-    """Return a table of named tables; becomes a tuple of records that carry their name as `layer`."""
+    """Return the rule of a table of named tables; becomes a tuple of records that carry their name as `layer`."""
 
     def read(value: Any, where: str) -> tuple[Any, ...]:
         if isinstance(value, tuple) and all(isinstance(entry, cls) for entry in value):

@@ -75,17 +75,17 @@ def suggestion(name: str, known: Iterable[str], noun: str = "known") -> str:
 
 
 def boolean() -> Rule:
-    """Return True or false."""
+    """Return the rule of true or false."""
     return _scalar("true or false", lambda value: isinstance(value, bool))
 
 
 def integer(lowest: int, highest: int) -> Rule:
-    """Return an integer in lowest..highest; a boolean is none."""
+    """Return the rule of an integer in lowest..highest; a boolean is none."""
     return _scalar(f"an integer in {lowest}..{highest}", lambda value: is_integer(value) and lowest <= value <= highest)
 
 
 def number(lowest: float, highest: float, *, above: bool = False) -> Rule:
-    """Return a number from `lowest`, or `above` it, to `highest`; integers become floats, NaN is none."""
+    """Return the rule of a number from `lowest`, or `above` it, to `highest`; integers become floats, NaN is none."""
     expected = f"a number {'above' if above else 'of at least'} {lowest:g} and of at most {highest:g}"
 
     def read(value: Any, where: str) -> float:
@@ -107,7 +107,7 @@ def text(expected: str = "a text", pattern: str = r"(?s).*\S.*") -> Rule:
 
 
 def one_of(*names: str) -> Rule:
-    """Return one of these names."""
+    """Return the rule of one of these names."""
     expected = " or ".join(f'"{name}"' for name in names)
 
     def read(value: Any, where: str) -> str:
@@ -120,12 +120,12 @@ def one_of(*names: str) -> Rule:
 
 
 def entry_of(entries: Mapping[str, object], *others: str) -> Rule:
-    """Return the name of an entry of a table, as it is when the name is read, or one of the others."""
+    """Return the rule of the name of an entry of a table, as it is when the name is read, or one of the others."""
     return Rule(one_of(*others, *entries).expected, lambda value, where: one_of(*others, *entries).read(value, where))
 
 
 def many(rule: Rule, *, length: int | None = None, distinct: bool = False, ordered: bool = False) -> Rule:
-    """Return a list of at least one value (or of exactly `length`); `ordered` sorts it, None last."""
+    """Return the rule of a list of at least one value (or of exactly `length`); `ordered` sorts it, None last."""
     size = "a list" if length is None else f"a list of {length}"
     expected = f"{size}{' without repetition' if distinct else ''}, each {rule.expected}"
 
@@ -141,7 +141,7 @@ def many(rule: Rule, *, length: int | None = None, distinct: bool = False, order
 
 
 def or_none(rule: Rule) -> Rule:
-    """Return what the rule allows, or the word "none" (null in JSON)."""
+    """Return the rule that allows what this one does, or the word "none" (null in JSON)."""
     expected = f'{rule.expected} or "none"'
 
     def read(value: Any, where: str) -> Any:
@@ -156,7 +156,7 @@ def or_none(rule: Rule) -> Rule:
 
 
 def arguments() -> Rule:
-    """Return a table of keyword arguments: texts, booleans, finite numbers, or lists of them; becomes pairs."""
+    """Return the rule of a table of arguments: texts, booleans, finite numbers, or lists of them; becomes pairs."""
     expected = "a table whose values are texts, booleans, finite numbers of at most 64 bits, or lists of them"
 
     def freeze(value: Any, where: str) -> Any:

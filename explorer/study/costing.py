@@ -29,7 +29,7 @@ def summed_cost(graph: ModelGraph, cost: Price | NetworkCost) -> Cost:
         energy_uj=cost.energy_uj,
         latency_ms=cost.latency_ms,
         latency_cycles=cost.latency_cycles,
-        weight_bytes=cost.weight_bytes + hardware.kept_float_bytes(graph),
+        weight_bytes=cost.weight_bytes + hardware.count_kept_float_bytes(graph),
         activation_bytes=cost.peak_activation_bytes,
         macs=cost.macs,
         energy_uj_by_component={name: pj * 1e-6 for name, pj in cost.energy_pj_by_component.items() if pj},
@@ -39,7 +39,7 @@ def summed_cost(graph: ModelGraph, cost: Price | NetworkCost) -> Cost:
 
 
 def _kept_in_float(graph: ModelGraph) -> tuple[str, ...]:
-    kept = hardware.kept_float_bytes(graph)
+    kept = hardware.count_kept_float_bytes(graph)
     text = "bytes of weights and constants stay in float32: they count as weight memory, not in energy, latency or fits"
     return (f"{kept:,} {text}",) if kept else ()
 
@@ -50,8 +50,8 @@ def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:
         energy_uj=None,
         latency_ms=None,
         latency_cycles=None,
-        weight_bytes=hardware.float_weight_bytes(graph),
-        activation_bytes=hardware.float_activation_bytes(graph),
+        weight_bytes=hardware.count_float_weight_bytes(graph),
+        activation_bytes=hardware.count_float_activation_bytes(graph),
         macs=graph.macs,
         energy_uj_by_component={},
         layers=(),

@@ -16,18 +16,18 @@ from explorer.graph.layers import ModelGraph
 from explorer.study.record import Coverage
 
 
-def coverage(model: fx.GraphModule, graph: ModelGraph, example: Inputs) -> Coverage:
+def measure_coverage(model: fx.GraphModule, graph: ModelGraph, example: Inputs) -> Coverage:
     """Return how much of a canonical network its graph counts; of `example` (N x ...) the first is run."""
     stored = count_stored_values(model, graph.layer_names)
     return Coverage(
         values=stored.values,
         values_counted=stored.values - stored.in_float,
-        macs=max(graph.macs, multiply_accumulates(model, take(example, slice(1)))),
+        macs=max(graph.macs, count_multiply_accumulates(model, take(example, slice(1)))),
         macs_counted=graph.macs,
     )
 
 
-def multiply_accumulates(model: fx.GraphModule, image: Inputs) -> int:
+def count_multiply_accumulates(model: fx.GraphModule, image: Inputs) -> int:
     """Return multiply-accumulates of convolutions and matrix products for one image (1 x ...), by torch's counter.
 
     Fused forms of attention and of recurrent layers are taken apart first, since the counter does not know all of them.

@@ -23,7 +23,7 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.seeds import FILTER_LEVELS
 from explorer.search.space import search_space
-from explorer.study.network import StudyNetwork, first_sample, threads_for
+from explorer.study.network import StudyNetwork, draw_first_sample, threads_for
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places, training_loss
 from explorer.threads import single_threaded
@@ -156,7 +156,7 @@ def _seeds_s(network: StudyNetwork, study: Study, pace: _Pace) -> tuple[tuple[st
 
 
 def _relevance_s(network: StudyNetwork, study: Study) -> float:
-    sample = first_sample(network, study)
+    sample = draw_first_sample(network, study)
     seconds, _ = _timed(lambda: CRITERIA[study.relevance.method].compute(sample, None))
     return seconds * len(network.data.relevance) / len(sample)
 

@@ -22,9 +22,9 @@ from explorer.relevance.scores import Relevance
 from explorer.settings import DataSettings
 from explorer.study.folder import locked
 from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
-from explorer.study.relevance import kept_relevance, relevance_sample
+from explorer.study.relevance import draw_relevance_sample, keep_relevance
 from explorer.study.study_file import Study
-from explorer.study.weights import state_digest
+from explorer.study.weights import digest_state
 
 FILTERS_SHOWN = 4
 """Layers of which one filter's pixels are shown, where none is named (assumed: what fits beside an image)."""
@@ -98,11 +98,11 @@ def explain(study: Study, wanted: Wanted, folder: Path, notify: Notify) -> Expla
         _refuse_unknown(wanted, network)
         network = with_weights(network, study, folder, notify)
         with threads_for(network.graph):
-            sample = relevance_sample(
+            sample = draw_relevance_sample(
                 network.canonical, network.graph, network.data.relevance, study, network.torch_device
             )
             method = study.relevance.method
-            relevance = kept_relevance(method, sample, folder, state_digest(network.model), notify)
+            relevance = keep_relevance(method, sample, folder, digest_state(network.model), notify)
             if wanted.of_class is not None:
                 relevance = relevance.of_class(wanted.of_class)
             filters = wanted.filters or _most_relevant(relevance)

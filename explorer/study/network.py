@@ -26,9 +26,9 @@ from explorer.progress import Notify, silent
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample
 from explorer.search.space import search_space
-from explorer.study.coverage import coverage
+from explorer.study.coverage import measure_coverage
 from explorer.study.record import Coverage
-from explorer.study.relevance import other_criteria, relevance_sample, weighting_criterion
+from explorer.study.relevance import draw_relevance_sample, find_weighting_criterion, list_other_criteria
 from explorer.study.study_file import Study
 from explorer.study.weights import train_once
 from explorer.threads import single_threaded
@@ -78,7 +78,7 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
     example = _example(data, torch_device)
     with single_threaded(True):  # a few images
         canonical, graph = _explorable(model, example, study)
-        covered = coverage(canonical, graph, example)
+        covered = measure_coverage(canonical, graph, example)
     return StudyNetwork(
         data=data,
         torch_device=torch_device,
@@ -95,15 +95,15 @@ def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Noti
     if study.model.checkpoint is not None:
         return network
     data, torch_device = network.data, network.torch_device
-    first = first_sample(network, study)
-    for name in filter(None, (study.relevance.method, weighting_criterion(study), *other_criteria(study))):
+    first = draw_first_sample(network, study)
+    for name in filter(None, (study.relevance.method, find_weighting_criterion(study), *list_other_criteria(study))):
         CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
     train_once(network.model, network.canonical, study, data, folder, notify)
     canonical, graph = _explorable(network.model, _example(data, torch_device), study)
     return replace(network, canonical=canonical, graph=graph)
 
 
-def first_sample(network: StudyNetwork, study: Study) -> Sample:
+def draw_first_sample(network: StudyNetwork, study: Study) -> Sample:
     """Return the first images that relevance will be computed on; norms as training leaves them, if there is one.
 
     With the statistics that norms begin with, signals fade: not a digit of the logits of an untrained MobileNetV2
@@ -118,7 +118,7 @@ def first_sample(network: StudyNetwork, study: Study) -> Sample:
             norm.train()
         with torch.no_grad():
             run(model, network.tensors(images)[0])
-    return relevance_sample(model, network.graph, images, study, network.torch_device)
+    return draw_relevance_sample(model, network.graph, images, study, network.torch_device)
 
 
 def threads_for(graph: ModelGraph) -> AbstractContextManager[None]:

@@ -21,14 +21,14 @@ from explorer.relevance.scores import Relevance, order_filters
 from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
 from explorer.study.record import Coverage
 from explorer.study.relevance import (
-    kept_relevance,
-    other_criteria,
-    relevance_sample,
-    weight_importance,
-    weighting_criterion,
+    compute_weight_importance,
+    draw_relevance_sample,
+    find_weighting_criterion,
+    keep_relevance,
+    list_other_criteria,
 )
 from explorer.study.study_file import Study, load_accelerator
-from explorer.study.weights import network_digest, state_digest
+from explorer.study.weights import digest_network, digest_state
 from hwmodels import Accelerator
 
 
@@ -54,7 +54,7 @@ class PreparedStudy:
             **self.study.essentials(),
             "device": f"{self.accelerator.name}:{self.accelerator.digest()[:16]}",
             "explorer": explorer.__version__,
-            "network": network_digest(self.context.model),
+            "network": digest_network(self.context.model),
             "graph": self.context.graph.digest(),
             "weights": self.weights_digest,
             "images": digest(f"{self.data.search.digest()}|{self.data.calibration.digest()}"),
@@ -78,7 +78,7 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
     Raises:
         ExplorerError: For everything that the study file, the data or the model can have wrong.
     """
-    other_criteria(study), weighting_criterion(study)  # refused, if at all, before anything is loaded
+    list_other_criteria(study), find_weighting_criterion(study)  # refused, if at all, before anything is loaded
     accelerator = load_accelerator(study)
     opened = open_network(study, notify)
     refused_exports = inspect(opened) if inspect is not None else ()
@@ -106,7 +106,7 @@ def prepare(
         score=network.score,
         context=context,
         relevance=relevance,
-        weights_digest=state_digest(network.model),
+        weights_digest=digest_state(network.model),
         coverage=network.coverage,
         refused_exports=refused_exports,
     )
@@ -117,14 +117,14 @@ def make_context(
 ) -> tuple[CompressionContext, Relevance]:
     """Return what candidates are built from, and the relevance that orders its filters, with all parts filled in."""
     data, torch_device, canonical, graph = network.data, network.torch_device, network.canonical, network.graph
-    weights_digest, method = state_digest(network.model), study.relevance.method
-    others, weighting = other_criteria(study), weighting_criterion(study)
+    weights_digest, method = digest_state(network.model), study.relevance.method
+    others, weighting = list_other_criteria(study), find_weighting_criterion(study)
     with threads_for(graph):
-        sample = relevance_sample(canonical, graph, data.relevance, study, torch_device)
+        sample = draw_relevance_sample(canonical, graph, data.relevance, study, torch_device)
         scores = {method: known} if known is not None else {}
         for name in filter(None, (method, *others, weighting)):
             if name not in scores:
-                scores[name] = kept_relevance(name, sample, folder, weights_digest, notify)
+                scores[name] = keep_relevance(name, sample, folder, weights_digest, notify)
         relevance = fill_missing(scores[method], sample, CRITERIA[method].subjects)
         notify("calibrate", 0, 1)
         context = CompressionContext.of(
@@ -133,7 +133,9 @@ def make_context(
             order_filters(graph, relevance),
             graph=graph,
             quantizer=study.quantizer,
-            importance=weight_importance(study.sharing, graph, relevance if weighting is None else scores[weighting]),
+            importance=compute_weight_importance(
+                study.sharing, graph, relevance if weighting is None else scores[weighting]
+            ),
             orders={name: order_filters(graph, scores[name]) for name in others},
         )
         notify("calibrate", 1, 1)

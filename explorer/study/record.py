@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from explorer.compress.candidate import Candidate
 from explorer.evaluate.mean_score import MeanScore
-from explorer.study.typed import typed_record
+from explorer.study.typed import read_typed_record
 from hwmodels import MemoryFit
 
 Split = Literal["search", "held_out"]
@@ -166,7 +166,7 @@ class Outcome:
         Raises:
             ValueError: Names what is of another type.
         """
-        outcome: Outcome = typed_record(cls, data)
+        outcome: Outcome = read_typed_record(cls, data)
         return outcome
 
 

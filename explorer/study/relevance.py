@@ -24,11 +24,11 @@ from explorer.relevance.scores import Relevance, merge_weight_multipliers
 from explorer.relevance.targets import TargetFunction
 from explorer.settings import SharingSettings
 from explorer.study.study_file import Study
-from explorer.study.weights import network_digest
+from explorer.study.weights import digest_network
 from explorer.user_code import load_function
 
 
-def relevance_sample(
+def draw_relevance_sample(
     model: fx.GraphModule, graph: ModelGraph, images: ImageSet, study: Study, torch_device: torch.device
 ) -> Sample:
     """Return what relevance is computed on, as the study says.
@@ -72,13 +72,13 @@ def _reference(study: Study, torch_device: torch.device) -> str | torch.Tensor:
         ) from error
 
 
-def kept_relevance(
+def keep_relevance(
     method: str, sample: Sample, folder: Path, weights_digest: str, notify: Notify = silent
 ) -> Relevance:
     """Return the relevance by a criterion, from the folder where it was computed there before."""
     keys = ("reference", "target", "aggregation", "tolerance", "seed")
     settings = {key: getattr(sample, key) for key in keys}
-    network = network_digest(sample.model)
+    network = digest_network(sample.model)
     description = {
         **settings,
         "method": method,
@@ -97,7 +97,7 @@ def kept_relevance(
     return relevance
 
 
-def other_criteria(study: Study) -> tuple[str, ...]:
+def list_other_criteria(study: Study) -> tuple[str, ...]:
     """Return those beside the study's own, `relevance.method`.
 
     Raises:
@@ -107,7 +107,7 @@ def other_criteria(study: Study) -> tuple[str, ...]:
     return tuple(_saying(name, "filters", "space.filter_criteria") for name in names)
 
 
-def weighting_criterion(study: Study) -> str | None:
+def find_weighting_criterion(study: Study) -> str | None:
     """Return the criterion that `sharing.weighting` names, if any.
 
     Raises:
@@ -117,7 +117,7 @@ def weighting_criterion(study: Study) -> str | None:
     return None if name in {"plain", "relevance"} else _saying(name, "weights", "sharing.weighting")
 
 
-def weight_importance(settings: SharingSettings, graph: ModelGraph, relevance: Relevance) -> Importance | None:
+def compute_weight_importance(settings: SharingSettings, graph: ModelGraph, relevance: Relevance) -> Importance | None:
     """Return what an error of each weight counts when weights share values; None where each counts the same."""
     if settings.weighting == "plain":
         return None

@@ -14,7 +14,7 @@ LARGEST_NUMBER = 1e30
 """Of any cost or count that is not an integer (assumed: far beyond all, and sums stay finite)."""
 
 
-def typed(kind: Any, value: Any, where: str) -> Any:
+def read_typed(kind: Any, value: Any, where: str) -> Any:
     """Return a value of the type `kind`, made of parsed JSON.
 
     Records are dataclasses, whose defaults may be missing, or classes with a `from_json`. Numbers are finite and not
@@ -28,18 +28,18 @@ def typed(kind: Any, value: Any, where: str) -> Any:
         return value
     if origin in {Union, types.UnionType}:
         (inner,) = (choice for choice in choices if choice is not types.NoneType)
-        return None if value is None else typed(inner, value, where)
+        return None if value is None else read_typed(inner, value, where)
     if origin is Literal:
         return _checked(value, isinstance(value, str) and value in choices, " or ".join(choices), where)
     if origin is tuple:
         return _tuple(choices, value, where)
     if origin is not None and issubclass(origin, Mapping):
         _checked(value, isinstance(value, Mapping), "an object", where)
-        return {str(key): typed(choices[1], each, f"{where}.{key}") for key, each in value.items()}
+        return {str(key): read_typed(choices[1], each, f"{where}.{key}") for key, each in value.items()}
     if hasattr(kind, "from_json"):
         return kind.from_json(value)
     if is_dataclass(kind):
-        return typed_record(kind, value, where)
+        return read_typed_record(kind, value, where)
     return _scalar(kind, value, where)
 
 
@@ -60,10 +60,10 @@ def _tuple(choices: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
         kinds = choices[:1] * len(value)
     _checked(value, isinstance(value, list | tuple) and len(value) == len(kinds), f"a list of {len(kinds)}", where)
     places = (f"{where}[{place}]" for place in range(len(kinds)))
-    return tuple(typed(kind, each, place) for kind, each, place in zip(kinds, value, places, strict=True))
+    return tuple(read_typed(kind, each, place) for kind, each, place in zip(kinds, value, places, strict=True))
 
 
-def typed_record(kind: Any, value: Any, where: str = "") -> Any:
+def read_typed_record(kind: Any, value: Any, where: str = "") -> Any:
     """Return a dataclass of an object with its fields.
 
     Raises:
@@ -76,7 +76,7 @@ def typed_record(kind: Any, value: Any, where: str = "") -> Any:
     if unknown or missing:
         what = f"{shown(missing[0])} is missing" if missing else f"{shown(unknown[0])} is not known"
         raise ValueError(f"{where or 'the file'}: {what}")
-    return kind(**{key: typed(stated[key][0], each, f"{where}.{key}".lstrip(".")) for key, each in value.items()})
+    return kind(**{key: read_typed(stated[key][0], each, f"{where}.{key}".lstrip(".")) for key, each in value.items()})
 
 
 @cache

@@ -47,10 +47,10 @@ def trained_places(
     """
     settings = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
     settings |= {"loss": training_loss(study, data).code}
-    description = json.dumps({**settings, "network": network_digest(canonical)}, sort_keys=True)
+    description = json.dumps({**settings, "network": digest_network(canonical)}, sort_keys=True)
     cache, device = cache_folder(), next(model.parameters()).device.type
     made_by = (explorer.__version__, torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability())
-    shared = digest("|".join((description, state_digest(model), device, *made_by)))
+    shared = digest("|".join((description, digest_state(model), device, *made_by)))
     return TrainedPlaces(
         own=folder / f"weights-{digest(description)}.pt",
         shared=None if cache is None else cache / f"weights-{shared}.pt",
@@ -112,13 +112,13 @@ def _save(model: nn.Module, file: Path) -> None:
         torch.save(model.state_dict(), opened)
 
 
-def network_digest(model: fx.GraphModule) -> str:
+def digest_network(model: fx.GraphModule) -> str:
     """Return SHA-256 over what a canonical network computes, weights aside: its code, and modules with settings."""
     modules = "\n".join(f"{path}: {module}" for path, module in model.named_modules() if path)
     return digest(f"{model.code}|{modules}")
 
 
-def state_digest(model: nn.Module) -> str:
+def digest_state(model: nn.Module) -> str:
     """Return SHA-256 over all parameters and buffers, first 16 hexadecimal digits."""
     state = sorted({**model.state_dict(), **dict(model.named_buffers())}.items())
     return digest(*(part for name, tensor in state for part in (name, tensor.detach().cpu().numpy())))

@@ -89,7 +89,7 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
         darkest=find_darkest(inputs),
         loss=loss,
         settings=settings,
-        layout=chosen_layout(network.model),
+        layout=choose_layout(network.model),
     )
     description = {**write_record(settings), "seed": seed, "images": len(targets)}
     identity = _identity(task, description) if unfinished is not None else ""
@@ -101,7 +101,7 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
     return task.network.collect(description)
 
 
-def chosen_layout(model: nn.Module) -> torch.memory_format:
+def choose_layout(model: nn.Module) -> torch.memory_format:
     """Return channels last, which is faster for few channels, unless a kernel for it would spoil the memory.
 
     A training step of ResNet-20 is 1.3 times as fast. But of a 1 x 1 convolution with a stride and fewer input channels

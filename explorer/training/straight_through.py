@@ -80,21 +80,21 @@ class SharedWeight(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         """Return codes times scales of the shape of `weight`."""
         codes: Tensor = _RoundShared.apply(self.values, self)  # type: ignore[no-untyped-call]
-        return codes * per_channel(self.scale, codes)
+        return codes * spread_per_channel(self.scale, codes)
 
 
-def per_channel(scale: Tensor, weight: Tensor) -> Tensor:
+def spread_per_channel(scale: Tensor, weight: Tensor) -> Tensor:
     """Return one value per output channel, shaped so that it multiplies a weight."""
     return scale.view(-1, *(1,) * (weight.ndim - 1))
 
 
-def weight_codes(weight: Tensor, scale: Tensor, bits: int, mask: Tensor | None) -> Tensor:
+def compute_weight_codes(weight: Tensor, scale: Tensor, bits: int, mask: Tensor | None) -> Tensor:
     """Return codes of single weights: those that `TrainedWeight` computes with."""
     codes = quantize_weight(weight if mask is None else weight * mask, scale, bits)
     return codes if mask is None else codes * mask
 
 
-def shared_codes(centroids: Tensor, clusters: Tensor, bits: int, mask: Tensor | None) -> Tensor:
+def compute_shared_codes(centroids: Tensor, clusters: Tensor, bits: int, mask: Tensor | None) -> Tensor:
     """Return codes of shared weights: those that `SharedWeight` computes with."""
     limit = code_limit(bits)
     codes = torch.round(centroids).clamp_(-limit, limit)[clusters]
@@ -128,16 +128,16 @@ class _RoundActivation(torch.autograd.Function):
 class _RoundWeight(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, scale: Tensor, mask: Tensor | None, bits: int) -> Tensor:
-        codes = weight_codes(weight, scale, bits, mask)
+        codes = compute_weight_codes(weight, scale, bits, mask)
         ctx.save_for_backward(weight, codes, scale, mask)
         ctx.limit = max(1, code_limit(bits))
-        return codes * per_channel(scale, codes)
+        return codes * spread_per_channel(scale, codes)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         weight, codes, scale, mask = ctx.saved_tensors
-        real = weight / per_channel(scale, weight)
+        real = weight / spread_per_channel(scale, weight)
         passed = gradient * (real.abs() <= ctx.limit + 0.5)
         passed = passed if mask is None else passed * mask
         if not ctx.needs_input_grad[1]:
@@ -150,7 +150,7 @@ class _RoundShared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, owner: SharedWeight) -> Tensor:
         ctx.owner = owner
-        return shared_codes(owner.centroids, owner.clusters, owner.bits, owner.mask)
+        return compute_shared_codes(owner.centroids, owner.clusters, owner.bits, owner.mask)
 
     @staticmethod
     @once_differentiable

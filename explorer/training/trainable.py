@@ -15,10 +15,10 @@ from explorer.compress.apply import CompressionContext, compress_layers, correct
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
-from explorer.compress.sparsity import weight_mask
+from explorer.compress.sparsity import mask_weights
 from explorer.graph.modules import layer_module
 from explorer.graph.names import replace_module
-from explorer.training.straight_through import SharedWeight, TrainedActivation, TrainedWeight, per_channel
+from explorer.training.straight_through import SharedWeight, TrainedActivation, TrainedWeight, spread_per_channel
 from explorer.training.tuned import Tuned, load_state
 
 
@@ -109,7 +109,7 @@ def _parametrise(
     codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
     del module.weight_codes, module.weight_scale
     weight = weight.to(scale.device)
-    mask: Tensor | None = weight_mask(weight, choice)
+    mask: Tensor | None = mask_weights(weight, choice)
     if mask is not None and bool(mask.all()):
         mask = None
     centroids, clusters = None, None
@@ -135,7 +135,7 @@ def _clusters(codes: Tensor, choice: LayerChoice) -> tuple[Tensor, Tensor]:
     """Return the cluster of each weight and the code of each cluster; channels that share apart have their own."""
     span = 2 * code_limit(choice.weight_bits) + 1
     owner = torch.arange(len(codes), device=codes.device) * (choice.codebook_granularity == "channel")
-    values, clusters = torch.unique(codes.long() + per_channel(owner * 2 * span, codes), return_inverse=True)
+    values, clusters = torch.unique(codes.long() + spread_per_channel(owner * 2 * span, codes), return_inverse=True)
     return clusters, ((values + span) % (2 * span) - span).float()
 
 

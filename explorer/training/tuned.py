@@ -20,7 +20,7 @@ from explorer.errors import CandidateError
 from explorer.files import replaced
 from explorer.graph.modules import layer_module
 from explorer.models.checkpoint import read_tensors
-from explorer.training.straight_through import shared_codes, weight_codes
+from explorer.training.straight_through import compute_shared_codes, compute_weight_codes
 
 Tensors = Mapping[str, Tensor]
 
@@ -49,8 +49,8 @@ class Tuned:
         """Return integer codes (float tensor of the shape of `weight`) that a layer is deployed with."""
         mask = self.masks.get(layer)
         if layer in self.clusters:
-            return shared_codes(self.centroids[layer], self.clusters[layer].long(), bits, mask)
-        return weight_codes(weight, self.scales[layer], bits, mask)
+            return compute_shared_codes(self.centroids[layer], self.clusters[layer].long(), bits, mask)
+        return compute_weight_codes(weight, self.scales[layer], bits, mask)
 
     def save(self, path: Path) -> None:
         """Write it whole or not at all, as tensors and text."""

@@ -30,23 +30,23 @@ def compare(folders: Sequence[Path], to: Path) -> dict[str, list[Row]]:
     moved = transfers(runs, chosen)
     pools = [(device, loss, ratio) for loss in LOSSES for device, ratio in pooled(runs, loss).items()]
     written: dict[str, list[Row]] = {
-        "levers": tables.lever_rows(levers(runs)),
-        "choices": tables.choice_rows(chosen),
-        "layers": tables.layer_rows(chosen),
-        "transfers": tables.transfer_rows(moved),
+        "levers": tables.list_levers(levers(runs)),
+        "choices": tables.list_choices(chosen),
+        "layers": tables.list_layers(chosen),
+        "transfers": tables.list_transfers(moved),
         "pool": [{"device": device, "loss": loss, "energy_ratio": ratio} for device, loss, ratio in pools],
     }
     drawings = {
-        "fronts": draw_plots(charts.front_plots(runs.runs), "What each device's search found"),
+        "fronts": draw_plots(charts.plot_fronts(runs.runs), "What each device's search found"),
         "transfers": draw_grids(
-            charts.transfer_grids(moved),
+            charts.build_transfer_grids(moved),
             "Energy of the network chosen for one device (rows) on another (columns), relative to that one's own",
         ),
     }
     for loss in LOSSES:
         of_loss = [choice for choice in chosen if choice.loss == loss]
-        caption = f"The cheapest network of each front, {charts.allowance(loss)}"
-        drawings[f"choices_{100 * loss:g}"] = draw_grids(charts.decision_grids(of_loss), caption)
+        caption = f"The cheapest network of each front, {charts.describe_allowance(loss)}"
+        drawings[f"choices_{100 * loss:g}"] = draw_grids(charts.build_decision_grids(of_loss), caption)
     to.mkdir(parents=True, exist_ok=True)
     for name, rows in written.items():
         tables.write_rows(rows, to / f"{name}.csv")

@@ -16,14 +16,14 @@ from torch import fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.errors import ExportError
-from explorer.export.deploy import refusals
+from explorer.export.deploy import find_refusals
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import open_session
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.symbolic import call
 from explorer.integer.interpret import run_program
-from explorer.integer.lower import integer_program
+from explorer.integer.lower import lower_program
 from explorer.settings import QuantizerSettings
 from tests.support import styles
 from tests.support.spellings import SPELLINGS, Spelled
@@ -80,7 +80,7 @@ def check_onnx(built: fx.GraphModule, base: CompressionContext, given: Inputs, p
 
 
 def check_integer(built: fx.GraphModule, base: CompressionContext, given: Inputs, path: Path) -> None:
-    program = integer_program(built, base.graph.input_shapes)
+    program = lower_program(built, base.graph.input_shapes)
     export_integer_onnx(program, path)
     arrays = tuple(tensor.numpy() for tensor in as_tuple(given))
     (simulated,), integers = call(built, given), run_program(program, arrays)
@@ -107,7 +107,7 @@ QUICK = {*EXPORTED, *list(SPELLINGS)[::8], *list(styles.STYLES)[::3]}
 )
 def test_an_export_is_equal_or_refused_by_name(name: str, form: str, seed: int, tmp_path: Path) -> None:
     base, path = basis_of(name), tmp_path / "network.onnx"
-    reasons = refusals(base, form)
+    reasons = find_refusals(base, form)
     assert len(reasons) == 0 or name not in EXPORTED
     built = apply(base, random_candidate(base.graph, random.Random(seed)))
     try:
@@ -128,5 +128,5 @@ def test_a_network_of_modules_alone_has_no_line_to_name() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.Flatten(), nn.Linear(144, 5))
     base = CompressionContext.of(network, given)
     for form in CHECKS:
-        (reason,) = refusals(base, form)
+        (reason,) = find_refusals(base, form)
         assert re.search(r"node '_1' \(1\) .* there is no rule for modules of type Softmax", reason)

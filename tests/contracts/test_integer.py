@@ -18,7 +18,7 @@ from explorer.export.integer.onnx import build_integer_onnx, export_integer_onnx
 from explorer.export.verify import compare_logits, run_onnx
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.integer.interpret import run_program
-from explorer.integer.lower import integer_program
+from explorer.integer.lower import lower_program
 from explorer.integer.operations import Conv, Linear, QuantizeInput, Step, list_operands
 from explorer.integer.program import IntegerProgram, Integers
 from tests.explorer.export.onnx.test_styles import basis_of
@@ -61,7 +61,7 @@ def test_random_candidates_keep_their_predictions(
     @given(candidates(base.graph))
     def agrees(candidate: Candidate) -> None:
         model = apply(base, candidate)
-        program = integer_program(model, base.graph.input_shapes)
+        program = lower_program(model, base.graph.input_shapes)
         check_bounds(program)
         received, logits = program_codes(program, x)
         expected, simulated = simulated_codes(model, x)
@@ -92,7 +92,7 @@ def test_there_are_integers_only_behind_the_input(
 ) -> None:
     """Every step gives integers within its bounds, reads integers alone, and so does every ONNX node."""
     base, x = basis(name, 8)
-    program = integer_program(apply(base, uniform(base.graph, 5, 6)), base.graph.input_shapes)
+    program = lower_program(apply(base, uniform(base.graph, 5, 6)), base.graph.input_shapes)
     seen = 0
 
     def observe(step: Step, values: Integers) -> None:

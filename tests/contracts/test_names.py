@@ -30,7 +30,7 @@ from explorer.graph.names import Names, add_module
 from explorer.graph.symbolic import call
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import run_program
-from explorer.integer.lower import integer_program
+from explorer.integer.lower import lower_program
 from explorer.integer.operations import Reshape
 from explorer.integer.program import Input, IntegerProgram
 from explorer.packed.file import pack, unpack
@@ -102,7 +102,7 @@ def generated(style: str) -> tuple[str, ...]:
 
 
 def program_names(built: nn.Module, base: CompressionContext) -> set[str]:
-    program = integer_program(built, base.graph.input_shapes)  # type: ignore[arg-type]
+    program = lower_program(built, base.graph.input_shapes)  # type: ignore[arg-type]
     return {*(tensor.name for tensor in program.tensors), *program.arrays}
 
 
@@ -151,7 +151,7 @@ def run_file(
 def run_integers(
     built: nn.Module, base: CompressionContext, folder: Path, given: tuple[Tensor, ...]
 ) -> NDArray[np.int32]:
-    program = integer_program(built, base.graph.input_shapes)  # type: ignore[arg-type]
+    program = lower_program(built, base.graph.input_shapes)  # type: ignore[arg-type]
     check_program(program)
     write_program(program, folder)
     arrays = tuple(tensor.numpy() for tensor in given)

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from explorer.errors import StudyFileError
 from explorer.objectives import OBJECTIVES, SCORE, Objective, costs
-from explorer.report.front.page import page_data
-from explorer.report.front.tables import front_table, write_front_csv
-from explorer.report.front.views import front_view
+from explorer.report.front.page import collect_page_data
+from explorer.report.front.tables import build_front_table, write_front_csv
+from explorer.report.front.views import build_front_view
 from explorer.settings import BudgetSettings
 from explorer.study.record import Cost
 from explorer.study.run import run
@@ -42,13 +42,13 @@ def test_an_entry_is_all_that_a_new_objective_takes(tmp_path: Path, monkeypatch:
     write_front_csv(outcome, tmp_path / "front.csv")
     row = next(csv.DictReader((tmp_path / "front.csv").read_text().splitlines()))
     assert int(row["macs"]) == outcome.front[0].evaluation.cost.macs
-    data = page_data(front_view(outcome))
+    data = collect_page_data(build_front_view(outcome))
     assert [axis["name"] for axis in data["axes"]][:2] == ["energy", "work"]
     assert [figure["heading"] for figure in data["costs"] if figure["key"] == "macs"] == ["Operations"]
     assert "<br>operations " in str(data["figures"]["work"])
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(front_table(outcome))
+        console.print(build_front_table(outcome))
     assert "Opera." in capture.get()
 
 

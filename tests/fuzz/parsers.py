@@ -33,7 +33,7 @@ from explorer.models.checkpoint import load_checkpoint
 from explorer.packed.file import PackedLayer, PackedNetwork, PackedQuantizer, pack, read_packed
 from explorer.relevance.scores import Relevance
 from explorer.report.front.page import write_report
-from explorer.report.front.tables import front_table, write_front_csv
+from explorer.report.front.tables import build_front_table, write_front_csv
 from explorer.settings import DataSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.folder import JOURNAL, OUTCOME, STUDY, read_outcome, read_study
@@ -181,7 +181,7 @@ def _outcome(home: Path) -> Parser:
     def read(content: bytes, folder: Path) -> None:
         (folder / OUTCOME).write_bytes(content)
         outcome = read_outcome(folder)
-        front_table(outcome)
+        build_front_table(outcome)
         write_front_csv(outcome, folder / "front.csv")
         if len(content) % 20 == 0:  # takes a hundred times as long
             write_report(outcome, folder / "report.html")

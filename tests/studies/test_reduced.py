@@ -15,7 +15,7 @@ import pytest
 from explorer.comparison.run import compare, compared, places
 from explorer.report.comparison.svg import write_charts
 from explorer.report.comparison.tables import write_tables
-from explorer.report.comparison.views import comparison_view
+from explorer.report.comparison.views import build_comparison_view
 from explorer.settings import ComparisonSettings
 from explorer.study.study_file import Study, load_study
 
@@ -65,7 +65,7 @@ def test_a_comparison_in_small(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     }
     assert skipped <= {"bn_gamma"}  # LeNet-5 has no batch norm
     assert {point.place.criterion for point in comparison.points} == set(compared(settings)) - skipped
-    view = comparison_view(comparison)
+    view = build_comparison_view(comparison)
     tables, charts = write_tables(view, tmp_path), write_charts(view, tmp_path)
     with tables[0].open(newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 1 + len(comparison.points)

@@ -14,7 +14,7 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice, levels
 from explorer.compress.plan import NetworkPlan, plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
-from explorer.evaluate.hardware import activation_tensors, layer_jobs
+from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -63,7 +63,7 @@ def check_square(base: CompressionContext, candidate: Candidate, example: Inputs
 
 
 def check_layers(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) -> None:
-    jobs = [job for job in layer_jobs(graph, planned) if job.shape.kind in ("conv", "linear")]
+    jobs = [job for job in list_layer_jobs(graph, planned) if job.shape.kind in ("conv", "linear")]
     assert [job.shape.name for job in jobs] == list(traced.layer_names)
     for job, layer, built in zip(jobs, planned.layers, traced.layers, strict=True):
         shape = job.shape
@@ -83,7 +83,7 @@ def check_layers(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) ->
 
 def check_operations(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) -> None:
     """Every pooling, addition and function of the built network is costed as it is, in its order, and no other."""
-    jobs = layer_jobs(graph, planned)
+    jobs = list_layer_jobs(graph, planned)
     steps = {layer.name: layer.step for layer in traced.layers}
     steps |= {operation.name: operation.step for operation in traced.operations}
     assert sorted(steps) == sorted(job.shape.name for job in jobs)
@@ -104,7 +104,7 @@ def check_activations(graph: ModelGraph, planned: NetworkPlan, built: fx.GraphMo
     """A stored activation is found in the built network behind its quantiser, or at the layer that writes it."""
     written = {layer.target: traced.layer(layer.name).target for layer in graph.layers}
     found = {entry.name: entry for entry in traced.activations}
-    tensors = activation_tensors(graph, planned)
+    tensors = list_activation_tensors(graph, planned)
     for stored, layer_plan, tensor in zip(graph.activations, planned.activations, tensors, strict=True):
         name = f"{stored.name}_quantizer" if stored.quantized else stored.name
         # What is stored wider than its one reader takes it goes by the name of the quantiser in front of that.
@@ -121,7 +121,9 @@ def check_activations(graph: ModelGraph, planned: NetworkPlan, built: fx.GraphMo
             assert quantizer.bits == layer_plan.bits
     for layer in planned.layers:
         assert read_bits(built, layer.name) == layer.input_bits
-        assert {job.shape.name: job.input_bits for job in layer_jobs(graph, planned)}[layer.name] == layer.input_bits
+        assert {job.shape.name: job.input_bits for job in list_layer_jobs(graph, planned)}[
+            layer.name
+        ] == layer.input_bits
 
 
 def read_bits(built: fx.GraphModule, layer: str) -> int:

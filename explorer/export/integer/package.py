@@ -14,7 +14,7 @@ from torch import fx
 from explorer.compress.apply import CompressionContext
 from explorer.compress.plan import plan
 from explorer.errors import ExportError
-from explorer.evaluate.hardware import activation_tensors, layer_jobs
+from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY, score_outputs
 from explorer.export.formats import Deployment, Exported
@@ -24,7 +24,7 @@ from explorer.export.staging import staged, write_description
 from explorer.export.verify import compare_logits, run_onnx, run_torch
 from explorer.graph.inputs import take
 from explorer.integer.interpret import run_program
-from explorer.integer.lower import integer_program
+from explorer.integer.lower import lower_program
 from explorer.integer.program import IntegerProgram
 from explorer.npz import read_npz
 from hwmodels import write_jobs
@@ -49,7 +49,7 @@ def write(deployment: Deployment, folder: Path) -> Exported:
     """Write an ONNX file of integers, and the program with its weights, to `folder`; see `Format.write`."""
     if len(deployment.labels) == 0:
         raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
-    program = integer_program(deployment.model, deployment.context.graph.input_shapes)
+    program = lower_program(deployment.model, deployment.context.graph.input_shapes)
     with staged(folder, (NETWORK, WEIGHTS, PROGRAM, SUMMARY)) as staging:
         exported = _write_network(deployment, program, staging, folder)
         write_description(staging / SUMMARY, _describe(deployment, exported))
@@ -60,7 +60,7 @@ def _write_network(deployment: Deployment, program: IntegerProgram, staging: Pat
     context, images, labels, point = deployment.context, deployment.images, deployment.labels, deployment.point
     float32_bytes = _float32_bytes(context, staging)
     planned = plan(context.graph, point.evaluation.candidate)
-    layers = write_jobs(layer_jobs(context.graph, planned), activation_tensors(context.graph, planned))
+    layers = write_jobs(list_layer_jobs(context.graph, planned), list_activation_tensors(context.graph, planned))
     network_bytes = export_integer_onnx(program, staging / NETWORK, layers)
     program_bytes = write_program(program, staging)
     _check_equal(program, staging / NETWORK, take(images, slice(EXACT_IMAGES)))
@@ -107,7 +107,7 @@ def _describe(deployment: Deployment, exported: Exported) -> dict[str, Any]:
 
 def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
     """Write the ONNX file of integers; see `Format.try_out`."""
-    export_integer_onnx(integer_program(model, context.graph.input_shapes), folder / NETWORK)
+    export_integer_onnx(lower_program(model, context.graph.input_shapes), folder / NETWORK)
     return folder / NETWORK
 
 

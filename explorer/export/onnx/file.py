@@ -51,19 +51,19 @@ def _save(model: onnx.ModelProto, staging: Path, path: Path) -> int:
     large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) >= EXTERNAL_DATA_BYTES
     onnx.save_model(model, staged, save_as_external_data=large, location=f"{path.name}.data")
     onnx.checker.check_model(staged, full_check=True)
-    size = onnx_bytes(staged)
+    size = count_onnx_bytes(staged)
     for written in sorted(staging.iterdir(), reverse=True):  # the data before the model that points to it
         written.replace(path.parent / written.name)
     return size
 
 
-def onnx_bytes(path: Path) -> int:
+def count_onnx_bytes(path: Path) -> int:
     """Return size of an ONNX file together with every external data file that it points to."""
     model = onnx.load_model(path, load_external_data=False)
-    return path.stat().st_size + sum((path.parent / name).stat().st_size for name in external_files(model))
+    return path.stat().st_size + sum((path.parent / name).stat().st_size for name in list_external_files(model))
 
 
-def external_files(model: onnx.ModelProto) -> tuple[str, ...]:
+def list_external_files(model: onnx.ModelProto) -> tuple[str, ...]:
     """Return names, relative to the model, of the external data files of its initializers."""
     names = {_location(tensor) for tensor in model.graph.initializer if uses_external_data(tensor)}
     return tuple(sorted(names))

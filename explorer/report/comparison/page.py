@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from explorer.report.comparison.svg import VERDICT_COLORS
-from explorer.report.comparison.tables import POINT_COLUMNS, point_rows
+from explorer.report.comparison.tables import POINT_COLUMNS, list_points
 from explorer.report.comparison.views import BarChart, Chart, ComparisonView
-from explorer.report.shell import DRAW_FIGURES, figure_json, page_html, write_page
-from explorer.report.styles import Style, styles
-from explorer.report.theme import FAINT, FONT, GRID, INK, MUTED, frame
+from explorer.report.shell import DRAW_FIGURES, encode_figure, render_page, write_page
+from explorer.report.styles import Style, choose_styles
+from explorer.report.theme import FAINT, FONT, GRID, INK, MUTED, lay_out
 
 PLOTLY_DASHES = {"none": "solid", "7 3": "dash", "2 2": "dot", "8 3 2 3": "dashdot", "4 3": "dash"}
 STYLE = f"""
@@ -26,13 +26,13 @@ tr:nth-child(even) {{ background: #f5f7f9 }} td:nth-child(-n+3), th:nth-child(-n
 
 def write_comparison_page(view: ComparisonView, path: Path) -> None:
     """Write the page, whole or not at all; equal comparisons give equal bytes."""
-    write_page(comparison_html(view), path)
+    write_page(render_comparison(view), path)
 
 
-def comparison_html(view: ComparisonView) -> str:
+def render_comparison(view: ComparisonView) -> str:
     """Return the page: every chart, and the table of all points."""
-    figures = {chart.name: chart_figure(chart, view) for chart in view.charts}
-    figures.update({chart.name: bar_figure(chart) for chart in view.bar_charts})
+    figures = {chart.name: draw_chart_figure(chart, view) for chart in view.charts}
+    figures.update({chart.name: draw_bar_figure(chart) for chart in view.bar_charts})
     divisions = "".join(f'<div id="{html.escape(name)}"></div>' for name in figures)
     seeds = sorted({group.accuracy.seeds for group in view.groups})
     about = (
@@ -40,18 +40,18 @@ def comparison_html(view: ComparisonView) -> str:
         "at and draw. Error bars are one standard error over images and seeds, of differences 95 % intervals."
     )
     heading = f"<h1>{html.escape(view.title)}</h1><p>{html.escape(about)}</p>"
-    return page_html(
+    return render_page(
         view.title,
         style=STYLE,
         body=f"{heading}{divisions}<h2>All points</h2>{_table(view)}",
-        data={name: figure_json(figure) for name, figure in figures.items()},
+        data={name: encode_figure(figure) for name, figure in figures.items()},
         program=DRAW_FIGURES,
     )
 
 
-def chart_figure(chart: Chart, view: ComparisonView) -> go.Figure:
+def draw_chart_figure(chart: Chart, view: ComparisonView) -> go.Figure:
     """Draw accuracy against one axis, a panel for each state."""
-    known = styles(view.criteria, view.focus)
+    known = choose_styles(view.criteria, view.focus)
     figure = make_subplots(
         rows=1, cols=len(chart.panels), shared_yaxes=True, subplot_titles=[panel.title for panel in chart.panels]
     )
@@ -80,7 +80,7 @@ def chart_figure(chart: Chart, view: ComparisonView) -> go.Figure:
     return _laid_out(figure, chart.title, 480)
 
 
-def bar_figure(chart: BarChart) -> go.Figure:
+def draw_bar_figure(chart: BarChart) -> go.Figure:
     """Draw differences of the focus to all others, a panel for each level and state, above each other."""
     figure = make_subplots(
         rows=len(chart.panels),
@@ -111,7 +111,7 @@ def bar_figure(chart: BarChart) -> go.Figure:
 
 def _laid_out(figure: go.Figure, title: str, height: int) -> go.Figure:
     margin = {"l": 150, "r": 20, "t": 80, "b": 60}
-    return frame(figure, title={"text": html.escape(title)}, height=height, margin=margin)
+    return lay_out(figure, title={"text": html.escape(title)}, height=height, margin=margin)
 
 
 def _plotly_line(style: Style) -> dict[str, Any]:
@@ -120,5 +120,5 @@ def _plotly_line(style: Style) -> dict[str, Any]:
 
 def _table(view: ComparisonView) -> str:
     head = "".join(f"<th>{html.escape(column)}</th>" for column in POINT_COLUMNS)
-    rows = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in point_rows(view))
+    rows = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in list_points(view))
     return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

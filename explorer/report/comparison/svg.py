@@ -8,8 +8,8 @@ from pathlib import Path
 
 from explorer.files import replaced
 from explorer.report.comparison.views import Bar, BarChart, BarPanel, Chart, ComparisonView, Curve, Panel
-from explorer.report.styles import Style, styles
-from explorer.report.svg import document, round_ticks, text_at
+from explorer.report.styles import Style, choose_styles
+from explorer.report.svg import place_text, round_ticks, wrap_document
 from explorer.report.theme import BLUE, FAINT, GRID, MUTED, VERMILION
 
 WIDTH, HEIGHT = 340, 300
@@ -33,7 +33,7 @@ def write_charts(view: ComparisonView, folder: Path) -> tuple[Path, ...]:
 
 def draw_chart(chart: Chart, view: ComparisonView) -> str:
     """Draw accuracy against one axis, a panel for each state on common axes, and what each line stands for."""
-    known = styles(view.criteria, view.focus)
+    known = choose_styles(view.criteria, view.focus)
     points = [point for panel in chart.panels for curve in panel.curves for point in curve.points]
     scale = math.log2 if chart.logarithmic else float
     x_low, x_high = _wide([scale(point.x) for point in points])
@@ -44,15 +44,15 @@ def draw_chart(chart: Chart, view: ComparisonView) -> str:
     width = LEFT + len(chart.panels) * (WIDTH + GAP) + LEGEND
     whole = max(width, 32 + TITLE_CHARACTER * len(chart.title))
     height = max(TOP + HEIGHT + BOTTOM, TOP + 20 * (len(known) + 2))
-    parts = [text_at(16, 26, chart.title, size=15, weight="bold")]
+    parts = [place_text(16, 26, chart.title, size=15, weight="bold")]
     for index, panel in enumerate(chart.panels):
         frame = _Frame(LEFT + index * (WIDTH + GAP), TOP, WIDTH, HEIGHT, (x_low, x_high), (y_low, y_high))
         parts += _axes(frame, [(scale(tick), f"{tick:.4g}") for tick in ticks], round_ticks(y_low, y_high))
         parts += _panel(frame, panel, chart, known)
-        parts.append(text_at(frame.left, TOP + HEIGHT + 40, chart.x_title))
-    parts.append(text_at(18, TOP + HEIGHT / 2, "Right on the search images (%)", anchor="middle", turned=True))
+        parts.append(place_text(frame.left, TOP + HEIGHT + 40, chart.x_title))
+    parts.append(place_text(18, TOP + HEIGHT / 2, "Right on the search images (%)", anchor="middle", turned=True))
     parts += _legend(width - LEGEND + 6, TOP, [name for name in view.criteria if _drawn(chart, name)], known)
-    return document(whole, height, parts)
+    return wrap_document(whole, height, parts)
 
 
 def draw_bars(chart: BarChart) -> str:
@@ -62,13 +62,13 @@ def draw_bars(chart: BarChart) -> str:
     bounds = [bar.value + sign * bar.half_width for panel in chart.panels for bar in panel.bars for sign in (-1, 1)]
     low, high = _wide([*bounds, 0.0])
     wide = BAR_LABEL + BAR_WIDTH + 24
-    parts = [text_at(16, 26, chart.title, size=15, weight="bold")]
-    parts.append(text_at(16, 46, "Points of accuracy, with 95 % intervals over images and seeds", color=MUTED))
+    parts = [place_text(16, 26, chart.title, size=15, weight="bold")]
+    parts.append(place_text(16, 46, "Points of accuracy, with 95 % intervals over images and seeds", color=MUTED))
     for panel in chart.panels:
         left, top = 16 + panel.column * wide + BAR_LABEL, 80 + panel.row * tall
         height = float(ROW * len(panel.bars))
         parts += _bar_panel(_Frame(left, top, BAR_WIDTH, height, (low, high), (0.0, height)), panel)
-    return document(16 + columns * wide, 80 + rows * tall, parts)
+    return wrap_document(16 + columns * wide, 80 + rows * tall, parts)
 
 
 class _Frame:
@@ -101,17 +101,17 @@ def _axes(frame: _Frame, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence
     bottom, right = frame.top + frame.height, frame.left + frame.width
     for tick in y_ticks:
         yield _line(frame.left, frame.y(tick), right, frame.y(tick), GRID)
-        yield text_at(frame.left - 6, frame.y(tick) + 4, f"{tick:g}", anchor="end", color=MUTED)
+        yield place_text(frame.left - 6, frame.y(tick) + 4, f"{tick:g}", anchor="end", color=MUTED)
     for place, label in x_ticks:
         yield _line(frame.x(place), bottom, frame.x(place), bottom + 5, FAINT)
-        yield text_at(frame.x(place), bottom + 19, label, anchor="middle", color=MUTED)
+        yield place_text(frame.x(place), bottom + 19, label, anchor="middle", color=MUTED)
     yield _line(frame.left, bottom, right, bottom, FAINT)
     yield _line(frame.left, frame.top, frame.left, bottom, FAINT)
 
 
 def _panel(frame: _Frame, panel: Panel, chart: Chart, known: dict[str, Style]) -> Iterable[str]:
     level = frame.y(panel.float_accuracy)
-    yield text_at(frame.left, frame.top - 10, panel.title, weight="bold")
+    yield place_text(frame.left, frame.top - 10, panel.title, weight="bold")
     yield _line(frame.left, level, frame.left + frame.width, level, MUTED, dash="2 4")
     # The focus comes last, so that nothing covers it.
     for curve in sorted(panel.curves, key=lambda curve: known[curve.criterion].width):
@@ -140,26 +140,26 @@ def _legend(left: float, top: float, names: Sequence[str], known: dict[str, Styl
         y, style = top + 20 * index, known[name]
         yield _line(left, y, left + 26, y, style.color, dash=style.dash, width=style.width)
         yield f'<circle cx="{left + 13:g}" cy="{y:g}" r="{1.5 + style.width:g}" fill="{style.color}"/>'
-        yield text_at(left + 33, y + 4, name, weight="bold" if style.width > 2 else "normal")
+        yield place_text(left + 33, y + 4, name, weight="bold" if style.width > 2 else "normal")
     y = top + 20 * len(names)
     yield _line(left, y, left + 26, y, MUTED, dash="2 4")
-    yield text_at(left + 33, y + 4, "float network", color=MUTED)
-    yield text_at(left, y + 22, "Bars: one standard error", color=MUTED, size=11)
+    yield place_text(left + 33, y + 4, "float network", color=MUTED)
+    yield place_text(left, y + 22, "Bars: one standard error", color=MUTED, size=11)
 
 
 def _bar_panel(frame: _Frame, panel: BarPanel) -> Iterable[str]:
-    yield text_at(frame.left - BAR_LABEL, frame.top - 10, panel.title, weight="bold")
+    yield place_text(frame.left - BAR_LABEL, frame.top - 10, panel.title, weight="bold")
     bottom = frame.top + frame.height
     for tick in round_ticks(*frame.x_range, most=5):
         yield _line(frame.x(tick), frame.top, frame.x(tick), bottom, FAINT if tick == 0 else GRID)
-        yield text_at(frame.x(tick), bottom + 16, f"{tick:g}", anchor="middle", color=MUTED, size=11)
+        yield place_text(frame.x(tick), bottom + 16, f"{tick:g}", anchor="middle", color=MUTED, size=11)
     for index, bar in enumerate(panel.bars):
         yield from _bar(frame, bar, frame.top + ROW * (index + 0.5))
 
 
 def _bar(frame: _Frame, bar: Bar, y: float) -> Iterable[str]:
     color = VERDICT_COLORS[bar.verdict]
-    yield text_at(frame.left - 8, y + 4, bar.criterion, anchor="end")
+    yield place_text(frame.left - 8, y + 4, bar.criterion, anchor="end")
     yield _line(frame.x(bar.value - bar.half_width), y, frame.x(bar.value + bar.half_width), y, color, width=2)
     yield f'<circle cx="{frame.x(bar.value):.1f}" cy="{y:.1f}" r="4" fill="{color}"/>'
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from explorer.comparison.statistics import Difference, Estimate, Group
 from explorer.files import write_csv
-from explorer.report.comparison.views import ComparisonView, verdicts
+from explorer.report.comparison.views import ComparisonView, count_verdicts
 
 POINT_COLUMNS = (
     *("criterion", "scope", "state", "level", "seeds", "images", "accuracy", "standard_error"),
@@ -31,12 +31,12 @@ def write_tables(view: ComparisonView, folder: Path) -> tuple[Path, ...]:
     (Blalock et al., 2020), its weights in float32, Huffman coded where they are.
     """
     points, compared = folder / "points.csv", folder / "differences.csv"
-    write_csv(points, POINT_COLUMNS, point_rows(view))
+    write_csv(points, POINT_COLUMNS, list_points(view))
     write_csv(compared, DIFFERENCE_COLUMNS, (_difference_row(entry) for entry in view.differences))
     return points, compared
 
 
-def point_rows(view: ComparisonView) -> Iterable[Sequence[object]]:
+def list_points(view: ComparisonView) -> Iterable[Sequence[object]]:
     """The float network, and every criterion at every level, scope and state."""
     size = view.whole.size
     given = Group(
@@ -60,12 +60,12 @@ def point_rows(view: ComparisonView) -> Iterable[Sequence[object]]:
         )
 
 
-def verdict_table(view: ComparisonView) -> Table:
+def build_verdict_table(view: ComparisonView) -> Table:
     """For the terminal: accuracy of the focus and of the best other criterion, and how often the focus wins."""
     table = Table(title=Text(f"{view.title}: {view.focus} against the others"), box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("State", "Scope", "Level", f"{view.focus} %", "best other %", "wins", "ties", "loses"):
         table.add_column(heading, justify="left" if heading in ("State", "Scope") else "right", no_wrap=True)
-    for (state, scope, level), counts in verdicts(view.differences).items():
+    for (state, scope, level), counts in count_verdicts(view.differences).items():
         here = [group for group in view.groups if (group.state, group.scope, group.level) == (state, scope, level)]
         own = next(group for group in here if group.criterion == view.focus)
         best = max((group for group in here if group.criterion != view.focus), key=lambda g: g.accuracy.value)

@@ -112,7 +112,7 @@ class ComparisonView:
     bar_charts: tuple[BarChart, ...]
 
 
-def comparison_view(comparison: Comparison) -> ComparisonView:
+def build_comparison_view(comparison: Comparison) -> ComparisonView:
     """Everything that is shown of a comparison."""
     found, focus = groups(comparison.points), comparison.settings.focus
     compared = differences(comparison.points, focus)
@@ -130,7 +130,7 @@ def comparison_view(comparison: Comparison) -> ComparisonView:
     )
 
 
-def verdicts(compared: Iterable[Difference]) -> dict[tuple[str, str, float], Counter[str]]:
+def count_verdicts(compared: Iterable[Difference]) -> dict[tuple[str, str, float], Counter[str]]:
     """For every (state, scope, level) how often the focus wins, ties and loses."""
     found: dict[tuple[str, str, float], Counter[str]] = {}
     for entry in compared:
@@ -138,12 +138,12 @@ def verdicts(compared: Iterable[Difference]) -> dict[tuple[str, str, float], Cou
     return found
 
 
-def level_text(case: Case, level: float) -> str:
+def format_level(case: Case, level: float) -> str:
     """Return a level as it is written in titles."""
     return case.shown.format(case.factor * level)
 
 
-def state_title(case: Case, state: str) -> str:
+def name_state(case: Case, state: str) -> str:
     """Return a state in words."""
     return case.state_titles.get(state, STATE_TITLES[state])
 
@@ -161,7 +161,7 @@ def _charts(comparison: Comparison, found: Sequence[Group]) -> Iterable[Chart]:
                 members = [group for group in found if (group.scope, group.state) == (scope, state)]
                 curves = _curves(members, at)
                 if curves:
-                    title = state_title(settings.of_case, state)
+                    title = name_state(settings.of_case, state)
                     panels.append(Panel(title=title, curves=curves, float_accuracy=right))
             if panels:
                 yield Chart(
@@ -210,7 +210,7 @@ def _bar_charts(comparison: Comparison, compared: Sequence[Difference]) -> Itera
             for column, level in enumerate(settings.at_levels):
                 members = [d for d in compared if (d.scope, d.state, d.level) == (scope, state, level)]
                 if members:
-                    title = f"{level_text(settings.of_case, level)}, {state_title(settings.of_case, state)}"
+                    title = f"{format_level(settings.of_case, level)}, {name_state(settings.of_case, state)}"
                     panels.append(BarPanel(title=title, row=row, column=column, bars=tuple(_bars(members))))
         if panels:
             title = f"{settings.focus} less each other criterion. {_title(comparison, scope)}"

@@ -10,7 +10,7 @@ import numpy as np
 from explorer.comparison.devices import DeviceChoice, DeviceRun, Transfer
 from explorer.objectives import OBJECTIVES, Objective
 from explorer.pareto import ascending_front
-from explorer.report.devices.tables import uniform_cost, weighted_layers
+from explorer.report.devices.tables import find_weighted_layers, get_uniform_cost
 from explorer.report.svg import Grid, Line, Plot
 from explorer.study.record import LayerSummary
 
@@ -23,7 +23,7 @@ DARKEST_RATIO = 2.0
 """A choice that costs so many times the device's own is shaded darkest."""
 
 
-def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
+def plot_fronts(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
     """Return accuracy on search images against energy and against latency, both relative to the uniform 8-bit network.
 
     One line for each run: what is undominated in that pair. Devices have colours, their runs dashes.
@@ -56,10 +56,10 @@ def front_plots(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
     return tuple(plots)
 
 
-def decision_grids(chosen: Sequence[DeviceChoice]) -> tuple[Grid, ...]:
+def build_decision_grids(chosen: Sequence[DeviceChoice]) -> tuple[Grid, ...]:
     """Return the bits of weights, bits of activations, and filters kept: layers x choices."""
     runs = [choice.run for choice in chosen]
-    tables = [weighted_layers(choice.point.evaluation.cost) for choice in chosen]
+    tables = [find_weighted_layers(choice.point.evaluation.cost) for choice in chosen]
     names = tuple(row.layer for row in tables[0]) if tables else ()
     kinds: tuple[tuple[str, Callable[[LayerSummary], tuple[str, float]]], ...] = (
         ("weight bits", lambda row: (str(row.weight_bits), (row.weight_bits or 0) / MAXIMUM_BITS)),
@@ -78,7 +78,7 @@ def decision_grids(chosen: Sequence[DeviceChoice]) -> tuple[Grid, ...]:
     )
 
 
-def transfer_grids(transfers: Sequence[Transfer]) -> tuple[Grid, ...]:
+def build_transfer_grids(transfers: Sequence[Transfer]) -> tuple[Grid, ...]:
     """Return the energy of each choice (rows) on each device (columns), relative to that device's own, by loss."""
     grids = []
     for loss in dict.fromkeys(entry.choice.loss for entry in transfers):
@@ -90,7 +90,7 @@ def transfer_grids(transfers: Sequence[Transfer]) -> tuple[Grid, ...]:
         values = [[ratios.get((*row, column), math.nan) for column in columns] for row in rows]
         grids.append(
             Grid(
-                title=allowance(loss),
+                title=describe_allowance(loss),
                 columns=tuple(column.replace("_", " ") for column in columns),
                 rows=tuple(f"{device}, seed {seed}" if len(seeds) > 1 else device for device, seed in rows),
                 texts=tuple(tuple("" if math.isnan(v) else f"{v:.2f}" for v in row) for row in values),
@@ -103,7 +103,7 @@ def transfer_grids(transfers: Sequence[Transfer]) -> tuple[Grid, ...]:
     return tuple(grids)
 
 
-def allowance(loss: float) -> str:
+def describe_allowance(loss: float) -> str:
     """Say how much of the accuracy on search images a choice may lose."""
     points = f"{100.0 * loss:g}"
     return f"at most {points} point{'' if points == '1' else 's'} lost"
@@ -120,7 +120,7 @@ def _float(run: DeviceRun) -> float:
 
 def _front(run: DeviceRun, cost: Objective) -> tuple[tuple[float, float], ...]:
     """Return (Cost relative to uniform 8 bits, accuracy in %) of the members that no cheaper one equals."""
-    whole = cost.value(uniform_cost(run), 0.0)
+    whole = cost.value(get_uniform_cost(run), 0.0)
     points = [
         (cost.value(point.evaluation.cost, 0.0) / whole, 100.0 * point.evaluation.score.value)
         for point in run.outcome.front

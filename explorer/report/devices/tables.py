@@ -13,15 +13,15 @@ from hwmodels import BOUNDS, ENERGY_COMPONENTS
 Row = Mapping[str, str | int | float | None]
 
 
-def choice_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
+def list_choices(chosen: Sequence[DeviceChoice]) -> list[Row]:
     """Return one row for each choice: accuracies, costs relative to the uniform 8-bit network, and average decisions.
 
     Bits are averages over the layers' multiply-accumulates; `filter_keep_ratio` is a share of all layers' filters.
     """
     rows: list[Row] = []
     for choice in chosen:
-        evaluation, held_out, whole = choice.point.evaluation, choice.point.held_out, uniform_cost(choice.run)
-        cost, search, layers = evaluation.cost, evaluation.score, weighted_layers(evaluation.cost)
+        evaluation, held_out, whole = choice.point.evaluation, choice.point.held_out, get_uniform_cost(choice.run)
+        cost, search, layers = evaluation.cost, evaluation.score, find_weighted_layers(evaluation.cost)
         assert search is not None  # members of a front are scored
         rows.append(
             {
@@ -50,7 +50,7 @@ def choice_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
     return rows
 
 
-def layer_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
+def list_layers(chosen: Sequence[DeviceChoice]) -> list[Row]:
     """Return one row for each layer with weights of each choice, in the order of computation."""
     return [
         {
@@ -65,11 +65,11 @@ def layer_rows(chosen: Sequence[DeviceChoice]) -> list[Row]:
             "bound": row.bound,
         }
         for choice in chosen
-        for row in weighted_layers(choice.point.evaluation.cost)
+        for row in find_weighted_layers(choice.point.evaluation.cost)
     ]
 
 
-def lever_rows(levers: Sequence[Lever]) -> list[Row]:
+def list_levers(levers: Sequence[Lever]) -> list[Row]:
     """Return a row for each device and change: ratios to uniform 8 bits, energy by component, cycles by bound."""
     rows: list[Row] = []
     for lever in levers:
@@ -88,7 +88,7 @@ def lever_rows(levers: Sequence[Lever]) -> list[Row]:
     return rows
 
 
-def transfer_rows(transfers: Sequence[Transfer]) -> list[Row]:
+def list_transfers(transfers: Sequence[Transfer]) -> list[Row]:
     """Return one row for each choice and each device that it is priced on."""
     return [
         {
@@ -117,12 +117,12 @@ def _short(value: str | int | float | None) -> str | int | None:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def weighted_layers(cost: Cost) -> tuple[LayerSummary, ...]:
+def find_weighted_layers(cost: Cost) -> tuple[LayerSummary, ...]:
     """Return the layers with weights, in the order of computation."""
     return tuple(row for row in cost.layers if row.weight_bits is not None)
 
 
-def uniform_cost(run: DeviceRun) -> Cost:
+def get_uniform_cost(run: DeviceRun) -> Cost:
     """Return what the uniform 8-bit network costs on the device of a run."""
     return next(entry.cost for entry in run.outcome.baselines if entry.name == "uniform 8-bit")
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 
 import plotly.graph_objects as go
 
-from explorer.report.front.hover import cloud_text, point_text
-from explorer.report.front.labels import label_places
+from explorer.report.front.hover import describe_cloud, describe_point
+from explorer.report.front.labels import place_labels
 from explorer.report.front.pairs import PairView, PlotPoint
-from explorer.report.theme import AXIS, BLUE, FAINT, GREEN, INK, MUTED, ORANGE, SKY, VERMILION, escape, frame
+from explorer.report.theme import AXIS, BLUE, FAINT, GREEN, INK, MUTED, ORANGE, SKY, VERMILION, escape, lay_out
 from explorer.study.record import Split
 
 SPLIT_TITLES: dict[Split, str] = {"search": "search images", "held_out": "held-out images"}
@@ -24,13 +24,13 @@ HALO = ", ".join(f"{x}px {y}px 1px white" for x in (-1, 1) for y in (-1, 1))
 """Text shadow that keeps a name readable where it crosses a line."""
 
 
-def front_figure(pair: PairView, selected: str | None = None) -> go.Figure:
+def draw_front(pair: PairView, selected: str | None = None) -> go.Figure:
     """Draw accuracy against one cost: the front with its errors, the baselines, and the cloud faintly behind.
 
     Traces of front and baselines carry the points' names as `customdata`. The last trace rings `selected`.
     """
     traces = [*_cloud(pair), *_front_line(pair), *_front(pair), *_baselines(pair), _ring(pair, selected)]
-    figure = frame(
+    figure = lay_out(
         go.Figure(traces),
         margin={"l": 68, "r": 18, "t": 30, "b": 56},
         hovermode="closest",
@@ -59,7 +59,7 @@ def _front(pair: PairView) -> Iterable[go.Scatter]:
     """Draw members that are best in this pair filled, the others open; with names where there is room."""
     members = (*pair.best, *pair.others)
     at = _position(pair)
-    places = label_places([at(member) for member in members], [at(member) for member in pair.baselines])
+    places = place_labels([at(member) for member in members], [at(member) for member in pair.baselines])
     for name, symbol, shown in (
         ("front", "circle", slice(None, len(pair.best))),
         ("front, for another objective", "circle-open", slice(len(pair.best), None)),
@@ -118,7 +118,7 @@ def _points(members: tuple[PlotPoint, ...], name: str, marker: dict[str, object]
             "color": marker["color"],
         },
         customdata=[member.point.name for member in members],
-        hovertext=[point_text(member.point) for member in members],
+        hovertext=[describe_point(member.point) for member in members],
         hoverinfo="text",
         mode="markers",
         marker=marker,
@@ -138,7 +138,7 @@ def _cloud(pair: PairView) -> Iterable[go.Scatter]:
                 x=[entry.x for entry in entries],
                 y=[0.02 if entry.y is None else 100.0 * entry.y for entry in entries],
                 yaxis="y2" if symbol == "line-ns" else "y",
-                hovertext=[cloud_text(entry.evaluation) for entry in entries],
+                hovertext=[describe_cloud(entry.evaluation) for entry in entries],
                 hoverinfo="text",
                 mode="markers",
                 marker={"color": FAINT, "size": 7, "symbol": symbol, "line": {"width": 1.5, "color": FAINT}},

@@ -9,7 +9,7 @@ from explorer.report.theme import escape
 from explorer.study.record import Cost
 
 
-def point_text(point: PointView) -> str:
+def describe_point(point: PointView) -> str:
     """Return all numbers of a front member or a baseline, line by line."""
     cost, number = point.cost, "" if point.number is None else f" · evaluation {point.number}"
     lines = [
@@ -24,7 +24,7 @@ def point_text(point: PointView) -> str:
     return "<br>".join(lines)
 
 
-def cloud_text(evaluation: CloudView) -> str:
+def describe_cloud(evaluation: CloudView) -> str:
     """Return all numbers of another evaluation and the budgets that it exceeds, line by line."""
     score = evaluation.score
     lines = [

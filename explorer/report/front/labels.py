@@ -22,7 +22,7 @@ class Box(NamedTuple):
     top: float
 
 
-def label_places(
+def place_labels(
     points: Sequence[tuple[float, float]], obstacles: Sequence[tuple[float, float]]
 ) -> list[LabelPosition | None]:
     """Return where each point's label goes, None where it would cover something.

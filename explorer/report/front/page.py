@@ -8,10 +8,10 @@ from typing import Any
 
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import SCORE
-from explorer.report.front.figures import front_figure
-from explorer.report.front.pairs import PairView, pair_view
-from explorer.report.front.views import MARKS, REFERENCE, FrontView, PointView, cost_figures, front_view
-from explorer.report.shell import figure_json, page_html, shipped, write_page
+from explorer.report.front.figures import draw_front
+from explorer.report.front.pairs import PairView, build_pair_view
+from explorer.report.front.views import MARKS, REFERENCE, FrontView, PointView, build_front_view, list_cost_figures
+from explorer.report.shell import encode_figure, read_shipped, render_page, write_page
 from explorer.study.record import Outcome, Split
 
 SPLITS: tuple[Split, ...] = ("search", "held_out")
@@ -26,21 +26,21 @@ def write_report(outcome: Outcome, path: Path, chosen: str | None = None) -> Non
         ExplorerError: no member of the front is called `chosen`.
         OSError: the file cannot be written.
     """
-    write_page(report_html(front_view(outcome, chosen)), path)
+    write_page(render_report(build_front_view(outcome, chosen)), path)
 
 
-def report_html(view: FrontView) -> str:
+def render_report(view: FrontView) -> str:
     """Return the page of a front."""
-    return page_html(
+    return render_page(
         f"{view.title}: {view.device_title}",
-        style=shipped("", "page.css") + shipped("front", "page.css"),
-        body=shipped("front", "page.html"),
-        data=page_data(view),
-        program=shipped("front", "page.js"),
+        style=read_shipped("", "page.css") + read_shipped("front", "page.css"),
+        body=read_shipped("front", "page.html"),
+        data=collect_page_data(view),
+        program=read_shipped("front", "page.js"),
     )
 
 
-def page_data(view: FrontView) -> dict[str, Any]:
+def collect_page_data(view: FrontView) -> dict[str, Any]:
     """Return all that the page's program reads, as plain data."""
     return {
         "title": view.title,
@@ -52,7 +52,7 @@ def page_data(view: FrontView) -> dict[str, Any]:
         "chosen": view.chosen,
         "score": SCORE.heading,
         "axes": [asdict(axis) for axis in view.axes],
-        "costs": [figure._asdict() for figure in cost_figures()],
+        "costs": [figure._asdict() for figure in list_cost_figures()],
         "figures": {axis.name: _figures(view, axis.name) for axis in view.axes},
         "points": [_point(point) for point in (*view.front, *view.baselines)],
         "marks": [
@@ -68,8 +68,8 @@ def page_data(view: FrontView) -> dict[str, Any]:
 def _figures(view: FrontView, objective: str) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for split in SPLITS:
-        pair = pair_view(view, objective, split)
-        figures[split] = {**figure_json(front_figure(pair, view.chosen)), "caption": _caption(pair)}
+        pair = build_pair_view(view, objective, split)
+        figures[split] = {**encode_figure(draw_front(pair, view.chosen)), "caption": _caption(pair)}
     return figures
 
 

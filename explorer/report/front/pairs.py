@@ -58,7 +58,7 @@ class PairView(NamedTuple):
     below_range: int
 
 
-def pair_view(view: FrontView, objective: str, split: Split) -> PairView:
+def build_pair_view(view: FrontView, objective: str, split: Split) -> PairView:
     """Return accuracy on `split` ("search" or "held_out") against the cost of an objective such as "energy".
 
     Points without that cost are left out, apart from baselines, which become `levels`.

@@ -11,7 +11,14 @@ from rich.text import Text
 
 from explorer.evaluate.mean_score import MeanScore
 from explorer.files import csv_cell, replaced
-from explorer.report.front.views import MACS, Figure, PointView, baseline_points, cost_figures, front_points
+from explorer.report.front.views import (
+    MACS,
+    Figure,
+    PointView,
+    list_baseline_points,
+    list_cost_figures,
+    list_front_points,
+)
 from explorer.study.front import still_undominated
 from explorer.study.record import Outcome
 
@@ -21,13 +28,13 @@ LONGEST_HEADING = 7
 """Characters of a column's heading in the terminal."""
 
 
-def columns() -> dict[str, str]:
+def list_columns() -> dict[str, str]:
     """Return the columns of the front's frame and their types.
 
     `<cost>_ratio` is relative to the uniform 8-bit baseline; `undominated_held_out` tells whether the point would
     still be on the front if the held-out images had the say.
     """
-    figures = cost_figures()
+    figures = list_cost_figures()
     return {
         "name": "str",
         "accuracy_search": "float64",
@@ -44,34 +51,34 @@ def columns() -> dict[str, str]:
     }
 
 
-def front_frame(outcome: Outcome) -> pd.DataFrame:
-    """Return one row for each member of the front, with those of `columns`; missing numbers are NA.
+def build_front_frame(outcome: Outcome) -> pd.DataFrame:
+    """Return one row for each member of the front, with those of `list_columns`; missing numbers are NA.
 
     Accuracies and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them.
     """
-    rows = [_row(point) for point in front_points(outcome)]
+    rows = [_row(point) for point in list_front_points(outcome)]
     for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
         row["undominated_held_out"] = stays
-    types = columns()
+    types = list_columns()
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def write_front_csv(outcome: Outcome, path: Path) -> None:
-    """Write `front_frame` to a CSV file, whole or not at all: UTF-8, LF, nine significant digits, missing empty.
+    """Write `build_front_frame` to a CSV file, whole or not at all: UTF-8, LF, nine significant digits, missing empty.
 
     Equal fronts give equal bytes: there are no times and no paths in it.
 
     Raises:
         OSError: the file cannot be written.
     """
-    frame = front_frame(outcome)
+    frame = build_front_frame(outcome)
     frame[list(TEXTS)] = frame[list(TEXTS)].map(csv_cell)
     text = frame.to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
     with replaced(path) as file:
         file.write(text.encode())
 
 
-def front_table(outcome: Outcome) -> Table:
+def build_front_table(outcome: Outcome) -> Table:
     """Return the baselines and the front, for a small network in 80 columns; missing numbers are "n/a".
 
     A sign behind a name is one of `views.MARKS`.
@@ -81,8 +88,8 @@ def front_table(outcome: Outcome) -> Table:
     first, *others = (f"{_shortened(figure.heading)}\n{figure.unit}" for figure in _shown())
     for heading in ("Search\naccuracy %", "Held-out\naccuracy %", first, "of\n8-bit", *others):
         table.add_column(heading, justify="right", no_wrap=True)
-    baselines = baseline_points(outcome)
-    for index, point in enumerate((*baselines, *front_points(outcome))):
+    baselines = list_baseline_points(outcome)
+    for index, point in enumerate((*baselines, *list_front_points(outcome))):
         last_baseline = index == len(baselines) - 1
         table.add_row(*_cells(point), end_section=last_baseline, style="dim" if index < len(baselines) else "")
     return table
@@ -90,7 +97,7 @@ def front_table(outcome: Outcome) -> Table:
 
 def _shown() -> tuple[Figure, ...]:
     """Return what 80 columns have room for: MACs are left out."""
-    return tuple(figure for figure in cost_figures() if figure is not MACS)
+    return tuple(figure for figure in list_cost_figures() if figure is not MACS)
 
 
 def _shortened(heading: str) -> str:
@@ -106,7 +113,7 @@ def _row(point: PointView) -> dict[str, object]:
         "accuracy_held_out": point.held_out.value,
         "standard_error_held_out": point.held_out.standard_error,
         "images_held_out": point.held_out.num_images,
-        **{figure.key: getattr(point.cost, figure.key) for figure in cost_figures()},
+        **{figure.key: getattr(point.cost, figure.key) for figure in list_cost_figures()},
         **{f"{key}_ratio": ratio for key, ratio in point.ratios.items()},
         "origin": point.origin,
         "digest": point.digest,

@@ -37,7 +37,7 @@ BESIDE = {"latency": Figure("Latency", "cycles", "latency_cycles", whole=True, h
 MACS = Figure("MACs", "", "macs", whole=True)
 
 
-def cost_figures() -> tuple[Figure, ...]:
+def list_cost_figures() -> tuple[Figure, ...]:
     """Return what is shown of a cost, in order: all that can be an objective, and what tells more of it."""
     shown = []
     for cost in costs():
@@ -51,7 +51,7 @@ def cost_figures() -> tuple[Figure, ...]:
 class PointView:
     """A member of the front or a baseline; `number` and `digest` are None for a baseline.
 
-    `ratios` holds each of `cost_figures` that has a ratio, by its key, divided by that of `uniform 8-bit`; None
+    `ratios` holds each of `list_cost_figures` that has a ratio, by its key, divided by that of `uniform 8-bit`; None
     where either is missing or the divisor is 0.
     """
 
@@ -108,13 +108,13 @@ class FrontView:
     provenance: tuple[tuple[str, str], ...]
 
 
-def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
+def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
     """Return what is shown of an outcome; without `chosen`, the knee of the front is shown first.
 
     Raises:
         ExplorerError: no member of the front is called `chosen`, or a member was never scored.
     """
-    front = front_points(outcome)
+    front = list_front_points(outcome)
     names = [point.name for point in front]
     if chosen is not None and chosen not in names:
         listed = ", ".join(names) or "none, since the front is empty"
@@ -129,7 +129,7 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         objectives=outcome.objectives,
         axes=tuple(sorted(costs(), key=lambda axis: axis.name not in outcome.objectives)),
         front=front,
-        baselines=baseline_points(outcome),
+        baselines=list_baseline_points(outcome),
         cloud=tuple(
             CloudView(
                 number=item.number,
@@ -143,14 +143,14 @@ def front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         ),
         budgets=_budgets(outcome),
         chosen=chosen,
-        remarks=remarks(outcome),
+        remarks=list_remarks(outcome),
         skipped=outcome.skipped,
         settings=tuple(_flat("", outcome.study)),
         provenance=tuple((str(key), str(value)) for key, value in outcome.provenance.items()),
     )
 
 
-def remarks(outcome: Outcome) -> tuple[str, ...]:
+def list_remarks(outcome: Outcome) -> tuple[str, ...]:
     """Return what the costs leave out, which baseline is missing, and what the network cannot be exported as."""
     covered = outcome.coverage
     return (
@@ -166,13 +166,13 @@ def _origin(evaluation: Evaluation) -> str:
     return origin if by is None or origin.endswith(f"filters by {by}") else f"{origin}, filters by {by}"
 
 
-def front_points(outcome: Outcome) -> tuple[PointView, ...]:
+def list_front_points(outcome: Outcome) -> tuple[PointView, ...]:
     """Return the members of the front, in the order of the outcome.
 
     Raises:
         ExplorerError: If one was never scored.
     """
-    reference, marks = reference_cost(outcome), _marks(outcome)
+    reference, marks = get_reference_cost(outcome), _marks(outcome)
     points = []
     for member in outcome.front:
         evaluation = member.evaluation
@@ -190,7 +190,7 @@ def front_points(outcome: Outcome) -> tuple[PointView, ...]:
             search=evaluation.score,
             held_out=member.held_out,
             cost=evaluation.cost,
-            ratios=cost_ratios(evaluation.cost, reference),
+            ratios=compute_cost_ratios(evaluation.cost, reference),
             mark=marks[member.name],
         )
         points.append(point)
@@ -209,9 +209,9 @@ def _marks(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def baseline_points(outcome: Outcome) -> tuple[PointView, ...]:
+def list_baseline_points(outcome: Outcome) -> tuple[PointView, ...]:
     """Return the baselines that can be computed, in the order of the outcome."""
-    reference = reference_cost(outcome)
+    reference = get_reference_cost(outcome)
     return tuple(
         PointView(
             name=item.name,
@@ -222,22 +222,22 @@ def baseline_points(outcome: Outcome) -> tuple[PointView, ...]:
             search=item.search,
             held_out=item.held_out,
             cost=item.cost,
-            ratios=cost_ratios(item.cost, reference),
+            ratios=compute_cost_ratios(item.cost, reference),
         )
         for item in outcome.baselines
         if not item.failure
     )
 
 
-def reference_cost(outcome: Outcome) -> Cost | None:
+def get_reference_cost(outcome: Outcome) -> Cost | None:
     """Return the cost of the uniform 8-bit baseline, None when the outcome has none."""
     return next((item.cost for item in outcome.baselines if item.name == REFERENCE), None)
 
 
-def cost_ratios(cost: Cost, reference: Cost | None) -> dict[str, float | None]:
+def compute_cost_ratios(cost: Cost, reference: Cost | None) -> dict[str, float | None]:
     """Return each cost over the reference's; None where either is missing or the divisor is 0."""
     ratios: dict[str, float | None] = {}
-    for key in (figure.key for figure in cost_figures() if figure.has_ratio):
+    for key in (figure.key for figure in list_cost_figures() if figure.has_ratio):
         value, divisor = getattr(cost, key), getattr(reference, key, None)
         ratios[key] = value / divisor if value is not None and divisor else None
     return ratios

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from explorer.report.relevance.views import LayerView, RelevanceView
-from explorer.report.theme import AXIS, FONT, INK, escape, frame
+from explorer.report.theme import AXIS, FONT, INK, escape, lay_out
 
 Order = Literal["score", "channel"]
 Scale = Literal["layer", "network"]
@@ -24,7 +24,7 @@ ROW_PIXELS, FRAME_PIXELS, FEWEST_ROWS, FEW_COLUMNS = 22, 140, 6, 12
 Cells = list[list[Any]]
 
 
-def filters_figure(view: RelevanceView, order: Order, scale: Scale) -> go.Figure:
+def draw_filters(view: RelevanceView, order: Order, scale: Scale) -> go.Figure:
     """Draw layers x filters: filters by score or as the channels are, scores as they are or over the layer's largest.
 
     A row ends where its layer has no more filters.
@@ -48,7 +48,7 @@ def filters_figure(view: RelevanceView, order: Order, scale: Scale) -> go.Figure
     return figure.update_traces(hovertext=told, hoverinfo="text")
 
 
-def classes_figure(layer: LayerView) -> go.Figure:
+def draw_classes(layer: LayerView) -> go.Figure:
     """Draw classes x filters of a layer: scores over the images that are explained as each class."""
     cells: Cells = [[_rounded(score) for score in entry.scores] for entry in layer.classes]
     names = [f"{entry.name} ({entry.num_images})" for entry in layer.classes]
@@ -83,7 +83,7 @@ def _heat_map(
             colorbar={"title": {"text": titles[0], "side": "right"}, "thickness": 14, "outlinewidth": 0},
         )
     )
-    frame(
+    lay_out(
         figure,
         font={"family": FONT, "size": 12, "color": INK},
         margin={"l": 60, "r": 10, "t": 32, "b": 50},

@@ -6,9 +6,9 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from explorer.report.relevance.figures import ORDERS, SCALES, classes_figure, filters_figure
+from explorer.report.relevance.figures import ORDERS, SCALES, draw_classes, draw_filters
 from explorer.report.relevance.views import ImageView, MapView, RelevanceView
-from explorer.report.shell import figure_json, page_html, shipped, write_page
+from explorer.report.shell import encode_figure, read_shipped, render_page, write_page
 
 
 def write_relevance_page(view: RelevanceView, path: Path) -> None:
@@ -17,31 +17,31 @@ def write_relevance_page(view: RelevanceView, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    write_page(relevance_html(view), path)
+    write_page(render_relevance(view), path)
 
 
-def relevance_html(view: RelevanceView) -> str:
+def render_relevance(view: RelevanceView) -> str:
     """Return the page of relevance."""
-    return page_html(
+    return render_page(
         f"Relevance: {view.title}",
-        style=shipped("", "page.css") + shipped("relevance", "page.css"),
-        body=shipped("relevance", "page.html"),
-        data=page_data(view),
-        program=shipped("relevance", "page.js"),
+        style=read_shipped("", "page.css") + read_shipped("relevance", "page.css"),
+        body=read_shipped("relevance", "page.html"),
+        data=collect_page_data(view),
+        program=read_shipped("relevance", "page.js"),
     )
 
 
-def page_data(view: RelevanceView) -> dict[str, Any]:
+def collect_page_data(view: RelevanceView) -> dict[str, Any]:
     """Return all that the page's program reads, as plain data."""
     return {
         "title": view.title,
         "facts": view.facts,
         "notes": view.notes,
         "filters_figures": {
-            order: {scale: figure_json(filters_figure(view, order, scale)) for scale in SCALES} for order in ORDERS
+            order: {scale: encode_figure(draw_filters(view, order, scale)) for scale in SCALES} for order in ORDERS
         },
         "classes_figures": [
-            {"layer": layer.name, "figure": figure_json(classes_figure(layer))}
+            {"layer": layer.name, "figure": encode_figure(draw_classes(layer))}
             for layer in view.layers
             if layer.classes
         ],

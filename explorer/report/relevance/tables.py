@@ -15,7 +15,7 @@ COLUMNS = ("layer", "filter", "group", "score", "share")
 """Columns of the CSV file; `share` is that of the network's relevance, of |score|."""
 
 
-def layer_table(view: RelevanceView) -> Table:
+def build_layer_table(view: RelevanceView) -> Table:
     """Return a row for each layer."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("\nlayer")

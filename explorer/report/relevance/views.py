@@ -91,7 +91,7 @@ class RelevanceView:
     notes: tuple[str, ...]
 
 
-def relevance_view(explained: Explained) -> RelevanceView:
+def build_relevance_view(explained: Explained) -> RelevanceView:
     """Return what is shown of the relevance of a study's network."""
     relevance = explained.relevance
     total = sum(_size(layer) for layer in relevance.layers)

@@ -7,17 +7,17 @@ import math
 import plotly.graph_objects as go
 
 from explorer.report.roofline.views import RooflineView, RoofPoint
-from explorer.report.theme import AXIS, BLUE, MUTED, ORANGE, VERMILION, escape, frame
+from explorer.report.theme import AXIS, BLUE, MUTED, ORANGE, VERMILION, escape, lay_out
 
 BOUND_STYLES = {"compute": (BLUE, "circle"), "sram": (ORANGE, "diamond"), "dram": (VERMILION, "square")}
 SMALLEST, LARGEST = 8.0, 30.0
 """Diameters of the marks of the layers that take the least and the most time, in pixels."""
 
 
-def roofline_figure(view: RooflineView) -> go.Figure:
+def draw_roofline(view: RooflineView) -> go.Figure:
     """Draw the roofs, and every layer with its share of the time as its size and its bound as colour and symbol."""
     apart = f"; {100.0 * view.apart:.1f} % of the time is in layers without products" if view.apart > 0.0005 else ""
-    figure = frame(
+    figure = lay_out(
         go.Figure([*_roofs(view), *_layers(view)]),
         title={"text": f"{escape(view.title)}<br><sub>size: share of the time{apart}</sub>"},
         hovermode="closest",

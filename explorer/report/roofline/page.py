@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from explorer.files import PAGE_MARK, refuse_foreign
-from explorer.report.roofline.figures import roofline_figure
+from explorer.report.roofline.figures import draw_roofline
 from explorer.report.roofline.views import RooflineView
-from explorer.report.shell import DRAW_FIGURES, figure_json, page_html, write_page
+from explorer.report.shell import DRAW_FIGURES, encode_figure, render_page, write_page
 
 STYLE = "html, body, #roofline { height: 100%; margin: 0 }"
 
@@ -20,11 +20,11 @@ def write_roofline(view: RooflineView, path: Path) -> None:
         OSError: the file cannot be written.
     """
     refuse_foreign({path: PAGE_MARK})
-    page = page_html(
+    page = render_page(
         view.title,
         style=STYLE,
         body='<div id="roofline"></div>',
-        data={"roofline": figure_json(roofline_figure(view))},
+        data={"roofline": encode_figure(draw_roofline(view))},
         program=DRAW_FIGURES,
     )
     write_page(page, path)

@@ -42,7 +42,7 @@ class RooflineView:
     """Share of the time in layers without products, which have no place in the plot."""
 
 
-def roofline_view(
+def build_roofline_view(
     name: str, jobs: Sequence[LayerJob], layers: Sequence[LayerCost], accelerator: Accelerator
 ) -> RooflineView:
     """Return the roofline of layers as they were priced; widths of a roof are those that the device runs."""

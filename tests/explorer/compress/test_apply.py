@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.calibrate import SAMPLED_VALUES, _sampled, calibrate, channel_statistics
+from explorer.compress.calibrate import SAMPLED_VALUES, _sampled, calibrate, compute_channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.norms import fold_norms, recalibrate_norms
 from explorer.compress.plan import activation_bits, layer_choices
@@ -69,8 +69,8 @@ def test_recalibration_follows_what_a_norm_receives() -> None:
     assert norm.running_var is not None
     conv.weight.data *= 2
     with torch.no_grad():
-        float_mean, _ = channel_statistics(model.get_submodule("0")(x))
-        new_mean, _ = channel_statistics(conv(x))
+        float_mean, _ = compute_channel_statistics(model.get_submodule("0")(x))
+        new_mean, _ = compute_channel_statistics(conv(x))
     recalibrate_norms(changed, calibration, {"_1": torch.arange(4)})
     mended = changed.get_submodule("1")
     expected = new_mean + (norm.running_mean - float_mean) * 2

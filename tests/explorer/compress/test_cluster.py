@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 
 from explorer.arrays import Float64Array
 from explorer.compress import cluster
-from explorer.compress.cluster import inertia, integer_codebooks, kmeans_1d, nearest, share_codes
+from explorer.compress.cluster import compute_inertia, find_integer_codebooks, find_nearest, kmeans_1d, share_codes
 
 
 def values_of(kind: str) -> Float64Array:
@@ -38,14 +38,14 @@ def test_scikit_learn_is_never_better(kind: str, clusters: int) -> None:
     centroids = kmeans_1d(values, clusters)
     assert len(centroids) == clusters
     assert (np.diff(centroids) > 0).all()
-    assert inertia(values, centroids) <= oracle * (1 + 1e-9)
+    assert compute_inertia(values, centroids) <= oracle * (1 + 1e-9)
 
 
 def test_scikit_learn_is_never_better_with_weights() -> None:
     values, draw = values_of("laplace"), np.random.default_rng(3)
     weights = draw.exponential(1, values.shape) * (draw.random(values.shape) < 0.7)
     oracle = KMeans(9, n_init=10, random_state=0).fit(values[:, None], sample_weight=weights).inertia_
-    assert inertia(values, kmeans_1d(values, 9, weights), weights) <= oracle * (1 + 1e-9)
+    assert compute_inertia(values, kmeans_1d(values, 9, weights), weights) <= oracle * (1 + 1e-9)
 
 
 def least_inertia(values: Float64Array, weights: Float64Array, clusters: int) -> float:
@@ -75,7 +75,9 @@ def test_no_clustering_is_better(pairs: list[tuple[int, int]], clusters: int, of
     centroids = kmeans_1d(values, clusters, weights)
     assert len(centroids) <= clusters
     assert (np.diff(centroids) > 0).all()
-    assert inertia(values, centroids, counted) == pytest.approx(least_inertia(values, counted, clusters), abs=1e-6)
+    assert compute_inertia(values, centroids, counted) == pytest.approx(
+        least_inertia(values, counted, clusters), abs=1e-6
+    )
     assert np.array_equal(kmeans_1d(values, clusters), kmeans_1d(values, clusters, np.full(len(values), 4.0)))
 
 
@@ -93,8 +95,8 @@ def test_narrowing_where_cuts_can_be_changes_nothing(kind: str, monkeypatch: pyt
     narrowed = [kmeans_1d(values, clusters, weights) for clusters in (2, 5, 17)]
     monkeypatch.setattr(cluster, "GROUPS", 10**9)
     for found in narrowed:
-        everywhere = inertia(values, kmeans_1d(values, len(found), weights), weights)
-        assert inertia(values, found, weights) == pytest.approx(everywhere, rel=1e-12)
+        everywhere = compute_inertia(values, kmeans_1d(values, len(found), weights), weights)
+        assert compute_inertia(values, found, weights) == pytest.approx(everywhere, rel=1e-12)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
@@ -105,7 +107,7 @@ def test_narrowing_in_few_groups_keeps_the_optimum(groups: int, pairs: list[tupl
         patch.setattr(cluster, "GROUPS", groups)
         patch.setattr(cluster, "FINER", 2)
         centroids = kmeans_1d(values, 3, weights)
-    assert inertia(values, centroids, weights) == pytest.approx(least_inertia(values, weights, 3), abs=1e-9)
+    assert compute_inertia(values, centroids, weights) == pytest.approx(least_inertia(values, weights, 3), abs=1e-9)
 
 
 def test_a_weight_that_rounding_swallows_counts_nothing() -> None:
@@ -143,7 +145,7 @@ def test_no_clusters_are_refused() -> None:
 
 
 def test_the_nearest_centroid_is_the_lower_one_on_a_tie() -> None:
-    assert nearest(np.array([-9.0, 0.5, 0.6, 2.0]), np.array([0.0, 1.0])).tolist() == [0, 0, 1, 1]
+    assert find_nearest(np.array([-9.0, 0.5, 0.6, 2.0]), np.array([0.0, 1.0])).tolist() == [0, 0, 1, 1]
 
 
 @given(
@@ -155,12 +157,14 @@ def test_the_nearest_centroid_is_the_lower_one_on_a_tie() -> None:
 def test_no_integer_codebook_is_better(codes: list[float], clusters: int, with_zero: bool, seed: int) -> None:
     values = np.array(codes)
     weights = np.random.default_rng(seed).integers(0, 3, len(values)).astype(np.float64)
-    (found,) = integer_codebooks(values[None], 3, clusters, weights[None], np.array([with_zero]))
+    (found,) = find_integer_codebooks(values[None], 3, clusters, weights[None], np.array([with_zero]))
     assert len(found) == clusters
     assert (np.diff(found) > 0).all()
     assert not with_zero or 0 in found
     books = [np.array(book, float) for book in combinations(range(-3, 4), clusters) if 0 in book or not with_zero]
-    assert inertia(values, found, weights) == pytest.approx(min(inertia(values, book, weights) for book in books))
+    assert compute_inertia(values, found, weights) == pytest.approx(
+        min(compute_inertia(values, book, weights) for book in books)
+    )
 
 
 @pytest.mark.parametrize("clusters", [2, 3, 8])
@@ -179,7 +183,7 @@ def test_integer_centroids_are_no_worse_than_rounded_ones(clusters: int) -> None
     shared = share_codes(codes, 127, clusters, np.ones(codes.shape, dtype=np.bool_))
     real = kmeans_1d(codes, clusters)
     error = float(np.square(codes - shared).sum())
-    assert inertia(codes, real) <= error <= inertia(codes, np.unique(np.rint(real)))
+    assert compute_inertia(codes, real) <= error <= compute_inertia(codes, np.unique(np.rint(real)))
 
 
 def test_every_channel_can_have_a_codebook_of_its_own() -> None:

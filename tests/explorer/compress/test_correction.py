@@ -15,12 +15,12 @@ from torch import Tensor, fx, nn
 from explorer.compress import rounding
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.apply import CompressionContext, apply, compress_layers, without_filters
-from explorer.compress.calibrate import Calibration, channel_means, channel_statistics
+from explorer.compress.calibrate import Calibration, compute_channel_means, compute_channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
-from explorer.compress.correction import LayerInputs, error_shares, float_moments
+from explorer.compress.correction import LayerInputs, compute_error_ratios, compute_float_moments
 from explorer.compress.norms import find_norms, recalibrate_norms
 from explorer.compress.prune import kept_positions
-from explorer.compress.sparsity import weight_mask
+from explorer.compress.sparsity import mask_weights
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.layers import ModelGraph
@@ -40,7 +40,7 @@ def statistics_at_once(model: fx.GraphModule, images: Tensor) -> dict[str, tuple
     class Recorder(fx.Interpreter):
         def run_node(self, n: fx.Node) -> object:
             if n.name in norms:
-                received[n.name] = channel_statistics(self.env[n.all_input_nodes[0]])
+                received[n.name] = compute_channel_statistics(self.env[n.all_input_nodes[0]])
             return super().run_node(n)
 
     norms = find_norms(model)
@@ -55,7 +55,7 @@ def recompute_absolutely(model: fx.GraphModule, images: Tensor) -> None:
     class Recomputer(fx.Interpreter):
         def run_node(self, n: fx.Node) -> object:
             if n.name in norms:
-                norms[n.name].running_mean, norms[n.name].running_var = channel_statistics(
+                norms[n.name].running_mean, norms[n.name].running_var = compute_channel_statistics(
                     self.env[n.all_input_nodes[0]]
                 )
             return super().run_node(n)
@@ -200,7 +200,7 @@ def mean_shifts(base: CompressionContext, images: Tensor, candidate: Candidate) 
             with torch.no_grad():
                 module = model.get_submodule(layer)
                 outputs.append(module(LayerInputs(model, images).of(node.name)))
-        means = [channel_means(base.model.get_submodule(layer), entry) for entry in outputs]
+        means = [compute_channel_means(base.model.get_submodule(layer), entry) for entry in outputs]
         found.append(float((means[1] - means[0]).abs().max() / outputs[0].std()))
     return found
 
@@ -261,7 +261,7 @@ def test_adaptive_codes_keep_to_masks_and_codebooks(context: Bases) -> None:
         for name in base.graph.layer_names:
             before, after = (model.get_submodule(name).get_buffer("weight_codes") for model in (nearest, adaptive))
             moved += int((before != after).sum())
-            mask = weight_mask(base.model.get_submodule(name).get_parameter("weight"), candidate.choice(name))
+            mask = mask_weights(base.model.get_submodule(name).get_parameter("weight"), candidate.choice(name))
             assert mask.all() or (after[~mask] == 0).all()
             if size is not None:
                 books = zip(before, after, strict=True) if scope == "channel" else [(before, after)]
@@ -282,13 +282,13 @@ def test_error_shares_lie_between_none_and_all(context: Bases) -> None:
     base = context("projection")
     images = base.calibration.images
     seen, lowest = [], []
-    for name, given in float_moments(base.model, images, base.graph.layer_names):
+    for name, given in compute_float_moments(base.model, images, base.graph.layer_names):
         seen.append(name)
         own = base.model.get_submodule(name)
         assert isinstance(own, nn.Conv2d | nn.Linear)
         copied, choice = copy.deepcopy(own), LayerChoice(layer=name, weight_bits=3)
         compress_weights(copied, choice)
-        shares = error_shares(copied, own.weight.data, choice, given)
+        shares = compute_error_ratios(copied, own.weight.data, choice, given)
         assert shares.shape == (len(own.weight),)
         assert ((shares >= 0) & (shares <= 1)).all()
         lowest.append(float(shares.min()))

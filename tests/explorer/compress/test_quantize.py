@@ -16,11 +16,11 @@ from explorer.compress.quantize import (
     EXACT_BITS,
     SMALLEST_SCALE,
     ActivationQuantizer,
-    activation_range,
     code_limit,
-    percentile_range,
+    find_activation_range,
+    find_percentile_range,
+    find_weight_scales,
     quantize_weight,
-    weight_scales,
 )
 
 WIDTHS = range(2, 9)
@@ -44,7 +44,7 @@ def errors(weight: Tensor, scale: Tensor, bits: int) -> Tensor:
 def test_a_scale_is_never_worse_than_that_of_the_maximum_and_near_the_optimum(bits: int) -> None:
     weight = rows()
     peak = weight.abs().amax(1) / code_limit(bits)
-    found = errors(weight, weight_scales(weight, bits), bits)
+    found = errors(weight, find_weight_scales(weight, bits), bits)
     assert (found <= errors(weight, peak, bits) * (1 + 1e-5)).all()
     grid = torch.linspace(0.02, 1.2, 4000)
     best = torch.stack([errors(weight, peak * fraction, bits) for fraction in grid]).amin(0)
@@ -54,29 +54,30 @@ def test_a_scale_is_never_worse_than_that_of_the_maximum_and_near_the_optimum(bi
 @pytest.mark.parametrize("bits", WIDTHS)
 def test_codes_are_symmetric_integers_in_range(bits: int) -> None:
     weight = rows()
-    scale = weight_scales(weight, bits)
+    scale = find_weight_scales(weight, bits)
     codes = quantize_weight(weight, scale, bits)
     assert torch.equal(codes, codes.round())
     assert codes.abs().max() == code_limit(bits) == 2 ** (bits - 1) - 1
-    assert torch.equal(weight_scales(-weight, bits), scale)
+    assert torch.equal(find_weight_scales(-weight, bits), scale)
     assert torch.equal(quantize_weight(-weight, scale, bits), -codes)
     assert (codes[weight == 0] == 0).all()
 
 
 def test_the_scale_of_a_channel_does_not_depend_on_the_others_and_follows_its_size() -> None:
     weight = rows()
-    scale = weight_scales(weight, 4)
-    assert torch.allclose(weight_scales(weight[2:3], 4), scale[2:3], rtol=1e-6)
-    assert torch.allclose(weight_scales(weight * 8, 4), scale * 8, rtol=1e-6)
+    scale = find_weight_scales(weight, 4)
+    assert torch.allclose(find_weight_scales(weight[2:3], 4), scale[2:3], rtol=1e-6)
+    assert torch.allclose(find_weight_scales(weight * 8, 4), scale * 8, rtol=1e-6)
     kernel = weight.view(6, 16, 3, 3)
-    assert torch.equal(weight_scales(kernel, 4), scale)
+    assert torch.equal(find_weight_scales(kernel, 4), scale)
     assert quantize_weight(kernel, scale, 4).shape == kernel.shape
 
 
 def test_eight_bits_are_close_to_float_and_fewer_bits_farther() -> None:
     weight = rows()[:2]
     relative = [
-        (errors(weight, weight_scales(weight, bits), bits) / weight.square().sum(1)).sqrt().max() for bits in WIDTHS
+        (errors(weight, find_weight_scales(weight, bits), bits) / weight.square().sum(1)).sqrt().max()
+        for bits in WIDTHS
     ]
     assert relative[-1] < 0.01
     assert relative == sorted(relative, reverse=True)
@@ -85,7 +86,7 @@ def test_eight_bits_are_close_to_float_and_fewer_bits_farther() -> None:
 def test_a_channel_of_zeros_has_scale_one() -> None:
     weight = torch.zeros(2, 9)
     weight[1] = 0.5
-    scale = weight_scales(weight, 2)
+    scale = find_weight_scales(weight, 2)
     assert scale[0] == 1.0
     assert scale[1] == pytest.approx(0.5)
     assert (quantize_weight(weight, scale, 2)[0] == 0).all()
@@ -96,7 +97,7 @@ def test_a_channel_of_zeros_has_scale_one() -> None:
 def test_no_scale_is_better_than_the_exact_one(bits: int, values: list[float]) -> None:
     weight = torch.tensor([values])
     peak = float(weight.abs().max())
-    own = errors(weight, weight_scales(weight, bits), bits)
+    own = errors(weight, find_weight_scales(weight, bits), bits)
     for fraction in torch.linspace(0.01, 2.2, 800).tolist():
         tried = max(peak * fraction / code_limit(bits), 1e-30)
         assert own <= errors(weight, torch.tensor([tried]), bits) + 1e-6 * peak**2
@@ -104,7 +105,7 @@ def test_no_scale_is_better_than_the_exact_one(bits: int, values: list[float]) -
 
 def test_one_bit_is_the_sign_times_the_mean_magnitude() -> None:
     weight = torch.tensor([[0.5, -1.0, 0.0, 1.5], [0.0, 0.0, 0.0, 0.0]])
-    scale = weight_scales(weight, 1)
+    scale = find_weight_scales(weight, 1)
     assert scale.tolist() == [0.75, pytest.approx(SMALLEST_SCALE)]
     assert quantize_weight(weight, scale, 1).tolist() == [[1.0, -1.0, 1.0, 1.0], [1.0] * 4]
     for other in (0.5, 0.7, 0.8, 1.0):
@@ -114,11 +115,13 @@ def test_one_bit_is_the_sign_times_the_mean_magnitude() -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_per_tensor_is_one_scale_the_best_for_all(bits: int) -> None:
     weight = rows()[:3]
-    scale = weight_scales(weight, bits, "tensor")
+    scale = find_weight_scales(weight, bits, "tensor")
     assert scale.shape == (3,)
     assert len(set(scale.tolist())) == 1
-    assert scale[0] == weight_scales(weight.reshape(1, -1), bits)[0]
-    apart, together = (errors(weight, weight_scales(weight, bits, per), bits).sum() for per in ("channel", "tensor"))
+    assert scale[0] == find_weight_scales(weight.reshape(1, -1), bits)[0]
+    apart, together = (
+        errors(weight, find_weight_scales(weight, bits, per), bits).sum() for per in ("channel", "tensor")
+    )
     assert apart < together
 
 
@@ -127,7 +130,7 @@ def test_per_tensor_is_one_scale_the_best_for_all(bits: int) -> None:
 def test_a_percentile_range_clips_the_stated_share(percentile: float, low: float, high: float) -> None:
     values = torch.linspace(low, high, 20001)[torch.randperm(20001, generator=torch.Generator().manual_seed(0))]
     for bits in (4, 8):
-        scale, zero_point = percentile_range(values, bits, percentile)
+        scale, zero_point = find_percentile_range(values, bits, percentile)
         ends = (-zero_point * scale, (2**bits - 1 - zero_point) * scale)
         outside = float(((values < ends[0] - scale / 2) | (values > ends[1] + scale / 2)).float().mean())
         step = scale / (high - low)
@@ -136,11 +139,11 @@ def test_a_percentile_range_clips_the_stated_share(percentile: float, low: float
 
 def test_a_percentile_range_keeps_outliers_out_and_everything_at_100() -> None:
     values = torch.cat((torch.linspace(0, 1, 9999), torch.tensor([100.0])))
-    assert percentile_range(values, 8, 99.9)[0] == pytest.approx(1 / 255, rel=1e-2)
-    assert percentile_range(values, 8, 100.0)[0] == pytest.approx(100 / 255)
-    assert percentile_range(torch.zeros(10), 8, 99.0) == (1.0, 0)
+    assert find_percentile_range(values, 8, 99.9)[0] == pytest.approx(1 / 255, rel=1e-2)
+    assert find_percentile_range(values, 8, 100.0)[0] == pytest.approx(100 / 255)
+    assert find_percentile_range(torch.zeros(10), 8, 99.0) == (1.0, 0)
     with pytest.raises(ValueError, match="finite"):
-        percentile_range(torch.tensor([float("nan")]), 8, 99.0)
+        find_percentile_range(torch.tensor([float("nan")]), 8, 99.0)
 
 
 def test_the_quantiser_is_that_of_onnx() -> None:
@@ -175,7 +178,7 @@ def test_halves_go_to_even_and_the_range_saturates(bits: int) -> None:
 @pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (-1.0, 3.0), (-5.0, -1.0), (2.0, 3.0), (-1e-5, 1e5)])
 def test_a_range_holds_zero_exactly(bits: int, low: float, high: float) -> None:
     values = torch.rand(4000, generator=torch.Generator().manual_seed(bits)) * (high - low) + low
-    scale, zero_point = activation_range(values, bits)
+    scale, zero_point = find_activation_range(values, bits)
     assert 0 <= zero_point <= 2**bits - 1
     quantizer = ActivationQuantizer(bits, scale, zero_point)
     assert quantizer(torch.zeros(3)).tolist() == [0.0] * 3
@@ -191,10 +194,10 @@ def test_a_range_clips_outliers_and_is_no_worse_than_the_whole_range(bits: int) 
     def error(scale: float, zero_point: int) -> float:
         return float((ActivationQuantizer(bits, scale, zero_point)(values) - values).square().mean())
 
-    scale, zero_point = activation_range(values, bits)
+    scale, zero_point = find_activation_range(values, bits)
     assert error(scale, zero_point) <= error(40.0 / (2**bits - 1), 0) * (1 + 1e-6)
     assert bits > 4 or scale * (2**bits - 1) < 20.0
 
 
 def test_a_range_of_zeros_is_harmless() -> None:
-    assert activation_range(torch.zeros(5), 4) == (1.0, 0)
+    assert find_activation_range(torch.zeros(5), 4) == (1.0, 0)

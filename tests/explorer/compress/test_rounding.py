@@ -12,8 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from explorer.compress.quantize import code_limit, nearest_codes, quantize_weight, weight_scales
-from explorer.compress.rounding import Moments, adaptive_codes, columns, moments, output_errors
+from explorer.compress.quantize import code_limit, find_nearest_codes, find_weight_scales, quantize_weight
+from explorer.compress.rounding import (
+    Moments,
+    compute_moments,
+    compute_output_errors,
+    find_adaptive_codes,
+    unfold_inputs,
+)
 
 LAYERS: dict[str, Callable[[], nn.Conv2d | nn.Linear]] = {
     "linear": lambda: nn.Linear(24, 10),
@@ -51,9 +57,9 @@ def output_error(module: nn.Module, weight: Tensor, x: Tensor) -> float:
 
 def rounded(module: nn.Conv2d | nn.Linear, bits: int, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     weight = module.weight.data if mask is None else module.weight.data * mask
-    given = moments(module, x, x, centred=True)
-    return adaptive_codes(
-        module.weight.data, given, weight_scales(weight, bits), partial(nearest_codes, bits=bits), mask
+    given = compute_moments(module, x, x, centred=True)
+    return find_adaptive_codes(
+        module.weight.data, given, find_weight_scales(weight, bits), partial(find_nearest_codes, bits=bits), mask
     )
 
 
@@ -65,7 +71,7 @@ def expanded(scale: Tensor, weight: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_output_is_closer_than_after_nearest_rounding_on_other_inputs_too(name: str, bits: int) -> None:
     module = layer(name)
-    weight, scale = module.weight.data, weight_scales(module.weight.data, bits)
+    weight, scale = module.weight.data, find_weight_scales(module.weight.data, bits)
     nearest = quantize_weight(weight, scale, bits) * expanded(scale, weight)
     codes, scales = rounded(module, bits, inputs(module, seed=1))
     adaptive = codes * expanded(scales, weight)
@@ -83,7 +89,7 @@ def test_the_output_is_closer_than_after_nearest_rounding_on_other_inputs_too(na
 def test_columns_times_weights_are_the_outputs(name: str) -> None:
     module = layer(name)
     x = inputs(module, seed=1, count=3)
-    read = columns(module, x)
+    read = unfold_inputs(module, x)
     outputs = (module.weight.data.reshape(read.shape[0], -1, read.shape[1]) @ read).flatten(0, 1)
     if module.bias is not None:
         module.bias.data.zero_()
@@ -96,9 +102,11 @@ def test_errors_are_those_of_the_output() -> None:
     """Up to the damping, the estimated error is what the layer's output changes by."""
     module = layer("convolution")
     x = inputs(module, seed=1)
-    scale = weight_scales(module.weight.data, 3)
+    scale = find_weight_scales(module.weight.data, 3)
     codes = quantize_weight(module.weight.data, scale, 3)
-    estimated = output_errors(module.weight.data, codes, scale, moments(module, x, x, centred=True)).mean()
+    estimated = compute_output_errors(
+        module.weight.data, codes, scale, compute_moments(module, x, x, centred=True)
+    ).mean()
     measured = output_error(module, codes * expanded(scale, codes), x)
     assert measured <= float(estimated) <= 1.5 * measured
 
@@ -110,11 +118,11 @@ def test_no_filter_is_worse_off(bits: int, seed: int, name: str) -> None:
     module.weight.data = torch.randn(module.weight.shape, generator=torch.Generator().manual_seed(seed))
     module.weight.data[seed % len(module.weight)] = 0
     x = inputs(module, seed, count=4)
-    given = moments(module, x, x, centred=True)
-    scale = weight_scales(module.weight.data, bits)
+    given = compute_moments(module, x, x, centred=True)
+    scale = find_weight_scales(module.weight.data, bits)
     nearest = quantize_weight(module.weight.data, scale, bits)
-    before = output_errors(module.weight.data, nearest, scale, given)
-    after = output_errors(module.weight.data, *rounded(module, bits, x), given)
+    before = compute_output_errors(module.weight.data, nearest, scale, given)
+    after = compute_output_errors(module.weight.data, *rounded(module, bits, x), given)
     assert (after <= before * (1 + 1e-6) + 1e-12).all()
 
 
@@ -122,7 +130,7 @@ def test_pruned_weights_stay_zero_and_the_others_make_good_for_them() -> None:
     module = layer("convolution")
     x = inputs(module, seed=1)
     mask = module.weight.data.abs() > module.weight.data.abs().median()
-    scale = weight_scales(module.weight.data * mask, 4)
+    scale = find_weight_scales(module.weight.data * mask, 4)
     codes, scales = rounded(module, 4, x, mask)
     assert (codes[~mask] == 0).all()
     nearest = quantize_weight(module.weight.data * mask, scale, 4) * expanded(scale, codes)
@@ -134,9 +142,9 @@ def test_changed_inputs_are_made_good_for() -> None:
     """A layer that reads 0.8 of the float input can scale its weights up; nearest rounding cannot know."""
     module = layer("linear")
     x = inputs(module, seed=1)
-    given = moments(module, 0.8 * x, x, centred=False)
-    scale = weight_scales(module.weight.data, 8)
-    codes, scales = adaptive_codes(module.weight.data, given, scale, partial(nearest_codes, bits=8))
+    given = compute_moments(module, 0.8 * x, x, centred=False)
+    scale = find_weight_scales(module.weight.data, 8)
+    codes, scales = find_adaptive_codes(module.weight.data, given, scale, partial(find_nearest_codes, bits=8))
     own, wanted = (codes * scales[:, None]) @ (0.8 * x).T, module.weight.data @ x.T
     assert (own - wanted).square().mean() < 0.02 * (0.8 * wanted - wanted).square().mean()
 
@@ -144,8 +152,8 @@ def test_changed_inputs_are_made_good_for() -> None:
 def test_inputs_that_are_all_zero_change_nothing() -> None:
     module = layer("linear")
     dead = Moments(received=torch.zeros(1, 24, 24).double(), wanted=torch.zeros(1, 24, 24).double())
-    scale = weight_scales(module.weight.data, 4)
-    codes, scales = adaptive_codes(module.weight.data, dead, scale, partial(nearest_codes, bits=4))
+    scale = find_weight_scales(module.weight.data, 4)
+    codes, scales = find_adaptive_codes(module.weight.data, dead, scale, partial(find_nearest_codes, bits=4))
     assert (codes * scales[:, None] - module.weight.data).abs().max() <= scale.max()
 
 
@@ -173,13 +181,15 @@ def test_inputs_without_variance_of_any_size_are_rounded_for(name: str, kind: st
     """Low activation bits and gates give inputs that are constant, of which the moments are hardly positive."""
     module = layer(name).to(dtype)
     wanted = inputs(module, seed=1, count=64).to(dtype)
-    received, scale = DEGENERATE[kind](wanted), weight_scales(module.weight.data, 4)
+    received, scale = DEGENERATE[kind](wanted), find_weight_scales(module.weight.data, 4)
     nearest = quantize_weight(module.weight.data, scale, 4)
     for centred in (False, True):
         for read in (received, DEGENERATE[kind](1.1 * wanted)):
-            given = moments(module, received, read, centred=centred)
-            codes, scales = adaptive_codes(module.weight.data, given, scale, partial(nearest_codes, bits=4))
-            assert torch.equal(codes, nearest_codes(codes, bits=4))
+            given = compute_moments(module, received, read, centred=centred)
+            codes, scales = find_adaptive_codes(module.weight.data, given, scale, partial(find_nearest_codes, bits=4))
+            assert torch.equal(codes, find_nearest_codes(codes, bits=4))
             assert (scales > 0).all()
-            before, after = (output_errors(module.weight.data, *c, given) for c in ((nearest, scale), (codes, scales)))
+            before, after = (
+                compute_output_errors(module.weight.data, *c, given) for c in ((nearest, scale), (codes, scales))
+            )
             assert (after <= before * (1 + (1e-6 if dtype.itemsize > 2 else 0.1)) + 1e-12).all()

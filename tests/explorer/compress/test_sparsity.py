@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import LayerChoice, kept_count, uniform
 from explorer.compress.plan import plan
-from explorer.compress.sparsity import largest, pattern_mask, weight_mask
+from explorer.compress.sparsity import mask_largest, mask_pattern, mask_weights
 from explorer.compress.weights import compress_weights
 from explorer.settings.pattern import group_count, pattern_count, pattern_density
 
@@ -57,7 +57,7 @@ def kept_of_row(row: list[float], kept: int, of: int) -> list[bool]:
 @given(weights(), PATTERNS)
 def test_a_pattern_keeps_the_largest_of_every_group(weight: Tensor, pattern: str) -> None:
     kept, of = map(int, pattern.split(":"))
-    mask = pattern_mask(weight, pattern)
+    mask = mask_pattern(weight, pattern)
     assert mask.shape == weight.shape
     assert list(rows_of(mask)) == [kept_of_row(row, kept, of) for row in rows_of(weight)]
 
@@ -66,10 +66,10 @@ def test_a_pattern_keeps_the_largest_of_every_group(weight: Tensor, pattern: str
 @given(weights(), PATTERNS, SHARES)
 def test_as_many_weights_stay_as_were_counted(weight: Tensor, pattern: str, share: float) -> None:
     """The pattern first, then magnitude among the rest."""
-    allowed = pattern_mask(weight, pattern)
+    allowed = mask_pattern(weight, pattern)
     length = weight.shape[1]
     assert int(allowed.sum()) == pattern_count(pattern, weight.numel() // length, length)
-    mask = weight_mask(weight, LayerChoice(layer="a", weight_density=share, pattern=pattern))
+    mask = mask_weights(weight, LayerChoice(layer="a", weight_density=share, pattern=pattern))
     count = int(mask.sum())
     assert count == min(kept_count(share, weight.numel()), int(allowed.sum()))
     assert not (mask & ~allowed).any()
@@ -80,13 +80,13 @@ def test_as_many_weights_stay_as_were_counted(weight: Tensor, pattern: str, shar
 def test_a_mask_keeps_exactly_the_largest_weights() -> None:
     weight = torch.tensor([[3.0, -1.0, 0.0], [-4.0, 1.0, 1.0]])
     masks = {
-        ratio: weight_mask(weight, LayerChoice(layer="a", weight_density=ratio)) for ratio in (0.001, 0.34, 0.5, 1.0)
+        ratio: mask_weights(weight, LayerChoice(layer="a", weight_density=ratio)) for ratio in (0.001, 0.34, 0.5, 1.0)
     }
     assert masks[0.34].tolist() == [[True, False, False], [True, False, False]]
     assert masks[0.5].tolist() == [[True, True, False], [True, False, False]]
     assert masks[0.001].sum() == 1
     assert masks[1.0].all()
-    assert weight_mask(torch.zeros(10), LayerChoice(layer="a", weight_density=0.3)).sum() == 3
+    assert mask_weights(torch.zeros(10), LayerChoice(layer="a", weight_density=0.3)).sum() == 3
 
 
 @quick
@@ -95,7 +95,7 @@ def test_the_largest_are_the_first_of_a_stable_sort(weight: Tensor, share: float
     values = weight.flatten().tolist()
     count = kept_count(share, len(values))
     first = sorted(range(len(values)), key=lambda index: (-values[index], index))[:count]
-    mask = largest(weight, count)
+    mask = mask_largest(weight, count)
     assert mask.shape == weight.shape
     assert mask.flatten().nonzero().flatten().tolist() == sorted(first)
 
@@ -105,7 +105,7 @@ def test_a_pattern_runs_along_the_input_channels() -> None:
     weight = torch.zeros(1, 4, 1, 2)
     weight[0, :, 0, 0] = torch.tensor([4.0, 3.0, -2.0, 1.0])
     weight[0, :, 0, 1] = torch.tensor([1.0, -2.0, 3.0, 4.0])
-    mask = pattern_mask(weight, "2:4")
+    mask = mask_pattern(weight, "2:4")
     assert mask[0, :, 0, 0].tolist() == [True, True, False, False]
     assert mask[0, :, 0, 1].tolist() == [False, False, True, True]
 
@@ -129,7 +129,7 @@ def test_the_rest_of_a_row_is_rounded_up(pattern: str, length: int, kept: int) -
 
 
 def test_a_filter_of_one_input_channel_loses_nothing() -> None:
-    assert pattern_mask(torch.randn(6, 1, 3, 3), "1:4").all()
+    assert mask_pattern(torch.randn(6, 1, 3, 3), "1:4").all()
     assert (group_count("1:4", 1), pattern_density("1:4")) == (1, 0.25)
 
 
@@ -140,7 +140,7 @@ def test_the_codes_of_a_layer_keep_its_pattern(bits: int, size: int | None) -> N
     before = layer.weight.detach().clone()
     compress_weights(layer, LayerChoice(layer="conv", weight_bits=bits, codebook_size=size, pattern="1:4"))
     codes = layer.get_buffer("weight_codes")
-    assert not codes[~pattern_mask(before, "1:4")].any()
+    assert not codes[~mask_pattern(before, "1:4")].any()
     assert 0 < torch.count_nonzero(codes) <= pattern_count("1:4", 6 * 9, 10)
 
 

@@ -15,11 +15,11 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import LOGIT_BITS, plan
 from explorer.evaluate.hardware import (
-    activation_tensors,
     cost,
-    float_activation_bytes,
-    float_weight_bytes,
-    layer_jobs,
+    count_float_activation_bytes,
+    count_float_weight_bytes,
+    list_activation_tensors,
+    list_layer_jobs,
 )
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import as_tuple
@@ -73,7 +73,7 @@ def test_jobs_of_lenet_by_hand(context: Callable[[str], CompressionContext]) -> 
         changed(graph, "conv2", weight_bits=3, activation_bits=5, weight_density=0.25, codebook_size=4),
         filter_keep_ratio=(("conv1", 0.5), ("conv2", 0.25), ("fc1", 1.0), ("fc2", 1.0)),
     )
-    jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
+    jobs = {job.shape.name: job for job in list_layer_jobs(graph, plan(graph, candidate))}
     conv2, fc1 = jobs["conv2"], jobs["fc1"]
     assert (conv2.shape.in_channels, conv2.shape.out_channels, conv2.shape.kernel_h) == (8, 8, 3)
     assert conv2.shape.macs == 8 * 8 * 9 * 16
@@ -90,7 +90,7 @@ def test_a_codebook_of_each_channel_is_counted(context: Callable[[str], Compress
     for scope in ("layer", "channel"):
         candidate = changed(graph, "fc1", codebook_size=4, codebook_granularity=scope)
         candidate = replace(candidate, filter_keep_ratio=(("fc1", 0.5),))
-        jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
+        jobs = {job.shape.name: job for job in list_layer_jobs(graph, plan(graph, candidate))}
         assert jobs["fc1"].codebooks == (60 if scope == "channel" else 1)
         assert jobs["fc2"].codebooks == 1
         sizes[scope] = cost(graph, candidate, load("bitfusion")).weight_bytes
@@ -103,7 +103,7 @@ def test_operations_of_lenet_by_hand(context: Callable[[str], CompressionContext
     candidate = replace(
         changed(graph, "conv2", activation_bits=5), filter_keep_ratio=(("conv1", 0.5), ("conv2", 0.25), ("fc1", 0.5))
     )
-    jobs = layer_jobs(graph, plan(graph, candidate))
+    jobs = list_layer_jobs(graph, plan(graph, candidate))
     assert [job.shape.name for job in jobs] == [
         *("conv1", "relu", "max_pool2d", "conv2", "relu_1", "max_pool2d_1"),
         *("fc1", "relu_2", "fc2", "relu_3", "fc3"),
@@ -128,7 +128,7 @@ def test_an_addition_is_as_wide_as_the_widest_tensor_that_it_reads(
     (operation,) = (entry for entry in graph.operations if entry.name == "add")
     stored = {entry.name: entry.bits for entry in planned.activations}
     assert [stored[source] for source in operation.sources] == [3, 8]
-    (job,) = (entry for entry in layer_jobs(graph, planned) if entry.shape.name == "add")
+    (job,) = (entry for entry in list_layer_jobs(graph, planned) if entry.shape.name == "add")
     assert (job.shape.operands, job.input_bits, job.output_bits) == (2, 8, 3)
     assert job.shape.inputs == 2 * 6 * 64
 
@@ -157,7 +157,7 @@ def test_operations_cost_energy_and_time_unless_they_are_fused(
     assert whole.energy_pj == pytest.approx(alone.energy_pj + sum(entry.energy_pj for entry in operations))
     assert whole.energy_pj_by_component["vector"] > alone.energy_pj_by_component["vector"] == 0
     assert all(entry.energy_pj > 0 for entry in operations)
-    fusible = {job.shape.name: job.fusible for job in layer_jobs(graph, plan(graph, uniform(graph)))}
+    fusible = {job.shape.name: job.fusible for job in list_layer_jobs(graph, plan(graph, uniform(graph)))}
     fused = [entry.kind in accelerator.vector.fused and fusible[entry.name] for entry in operations]
     assert [entry.latency_cycles == 0 for entry in operations] == fused
     unfused = not all(fused)
@@ -169,7 +169,7 @@ def test_operations_cost_energy_and_time_unless_they_are_fused(
 
 def test_stored_activations_by_hand(context: Callable[[str], CompressionContext]) -> None:
     graph = context("lenet5_digits").graph
-    tensors = activation_tensors(graph, plan(graph, changed(graph, "fc1", activation_bits=3)))
+    tensors = list_activation_tensors(graph, plan(graph, changed(graph, "fc1", activation_bits=3)))
     assert [(t.elements, t.bits, t.first_step, t.last_step) for t in tensors] == [
         (64, 8, 0, 0),
         (16 * 64, 8, 0, 1),
@@ -185,8 +185,8 @@ def test_stored_activations_by_hand(context: Callable[[str], CompressionContext]
 def test_float_bytes_by_hand(context: Callable[[str], CompressionContext]) -> None:
     graph = context("lenet5_digits").graph
     weights = 16 * 9 + 32 * 16 * 9 + 120 * 128 + 84 * 120 + 10 * 84
-    assert float_weight_bytes(graph) == 4 * (weights + 16 + 32 + 120 + 84 + 10)
-    assert float_activation_bytes(graph) == 4 * (16 * 64 + 16 * 16)
+    assert count_float_weight_bytes(graph) == 4 * (weights + 16 + 32 + 120 + 84 + 10)
+    assert count_float_activation_bytes(graph) == 4 * (16 * 64 + 16 * 16)
 
 
 def test_no_torch_is_needed_and_the_cost_is_the_devices(context: Callable[[str], CompressionContext]) -> None:
@@ -230,7 +230,7 @@ def test_an_activation_whose_input_is_read_elsewhere_is_not_fused() -> None:
 
     example = torch.rand(2, 3, 8, 8)
     graph = trace(canonicalise(Net(), example), example)
-    jobs = layer_jobs(graph, plan(graph, uniform(graph)))
+    jobs = list_layer_jobs(graph, plan(graph, uniform(graph)))
     assert {job.shape.kind: job.fusible for job in jobs if not job.shape.macs} == {
         "activation": False,
         "add": False,
@@ -238,7 +238,7 @@ def test_an_activation_whose_input_is_read_elsewhere_is_not_fused() -> None:
     }
     plain = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), *Net().tail)
     graph = trace(canonicalise(plain, example), example)
-    jobs = layer_jobs(graph, plan(graph, uniform(graph)))
+    jobs = list_layer_jobs(graph, plan(graph, uniform(graph)))
     assert {job.shape.kind: job.fusible for job in jobs if not job.shape.macs} == {"activation": True, "pool": True}
 
 
@@ -249,7 +249,7 @@ def graph_of(model: nn.Module, given: tuple[torch.Tensor, ...]) -> ModelGraph:
 def test_each_input_is_stored_from_the_start_until_it_is_read_last() -> None:
     graph = graph_of(styles.build("pair"), as_tuple(styles.inputs("pair", 2)))
     depth_bits = [replace(c, activation_bits=4 if c.layer == "depth" else 8) for c in uniform(graph).layers]
-    tensors = activation_tensors(graph, plan(graph, replace(uniform(graph), layers=tuple(depth_bits))))
+    tensors = list_activation_tensors(graph, plan(graph, replace(uniform(graph), layers=tuple(depth_bits))))
     assert [(t.elements, t.bits, t.first_step, t.last_step) for t in tensors] == [
         (3 * 64, 8, 0, 0),
         (256, 4, 0, 1),  # waits for the first convolution
@@ -260,7 +260,7 @@ def test_each_input_is_stored_from_the_start_until_it_is_read_last() -> None:
         (8, 8, 4, 5),
         (5, LOGIT_BITS, 5, 6),
     ]
-    assert float_activation_bytes(graph) == 4 * (6 + 4 + 10) * 64
+    assert count_float_activation_bytes(graph) == 4 * (6 + 4 + 10) * 64
 
 
 @pytest.mark.parametrize("device", ["bitfusion", "eyeriss_v1", "ethos_u55_128", "stm32l4r5"])

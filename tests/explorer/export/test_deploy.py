@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer.export.deploy import refusals
+from explorer.export.deploy import find_refusals
 from explorer.export.formats import FORMATS
 from tests.explorer.export.onnx.test_styles import basis_of
 
@@ -20,7 +20,7 @@ REFUSED = {
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", ["lambdas", "two_inputs", "pair", "metadata", "siamese", "attention", "channels_last"])
 def test_reasons_name_what_cannot_be_exported(name: str, form: str) -> None:
-    reasons = refusals(basis_of(name), form)
+    reasons = find_refusals(basis_of(name), form)
     assert len(reasons) == ((name, form) in REFUSED)
     for reason in reasons:
         assert REFUSED[name, form] in reason

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from explorer.cli import app
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
-from explorer.export.deploy import all_refusals, deploy, deploy_uniform
+from explorer.export.deploy import deploy, deploy_uniform, find_all_refusals
 from explorer.export.formats import FORMATS, Deployment, Exported, Exporter, Format
 from explorer.export.onnx import package
 from explorer.study.run import run
@@ -70,7 +70,7 @@ def test_a_new_format_is_foreseen_to_be_refused(
 ) -> None:
     monkeypatch.setitem(sys.modules, "mine", copy_of_onnx())
     monkeypatch.setitem(FORMATS, "mine", Exporter(summary="a copy", module="mine"))
-    assert all_refusals(context("lenet5_digits")) == (("mine", "node 'conv1': mine has no rule for it"),)
+    assert find_all_refusals(context("lenet5_digits")) == (("mine", "node 'conv1': mine has no rule for it"),)
 
 
 def test_the_help_says_every_format() -> None:

@@ -20,7 +20,7 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
 from explorer.integer.interpret import run_program
-from explorer.integer.lower import integer_program
+from explorer.integer.lower import lower_program
 
 
 class Two(nn.Module):
@@ -121,7 +121,7 @@ def check_exports(model: nn.Module, given: tuple[Tensor, ...], names: list[str])
     context = CompressionContext.of(model, given)
     built = apply(context, uniform(context.graph, 8, 8))
     assert [entry.name for entry in build_onnx(built, context.graph.input_shapes).graph.input] == names
-    program = integer_program(built, context.graph.input_shapes)
+    program = lower_program(built, context.graph.input_shapes)
     assert [entry.name for entry in program.inputs] == names
     (expected,) = call(built, given)
     received = run_program(program, tuple(tensor.numpy() for tensor in given)) * program.output_scale

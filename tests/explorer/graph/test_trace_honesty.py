@@ -13,7 +13,7 @@ from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import LayerChoice, uniform
 from explorer.compress.plan import plan
 from explorer.errors import ModelError
-from explorer.evaluate.hardware import layer_jobs
+from explorer.evaluate.hardware import list_layer_jobs
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -49,7 +49,7 @@ def test_a_tensor_that_two_layers_read_is_fetched_at_the_width_of_the_wider_one(
     graph = traced(Fork())
     layers = (LayerChoice(layer=n, activation_bits=2 if n == "narrow" else 8, weight_bits=8) for n in graph.layer_names)
     candidate = type(uniform(graph))(layers=tuple(layers), filter_keep_ratio=())
-    jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, candidate))}
+    jobs = {job.shape.name: job for job in list_layer_jobs(graph, plan(graph, candidate))}
     assert (jobs["narrow"].input_bits, jobs["narrow"].memory_input_bits) == (2, 8)
     assert (jobs["wide"].input_bits, jobs["wide"].memory_input_bits) == (8, 8)
 
@@ -79,7 +79,7 @@ def test_layers_that_share_weights_are_one_choice_and_stored_once() -> None:
     graph = traced(model)
     assert graph.layer("2").shares_weights == "0"
     assert [choice.layer for choice in uniform(graph).layers] == ["0", "5"]
-    jobs = {job.shape.name: job for job in layer_jobs(graph, plan(graph, uniform(graph)))}
+    jobs = {job.shape.name: job for job in list_layer_jobs(graph, plan(graph, uniform(graph)))}
     assert [jobs[name].weights_elsewhere for name in ("0", "2", "5")] == [False, True, False]
     both, one = (evaluate(list(chosen), load("bitfusion")) for chosen in ((jobs["0"], jobs["2"]), (jobs["0"],)))
     assert both.weight_bytes == one.weight_bytes

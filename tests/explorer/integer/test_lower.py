@@ -20,11 +20,11 @@ from explorer.compress.quantize import ActivationQuantizer
 from explorer.errors import ExportError, ModelError
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import perform, run_program
-from explorer.integer.lower import integer_program
+from explorer.integer.lower import lower_program
 from explorer.integer.operations import Conv, LookUp, Requantize, Threshold
 from explorer.integer.program import Input, IntegerProgram
 from explorer.integer.requantize import requantize
-from explorer.integer.values import LARGEST_SHIFT, ScaledTensor, fixed_point, make_sum, scalar
+from explorer.integer.values import LARGEST_SHIFT, ScaledTensor, find_fixed_point, make_scalar, make_sum
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.reference import REFERENCE_NETWORKS
 from tests.support import styles
@@ -47,7 +47,7 @@ IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(3))
 def test_multiplier_and_shift_are_the_factor() -> None:
     """31 bits of every factor from 2^-15 to 2^30, whatever the others are; smaller ones to 2^-47 of a step."""
     factors = np.geomspace(2.0**-40, 2.0**30, 200) * np.where(np.arange(200) % 2, 1, -1)
-    (multipliers,), offset, shift = fixed_point([factors], scalar(3.0), scalar(255.0))
+    (multipliers,), offset, shift = find_fixed_point([factors], make_scalar(3.0), make_scalar(255.0))
     assert np.abs(multipliers).max() < 2**31
     assert 0 < shift.min() <= shift.max() <= LARGEST_SHIFT
     error = np.abs(multipliers / 2.0**shift - factors)
@@ -58,8 +58,8 @@ def test_multiplier_and_shift_are_the_factor() -> None:
 def test_a_shift_rounds_halves_up_and_floors_negative_sums() -> None:
     builder = ProgramBuilder((Input(name="images", shape=(1,)),))
     builder.add(_sums(), (9,), -4, 4)
-    value = make_sum(ScaledTensor(tensor="sums", zero_point=0, gain=scalar(0.5)), shape=(9,))
-    requantize(builder, "codes", value, (1.0, 0), (scalar(-9.0), scalar(9.0)))
+    value = make_sum(ScaledTensor(tensor="sums", zero_point=0, gain=make_scalar(0.5)), shape=(9,))
+    requantize(builder, "codes", value, (1.0, 0), (make_scalar(-9.0), make_scalar(9.0)))
     sums = np.arange(-4, 5, dtype=np.int32)[None]
     received = perform(builder.steps[-1], {"sums": sums, **builder.arrays})
     assert received.tolist() == [[-2, -1, -1, 0, 0, 1, 1, 2, 2]]
@@ -84,7 +84,7 @@ def test_a_linear_layer_by_hand() -> None:
     torch.manual_seed(0)
     images = torch.randn(40, 1, 2, 3)
     model = compressed(nn.Sequential(nn.Flatten(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)), images, 5, 6)
-    tensors, logits = program_codes(integer_program(model, (1, 2, 3)), images)
+    tensors, logits = program_codes(lower_program(model, (1, 2, 3)), images)
     first, second = (module for module in model.modules() if isinstance(module, nn.Linear))
     grids = [module for module in model.modules() if isinstance(module, ActivationQuantizer)]
     codes = [tensors[name] for name in simulated_codes(model, images)[0]]
@@ -95,7 +95,7 @@ def test_a_linear_layer_by_hand() -> None:
         hidden.append([min(63, int(value + grids[1].zero_point + Fraction(1, 2))) for value in values])
         exact.append([float(value) for value in _linear(second, hidden[-1], grids[1].zero_point, scale_out)])
     assert hidden == codes[1].tolist()
-    program = integer_program(model, (1, 2, 3))
+    program = lower_program(model, (1, 2, 3))
     assert np.abs(logits * program.output_scale - exact).max() <= 2.0**-28 * np.abs(exact).max()
 
 
@@ -114,7 +114,7 @@ def test_codes_are_those_of_the_simulated_network(
 ) -> None:
     base, x = context(name), images(name, 128)
     model = apply(base, uniform(base.graph, *bits))
-    received, logits = program_codes(integer_program(model, base.graph.input_shape), x)
+    received, logits = program_codes(lower_program(model, base.graph.input_shape), x)
     expected, simulated = simulated_codes(model, x)
     assert share_equal(expected, received) >= 0.999
     for codes in list(expected)[:3]:
@@ -185,7 +185,7 @@ def _square(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_operations_keep_their_codes(name: str) -> None:
     model = around(OPERATIONS[name], IMAGES)
-    received, logits = program_codes(integer_program(model, SHAPE), IMAGES)
+    received, logits = program_codes(lower_program(model, SHAPE), IMAGES)
     expected, simulated = exact_codes(model, IMAGES)
     assert share_equal(expected, received) >= 0.9999
     assert (logits.argmax(1) == simulated.argmax(1)).mean() >= 0.98
@@ -193,7 +193,7 @@ def test_operations_keep_their_codes(name: str) -> None:
 
 def test_functions_of_codes_are_tables_and_functions_of_sums_steps() -> None:
     model = around(lambda m, x: F.silu(_bypassed(m, F.relu(m.first(x)))), IMAGES, 8, 4)
-    program = integer_program(model, SHAPE)
+    program = lower_program(model, SHAPE)
     (table,) = (step for step in program.steps if isinstance(step, LookUp))
     (steps,) = (step for step in program.steps if isinstance(step, Threshold))
     assert program.arrays[table.table].shape == (16,)
@@ -205,7 +205,7 @@ def test_functions_of_codes_are_tables_and_functions_of_sums_steps() -> None:
 
 def test_an_addition_rounds_once() -> None:
     model = around(lambda m, x: F.relu(_plus_second(m, F.relu(m.first(x)))), IMAGES)
-    steps = integer_program(model, SHAPE).steps
+    steps = lower_program(model, SHAPE).steps
     (addition,) = (step for step in steps if isinstance(step, Requantize) and len(step.inputs) == 2)
     assert addition.output.startswith("relu")
 
@@ -214,13 +214,13 @@ def test_json_and_arrays_rebuild_the_program(
     context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
     base, x = context("gated"), (images("gated", 4).numpy(),)
-    check_json(integer_program(apply(base, uniform(base.graph)), base.graph.input_shapes), x)
+    check_json(lower_program(apply(base, uniform(base.graph)), base.graph.input_shapes), x)
 
 
 def test_json_has_a_list_of_several_inputs() -> None:
     """Readers of files of one input meet another version where there are more of them."""
     x = torch.randn(20, 3, 8, 8), torch.randn(20, 4)
-    program = integer_program(compressed(styles.build("metadata"), x), ((3, 8, 8), (4,)))
+    program = lower_program(compressed(styles.build("metadata"), x), ((3, 8, 8), (4,)))
     data = program.to_json()
     assert (data["schema_version"], data["inputs"][1]) == (2, {"name": "metadata", "shape": (4,)})
     assert "input" not in data
@@ -257,7 +257,7 @@ def check_json(program: IntegerProgram, x: tuple[NDArray[np.float32], ...]) -> N
 def test_refusal_names_the_node_and_the_remedy(operation: Operation, message: str) -> None:
     model = around(operation, IMAGES)
     with pytest.raises(ExportError, match=message):
-        integer_program(model, SHAPE)
+        lower_program(model, SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_what_a_quantiser_is_missing_from_is_refused(operation: Operation, messa
         if node.name.startswith(("relu", "silu")) and node.name.endswith("_quantizer"):
             node.replace_all_uses_with(node.all_input_nodes[0])
     with pytest.raises(ExportError, match=message):
-        integer_program(fx.GraphModule(model, model.graph), SHAPE)
+        lower_program(fx.GraphModule(model, model.graph), SHAPE)
 
 
 def test_a_batch_norm_behind_a_function_is_refused() -> None:
@@ -282,7 +282,7 @@ def test_a_batch_norm_behind_a_function_is_refused() -> None:
     with pytest.raises(
         ExportError, match=r"follows a function.* put batch norms before activation functions, and these"
     ):
-        integer_program(compressed(layers, IMAGES), SHAPE)
+        lower_program(compressed(layers, IMAGES), SHAPE)
 
 
 def test_a_function_behind_the_logits_is_refused() -> None:
@@ -295,7 +295,7 @@ def test_a_function_behind_the_logits_is_refused() -> None:
             return torch.sigmoid(self.layer(x.flatten(1)))
 
     with pytest.raises(ExportError, match="a function follows the last layer; return the logits"):
-        integer_program(compressed(Probabilities(), IMAGES), SHAPE)
+        lower_program(compressed(Probabilities(), IMAGES), SHAPE)
 
 
 def test_several_outputs_and_another_number_of_inputs_are_refused() -> None:
@@ -303,12 +303,12 @@ def test_several_outputs_and_another_number_of_inputs_are_refused() -> None:
     first, second = graph.placeholder("first"), graph.placeholder("second")
     graph.output(graph.call_function(torch.add, (first, second)))
     with pytest.raises(ModelError, match=r"expected shapes of 2 inputs \(first, second\), received 1"):
-        integer_program(fx.GraphModule(nn.Module(), graph), SHAPE)
+        lower_program(fx.GraphModule(nn.Module(), graph), SHAPE)
     model = around(lambda m, x: F.relu(m.first(x)), IMAGES)
     (output,) = (node for node in model.graph.nodes if node.op == "output")
     output.args = ((output.args[0], output.args[0]),)
     with pytest.raises(ExportError, match="the network has several outputs; return the logits alone"):
-        integer_program(fx.GraphModule(model, model.graph), SHAPE)
+        lower_program(fx.GraphModule(model, model.graph), SHAPE)
 
 
 def test_filters_of_bias_alone_do_not_coarsen_the_logits() -> None:
@@ -318,7 +318,7 @@ def test_filters_of_bias_alone_do_not_coarsen_the_logits() -> None:
     head.get_buffer("weight_codes")[2] = 0
     head.get_buffer("weight_scale")[2] = 1e-9
     head.get_buffer("bias_codes")[2] = 2**30
-    program = integer_program(model, SHAPE)
+    program = lower_program(model, SHAPE)
     _, exact = exact_codes(model, IMAGES)
     received = run_program(program, IMAGES.numpy()) * program.output_scale
     assert np.abs(received - exact).max() <= 1e-6 * np.abs(exact).max()
@@ -333,10 +333,10 @@ def test_sums_that_overflow_are_refused() -> None:
         layer.weight_codes.fill_(127)  # type: ignore[operator]
         next(module for module in model.modules() if isinstance(module, ActivationQuantizer)).zero_point = 255
         if fits:
-            integer_program(model, (inputs, 1, 1))
+            lower_program(model, (inputs, 1, 1))
             continue
         with pytest.raises(ExportError, match=r"layer '_?1' can sum up to 2,26\d,\d{3},\d{3}, more than 32 bits hold"):
-            integer_program(model, (inputs, 1, 1))
+            lower_program(model, (inputs, 1, 1))
 
 
 @pytest.mark.slow
@@ -348,7 +348,7 @@ def test_published_resnet20_keeps_its_predictions(
     load_checkpoint(network, checkpoints / "resnet20-12fca82f.th")
     for weight_bits, activation_bits in ((8, 8), (3, 4)):
         model = compressed(network, calibration, weight_bits, activation_bits)
-        received, logits = program_codes(integer_program(model, (3, 32, 32)), images)
+        received, logits = program_codes(lower_program(model, (3, 32, 32)), images)
         with torch.no_grad():
             simulated = model(images).argmax(1)
         predicted = torch.from_numpy(logits).argmax(1)

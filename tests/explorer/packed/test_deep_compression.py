@@ -11,7 +11,7 @@ import pytest
 from explorer.compress.apply import CompressionContext, apply
 from explorer.evaluate.mean_score import MeanScore
 from explorer.files import refuse_foreign
-from explorer.packed.deep_compression import DeepCompressionReport, steps, write_sizes
+from explorer.packed.deep_compression import DeepCompressionReport, plan_steps, write_sizes
 from explorer.packed.file import pack
 from explorer.packed.network import packable
 from explorer.settings import DeepCompressionSettings
@@ -31,7 +31,7 @@ def test_each_round_keeps_the_same_share_of_the_one_before(context: BasisOf) -> 
         sharing_epochs=5,
         layers=(DeepLayer(layer="conv1", kept=0.64), DeepLayer(layer="fc3", values=4)),
     )
-    first, second, last = steps(context("lenet5_digits").graph, settings)
+    first, second, last = plan_steps(context("lenet5_digits").graph, settings)
     assert [step.epochs for step in (first, second, last)] == [3, 3, 5]
     kept = [[round(choice.weight_density, 9) for choice in step.candidate.layers] for step in (first, second, last)]
     assert kept == [[0.8, 0.5, 0.2, 0.2, 0.2], [0.64, 0.25, 0.04, 0.04, 0.04], [0.64, 0.25, 0.04, 0.04, 0.04]]
@@ -41,23 +41,23 @@ def test_each_round_keeps_the_same_share_of_the_one_before(context: BasisOf) -> 
 
 def test_a_layer_with_no_more_codes_than_values_shares_nothing(context: BasisOf) -> None:
     graph = context("lenet5_digits").graph
-    *_, last = steps(graph, DeepCompressionSettings())
+    *_, last = plan_steps(graph, DeepCompressionSettings())
     assert [choice.codebook_size for choice in last.candidate.layers] == [None, None, 32, 32, 32]
-    *_, last = steps(graph, DeepCompressionSettings(weight_bits=4, values_convolutions=15, values_linear=14))
+    *_, last = plan_steps(graph, DeepCompressionSettings(weight_bits=4, values_convolutions=15, values_linear=14))
     assert [choice.codebook_size for choice in last.candidate.layers] == [None, None, 14, 14, 14]
 
 
 def test_what_only_scales_channels_stays_whole(context: BasisOf) -> None:
     graph = context("mixed").graph
     gains = {layer.name for layer in graph.layers if layer.weights == layer.out_channels}
-    *_, last = steps(graph, DeepCompressionSettings())
+    *_, last = plan_steps(graph, DeepCompressionSettings())
     assert {choice.layer for choice in last.candidate.layers if choice.weight_density == 1.0} == gains
 
 
 @pytest.mark.parametrize("network", ["lenet5_digits", "mixed"])
 def test_the_table_of_sizes_adds_up_to_the_file(network: str, context: BasisOf, tmp_path: Path) -> None:
     base = context(network)
-    packing = pack(packable(apply(base, steps(base.graph, DeepCompressionSettings())[-1].candidate)))
+    packing = pack(packable(apply(base, plan_steps(base.graph, DeepCompressionSettings())[-1].candidate)))
     parameters = 4 * sum(parameter.numel() for parameter in base.model.parameters())
     accuracy = MeanScore(value=0.5, num_images=100)
     report = DeepCompressionReport(

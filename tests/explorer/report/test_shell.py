@@ -7,16 +7,18 @@ import plotly.graph_objects as go
 import pytest
 
 from explorer.files import CONTENT_POLICY
-from explorer.report.shell import DRAW_FIGURES, figure_json, page_html, script_json, shipped, write_page
+from explorer.report.shell import DRAW_FIGURES, encode_figure, encode_for_script, read_shipped, render_page, write_page
 
 
 def test_script_json_cannot_end_its_element() -> None:
-    assert script_json("</script>&") == '"\\u003c/script\\u003e\\u0026"'
+    assert encode_for_script("</script>&") == '"\\u003c/script\\u003e\\u0026"'
 
 
 def test_a_page_holds_its_parts_in_the_order_in_which_they_are_needed() -> None:
-    data = {"plot": figure_json(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="</script>")))}
-    page = page_html("a < b", style="p { margin: 0 }", body='<div id="plot"></div>\n', data=data, program=DRAW_FIGURES)
+    data = {"plot": encode_figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="</script>")))}
+    page = render_page(
+        "a < b", style="p { margin: 0 }", body='<div id="plot"></div>\n', data=data, program=DRAW_FIGURES
+    )
     order = (
         CONTENT_POLICY,
         "<title>a &lt; b</title>",
@@ -35,7 +37,7 @@ def test_a_page_holds_its_parts_in_the_order_in_which_they_are_needed() -> None:
 
 @pytest.mark.parametrize("folder", ["", "front", "relevance"])
 def test_the_styles_are_shipped(folder: str) -> None:
-    assert shipped(folder, "page.css").count("{") > 5
+    assert read_shipped(folder, "page.css").count("{") > 5
 
 
 def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import LayerChoice
-from explorer.compress.quantize import quantize_weight, weight_scales
+from explorer.compress.quantize import find_weight_scales, quantize_weight
 from explorer.evaluate.hardware import cost
 from explorer.search.measured import measured_sensitivity
 from explorer.search.seeds import relevance_seeds
@@ -46,7 +46,7 @@ def test_each_value_is_the_divergence_of_the_network_with_it_alone(
     layer, expected = "conv2", base.model(x)
     module = base.model.get_submodule(layer)
     weight = module.get_parameter("weight")
-    scale = weight_scales(weight.data, 2)
+    scale = find_weight_scales(weight.data, 2)
     means = []
     handle = module.register_forward_hook(lambda _, __, output: means.append(output.mean((0, 2, 3))))
     base.model(x)

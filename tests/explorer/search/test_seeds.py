@@ -11,7 +11,7 @@ import torch
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, LayerChoice, check
-from explorer.compress.quantize import quantize_weight, weight_scales
+from explorer.compress.quantize import find_weight_scales, quantize_weight
 from explorer.evaluate.pricing import Pricing
 from explorer.graph.inputs import as_tuple
 from explorer.relevance.deeplift import deeplift
@@ -65,7 +65,7 @@ def case(context: Callable[[str], CompressionContext]) -> Case:
 def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
     layer = "stage1.conv1"
     weight = case.base.model.get_submodule(layer).get_parameter("weight").detach()
-    scale = weight_scales(weight, 4)
+    scale = find_weight_scales(weight, 4)
     change = (quantize_weight(weight, scale, 4) * scale[:, None, None, None] - weight).abs().numpy()
     entry = case.relevance.layer(layer)
     squares = ((change * entry.weight_multipliers) ** 2).sum()

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from explorer.compress.candidate import uniform
-from explorer.evaluate.hardware import cost, float_weight_bytes
+from explorer.evaluate.hardware import cost, count_float_weight_bytes
 from explorer.graph.canonical import canonicalise
 from explorer.graph.coverage import count_stored_values
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.study.costing import candidate_cost, float_cost
-from explorer.study.coverage import coverage, multiply_accumulates
+from explorer.study.coverage import count_multiply_accumulates, measure_coverage
 from explorer.study.record import Coverage
 from hwmodels import load
 
@@ -65,7 +65,7 @@ def traced(model: nn.Module, shape: tuple[int, ...] = (3, 8, 8)) -> tuple[Covera
     example = torch.randn(2, *shape)
     canonical = canonicalise(model.eval(), example)
     graph = trace(canonical, example)
-    return coverage(canonical, graph, example), graph
+    return measure_coverage(canonical, graph, example), graph
 
 
 def test_an_attention_network() -> None:
@@ -95,7 +95,7 @@ def test_fused_attention_is_counted(need_weights: bool) -> None:
     tokens = 7
     expected = tokens * 8 * 24 + 2 * tokens * tokens * 8 + tokens * 8 * 8
     model = torch.fx.symbolic_trace(nn.Sequential(Fused().eval()))
-    assert multiply_accumulates(model, torch.randn(1, tokens, 8)) == expected
+    assert count_multiply_accumulates(model, torch.randn(1, tokens, 8)) == expected
 
 
 def test_recurrent_layers_are_counted() -> None:
@@ -108,7 +108,7 @@ def test_recurrent_layers_are_counted() -> None:
             return self.cells(x)[0]  # type: ignore[no-any-return]
 
     model = torch.fx.symbolic_trace(nn.Sequential(Recurrent().eval()))
-    assert multiply_accumulates(model, torch.randn(1, 3, 6)) == 3 * (6 + 5) * 4 * 5
+    assert count_multiply_accumulates(model, torch.randn(1, 3, 6)) == 3 * (6 + 5) * 4 * 5
 
 
 def test_other_ranks_stay_in_float_and_count() -> None:
@@ -134,7 +134,7 @@ def test_every_cost_holds_what_stays_in_float(model: nn.Module) -> None:
     assert priced.weight_bytes == cost(graph, candidate, device).weight_bytes + 4 * graph.float_values
     assert any(f"{4 * graph.float_values:,} bytes" in note for note in priced.notes)
     layers = 4 * sum(layer.weights + layer.out_channels for layer in graph.layers)
-    assert float_cost(graph, device).weight_bytes == float_weight_bytes(graph) == layers + 4 * graph.float_values
+    assert float_cost(graph, device).weight_bytes == count_float_weight_bytes(graph) == layers + 4 * graph.float_values
 
 
 def test_tensors_that_several_read_count_once() -> None:

@@ -14,7 +14,7 @@ import torch
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.score import Score, score_images
-from explorer.report.front.views import front_view
+from explorer.report.front.views import build_front_view
 from explorer.settings import BudgetSettings
 from explorer.study import front, outcome
 from explorer.study.outcome import score_front
@@ -191,7 +191,7 @@ def test_a_uniform_network_that_cannot_be_computed_is_stated_and_the_front_is_th
     reason = {"raises": "Singular matrix", "nan": "its outputs are not finite for 90 of 90 images"}[how]
     assert [baseline.failure for baseline in found.baselines] == ["", reason]
     assert [point.evaluation for point in found.front] == [point.evaluation for point in concluded.front]
-    view = front_view(Outcome.from_json(json.loads(json.dumps(found.to_json()))))
+    view = build_front_view(Outcome.from_json(json.loads(json.dumps(found.to_json()))))
     assert [point.name for point in view.baselines] == ["float"]
     assert f"uniform 8-bit cannot be computed: {reason}" in view.remarks
-    assert [point.ratios for point in view.front] == [point.ratios for point in front_view(concluded).front]
+    assert [point.ratios for point in view.front] == [point.ratios for point in build_front_view(concluded).front]

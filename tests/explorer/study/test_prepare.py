@@ -18,7 +18,7 @@ from explorer.settings import LayerSpace, SharingSettings
 from explorer.study import weights
 from explorer.study.prepare import open_study
 from explorer.study.study_file import Study, load_study
-from explorer.study.weights import state_digest
+from explorer.study.weights import digest_state
 
 TINY = Path(__file__).parents[2] / "tiny_study"
 
@@ -182,18 +182,18 @@ def test_a_checkpoint_is_not_trained(study: Study, folder: Path, tmp_path: Path,
     network = runpy.run_path(str(tmp_path / "tiny" / "network.py"))["build"]()
     torch.save(network.state_dict(), tmp_path / "tiny" / "own.pt")
     prepared = open_study(replace(study, model=replace(study.model, checkpoint="own.pt")), folder, quiet)
-    assert prepared.weights_digest == state_digest(network)
+    assert prepared.weights_digest == digest_state(network)
     assert not list(folder.glob("weights-*"))
 
 
 def test_the_digest_of_a_state() -> None:
     layer = nn.Linear(2, 2)
-    digest = state_digest(layer)
+    digest = digest_state(layer)
     assert len(digest) == 16
-    assert digest == state_digest(layer)
+    assert digest == digest_state(layer)
     layer.bias.data[0] += 1
-    assert state_digest(layer) != digest
-    assert state_digest(nn.Sequential(layer)) != state_digest(layer)
+    assert digest_state(layer) != digest
+    assert digest_state(nn.Sequential(layer)) != digest_state(layer)
 
 
 def test_weights_are_found_by_every_study_that_trains_the_same(

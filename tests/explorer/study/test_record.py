@@ -17,7 +17,7 @@ from explorer.study.record import (
     LayerSummary,
     Outcome,
 )
-from explorer.study.typed import typed_record
+from explorer.study.typed import read_typed_record
 from hwmodels import MemoryFit
 from tests.support.costs import make_cost
 
@@ -117,7 +117,7 @@ def test_an_outcome_comes_back_from_json(outcome: Outcome) -> None:
 
 @given(COSTS)
 def test_a_cost_comes_back_from_json(cost: Cost) -> None:
-    assert typed_record(Cost, json.loads(json.dumps(asdict(cost)))) == cost
+    assert read_typed_record(Cost, json.loads(json.dumps(asdict(cost)))) == cost
 
 
 def test_a_cost_that_an_earlier_version_stored_is_read() -> None:
@@ -131,10 +131,10 @@ def test_a_cost_that_an_earlier_version_stored_is_read() -> None:
         **{"energy_uj": 0.5, "latency_ms": 0.1, "latency_cycles": 7, "weight_bytes": 9, "activation_bytes": 4},
         **{"macs": 36, "energy_uj_by_component": {"mac": 0.5}, "layers": [row], "notes": []},
     }
-    cost = typed_record(Cost, stored)
+    cost = read_typed_record(Cost, stored)
     assert cost.fits == ()
     assert cost.layers[0].vector_operations == 0
-    assert typed_record(Cost, asdict(cost)) == cost
+    assert read_typed_record(Cost, asdict(cost)) == cost
 
 
 def test_an_evaluation_is_feasible_without_violations() -> None:

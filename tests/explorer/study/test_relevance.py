@@ -16,7 +16,7 @@ from explorer.errors import StudyFileError
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import make_sample
 from explorer.settings import SharingSettings
-from explorer.study.relevance import weight_importance, weighting_criterion
+from explorer.study.relevance import compute_weight_importance, find_weighting_criterion
 from explorer.study.study_file import Study, load_study
 from tests.support.attribution import canonical
 
@@ -28,16 +28,16 @@ def weighted_by(name: str) -> Study:
 
 
 def test_a_weighting_is_any_criterion_that_says_something_of_weights() -> None:
-    assert [weighting_criterion(weighted_by(name)) for name in ("plain", "relevance")] == [None, None]
+    assert [find_weighting_criterion(weighted_by(name)) for name in ("plain", "relevance")] == [None, None]
     for name, criterion in CRITERIA.items():
         if "weights" in criterion.subjects:
-            assert weighting_criterion(weighted_by(name)) == name
+            assert find_weighting_criterion(weighted_by(name)) == name
         else:
             message = (
                 rf"sharing\.weighting: '{re.escape(name)}' message nothing of weights; those that do are deeplift, "
             )
             with pytest.raises(StudyFileError, match=message):
-                weighting_criterion(weighted_by(name))
+                find_weighting_criterion(weighted_by(name))
 
 
 def twice(m: Any, x: Tensor) -> Any:
@@ -50,7 +50,7 @@ def test_calls_that_share_weights_count_together() -> None:
     """Otherwise each would have a codebook of its own, and they were one set of weights no longer."""
     model, graph, images, labels = canonical(twice)
     relevance = CRITERIA["fisher"].compute(make_sample(model, graph, images, labels), None)
-    importance = weight_importance(SharingSettings(weighting="fisher"), graph, relevance)
+    importance = compute_weight_importance(SharingSettings(weighting="fisher"), graph, relevance)
     assert importance is not None
     shared = [layer for layer in graph.layers if layer.shares_weights]
     assert shared
@@ -59,4 +59,4 @@ def test_calls_that_share_weights_count_together() -> None:
         squares = sum(torch.from_numpy(relevance.layer(name).weight_multipliers).square() for name in calls)
         for name in calls:
             torch.testing.assert_close(importance[name].square(), squares)
-    assert weight_importance(SharingSettings(weighting="plain"), graph, relevance) is None
+    assert compute_weight_importance(SharingSettings(weighting="plain"), graph, relevance) is None

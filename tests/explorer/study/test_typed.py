@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from explorer.study.typed import typed_record
+from explorer.study.typed import read_typed_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ SOUND: dict[str, Any] = {
 
 
 def test_a_record_is_made_of_its_fields() -> None:
-    assert typed_record(Whole, SOUND) == Whole(
+    assert read_typed_record(Whole, SOUND) == Whole(
         kind="a",
         ready=True,
         pair=("x", 1.0),
@@ -74,9 +74,9 @@ def test_a_record_is_made_of_its_fields() -> None:
 )
 def test_a_value_of_another_type_is_refused_with_its_place(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        typed_record(Whole, {**SOUND, **changes})
+        read_typed_record(Whole, {**SOUND, **changes})
 
 
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(ValueError, match="the file: expected an object, received 3"):
-        typed_record(Whole, 3)
+        read_typed_record(Whole, 3)

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
-from explorer.compress.sparsity import weight_mask
+from explorer.compress.sparsity import mask_weights
 from explorer.data.load import load_data
 from explorer.errors import CandidateError, ModelError
 from explorer.models.load import load_model
 from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
-from explorer.training.finetune import chosen_layout, finetune
+from explorer.training.finetune import choose_layout, finetune
 from explorer.training.train import train_model
 from explorer.training.trainable import trainable
 from explorer.training.tuned import Tuned, rebuild
@@ -113,7 +113,7 @@ def test_weights_change_and_masks_and_clusters_are_held(context: Bases, images: 
         weight = second.state[f"{name}.weight"]
         assert torch.equal(first.masks[name], second.masks[name])
         half = LayerChoice(layer=name, weight_density=0.5)
-        assert torch.equal(second.masks[name], weight_mask(first.state[f"{name}.weight"], half))
+        assert torch.equal(second.masks[name], mask_weights(first.state[f"{name}.weight"], half))
         assert not weight[~second.masks[name]].any()
         assert not module.get_buffer("weight_codes")[~second.masks[name]].any()
         assert not torch.equal(weight, first.state[f"{name}.weight"])
@@ -297,7 +297,7 @@ def test_a_strided_pointwise_convolution_of_few_channels_trains_in_the_plain_lay
     """In channels last, oneDNN (issue 6035) would write past the buffer of its weights' gradient."""
 
     def layout(*layers: nn.Module) -> torch.memory_format:
-        return chosen_layout(nn.Sequential(*layers))
+        return choose_layout(nn.Sequential(*layers))
 
     assert layout(nn.Conv2d(4, 8, 3, 2), nn.Conv2d(8, 8, 1), nn.Conv2d(16, 8, 1, 2)) is torch.channels_last
     assert layout(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 32, 1, 2)) is torch.contiguous_format

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from explorer.compress.quantize import ActivationQuantizer, quantize_weight, weight_scales
+from explorer.compress.quantize import ActivationQuantizer, find_weight_scales, quantize_weight
 from explorer.training.straight_through import (
     SharedWeight,
     TrainedActivation,
     TrainedWeight,
-    shared_codes,
-    weight_codes,
+    compute_shared_codes,
+    compute_weight_codes,
 )
 
 
@@ -42,9 +42,9 @@ def test_gradients_of_an_activation() -> None:
 def test_weights_are_rounded_as_deployed(bits: int, pruned: bool) -> None:
     weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     mask = weight.abs() > 0.5 if pruned else None
-    scale = weight_scales(weight, bits)
+    scale = find_weight_scales(weight, bits)
     received = TrainedWeight(bits, scale, mask)(weight)
-    codes = weight_codes(weight, scale, bits, mask)
+    codes = compute_weight_codes(weight, scale, bits, mask)
     assert torch.equal(received, codes * scale.view(-1, 1, 1, 1))
     assert torch.equal(codes, quantize_weight(weight, scale, bits) * (1.0 if mask is None else mask))
     if mask is not None:
@@ -88,4 +88,4 @@ def test_weights_of_a_cluster_move_together() -> None:
 
 def test_codes_of_clusters_stay_in_their_width() -> None:
     centroids, clusters = torch.tensor([-9.0, 2.4, 6.6, 8.0]), torch.tensor([[0, 1], [2, 3]])
-    assert torch.equal(shared_codes(centroids, clusters, 4, None), torch.tensor([[-7.0, 2.0], [7.0, 7.0]]))
+    assert torch.equal(compute_shared_codes(centroids, clusters, 4, None), torch.tensor([[-7.0, 2.0], [7.0, 7.0]]))

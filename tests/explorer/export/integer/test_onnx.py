@@ -14,7 +14,7 @@ from torch import Tensor
 from explorer.export.integer.onnx import build_integer_onnx, export_integer_onnx
 from explorer.export.verify import run_onnx
 from explorer.integer.interpret import run_program
-from explorer.integer.lower import integer_program
+from explorer.integer.lower import lower_program
 from explorer.integer.operations import OPERATIONS
 from explorer.integer.program import IntegerProgram
 from tests.support.integers import SHAPE, Around, Operation, around, program_codes
@@ -42,7 +42,7 @@ EVERYTHING: dict[str, Operation] = {
 
 
 def program_of(name: str) -> IntegerProgram:
-    return integer_program(around(EVERYTHING[name], IMAGES, 6, 7), SHAPE)
+    return lower_program(around(EVERYTHING[name], IMAGES, 6, 7), SHAPE)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")

@@ -12,7 +12,7 @@ from torch import nn
 
 from explorer.errors import ExportError
 from explorer.export.onnx import file as onnx_file
-from explorer.export.onnx.file import external_files, onnx_bytes, save_onnx
+from explorer.export.onnx.file import count_onnx_bytes, list_external_files, save_onnx
 from explorer.export.onnx.qdq import build_onnx
 from explorer.export.verify import run_onnx
 from explorer.graph.canonical import canonicalise
@@ -32,11 +32,11 @@ def test_external_data_is_counted(model: onnx.ModelProto, tmp_path: Path, monkey
     names = ["inside.onnx", "outside.onnx", "outside.onnx.data"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert size == sum((tmp_path / name).stat().st_size for name in names[1:])
-    assert onnx_bytes(tmp_path / "outside.onnx") == size
+    assert count_onnx_bytes(tmp_path / "outside.onnx") == size
     assert size >= 4 * (64 * 30 + 30 * 10)
-    assert inside == onnx_bytes(tmp_path / "inside.onnx")
+    assert inside == count_onnx_bytes(tmp_path / "inside.onnx")
     loaded = onnx.load_model(tmp_path / "outside.onnx", load_external_data=False)
-    assert external_files(loaded) == ("outside.onnx.data",)
+    assert list_external_files(loaded) == ("outside.onnx.data",)
     images = torch.randn(3, 1, 8, 8)
     first, second = (run_onnx(tmp_path / name, images) for name in names[:2])
     np.testing.assert_array_equal(first, second)

@@ -16,7 +16,7 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.export.formats import Deployment, Exported
-from explorer.export.onnx.file import onnx_bytes
+from explorer.export.onnx.file import count_onnx_bytes
 from explorer.export.onnx.package import list_marks, write
 from explorer.files import refuse_foreign
 from explorer.study.record import Evaluation, FrontPoint
@@ -85,7 +85,7 @@ def test_report_measures_what_was_written(context: CompressionContext, model: fx
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
     refuse_foreign(list_marks(tmp_path / "new" / "p03"))  # ours, which may be replaced
-    assert report.network_bytes == onnx_bytes(report.files[0])
+    assert report.network_bytes == count_onnx_bytes(report.files[0])
     assert report.float32_bytes > 4 * context.graph.weights
     assert report.details["weight_bytes"] == 321
     assert report.verification.agreeing >= 99

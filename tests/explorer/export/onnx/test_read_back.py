@@ -12,7 +12,7 @@ import hwmodels
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
-from explorer.evaluate.hardware import activation_tensors, layer_jobs
+from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
 from explorer.export.onnx.qdq import export_onnx
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
@@ -56,7 +56,7 @@ def test_an_exported_candidate_has_the_shapes_and_widths_of_its_plan(
     export_onnx(apply(base, candidate), IMAGES[name], tmp_path / "model.onnx")
     read = read_onnx_jobs(tmp_path / "model.onnx")
     jobs = [job for job in read.jobs if job.shape.kind in PRODUCT_KINDS]
-    costed = [job for job in layer_jobs(base.graph, planned) if job.shape.kind in PRODUCT_KINDS]
+    costed = [job for job in list_layer_jobs(base.graph, planned) if job.shape.kind in PRODUCT_KINDS]
     assert products(read.network.layers) == products(tuple(job.shape for job in costed))
     for job, other in zip(jobs, costed, strict=True):
         assert (job.weight_bits, job.input_bits) == (other.weight_bits, other.input_bits), other.shape.name
@@ -74,7 +74,7 @@ def test_an_exported_candidate_has_the_tensors_of_its_plan(
     candidate = mixed_widths(base.graph)
     export_onnx(apply(base, candidate), IMAGES[name], tmp_path / "model.onnx")
     tensors = read_onnx(tmp_path / "model.onnx").tensors
-    costed = activation_tensors(base.graph, plan(base.graph, candidate))
+    costed = list_activation_tensors(base.graph, plan(base.graph, candidate))
     assert [(tensor.elements, tensor.bits) for tensor in tensors] == [(t.elements, t.bits) for t in costed]
     read, planned = hwmodels.peak_activation_bytes(tensors), hwmodels.peak_activation_bytes(costed)
     if any(entry.scale_of != entry.name for entry in base.graph.activations):

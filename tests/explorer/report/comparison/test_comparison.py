@@ -8,11 +8,11 @@ import pytest
 from explorer.comparison.points import FLOAT, ComparisonCell, Point, Size, packed
 from explorer.comparison.record import Comparison
 from explorer.files import CONTENT_POLICY
-from explorer.report.comparison.page import chart_figure, comparison_html
+from explorer.report.comparison.page import draw_chart_figure, render_comparison
 from explorer.report.comparison.svg import draw_bars, draw_chart
-from explorer.report.comparison.tables import POINT_COLUMNS, point_rows
-from explorer.report.comparison.views import ComparisonView, comparison_view, verdicts
-from explorer.report.styles import styles
+from explorer.report.comparison.tables import POINT_COLUMNS, list_points
+from explorer.report.comparison.views import ComparisonView, build_comparison_view, count_verdicts
+from explorer.report.styles import choose_styles
 from explorer.settings import ComparisonSettings
 
 IMAGES = 200
@@ -44,7 +44,7 @@ def view() -> ComparisonView:
         for state in settings.in_states
         for seed in settings.seeds
     ]
-    return comparison_view(
+    return build_comparison_view(
         Comparison(name="n", title="A < B", settings=settings, whole=point(FLOAT, 190, 1.0), points=tuple(points))
     )
 
@@ -66,11 +66,11 @@ def test_bars_and_verdicts(view: ComparisonView) -> None:
     assert [(panel.row, panel.column) for panel in chart.panels] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [bar.criterion for bar in chart.panels[0].bars] == ["random", "l1"]
     assert chart.panels[0].bars[1].value == pytest.approx(15.0)
-    assert {tuple(counts.items()) for counts in verdicts(view.differences).values()} == {(("wins", 2),)}
+    assert {tuple(counts.items()) for counts in count_verdicts(view.differences).values()} == {(("wins", 2),)}
 
 
 def test_rows_have_a_cell_for_every_column(view: ComparisonView) -> None:
-    first, *others = point_rows(view)
+    first, *others = list_points(view)
     assert {len(row) for row in (first, *others)} == {len(POINT_COLUMNS)}
     assert dict(zip(POINT_COLUMNS, others[0], strict=True))["compression_ratio"] == "1.333"
 
@@ -92,7 +92,7 @@ def test_drawings_are_svg_with_every_name_and_equal_bytes(view: ComparisonView) 
 
 
 def test_the_page_draws_the_same_points(view: ComparisonView) -> None:
-    figure = chart_figure(view.charts[0], view)
+    figure = draw_chart_figure(view.charts[0], view)
     drawn = {(trace.name, tuple(trace.x), tuple(trace.y)) for trace in figure.data}
     asked = {
         (curve.criterion, tuple(p.x for p in curve.points), tuple(p.y for p in curve.points))
@@ -101,12 +101,12 @@ def test_the_page_draws_the_same_points(view: ComparisonView) -> None:
     }
     assert drawn == asked
     assert "<" not in figure.layout.title.text
-    page = comparison_html(view)
+    page = render_comparison(view)
     assert page.index(CONTENT_POLICY) < page.index("<script")
 
 
 def test_styles_differ() -> None:
     names = ("deeplift", "random", *(f"c{index}" for index in range(24)))
-    found = styles(names, "deeplift")
+    found = choose_styles(names, "deeplift")
     assert len(set(found.values())) == len(names)
     assert max(found.values(), key=lambda style: style.width) is found["deeplift"]

@@ -11,7 +11,7 @@ import pytest
 from explorer.comparison.devices import DeviceRuns, choices, transfers
 from explorer.compress.apply import CompressionContext
 from explorer.graph.layers import ModelGraph
-from explorer.report.devices.charts import decision_grids, front_plots, transfer_grids
+from explorer.report.devices.charts import build_decision_grids, build_transfer_grids, plot_fronts
 from explorer.report.svg import Grid, Line, Plot, draw_grids, draw_plots, round_ticks
 from tests.support.device_runs import run_of, widths
 
@@ -30,7 +30,7 @@ def texts(svg: str) -> list[str]:
 
 def test_a_front_is_what_no_cheaper_point_equals(graph: ModelGraph) -> None:
     found = [(widths(graph, 8, 8), 0.90), (widths(graph, 6, 8), 0.80), (widths(graph, 4, 8), 0.85)]
-    energy, latency = front_plots([run_of(graph, "gap9_ne16", found)])
+    energy, latency = plot_fronts([run_of(graph, "gap9_ne16", found)])
     assert [line.name for line in energy.lines] == ["gap9_ne16"]
     assert [round(y) for _, y in energy.lines[0].points] == [85, 90]
     assert energy.lines[0].points[-1][0] == pytest.approx(1.0)
@@ -42,7 +42,7 @@ def test_a_front_is_what_no_cheaper_point_equals(graph: ModelGraph) -> None:
 def test_runs_of_a_device_share_a_color(graph: ModelGraph) -> None:
     found = [(widths(graph, 8, 8), 0.90)]
     runs = [run_of(graph, device, found, seed) for device in ("gap9_ne16", "edge_tpu") for seed in (1, 2)]
-    lines = front_plots(runs)[0].lines
+    lines = plot_fronts(runs)[0].lines
     assert [(line.name, line.color, line.dash) for line in lines] == [
         ("gap9_ne16, seed 1", 0, 0),
         ("gap9_ne16, seed 2", 0, 1),
@@ -56,7 +56,7 @@ def test_decisions_by_layer_and_device(graph: ModelGraph) -> None:
         run_of(graph, "gap9_ne16", [(widths(graph, 4, 8), 0.9)]),
         run_of(graph, "stm32h7a3", [(widths(graph, 8, 8, 0.5), 0.9)]),
     ]
-    weights, activations, filters = decision_grids(choices(runs, (0.0,)))
+    weights, activations, filters = build_decision_grids(choices(runs, (0.0,)))
     assert weights.rows == graph.layer_names
     assert weights.columns == ("gap9 ne16", "stm32h7a3")
     assert set(weights.texts) == {("4", "8")}
@@ -70,7 +70,7 @@ def test_transfers_of_each_loss(graph: ModelGraph) -> None:
     narrow, few = widths(graph, 4, 8), widths(graph, 8, 8, 0.75)
     pairs = [run_of(graph, "gap9_ne16", [(narrow, 0.9)]), run_of(graph, "stm32h7a3", [(few, 0.9)])]
     moved = transfers(DeviceRuns(graph=graph, runs=tuple(pairs)), choices(pairs, (0.01, 0.03)))
-    first, second = transfer_grids(moved)
+    first, second = build_transfer_grids(moved)
     assert (first.title, second.title) == ("at most 1 point lost", "at most 3 points lost")
     assert first.rows == ("gap9_ne16", "stm32h7a3")
     assert first.texts[0][0] == first.texts[1][1] == "1.00"

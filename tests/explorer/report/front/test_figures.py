@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from explorer.objectives import costs
-from explorer.report.front.figures import front_figure
-from explorer.report.front.hover import cloud_text, point_text
-from explorer.report.front.labels import label_places
-from explorer.report.front.pairs import pair_view
-from explorer.report.front.views import front_view
+from explorer.report.front.figures import draw_front
+from explorer.report.front.hover import describe_cloud, describe_point
+from explorer.report.front.labels import place_labels
+from explorer.report.front.pairs import build_pair_view
+from explorer.report.front.views import build_front_view
 from explorer.study.record import Outcome, Split
 
 
@@ -79,7 +79,7 @@ def test_unscored_evaluations_are_ticks_on_an_axis_of_their_own(outcome: Outcome
 
 
 def test_the_hover_text_has_all_numbers(outcome: Outcome) -> None:
-    text = point_text(front_view(outcome).front[0])
+    text = describe_point(build_front_view(outcome).front[0])
 
     for part in ("p01", "search 85.50 ± 1.77 % of 400 images", "held-out 84.50 ± 1.82 %", "energy 0.5719 µJ",
                  "16 % of uniform 8-bit", "6,912 cycles", "7,530 bytes", "2,352 bytes", "322,120 MACs"):  # fmt: skip
@@ -87,11 +87,14 @@ def test_the_hover_text_has_all_numbers(outcome: Outcome) -> None:
 
 
 def test_missing_numbers_are_named_in_the_hover_text(outcome: Outcome) -> None:
-    assert "energy n/a<br>latency n/a<br>" in point_text(front_view(outcome).baselines[0])
+    assert "energy n/a<br>latency n/a<br>" in describe_point(build_front_view(outcome).baselines[0])
 
 
 def test_the_hover_text_says_which_budget_is_exceeded(outcome: Outcome) -> None:
-    texts = [cloud_text(entry.evaluation) for entry in pair_view(front_view(outcome), "energy", "search").unscored]
+    texts = [
+        describe_cloud(entry.evaluation)
+        for entry in build_pair_view(build_front_view(outcome), "energy", "search").unscored
+    ]
 
     assert any("not scored" in text and "latency_ms exceeded by 12.0 %" in text for text in texts)
 
@@ -109,17 +112,17 @@ def test_an_empty_front_is_drawn(outcome: Outcome) -> None:
 
 
 def test_labels_do_not_cover_points_or_each_other() -> None:
-    assert label_places([(0.5, 0.5)], []) == ["top left"]
-    assert label_places([(0.5, 0.5)], [(0.47, 0.53)]) == ["bottom right"]
-    assert label_places([(0.5, 0.5)] * 6, []).count(None) == 2
-    assert label_places([(0.01, 0.99)], []) == ["bottom right"]
+    assert place_labels([(0.5, 0.5)], []) == ["top left"]
+    assert place_labels([(0.5, 0.5)], [(0.47, 0.53)]) == ["bottom right"]
+    assert place_labels([(0.5, 0.5)] * 6, []).count(None) == 2
+    assert place_labels([(0.01, 0.99)], []) == ["bottom right"]
 
 
 _SPLITS: tuple[Split, ...] = ("search", "held_out")
 
 
 def _figure(outcome: Outcome, objective: str, split: Split, selected: str | None = None) -> Any:
-    return front_figure(pair_view(front_view(outcome), objective, split), selected)
+    return draw_front(build_pair_view(build_front_view(outcome), objective, split), selected)
 
 
 def _traces(outcome: Outcome, objective: str, split: Split) -> dict[str, Any]:

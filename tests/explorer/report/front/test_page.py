@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from explorer.errors import ExplorerError
-from explorer.report.front.page import report_html, write_report
-from explorer.report.front.views import front_view
+from explorer.report.front.page import render_report, write_report
+from explorer.report.front.views import build_front_view
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Outcome
 
@@ -23,7 +23,7 @@ HOSTILE = "</script><script>alert('x')</script><!--<img src=x onerror=alert(1)>&
 
 
 def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None:
-    data = _data(report_html(front_view(outcome, "p03")))
+    data = _data(render_report(build_front_view(outcome, "p03")))
 
     assert data["chosen"] == "p03"
     assert [point["name"] for point in data["points"]][-2:] == ["float", "uniform 8-bit"]
@@ -43,7 +43,7 @@ def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None
 
 
 def test_members_are_marked_as_in_the_terminal(outcome: Outcome) -> None:
-    data = _data(report_html(front_view(outcome)))
+    data = _data(render_report(build_front_view(outcome)))
     chosen = knee(outcome.front, outcome.objectives).name
     marks = {point["name"]: point["mark"] for point in data["points"]}
     assert [name for name, mark in marks.items() if "*" in mark] == [chosen]
@@ -63,7 +63,7 @@ def test_hostile_names_stay_data(outcome: Outcome) -> None:
         skipped=((HOSTILE, HOSTILE),),
         provenance={HOSTILE: HOSTILE},
     )
-    text = report_html(front_view(hostile))
+    text = render_report(build_front_view(hostile))
     tags = _Tags()
     tags.feed(text)
 
@@ -75,14 +75,14 @@ def test_hostile_names_stay_data(outcome: Outcome) -> None:
 
 
 def test_a_placeholder_in_a_name_is_not_filled_in(outcome: Outcome) -> None:
-    text = report_html(front_view(replace(outcome, study={"study": {"name": "{{plotly}}"}})))
+    text = render_report(build_front_view(replace(outcome, study={"study": {"name": "{{plotly}}"}})))
 
     assert _data(text)["title"] == "{{plotly}}"
 
 
 def test_the_page_refers_to_nothing_outside_itself(outcome: Outcome) -> None:
     tags = _Tags()
-    tags.feed(report_html(front_view(outcome)))
+    tags.feed(render_report(build_front_view(outcome)))
 
     assert [value for _, key, value in tags.attributes if key in ("src", "href")] == ["data:,"]
     assert any("default-src 'none'" in value for _, key, value in tags.attributes if key == "content")
@@ -103,7 +103,7 @@ def test_an_unknown_choice_writes_nothing(outcome: Outcome, tmp_path: Path) -> N
 
 
 def test_an_empty_front_has_a_page(outcome: Outcome) -> None:
-    assert _data(report_html(front_view(replace(outcome, front=()))))["chosen"] is None
+    assert _data(render_report(build_front_view(replace(outcome, front=()))))["chosen"] is None
 
 
 @pytest.mark.parametrize("module", ["views", "pairs", "tables", "figures", "page"])

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from explorer.report.front.tables import columns, front_frame, front_table, write_front_csv
+from explorer.report.front.tables import build_front_frame, build_front_table, list_columns, write_front_csv
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Cost, Outcome
 
@@ -24,7 +24,7 @@ EXPECTED = (
 
 
 def test_the_frame_has_a_row_for_each_member_and_the_numbers_of_the_record(outcome: Outcome) -> None:
-    frame = front_frame(outcome)
+    frame = build_front_frame(outcome)
 
     assert list(frame.columns) == EXPECTED.split(",")
     assert frame["name"].tolist() == [point.name for point in outcome.front]
@@ -37,7 +37,7 @@ def test_the_frame_has_a_row_for_each_member_and_the_numbers_of_the_record(outco
 
 
 def test_missing_numbers_are_na_and_counts_stay_whole(outcome: Outcome) -> None:
-    frame = front_frame(_without_device_cost(outcome))
+    frame = build_front_frame(_without_device_cost(outcome))
 
     assert frame["energy_uj"].isna().all()
     assert frame["latency_cycles"].dtype == pd.Int64Dtype()
@@ -45,10 +45,10 @@ def test_missing_numbers_are_na_and_counts_stay_whole(outcome: Outcome) -> None:
 
 
 def test_an_empty_front_is_an_empty_frame_of_the_same_columns(outcome: Outcome) -> None:
-    frame = front_frame(replace(outcome, front=()))
+    frame = build_front_frame(replace(outcome, front=()))
 
     assert frame.empty
-    assert list(frame.columns) == list(columns())
+    assert list(frame.columns) == list(list_columns())
 
 
 def test_equal_outcomes_give_equal_bytes(outcome: Outcome, tmp_path: Path) -> None:
@@ -111,7 +111,9 @@ def test_the_terminal_table_puts_the_front_next_to_the_baselines(outcome: Outcom
 
 
 def test_the_knee_and_what_would_not_stay_are_marked(outcome: Outcome) -> None:
-    stays = dict(zip(front_frame(outcome)["name"], front_frame(outcome)["undominated_held_out"], strict=True))
+    stays = dict(
+        zip(build_front_frame(outcome)["name"], build_front_frame(outcome)["undominated_held_out"], strict=True)
+    )
     chosen = knee(outcome.front, outcome.objectives).name
     first_words = [line.split(" ")[0] for line in _printed(outcome, width=100).splitlines()]
     shown = {word.rstrip("*~"): word for word in first_words if word.startswith("p")}
@@ -135,7 +137,7 @@ def test_brackets_in_a_name_are_no_markup(outcome: Outcome) -> None:
 
 def _printed(outcome: Outcome, width: int) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(front_table(outcome))
+    Console(file=stream, width=width).print(build_front_table(outcome))
     return stream.getvalue()
 
 

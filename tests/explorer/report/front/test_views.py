@@ -10,14 +10,14 @@ import pytest
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import costs
-from explorer.report.front.pairs import PairView, pair_view
-from explorer.report.front.views import cost_ratios, front_view
+from explorer.report.front.pairs import PairView, build_pair_view
+from explorer.report.front.views import build_front_view, compute_cost_ratios
 from explorer.study.front import knee
 from explorer.study.record import Cost, Coverage, Outcome, Split
 
 
 def test_front_view_holds_members_baselines_and_the_rest(outcome: Outcome) -> None:
-    view = front_view(outcome)
+    view = build_front_view(outcome)
 
     assert [point.name for point in view.front] == [f"p{index:02d}" for index in range(1, 11)]
     assert [point.name for point in view.baselines] == ["float", "uniform 8-bit"]
@@ -31,7 +31,7 @@ def test_front_view_holds_members_baselines_and_the_rest(outcome: Outcome) -> No
 
 
 def test_a_point_holds_both_accuracies_its_layers_and_its_identity(outcome: Outcome) -> None:
-    point, member = front_view(outcome).front[3], outcome.front[3]
+    point, member = build_front_view(outcome).front[3], outcome.front[3]
 
     assert point.search == member.evaluation.score
     assert point.held_out == member.held_out
@@ -41,53 +41,53 @@ def test_a_point_holds_both_accuracies_its_layers_and_its_identity(outcome: Outc
 
 
 def test_the_objectives_of_the_study_come_first_and_all_costs_are_offered(outcome: Outcome) -> None:
-    view = front_view(outcome)
+    view = build_front_view(outcome)
 
     objectives = [axis.name for axis in view.axes]
     assert objectives == ["energy", "weight_memory", "latency", "activation_memory"]
 
 
 def test_ratios_are_relative_to_uniform_8_bit(outcome: Outcome) -> None:
-    view = front_view(outcome)
+    view = build_front_view(outcome)
     by_name = {point.name: point for point in view.baselines}
 
     assert set(by_name["uniform 8-bit"].ratios.values()) == {1.0}
     assert by_name["float"].ratios["energy_uj"] is None
     assert by_name["float"].ratios["activation_bytes"] == pytest.approx(4.0)
-    assert front_view(replace(outcome, baselines=())).front[0].ratios["macs"] is None
+    assert build_front_view(replace(outcome, baselines=())).front[0].ratios["macs"] is None
 
 
 def test_a_ratio_to_zero_is_none(outcome: Outcome) -> None:
     cost: Cost = outcome.front[0].evaluation.cost
 
-    assert cost_ratios(cost, replace(cost, activation_bytes=0))["activation_bytes"] is None
+    assert compute_cost_ratios(cost, replace(cost, activation_bytes=0))["activation_bytes"] is None
 
 
 def test_without_a_choice_the_knee_is_shown_first(outcome: Outcome) -> None:
-    assert front_view(outcome).chosen == knee(outcome.front, outcome.objectives).name == "p04"
+    assert build_front_view(outcome).chosen == knee(outcome.front, outcome.objectives).name == "p04"
 
 
 def test_a_given_choice_is_taken(outcome: Outcome) -> None:
-    assert front_view(outcome, "p02").chosen == "p02"
+    assert build_front_view(outcome, "p02").chosen == "p02"
 
 
 def test_an_unknown_choice_is_refused(outcome: Outcome) -> None:
     with pytest.raises(ExplorerError, match=r"no member of the front is called 'p99'; its members are p01, p02"):
-        front_view(outcome, "p99")
+        build_front_view(outcome, "p99")
 
 
 def test_a_member_that_was_never_scored_is_refused(outcome: Outcome) -> None:
     unscored = replace(outcome.front[0], evaluation=replace(outcome.front[0].evaluation, score=None))
 
     with pytest.raises(ExplorerError, match=r"front member 'p01' \(evaluation \d+\) has no accuracy"):
-        front_view(replace(outcome, front=(unscored,)))
+        build_front_view(replace(outcome, front=(unscored,)))
 
 
 def test_an_empty_front_has_no_choice(outcome: Outcome) -> None:
-    view = front_view(replace(outcome, front=()))
+    view = build_front_view(replace(outcome, front=()))
 
     assert (view.front, view.chosen) == ((), None)
-    assert pair_view(view, "energy", "search").best == ()
+    assert build_pair_view(view, "energy", "search").best == ()
 
 
 def test_nothing_at_all_still_has_a_range() -> None:
@@ -102,10 +102,10 @@ def test_nothing_at_all_still_has_a_range() -> None:
         skipped=(),
         provenance={},
     )
-    view = front_view(empty)
+    view = build_front_view(empty)
 
     assert view.title == "Exploration"
-    assert pair_view(view, "latency", "search").y_range == (0.0, 1.0)
+    assert build_pair_view(view, "latency", "search").y_range == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("objective", [axis.name for axis in costs()])
@@ -204,7 +204,7 @@ def test_the_standard_error_is_drawn_in_the_unit_of_the_accuracy(outcome: Outcom
 
 
 def _pair(outcome: Outcome, objective: str, split: Split) -> PairView:
-    return pair_view(front_view(outcome), objective, split)
+    return build_pair_view(build_front_view(outcome), objective, split)
 
 
 _SPLITS: tuple[Split, ...] = ("search", "held_out")
@@ -213,10 +213,10 @@ _SPLITS: tuple[Split, ...] = ("search", "held_out")
 def test_what_the_costs_leave_out_is_said(outcome: Outcome) -> None:
     part = Coverage(values=100, values_counted=10, macs=50, macs_counted=5)
     known = replace(outcome, coverage=part, refused_exports=(("integer", "no integer form"),))
-    assert front_view(known).remarks == (
+    assert build_front_view(known).remarks == (
         part.summary(),
         "export as integer will be refused: no integer form",
     )
     whole = replace(outcome, coverage=replace(part, values_counted=100, macs_counted=50))
-    assert front_view(whole).remarks == front_view(outcome).remarks == ()
+    assert build_front_view(whole).remarks == build_front_view(outcome).remarks == ()
     assert Outcome.from_json(json.loads(json.dumps(known.to_json()))) == known

@@ -18,10 +18,10 @@ from explorer.compress.apply import CompressionContext
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.aggregation import aggregate
 from explorer.relevance.scores import LayerRelevance, Relevance
-from explorer.report.relevance.figures import BLANK, classes_figure, filters_figure
-from explorer.report.relevance.page import page_data, relevance_html, write_relevance_page
-from explorer.report.relevance.tables import COLUMNS, layer_table, write_filters_csv
-from explorer.report.relevance.views import RelevanceView, relevance_view
+from explorer.report.relevance.figures import BLANK, draw_classes, draw_filters
+from explorer.report.relevance.page import collect_page_data, render_relevance, write_relevance_page
+from explorer.report.relevance.tables import COLUMNS, build_layer_table, write_filters_csv
+from explorer.report.relevance.views import RelevanceView, build_relevance_view
 from explorer.study.explain import Explained, ExplainedImage
 
 CLASSES = (2, 0, 2, 1)
@@ -90,7 +90,7 @@ def explained(context: Callable[[str], CompressionContext]) -> Explained:
 
 @pytest.fixture
 def view(explained: Explained) -> RelevanceView:
-    return relevance_view(explained)
+    return build_relevance_view(explained)
 
 
 def test_layers_have_their_share_and_how_it_is_spread(explained: Explained, view: RelevanceView) -> None:
@@ -137,12 +137,12 @@ def test_one_pixel_that_counts_has_full_colour(explained: Explained) -> None:
     maps = np.zeros((2, 20, 20), np.float32)
     maps[0, 3, 4] = -3.0
     image = replace(explained.images[0], whole=maps[0], maps=maps)
-    assert relevance_view(replace(explained, images=(image,))).images[0].maps[1].full == 3.0
+    assert build_relevance_view(replace(explained, images=(image,))).images[0].maps[1].full == 3.0
 
 
 def test_figures_in_both_orders_and_scales(view: RelevanceView) -> None:
     width = max(len(layer.scores) for layer in view.layers)
-    by_rank, by_channel = (filters_figure(view, order, "network").data[0] for order in ("score", "channel"))
+    by_rank, by_channel = (draw_filters(view, order, "network").data[0] for order in ("score", "channel"))
     assert list(by_rank["y"]) == [layer.name for layer in view.layers]
     assert (by_rank["x0"], by_channel["x0"]) == (1, 0)
     for row, layer in enumerate(view.layers):
@@ -156,7 +156,7 @@ def test_figures_in_both_orders_and_scales(view: RelevanceView) -> None:
         )
         assert by_channel["hovertext"][row][2].startswith(f"<b>{layer.name}</b> filter 2<br>")
     assert by_rank["zmax"] == pytest.approx(max(layer.highest for layer in view.layers), rel=1e-3)
-    over = filters_figure(view, "score", "layer")
+    over = draw_filters(view, "score", "layer")
     assert [row[0] for row in over.data[0]["z"]] == [1.0] * len(view.layers)
     assert (over.data[0]["zmin"], over.data[0]["zmax"]) == (0.0, 1.0)
     assert over.layout.plot_bgcolor == BLANK
@@ -164,16 +164,16 @@ def test_figures_in_both_orders_and_scales(view: RelevanceView) -> None:
 
 
 def test_colours_diverge_from_zero_where_scores_have_signs(explained: Explained) -> None:
-    view = relevance_view(replace(explained, relevance=_relevance(explained.graph, "mean")))
+    view = build_relevance_view(replace(explained, relevance=_relevance(explained.graph, "mean")))
     for scale in ("layer", "network"):
-        shown = filters_figure(view, "channel", scale).data[0]
+        shown = draw_filters(view, "channel", scale).data[0]
         assert shown["zmin"] == -shown["zmax"] < 0.0
         assert min(value for row in shown["z"] for value in row if value is not None) >= shown["zmin"]
 
 
 def test_the_figure_of_classes(view: RelevanceView) -> None:
     layer = view.layers[3]
-    shown = classes_figure(layer).data[0]
+    shown = draw_classes(layer).data[0]
     assert list(shown["y"]) == ["cat (1)", "dog (1)", "2 (2)"]
     assert [list(row) for row in shown["z"]] == [pytest.approx(part.scores, rel=1e-3) for part in layer.classes]
 
@@ -181,24 +181,26 @@ def test_the_figure_of_classes(view: RelevanceView) -> None:
 def test_a_layer_without_relevance_has_none(explained: Explained) -> None:
     layers = explained.relevance.layers
     silent = replace(layers[0], filter_scores=np.zeros_like(layers[0].filter_scores))
-    found = relevance_view(replace(explained, relevance=replace(explained.relevance, layers=(silent, *layers[1:]))))
+    found = build_relevance_view(
+        replace(explained, relevance=replace(explained.relevance, layers=(silent, *layers[1:])))
+    )
     assert (found.layers[0].share, found.layers[0].concentration) == (0.0, 0.0)
-    assert set(filters_figure(found, "score", "layer").data[0]["z"][0]) <= {0.0, None}
+    assert set(draw_filters(found, "score", "layer").data[0]["z"][0]) <= {0.0, None}
 
 
 def test_what_could_be_taken_wrongly_is_said(explained: Explained, view: RelevanceView) -> None:
     assert view.notes == ()
     silent = [replace(layer, contributions=layer.contributions[:0]) for layer in explained.relevance.layers]
     other = replace(explained.relevance, method="l1", completeness=None, layers=tuple(silent))
-    found = relevance_view(replace(explained, relevance=other))
+    found = build_relevance_view(replace(explained, relevance=other))
     assert found.notes == (
         "Pixel maps are DeepLIFT's, filter scores are those of l1.",
         "No scores by class: l1 does not score image by image.",
     )
     assert dict(found.facts)["completeness"] == "not asked of this method"
     assert {layer.classes for layer in found.layers} == {()}
-    assert page_data(found)["classes_figures"] == []
-    without = relevance_view(replace(explained, images=(), left_out="there is no rule", scores_filters=False))
+    assert collect_page_data(found)["classes_figures"] == []
+    without = build_relevance_view(replace(explained, images=(), left_out="there is no rule", scores_filters=False))
     assert without.notes == (
         "deeplift says nothing of filters: every filter's score is 1.",
         "No pixel maps: there is no rule.",
@@ -207,13 +209,13 @@ def test_what_could_be_taken_wrongly_is_said(explained: Explained, view: Relevan
 
 def test_a_single_class_is_named(explained: Explained) -> None:
     of_class = replace(explained, relevance=explained.relevance.of_class(1), of_class=1)
-    assert dict(relevance_view(of_class).facts)["images"] == "1, explained as dog"
+    assert dict(build_relevance_view(of_class).facts)["images"] == "1, explained as dog"
 
 
 def test_the_table_has_a_row_for_each_layer(view: RelevanceView) -> None:
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(layer_table(view))
+        console.print(build_layer_table(view))
     rows = [line.split() for line in capture.get().splitlines()]
     layer = view.layers[0]
     cells = [
@@ -241,7 +243,7 @@ def test_the_file_has_a_row_for_each_filter(view: RelevanceView, tmp_path: Path)
 
 
 def test_the_page_holds_the_view(view: RelevanceView, tmp_path: Path) -> None:
-    data: dict[str, Any] = json.loads(json.dumps(page_data(view)))
+    data: dict[str, Any] = json.loads(json.dumps(collect_page_data(view)))
     (image,) = data["images"]
     assert list(base64.b64decode(image["pixels"])) == list(range(18))
     assert image["maps"][1]["values"] == [0.5, -2.0, 0.0, 0.25, 0.0, 0.0]
@@ -249,7 +251,7 @@ def test_the_page_holds_the_view(view: RelevanceView, tmp_path: Path) -> None:
     assert [entry["layer"] for entry in data["classes_figures"]] == [layer.name for layer in view.layers]
     write_relevance_page(view, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page == relevance_html(view)
+    assert page == render_relevance(view)
     assert "<title>Relevance: Study &lt;b&gt;</title>" in page
     assert "Study <b>" not in page
     style = page.partition("</style>")[0]

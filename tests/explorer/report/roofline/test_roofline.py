@@ -9,9 +9,9 @@ import pytest
 import hwmodels
 from explorer.errors import ExportError
 from explorer.files import CONTENT_POLICY
-from explorer.report.roofline.figures import roofline_figure
+from explorer.report.roofline.figures import draw_roofline
 from explorer.report.roofline.page import write_roofline
-from explorer.report.roofline.views import RooflineView, roofline_view
+from explorer.report.roofline.views import RooflineView, build_roofline_view
 from hwmodels import NETWORKS, LayerJob, LayerShape
 
 CONV = LayerShape(
@@ -24,7 +24,7 @@ POOL = LayerShape(name="add", kind="add", in_channels=16, out_channels=16, in_h=
 
 def _view(device: str, jobs: list[LayerJob]) -> RooflineView:
     accelerator = hwmodels.load(device)
-    return roofline_view("net", jobs, hwmodels.evaluate(jobs, accelerator).layers, accelerator)
+    return build_roofline_view("net", jobs, hwmodels.evaluate(jobs, accelerator).layers, accelerator)
 
 
 def test_roofline_by_hand() -> None:
@@ -51,7 +51,7 @@ def test_no_layer_is_above_its_roof(device: str) -> None:
 
 def test_what_is_drawn_is_the_view() -> None:
     view = _view("gemmini_default", [LayerJob(shape=CONV), LayerJob(shape=FC)])
-    traces = roofline_figure(view).data
+    traces = draw_roofline(view).data
     assert [trace.mode for trace in traces] == ["lines", "markers", "markers"]
     drawn = {(x, y) for trace in traces[1:] for x, y in zip(trace.x, trace.y, strict=True)}
     assert drawn == {(point.intensity, point.rate) for point in view.points}
@@ -62,7 +62,7 @@ def test_what_is_drawn_is_the_view() -> None:
 def test_a_network_without_products_has_an_empty_roofline() -> None:
     view = _view("gemmini_default", [LayerJob(shape=POOL)])
     assert (view.points, view.peaks, view.apart) == ((), (), 1.0)
-    assert len(roofline_figure(view).data) == 0
+    assert len(draw_roofline(view).data) == 0
 
 
 def test_the_file_stands_alone_and_is_equal_for_equal_views(tmp_path: Path) -> None:
