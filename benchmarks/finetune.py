@@ -25,7 +25,7 @@ from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import plan
 from explorer.evaluate.score import score_images
-from explorer.search.allocation import with_bits_within, with_filters_within
+from explorer.search.allocation import fit_bits, fit_filters
 from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import search_space
 from explorer.settings import FineTuningSettings, SpaceSettings
@@ -65,7 +65,7 @@ class Target:
 def bytes_100144(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
     """Bits by the relevance knapsack."""
     graph = prepared.context.graph
-    return with_bits_within(graph, table, uniform(graph), 100_144)
+    return fit_bits(graph, table, uniform(graph), 100_144)
 
 
 def bytes_67000(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
@@ -75,13 +75,13 @@ def bytes_67000(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
     start = replace(
         start, filter_keep_ratio=tuple((name, THINNED.get(name, 1.0)) for name, _ in start.filter_keep_ratio)
     )
-    return with_bits_within(graph, table, start, 67_000)
+    return fit_bits(graph, table, start, 67_000)
 
 
 def half_macs(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
     """Filters removed by relevance, how many of each group by the relevance knapsack."""
     graph = prepared.context.graph
-    return with_filters_within(table, uniform(graph), lambda candidate: plan(graph, candidate).macs, graph.macs // 2)
+    return fit_filters(table, uniform(graph), lambda candidate: plan(graph, candidate).macs, graph.macs // 2)
 
 
 TARGETS = (

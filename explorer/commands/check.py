@@ -19,7 +19,7 @@ from explorer.objectives import costs
 
 if TYPE_CHECKING:
     from explorer.graph.layers import Layer, ModelGraph
-    from explorer.study.estimate import Estimate
+    from explorer.study.estimate import RunEstimate
     from explorer.study.network import StudyNetwork
     from explorer.study.prepare import Inspect
     from explorer.study.study_file import Study
@@ -210,7 +210,7 @@ def _amount(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def _time(needed: Estimate, study: Study) -> str:
+def _time(needed: RunEstimate, study: Study) -> str:
     """How long a candidate and the whole run take, about."""
     long = [(name.partition(",")[0], seconds) for name, seconds in needed.stages if seconds >= 1]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in long)

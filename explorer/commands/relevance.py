@@ -23,19 +23,19 @@ IMAGES = 4
 """Images whose pixels are shown, unless told otherwise (assumed: what fits on a page)."""
 
 
-class Filter(NamedTuple):
+class FilterArgument(NamedTuple):
     """A filter by its layer and its index there."""
 
     layer: str
     number: int
 
 
-def _filter(text: str) -> Filter:
+def _filter(text: str) -> FilterArgument:
     """A filter from conv1:3."""
     layer, _, index = text.strip().rpartition(":")
     if not layer or not index.isdecimal():
         raise typer.BadParameter(f"expected LAYER:INDEX, such as conv1:3, received {text!r}")
-    return Filter(layer, int(index))
+    return FilterArgument(layer, int(index))
 
 
 def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
@@ -64,7 +64,7 @@ def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argumen
         ),
     ] = None,
     filters: Annotated[
-        list[Filter] | None,
+        list[FilterArgument] | None,
         typer.Option("--filter", parser=_filter, metavar="LAYER:INDEX", help="A filter to show the pixels of."),
     ] = None,
     of_class: Annotated[

@@ -16,7 +16,7 @@ from explorer.compress.plan import plan
 from explorer.errors import StudyFileError
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import Relevance
-from explorer.search.allocation import with_bits_within
+from explorer.search.allocation import fit_bits
 from explorer.search.axes import WEIGHT_BITS
 from explorer.search.measured import measured_sensitivity
 from explorer.search.sensitivity import sensitivity
@@ -28,22 +28,20 @@ from explorer.study.prepare import PreparedStudy
 ACTIVATION_BITS = 8
 
 
-def choose_widths(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Candidate:
-    """The candidate of a place; its `weight_bytes` are at most those of the average width over all weights."""
+def choose_widths(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Candidate:
+    """The candidate of a cell; its `weight_bytes` are at most those of the average width over all weights."""
     graph = prepared.context.graph
-    if place.criterion == "uniform":
-        return uniform_within(prepared, place.level)
-    if place.criterion == "proportional":
+    if cell.criterion == "uniform":
+        return fit_uniform(prepared, cell.level)
+    if cell.criterion == "proportional":
         widths = prepared.study.space.weight_bits
-        return bits_in_proportion(graph, compute_relevance("deeplift", place.seed), place.level, widths)
+        return bits_in_proportion(graph, compute_relevance("deeplift", cell.seed), cell.level, widths)
     space = width_space(prepared)
-    if place.criterion == "measured_kl":
-        table = measured_sensitivity(prepared.context, space, seeded_sample(prepared, place.seed).inputs)
+    if cell.criterion == "measured_kl":
+        table = measured_sensitivity(prepared.context, space, seeded_sample(prepared, cell.seed).inputs)
     else:
-        table = sensitivity(prepared.context, compute_relevance(place.criterion, place.seed), space)
-    return with_bits_within(
-        graph, table, uniform(graph, activation_bits=ACTIVATION_BITS), budget(prepared, place.level)
-    )
+        table = sensitivity(prepared.context, compute_relevance(cell.criterion, cell.seed), space)
+    return fit_bits(graph, table, uniform(graph, activation_bits=ACTIVATION_BITS), budget(prepared, cell.level))
 
 
 def budget(prepared: PreparedStudy, average_bits: float) -> int:
@@ -67,7 +65,7 @@ def refuse_unreachable(prepared: PreparedStudy) -> None:
         raise StudyFileError((str(refused("comparison.levels", text, stray)),))
 
 
-def uniform_within(prepared: PreparedStudy, average_bits: float) -> Candidate:
+def fit_uniform(prepared: PreparedStudy, average_bits: float) -> Candidate:
     """The same width everywhere; for an average between two the wider one in the first layers, as far as it goes.
 
     Widths that the study's space does not have are used, too.
@@ -78,8 +76,8 @@ def uniform_within(prepared: PreparedStudy, average_bits: float) -> Candidate:
         return found
     for index in range(len(found.layers)):
         wider = tuple(
-            replace(choice, weight_bits=int(average_bits) + (place <= index))
-            for place, choice in enumerate(found.layers)
+            replace(choice, weight_bits=int(average_bits) + (position <= index))
+            for position, choice in enumerate(found.layers)
         )
         candidate = replace(found, layers=wider)
         if plan(graph, candidate).weight_bytes > limit:

@@ -45,17 +45,17 @@ class Selection:
     size: Callable[[fx.GraphModule], Size]
 
 
-def choose(case: str, prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
-    """Return what the criterion of a place chooses in a case of CASES."""
-    choice: Selection = resolve(CASES[case].path)(prepared, place, compute_relevance)
+def choose(case: str, prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
+    """Return what the criterion of a cell chooses in a case of CASES."""
+    choice: Selection = resolve(CASES[case].path)(prepared, cell, compute_relevance)
     return choice
 
 
-def choose_filters(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
+def choose_filters(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Remove the share `level` of the filters of every channel group, or of the network, of least relevance."""
-    graph, relevance = prepared.context.graph, compute_relevance(place.criterion, place.seed)
-    scope, normalised = ("layer", "none") if place.scope == "layer" else ("global", GLOBAL[place.scope])
-    ranking = rank_filters(graph, relevance, place.level, scope=scope, normalised=normalised)
+    graph, relevance = prepared.context.graph, compute_relevance(cell.criterion, cell.seed)
+    scope, normalised = ("layer", "none") if cell.scope == "layer" else ("global", GLOBAL[cell.scope])
+    ranking = rank_filters(graph, relevance, cell.level, scope=scope, normalised=normalised)
     context, candidate = replace(prepared.context, order=ranking.order), ranking.candidate
     kept = context.resolve(candidate).kept
 
@@ -74,15 +74,15 @@ def choose_filters(prepared: PreparedStudy, place: ComparisonCell, compute_relev
     return Selection(selection=_digest({"kept": np.array(sorted(kept))}), build=build, size=size)
 
 
-def choose_weights(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
+def choose_weights(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Set the share `level` of the weights of every layer, or of the network, to zero: those of least saliency.
 
     That is |w| ("magnitude"), |M w| with M the multipliers of a criterion, or the draw of the control ("random").
     """
     context = prepared.context
-    saliency = _saliency(context, place, compute_relevance)
+    saliency = _saliency(context, cell, compute_relevance)
     fixed = _one_weight_each(context)
-    masks = _masks({name: values for name, values in saliency.items() if name not in fixed}, place)
+    masks = _masks({name: values for name, values in saliency.items() if name not in fixed}, cell)
     masks.update({name: np.ones_like(saliency[name], dtype=np.bool_) for name in fixed})
     positions = _positions(context)
 
@@ -102,14 +102,14 @@ def choose_weights(prepared: PreparedStudy, place: ComparisonCell, compute_relev
     return Selection(selection=_digest(masks), build=build, size=size)
 
 
-def choose_sharing(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
+def choose_sharing(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Let each layer share `level` values, of least error with every weight's square counted as the criterion says.
 
     It counts 1 ("plain"), the multiplier of a criterion, or |M w| of DeepLIFT ("saliency").
     """
-    context, values = prepared.context, int(place.level)
+    context, values = prepared.context, int(cell.level)
     weights = _weights(context)
-    counts = _counts(prepared, place, compute_relevance)
+    counts = _counts(prepared, cell, compute_relevance)
     shared, indices = {}, {}
     for name, weight in weights.items():
         flat = weight.astype(np.float64).ravel()
@@ -132,10 +132,10 @@ def choose_sharing(prepared: PreparedStudy, place: ComparisonCell, compute_relev
     return Selection(selection=_digest(shared), build=build, size=size)
 
 
-def choose_bits(prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
+def choose_bits(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
     """Give layers widths of `level` bits on average, by the knapsack or by a rule; activations have 8 bits."""
     context = prepared.context
-    candidate = choose_widths(prepared, place, compute_relevance)
+    candidate = choose_widths(prepared, cell, compute_relevance)
 
     def build(recalibrated: bool) -> fx.GraphModule:
         return apply(context, candidate)
@@ -182,23 +182,23 @@ def _with_weights(context: CompressionContext, weights: Mapping[str, Floating], 
 
 
 def _saliency(
-    context: CompressionContext, place: ComparisonCell, compute_relevance: ComputeRelevance
+    context: CompressionContext, cell: ComparisonCell, compute_relevance: ComputeRelevance
 ) -> dict[str, Floating]:
     weights = _weights(context)
-    if place.criterion == "magnitude":
+    if cell.criterion == "magnitude":
         return {name: np.abs(weight) for name, weight in weights.items()}
-    relevance = compute_relevance(place.criterion, place.seed)
+    relevance = compute_relevance(cell.criterion, cell.seed)
     multipliers = {name: merge_weight_multipliers(context.graph, relevance, name) for name in weights}
-    if place.criterion == "random":  # times |w| it would not be chance alone
+    if cell.criterion == "random":  # times |w| it would not be chance alone
         return multipliers
     return {name: np.abs(weight * multipliers[name]) for name, weight in weights.items()}
 
 
-def _masks(saliency: Mapping[str, Floating], place: ComparisonCell) -> dict[str, Bools]:
+def _masks(saliency: Mapping[str, Floating], cell: ComparisonCell) -> dict[str, Bools]:
     """True for what stays; ties go by the order of layers and by position, and one weight of every layer stays."""
-    if place.scope == "layer":
-        return {name: _largest(values, 1.0 - place.level) for name, values in saliency.items()}
-    together = _largest(np.concatenate([values.ravel() for values in saliency.values()]), 1.0 - place.level)
+    if cell.scope == "layer":
+        return {name: _largest(values, 1.0 - cell.level) for name, values in saliency.items()}
+    together = _largest(np.concatenate([values.ravel() for values in saliency.values()]), 1.0 - cell.level)
     ends = np.cumsum([values.size for values in saliency.values()])[:-1]
     parts = zip(saliency.items(), np.split(together, ends), strict=True)
     return {name: _one_at_least(part, values).reshape(values.shape) for (name, values), part in parts}
@@ -210,20 +210,20 @@ def _one_at_least(mask: Bools, values: Floating) -> Bools:
     return mask
 
 
-def _largest(values: Floating, share: float) -> Bools:
-    return mask_largest(torch.from_numpy(values), kept_count(share, values.size)).numpy()
+def _largest(values: Floating, ratio: float) -> Bools:
+    return mask_largest(torch.from_numpy(values), kept_count(ratio, values.size)).numpy()
 
 
 def _counts(
-    prepared: PreparedStudy, place: ComparisonCell, compute_relevance: ComputeRelevance
+    prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance
 ) -> dict[str, Floating] | None:
-    if place.criterion == "plain":
+    if cell.criterion == "plain":
         return None
     context = prepared.context
-    if place.criterion != "saliency":
-        relevance = compute_relevance(place.criterion, place.seed)
+    if cell.criterion != "saliency":
+        relevance = compute_relevance(cell.criterion, cell.seed)
         return {name: merge_weight_multipliers(context.graph, relevance, name) for name in context.graph.weight_owners}
-    relevance = compute_relevance("deeplift", place.seed)
+    relevance = compute_relevance("deeplift", cell.seed)
     return {
         name: np.abs(weight * merge_weight_multipliers(context.graph, relevance, name))
         for name, weight in _weights(context).items()

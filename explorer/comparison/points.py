@@ -52,13 +52,13 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class ScoredCell:
     """A scored network: what was chosen (a digest), what it takes, and which images it has right.
 
     `right` is a bit for each of `num_images` search images, packed and in base 64.
     """
 
-    place: ComparisonCell
+    cell: ComparisonCell
     selection: str
     size: Size
     num_images: int
@@ -71,12 +71,15 @@ class Point:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, from which `from_json` rebuilds an equal point."""
-        return asdict(self)
+        data = asdict(self)
+        return {"place": data.pop("cell"), **data}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Point:
+    def from_json(cls, data: Mapping[str, Any]) -> ScoredCell:
         """Rebuild a point; KeyError, TypeError or ValueError for anything else."""
-        point = cls(**{**data, "place": ComparisonCell(**data["place"]), "size": Size(**data["size"])})
+        given = dict(data)
+        cell, size = ComparisonCell(**given.pop("place")), Size(**given.pop("size"))
+        point = cls(cell=cell, size=size, **given)
         point.right_images()
         return point
 
@@ -86,7 +89,7 @@ def packed(right: Bools) -> str:
     return base64.b64encode(np.packbits(right).tobytes()).decode()
 
 
-def open_points(folder: Path, identity: Mapping[str, str]) -> dict[ComparisonCell, Point]:
+def open_points(folder: Path, identity: Mapping[str, str]) -> dict[ComparisonCell, ScoredCell]:
     """The points that the folder holds, and its file ready for more; a torn last line is dropped.
 
     SearchError where they were scored under another `identity`, or the file holds something else.
@@ -101,7 +104,7 @@ def open_points(folder: Path, identity: Mapping[str, str]) -> dict[ComparisonCel
             file.truncate(len(whole))
     known, points = _parsed(path, whole)
     refuse_changes(folder, known, identity)
-    return {point.place: point for point in points}
+    return {point.cell: point for point in points}
 
 
 def read_identity(folder: Path) -> dict[str, str] | None:
@@ -116,15 +119,15 @@ def _lines(path: Path) -> tuple[bytes, bytes]:
     return text, text[: text.rfind(b"\n") + 1]
 
 
-def _parsed(path: Path, whole: bytes) -> tuple[dict[str, str], list[Point]]:
+def _parsed(path: Path, whole: bytes) -> tuple[dict[str, str], list[ScoredCell]]:
     try:
         first, *lines = (json.loads(line) for line in whole.splitlines())
-        return dict(first["identity"]), [Point.from_json(line) for line in lines]
+        return dict(first["identity"]), [ScoredCell.from_json(line) for line in lines]
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         raise SearchError(f"{path}: not the points of a comparison ({error}); delete it to score them again") from error
 
 
-def append_point(folder: Path, point: Point) -> None:
+def append_point(folder: Path, point: ScoredCell) -> None:
     """Keep a point: a whole line that survives the end of this process."""
     _write(folder / POINTS, json.dumps(point.to_json()), "ab")
 

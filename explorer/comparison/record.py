@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from explorer.comparison.points import Point
+from explorer.comparison.points import ScoredCell
 from explorer.settings import ComparisonSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What was asked for, the network as it was given, and a point for every place.
+    """What was asked for, the network as it was given, and a point for every cell.
 
     `skipped` are criteria that nobody named and that say nothing of this network, each with the reason.
     """
@@ -18,6 +18,6 @@ class Comparison:
     name: str
     title: str
     settings: ComparisonSettings
-    whole: Point
-    points: tuple[Point, ...]
+    whole: ScoredCell
+    points: tuple[ScoredCell, ...]
     skipped: tuple[tuple[str, str], ...] = ()

@@ -15,7 +15,7 @@ from explorer.comparison.points import (
     FLOAT,
     Bools,
     ComparisonCell,
-    Point,
+    ScoredCell,
     Size,
     append_point,
     open_points,
@@ -38,11 +38,11 @@ from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
 from explorer.training.train import train_model
 
-Scored = dict[ComparisonCell, Point]
+Scored = dict[ComparisonCell, ScoredCell]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
+class _ComparisonTask:
     prepared: PreparedStudy
     settings: ComparisonSettings
     folder: Path
@@ -73,7 +73,7 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
         scored = open_points(folder, _identity(prepared))
         images, labels = prepared.tensors(prepared.data.search)
         with threads_for(prepared.context.graph):
-            task = _Task(
+            task = _ComparisonTask(
                 prepared=prepared,
                 settings=settings,
                 folder=folder,
@@ -88,7 +88,7 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
         title=study.title or study.name,
         settings=settings,
         whole=scored[FLOAT],
-        points=tuple(scored[place] for place in places(settings) if place in scored),
+        points=tuple(scored[cell] for cell in list_cells(settings) if cell in scored),
         skipped=tuple(skipped.items()),
     )
 
@@ -116,19 +116,19 @@ def compared(settings: ComparisonSettings) -> tuple[str, ...]:
     )
 
 
-def places(settings: ComparisonSettings) -> tuple[ComparisonCell, ...]:
-    """All places of a comparison; those of one seed and criterion follow each other, trained ones come last."""
+def list_cells(settings: ComparisonSettings) -> tuple[ComparisonCell, ...]:
+    """All cells of a comparison; those of one seed and criterion follow each other, trained ones come last."""
     untrained = [state for state in settings.in_states if state != "fine_tuned"]
     trained = [state for state in settings.in_states if state == "fine_tuned"]
     criteria = compared_criteria(settings)
     tuned = (settings.tuned_criteria or criteria, settings.tuned_levels or settings.at_levels)
     return (
-        *_places(settings, criteria, settings.at_levels, untrained),
-        *_places(settings, *tuned, trained),
+        *_list_cells(settings, criteria, settings.at_levels, untrained),
+        *_list_cells(settings, *tuned, trained),
     )
 
 
-def _places(
+def _list_cells(
     settings: ComparisonSettings, criteria: tuple[str, ...], levels: tuple[float, ...], states: list[str]
 ) -> Iterator[ComparisonCell]:
     known = compared(settings)
@@ -141,7 +141,7 @@ def _places(
                             yield ComparisonCell(criterion=criterion, scope=scope, level=level, state=state, seed=seed)
 
 
-def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
+def _score_all(task: _ComparisonTask, scored: Scored) -> dict[str, str]:
     """Score what is not scored yet; the progress of trained networks is one of its own.
 
     Returns the criteria that cannot say anything of this network, with the reason; one that was asked for by name,
@@ -152,70 +152,74 @@ def _score_all(task: _Task, scored: Scored) -> dict[str, str]:
     if FLOAT not in scored:
         right = _right_images(task, task.prepared.context.model)
         _keep(task, scored, FLOAT, "", (float_size(task.prepared.context), right))
-    wanted = places(task.settings)
+    wanted = list_cells(task.settings)
     for stage, chosen in (
-        ("score", [place for place in wanted if place.state != "fine_tuned"]),
-        ("fine-tune", [place for place in wanted if place.state == "fine_tuned"]),
+        ("score", [cell for cell in wanted if cell.state != "fine_tuned"]),
+        ("fine-tune", [cell for cell in wanted if cell.state == "fine_tuned"]),
     ):
-        equal = {_equal(point.place, point.selection): point for point in scored.values()}
-        done = sum(place in scored for place in chosen)
+        equal = {_equal(point.cell, point.selection): point for point in scored.values()}
+        done = sum(cell in scored for cell in chosen)
         if chosen:
             task.notify(stage, done, len(chosen))
-        for place in chosen:
-            if place in scored or place.criterion in skipped:
+        for cell in chosen:
+            if cell in scored or cell.criterion in skipped:
                 continue
             try:
-                _score(task, scored, equal, place)
+                _score(task, scored, equal, cell)
             except RelevanceError as error:
-                if place.criterion in named:
+                if cell.criterion in named:
                     raise
-                skipped[place.criterion] = str(error)
+                skipped[cell.criterion] = str(error)
             done += 1
             task.notify(stage, done, len(chosen))
     return skipped
 
 
-def _score(task: _Task, scored: Scored, equal: dict[tuple[str, ...], Point], place: ComparisonCell) -> None:
-    choice = choose(task.settings.case, task.prepared, place, task.compute_relevance)
-    twin = equal.get(_equal(place, choice.selection))
+def _score(
+    task: _ComparisonTask, scored: Scored, equal: dict[tuple[str, ...], ScoredCell], cell: ComparisonCell
+) -> None:
+    choice = choose(task.settings.case, task.prepared, cell, task.compute_relevance)
+    twin = equal.get(_equal(cell, choice.selection))
     if twin is None:
-        model = _built(task, choice, place)
+        model = _built(task, choice, cell)
         found = (choice.size(model), _right_images(task, model))
-        equal[_equal(place, choice.selection)] = _keep(task, scored, place, choice.selection, found)
+        equal[_equal(cell, choice.selection)] = _keep(task, scored, cell, choice.selection, found)
     else:
-        scored[place] = replace(twin, place=place)
-        append_point(task.folder, scored[place])
+        scored[cell] = replace(twin, cell=cell)
+        append_point(task.folder, scored[cell])
 
 
-def _keep(task: _Task, scored: Scored, place: ComparisonCell, selection: str, found: tuple[Size, Bools]) -> Point:
+def _keep(
+    task: _ComparisonTask, scored: Scored, cell: ComparisonCell, selection: str, found: tuple[Size, Bools]
+) -> ScoredCell:
     size, right = found
-    point = Point(place=place, selection=selection, size=size, num_images=len(right), right=packed(right))
+    point = ScoredCell(cell=cell, selection=selection, size=size, num_images=len(right), right=packed(right))
     append_point(task.folder, point)
-    scored[place] = point
+    scored[cell] = point
     return point
 
 
-def _equal(place: ComparisonCell, selection: str) -> tuple[str, ...]:
+def _equal(cell: ComparisonCell, selection: str) -> tuple[str, ...]:
     """What is equal for networks that are equal; training draws by the seed."""
-    return (selection, place.state, str(place.seed) if place.state == "fine_tuned" else "")
+    return (selection, cell.state, str(cell.seed) if cell.state == "fine_tuned" else "")
 
 
-def _built(task: _Task, choice: Selection, place: ComparisonCell) -> fx.GraphModule:
-    model = choice.build(place.state != "uncorrected")
+def _built(task: _ComparisonTask, choice: Selection, cell: ComparisonCell) -> fx.GraphModule:
+    model = choice.build(cell.state != "uncorrected")
     training = task.settings.training
-    if place.state != "fine_tuned" or training is None:
+    if cell.state != "fine_tuned" or training is None:
         return model
     images = task.prepared.data.train
     images = images.take(slice(task.settings.tuned_images or len(images)))
-    described = json.dumps([choice.selection, write_record(training), len(images), place.seed])
+    described = json.dumps([choice.selection, write_record(training), len(images), cell.seed])
     unfinished = f"tuning-{digest(described)}.unfinished"
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    train_model(model, images.inputs, images.targets, training, seed=place.seed, unfinished=task.folder / unfinished)
+    train_model(model, images.inputs, images.targets, training, seed=cell.seed, unfinished=task.folder / unfinished)
     return model
 
 
-def _right_images(task: _Task, model: fx.GraphModule) -> Bools:
+def _right_images(task: _ComparisonTask, model: fx.GraphModule) -> Bools:
     batch = task.prepared.study.compute.batch_size
     right: Bools = score_images(model, task.images, task.labels, batch) == 1
     return right

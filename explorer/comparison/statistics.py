@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from explorer.comparison.points import Point, Size
+from explorer.comparison.points import ScoredCell, Size
 
 Verdict = Literal["wins", "ties", "loses"]
 Key = tuple[str, str, float, str]
@@ -21,7 +21,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class MeanEstimate:
     """A mean over seeds and images, in [-1, 1], with its standard errors.
 
     `over_images` is that of the mean over seeds of each image, `over_seeds` that of the mean over images of each
@@ -58,7 +58,7 @@ class Group:
     scope: str
     level: float
     state: str
-    accuracy: Estimate
+    accuracy: MeanEstimate
     parameters: float
     weight_bytes: float
     coded_bytes: float | None
@@ -74,7 +74,7 @@ class Difference:
     scope: str
     level: float
     state: str
-    difference: Estimate
+    difference: MeanEstimate
 
     @property
     def verdict(self) -> Verdict:
@@ -85,13 +85,13 @@ class Difference:
         return "wins" if value > 0 else "loses"
 
 
-def estimate(values: NDArray[np.floating] | NDArray[np.bool_]) -> Estimate:
+def estimate(values: NDArray[np.floating] | NDArray[np.bool_]) -> MeanEstimate:
     """The mean of `values` (seeds x images) and its standard errors; ValueError for no seed or image."""
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or not table.size:
         raise ValueError(f"`values` must be seeds x images with at least one of each, received shape {table.shape}")
     seeds, images = table.shape
-    return Estimate(
+    return MeanEstimate(
         value=float(table.mean()),
         over_images=_standard_error(table.mean(0)),
         over_seeds=_standard_error(table.mean(1)),
@@ -100,12 +100,12 @@ def estimate(values: NDArray[np.floating] | NDArray[np.bool_]) -> Estimate:
     )
 
 
-def groups(points: Iterable[Point]) -> tuple[Group, ...]:
+def groups(points: Iterable[ScoredCell]) -> tuple[Group, ...]:
     """The points of each criterion, level, scope and state together, in their order."""
     return tuple(_group(key, found) for key, found in _by_key(points).items())
 
 
-def differences(points: Iterable[Point], focus: str) -> tuple[Difference, ...]:
+def differences(points: Iterable[ScoredCell], focus: str) -> tuple[Difference, ...]:
     """The focus less every other criterion, wherever both have the same seeds."""
     by_key = _by_key(points)
     found = []
@@ -113,7 +113,7 @@ def differences(points: Iterable[Point], focus: str) -> tuple[Difference, ...]:
         own = by_key.get((state, scope, level, focus))
         if criterion == focus or own is None:
             continue
-        seeds = sorted({point.place.seed for point in own} & {point.place.seed for point in others})
+        seeds = sorted({point.cell.seed for point in own} & {point.cell.seed for point in others})
         if not seeds:
             continue
         table = _table(own, seeds).astype(np.float64) - _table(others, seeds)
@@ -130,20 +130,20 @@ def differences(points: Iterable[Point], focus: str) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def _by_key(points: Iterable[Point]) -> dict[Key, list[Point]]:
-    found: defaultdict[Key, list[Point]] = defaultdict(list)
+def _by_key(points: Iterable[ScoredCell]) -> dict[Key, list[ScoredCell]]:
+    found: defaultdict[Key, list[ScoredCell]] = defaultdict(list)
     for point in points:
-        place = point.place
-        found[place.state, place.scope, place.level, place.criterion].append(point)
+        cell = point.cell
+        found[cell.state, cell.scope, cell.level, cell.criterion].append(point)
     return dict(found)
 
 
-def _table(points: Sequence[Point], seeds: Sequence[int]) -> NDArray[np.bool_]:
-    by_seed = {point.place.seed: point for point in points}
+def _table(points: Sequence[ScoredCell], seeds: Sequence[int]) -> NDArray[np.bool_]:
+    by_seed = {point.cell.seed: point for point in points}
     return np.stack([by_seed[seed].right_images() for seed in seeds])
 
 
-def _group(key: Key, points: Sequence[Point]) -> Group:
+def _group(key: Key, points: Sequence[ScoredCell]) -> Group:
     state, scope, level, criterion = key
     sizes = [point.size for point in points]
     coded = [size.coded_bytes for size in sizes if size.coded_bytes is not None]
@@ -152,7 +152,7 @@ def _group(key: Key, points: Sequence[Point]) -> Group:
         scope=scope,
         level=level,
         state=state,
-        accuracy=estimate(_table(points, sorted(point.place.seed for point in points))),
+        accuracy=estimate(_table(points, sorted(point.cell.seed for point in points))),
         parameters=_mean(sizes, "parameters"),
         weight_bytes=_mean(sizes, "weight_bytes"),
         coded_bytes=sum(coded) / len(coded) if coded else None,

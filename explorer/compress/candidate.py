@@ -112,12 +112,14 @@ class Candidate:
             raise CandidateError(
                 f"candidate: filters_by: expected null or the name of a criterion, received {shown(self.filters_by)}"
             )
-        for group, ratio in self.filter_keep_ratio:
-            if not is_share(ratio):
-                raise CandidateError(
-                    f"candidate: group {shown(group)}: filter_keep_ratio: expected {SHARE.expected}, "
-                    f"received {shown(ratio)}"
-                )
+        try:
+            ratios = tuple(
+                (group, SHARE.read(ratio, f"group {shown(group)}: filter_keep_ratio"))
+                for group, ratio in self.filter_keep_ratio
+            )
+        except StudyFileError as error:
+            raise CandidateError(f"candidate: {error}") from None
+        object.__setattr__(self, "filter_keep_ratio", ratios)
         for kind, names in (
             ("layer", [choice.layer for choice in self.layers]),
             ("group", [group for group, _ in self.filter_keep_ratio]),
@@ -127,7 +129,7 @@ class Candidate:
                 raise CandidateError(
                     f"candidate: expected one choice for each {kind}, received several for {shown(repeated[0])}"
                 )
-        if all(ratio == 1.0 for _, ratio in self.filter_keep_ratio):
+        if all(ratio == 1.0 for _, ratio in ratios):
             object.__setattr__(self, "filters_by", None)
 
     def choice(self, layer: str) -> LayerChoice:
@@ -175,7 +177,7 @@ class Candidate:
                 )
         return replace(self, filter_keep_ratio=tuple({**known, **wanted}.items()))
 
-    def share(self, group: str) -> float:
+    def keep_ratio(self, group: str) -> float:
         """Return the share of a group's channel classes that is kept; 1 for a group that is not listed."""
         return dict(self.filter_keep_ratio).get(group, 1.0)
 
@@ -252,14 +254,9 @@ def check(candidate: Candidate, graph: ModelGraph) -> None:
         raise CandidateError(f"candidate does not fit the network: {'; '.join(problems)}")
 
 
-def is_share(value: object) -> bool:
-    """Return True for a number in (0, 1]."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value <= 1.0
-
-
-def kept_count(share: float, size: int) -> int:
-    """Return how many of `size` things a share keeps: the nearest integer, halves up, and at least one."""
-    return max(1, math.floor(share * size + 0.5))
+def kept_count(ratio: float, size: int) -> int:
+    """Return how many of `size` things a ratio keeps: the nearest integer, halves up, and at least one."""
+    return max(1, math.floor(ratio * size + 0.5))
 
 
 def _choice_from_json(layer: str, entry: object) -> LayerChoice:

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.arrays import Float64Array
+from explorer.arrays import Float64Array, Int64Array
 from explorer.compress.candidate import Granularity
 
-Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 CutRange = tuple[int, int]
 """First and last place, between points, where a cut can be."""
@@ -56,7 +55,7 @@ def compute_inertia(values: Float64Array, centroids: Float64Array, weights: Floa
     return float((squares if weights is None else squares * weights).sum())
 
 
-def find_nearest(values: Float64Array, centroids: Float64Array) -> Integers:
+def find_nearest(values: Float64Array, centroids: Float64Array) -> Int64Array:
     """Return the index of the nearest of the ascending `centroids` for every value, the lower one on a tie."""
     middles = (centroids[1:] + centroids[:-1]) / 2
     return np.searchsorted(middles, values, side="left")
@@ -69,7 +68,7 @@ def share_codes(
     mask: Mask,
     weights: Float64Array | None = None,
     granularity: Granularity = "layer",
-) -> Integers:
+) -> Int64Array:
     """Replace the real-valued codes (weight / scale) of a layer by at most `clusters` integers, at least error.
 
     `codes`, `mask` and `weights` (not negative, what a code's squared error counts; 1 by default, and where a
@@ -90,7 +89,7 @@ def share_codes(
 
 def find_integer_codebooks(
     codes: Float64Array, limit: int, clusters: int, weights: Float64Array, with_zero: Mask
-) -> Integers:
+) -> Int64Array:
     """Return the best `clusters` integers in -limit..limit for every row of `codes`, ascending; rows x clusters.
 
     `weights` (rows x n) is what a code's squared distance to the nearest of them counts. Rows that are `with_zero`
@@ -127,7 +126,7 @@ class _Halves(NamedTuple):
         return cls(np.cumsum(filled[0], axis=1, dtype=np.float64), np.cumsum(filled[1], axis=1, dtype=np.float64))
 
 
-def _best_integers(halves: _Halves, clusters: int, with_zero: Mask) -> Integers:
+def _best_integers(halves: _Halves, clusters: int, with_zero: Mask) -> Int64Array:
     """Return the codebooks as integers from 0 whose squared distances, less what all codebooks share, are least."""
     levels = halves.sums.shape[1] // 2
     grid = np.arange(levels)
@@ -159,7 +158,7 @@ class _Prefix(NamedTuple):
     sums: Float64Array
     weights: Float64Array
 
-    def gain(self, start: Integers, end: Integers) -> Float64Array:
+    def gain(self, start: Int64Array, end: Int64Array) -> Float64Array:
         """Return what a cluster of the points start..end-1 takes off the inertia: (sum of w x)^2 / sum of w, or 0."""
         weight = np.maximum(self.weights[end] - self.weights[start], np.finfo(np.float64).tiny)
         return np.square(self.sums[end] - self.sums[start]) / weight
@@ -191,7 +190,7 @@ def _weighed(values: Float64Array, weights: Float64Array | None) -> tuple[Float6
     return points[counted], sums[counted]
 
 
-def _best_cuts(points: Float64Array, counts: Float64Array, prefix: _Prefix, clusters: int) -> Integers:
+def _best_cuts(points: Float64Array, counts: Float64Array, prefix: _Prefix, clusters: int) -> Int64Array:
     """Return where the clusters of least inertia start, and at the end the number of points.
 
     Before every point is looked at, groups of ever fewer neighbours show where the cuts cannot be.
@@ -244,7 +243,7 @@ def _narrowed(
     return list(zip(lows.tolist(), highs.tolist(), strict=True))
 
 
-def _extended_all(prefix: _Prefix, windows: list[CutRange]) -> tuple[list[Float64Array], list[Integers]]:
+def _extended_all(prefix: _Prefix, windows: list[CutRange]) -> tuple[list[Float64Array], list[Int64Array]]:
     """Return (best gain, start of the last cluster) of the points up to every place of each window, and up to the end.
 
     The points up to a place in window i are in i + 1 clusters, each of which ends in its window.
@@ -260,7 +259,9 @@ def _extended_all(prefix: _Prefix, windows: list[CutRange]) -> tuple[list[Float6
     return gains, starts
 
 
-def _extended(prefix: _Prefix, best: Float64Array, before: CutRange, window: CutRange) -> tuple[Float64Array, Integers]:
+def _extended(
+    prefix: _Prefix, best: Float64Array, before: CutRange, window: CutRange
+) -> tuple[Float64Array, Int64Array]:
     """Return the best gain up to every place in `window` with one cluster more than `best`, and where that one starts.
 
     `best` are the gains up to the places in the window `before`, which begins no later. Ends are visited in halving

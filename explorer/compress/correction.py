@@ -11,13 +11,14 @@ from torch import Tensor, fx, nn
 
 from explorer.compress.calibrate import Calibration, compute_channel_means
 from explorer.compress.candidate import LayerChoice
-from explorer.compress.norms import BatchNorm, NormCorrector
+from explorer.compress.norms import NormCorrector
 from explorer.compress.quantize import find_nearest_codes
 from explorer.compress.rounding import Moments, Project, compute_moments, compute_output_errors, find_adaptive_codes
 from explorer.compress.sparsity import mask_weights
 from explorer.compress.weights import attach_codes
 from explorer.errors import NumericalError
 from explorer.graph.inputs import Inputs, as_tuple, take
+from explorer.graph.modules import BatchNorm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,8 +10,7 @@ from torch import fx, nn
 from explorer.compress.calibrate import Calibration, compute_channel_statistics
 from explorer.compress.weights import attach_codes, has_codes
 from explorer.graph.inputs import as_tuple
-
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+from explorer.graph.modules import BatchNorm
 
 
 def recalibrate_norms(model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]) -> None:

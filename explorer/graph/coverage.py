@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-class Stored(NamedTuple):
+class StoredValues(NamedTuple):
     """Numbers that inference reads, weights and the like; `in_float` are those that no layer of the graph holds."""
 
     values: int
@@ -19,7 +19,7 @@ class Stored(NamedTuple):
 
 def count_stored_values(
     model: fx.GraphModule, layers: Collection[str], beside: tuple[type[nn.Module], ...] = ()
-) -> Stored:
+) -> StoredValues:
     """Count the numbers that a canonical network reads, each tensor once; integers, such as indices, do not count.
 
     `layers` are the paths of the layers that are traced: their weights and biases, and the batch norms that fold into
@@ -34,7 +34,7 @@ def count_stored_values(
         counted = module is not None and (node.target in layers or _folds(node, module, layers))
         into = held if counted else in_float
         into.update({id(tensor): tensor.numel() for tensor in _tensors(model, node) if tensor.is_floating_point()})
-    return Stored(values=sum({**held, **in_float}.values()), in_float=sum(in_float.values()))
+    return StoredValues(values=sum({**held, **in_float}.values()), in_float=sum(in_float.values()))
 
 
 def _folds(node: fx.Node, module: nn.Module, layers: Collection[str]) -> bool:

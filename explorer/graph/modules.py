@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
+
 
 def layer_module(model: nn.Module, name: str) -> nn.Conv2d | nn.Linear:
     """Return the convolution or linear module of a layer."""

@@ -72,7 +72,7 @@ def symbolic_trace(model: nn.Module, inputs: Inputs) -> fx.GraphModule:
         ModelError: With the line of the model where control flow depends on the values of a tensor, or where a function
             of Python or another library is given one.
     """
-    tracer = _Tracer(as_tuple(inputs))
+    tracer = _SymbolicTracer(as_tuple(inputs))
     name = type(model).__name__
     try:
         with torch.no_grad(), _recorded_factories(tracer):
@@ -113,7 +113,7 @@ _FACTORIES = ("zeros", "ones", "full", "empty", "arange", "eye", "linspace")
 
 
 @contextmanager
-def _recorded_factories(tracer: _Tracer) -> Iterator[None]:
+def _recorded_factories(tracer: _SymbolicTracer) -> Iterator[None]:
     """Record, within it, a tensor made of a computed size as part of the graph, not of the example's size."""
 
     def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -162,7 +162,7 @@ class _SizedAttribute(fx.proxy.Attribute, _Sized):
     """An attribute, such as a shape, that can stand for a number as well."""
 
 
-class _Tracer(fx.Tracer):
+class _SymbolicTracer(fx.Tracer):
     """Runs the example along with the trace, so that every node has a value."""
 
     def __init__(self, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -50,7 +50,7 @@ def trace(model: fx.GraphModule, example: Inputs, elementwise: tuple[type[nn.Mod
     """
     propagate_shapes(model, example)
     shared = find_shared_weights(model)
-    tracer = _Tracer(model, elementwise, shared)
+    tracer = _GraphTracer(model, elementwise, shared)
     for node in model.graph.nodes:
         tracer.visit(node)
     if not tracer.found.layers:
@@ -59,7 +59,7 @@ def trace(model: fx.GraphModule, example: Inputs, elementwise: tuple[type[nn.Mod
     return replace(graph, float_values=count_stored_values(model, graph.layer_names, elementwise).in_float)
 
 
-class _Tracer:
+class _GraphTracer:
     """One walk over the nodes."""
 
     def __init__(self, model: fx.GraphModule, elementwise: tuple[type[nn.Module], ...], shared: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ import torch
 from explorer.arrays import Float64Array
 from explorer.integer.operations import HeightWidth, Sides
 
-Function = Callable[[torch.Tensor], torch.Tensor]
+ElementwiseFunction = Callable[[torch.Tensor], torch.Tensor]
 
 MULTIPLIER_BITS = 31
 """Magnitude bits of a multiplier: int32, as in Jacob et al. (2018)."""
@@ -55,7 +55,7 @@ class Elementwise:
     low: float
     high: float
     is_function: bool
-    call: Function | None
+    call: ElementwiseFunction | None
     rising: bool
 
 
@@ -72,9 +72,9 @@ class Affine:
     offset: Float64Array
     low: Float64Array
     high: Float64Array
-    functions: tuple[Function, ...] = ()
+    functions: tuple[ElementwiseFunction, ...] = ()
     source: ScaledTensor | None = None
-    chain: tuple[Function, ...] = ()
+    chain: tuple[ElementwiseFunction, ...] = ()
     pools: tuple[PendingPool, ...] = ()
 
     @property

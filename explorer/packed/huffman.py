@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from explorer.arrays import Int64Array
 from explorer.errors import ExportError
 from hwmodels import code_lengths
-
-Integers = npt.NDArray[np.int64]
 
 MAXIMUM_LENGTH = 15
 """Bits of the longest code, so that a length takes 4 bits of a table (DEFLATE's limit, RFC 1951). The optimal code
@@ -54,7 +53,7 @@ def encode(symbols: npt.ArrayLike) -> Coded:
     return Coded(lengths, np.packbits(bits.astype(np.uint8)).tobytes(), int(ends[-1]))
 
 
-def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Integers:
+def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Int64Array:
     """Return the `count` symbols that `encode` made `data` of, given its table.
 
     Raises ExportError where the table is no code of at most MAXIMUM_LENGTH bits, or `data` is not exactly as long as
@@ -92,7 +91,7 @@ def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Integers:
     return symbol_at[positions].astype(np.int64)
 
 
-def limit_lengths(counts: Integers) -> tuple[int, ...]:
+def limit_lengths(counts: Int64Array) -> tuple[int, ...]:
     """Return code lengths of symbols that occur so often, at most MAXIMUM_LENGTH; as `code_lengths` wherever these are.
 
     Otherwise by package-merge, which is optimal under the limit (Larmore and Hirschberg, 1990).
@@ -111,7 +110,7 @@ def limit_lengths(counts: Integers) -> tuple[int, ...]:
     return tuple(limited.tolist())
 
 
-def _codes(lengths: Integers) -> Integers:
+def _codes(lengths: Int64Array) -> Int64Array:
     """Return the canonical code of every symbol: codes of one length follow each other, longer ones behind them."""
     codes = np.zeros(len(lengths), dtype=np.int64)
     code = 0
@@ -122,7 +121,7 @@ def _codes(lengths: Integers) -> Integers:
     return codes
 
 
-def _lookup(lengths: Integers, longest: int, bits: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint16], bytes]:
+def _lookup(lengths: Int64Array, longest: int, bits: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint16], bytes]:
     """Return (symbol, length) of the code that would start at every bit; length 0 where none does."""
     symbols, widths = np.zeros(1 << longest, dtype=np.uint16), np.zeros(1 << longest, dtype=np.uint8)
     for symbol, code in zip(np.flatnonzero(lengths), _codes(lengths)[lengths > 0], strict=True):
@@ -136,7 +135,7 @@ def _lookup(lengths: Integers, longest: int, bits: npt.NDArray[np.uint8]) -> tup
     return symbols[window], widths[window].tobytes()
 
 
-def _refuse_no_code(lengths: Integers, count: int) -> None:
+def _refuse_no_code(lengths: Int64Array, count: int) -> None:
     """Raise ExportError unless the lengths are those of a complete prefix code, or of a single symbol."""
     used = lengths[lengths > 0]
     if count == 0 and not len(lengths):

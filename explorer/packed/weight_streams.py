@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.arrays import Int64Array
 from explorer.errors import ExportError
 from explorer.packed.huffman import Coded, decode, encode, limit_lengths
 from hwmodels import RUN_BITS
 
 Codes = NDArray[np.int8]
-Integers = NDArray[np.int64]
 STREAMS = ("codebooks", "tables", "indices", "runs")
 
 
@@ -43,9 +43,9 @@ class WeightStreams(NamedTuple):
 class _Entries(NamedTuple):
     """Which weights are coded: their places, in the order of memory, their codes, and the zeros before each."""
 
-    places: Integers
-    codes: Integers
-    runs: Integers
+    places: Int64Array
+    codes: Int64Array
+    runs: Int64Array
 
 
 def encode_weights(codes: Codes) -> WeightStreams:
@@ -91,7 +91,7 @@ def decode_weights(layout: Mapping[str, Any], streams: Mapping[str, bytes], shap
     return codes.reshape(shape)
 
 
-def _entries(rows: Integers, run_bits: int) -> _Entries:
+def _entries(rows: Int64Array, run_bits: int) -> _Entries:
     flat = rows.ravel()
     if not run_bits:
         places = np.arange(flat.size)
@@ -107,7 +107,7 @@ def _entries(rows: Integers, run_bits: int) -> _Entries:
     return _Entries(np.cumsum(all_runs + 1) - 1, all_codes, all_runs)
 
 
-def _codebooks(rows: Integers, entries: _Entries, own: bool) -> tuple[bytes, Integers]:
+def _codebooks(rows: Int64Array, entries: _Entries, own: bool) -> tuple[bytes, Int64Array]:
     """Return the codebooks as bytes, and each entry's index into its own."""
     owners = entries.places // max(rows.shape[1], 1) if own else np.zeros_like(entries.places)
     places = owners * 256 + entries.codes + 128
@@ -120,7 +120,7 @@ def _codebooks(rows: Integers, entries: _Entries, own: bool) -> tuple[bytes, Int
     return stored, found - first[owners]
 
 
-def _size_bits(rows: Integers, run_bits: int, own: bool) -> int:
+def _size_bits(rows: Int64Array, run_bits: int, own: bool) -> int:
     """Return bits of all streams in this layout, without coding anything."""
     entries = _entries(rows, run_bits)
     stored, indices = _codebooks(rows, entries, own)
@@ -132,7 +132,7 @@ def _size_bits(rows: Integers, run_bits: int, own: bool) -> int:
     return total
 
 
-def _streams(rows: Integers, run_bits: int, own: bool) -> WeightStreams:
+def _streams(rows: Int64Array, run_bits: int, own: bool) -> WeightStreams:
     entries = _entries(rows, run_bits)
     stored, symbols = _codebooks(rows, entries, own)
     indices, runs = encode(symbols), encode(entries.runs) if run_bits else Coded((), b"", 0)
@@ -150,7 +150,7 @@ def _streams(rows: Integers, run_bits: int, own: bool) -> WeightStreams:
     )
 
 
-def _read_codebooks(stored: bytes, count: int) -> tuple[Integers, Integers, Codes]:
+def _read_codebooks(stored: bytes, count: int) -> tuple[Int64Array, Int64Array, Codes]:
     """Return (place of the first value, number of values) of each codebook, and the bytes that they are in."""
     first, sizes, place = [], [], 0
     for _ in range(count):
@@ -169,7 +169,7 @@ def _from_nibbles(values: tuple[int, ...]) -> bytes:
     return (padded[::2] << 4 | padded[1::2]).astype(np.uint8).tobytes()
 
 
-def _nibbles(stored: bytes, count: int) -> Integers:
+def _nibbles(stored: bytes, count: int) -> Int64Array:
     if len(stored) != -(-count // 2):
         raise ExportError(f"a table of {count} code lengths does not take {len(stored)} bytes; the data are damaged")
     pairs = np.frombuffer(stored, np.uint8).astype(np.int64)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from explorer.graph.modules import BatchNorm
 from explorer.progress import Progress
 from explorer.relevance.deeplift_run import ELEMENTWISE_MODULES
 from explorer.relevance.sample import Sample
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 See = Callable[[str, Tensor], None]
 """Called with a layer's name and what the node that stands for it gives for a part of the sample."""
 

@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_flatten
 
 from explorer.errors import RelevanceError
 from explorer.graph.lines import find_line, name_function
-from explorer.graph.modules import SelectChannels
+from explorer.graph.modules import BatchNorm, SelectChannels
 from explorer.progress import Progress
 from explorer.relevance import deeplift_run
-from explorer.relevance.activations import BatchNorm, find_norm_after
+from explorer.relevance.activations import find_norm_after
 from explorer.relevance.by_image import score_by_image
 from explorer.relevance.deeplift_run import ELEMENTWISE, ELEMENTWISE_MODULES
 from explorer.relevance.lrp_rules import divide, pass_on, run_average, run_layer, split_sum

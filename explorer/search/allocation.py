@@ -15,7 +15,7 @@ from explorer.search.options import PriceCandidate
 from explorer.search.sensitivity import Sensitivity
 
 
-def with_bits_within(graph: ModelGraph, table: Sensitivity, candidate: Candidate, budget_bytes: int) -> Candidate:
+def fit_bits(graph: ModelGraph, table: Sensitivity, candidate: Candidate, budget_bytes: int) -> Candidate:
     """The candidate with the widths of weights of least estimated loss whose `weight_bytes` keep the budget.
 
     The exact knapsack over the widths in the table's rows that neither prune nor share; the narrowest widths where
@@ -37,9 +37,7 @@ def with_bits_within(graph: ModelGraph, table: Sensitivity, candidate: Candidate
     return replace(candidate, layers=layers)
 
 
-def with_filters_within(
-    table: Sensitivity, candidate: Candidate, price_candidate: PriceCandidate, budget: float
-) -> Candidate:
+def fit_filters(table: Sensitivity, candidate: Candidate, price_candidate: PriceCandidate, budget: float) -> Candidate:
     """The candidate with the filters removed of least estimated loss whose cost keeps the budget.
 
     A knapsack over the shares in the table prices each group alone; of its solutions, in ascending order of loss, the

@@ -13,7 +13,7 @@ from explorer.settings.rules import Rule, or_none, text
 from explorer.settings.values import CODEBOOK, SHARE, WEIGHT_WIDTH, WIDTH
 from explorer.settings.values import PATTERN as PATTERN_RULE
 
-_Value = TypeVar("_Value")
+T = TypeVar("T")
 
 NETWORK = "network"
 """What an axis is of that decides for all layers and groups at once."""
@@ -24,8 +24,8 @@ def _all(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Knob(Generic[_Value]):
-    """One kind of decision; `_Value` is the type of what is decided.
+class Knob(Generic[T]):
+    """One kind of decision; `T` is the type of what is decided.
 
     `name` is the field that it decides: of LayerChoice, or of Candidate for what is decided for a channel group or the
     network. `setting` is the key of [space] that holds its values, and `rule` what each has to be.
@@ -38,16 +38,16 @@ class Knob(Generic[_Value]):
     setting: str
     rule: Rule
     number: int
-    size: Callable[[_Value], float]
+    size: Callable[[T], float]
     """A value as a number: values ascend by it, and the nearest is so by it."""
-    for_scales: Callable[[tuple[_Value, ...]], tuple[_Value, ...]] = _all
+    for_scales: Callable[[tuple[T, ...]], tuple[T, ...]] = _all
     """Of the values those for a layer that has one weight for each filter."""
-    unused: tuple[_Value, ...] = ()
+    unused: tuple[T, ...] = ()
     """Values that need no axis, since nothing is to be decided."""
 
-    def values(self, settings: SpaceSettings) -> tuple[_Value, ...]:
+    def values(self, settings: SpaceSettings) -> tuple[T, ...]:
         """Return the values in a study's [space], ascending."""
-        values: tuple[_Value, ...] = getattr(settings, self.setting)
+        values: tuple[T, ...] = getattr(settings, self.setting)
         return tuple(sorted(values, key=self.size))
 
 
@@ -112,16 +112,16 @@ FILTERS_BY: Knob[str | None] = Knob(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis(Generic[_Value]):
+class Axis(Generic[T]):
     """One decision: the knob, the layer, channel group or NETWORK that it is `of`, and the admissible values in order.
 
     Raises:
         SearchError: A value that the knob does not take, such as None for a width.
     """
 
-    knob: Knob[_Value]
+    knob: Knob[T]
     of: str
-    values: tuple[_Value, ...]
+    values: tuple[T, ...]
 
     def __post_init__(self) -> None:
         try:
@@ -137,7 +137,7 @@ class Axis(Generic[_Value]):
         """Name of the axis in the search's storage."""
         return f"{self.knob.number} {self.knob.name}/{self.of}"
 
-    def nearest(self, wanted: _Value) -> int:
+    def nearest(self, wanted: T) -> int:
         """Return the index of the value nearest to one that may not be admissible; of None that is the last."""
         if wanted in self.values:
             return self.values.index(wanted)

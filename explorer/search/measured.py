@@ -27,7 +27,6 @@ from explorer.graph.inputs import Inputs, as_tuple, run
 from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
-from explorer.search.options import with_share
 from explorer.search.sensitivity import Sensitivity, compute_losses, rounding_moments
 from explorer.search.space import SearchSpace
 
@@ -130,7 +129,7 @@ def _of_activations(scale: _Divergence, context: CompressionContext, layer: str,
 
 
 def _of_filters(scale: _Divergence, context: CompressionContext, group: str, ratio: float) -> float:
-    kept = context.resolve(with_share(uniform(context.graph), group, ratio)).kept
+    kept = context.resolve(uniform(context.graph).with_filters({group: ratio})).kept
     model = without_filters(context, kept)
     model.to(context.calibration.device).eval()
     recalibrate_norms(model, context.calibration, kept_positions(context.graph, kept))

@@ -95,12 +95,6 @@ def layer_options(
     )
 
 
-def with_share(candidate: Candidate, group: str, share: float) -> Candidate:
-    """The candidate with another share of one group's filters kept."""
-    kept = tuple((name, share if name == group else own) for name, own in candidate.filter_keep_ratio)
-    return replace(candidate, filter_keep_ratio=kept)
-
-
 def _front(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:
     """Indices of what no other entry beats in cost and loss, in ascending order of cost; none of infinite loss."""
     losses = np.array([loss for _, loss in entries])

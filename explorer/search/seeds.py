@@ -13,7 +13,7 @@ from explorer.pareto import ascending_front
 from explorer.progress import Progress
 from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY
 from explorer.search.knapsack import solve_knapsack
-from explorer.search.options import LayerFront, PriceCandidate, front_on, with_share
+from explorer.search.options import LayerFront, PriceCandidate, front_on
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
@@ -136,7 +136,7 @@ def _filter_levels(
     base = price_candidate(widest)
     costs, losses = [], []
     for group, values in groups.items():
-        costs.append(np.array([price_candidate(with_share(widest, group, ratio)) - base for ratio in values]))
+        costs.append(np.array([price_candidate(widest.with_filters({group: ratio})) - base for ratio in values]))
         losses.append(np.array([table.filters[group][ratio] for ratio in values]))
     solved = solve_knapsack(costs, losses)
     found = {widest.digest(): widest}
@@ -144,7 +144,7 @@ def _filter_levels(
         candidate = widest
         chosen = solved.choices[solved.within(solved.costs[0] * step / FILTER_LEVELS)]
         for (group, values), option in zip(groups.items(), chosen, strict=True):
-            candidate = with_share(candidate, group, values[option])
+            candidate = candidate.with_filters({group: values[option]})
         found.setdefault(candidate.digest(), candidate)
     return tuple(found.values())
 

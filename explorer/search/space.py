@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from explorer.compress.candidate import Candidate, Granularity, LayerChoice, canonical_choice
 from explorer.errors import SearchError
@@ -18,10 +18,9 @@ from explorer.search.axes import (
     WEIGHT_KNOBS,
     Axis,
     Knob,
+    T,
 )
 from explorer.settings import SpaceSettings
-
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +43,9 @@ class SearchSpace:
             product *= len(axis.values)
         return product
 
-    def values(self, knob: Knob[_Value], of: str = NETWORK) -> tuple[_Value, ...]:
+    def values(self, knob: Knob[T], of: str = NETWORK) -> tuple[T, ...]:
         """Return the admissible values of a knob for a layer or channel group, or the network; none without an axis."""
-        axis: Axis[_Value] | None = self._by_knob.get((knob.name, of))
+        axis: Axis[T] | None = self._by_knob.get((knob.name, of))
         return () if axis is None else axis.values
 
     def weight_choices(self, layer: str) -> tuple[LayerChoice, ...]:
@@ -87,7 +86,7 @@ class SearchSpace:
             if axis.knob is FILTERS_BY:
                 wanted: Any = candidate.filters_by if candidate.filters_by in axis.values else None
             elif axis.knob is FILTER_KEEP_RATIO:
-                wanted = candidate.share(axis.of)
+                wanted = candidate.keep_ratio(axis.of)
             else:
                 wanted = getattr(choices[axis.of], axis.knob.name)
             indices[axis.name] = axis.nearest(wanted)

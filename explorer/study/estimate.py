@@ -38,7 +38,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class RunEstimate:
     """Seconds of a candidate, and of each stage of the run that takes long, in their order."""
 
     candidate_s: float
@@ -72,7 +72,7 @@ def draft(network: StudyNetwork, study: Study) -> CompressionContext:
 
 def estimate(
     network: StudyNetwork, study: Study, context: CompressionContext, accelerator: Accelerator, folder: Path
-) -> Estimate:
+) -> RunEstimate:
     """What the run of a study will take where nothing of it is done yet, trained weights aside.
 
     Everything is tried on a few images: a candidate is built, priced and scored, so is relevance computed, and the
@@ -85,7 +85,7 @@ def estimate(
         training_s = _training_s(network, study, folder)
     candidate_s = pace.build_s + pace.price_s + pace.score_s * len(data.search)
     baselines_s = 2 * pace.score_s * (len(data.search) + len(data.held_out))
-    return Estimate(
+    return RunEstimate(
         candidate_s=candidate_s,
         stages=(
             ("train, batches", training_s),

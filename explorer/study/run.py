@@ -22,7 +22,7 @@ from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
 from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
-from explorer.study.search import PriceCandidate, Search, search
+from explorer.study.search import ComputeCost, Search, search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
 
@@ -91,7 +91,7 @@ def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> S
 
 
 def _seeds(
-    prepared: PreparedStudy, space: SearchSpace, price_candidate: PriceCandidate, notify: Notify
+    prepared: PreparedStudy, space: SearchSpace, price_candidate: ComputeCost, notify: Notify
 ) -> tuple[Seed, ...]:
     table = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
     costs = costs_named(prepared.study.objectives.names)

@@ -21,7 +21,7 @@ from explorer.study.costing import cost_excesses, score_excess
 from explorer.study.record import Cost, Evaluation
 from explorer.study.store import Store
 
-PriceCandidate = Callable[[Candidate], Cost]
+ComputeCost = Callable[[Candidate], Cost]
 ScoreCandidate = Callable[[Candidate], MeanScore]
 
 
@@ -44,7 +44,7 @@ class Search:
     seed: int
     seeds: Sequence[Seed]
     objectives: tuple[str, ...]
-    price_candidate: PriceCandidate
+    price_candidate: ComputeCost
     score_candidate: ScoreCandidate
     budgets: BudgetSettings
 

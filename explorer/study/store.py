@@ -25,7 +25,7 @@ FINISHED = (TrialState.COMPLETE,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class StoredTrial:
     """One finished trial as the storage holds it; `score` is None where it was over budget, or has a `failure`."""
 
     number: int
@@ -47,10 +47,10 @@ class Store:
         self.salvaged = salvaged
         """Scores by the digest of a candidate, of evaluations that the journal has lost."""
 
-    def stored(self) -> tuple[Stored, ...]:
+    def stored(self) -> tuple[StoredTrial, ...]:
         """All finished trials in the order in which they were started."""
         return tuple(
-            Stored(
+            StoredTrial(
                 number=index,
                 origin=trial.user_attrs["origin"],
                 candidate=Candidate.from_json(trial.user_attrs["candidate"]),

@@ -36,7 +36,7 @@ SMALLEST_SHARE = 1 / 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
+class _TuningTask:
     """The network in training, its images, and where the loss comes from."""
 
     network: Trainable
@@ -81,7 +81,7 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
     device = context.calibration.device
     inputs, network = to_device(images, device), trainable(context, candidate, start)
     refuse_unmovable(settings, "finetuning", inputs, targets, settings.crop_pixels)
-    task = _Task(
+    task = _TuningTask(
         network=network,
         teacher=context.model.eval() if settings.teacher else None,
         inputs=inputs,
@@ -115,7 +115,7 @@ def choose_layout(model: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if spoils else torch.channels_last
 
 
-def _train(task: _Task, progress: EpochProgress | None, unfinished: Path | None, identity: str) -> None:
+def _train(task: _TuningTask, progress: EpochProgress | None, unfinished: Path | None, identity: str) -> None:
     settings, model = task.settings, task.network.model
     model.to(memory_format=task.layout)  # type: ignore[call-overload]
     optimizer = _optimizer(task.network, settings)
@@ -150,7 +150,7 @@ def _train(task: _Task, progress: EpochProgress | None, unfinished: Path | None,
     model.eval()
 
 
-def _loss(task: _Task, chosen: Tensor) -> Tensor:
+def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:
     settings = task.settings
     inputs = augment(take(task.inputs, chosen), settings)
     if settings.crop_pixels:
@@ -223,7 +223,7 @@ def _optimizer(network: Trainable, settings: FineTuningSettings) -> torch.optim.
     return torch.optim.Adam(groups, settings.learning_rate)
 
 
-def _identity(task: _Task, description: dict[str, Any]) -> str:
+def _identity(task: _TuningTask, description: dict[str, Any]) -> str:
     """Return SHA-256 over what the result depends on: where it starts, images, settings, candidate."""
     tensors = (*task.network.model.state_dict().values(), *task.inputs, task.targets)
     arrays = (tensor.detach().cpu().numpy() for tensor in tensors)

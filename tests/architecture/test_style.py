@@ -50,3 +50,13 @@ def test_files_are_short() -> None:
 def test_every_name_among_the_thorough_tests_is_of_a_file() -> None:
     tests = Path(__file__).parents[1]
     assert [name for name in THOROUGH if not (tests / name).exists()] == []
+
+
+def test_every_class_has_a_name_of_its_own() -> None:
+    """One name, one meaning: who looks for a class finds one."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((REPOSITORY / "explorer").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(f"{path.relative_to(REPOSITORY)}:{node.lineno}")
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.comparison.run import compare, compared, places
+from explorer.comparison.run import compare, compared, list_cells
 from explorer.report.comparison.svg import write_charts
 from explorer.report.comparison.tables import write_tables
 from explorer.report.comparison.views import build_comparison_view
@@ -60,11 +60,11 @@ def test_a_comparison_in_small(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     settings: ComparisonSettings = study.comparison
     comparison = compare(study, tmp_path / "run", lambda *_: None)
     skipped = {criterion for criterion, _ in comparison.skipped}
-    assert {point.place for point in comparison.points} == {
-        place for place in places(settings) if place.criterion not in skipped
+    assert {point.cell for point in comparison.points} == {
+        place for place in list_cells(settings) if place.criterion not in skipped
     }
     assert skipped <= {"bn_gamma"}  # LeNet-5 has no batch norm
-    assert {point.place.criterion for point in comparison.points} == set(compared(settings)) - skipped
+    assert {point.cell.criterion for point in comparison.points} == set(compared(settings)) - skipped
     view = build_comparison_view(comparison)
     tables, charts = write_tables(view, tmp_path), write_charts(view, tmp_path)
     with tables[0].open(newline="", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from explorer.comparison.statistics import Difference, Estimate, Group
+from explorer.comparison.statistics import Difference, Group, MeanEstimate
 from explorer.files import write_csv
 from explorer.report.comparison.views import ComparisonView, count_verdicts
 
@@ -86,7 +86,7 @@ def _difference_row(entry: Difference) -> Sequence[object]:
     )
 
 
-def _estimate(value: Estimate) -> tuple[object, ...]:
+def _estimate(value: MeanEstimate) -> tuple[object, ...]:
     errors = (value.standard_error, value.over_images, value.over_seeds)
     return (value.seeds, value.num_images, f"{value.value:.5f}", *(f"{error:.5f}" for error in errors))
 
@@ -95,5 +95,5 @@ def _count(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
-def _percent(value: Estimate) -> str:
+def _percent(value: MeanEstimate) -> str:
     return f"{100.0 * value.value:.2f} ±{100.0 * value.standard_error:.2f}"

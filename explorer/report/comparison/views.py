@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from explorer.comparison.points import Point
+from explorer.comparison.points import ScoredCell
 from explorer.comparison.record import Comparison
-from explorer.comparison.statistics import Difference, Estimate, Group, differences, estimate, groups
+from explorer.comparison.statistics import Difference, Group, MeanEstimate, differences, estimate, groups
 from explorer.settings.comparison import Case
 
 STATE_TITLES = {
@@ -104,8 +104,8 @@ class ComparisonView:
     title: str
     focus: str
     criteria: tuple[str, ...]
-    whole: Point
-    float_accuracy: Estimate
+    whole: ScoredCell
+    float_accuracy: MeanEstimate
     groups: tuple[Group, ...]
     differences: tuple[Difference, ...]
     charts: tuple[Chart, ...]

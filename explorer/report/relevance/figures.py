@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from explorer.report.relevance.views import LayerView, RelevanceView
 from explorer.report.theme import AXIS, FONT, INK, escape, lay_out
 
-Order = Literal["score", "channel"]
+FilterOrder = Literal["score", "channel"]
 Scale = Literal["layer", "network"]
-ORDERS: tuple[Order, ...] = ("score", "channel")
+ORDERS: tuple[FilterOrder, ...] = ("score", "channel")
 SCALES: tuple[Scale, ...] = ("layer", "network")
 
 SEQUENTIAL, DIVERGING = "Viridis", "RdBu_r"
@@ -24,7 +24,7 @@ ROW_PIXELS, FRAME_PIXELS, FEWEST_ROWS, FEW_COLUMNS = 22, 140, 6, 12
 Cells = list[list[Any]]
 
 
-def draw_filters(view: RelevanceView, order: Order, scale: Scale) -> go.Figure:
+def draw_filters(view: RelevanceView, order: FilterOrder, scale: Scale) -> go.Figure:
     """Draw layers x filters: filters by score or as the channels are, scores as they are or over the layer's largest.
 
     A row ends where its layer has no more filters.

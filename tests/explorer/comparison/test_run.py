@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from explorer.comparison import cases, run
-from explorer.comparison.bits import budget, choose_widths, uniform_within
+from explorer.comparison.bits import budget, choose_widths, fit_uniform
 from explorer.comparison.cases import choose as choose_in
-from explorer.comparison.points import FLOAT, POINTS, ComparisonCell, Point
+from explorer.comparison.points import FLOAT, POINTS, ComparisonCell, ScoredCell
 from explorer.comparison.record import Comparison
-from explorer.comparison.run import compare, places
+from explorer.comparison.run import compare, list_cells
 from explorer.comparison.sample import relevance_in, seeded_sample
 from explorer.errors import RelevanceError, SearchError, StudyFileError
 from explorer.evaluate.score import score_images
@@ -71,8 +71,8 @@ def choose(prepared: PreparedStudy, folder: Path) -> Callable[..., Any]:
     """The choice of a criterion in a case."""
 
     def at(case: str, criterion: str, level: float, scope: str = "layer", seed: int = 0) -> Any:
-        place = ComparisonCell(criterion=criterion, scope=scope, level=level, state="uncorrected", seed=seed)
-        return choose_in(case, prepared, place, relevance_in(prepared, folder, quiet))
+        cell = ComparisonCell(criterion=criterion, scope=scope, level=level, state="uncorrected", seed=seed)
+        return choose_in(case, prepared, cell, relevance_in(prepared, folder, quiet))
 
     return at
 
@@ -158,23 +158,23 @@ def test_shared_weights(criterion: str, prepared: PreparedStudy, choose: Callabl
 
 @pytest.mark.parametrize("criterion", ["deeplift", "sqnr", "uniform", "proportional", "measured_kl"])
 def test_widths_keep_the_budget(criterion: str, prepared: PreparedStudy, folder: Path) -> None:
-    place = ComparisonCell(criterion=criterion, scope="layer", level=2.5, state="recalibrated", seed=0)
-    candidate = choose_widths(prepared, place, relevance_in(prepared, folder, quiet))
-    choice = choose_in("bits", prepared, place, relevance_in(prepared, folder, quiet))
+    cell = ComparisonCell(criterion=criterion, scope="layer", level=2.5, state="recalibrated", seed=0)
+    candidate = choose_widths(prepared, cell, relevance_in(prepared, folder, quiet))
+    choice = choose_in("bits", prepared, cell, relevance_in(prepared, folder, quiet))
     assert choice.size(prepared.context.model).weight_bytes <= budget(prepared, 2.5)
     assert {entry.activation_bits for entry in candidate.layers} == {8}
     assert choice.selection == candidate.digest()
 
 
 def test_a_mix_of_two_widths_widens_the_first_layers(prepared: PreparedStudy) -> None:
-    assert {entry.weight_bits for entry in uniform_within(prepared, 3).layers} == {3}
-    mixed = [entry.weight_bits for entry in uniform_within(prepared, 2.5).layers]
+    assert {entry.weight_bits for entry in fit_uniform(prepared, 3).layers} == {3}
+    mixed = [entry.weight_bits for entry in fit_uniform(prepared, 2.5).layers]
     assert mixed == sorted(mixed, reverse=True)
     assert set(mixed) == {2, 3}
 
 
 def test_averages_that_the_space_does_not_have_are_refused(prepared: PreparedStudy, tmp_path: Path) -> None:
-    assert {entry.weight_bits for entry in uniform_within(prepared, 8).layers} == {8}
+    assert {entry.weight_bits for entry in fit_uniform(prepared, 8).layers} == {8}
     few = study(case="bits", criteria=["deeplift", "uniform"], levels=[2.5, 4, 8])
     few = replace(few, space=SpaceSettings(weight_bits=(4, 6)))
     with pytest.raises(StudyFileError, match=r"comparison.levels: .*4..6 bits.*received \[2.5, 8"):
@@ -182,8 +182,8 @@ def test_averages_that_the_space_does_not_have_are_refused(prepared: PreparedStu
 
 
 def test_a_layer_without_any_saliency_keeps_one_weight() -> None:
-    place = ComparisonCell(criterion="l1", scope="global", level=0.9, state="uncorrected", seed=0)
-    masks = cases._masks({"a": np.zeros((2, 5)), "b": np.arange(1.0, 11.0)}, place)
+    cell = ComparisonCell(criterion="l1", scope="global", level=0.9, state="uncorrected", seed=0)
+    masks = cases._masks({"a": np.zeros((2, 5)), "b": np.arange(1.0, 11.0)}, cell)
     assert [int(mask.sum()) for mask in masks.values()] == [1, 2]
 
 
@@ -204,22 +204,22 @@ def whole(to: Path) -> Comparison:
     return compare(study(**settings), to, quiet)
 
 
-def test_a_point_for_every_place(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_point_for_every_cell(tmp_path_factory: pytest.TempPathFactory) -> None:
     found = whole(tmp_path_factory.mktemp("whole"))
-    assert tuple(point.place for point in found.points) == places(found.settings)
+    assert tuple(point.cell for point in found.points) == list_cells(found.settings)
     assert len(found.points) == 2 * 3 * 2 + 2 * 3
-    assert found.whole.place == FLOAT
+    assert found.whole.cell == FLOAT
     assert found.whole.right_images().mean() > 0.5
-    by_place = {point.place: point for point in found.points}
+    by_cell = {point.cell: point for point in found.points}
     for level in (0.25, 0.5):  # magnitude knows no chance, random nothing else
         for name, same in (("l1", True), ("random", False)):
             first, second = (
-                by_place[ComparisonCell(criterion=name, scope="layer", level=level, state="uncorrected", seed=seed)]
+                by_cell[ComparisonCell(criterion=name, scope="layer", level=level, state="uncorrected", seed=seed)]
                 for seed in (0, 1)
             )
             assert (first.right == second.right) == same
-    tuned = [point for point in found.points if point.place.state == "fine_tuned"]
-    plain = [by_place[replace(point.place, state="uncorrected")] for point in tuned]
+    tuned = [point for point in found.points if point.cell.state == "fine_tuned"]
+    plain = [by_cell[replace(point.cell, state="uncorrected")] for point in tuned]
     gain = [a.right_images().mean() - b.right_images().mean() for a, b in zip(tuned, plain, strict=True)]
     assert np.mean(gain) > 0.05
     assert {(a.selection, a.size) for a in tuned} == {(b.selection, b.size) for b in plain}
@@ -243,7 +243,7 @@ def test_goes_on_after_an_interruption(
         whole.__wrapped__(tmp_path)
     lines = (tmp_path / POINTS).read_bytes()
     assert len(lines.splitlines()) == 6
-    (tmp_path / POINTS).write_bytes(lines + b'{"place": {"criterion": "l1", "sc')  # killed while it wrote
+    (tmp_path / POINTS).write_bytes(lines + b'{"cell": {"criterion": "l1", "sc')  # killed while it wrote
     monkeypatch.setattr(run, "score_images", real)
     assert whole.__wrapped__(tmp_path) == expected
     again = (tmp_path / POINTS).read_bytes()
@@ -266,7 +266,7 @@ def test_other_images_are_refused(tmp_path: Path) -> None:
     other = replace(asked, data=replace(asked.data, search=99))
     with pytest.raises(SearchError, match=r"holds the results of another study \(data.search was 100, is 99"):
         compare(other, tmp_path, quiet)
-    (tmp_path / POINTS).write_text('{"identity": {}}\n{"place": 1}\n')
+    (tmp_path / POINTS).write_text('{"identity": {}}\n{"cell": 1}\n')
     with pytest.raises(SearchError, match="not the points of a comparison"):
         compare(asked, tmp_path, quiet)
 
@@ -319,7 +319,7 @@ def test_a_criterion_that_says_nothing_of_the_case_is_refused(tmp_path: Path) ->
 
 
 def test_all_criteria_that_say_something_where_none_is_named() -> None:
-    found = {place.criterion for place in places(ComparisonSettings(case="weights"))}
+    found = {cell.criterion for cell in list_cells(ComparisonSettings(case="weights"))}
     assert {"deeplift", "magnitude", "random"} <= found
     assert not {"bn_gamma", "captum_deeplift"} & found
 
@@ -328,4 +328,8 @@ def test_points_are_lines_of_json(tmp_path: Path) -> None:
     compare(study(criteria=["deeplift"], levels=[0.5]), tmp_path, quiet)
     first, *lines = (tmp_path / POINTS).read_text().splitlines()
     assert json.loads(first)["identity"]["comparison.case"] == '"filters"'
-    assert [Point.from_json(json.loads(line)).place.criterion for line in lines] == ["float", "deeplift", "deeplift"]
+    assert [ScoredCell.from_json(json.loads(line)).cell.criterion for line in lines] == [
+        "float",
+        "deeplift",
+        "deeplift",
+    ]

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from explorer.comparison.points import ComparisonCell, Point, Size, packed
-from explorer.comparison.statistics import Estimate, differences, estimate, groups
+from explorer.comparison.points import ComparisonCell, ScoredCell, Size, packed
+from explorer.comparison.statistics import MeanEstimate, differences, estimate, groups
 
 SIZE = Size(parameters=10, weight_bytes=40, coded_bytes=None, macs=100)
 
 
-def point(criterion: str, seed: int, right: list[int], weight_bytes: int = 40, level: float = 0.5) -> Point:
-    return Point(
-        place=ComparisonCell(criterion=criterion, scope="layer", level=level, state="uncorrected", seed=seed),
+def point(criterion: str, seed: int, right: list[int], weight_bytes: int = 40, level: float = 0.5) -> ScoredCell:
+    return ScoredCell(
+        cell=ComparisonCell(criterion=criterion, scope="layer", level=level, state="uncorrected", seed=seed),
         selection=f"{criterion}{seed}",
         size=Size(parameters=10, weight_bytes=weight_bytes, coded_bytes=None, macs=100),
         num_images=len(right),
@@ -30,7 +30,7 @@ def test_an_estimate_by_hand() -> None:
 
 
 def test_one_seed_has_no_error_over_seeds() -> None:
-    assert estimate(np.ones((1, 3))) == Estimate(value=1.0, over_images=0.0, over_seeds=0.0, num_images=3, seeds=1)
+    assert estimate(np.ones((1, 3))) == MeanEstimate(value=1.0, over_images=0.0, over_seeds=0.0, num_images=3, seeds=1)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (3,)])
@@ -102,6 +102,6 @@ def test_groups_average_sizes_over_seeds() -> None:
 def test_a_point_survives_json() -> None:
     right = [1, 0, 0, 1, 1, 1, 0, 1, 1]
     before = point("deeplift", 3, right)
-    after = Point.from_json(before.to_json())
+    after = ScoredCell.from_json(before.to_json())
     assert after == before
     assert after.right_images().tolist() == [bool(value) for value in right]

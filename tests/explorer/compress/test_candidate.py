@@ -161,6 +161,6 @@ def test_shares_keep_the_nearest_number_and_at_least_one() -> None:
 
 def test_what_is_not_chosen() -> None:
     candidate = Candidate(layers=(LayerChoice(layer="a"),), filter_keep_ratio=(("g", 0.5),))
-    assert (candidate.share("g"), candidate.share("h")) == (0.5, 1.0)
+    assert (candidate.keep_ratio("g"), candidate.keep_ratio("h")) == (0.5, 1.0)
     with pytest.raises(CandidateError, match='expected a choice for layer "b", received none'):
         candidate.choice("b")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.plan import plan
-from explorer.search.allocation import with_bits_within, with_filters_within
+from explorer.search.allocation import fit_bits, fit_filters
 from explorer.search.sensitivity import Sensitivity
 
 WIDTHS, SHARES = (2, 4, 8), (0.25, 0.5, 1.0)
@@ -57,11 +57,11 @@ def test_bits_are_the_best_within_the_budget(context: Callable[[str], Compressio
     ]
     least, most = (plan(base.graph, uniform(base.graph, bits)).weight_bytes for bits in (2, 8))
     for budget in (least, (2 * least + most) // 3, (least + most) // 2, most):
-        found = with_bits_within(base.graph, table, start, budget)
+        found = fit_bits(base.graph, table, start, budget)
         assert plan(base.graph, found).weight_bytes <= budget
         fitting = [candidate for candidate in every if plan(base.graph, candidate).weight_bytes <= budget]
         assert loss_of(table, found) == min(loss_of(table, candidate) for candidate in fitting)
-    assert with_bits_within(base.graph, table, start, 1) == uniform(base.graph, 2)
+    assert fit_bits(base.graph, table, start, 1) == uniform(base.graph, 2)
 
 
 def test_filters_keep_the_budget(context: Callable[[str], CompressionContext]) -> None:
@@ -69,9 +69,9 @@ def test_filters_keep_the_budget(context: Callable[[str], CompressionContext]) -
     table, start = table_for(base), uniform(base.graph)
     losses = []
     for share in (0.2, 0.5, 0.8, 1.0):
-        found = with_filters_within(table, start, lambda c: plan(base.graph, c).macs, share * base.graph.macs)
+        found = fit_filters(table, start, lambda c: plan(base.graph, c).macs, share * base.graph.macs)
         assert plan(base.graph, found).macs <= share * base.graph.macs
         losses.append(loss_of(table, found))
     assert losses == sorted(losses, reverse=True)
     assert found == start
-    assert plan(base.graph, with_filters_within(table, start, lambda c: plan(base.graph, c).macs, 0)).macs > 0
+    assert plan(base.graph, fit_filters(table, start, lambda c: plan(base.graph, c).macs, 0)).macs > 0

@@ -57,7 +57,7 @@ def test_the_same_share_of_every_group_goes(network: str, context: BasisOf) -> N
     graph = context(network).graph
     ranking = rank_filters(graph, compute_relevance(graph), 0.25)
     for group in graph.prunable:
-        assert ranking.candidate.share(group.name) * group.size == int(0.75 * group.size + 0.5)
+        assert ranking.candidate.keep_ratio(group.name) * group.size == int(0.75 * group.size + 0.5)
     assert {choice.weight_bits for choice in ranking.candidate.layers} == {8}
 
 
@@ -90,11 +90,11 @@ def test_normalised_scores_of_layers_can_be_compared(context: BasisOf) -> None:
     relevance = compute_relevance(graph, lambda index: 0.001 if index == 0 else 1.0)
     group = graph.prunable[0]
     alone = rank_filters(graph, relevance, 0.2, scope="global")
-    assert alone.candidate.share(group.name) * group.size == max(1, np.ceil(0.1 * group.size))
+    assert alone.candidate.keep_ratio(group.name) * group.size == max(1, np.ceil(0.1 * group.size))
     same = rank_filters(graph, compute_relevance(graph), 0.2, scope="global", normalised="l2")
     for normalised in ("mean", "l2", "max"):
         found = rank_filters(graph, relevance, 0.2, scope="global", normalised=normalised).candidate
-        assert found.share(group.name) > alone.candidate.share(group.name)
+        assert found.keep_ratio(group.name) > alone.candidate.keep_ratio(group.name)
         if normalised == "l2":
             assert found == same.candidate
 
@@ -104,7 +104,7 @@ def test_some_of_every_group_stays(scope: str, context: BasisOf) -> None:
     graph = context("option_a").graph
     ranking = rank_filters(graph, compute_relevance(graph), 0.99, scope=scope, minimum=0.3)
     for group in graph.prunable:
-        assert ranking.candidate.share(group.name) >= 0.3
+        assert ranking.candidate.keep_ratio(group.name) >= 0.3
     assert all(layer.out_channels >= 1 for layer in plan(graph, ranking.candidate).layers)
     whole = rank_filters(graph, compute_relevance(graph), 0.0, scope=scope).candidate
     assert {share for _, share in whole.filter_keep_ratio} == {1.0}

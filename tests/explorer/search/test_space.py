@@ -136,7 +136,7 @@ def test_a_candidate_beside_the_grid_gets_the_nearest_point(context: Callable[[s
     found = space.candidate(space.point(Candidate(layers=layers, filter_keep_ratio=(("conv1", 0.4),))))
     choice = found.choice("conv2")
     assert (choice.weight_bits, choice.activation_bits, choice.weight_density, choice.codebook_size) == (8, 4, 0.1, 16)
-    assert (found.share("conv1"), found.share("conv2")) == (0.5, 1.0)
+    assert (found.keep_ratio("conv1"), found.keep_ratio("conv2")) == (0.5, 1.0)
 
 
 def test_where_every_layer_is_shared_none_becomes_the_largest_codebook(

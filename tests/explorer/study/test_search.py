@@ -23,7 +23,7 @@ from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.front import front
 from explorer.study.record import Cost
 from explorer.study.search import Search, evaluations, search
-from explorer.study.store import Store, Stored, open_store
+from explorer.study.store import Store, StoredTrial, open_store
 from tests.support.costs import make_cost
 from tests.support.scoring import right
 from tests.support.tiers import thinned
@@ -184,7 +184,7 @@ def test_a_finished_search_does_nothing_and_a_longer_one_goes_on(open_: Open) ->
 def test_seeds_come_first_with_their_origins(open_: Open) -> None:
     task = task_of(Scorer(), trials=6)
     search(task, open_(), silent)
-    items: tuple[Stored, ...] = open_().stored()
+    items: tuple[StoredTrial, ...] = open_().stored()
     assert [item.origin for item in items] == ["seed 0", "seed 1", "seed 2", "nsga2", "nsga2", "nsga2"]
     assert [item.candidate for item in items[:3]] == [seed.candidate for seed in task.seeds]
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from explorer.comparison.points import FLOAT, ComparisonCell, Point, Size, packed
+from explorer.comparison.points import FLOAT, ComparisonCell, ScoredCell, Size, packed
 from explorer.comparison.record import Comparison
 from explorer.files import CONTENT_POLICY
 from explorer.report.comparison.page import draw_chart_figure, render_comparison
@@ -18,10 +18,10 @@ from explorer.settings import ComparisonSettings
 IMAGES = 200
 
 
-def point(place: ComparisonCell, right: int, share: float) -> Point:
+def point(place: ComparisonCell, right: int, share: float) -> ScoredCell:
     """A point with the first images right."""
-    return Point(
-        place=place,
+    return ScoredCell(
+        cell=place,
         selection="",
         size=Size(parameters=100, weight_bytes=round(4000 * share), coded_bytes=None, macs=round(9000 * share)),
         num_images=IMAGES,
