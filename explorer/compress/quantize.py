@@ -49,10 +49,13 @@ class ActivationQuantizer(nn.Module):
 def find_weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") -> torch.Tensor:
     """Return the scale (positive, one per output channel) that minimises the squared error of symmetric quantisation.
 
-    `weight` is out_channels x ...; `per` "tensor" gives all channels the one scale that is best for all of them.
-    Codes lie in -(2^(bits-1) - 1)..2^(bits-1) - 1; of 1 bit they are -1 and 1, and the scale is mean |w| (Rastegari
-    et al., 2016). Up to EXACT_BITS the scale is the global optimum, above the best of a fine search. A channel of
-    zeros gets scale 1, at 1 bit, where its codes are not 0, SMALLEST_SCALE.
+    Codes lie in -(2^(bits-1) - 1)..2^(bits-1) - 1; of 1 bit they are -1 and 1, and the scale is mean |w| (Rastegari et
+    al., 2016). Up to EXACT_BITS the scale is the global optimum, above the best of a fine search. A channel of zeros
+    gets scale 1, at 1 bit, where its codes are not 0, SMALLEST_SCALE.
+
+    Args:
+        weight: Of shape out_channels x ....
+        per: "tensor" gives all channels the one scale that is best for all of them.
     """
     rows = weight.detach().flatten(1)
     if per == "tensor":

@@ -32,9 +32,11 @@ def priced(
 ) -> Priced:
     """Return the jobs of a known network, a SCALE-Sim topology (.csv), an ONNX file (.onnx) or a PyTorch network.
 
-    The latter is "module:callable", which is run, and needs the shape of its `images`, (C, H, W). `bits` are those of
-    weights and of activations: without them an ONNX file's own count, and 8 for any other network. The pruning that
-    an ONNX file shows, its density, counts at any width.
+    The latter is "module:callable", which is run, and needs the shape of its `images`, (C, H, W). The pruning that an
+    ONNX file shows, its density, counts at any width.
+
+    Args:
+        bits: Those of weights and of activations: without them an ONNX file's own count, and 8 for any other network.
 
     Raises:
         NetworkError: there is no such network, a file cannot be read, or an ONNX file that is not quantised is

@@ -44,7 +44,8 @@ def deploy(
 ) -> Exported:
     """Rebuild `point` of the run in folder `run`, fine-tuned if `tuned`, and export it to folder `to`.
 
-    `form` is one of FORMATS.
+    Args:
+        form: One of FORMATS.
 
     Raises:
         ExportError: The exported network's predictions differ.

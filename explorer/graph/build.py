@@ -126,7 +126,8 @@ def build_activation(
 ) -> Activation:
     """Return the record of a stored activation, given the class of each of its channels.
 
-    `of` are the name of the activation whose scale it has, and the number of images that were traced.
+    Args:
+        of: The name of the activation whose scale it has, and the number of images that were traced.
     """
     scale_of, images = of
     shape = get_shape(storage.node)

@@ -34,9 +34,12 @@ def canonicalise(model: nn.Module, example: Inputs) -> fx.GraphModule:
     Functional activations, poolings and layers become modules, a module that is called several times is cloned for each
     call (clones of a layer hold the same parameters), nothing works in place, dropout and identities vanish, reshapes
     and slices that only select channels become modules that say so (`simplify_moves`), and a filter whose batch norm
-    has a negative gain changes sign with it. `example` is a batch of at least two images (N x C x H x W), or a tuple
-    with one such tensor for each argument of forward(), on which the outputs must stay bit-identical (with transposed
-    convolutions: equal but for rounding).
+    has a negative gain changes sign with it.
+
+    Args:
+        example: A batch of at least two images (N x C x H x W), or a tuple with one such tensor for each argument of
+            forward(), on which the outputs must stay bit-identical (with transposed convolutions: equal but for
+            rounding).
 
     Raises:
         ModelError: Where they do not, when torch.fx cannot trace the model, or for inputs that are refused

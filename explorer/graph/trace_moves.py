@@ -100,7 +100,11 @@ def unflatten(found: Traced, node: fx.Node) -> bool:
 
 
 def shuffle_pixels(found: Traced, node: fx.Node, factor: int) -> None:
-    """Trace channels as positions (Shi et al., 2016): the factor^2 channels that form one stay or go together."""
+    """Trace channels as positions: the factor^2 channels that form one stay or go together.
+
+    Source:
+        Shi et al., 2016.
+    """
     source = find_source(node)
     columns = found.ids[source].reshape(-1, factor * factor)
     for column in columns.T[1:]:

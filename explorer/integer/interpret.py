@@ -42,7 +42,8 @@ Given = NDArray[np.float32] | tuple[NDArray[np.float32], ...]
 def run_program(program: IntegerProgram, images: Given, batch: int = 64, observe: Observe | None = None) -> Int32:
     """Return logits (N x classes, int32) of `images` (float32), `batch` at a time.
 
-    `observe` is called with every step and what it gives, one batch after the other.
+    Args:
+        observe: Called with every step and what it gives, one batch after the other.
     """
     inputs = images if isinstance(images, tuple) else (images,)
     starts = range(0, len(inputs[0]), batch)

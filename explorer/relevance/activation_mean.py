@@ -15,11 +15,14 @@ from explorer.relevance.scores import Relevance
 
 
 def activation_mean(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return the mean |output| of a filter over positions (Molchanov et al., 2017, section 2.2), in their own units.
+    """Return the mean |output| of a filter over positions, in their own units.
 
     Taken after the batch norm and the activation that directly follow the layer and alone read it, or after the last
     of them that there is, else at the layer's own output. Kept for each image, without a sign: `contributions` and
     `magnitudes` are one, and an aggregation says no more than how images are joined.
+
+    Source:
+        Molchanov et al., 2017, section 2.2.
     """
     model = sample.model
     nodes = {name: find_activated(model, node) for name, node in find_layer_nodes(sample).items()}

@@ -16,7 +16,7 @@ from explorer.relevance.scores import Relevance
 
 
 def bn_gamma(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return |gain| of the batch norm that alone reads a layer (gamma; Liu et al., 2017, section 3); without unit.
+    """Return |gain| of the batch norm that alone reads a layer (gamma); without unit.
 
     A layer without one gets its filters' l2 norms over their mean, times the median |gain| of the network: within the
     layer filters are ranked by magnitude, and against other layers they are neither preferred nor put back. Images are
@@ -24,6 +24,9 @@ def bn_gamma(sample: Sample, progress: Progress | None = None) -> Relevance:
 
     Raises:
         RelevanceError: When no layer has a batch norm behind it.
+
+    Source:
+        Liu et al., 2017, section 3.
     """
     gains = {}
     for name, node in find_layer_nodes(sample).items():

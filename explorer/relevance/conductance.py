@@ -18,11 +18,14 @@ STEPS = 24
 
 
 def conductance(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return conductance (Dhamdhere et al., 2019) of what the sample explains, at every layer's output.
+    """Return conductance of what the sample explains, at every layer's output.
 
     The integral of d explained / d output times the change of the output, along the straight line from reference to
     image, as the sum over STEPS steps between the points of Gauss and Legendre: Captum's LayerConductance. Every point
     serves all layers in one pass. Kept for each image; nothing is said of weights and inputs. In units of the logits.
+
+    Source:
+        Dhamdhere et al., 2019.
     """
     return score_by_image(sample, "conductance", _contributions, progress)
 

@@ -38,7 +38,7 @@ class Attributed:
 
 
 def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return DeepLIFT (rescale rule; Shrikumar et al., 2017) of what the sample explains, at every layer's output.
+    """Return DeepLIFT (rescale rule) of what the sample explains, at every layer's output.
 
     Products of two activations share their difference evenly, softmax and norms are taken apart into such steps, so
     that every operation whose rule is known adds up.
@@ -46,6 +46,9 @@ def deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
     Raises:
         RelevanceError: When the contributions at the inputs miss the output difference by more than the sample's
             tolerance, relative.
+
+    Source:
+        Shrikumar et al., 2017.
     """
     sums: dict[str, list[Tensor]] = {}
     tables: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in sample.graph.layer_names}

@@ -20,12 +20,15 @@ STEPS = 16
 
 
 def integrated_gradients(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return integrated gradients (Sundararajan et al., 2017) of what the sample explains, at every layer's output.
+    """Return integrated gradients of what the sample explains, at every layer's output.
 
     A layer's output goes in a straight line from that of the reference to that of the image, at STEPS points of Gauss
     and Legendre; what does not depend on the layer stays that of the image: Captum's LayerIntegratedGradients. The path
     is each layer's own, so only what follows a layer is computed again for it. Kept for each image; nothing is said of
     weights and inputs. In units of the logits.
+
+    Source:
+        Sundararajan et al., 2017.
     """
     return score_by_image(sample, "integrated_gradients", _contributions, progress)
 

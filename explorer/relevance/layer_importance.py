@@ -19,7 +19,7 @@ POOLED = 2
 
 
 def layer_importance(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return what each layer adds to the accuracy of an imprinted classifier (Elkerdawy et al., 2020).
+    """Return what each layer adds to the accuracy of an imprinted classifier.
 
     Features of a layer, taken where `activation_mean` takes them and averaged to 2 x 2 positions, classify each image
     by the class whose mean of normalised features is nearest in angle (imprinting; Qi et al., 2018), with the image
@@ -30,6 +30,9 @@ def layer_importance(sample: Sample, progress: Progress | None = None) -> Releva
 
     A filter's score is its share in its layer's l2 norms times the importance, so that scores of a layer add up to its
     importance; weight multipliers are the root of the importance throughout a layer. Labels are the true ones.
+
+    Source:
+        Elkerdawy et al., 2020.
     """
     classes = require_classes(sample, "layer_importance", labels=True)
     nodes = {name: find_activated(sample.model, node) for name, node in find_layer_nodes(sample).items()}

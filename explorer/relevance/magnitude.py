@@ -18,16 +18,23 @@ def compute_filter_norms(weight: Tensor, order: int) -> Tensor:
 
 
 def l1(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return the sums of a filter's absolute weights (Li et al., 2017, section 3.1), in units of the weights.
+    """Return the sums of a filter's absolute weights, in units of the weights.
 
     The weights are those of the layer itself: a batch norm that follows is not folded into them. Weight multipliers are
     1, so that a single weight counts |w| (Han et al., 2015). Images are not looked at.
+
+    Source:
+        Li et al., 2017, section 3.1.
     """
     return _magnitude("l1", 1, sample, progress)
 
 
 def l2(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return roots of the sums of a filter's squared weights (He et al., 2018), in their units; otherwise as `l1`."""
+    """Return roots of the sums of a filter's squared weights, in their units; otherwise as `l1`.
+
+    Source:
+        He et al., 2018.
+    """
     return _magnitude("l2", 2, sample, progress)
 
 

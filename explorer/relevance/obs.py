@@ -24,7 +24,7 @@ ELEMENTS_AT_ONCE = 2**27
 
 
 def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return layer-wise Optimal Brain Surgeon (Hassibi and Stork, 1993; Dong et al., 2017).
+    """Return layer-wise Optimal Brain Surgeon.
 
     The loss of a layer is half the squared error of its output, summed over positions, mean over images; its Hessian
     by a filter's weights is H = E[X X^T], X being what the filter is multiplied with at each position. Without weight
@@ -32,6 +32,9 @@ def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
     1 / sqrt(2 [H^-1]_qq), the same for all filters that read the same inputs. The same formula for all weights of a
     filter at once leaves nothing to adjust: its score is w^T H w / 2, half the energy of its output without the bias,
     kept for each image; H is damped for its inverse only. Says nothing of inputs. In units of the outputs, squared.
+
+    Source:
+        Hassibi and Stork, 1993; Dong et al., 2017.
     """
     energies: dict[str, list[Tensor]] = {name: [] for name in sample.graph.layer_names}
     multipliers: dict[str, Tensor] = {}

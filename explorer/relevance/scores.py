@@ -169,7 +169,8 @@ class Relevance:
 def merge_weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str) -> NDArray[np.float32]:
     """Return the multipliers of a layer's weights; over several calls that share them, the root of the sum of squares.
 
-    `owner` is the first of these calls; the array has its weight's shape.
+    Args:
+        owner: The first of these calls; the array has its weight's shape.
     """
     calls = [relevance.layer(layer.name).weight_multipliers for layer in graph.layers if layer.chosen_by == owner]
     return calls[0] if len(calls) == 1 else np.sqrt(np.square(calls).sum(0))
@@ -199,7 +200,8 @@ def score_classes(graph: ModelGraph, relevance: Relevance, normalised: str = "no
 def order_filters(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[str, tuple[int, ...]]:
     """Return for every prunable group its channel classes, the most relevant first; ties in channel order.
 
-    `normalised` is that of `score_classes`.
+    Args:
+        normalised: That of `score_classes`.
     """
     scores = score_classes(graph, relevance, normalised)
     return {

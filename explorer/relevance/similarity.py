@@ -12,12 +12,15 @@ from explorer.relevance.scores import Relevance
 
 
 def similarity(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return the sum of a filter's Euclidean distances to all other filters of its layer (He et al., 2019).
+    """Return the sum of a filter's Euclidean distances to all other filters of its layer.
 
     That sum is smallest for the filters next to the layer's geometric median; Srinivas and Babu (2015) remove neurons
     by the same thought. In units of the weights, which are those of the layer itself, without its batch norm. In a
     grouped layer kernels are compared whichever channels they read. The only filter of a layer has score 0. Images are
     not looked at.
+
+    Source:
+        He et al., 2019.
     """
     layers = []
     for name in sample.graph.layer_names:

@@ -15,24 +15,30 @@ from explorer.relevance.scores import LayerRelevance, Relevance
 
 
 def taylor(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return the first-order change of the loss without a filter or a weight (Molchanov et al., 2017, section 2.2).
+    """Return the first-order change of the loss without a filter or a weight.
 
     The loss is the cross-entropy of single images with the class that the sample explains as the label, in nats. A
     filter contributes to an image the sum over positions of its output, before batch norm and activation, times the
     loss's derivative by it; with the aggregation "mean_abs" its score is the mean of the absolute values. With g the
     derivative of an image's loss by a weight, or by an element of an input channel, weight multipliers are E|g| and
     input multipliers E[sum over positions of |g|].
+
+    Source:
+        Molchanov et al., 2017, section 2.2.
     """
     return _expanded(sample, 1, progress)
 
 
 def fisher(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return the second-order change of the loss with E[g g^T] as the Hessian (LeCun et al., 1990).
+    """Return the second-order change of the loss with E[g g^T] as the Hessian.
 
     Loss and g as for `taylor`. Errors dW of the weights cost the sum of E[g^2] dW^2 / 2, errors of single elements of
     an input channel likewise: multipliers are sqrt(E[g^2] / 2) and sqrt(E[sum over positions of g^2] / 2). A filter
     costs half the mean square of what it contributes to `taylor` (Theis et al., 2018, section 3). Those halves are the
     contributions kept for each image, without a sign; magnitudes are the same of sums of absolute values.
+
+    Source:
+        LeCun et al., 1990.
     """
     return _expanded(sample, 2, progress)
 

@@ -37,9 +37,11 @@ def rank_filters(
     """Remove the share `removed`, in [0, 1), of the filters of all channel groups that may be pruned.
 
     Scope "layer" removes the same share of every group; "global" the least relevant of all groups together, each
-    channel class counting as the filters that go with it, until no further one fits in the share. `normalised` is that
-    of `score_classes`: what makes scores of different layers comparable. In every group at least the share `minimum`,
-    and one class, stays. Widths are 8 bits.
+    channel class counting as the filters that go with it, until no further one fits in the share. In every group at
+    least the share `minimum`, and one class, stays. Widths are 8 bits.
+
+    Args:
+        normalised: That of `score_classes`: what makes scores of different layers comparable.
 
     Raises:
         SearchError: For another scope or shares out of range.

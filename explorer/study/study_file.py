@@ -139,7 +139,10 @@ class Study:
     def from_json(cls, data: object, folder: str | Path = ".") -> Study:
         """Rebuild a study from `to_json` data or parsed TOML.
 
-        `folder` is where its relative paths start. Files and environment variables are not looked at.
+        Files and environment variables are not looked at.
+
+        Args:
+            folder: Where its relative paths start.
 
         Raises:
             StudyFileError: Holds every problem.

@@ -46,9 +46,12 @@ def train_model(
     After each epoch the state is written to the file `unfinished`, where one is given. Found there at the
     start, it is gone on from, to the same weights as without the interruption; at the end it is removed.
 
-    `images` is N x channels x height x width, or a tuple of several inputs; `targets` (N x ...) is what the loss
-    takes. Adam or SGD with momentum 0.9, the learning rate along half a cosine to 0 (Loshchilov and Hutter 2017,
-    without restarts). Deterministic for a seed on one kind of machine; the global random state stays as it was.
+    Adam or SGD with momentum 0.9, the learning rate along half a cosine to 0 (Loshchilov and Hutter 2017, without
+    restarts). Deterministic for a seed on one kind of machine; the global random state stays as it was.
+
+    Args:
+        images: N x channels x height x width, or a tuple of several inputs.
+        targets: What the loss takes, N x ....
 
     Raises:
         ModelError: When the loss is not finite, or the network fails in training mode.
