@@ -49,7 +49,7 @@ def table_of(kind: str, base: CompressionContext, space: SearchSpace) -> Sensiti
 
 def fail_for(patch: pytest.MonkeyPatch, error: Exception, layer: str, bits: int | None) -> None:
     """Let adaptive rounding fail for a layer, at one width or at all."""
-    for module, name in ((perturbation, "error_shares"), (measured, "round_adaptively")):
+    for module, name in ((perturbation, "compute_error_ratios"), (measured, "round_adaptively")):
         whole = getattr(module, name)
 
         def failing(
