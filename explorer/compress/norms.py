@@ -75,7 +75,7 @@ class NormCorrector(fx.Interpreter):
 
 def _norm(model: fx.GraphModule, node: fx.Node) -> BatchNorm | None:
     module = model.get_submodule(str(node.target))
-    return module if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) else None
+    return module if isinstance(module, BatchNorm) else None
 
 
 def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:

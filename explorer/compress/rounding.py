@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from explorer.graph.unfold import unfold_inputs
 
 DAMPING = 0.01
 """Share of the inputs' mean second moment added to each, so that weights that no image excites stay where they are
@@ -63,18 +64,6 @@ def compute_moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Ten
     added = uncertain[:, None, None] * torch.eye(square.shape[1], dtype=square.dtype, device=square.device)
     square = square + added
     return Moments(received=square, wanted=square if wanted is received else product + added)
-
-
-def unfold_inputs(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
-    """Return what each filter of each group is multiplied with: groups x k x (images times positions)."""
-    if isinstance(module, nn.Linear):
-        return inputs.reshape(1, -1, inputs.shape[-1]).mT
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    padded = F.pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
-    unfolded = F.unfold(padded, module.kernel_size, module.dilation, 0, module.stride)
-    images, size, places = unfolded.shape
-    grouped = unfolded.view(images, module.groups, size // module.groups, places)
-    return grouped.permute(1, 2, 0, 3).flatten(2)
 
 
 def find_adaptive_codes(

@@ -58,7 +58,7 @@ def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torc
 
 def has_codes(module: nn.Module) -> bool:
     """Return whether a layer was compressed; one of sequences, which is no layer of the graph, stays in float."""
-    return "weight_codes" in module._buffers
+    return "weight_codes" in dict(module.named_buffers(recurse=False))
 
 
 def quantize_biases(model: fx.GraphModule) -> None:

@@ -6,7 +6,6 @@ from collections import defaultdict
 
 import torch
 from torch import fx, nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from explorer.errors import ModelError
 from explorer.graph.copies import copy_plainly
@@ -21,7 +20,9 @@ from explorer.graph.out_of_place import work_out_of_place
 from explorer.graph.reuse import clone_reused
 from explorer.graph.spellings import maxima_to_pools, settle_spellings
 from explorer.graph.symbolic import call, propagate_shapes, symbolic_trace
+from explorer.graph.torch_private import list_own_names
 
+DROPOUTS = nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d | nn.AlphaDropout | nn.FeatureAlphaDropout
 _Layer = nn.Conv2d | nn.Linear
 _Norm = nn.BatchNorm1d | nn.BatchNorm2d
 REORDERED = 1e-5
@@ -133,14 +134,15 @@ def _drop_unread(graph_module: fx.GraphModule) -> None:
             _clear(module)
         if any(path == each or path.startswith(f"{each}.") for each in called):
             continue
-        for name in [*module._parameters, *module._buffers]:
+        for name in list_own_names(module)[0]:
             if (f"{path}.{name}" if path else name) not in read:
                 delattr(module, name)
 
 
 def _clear(layer: _Layer) -> None:
     """Remove what somebody has hung on a layer: it does not read it, and its codes may be called so later."""
-    for name in {*layer._parameters, *layer._buffers, *layer._modules, *LAYER_BUFFERS} - {"weight", "bias"}:
+    held, children = list_own_names(layer)
+    for name in {*held, *children, *LAYER_BUFFERS} - {"weight", "bias"}:
         if hasattr(layer, name):
             delattr(layer, name)
 
@@ -148,7 +150,7 @@ def _clear(layer: _Layer) -> None:
 def _drop_identities(graph_module: fx.GraphModule) -> None:
     for node in list(graph_module.graph.nodes):
         module = graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.Identity | _DropoutNd) or (isinstance(module, nn.Sequential) and len(module) == 0):
+        if isinstance(module, nn.Identity | DROPOUTS) or (isinstance(module, nn.Sequential) and len(module) == 0):
             node.replace_all_uses_with(node.all_input_nodes[0])
             graph_module.graph.erase_node(node)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks_of_all
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.prune import BasePruningMethod
@@ -20,13 +19,16 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.optim.swa_utils import AveragedModel
 
 from explorer.errors import ModelError
+from explorer.graph.torch_private import (
+    clear_other_hooks,
+    find_global_hooks,
+    find_hooks,
+    find_pruned_name,
+    remove_pre_hook,
+)
 
 _WEIGHT_HOOKS = (WeightNorm, SpectralNorm, BasePruningMethod)
 """Forward pre-hooks that compute a weight from parameters alone: the copy holds what they compute."""
-_WITHOUT_OUTPUT = (
-    *("_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks", "_state_dict_pre_hooks"),
-    *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
-)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -47,7 +49,7 @@ def copy_plainly(model: nn.Module) -> nn.Module:
             neither a trace nor an exported file would have.
     """
     _refuse_hidden_state(model)
-    held = [value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values())]
+    held = [value for module in model.modules() for value in (*vars(module).values(), *module.buffers(recurse=False))]
     memo: dict[int, Any] = {
         id(value): value.detach().clone() for value in held if isinstance(value, Tensor) and not value.is_leaf
     }
@@ -63,8 +65,7 @@ def copy_plainly(model: nn.Module) -> nn.Module:
         ) from error
     _store_weights(copied)
     for module in copied.modules():
-        for name in _WITHOUT_OUTPUT:
-            getattr(module, name).clear()
+        clear_other_hooks(module)
     return copied
 
 
@@ -72,13 +73,14 @@ def _inside(module: nn.Module) -> nn.Module | None:
     """Return what a wrapper wraps, None for any other module."""
     if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel | AveragedModel):
         return module.module
-    return module._modules.get("_orig_mod") if type(module).__module__.startswith("torch._dynamo") else None
+    return (
+        dict(module.named_children()).get("_orig_mod") if type(module).__module__.startswith("torch._dynamo") else None
+    )
 
 
 def _refuse_hidden_state(model: nn.Module) -> None:
-    for kind in ("forward_pre", "forward"):
-        for hook in getattr(hooks_of_all, f"_global_{kind}_hooks").values():
-            raise _refusal(f"a global {_KINDS[kind]}", hook, "all modules")
+    for kind, hook in find_global_hooks():
+        raise _refusal(f"a global {_KINDS[kind]}", hook, "all modules")
     for path, module in model.named_modules():
         where = repr(path) if path else type(module).__name__
         if isinstance(module, torch.jit.ScriptModule):
@@ -86,12 +88,11 @@ def _refuse_hidden_state(model: nn.Module) -> None:
                 f"model: {where} is TorchScript, which has no Python code to trace; "
                 "give the network that it was made from, with its state_dict()"
             )
-        if any(is_lazy(parameter) for parameter in module._parameters.values()):
+        if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
             raise ModelError(f"model: {where} has weights without values yet; call the network on one batch first")
-        for kind in ("forward_pre", "forward"):
-            for hook in getattr(module, f"_{kind}_hooks").values():
-                if not isinstance(hook, _WEIGHT_HOOKS):
-                    raise _refusal(f"the {_KINDS[kind]}", hook, where)
+        for kind, hook in find_hooks(module):
+            if not isinstance(hook, _WEIGHT_HOOKS):
+                raise _refusal(f"the {_KINDS[kind]}", hook, where)
         if _inside(module) is None:
             for name, function in _replaced(module, module is model):
                 raise _refusal(f"the {name}() that was put in the place of its own,", function, where)
@@ -136,7 +137,8 @@ class _Computed:
     name: str
     value: Tensor
     sources: tuple[Tensor, ...]
-    hook: tuple[int, Any] | None = None
+    hook: Any = None
+    """The forward pre-hook that computes it; None where a parametrisation does."""
 
 
 def _store_weights(copied: nn.Module) -> None:
@@ -151,10 +153,9 @@ def _store_weights(copied: nn.Module) -> None:
         if not torch.equal(parameter, weight.value):  # the same tensors under another mask
             parameter = nn.Parameter(weight.value.detach().clone())
         if weight.hook is not None:
-            key, hook = weight.hook
-            hook.remove(module)
-            del module._forward_pre_hooks[key]
-            module._parameters[name] = parameter
+            weight.hook.remove(module)
+            remove_pre_hook(module, weight.hook)
+            setattr(module, name, parameter)
             continue
         # Copies of a parametrised layer have one class in common with it, so that the class must stay as it is.
         if is_parametrized(module):
@@ -169,17 +170,17 @@ def _store_weights(copied: nn.Module) -> None:
 def _computed(module: nn.Module) -> Iterator[_Computed]:
     lists = dict(module.parametrizations.items()) if is_parametrized(module) else {}  # type: ignore[union-attr, operator]
     for name, made in lists.items():
-        sources = (*made._parameters.values(), *made._buffers.values())
+        sources = (*made.parameters(recurse=False), *made.buffers(recurse=False))
         yield _Computed(module=module, name=name, value=getattr(module, name), sources=sources)
-    for key, hook in module._forward_pre_hooks.items():
+    for _, hook in find_hooks(module):
         if isinstance(hook, BasePruningMethod):
-            name, value = hook._tensor_name, hook.apply_mask(module)  # type: ignore[no-untyped-call]
+            name, value = find_pruned_name(hook), hook.apply_mask(module)  # type: ignore[no-untyped-call]
         elif isinstance(hook, SpectralNorm):
             name, value = hook.name, hook.compute_weight(module, do_power_iteration=False)
         elif isinstance(hook, WeightNorm):
             name, value = hook.name, hook.compute_weight(module)
         else:
             continue
-        named = (*module._parameters.items(), *module._buffers.items())
-        sources = tuple(t for n, t in named if t is not None and n.startswith(f"{name}_"))
-        yield _Computed(module=module, name=name, value=value, sources=sources, hook=(key, hook))
+        named = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        sources = tuple(t for n, t in named if n.startswith(f"{name}_"))
+        yield _Computed(module=module, name=name, value=value, sources=sources, hook=hook)

@@ -14,6 +14,7 @@ from explorer.graph.lines import find_line
 from explorer.graph.modules import TransposedConv2d
 from explorer.graph.names import add_module, find_free_name, replace_module
 from explorer.graph.symbolic import constants
+from explorer.graph.torch_private import list_output_padding
 
 ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU,
@@ -104,8 +105,7 @@ def _transpose(graph_module: fx.GraphModule, node: fx.Node, module: nn.ConvTrans
     size = constants(node.kwargs.get("output_size", node.args[1] if len(node.args) > 1 else None))
     if size is not None:
         source = torch.empty(node.args[0].meta["shape"], device="meta")  # type: ignore[union-attr]
-        sizes = module.stride, module.padding, module.kernel_size
-        made.output_padding = tuple(module._output_padding(source, list(size), *sizes, 2, module.dilation))  # type: ignore[arg-type]
+        made.output_padding = list_output_padding(module, source, size)
     users = [each for each in graph_module.graph.nodes if each.op == "call_module" and each.target == node.target]
     if len(users) == 1:
         replace_module(graph_module, str(node.target), made)

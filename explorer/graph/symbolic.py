@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_flatten
 
 from explorer.errors import ModelError
 from explorer.graph.copies import copy_plainly
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.lines import find_last_line, find_place
 from explorer.graph.names import hold_by_other_names
+from explorer.graph.torch_private import list_leaves
 
 
 def call(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
@@ -47,7 +47,7 @@ def check_outputs(output: object, count: int) -> list[torch.Tensor]:
     Raises:
         ModelError: Unless each is finite and has one entry for each image.
     """
-    tensors = [value for value in tree_flatten(output)[0] if value is not None]
+    tensors = [value for value in list_leaves(output) if value is not None]
     wrong = [value for value in tensors if not _is_output(value)]
     wrong = wrong or [value for value in tensors if value.shape[0] != count]
     if wrong or not tensors:
@@ -119,7 +119,7 @@ def _recorded_factories(tracer: _SymbolicTracer) -> Iterator[None]:
     def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def make(*args: Any, **kwargs: Any) -> Any:
-            computed = any(isinstance(entry, fx.Proxy) for entry in tree_flatten((args, kwargs))[0])
+            computed = any(isinstance(entry, fx.Proxy) for entry in list_leaves((args, kwargs)))
             if tracer.running or not computed:
                 return function(*args, **kwargs)
             return tracer.create_proxy("call_function", function, args, kwargs)
@@ -285,7 +285,7 @@ def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:
 def gives_tensors(node: fx.Node) -> bool:
     """Return whether a node of a network whose shapes were propagated gives a tensor, or something that holds some."""
     return node.meta["shape"] is not None or any(
-        isinstance(value, torch.Tensor) for value in tree_flatten(node.meta["value"])[0]
+        isinstance(value, torch.Tensor) for value in list_leaves(node.meta["value"])
     )
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_flatten
 
 from explorer.errors import RelevanceError
 from explorer.graph.lines import find_line, name_function
 from explorer.graph.modules import BatchNorm, SelectChannels
+from explorer.graph.torch_private import list_leaves
 from explorer.progress import Progress
 from explorer.relevance import deeplift_run
 from explorer.relevance.activations import find_norm_after
@@ -148,7 +148,7 @@ def _by_function(node: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     varying = _varying(args, kwargs)
     with torch.no_grad():
         given = function(*args, **kwargs)
-    tensors = [each for each in tree_flatten(given)[0] if isinstance(each, Tensor)]
+    tensors = [each for each in list_leaves(given) if isinstance(each, Tensor)]
     if not any(each.is_floating_point() for each in tensors):
         return given  # a size, or a comparison
     if not isinstance(given, Tensor):
@@ -171,7 +171,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 def _varying(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """Return the tensors among the arguments that depend on the images."""
-    return [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, Tensor) and each.requires_grad]
+    return [each for each in list_leaves((args, kwargs)) if isinstance(each, Tensor) and each.requires_grad]
 
 
 def _no_rule(node: fx.Node, what: str) -> RelevanceError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from explorer.graph.modules import TransposedConv2d
+from explorer.graph.unfold import unfold_windows
 
 PRODUCTS_AT_ONCE = 2**24
 """Elements of the largest intermediate tensor (assumed: 64 MiB of float32), which bounds the images at a time."""
@@ -62,9 +62,7 @@ def _per_image(module: nn.Conv2d | nn.Linear, inputs: Tensor, outputs: Tensor) -
     count, groups = len(inputs), module.groups
     if isinstance(module, TransposedConv2d):
         return _per_image_transposed(module, inputs, outputs)
-    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    padded = F.pad(inputs, module._reversed_padding_repeated_twice, mode=mode)
-    columns = F.unfold(padded, module.kernel_size, module.dilation, 0, module.stride)
+    columns = unfold_windows(module, inputs)
     columns = columns.view(count * groups, -1, columns.shape[2])
     rows = outputs.reshape(count * groups, module.out_channels // groups, -1)
     return (rows @ columns.transpose(1, 2)).view(count, *module.weight.shape)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from math import prod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.graph.modules import TransposedConv2d, layer_module
+from explorer.graph.modules import layer_module
+from explorer.graph.unfold import unfold_inputs
 from explorer.progress import Progress
 from explorer.relevance.build import build_layer_relevance, build_relevance
 from explorer.relevance.gradients import WatchedRun
@@ -62,26 +62,6 @@ def obs(sample: Sample, progress: Progress | None = None) -> Relevance:
             )
         )
     return build_relevance(sample, "obs", tuple(layers))
-
-
-def unfold_inputs(module: nn.Conv2d | nn.Linear, inputs: Tensor) -> Tensor:
-    """Return what filters are multiplied with at each position: groups x k x (images times positions).
-
-    k is the number of weights of a filter, in the order of the weight's axes behind the first.
-    """
-    if isinstance(module, nn.Linear):
-        return inputs.reshape(1, -1, inputs.shape[-1]).mT
-    grouped = inputs.reshape(-1, module.in_channels // module.groups, *inputs.shape[2:])
-    if isinstance(module, TransposedConv2d):
-        size = prod(module.weight.shape[1:])
-        every = torch.eye(size, dtype=inputs.dtype, device=inputs.device).view(size, *module.weight.shape[1:])
-        sizes = module.stride, module.padding, module.output_padding
-        unfolded = F.conv_transpose2d(grouped, every.transpose(0, 1), None, *sizes, 1, module.dilation).flatten(2)  # type: ignore[arg-type]
-    else:
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        padded = F.pad(grouped, module._reversed_padding_repeated_twice, mode=mode)
-        unfolded = F.unfold(padded, module.kernel_size, module.dilation, 0, module.stride)
-    return unfolded.view(len(inputs), module.groups, *unfolded.shape[1:]).permute(1, 2, 0, 3).flatten(2)
 
 
 def gather(module: nn.Conv2d | nn.Linear, inputs: Tensor, num_images: int, before: Tensor | None = None) -> Tensor:

@@ -150,7 +150,8 @@ def _restored(module: nn.Conv2d | nn.Linear) -> Iterator[Tensor]:
     finally:
         module.weight = weight
         for name in ("weight_codes", "weight_scale"):
-            module._buffers.pop(name, None)
+            if hasattr(module, name):
+                delattr(module, name)
 
 
 @contextmanager

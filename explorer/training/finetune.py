@@ -19,6 +19,7 @@ from explorer.compress.candidate import Candidate
 from explorer.digests import digest
 from explorer.errors import ModelError
 from explorer.graph.inputs import Inputs, run, take, to_device
+from explorer.graph.modules import BatchNorm
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.training.augment import augment, crop, find_darkest, is_image, refuse_unmovable
@@ -176,7 +177,7 @@ def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:
 @contextmanager
 def _statistics_held(model: nn.Module) -> Iterator[None]:
     """Hold the statistics of batch norms within it: they will meet images, not mixes, whose variance is smaller."""
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
@@ -204,7 +205,7 @@ def _to_teacher(outputs: Tensor, taught: Tensor, targets: Tensor, temperature: f
 def _training_mode(model: nn.Module, settings: FineTuningSettings) -> None:
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and settings.batch_norm == "frozen":
+        if isinstance(module, BatchNorm) and settings.batch_norm == "frozen":
             module.eval()
 
 

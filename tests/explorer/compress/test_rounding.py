@@ -18,8 +18,8 @@ from explorer.compress.rounding import (
     compute_moments,
     compute_output_errors,
     find_adaptive_codes,
-    unfold_inputs,
 )
+from explorer.graph.unfold import unfold_inputs
 
 LAYERS: dict[str, Callable[[], nn.Conv2d | nn.Linear]] = {
     "linear": lambda: nn.Linear(24, 10),

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.graph.modules import layer_module
+from explorer.graph.unfold import unfold_inputs
 from explorer.relevance import obs as module
-from explorer.relevance.obs import DAMPING, obs, unfold_inputs
+from explorer.relevance.obs import DAMPING, obs
 from explorer.relevance.sample import Sample, make_sample
 from tests.support.attribution import canonical
 
