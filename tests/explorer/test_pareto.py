@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from explorer.arrays import Float64Array
 from explorer.pareto import FEW, ascending_front, undominated
+from tests.oracles.pareto import dominates
 
 Row = tuple[float, ...]
 GRID = st.one_of(st.integers(0, 4).map(float), st.sampled_from([-0.0, math.inf, math.nan]))  # ties are common
@@ -21,11 +22,6 @@ ROWS = st.integers(1, 5).flatmap(lambda columns: st.lists(st.tuples(*[NUMBERS] *
 
 def array(rows: Sequence[Sequence[float]], columns: int = 2) -> Float64Array:
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(rows[0]) if rows else columns)
-
-
-def dominates(one: Row, other: Row) -> bool:
-    """The definition, without arrays."""
-    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
 
 
 @given(ROWS)

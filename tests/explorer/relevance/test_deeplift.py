@@ -21,12 +21,11 @@ from explorer.relevance.captum_deeplift import attribute_layer, captum_deeplift,
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.deeplift import attribute, deeplift
 from explorer.relevance.sample import IMAGES_AT_ONCE, make_sample
+from tests.oracles.deeplift import gradients_by_hand, multipliers_by_hand
 from tests.support.attribution import (
     Body,
     canonical,
     functional,
-    gradients_by_hand,
-    multipliers_by_hand,
     pooled,
     product,
     residual,
@@ -44,7 +43,7 @@ def test_scores_are_those_of_the_rescale_rule_by_hand(body: Body, method: str) -
     """What a layer read and wrote must be its own, not what an addition in place makes of it afterwards."""
     model, graph, images, labels = canonical(body)
     relevance = CRITERIA[method].compute(make_sample(model, graph, images, labels, target="true"), None)
-    multipliers = multipliers_by_hand(model, images, labels, body)
+    multipliers = multipliers_by_hand(model, images, labels, joined=body is not functional)
     inputs = {"conv1": images, "conv2": model.get_submodule("conv1")(images).relu().detach()}
     references = {"conv1": images.roll(1, 0), "conv2": inputs["conv2"].roll(1, 0)}
     for name, m in multipliers.items():

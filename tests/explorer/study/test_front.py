@@ -14,6 +14,7 @@ from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study import front
 from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint
+from tests.oracles.pareto import dominates
 from tests.support.costs import make_cost
 
 OBJECTIVES = ("accuracy", "energy", "weight_memory")
@@ -52,11 +53,6 @@ def points(*values: tuple[float, float, int], held_out: Sequence[float] | None =
         )
         for index, (accuracy, energy, size) in enumerate(values)
     )
-
-
-def dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    """The definition, without arrays."""
-    return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
 
 
 def test_losses_are_to_be_minimised() -> None:
