@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
 
 import typer
 
@@ -39,19 +39,25 @@ def _integer(study: Study, to: Path, notify: Notify) -> Report:
     return deploy_uniform(study, to / "steps", to, notify, form="integer")
 
 
-PRESETS: Mapping[str, Callable[[Study, Path, Notify], Report]] = {
-    "deep_compression": _deep_compression,
-    "integer": _integer,
+class Preset(NamedTuple):
+    """A pipeline in a few words, and its function of a study, the folder to write to, and what shows progress."""
+
+    summary: str
+    run: Callable[[Study, Path, Notify], Report]
+
+
+PRESETS: Mapping[str, Preset] = {
+    "deep_compression": Preset("prune, share, code", _deep_compression),
+    "integer": Preset("8 bits, integers only", _integer),
 }
-"""Name -> function from a study, the folder to write to, and what shows progress."""
+"""By name, the default first. A new one is a function and an entry here."""
+LISTED = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
 
 
 def compress(
     study: StudyPath,
     to: Annotated[Path, typer.Option(help="Folder to write to; what is found there goes on.")],
-    preset: Annotated[
-        str, typer.Option(help="deep_compression: prune, share, code; integer: 8 bits, integers only.")
-    ] = "deep_compression",
+    preset: Annotated[str, typer.Option(help=f"{LISTED}.")] = next(iter(PRESETS)),
 ) -> None:
     """Compress a study's network by a known pipeline; after Ctrl-C the same command goes on."""
     from explorer.study.study_file import load_study  # noqa: PLC0415
@@ -62,5 +68,5 @@ def compress(
     say(f"study {settings.name}, {preset}, results in {to}")
     with resumable(f"all finished epochs are kept in {to}") as notify:
         notify("start", 0, 1)
-        report = PRESETS[preset](settings, to, notify)
+        report = PRESETS[preset].run(settings, to, notify)
     say(report.summary())

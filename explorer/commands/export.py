@@ -12,7 +12,7 @@ from explorer.commands.progress import ProgressDisplay
 from explorer.commands.terminal import console, say
 from explorer.export.formats import DEFAULT_FORMAT, FORMATS
 
-FORMS = f"{'; '.join(f'{name}: {exporter.summary}' for name, exporter in FORMATS.items())}."
+LISTED = "; ".join(f"{name}: {exporter.summary}" for name, exporter in FORMATS.items())
 
 
 def export(
@@ -20,7 +20,7 @@ def export(
     to: Annotated[Path, typer.Option(help="Folder to write to.")],
     pick: Pick = "knee",
     tuned: Annotated[bool, typer.Option("--tuned", help="What explorer finetune made of the point.")] = False,
-    form: Annotated[str, typer.Option("--format", help=FORMS)] = DEFAULT_FORMAT,
+    form: Annotated[str, typer.Option("--format", help=f"{LISTED}.")] = DEFAULT_FORMAT,
 ) -> None:
     """Write a point of the front for use elsewhere, by default as an ONNX QDQ file, and check its predictions."""
     from explorer.study.folder import read_outcome  # noqa: PLC0415
