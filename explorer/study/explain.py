@@ -159,7 +159,7 @@ def _images(
         for number in drawn
     ]
     others = [name for number, name in enumerate(names) if number not in drawn]
-    left_out = f"{', '.join(others)}: no image, of which pixels could be shown" if others else ""
+    left_out = f"no image is what the network reads as {', '.join(others)}" if others else ""
     return tuple(image for of_image in zip(*found, strict=True) for image in of_image), left_out
 
 

@@ -131,7 +131,8 @@ def _notes(explained: Explained) -> tuple[str, ...]:
     if not explained.scores_filters:
         notes.append(f"{method} says nothing of filters: every filter's score is 1.")
     if explained.left_out:
-        notes.append(f"No pixel maps: {explained.left_out}.")
+        which = "Not every input has pixel maps" if explained.images else "No pixel maps"
+        notes.append(f"{which}: {explained.left_out}.")
     if explained.images and method != "deeplift" and explained.scores_filters:
         notes.append(f"Pixel maps are DeepLIFT's, filter scores are those of {method}.")
     if explained.has_classes and not len(explained.relevance.layers[0].contributions):
