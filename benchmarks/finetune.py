@@ -18,22 +18,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from explorer.compress.apply import apply
-from explorer.compress.candidate import Candidate, uniform
-from explorer.compress.plan import plan
-from explorer.evaluate.score import score_images
+import explorer
 from explorer.search.allocation import fit_bits, fit_filters
 from explorer.search.sensitivity import Sensitivity, sensitivity
 from explorer.search.space import search_space
-from explorer.settings import FineTuningSettings, SpaceSettings
-from explorer.settings.records import write_record
-from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.study_file import load_study
-from explorer.training.finetune import finetune
-from explorer.training.tuned import Tuned, rebuild
 
 REPOSITORY = Path(__file__).parent.parent
 SHARES = tuple(count / 64 for count in range(20, 65))
@@ -44,8 +36,6 @@ divergence from the published network after 6 epochs is 0.174 instead of 0.201.
 """
 THINNED = {"layer3.1.conv1": 52 / 64, "layer3.2.conv1": 52 / 64}
 """Filters kept in the two largest groups so that 67,000 bytes have room for wider first and last layers."""
-SEED = 1
-BATCH = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +44,7 @@ class Target:
 
     name: str
     wanted: float
-    build: Callable[[PreparedStudy, Sensitivity], Candidate]
+    build: Callable[[explorer.Net, Sensitivity], explorer.Candidate]
     courses: tuple[tuple[int, float, float], ...]
     """(epochs, learning rate, share of batches of mixed images) of each course of training.
 
@@ -62,26 +52,23 @@ class Target:
     """
 
 
-def bytes_100144(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
+def bytes_100144(net: explorer.Net, table: Sensitivity) -> explorer.Candidate:
     """Bits by the relevance knapsack."""
-    graph = prepared.context.graph
-    return fit_bits(graph, table, uniform(graph), 100_144)
+    return fit_bits(net.graph, table, explorer.uniform(net), 100_144)
 
 
-def bytes_67000(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
+def bytes_67000(net: explorer.Net, table: Sensitivity) -> explorer.Candidate:
     """A few filters removed, by relevance, then bits by the relevance knapsack."""
-    graph = prepared.context.graph
-    start = uniform(graph)
-    start = replace(
-        start, filter_keep_ratio=tuple((name, THINNED.get(name, 1.0)) for name, _ in start.filter_keep_ratio)
-    )
-    return fit_bits(graph, table, start, 67_000)
+    return fit_bits(net.graph, table, explorer.uniform(net).with_filters(THINNED), 67_000)
 
 
-def half_macs(prepared: PreparedStudy, table: Sensitivity) -> Candidate:
+def half_macs(net: explorer.Net, table: Sensitivity) -> explorer.Candidate:
     """Filters removed by relevance, how many of each group by the relevance knapsack."""
-    graph = prepared.context.graph
-    return fit_filters(table, uniform(graph), lambda candidate: plan(graph, candidate).macs, graph.macs // 2)
+
+    def macs(candidate: explorer.Candidate) -> float:
+        return explorer.plan(net, candidate).macs
+
+    return fit_filters(table, explorer.uniform(net), macs, net.graph.macs // 2)
 
 
 TARGETS = (
@@ -91,77 +78,48 @@ TARGETS = (
 )
 
 
-def tuned_settings(course: tuple[int, float, float], epochs: int | None) -> FineTuningSettings:
+def settings_of(course: tuple[int, float, float], epochs: int | None) -> dict[str, Any]:
     """Crops and flips as the published network was trained with; only the teacher's logits as targets."""
-    return FineTuningSettings(
-        epochs=epochs or course[0],
-        learning_rate=course[1],
-        batch_size=64,
-        crop_pixels=4,
-        flip=True,
-        mixup=course[2],
-        teacher_weight=1.0,
-        temperature=8.0,
-    )
+    return {
+        "epochs": epochs or course[0],
+        "learning_rate": course[1],
+        "batch_size": 64,
+        "crop_pixels": 4,
+        "flip": True,
+        "mixup": course[2],
+        "teacher_weight": 1.0,
+        "temperature": 8.0,
+    }
 
 
-def test_accuracy(prepared: PreparedStudy, candidate: Candidate, tuned: Tuned | None) -> float:
+def score_test_images(net: explorer.Net, model: explorer.Compressed) -> float:
     """Percent of all 10,000 test images right."""
-    sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
-    context = prepared.context
-    model = apply(context, candidate) if tuned is None else rebuild(context, candidate, tuned)
-    correct = sum(float(score_images(model, images, labels, BATCH).sum()) for images, labels in sets)
-    return 100.0 * correct / sum(len(labels) for _, labels in sets)
+    found = [explorer.accuracy(model, images) for images in (net.data.search, net.data.held_out)]
+    return 100.0 * sum(each.value * each.num_images for each in found) / sum(each.num_images for each in found)
 
 
-def trained(
-    file: Path,
-    candidate: Candidate,
-    prepared: PreparedStudy,
-    settings: FineTuningSettings,
-    images: int | None,
-    start: Tuned | None,
-) -> Tuned:
-    """The tuned network: from the file where it was finished there, else trained now."""
-    seen, labels = prepared.tensors(prepared.data.train.take(slice(images)))
-    begun = time.process_time()
-    description = {**write_record(settings), "seed": SEED, "images": len(labels)}
-    if file.exists():
-        found = Tuned.load(file)
-        if (found.candidate, found.description) == (candidate.digest(), description):
-            return found
-    tuned = finetune(
-        prepared.context,
-        candidate,
-        seen,
-        labels,
-        settings,
-        seed=SEED,
-        progress=lambda epoch, epochs, loss: print(f"  epoch {epoch} of {epochs}: loss {loss:.4f}", flush=True),
-        unfinished=file.with_suffix(".unfinished"),
-        start=start,
-    )
-    tuned.save(file)
-    seconds = time.process_time() - begun
-    print(f"  {1e3 * seconds / len(labels) / settings.epochs:.2f} ms CPU for an image and epoch")
-    return tuned
-
-
-def run(target: Target, prepared: PreparedStudy, table: Sensitivity, arguments: argparse.Namespace) -> None:
+def run(target: Target, net: explorer.Net, table: Sensitivity, arguments: argparse.Namespace) -> None:
     """Build, tune and score one target."""
-    graph, candidate = prepared.context.graph, target.build(prepared, table)
-    bits = [choice.weight_bits for choice in candidate.layers]
-    planned = plan(graph, candidate)
-    print(f"\n{target.name}: {planned.weight_bytes:,} bytes, {planned.macs / graph.macs:.1%} of MACs")
-    print(f"  bits {bits}")
-    tuned = None
+    candidate = target.build(net, table)
+    model = explorer.compress(net, candidate)
+    before, tuned = score_test_images(net, model), None
+    print(f"\n{target.name}: {model.size_bytes:,} bytes, {model.plan.macs / net.graph.macs:.1%} of MACs")
+    print(f"  bits {[choice.weight_bits for choice in candidate.layers]}")
     for number, course in enumerate(target.courses, start=1):
-        settings = tuned_settings(course, arguments.epochs)
+        settings, begun = settings_of(course, arguments.epochs), time.process_time()
         print(f"  {settings}", flush=True)
         file = arguments.folder / f"{target.name}.{number}.pt"
-        tuned = trained(file, candidate, prepared, settings, arguments.images, tuned)
-    before, after = (test_accuracy(prepared, candidate, entry) for entry in (None, tuned))
+        tuned = explorer.finetune(net, candidate, start=tuned, file=file, notify=say_epochs, **settings)
+        seconds = time.process_time() - begun
+        print(f"  {1e3 * seconds / len(net.data.train) / settings['epochs']:.2f} ms CPU for an image and epoch")
+    assert tuned is not None  # every target has a course
+    after = score_test_images(net, tuned)
     print(f"  test images right: {before:.2f} % before, {after:.2f} % after; wanted {target.wanted:.1f} %", flush=True)
+
+
+def say_epochs(what: str, done: int, total: int) -> None:
+    """Print how far a training is."""
+    print(f"  {what}: {done} of {total}", flush=True)
 
 
 def main() -> None:
@@ -178,14 +136,16 @@ def main() -> None:
         parser.error(f"unknown {', '.join(sorted(unknown))}; the targets are {', '.join(names)}")
     torch.set_num_threads(arguments.threads)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    study = load_study(REPOSITORY / "studies" / "resnet20_cifar10")
-    study = replace(study, data=replace(study.data, calibration=1024))
-    prepared = open_study(study, arguments.folder, lambda stage, done, total: None)
-    space = search_space(prepared.context.graph, SpaceSettings(activation_bits=(8,), filter_keep_ratio=SHARES))
-    table = sensitivity(prepared.context, prepared.relevance, space)
+    study = explorer.load_study(REPOSITORY / "studies" / "resnet20_cifar10")
+    data = replace(study.data, calibration=1024, train=arguments.images or study.data.train)
+    net = explorer.open(replace(study, data=data))
+    scores = explorer.relevance(net, "deeplift")
+    net = net.ordered_by(scores)
+    space = search_space(net.graph, explorer.Space(activation_bits=(8,), filter_keep_ratio=SHARES))
+    table = sensitivity(net.context, scores.complete, space)
     for target in TARGETS:
         if target.name in arguments.targets:
-            run(target, prepared, table, arguments)
+            run(target, net, table, arguments)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from typing import Any
 from torch import nn
 
 from explorer.compress import candidate as candidates
+from explorer.compress import plan as plans
 from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.plan import NetworkPlan
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import Score, ScoreFunction
@@ -19,7 +21,7 @@ from explorer.session.devices import Device, find_device
 from explorer.session.export import export_compressed
 from explorer.session.network import Net, open_network, open_study_network
 from explorer.session.result import Front, Point, Result
-from explorer.session.scores import Scores, compute_scores, find_scores, order_by, read_relevance
+from explorer.session.scores import Scores, compute_scores, find_scores, read_relevance
 from explorer.session.scoring import accuracy, score
 from explorer.session.search import load, run, search
 from explorer.settings import FineTuningSettings, LayerSpace, QuantizerSettings
@@ -52,6 +54,7 @@ __all__ = [
     "load",
     "load_study",
     "open",
+    "plan",
     "price",
     "relevance",
     "run",
@@ -63,7 +66,7 @@ __all__ = [
 Chosen = Candidate | Point
 
 
-def open(
+def open(  # noqa: PLR0913  (a network, its images, and how they are split and scored)
     model: nn.Module | Study,
     data: Any = None,
     targets: Any = None,
@@ -73,6 +76,7 @@ def open(
     score: ScoreFunction | Score | None = None,
     quantizer: QuantizerSettings | None = None,
     seed: int = 0,
+    notify: Notify = silent,
 ) -> Net:
     """Return a trained network ready to be compressed; the model itself stays as it is.
 
@@ -96,7 +100,7 @@ def open(
         (60, 20, 20)
     """
     if isinstance(model, Study):
-        return open_study_network(model)
+        return open_study_network(model, notify)
     return open_network(
         model, data, targets, search=search, held_out=held_out, score=score, quantizer=quantizer, seed=seed
     )
@@ -153,6 +157,21 @@ def price(net: Net, point: Chosen, device: Device) -> Cost:
     return candidate_cost(net.graph, candidate, find_device(device))
 
 
+def plan(net: Net, point: Chosen) -> NetworkPlan:
+    """Return every shape and width of a point's network, with its `weight_bytes` and `macs`; nothing is built.
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> explorer.plan(net, explorer.uniform(net).with_filters({"0": 0.5})).macs
+        1368
+    """
+    candidate = _candidate(point)
+    candidates.check(candidate, net.graph)
+    return plans.plan(net.graph, candidate)
+
+
 def compress(net: Net, point: Chosen, scores: Scores | str | None = None) -> Compressed:
     """Return the network of a point, an `nn.Module` that computes with the integer codes that are exported.
 
@@ -177,14 +196,16 @@ def finetune(
     epochs: int | None = None,
     scores: Scores | str | None = None,
     *,
-    unfinished: str | Path | None = None,
+    start: Compressed | None = None,
+    file: str | Path | None = None,
     notify: Notify = silent,
     **settings: Any,
 ) -> Compressed:
     """Return the network of a point, trained further on the training images with the float network as teacher.
 
-    `settings` are keys of [finetuning] in a study file, such as `learning_rate`. An interrupted training goes on from
-    the file `unfinished`, where one is given.
+    `settings` are keys of [finetuning] in a study file, such as `learning_rate`. It begins at the float network, or
+    at what an earlier `start` of the same filters was tuned to. With a `file` the result is kept there, and found
+    there again; an interrupted training goes on after its last full epoch.
 
     Example:
         >>> import explorer, torch
@@ -196,8 +217,8 @@ def finetune(
     """
     given = settings if epochs is None else {"epochs": epochs, **settings}
     wanted = read_record(FineTuningSettings, given, "finetuning")
-    file = None if unfinished is None else Path(unfinished)
-    return build_tuned(_net_for(net, point, scores), _candidate(point), _origin(point), wanted, notify, file)
+    kept = None if file is None else Path(file)
+    return build_tuned(_net_for(net, point, scores), _candidate(point), _origin(point), wanted, start, kept, notify)
 
 
 def export(
@@ -238,5 +259,5 @@ def _origin(point: Chosen) -> Origin | None:
 def _net_for(net: Net, point: Chosen, scores: Scores | str | None) -> Net:
     """The network with its filters in the order that the point is to be built by."""
     if scores is not None:
-        return order_by(net, find_scores(net, scores, silent))
+        return net.ordered_by(find_scores(net, scores, silent))
     return point.open_net() if isinstance(point, Point) else net

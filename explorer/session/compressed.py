@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from explorer.compress.plan import NetworkPlan, plan
 from explorer.progress import Notify
 from explorer.session.network import Net
 from explorer.settings import FineTuningSettings
+from explorer.settings.records import write_record
 from explorer.study.network import threads_for
 from explorer.study.record import FrontPoint
+from explorer.study.weights import digest_state
 from explorer.training.finetune import finetune
-from explorer.training.tuned import rebuild
+from explorer.training.tuned import Tuned, rebuild
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +36,20 @@ class Compressed(fx.GraphModule):
     """A network in evaluation mode that computes with integer codes, as it is exported.
 
     Each layer holds the buffers `weight_codes` (int8) and `weight_scale` (one for each filter). `net` is what it was
-    made from, `candidate` what was chosen, `origin` the point of a front that it is, if it is one, and `finetuning`
-    how it was fine-tuned, None where it was not. Its state dict can be loaded into another one that was made of the
-    same candidate.
+    made from, `candidate` what was chosen, `origin` the point of a front that it is, if it is one, and `tuned`
+    what fine-tuning made of it, None where it was not. Its state dict can be loaded into another one that was made of
+    the same candidate.
     """
 
     net: Net
     candidate: Candidate
-    finetuning: Mapping[str, Any] | None
+    tuned: Tuned | None
     origin: Origin | None
+
+    @property
+    def finetuning(self) -> Mapping[str, Any] | None:
+        """How it was fine-tuned, None where it was not."""
+        return None if self.tuned is None else self.tuned.description
 
     @property
     def plan(self) -> NetworkPlan:
@@ -66,21 +73,45 @@ def build_tuned(
     candidate: Candidate,
     origin: Origin | None,
     settings: FineTuningSettings,
+    start: Compressed | None,
+    file: Path | None,
     notify: Notify,
-    unfinished: Path | None,
 ) -> Compressed:
     """Return the same, trained further on the network's training images."""
+    train = net.data.train
+    conditions = {
+        **write_record(settings),
+        "seed": net.seed,
+        "weights": digest_state(net.network.model),
+        "train": train.digest(),
+        "start": None if start is None else digest_state(start),
+    }
     with threads_for(net.graph):
-        tuned = finetune(
-            net.context,
-            candidate,
-            *net.tensors(net.data.train),
-            settings,
-            seed=net.seed,
-            progress=lambda done, count, _: notify("fine-tune, epochs", done, count),
-            unfinished=unfinished,
-        )
-        return _remember(rebuild(net.context, candidate, tuned), net, candidate, origin, tuned.description)
+        tuned = _find_tuned(file, candidate, conditions)
+        if tuned is None:
+            tuned = finetune(
+                net.context,
+                candidate,
+                *net.tensors(train),
+                settings,
+                seed=net.seed,
+                progress=lambda done, count, _: notify("fine-tune, batches", done, count),
+                unfinished=None if file is None else file.with_suffix(".unfinished"),
+                start=None if start is None else start.tuned,
+            )
+            tuned = replace(tuned, description={**tuned.description, **conditions})
+            if file is not None:
+                tuned.save(file)
+        return _remember(rebuild(net.context, candidate, tuned), net, candidate, origin, tuned)
+
+
+def _find_tuned(file: Path | None, candidate: Candidate, conditions: Mapping[str, Any]) -> Tuned | None:
+    """Return what a file holds, where it was made of the same under the same conditions."""
+    if file is None or not file.is_file():
+        return None
+    found = Tuned.load(file)
+    same = all(found.description.get(key) == value for key, value in conditions.items())
+    return found if same and found.candidate == candidate.digest() else None
 
 
 def _remember(
@@ -88,8 +119,8 @@ def _remember(
     net: Net,
     candidate: Candidate,
     origin: Origin | None,
-    finetuning: Mapping[str, Any] | None = None,
+    tuned: Tuned | None = None,
 ) -> Compressed:
     made = Compressed(model, model.graph)
-    made.net, made.candidate, made.origin, made.finetuning = net, candidate, origin, finetuning
+    made.net, made.candidate, made.origin, made.tuned = net, candidate, origin, tuned
     return made.eval()

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,13 +19,20 @@ from explorer.evaluate.score import ACCURACY, Score, ScoreFunction
 from explorer.graph.inputs import Inputs
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import call
+from explorer.progress import Notify
+from explorer.relevance.scores import order_filters
 from explorer.session.display import paragraph, table
 from explorer.session.samples import make_data, read_samples, split_samples
 from explorer.settings import QuantizerSettings
 from explorer.study.coverage import measure_coverage
-from explorer.study.network import StudyNetwork, threads_for
-from explorer.study.prepare import PreparedStudy, open_study
+from explorer.study.network import StudyNetwork, threads_for, with_weights
+from explorer.study.network import open_network as open_given_network
+from explorer.study.prepare import PreparedStudy
 from explorer.study.study_file import Study
+from explorer.user_code import digest_code
+
+if TYPE_CHECKING:
+    from explorer.session.scores import Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,6 +72,11 @@ class Net:
         """What stays in float or whole, and why."""
         locked = {group.name: group.locked for group in self.graph.groups if group.locked}
         return {**{entry.path: entry.reason for entry in self.graph.skipped}, **locked}
+
+    def ordered_by(self, scores: Scores) -> Net:
+        """Return the network with its filters in the order of scores."""
+        order = order_filters(self.graph, scores.complete)
+        return replace(self, context=replace(self.context, order=order))
 
     def tensors(self, images: ImageSet) -> tuple[Any, Tensor]:
         """Return images and targets on the device of the network."""
@@ -143,10 +155,13 @@ def open_network(
     return Net(network=network, context=context, seed=seed)
 
 
-def open_study_network(study: Study) -> Net:
+def open_study_network(study: Study, notify: Notify) -> Net:
     """Return the network of a study with its own images, trained where it has no checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
-        return net_of_study(open_study(study, Path(folder)))
+        network = with_weights(open_given_network(study, notify), study, Path(folder), notify)
+    images = network.data.calibration.tensors(network.torch_device)[0]
+    context = CompressionContext.of(network.canonical, images, graph=network.graph, quantizer=study.quantizer)
+    return Net(network=network, context=context, seed=study.seed)
 
 
 def net_of_study(prepared: PreparedStudy) -> Net:
@@ -171,7 +186,8 @@ def make_score(score: ScoreFunction | Score | None) -> Score:
         return score
     if not isinstance(score, Callable):  # type: ignore[arg-type]
         raise DataError(f"score: expected a function (outputs, targets) -> scores, received {type(score).__name__}")
-    return Score(name=getattr(score, "__name__", "score"), function=score)
+    name = getattr(score, "__name__", "")
+    return Score(name=name if name.isidentifier() else "score", function=score, code=digest_code(score))
 
 
 def _count_classes(model: nn.Module, example: Inputs, data: Data) -> int:

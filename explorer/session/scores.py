@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from explorer.progress import Notify
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, make_sample
-from explorer.relevance.scores import LayerRelevance, Relevance, order_filters
+from explorer.relevance.scores import LayerRelevance, Relevance
 from explorer.session.display import paragraph, table
 from explorer.session.network import Net
 from explorer.settings import RelevanceSettings
@@ -103,10 +103,3 @@ def find_scores(net: Net, scores: Scores | str, notify: Notify) -> Scores:
             f"scores: expected what explorer.relevance gives or a criterion's name, received {type(scores).__name__}"
         )
     return scores
-
-
-def order_by(net: Net, scores: Scores | None) -> Net:
-    """Return the network with its filters ordered by the scores, where there are any."""
-    if scores is None:
-        return net
-    return replace(net, context=replace(net.context, order=order_filters(net.graph, scores.complete)))
