@@ -89,6 +89,14 @@ def test_what_does_not_fit_the_network_is_refused(context: Callable[[str], Compr
 def test_json_and_digest() -> None:
     one = LayerChoice(layer="a", weight_bits=3, activation_bits=4, weight_density=0.3, codebook_size=5)
     candidate = Candidate(layers=(one, LayerChoice(layer="b")), filter_keep_ratio=(("a", 0.5), ("b", 1.0)))
+    assert candidate.to_json() == {
+        "layers": {
+            "a": {"weight_bits": 3, "activation_bits": 4, "weight_density": 0.3, "codebook_size": 5},
+            "b": {"weight_bits": 8, "activation_bits": 8, "weight_density": 1.0, "codebook_size": None},
+        },
+        "filter_keep_ratio": {"a": 0.5, "b": 1.0},
+    }
+    assert candidate.digest() == "70356f5beadc3ca7"
     again = Candidate.from_json(json.loads(json.dumps(candidate.to_json())))
     assert again == candidate
     assert again.digest() == candidate.digest()
@@ -102,7 +110,13 @@ def test_json_and_digest() -> None:
         replace(candidate, layers=(replace(one, pattern="2:4"), LayerChoice(layer="b"))),
     ]
     assert len({item.digest() for item in (candidate, *others)}) == 7
+    assert others[-1].to_json()["layers"]["a"]["pattern"] == "2:4"
     assert Candidate.from_json(others[-1].to_json()) == others[-1]
+    digests = {
+        Candidate(layers=(LayerChoice(layer="a", weight_density=one),), filter_keep_ratio=(("a", one),)).digest()
+        for one in (1, 1.0)
+    }
+    assert len(digests) == 1
 
 
 @pytest.mark.parametrize(

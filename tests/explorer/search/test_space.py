@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,9 +19,6 @@ from explorer.search.axes import (
     FILTERS_BY,
     PATTERN,
     WEIGHT_BITS,
-    WEIGHT_DENSITY,
-    Axis,
-    Knob,
 )
 from explorer.search.space import search_space
 from explorer.settings import LayerSpace, SpaceSettings
@@ -200,27 +196,6 @@ def test_one_bit_weights_are_neither_pruned_nor_shared(context: Callable[[str], 
         LayerChoice(layer=space.layers[0], weight_bits=1)
     ]
     assert len(choices) == len(set(choices)) > 4
-
-
-@pytest.mark.parametrize(
-    ("knob", "values", "text"),
-    [
-        (WEIGHT_BITS, (2, None), "axis '6 weight_bits/a': expected an integer in 1..8, received null"),
-        (ACTIVATION_BITS, (None,), "axis '0 activation_bits/a': expected an integer in 2..8, received null"),
-        (WEIGHT_BITS, (4.0,), "received 4.0"),
-        (WEIGHT_DENSITY, (0.5, None), "expected a number above 0 and of at most 1, received null"),
-        (FILTER_KEEP_RATIO, (None, 1.0), "expected a number above 0 and of at most 1, received null"),
-        (FILTER_KEEP_RATIO, (0.0, 1.0), "received 0.0"),
-        (CODEBOOK_SIZE, (None, 1), 'expected an integer in 2..256 or "none", received 1'),
-        (PATTERN, (None, "4:2"), "received .4:2."),
-        (FILTERS_BY, (None, 3), 'expected the name of a criterion or "none", received 3'),
-        (WEIGHT_BITS, (), "axis '6 weight_bits/a': expected at least one value, received none"),
-    ],
-)
-def test_what_a_knob_does_not_take_is_no_value_of_its_axis(knob: Knob[Any], values: tuple[Any, ...], text: str) -> None:
-    """A None was a width of 0 where it was missed."""
-    with pytest.raises(SearchError, match=text):
-        Axis(knob=knob, of="a", values=values)
 
 
 def test_what_has_no_axis_has_no_values(context: Callable[[str], CompressionContext]) -> None:
