@@ -53,17 +53,17 @@ class Target:
 
 
 def bytes_100144(net: explorer.Net, table: Sensitivity) -> explorer.Candidate:
-    """Bits by the relevance knapsack."""
+    """Return bits by the relevance knapsack."""
     return fit_bits(net.graph, table, explorer.uniform(net), 100_144)
 
 
 def bytes_67000(net: explorer.Net, table: Sensitivity) -> explorer.Candidate:
-    """A few filters removed, by relevance, then bits by the relevance knapsack."""
+    """Return a few filters removed, by relevance, then bits by the relevance knapsack."""
     return fit_bits(net.graph, table, explorer.uniform(net).with_filters(THINNED), 67_000)
 
 
 def half_macs(net: explorer.Net, table: Sensitivity) -> explorer.Candidate:
-    """Filters removed by relevance, how many of each group by the relevance knapsack."""
+    """Return filters removed by relevance, how many of each group by the relevance knapsack."""
 
     def macs(candidate: explorer.Candidate) -> float:
         return explorer.plan(net, candidate).macs
@@ -79,7 +79,7 @@ TARGETS = (
 
 
 def settings_of(course: tuple[int, float, float], epochs: int | None) -> dict[str, Any]:
-    """Crops and flips as the published network was trained with; only the teacher's logits as targets."""
+    """Return crops and flips as the published network was trained with; only the teacher's logits as targets."""
     return {
         "epochs": epochs or course[0],
         "learning_rate": course[1],
@@ -93,7 +93,7 @@ def settings_of(course: tuple[int, float, float], epochs: int | None) -> dict[st
 
 
 def score_test_images(net: explorer.Net, model: explorer.Compressed) -> float:
-    """Percent of all 10,000 test images right."""
+    """Return percent of all 10,000 test images right."""
     found = [explorer.accuracy(model, images) for images in (net.data.search, net.data.held_out)]
     return 100.0 * sum(each.value * each.num_images for each in found) / sum(each.num_images for each in found)
 

@@ -10,7 +10,7 @@ STATEMENTS = {"import explorer": "import explorer", "explorer.open": "import exp
 
 
 def seconds(statement: str) -> float:
-    """Wall-clock seconds of a statement in a process of its own, the start of Python aside."""
+    """Return wall-clock seconds of a statement in a process of its own, the start of Python aside."""
     program = f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
     return float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 

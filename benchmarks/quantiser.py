@@ -76,7 +76,7 @@ def _present(key: str, name: str) -> bool:
 
 
 def _test_images(net: explorer.Net, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first test images, those of the search and those held out together."""
+    """Return the first test images, those of the search and those held out together."""
     sets = (net.data.search, net.data.held_out)
     images, labels = (
         np.concatenate(parts)[:count] for parts in zip(*((s.inputs[0], s.targets) for s in sets), strict=True)

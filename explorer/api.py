@@ -80,13 +80,17 @@ def open(  # noqa: PLR0913  (a network, its images, and how they are split and s
 ) -> Net:
     """Return a trained network ready to be compressed; the model itself stays as it is.
 
-    `data` are images (N x ..., arrays or tensors, preprocessed as the model takes them) with `targets` (N), a
-    DataLoader, or a Dataset. Those who choose a network (`search`) and who judge it (`held_out`) are images of their
-    own: given in the same forms, or a fifth of `data` each, at most 5,000, drawn by `seed`. What is left calibrates,
-    explains and trains; `print(net)` says the counts. All images are held in memory.
+    Those who choose a network (`search`) and who judge it (`held_out`) are images of their own: given in the same
+    forms, or a fifth of `data` each, at most 5,000, drawn by `seed`. What is left calibrates, explains and trains;
+    `print(net)` says the counts. All images are held in memory.
 
-    `score` is a function of (outputs, targets) that gives a number in [0, 1] for each image; right or wrong by the
-    largest logit where there is none. A study, of `load_study`, is opened with its own network and images.
+    A study, of `load_study`, is opened with its own network and images.
+
+    Args:
+        data: Images (N x ..., arrays or tensors, preprocessed as the model takes them) with `targets` (N), a
+            DataLoader, or a Dataset.
+        score: A function of (outputs, targets) that gives a number in [0, 1] for each image; right or wrong by the
+            largest logit where there is none.
 
     Raises:
         ExplorerError: The model cannot be traced, or the images are not what it takes.
@@ -226,8 +230,7 @@ def export(
 ) -> Exported:
     """Write a compressed network to a folder, run it in onnxruntime on the held-out images, and refuse what differs.
 
-    `format` is "onnx" (a quantised network and configuration.json) or "integer". The configuration states costs on
-    the device of the search, or on the one given here.
+    The configuration states costs on the device of the search, or on the one given here.
 
     Example:
         >>> import explorer, tempfile, torch
@@ -237,6 +240,9 @@ def export(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     explorer.export(small, folder, device="bitfusion").verification.agreement
         1.0
+
+    Args:
+        format: "onnx" (a quantised network and configuration.json) or "integer".
     """
     built = model.build() if isinstance(model, Point) else model
     return export_compressed(built, Path(folder), format, None if device is None else find_device(device))
@@ -257,7 +263,7 @@ def _origin(point: Chosen) -> Origin | None:
 
 
 def _net_for(net: Net, point: Chosen, scores: Scores | str | None) -> Net:
-    """The network with its filters in the order that the point is to be built by."""
+    """Return the network with its filters in the order that the point is to be built by."""
     if scores is not None:
         return net.ordered_by(find_scores(net, scores, silent))
     return point.open_net() if isinstance(point, Point) else net

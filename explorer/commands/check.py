@@ -71,7 +71,7 @@ def check(
 
 
 def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
-    """What tells the same of the network of a run, in short, before it is trained and searched."""
+    """Return what tells the same of the network of a run, in short, before it is trained and searched."""
 
     def inspect(network: StudyNetwork) -> tuple[tuple[str, str], ...]:
         from explorer.export.deploy import find_all_refusals  # noqa: PLC0415
@@ -99,7 +99,7 @@ def _exports(refused: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _about(network: StudyNetwork, study: Study, accelerator: Accelerator) -> list[str]:
-    """Where network, weights, images and costs come from."""
+    """Return where network, weights, images and costs come from."""
     data, model = network.data, study.model
     shape = " and ".join(" x ".join(map(str, each)) for each in data.input_shapes)
     targets = " x ".join(map(str, data.train.targets.shape[1:])) or "one number"
@@ -117,7 +117,7 @@ def _epochs(study: Study) -> int:
 
 
 def _layer_table(graph: ModelGraph) -> Table:
-    """A row for all layers that are alike, named after the first of them."""
+    """Return a row for all layers that are alike, named after the first of them."""
     alike: dict[tuple[object, ...], list[Layer]] = {}
     for layer in graph.layers:
         alike.setdefault((*_shape(layer), _prunable(layer, graph)), []).append(layer)
@@ -135,7 +135,7 @@ def _layer_table(graph: ModelGraph) -> Table:
 
 
 def _shape(layer: Layer) -> tuple[str, str, str]:
-    """Kind, channels and output size, as texts."""
+    """Return kind, channels and output size, as texts."""
     window = "x".join(map(str, layer.kernel_size))
     kind = "linear" if layer.kind == "linear" else f"{'depthwise ' if layer.depthwise else ''}conv {window}"
     kind = f"transposed {kind}" if layer.transposed else kind
@@ -145,12 +145,12 @@ def _shape(layer: Layer) -> tuple[str, str, str]:
 
 
 def _prunable(layer: Layer, graph: ModelGraph) -> int:
-    """Output channels that belong to groups which may lose some."""
+    """Return output channels that belong to groups which may lose some."""
     return sum(graph.groups[index].size * count for index, count in layer.produces if not graph.groups[index].locked)
 
 
 def _groups(graph: ModelGraph) -> list[str]:
-    """How many channels may go, and which layers' go together."""
+    """Return how many channels may go, and which layers' go together."""
     free = graph.prunable
     channels = sum(group.size for group in free)
     lines = [f"filters may go from {len(free)} of {len(graph.groups)} channel groups, {channels} channels in all"]
@@ -164,7 +164,7 @@ def _groups(graph: ModelGraph) -> list[str]:
 
 
 def _skipped(graph: ModelGraph) -> list[str]:
-    """A line for each reason why something is left out, with the first that it holds for, and lines of the network."""
+    """Return a line for each reason why something is left out, with the first that it holds for, and its lines."""
     names: dict[str, list[str]] = {}
     places: dict[str, set[tuple[str, str]]] = {}
     for item in graph.skipped:
@@ -175,7 +175,7 @@ def _skipped(graph: ModelGraph) -> list[str]:
 
 
 def _placed(places: Collection[tuple[str, str]]) -> str:
-    """The places of the reasons in the user's files, the lines of a file together."""
+    """Return the places of the reasons in the user's files, the lines of a file together."""
     lines: dict[str, list[str]] = {}
     for file, line in sorted(places, key=lambda place: (place[0], int(place[1]))):
         lines.setdefault(file, []).append(line)
@@ -184,7 +184,7 @@ def _placed(places: Collection[tuple[str, str]]) -> str:
 
 
 def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[str]:
-    """How large the space is, and whether its costliest limits can be kept at all."""
+    """Return how large the space is, and whether its costliest limits can be kept at all."""
     from explorer.compress.candidate import uniform  # noqa: PLC0415
     from explorer.search.space import search_space  # noqa: PLC0415
     from explorer.study.costing import candidate_cost  # noqa: PLC0415
@@ -211,7 +211,7 @@ def _amount(value: float) -> str:
 
 
 def _time(needed: RunEstimate, study: Study) -> str:
-    """How long a candidate and the whole run take, about."""
+    """Return how long a candidate and the whole run take, about."""
     long = [(name.partition(",")[0], seconds) for name, seconds in needed.stages if seconds >= 1]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in long)
     whole = f"about {duration(needed.whole_s)} in all" + (f" ({parts})" if parts else "")
@@ -223,6 +223,6 @@ def _seconds(value: float) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -31,7 +31,7 @@ class FilterArgument(NamedTuple):
 
 
 def _filter(text: str) -> FilterArgument:
-    """A filter from conv1:3."""
+    """Return a filter from conv1:3."""
     layer, _, index = text.strip().rpartition(":")
     if not layer or not index.isdecimal():
         raise typer.BadParameter(f"expected LAYER:INDEX, such as conv1:3, received {text!r}")
@@ -107,7 +107,7 @@ def relevance(  # noqa: PLR0913, PLR0917 - typer makes an option of each argumen
 
 
 def _with_method(study: Study, method: str | None) -> Study:
-    """The study with the command line's criterion put in."""
+    """Return the study with the command line's criterion put in."""
     if method is None:
         return study
     with checking_command_line():

@@ -29,7 +29,7 @@ ACTIVATION_BITS = 8
 
 
 def choose_widths(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Candidate:
-    """The candidate of a cell; its `weight_bytes` are at most those of the average width over all weights."""
+    """Return the candidate of a cell; its `weight_bytes` are at most those of the average width over all weights."""
     graph = prepared.context.graph
     if cell.criterion == "uniform":
         return fit_uniform(prepared, cell.level)
@@ -45,7 +45,7 @@ def choose_widths(prepared: PreparedStudy, cell: ComparisonCell, compute_relevan
 
 
 def budget(prepared: PreparedStudy, average_bits: float) -> int:
-    """Bytes of all weights at an average width, each layer's rounded up."""
+    """Return bytes of all weights at an average width, each layer's rounded up."""
     graph = prepared.context.graph
     sizes = {layer.chosen_by: layer.weights for layer in graph.layers}
     return int(sum(-(-size * average_bits // 8) for size in sizes.values()))
@@ -66,7 +66,7 @@ def refuse_unreachable(prepared: PreparedStudy) -> None:
 
 
 def fit_uniform(prepared: PreparedStudy, average_bits: float) -> Candidate:
-    """The same width everywhere; for an average between two the wider one in the first layers, as far as it goes.
+    """Return the same width everywhere; for an average between two the wider one in the first layers.
 
     Widths that the study's space does not have are used, too.
     """
@@ -89,7 +89,7 @@ def fit_uniform(prepared: PreparedStudy, average_bits: float) -> Candidate:
 def bits_in_proportion(
     graph: ModelGraph, relevance: Relevance, average_bits: float, widths: Sequence[int] = tuple(range(2, 9))
 ) -> Candidate:
-    """Widths of weights in proportion to each layer's total relevance: the naive rule.
+    """Return widths of weights in proportion to each layer's total relevance: the naive rule.
 
     The total is the sum of the layer's filter scores, over its calls where several share weights; the width is that
     total times one factor for all layers, rounded to the nearest of `widths`. The factor is the largest with which
@@ -122,7 +122,7 @@ def bits_in_proportion(
 
 
 def width_space(prepared: PreparedStudy) -> SearchSpace:
-    """The study's widths of weights; nothing is pruned or shared, and activations have 8 bits."""
+    """Return the study's widths of weights; nothing is pruned or shared, and activations have 8 bits."""
     own = prepared.study.space
     layers = tuple(
         LayerSpace(layer=entry.layer, weight_bits=entry.weight_bits) for entry in own.layers if entry.weight_bits

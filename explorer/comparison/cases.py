@@ -152,7 +152,7 @@ def choose_bits(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance
 
 
 def float_size(context: CompressionContext) -> Size:
-    """What the network takes as it is given, in float32."""
+    """Return what the network takes as it is given, in float32."""
     graph = context.graph
     return Size(
         parameters=_parameters(context.model),
@@ -172,7 +172,7 @@ def _finished(
 
 
 def _with_weights(context: CompressionContext, weights: Mapping[str, Floating], recalibrated: bool) -> fx.GraphModule:
-    """A copy of the float network with other weights in all layers."""
+    """Return a copy of the float network with other weights in all layers."""
     kept = context.resolve(uniform(context.graph)).kept
     model = without_filters(context, kept)
     for name, values in weights.items():
@@ -195,7 +195,7 @@ def _saliency(
 
 
 def _masks(saliency: Mapping[str, Floating], cell: ComparisonCell) -> dict[str, Bools]:
-    """True for what stays; ties go by the order of layers and by position, and one weight of every layer stays."""
+    """Return True for what stays; ties go by layer and position, and one weight of every layer stays."""
     if cell.scope == "layer":
         return {name: _largest(values, 1.0 - cell.level) for name, values in saliency.items()}
     together = _largest(np.concatenate([values.ravel() for values in saliency.values()]), 1.0 - cell.level)
@@ -237,12 +237,12 @@ def _weights(context: CompressionContext) -> dict[str, Floating]:
 
 
 def _one_weight_each(context: CompressionContext) -> frozenset[str]:
-    """Layers of one weight for each channel, which scale channels: without it a channel would be gone."""
+    """Return layers of one weight for each channel, which scale channels: without it a channel would be gone."""
     return frozenset(layer.name for layer in context.graph.layers if layer.weights == layer.out_channels)
 
 
 def _positions(context: CompressionContext) -> dict[str, int]:
-    """Of every layer with weights, how often each of them is multiplied for an image, over all calls."""
+    """Return how often each layer with weights is multiplied for an image, over all calls."""
     found = dict.fromkeys(context.graph.weight_owners, 0)
     for layer in context.graph.layers:
         found[layer.chosen_by] += layer.macs // layer.weights
@@ -254,12 +254,12 @@ def _parameters(model: nn.Module) -> int:
 
 
 def _sparse_bytes(mask: Bools) -> int:
-    """Bytes of float32 weights, the smallest of: all, a bitmap with the others, runs of zeros (Han et al., 2016)."""
+    """Return bytes of float32 weights: of all, a bitmap with the others, or runs of zeros (Han et al., 2016)."""
     left = int(mask.sum())
     runs = measure_relative_index_bytes(mask, FLOAT_BITS)
     return min(FLOAT_BYTES * mask.size, int(bitmap_bytes(mask.size, left, FLOAT_BITS)), runs)
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Digest of arrays in the order of their names."""
+    """Return digest of arrays in the order of their names."""
     return digest(*(part for name in sorted(arrays) for part in (name, arrays[name])))

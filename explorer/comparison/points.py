@@ -65,12 +65,12 @@ class ScoredCell:
     right: str
 
     def right_images(self) -> Bools:
-        """Which images are right, in their order (images)."""
+        """Return which images are right, in their order (images)."""
         packed = np.frombuffer(base64.b64decode(self.right), dtype=np.uint8)
         return np.unpackbits(packed, count=self.num_images).astype(np.bool_)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, from which `from_json` rebuilds an equal point."""
+        """Return plain data, from which `from_json` rebuilds an equal point."""
         data = asdict(self)
         return {"place": data.pop("cell"), **data}
 
@@ -85,14 +85,15 @@ class ScoredCell:
 
 
 def packed(right: Bools) -> str:
-    """Which images are right (images), as a point keeps it."""
+    """Return which images are right (images), as a point keeps it."""
     return base64.b64encode(np.packbits(right).tobytes()).decode()
 
 
 def open_points(folder: Path, identity: Mapping[str, str]) -> dict[ComparisonCell, ScoredCell]:
-    """The points that the folder holds, and its file ready for more; a torn last line is dropped.
+    """Return the points that the folder holds, and its file ready for more; a torn last line is dropped.
 
-    SearchError where they were scored under another `identity`, or the file holds something else.
+    Raises:
+        SearchError: Where they were scored under another `identity`, or the file holds something else.
     """
     path = folder / POINTS
     text, whole = _lines(path)
@@ -108,13 +109,17 @@ def open_points(folder: Path, identity: Mapping[str, str]) -> dict[ComparisonCel
 
 
 def read_identity(folder: Path) -> dict[str, str] | None:
-    """What the points in the folder were scored under, None where there are none; SearchError for anything else."""
+    """Return what the points in the folder were scored under, None where there are none.
+
+    Raises:
+        SearchError: For anything else.
+    """
     _, whole = _lines(folder / POINTS)
     return _parsed(folder / POINTS, whole)[0] if whole else None
 
 
 def _lines(path: Path) -> tuple[bytes, bytes]:
-    """All that the file holds, and of that the whole lines."""
+    """Return all that the file holds, and of that the whole lines."""
     text = path.read_bytes() if path.is_file() else b""
     return text, text[: text.rfind(b"\n") + 1]
 

@@ -55,9 +55,11 @@ class _ComparisonTask:
 def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
     """Score every network that [comparison] asks for in `folder`, or go on with it there.
 
-    Points are kept one by one: after an interruption the same call goes on, and more criteria, levels, seeds or
-    states add to what is there. Networks that come out equal are scored once. The folder is locked meanwhile. Raises a
-    child of ExplorerError for what is wrong with the user's input.
+    Points are kept one by one: after an interruption the same call goes on, and more criteria, levels, seeds or states
+    add to what is there. Networks that come out equal are scored once. The folder is locked meanwhile.
+
+    Raises:
+        ExplorerError: For what is wrong with the user's input.
     """
     settings = study.comparison
     check_subjects(settings)
@@ -109,7 +111,7 @@ def check_subjects(settings: ComparisonSettings) -> None:
 
 
 def compared(settings: ComparisonSettings) -> tuple[str, ...]:
-    """The criteria of a comparison, of those that are not named only the ones that say something of its case."""
+    """Return the criteria of a comparison, of those that are not named only the ones that say something of its case."""
     needs = settings.of_case.needs
     return tuple(
         name for name in compared_criteria(settings) if name not in CRITERIA or needs in CRITERIA[name].subjects
@@ -117,7 +119,7 @@ def compared(settings: ComparisonSettings) -> tuple[str, ...]:
 
 
 def list_cells(settings: ComparisonSettings) -> tuple[ComparisonCell, ...]:
-    """All cells of a comparison; those of one seed and criterion follow each other, trained ones come last."""
+    """Return all cells of a comparison; those of one seed and criterion follow each other, trained ones come last."""
     untrained = [state for state in settings.in_states if state != "fine_tuned"]
     trained = [state for state in settings.in_states if state == "fine_tuned"]
     criteria = compared_criteria(settings)
@@ -200,7 +202,7 @@ def _keep(
 
 
 def _equal(cell: ComparisonCell, selection: str) -> tuple[str, ...]:
-    """What is equal for networks that are equal; training draws by the seed."""
+    """Return what is equal for networks that are equal; training draws by the seed."""
     return (selection, cell.state, str(cell.seed) if cell.state == "fine_tuned" else "")
 
 
@@ -233,14 +235,14 @@ def refuse_other_settings(folder: Path, study: Study) -> None:
 
 
 def _identity(prepared: PreparedStudy) -> dict[str, str]:
-    """What points depend on, beside where they stand."""
+    """Return what points depend on, beside where they stand."""
     needed = {"explorer", "network", "graph", "weights", "images"}
     known = {key: value for key, value in prepared.identity().items() if key in needed}
     return {**_settings(prepared.study), **known, "training images": prepared.data.train.digest()}
 
 
 def _settings(study: Study) -> dict[str, str]:
-    """The settings that points depend on, those of the study's own criterion aside."""
+    """Return the settings that points depend on, those of the study's own criterion aside."""
     settings = study.comparison
     needed = {"model", "data", "quantizer", "relevance"} | ({"space"} if settings.of_case.widths_of_space else set())
     known = {key: value for key, value in study.essentials().items() if key.partition(".")[0] in needed}

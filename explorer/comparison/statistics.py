@@ -86,7 +86,11 @@ class Difference:
 
 
 def estimate(values: NDArray[np.floating] | NDArray[np.bool_]) -> MeanEstimate:
-    """The mean of `values` (seeds x images) and its standard errors; ValueError for no seed or image."""
+    """Return the mean of `values` (seeds x images) and its standard errors.
+
+    Raises:
+        ValueError: For no seed or image.
+    """
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or not table.size:
         raise ValueError(f"`values` must be seeds x images with at least one of each, received shape {table.shape}")
@@ -101,12 +105,12 @@ def estimate(values: NDArray[np.floating] | NDArray[np.bool_]) -> MeanEstimate:
 
 
 def groups(points: Iterable[ScoredCell]) -> tuple[Group, ...]:
-    """The points of each criterion, level, scope and state together, in their order."""
+    """Return the points of each criterion, level, scope and state together, in their order."""
     return tuple(_group(key, found) for key, found in _by_key(points).items())
 
 
 def differences(points: Iterable[ScoredCell], focus: str) -> tuple[Difference, ...]:
-    """The focus less every other criterion, wherever both have the same seeds."""
+    """Return the focus less every other criterion, wherever both have the same seeds."""
     by_key = _by_key(points)
     found = []
     for (state, scope, level, criterion), others in by_key.items():

@@ -43,10 +43,13 @@ def correct(
 ) -> None:
     """Round weights anew, recalibrate batch norms and correct biases, in place and in depth order.
 
-    `positions` are the channels that stay at each batch norm. `means` (layer name -> out_channels) are the float
-    network's mean outputs: a layer listed there whose output no batch norm reads has its bias moved by the mean
-    difference (Nagel et al., 2019, section 4.2). With `rounding` the codes of each layer are chosen for the inputs
-    that it gets from the compressed layers before it, so that it makes good for their errors too.
+    `means` (layer name -> out_channels) are the float network's mean outputs: a layer listed there whose output no
+    batch norm reads has its bias moved by the mean difference (Nagel et al., 2019, section 4.2). With `rounding` the
+    codes of each layer are chosen for the inputs that it gets from the compressed layers before it, so that it makes
+    good for their errors too.
+
+    Args:
+        positions: The channels that stay at each batch norm.
     """
     with torch.no_grad():
         _Corrector(model, calibration, positions, means, rounding).run(*as_tuple(calibration.images))

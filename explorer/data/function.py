@@ -49,7 +49,11 @@ def read_function(settings: DataSettings, folder: str | Path, input_shape: tuple
 
 
 def read_set(given: object, where: str) -> ImageSet:
-    """Return a pair (inputs, targets) of arrays or tensors; DataError names what is wrong with it."""
+    """Return a pair (inputs, targets) of arrays or tensors.
+
+    Raises:
+        DataError: Names what is wrong with it.
+    """
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise DataError(f"{where}: expected a pair (inputs, targets), received {_described(given)}")
     arrays = given[0] if isinstance(given[0], tuple | list) else (given[0],)

@@ -22,8 +22,11 @@ def count_stored_values(
 ) -> StoredValues:
     """Count the numbers that a canonical network reads, each tensor once; integers, such as indices, do not count.
 
-    `layers` are the paths of the layers that are traced: their weights and biases, and the batch norms that fold into
-    them, do not stay in float. Modules of the types `beside` are left out.
+    Modules of the types `beside` are left out.
+
+    Args:
+        layers: The paths of the layers that are traced: their weights and biases, and the batch norms that fold into
+            them, do not stay in float.
     """
     held: dict[int, int] = {}
     in_float: dict[int, int] = {}

@@ -92,23 +92,23 @@ class Concatenated:
 
 
 def make_scalar(value: float) -> Float64Array:
-    """An array that broadcasts against everything."""
+    """Return an array that broadcasts against everything."""
     return np.array(value, dtype=np.float64)
 
 
 def make_sum(*terms: ScaledTensor, shape: tuple[int, ...]) -> Affine:
-    """The sum of `terms` with nothing done to it yet."""
+    """Return the sum of `terms` with nothing done to it yet."""
     infinite = make_scalar(np.inf)
     return Affine(terms=terms, shape=shape, offset=make_scalar(0.0), low=-infinite, high=infinite)
 
 
 def make_codes(term: ScaledTensor, shape: tuple[int, ...]) -> Affine:
-    """A tensor of codes on one grid, with nothing done to it yet."""
+    """Return a tensor of codes on one grid, with nothing done to it yet."""
     return replace(make_sum(term, shape=shape), source=term)
 
 
 def map_elements(value: Affine, by: Elementwise) -> Affine | None:
-    """`by` applied to every element; None where it cannot follow what is already to be done."""
+    """Return `by` applied to every element; None where it cannot follow what is already to be done."""
     if value.pools and not by.rising:
         return None
     source, chain = (None, ()) if by.call is None else (value.source, (*value.chain, by.call))
@@ -134,7 +134,7 @@ def map_elements(value: Affine, by: Elementwise) -> Affine | None:
 def find_fixed_point(
     factors: list[Float64Array], offset: Float64Array, reach: Float64Array
 ) -> tuple[list[Float64Array], Float64Array, Float64Array]:
-    """(multipliers, offset, shift), integers as float64 arrays, such that multiplier / 2^shift is the factor.
+    """Return (multipliers, offset, shift), integers as float64 arrays, such that multiplier / 2^shift is the factor.
 
     The shift of each entry is the largest at which multipliers are int32, and the offset, half a step added, and
     results up to `reach` are int64 before they are shifted; at most LARGEST_SHIFT. A factor of 2^31 or more

@@ -40,7 +40,7 @@ BY_CONSTANTS = frozenset({*SUMS, *PRODUCTS, *ELEMENTWISE, "truediv", "div", "div
 
 
 def lrp(sample: Sample, progress: Progress | None = None) -> Relevance:
-    """Return LRP with the z+ rule (Bach et al., 2015; Montavon et al., 2017) of what the sample explains.
+    """Return LRP with the z+ rule of what the sample explains.
 
     On the network with its batch norms folded into the layers before them; a filter's relevance is that of its output
     there. Layers hand it on to positive products of inputs and weights, the first one, too: pixels have signs, and no
@@ -52,6 +52,9 @@ def lrp(sample: Sample, progress: Progress | None = None) -> Relevance:
 
     Raises:
         RelevanceError: For an operation without a rule.
+
+    Source:
+        Bach et al., 2015; Montavon et al., 2017.
     """
     return score_by_image(replace(sample, model=fold_all_norms(sample.model)), "lrp", _contributions, progress)
 

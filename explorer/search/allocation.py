@@ -16,7 +16,7 @@ from explorer.search.sensitivity import Sensitivity
 
 
 def fit_bits(graph: ModelGraph, table: Sensitivity, candidate: Candidate, budget_bytes: int) -> Candidate:
-    """The candidate with the widths of weights of least estimated loss whose `weight_bytes` keep the budget.
+    """Return the candidate with the widths of weights of least estimated loss whose `weight_bytes` keep the budget.
 
     The exact knapsack over the widths in the table's rows that neither prune nor share; the narrowest widths where
     even these exceed the budget.
@@ -38,7 +38,7 @@ def fit_bits(graph: ModelGraph, table: Sensitivity, candidate: Candidate, budget
 
 
 def fit_filters(table: Sensitivity, candidate: Candidate, price_candidate: PriceCandidate, budget: float) -> Candidate:
-    """The candidate with the filters removed of least estimated loss whose cost keeps the budget.
+    """Return the candidate with the filters removed of least estimated loss whose cost keeps the budget.
 
     A knapsack over the shares in the table prices each group alone; of its solutions, in ascending order of loss, the
     first that keeps the budget as a whole is taken, and the last where none does.
@@ -66,5 +66,5 @@ def fit_filters(table: Sensitivity, candidate: Candidate, price_candidate: Price
 
 
 def _only_quantised(choice: LayerChoice) -> bool:
-    """True where a layer's weights have a width and nothing else: they are neither pruned nor shared."""
+    """Return True where a layer's weights have a width and nothing else: they are neither pruned nor shared."""
     return choice == LayerChoice(layer=choice.layer, weight_bits=choice.weight_bits)

@@ -52,12 +52,12 @@ class Knob(Generic[T]):
 
 
 def _narrowest(values: tuple[int, ...]) -> tuple[int, ...]:
-    """Any width holds a single weight exactly."""
+    """Return the least width alone: any holds a single weight exactly."""
     return values[:1]
 
 
 def _densest(values: tuple[float, ...]) -> tuple[float, ...]:
-    """Without its only weight a filter is gone."""
+    """Return the largest share alone: without its only weight a filter is gone."""
     return values[-1:]
 
 
@@ -66,12 +66,12 @@ def _not_shared(values: tuple[int | None, ...]) -> tuple[int | None, ...]:
 
 
 def _codebook_values(size: int | None) -> float:
-    """No codebook is the first of its axis."""
+    """Return the place of a size of codebooks on its axis, where no codebook comes first."""
     return -1.0 if size is None else size
 
 
 def _density(pattern: str | None) -> float:
-    """No pattern, which is the densest, is the last of its axis."""
+    """Return the place of a pattern on its axis, where no pattern, the densest, comes last."""
     return 2.0 if pattern is None else pattern_density(pattern)
 
 

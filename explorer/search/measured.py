@@ -41,7 +41,10 @@ def measured_sensitivity(
     512. A layer whose weights are compressed has the float network's mean outputs put back, as correcting biases and
     batch norms does; filters are removed by the study's own criterion, and batch norms recalibrated. One forward for
     each value: seconds for a network of the size of ResNet-20, times the number of options. That divergences of single
-    choices add up is assumed, as with relevance. NumericalError where no value of a layer or group can be computed.
+    choices add up is assumed, as with relevance.
+
+    Raises:
+        NumericalError: Where no value of a layer or group can be computed.
     """
     model = copy.deepcopy(context.model).eval()
     scale = _Divergence(model, context.graph.layer_names, images)
@@ -106,7 +109,7 @@ class _Divergence:
 
 
 def _of_weights(scale: _Divergence, context: CompressionContext, given: Moments | None, choice: LayerChoice) -> float:
-    """All calls of a layer get the same codes; only a layer with one call is rounded adaptively, as by `apply`."""
+    """Give all calls of a layer the same codes; only a layer with one call is rounded adaptively, as by `apply`."""
     calls = _calls(context, choice.layer)
     importance = (context.importance or {}).get(choice.layer)
     with ExitStack() as stack:
@@ -137,13 +140,13 @@ def _of_filters(scale: _Divergence, context: CompressionContext, group: str, rat
 
 
 def _calls(context: CompressionContext, owner: str) -> Sequence[str]:
-    """The layers that compute with the weights of `owner`, itself among them."""
+    """Return the layers that compute with the weights of `owner`, itself among them."""
     return [layer.name for layer in context.graph.layers if layer.chosen_by == owner]
 
 
 @contextmanager
 def _restored(module: nn.Conv2d | nn.Linear) -> Iterator[Tensor]:
-    """Within it the weight may be replaced; afterwards it is what it was, and no codes are left."""
+    """Let the weight be replaced within it; afterwards it is what it was, and no codes are left."""
     weight = module.weight
     try:
         yield weight.data
@@ -156,14 +159,14 @@ def _restored(module: nn.Conv2d | nn.Linear) -> Iterator[Tensor]:
 
 @contextmanager
 def _quantized(module: nn.Module, quantizer: ActivationQuantizer) -> Iterator[None]:
-    """Within it a layer reads its input quantised."""
+    """Let a layer, within it, read its input quantised."""
     with _hooked(module.register_forward_pre_hook(lambda _, inputs: (quantizer(inputs[0]), *inputs[1:]))):
         yield
 
 
 @contextmanager
 def _mean_kept(module: nn.Module, mean: Tensor) -> Iterator[None]:
-    """Within it each channel of the output is moved to have that mean."""
+    """Move each channel of the output, within it, to that mean."""
 
     def move(_: nn.Module, __: object, output: Tensor) -> Tensor:
         shift = mean - compute_channel_means(module, output)

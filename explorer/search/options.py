@@ -39,7 +39,7 @@ class LayerFront:
     solved: ParetoSolutions
 
     def candidate(self, index: int) -> Candidate:
-        """The candidate at a point of the front."""
+        """Return the candidate at a point of the front."""
         chosen = zip(self.options, self.solved.choices[index].tolist(), strict=True)
         return replace(self.start, layers=tuple(option.choices[which] for option, which in chosen))
 
@@ -47,7 +47,7 @@ class LayerFront:
 def front_on(
     table: Sensitivity, start: Candidate, price_candidate: PriceCandidate, progress: Progress | None = None
 ) -> LayerFront:
-    """The front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
+    """Return the front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
 
     What an option costs is the change of `price_candidate` when one layer of `start` alone takes it.
     """
@@ -64,7 +64,7 @@ def front_on(
 def layer_options(
     layer: str, table: Sensitivity, price_candidate: PriceCandidate, start: Candidate, base: float
 ) -> LayerOptions:
-    """The options of a layer that none beats in cost and loss; each costs a call of `price_candidate` or two.
+    """Return the options of a layer that none beats in cost and loss; each costs a call of `price_candidate` or two.
 
     What a width of the weights saves may depend on that of the inputs: a device that computes at the wider of both
     saves nothing by one alone. Options of weights are therefore compared at the start's and at the narrowest input.
@@ -96,7 +96,7 @@ def layer_options(
 
 
 def _front(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:
-    """Indices of what no other entry beats in cost and loss, in ascending order of cost; none of infinite loss."""
+    """Return indices of what no other entry beats in cost and loss, ascending in cost; none of infinite loss."""
     losses = np.array([loss for _, loss in entries])
     finite = np.flatnonzero(np.isfinite(losses))
     return [int(index) for index in finite[ascending_front(np.array(costs)[finite], losses[finite])]]

@@ -63,7 +63,7 @@ def relevance_seeds(
     fits: Fits = lambda candidate: True,
     progress: Progress = lambda done, total: None,
 ) -> tuple[Seed, ...]:
-    """At most `count` distinct seeds: the widest point of the space, then the best that the table knows of.
+    """Return at most `count` distinct seeds: the widest point of the space, then the best that the table knows of.
 
     A knapsack over the channel groups removes filters down to several levels of cost; on each of these networks a
     knapsack over the layers trades bits, weights kept and codebooks against cost. What no other combination beats
@@ -100,7 +100,7 @@ def _other_criteria(space: SearchSpace) -> list[str]:
 
 
 def _by_other_criteria(seeds: Sequence[Seed], criteria: Sequence[str]) -> tuple[Seed, ...]:
-    """The middle one of the seeds that remove filters, once by each criterion's order; none where no seed does."""
+    """Return the middle one of the seeds that remove filters, once by each criterion's order, if any does."""
     removing = [seed.candidate for seed in seeds if any(share < 1.0 for _, share in seed.candidate.filter_keep_ratio)]
     if not removing:
         return ()
@@ -112,7 +112,7 @@ def _by_other_criteria(seeds: Sequence[Seed], criteria: Sequence[str]) -> tuple[
 
 
 def _merged_front(levels: Sequence[_Level]) -> list[_Point]:
-    """What no other point of any level beats, in ascending order of cost."""
+    """Return what no other point of any level beats, in ascending order of cost."""
     costs = np.concatenate([level.front.base_cost + level.front.solved.costs for level in levels])
     losses = np.concatenate([level.base_loss + level.front.solved.losses for level in levels])
     owners = [(level, index) for level in levels for index in range(len(level.front.solved.costs))]
@@ -120,7 +120,7 @@ def _merged_front(levels: Sequence[_Level]) -> list[_Point]:
 
 
 def _widest(space: SearchSpace) -> Candidate:
-    """The point with the most bits, all filters and weights, and no codebook where that is admissible."""
+    """Return the point with the most bits, all filters and weights, and no codebook where that is admissible."""
     indices = {axis.name: 0 if axis.values[0] is None else len(axis.values) - 1 for axis in space.axes}
     return space.candidate(indices)
 
@@ -128,7 +128,7 @@ def _widest(space: SearchSpace) -> Candidate:
 def _filter_levels(
     space: SearchSpace, table: Sensitivity, price_candidate: PriceCandidate, widest: Candidate
 ) -> tuple[Candidate, ...]:
-    """The widest network, and networks with filters removed down to equal steps of cost."""
+    """Return the widest network, and networks with filters removed down to equal steps of cost."""
     ratios = {group: space.values(FILTER_KEEP_RATIO, group) for group, _ in widest.filter_keep_ratio}
     groups = {group: values for group, values in ratios.items() if len(values) > 1}
     if not groups:
@@ -152,7 +152,7 @@ def _filter_levels(
 def _levels(
     starts: Sequence[Candidate], table: Sensitivity, price_candidate: PriceCandidate, progress: Progress
 ) -> list[_Level]:
-    """The front of all other choices on each network; progress counts their layers."""
+    """Return the front of all other choices on each network; progress counts their layers."""
     found: list[_Level] = []
     total = sum(len(start.layers) for start in starts)
 
@@ -169,7 +169,7 @@ def _levels(
 
 
 def _evenly(points: Sequence[_Point], count: int) -> list[_Point]:
-    """At most `count` of the points of a front, in their order, evenly spread along it.
+    """Return at most `count` of the points of a front, in their order, evenly spread along it.
 
     Distances are along the front, with cost and loss on logarithmic scales of equal length; each next point is the
     one farthest from those chosen before, the cheapest first.

@@ -56,7 +56,7 @@ class SearchSpace:
         return tuple(dict.fromkeys(self._choice(layer, dict(zip(names, option, strict=True))) for option in options))
 
     def candidate(self, point: Mapping[str, int]) -> Candidate:
-        """The candidate at a point {axis name: index}; what a width makes void is left out (see `canonical_choice`)."""
+        """Return the candidate at a point {axis name: index}, without what a width makes void (`canonical_choice`)."""
         chosen: dict[str, dict[str, Any]] = {layer: {} for layer in self.layers}
         filter_keep_ratio: list[tuple[str, float]] = []
         filters_by: str | None = None
@@ -75,7 +75,7 @@ class SearchSpace:
         )
 
     def point(self, candidate: Candidate) -> dict[str, int]:
-        """The point of a candidate: the nearest admissible value on every axis.
+        """Return the point of a candidate: the nearest admissible value on every axis.
 
         Where None is not admissible, the largest codebook and the densest pattern are the nearest; nearest to an
         unknown criterion is the study's own.
@@ -99,9 +99,13 @@ class SearchSpace:
 def search_space(
     graph: ModelGraph, settings: SpaceSettings, codebook_granularity: Granularity = "layer", method: str | None = None
 ) -> SearchSpace:
-    """The axes that the study's settings give this network; SearchError for settings of an unknown layer.
+    """Return the axes that the study's settings give this network.
 
-    `method` is the study's own criterion, by whose order filters are removed unless a candidate names another.
+    Args:
+        method: The study's own criterion, by whose order filters are removed unless a candidate names another.
+
+    Raises:
+        SearchError: For settings of an unknown layer.
     """
     known = {*graph.weight_owners, *(group.name for group in graph.prunable)}
     unknown = [entry.layer for entry in settings.layers if entry.layer not in known]

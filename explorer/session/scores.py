@@ -33,7 +33,11 @@ class Scores:
     complete: Relevance
 
     def layer(self, name: str) -> LayerRelevance:
-        """Return what is known of a layer: `filter_scores`, `weight_multipliers` and more; RelevanceError for none."""
+        """Return what is known of a layer: `filter_scores`, `weight_multipliers` and more.
+
+        Raises:
+            RelevanceError: For none.
+        """
         return self.relevance.layer(name)
 
     def to_frame(self) -> pd.DataFrame:
@@ -65,7 +69,11 @@ class Scores:
 
 
 def read_relevance(**settings: Any) -> RelevanceSettings:
-    """Return settings as they are in [relevance]; StudyFileError for unknown keys and names."""
+    """Return settings as they are in [relevance].
+
+    Raises:
+        StudyFileError: For unknown keys and names.
+    """
     read = read_record(RelevanceSettings, settings, "relevance")
     check_names(read)
     return read

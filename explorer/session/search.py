@@ -204,7 +204,7 @@ def _score_settings(score: Score) -> ScoreSettings:
 
 @contextmanager
 def _place(folder: Path | None) -> Iterator[Path]:
-    """Where a search keeps what it has done: in the folder, or where nothing stays."""
+    """Give a place where a search keeps what it has done: in the folder, or where nothing stays."""
     if folder is not None:
         yield folder
         return

@@ -61,7 +61,7 @@ class _Pace:
 
 
 def draft(network: StudyNetwork, study: Study) -> CompressionContext:
-    """What candidates are built from while nothing is trained: for what does not depend on weights, such as time.
+    """Return what candidates are built from while nothing is trained, for what does not depend on weights.
 
     It is calibrated on EXAMPLES images.
     """
@@ -73,7 +73,7 @@ def draft(network: StudyNetwork, study: Study) -> CompressionContext:
 def estimate(
     network: StudyNetwork, study: Study, context: CompressionContext, accelerator: Accelerator, folder: Path
 ) -> RunEstimate:
-    """What the run of a study will take where nothing of it is done yet, trained weights aside.
+    """Return what the run of a study will take where nothing of it is done yet, trained weights aside.
 
     Everything is tried on a few images: a candidate is built, priced and scored, so is relevance computed, and the
     network trained as a copy. What is not tried, such as loading the images, is short beside these.
@@ -129,7 +129,7 @@ def _measured(network: StudyNetwork, study: Study, context: CompressionContext, 
 
 
 def _price_s(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> float:
-    """Seconds to price a candidate whose choice for one layer is another; every other time it is remembered."""
+    """Return seconds to price a candidate whose choice for one layer is another; every other time it is remembered."""
     pricing, choice = Pricing(graph, accelerator), candidate.layers[len(candidate.layers) // 2]
     pricing.price(candidate)
     others = [candidate.with_choice(replace(choice, weight_bits=bits)) for bits in range(2, 8)] * 2
@@ -137,7 +137,7 @@ def _price_s(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) 
 
 
 def _seeds_s(network: StudyNetwork, study: Study, pace: _Pace) -> tuple[tuple[str, float], ...]:
-    """Seconds of the table of sensitivities and of the seeds that are chosen by it; nothing where there are none.
+    """Return the seconds of the table of sensitivities and of the seeds that are chosen by it; none without seeds.
 
     Each option of a layer is tried alone, and priced at about as many widths of its input as there are and two more.
     """
@@ -162,7 +162,7 @@ def _relevance_s(network: StudyNetwork, study: Study) -> float:
 
 
 def _training_s(network: StudyNetwork, study: Study, folder: Path) -> float:
-    """Seconds of training, 0 where there is none to be done."""
+    """Return seconds of training, 0 where there is none to be done."""
     training, data = study.model.training, network.data
     if training is None or trained_places(network.model, network.canonical, study, data, folder).found:
         return 0.0
@@ -178,7 +178,7 @@ def _training_s(network: StudyNetwork, study: Study, folder: Path) -> float:
 
 
 def _seconds_each(work: Callable[[int], object], most: int) -> float:
-    """Seconds of work for each of its images: for twice as many each time, until that takes long enough."""
+    """Return seconds of work for each of its images: for twice as many each time, until that takes long enough."""
     count = min(EXAMPLES, most)
     work(count)  # the first time takes longer
     while (seconds := _timed(partial(work, count))[0]) < ENOUGH_S and count < most:

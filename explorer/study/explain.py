@@ -166,7 +166,7 @@ def _images(
 def _explained(
     some: Sample, number: int, name: str, indices: Sequence[int], settings: DataSettings, maps: Sequence[Maps]
 ) -> list[ExplainedImage]:
-    """One input of all images, with its map in all and through each filter."""
+    """Return one input of all images, with its map in all and through each filter."""
     whole, *single = (_summed(each[number]) for each in maps)
     labelled = some.num_classes is not None and some.targets.ndim == 1 and not some.targets.is_floating_point()
     looks = _as_seen(some.inputs[number], settings), _as_seen(some.references[number], settings)

@@ -30,9 +30,11 @@ from explorer.study.study_file import Study
 def run(study: Study, folder: Path, notify: Notify = silent, inspect: Inspect | None = None) -> Outcome:
     """Run the study in `folder`, or go on with it there, and return what it found.
 
-    Everything found on the way is stored at once: after an interruption the same call goes on. The folder is
-    locked meanwhile. `inspect` sees the network before it is trained. Raises a child of ExplorerError for what is
-    wrong with the user's input.
+    Everything found on the way is stored at once: after an interruption the same call goes on. The folder is locked
+    meanwhile. `inspect` sees the network before it is trained.
+
+    Raises:
+        ExplorerError: For what is wrong with the user's input.
     """
     with locked(folder):
         refuse_other_study(folder, study)

@@ -97,7 +97,7 @@ def search(task: Search, store: Store, progress: Progress) -> None:
 
 
 def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
-    """Everything that was evaluated, with its cost computed anew."""
+    """Return everything that was evaluated, with its cost computed anew."""
     found = []
     for item in store.stored():
         cost = task.price_candidate(item.candidate)

@@ -48,7 +48,7 @@ class Store:
         """Scores by the digest of a candidate, of evaluations that the journal has lost."""
 
     def stored(self) -> tuple[StoredTrial, ...]:
-        """All finished trials in the order in which they were started."""
+        """Return all finished trials in the order in which they were started."""
         return tuple(
             StoredTrial(
                 number=index,
@@ -61,11 +61,11 @@ class Store:
         )
 
     def count(self) -> int:
-        """Number of finished trials."""
+        """Return the number of finished trials."""
         return len(self._finished())
 
     def waiting(self) -> bool:
-        """True when a seed was put into the queue and not yet taken out."""
+        """Return True when a seed was put into the queue and not yet taken out."""
         return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def finish(
@@ -86,11 +86,11 @@ class Store:
         self.study.tell(trial, list(values))
 
     def damage(self) -> str:
-        """What was found damaged when the storage was opened, now or earlier; empty where nothing was."""
+        """Return what was found damaged when the storage was opened, now or earlier; empty where nothing was."""
         return str(self.study.user_attrs.get("damage", ""))
 
     def scores(self) -> dict[str, MeanScore]:
-        """Scores by "images/network", for what is not a trial: baselines, and the front's final score."""
+        """Return scores by "images/network", for what is not a trial: baselines, and the front's final score."""
         return {key: MeanScore(**score) for key, score in self.study.user_attrs.get("scores", {}).items()}
 
     def remember_score(self, key: str, score: MeanScore) -> None:
@@ -160,7 +160,7 @@ def _damaged(damage: Damage) -> str:
 
 
 def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, MeanScore]:
-    """Scores by the digest of the candidate; none where they may be those of another study."""
+    """Return scores by the digest of the candidate; none where they may be those of another study."""
     attributes: defaultdict[int, dict[str, Any]] = defaultdict(dict)
     ours = False
     for log in logs:
@@ -175,7 +175,7 @@ def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, Mea
 
 
 def _masked(url: str) -> str:
-    """The URL without a password."""
+    """Return the URL without a password."""
     if "@" not in url:
         return url
     scheme, _, rest = url.partition("://")

@@ -37,7 +37,7 @@ def write_tables(view: ComparisonView, folder: Path) -> tuple[Path, ...]:
 
 
 def list_points(view: ComparisonView) -> Iterable[Sequence[object]]:
-    """The float network, and every criterion at every level, scope and state."""
+    """Return the float network, and every criterion at every level, scope and state."""
     size = view.whole.size
     given = Group(
         criterion="float",
@@ -61,7 +61,7 @@ def list_points(view: ComparisonView) -> Iterable[Sequence[object]]:
 
 
 def build_verdict_table(view: ComparisonView) -> Table:
-    """For the terminal: accuracy of the focus and of the best other criterion, and how often the focus wins."""
+    """Return, for the terminal, accuracy of the focus and of the best other criterion, and how often it wins."""
     table = Table(title=Text(f"{view.title}: {view.focus} against the others"), box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("State", "Scope", "Level", f"{view.focus} %", "best other %", "wins", "ties", "loses"):
         table.add_column(heading, justify="left" if heading in ("State", "Scope") else "right", no_wrap=True)

@@ -113,7 +113,7 @@ class ComparisonView:
 
 
 def build_comparison_view(comparison: Comparison) -> ComparisonView:
-    """Everything that is shown of a comparison."""
+    """Return everything that is shown of a comparison."""
     found, focus = groups(comparison.points), comparison.settings.focus
     compared = differences(comparison.points, focus)
     names = dict.fromkeys((focus, *(group.criterion for group in found)))
@@ -131,7 +131,7 @@ def build_comparison_view(comparison: Comparison) -> ComparisonView:
 
 
 def count_verdicts(compared: Iterable[Difference]) -> dict[tuple[str, str, float], Counter[str]]:
-    """For every (state, scope, level) how often the focus wins, ties and loses."""
+    """Return for every (state, scope, level) how often the focus wins, ties and loses."""
     found: dict[tuple[str, str, float], Counter[str]] = {}
     for entry in compared:
         found.setdefault((entry.state, entry.scope, entry.level), Counter())[entry.verdict] += 1
@@ -174,7 +174,7 @@ def _charts(comparison: Comparison, found: Sequence[Group]) -> Iterable[Chart]:
 
 
 def _positions(comparison: Comparison, found: Sequence[Group], axis: str) -> dict[int, float]:
-    """Where each group, by its identity, lies on an axis; those that have no place there are left out."""
+    """Return where each group, by its identity, lies on an axis; those that have no place there are left out."""
     size, factor = comparison.whole.size, comparison.settings.of_case.factor
     at: dict[int, float] = {}
     for group in found:

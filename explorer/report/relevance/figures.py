@@ -60,7 +60,7 @@ def draw_classes(layer: LayerView) -> go.Figure:
 def _heat_map(
     cells: Cells, at: tuple[Sequence[str], int], titles: tuple[str, str, str], highest: float | None
 ) -> go.Figure:
-    """A heat map; `at` are the names of the rows and the number of the first column, `titles` of colours, x and y.
+    """Draw a heat map; `at` are the rows' names and the first column's number, `titles` of colours, x and y.
 
     Colours end at `highest`, or at the largest value; they diverge from 0 where any value is negative.
     """
@@ -98,7 +98,7 @@ def _heat_map(
 
 
 def _filter_texts(layer: LayerView) -> list[str]:
-    """What is read over each filter, in channel order."""
+    """Return what is read over each filter, in channel order."""
     ranks = {index: rank for rank, index in enumerate(layer.ranking, 1)}
     return [
         f"<b>{escape(layer.name)}</b> filter {index}<br>score {score:.4g}, rank {ranks[index]} of {len(layer.scores)}"
@@ -108,5 +108,5 @@ def _filter_texts(layer: LayerView) -> list[str]:
 
 
 def _rounded(value: float) -> float:
-    """Four significant digits: what a colour or a reader can tell apart."""
+    """Return four significant digits: what a colour or a reader can tell apart."""
     return float(f"{value:.4g}")
