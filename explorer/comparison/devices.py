@@ -16,7 +16,7 @@ from explorer.progress import Notify
 from explorer.study.costing import candidate_cost, summed_cost
 from explorer.study.folder import read_outcome, read_study
 from explorer.study.network import open_network
-from explorer.study.record import Cost, Evaluation, FrontPoint, Outcome
+from explorer.study.record import FLOAT, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.study_file import Study, load_accelerator
 from hwmodels import Accelerator
 
@@ -251,7 +251,7 @@ def _search_accuracy(point: FrontPoint) -> float:
 
 def _least_accuracy(run: DeviceRun, loss: float) -> float:
     """Return the least accuracy, with half an image of room, so that sums of shares do not decide."""
-    reference = next(entry.search for entry in run.outcome.baselines if entry.name == "float")
+    reference = run.outcome.baseline(FLOAT).search
     return reference.value - loss - 0.5 / reference.num_images
 
 

@@ -19,7 +19,7 @@ from explorer.session.display import paragraph, table
 from explorer.session.network import Net
 from explorer.settings.rules import suggestion
 from explorer.study.front import pick
-from explorer.study.record import Cost, FrontPoint, Outcome, Split
+from explorer.study.record import FLOAT, Cost, FrontPoint, Outcome, Split
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -152,7 +152,7 @@ class Result:
             raise ExplorerError(f"best: expected max_loss or {key}, received {received if unknown else 'none or both'}")
         limit = named[key] if max_loss is None else max_loss
         objective = self._objective(cost or costs_named(self.outcome.objectives)[0].name)
-        baseline = next(entry for entry in self.outcome.baselines if entry.name == "float").search.value
+        baseline = self.outcome.baseline(FLOAT).search.value
         losses = [(baseline - point.score.value, point) for point in self.front]
         good = [point for loss, point in losses if loss <= limit]
         if not good:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from explorer.errors import ExportError
 from explorer.objectives import costs_named, objectives_named
 from explorer.pareto import undominated
-from explorer.study.record import Baseline, Evaluation, FrontPoint
+from explorer.study.record import FLOAT, Baseline, Evaluation, FrontPoint
 
 PICKS = ("knee", "accurate", "cheapest")
 
@@ -87,5 +87,5 @@ def selection_gap(points: Sequence[FrontPoint], baselines: Sequence[Baseline]) -
     gaps = [
         point.evaluation.score.value - point.held_out.value for point in points if point.evaluation.score is not None
     ]
-    plain = next((entry.search.value - entry.held_out.value for entry in baselines if entry.name == "float"), 0.0)
+    plain = next((entry.search.value - entry.held_out.value for entry in baselines if entry.name == FLOAT), 0.0)
     return sum(gaps) / len(gaps) - plain if gaps else 0.0

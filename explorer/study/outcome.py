@@ -20,7 +20,7 @@ from explorer.progress import Notify
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost
 from explorer.study.prepare import PreparedStudy
-from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint, Outcome
+from explorer.study.record import FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
 from explorer.study.store import Store
 
@@ -91,8 +91,8 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
         return model
 
     return (
-        _baseline("float", float_cost(graph, prepared.accelerator), lambda: prepared.context.model, scorer),
-        _baseline("uniform 8-bit", candidate_cost(graph, eight, prepared.accelerator), build, scorer),
+        _baseline(FLOAT, float_cost(graph, prepared.accelerator), lambda: prepared.context.model, scorer),
+        _baseline(UNIFORM, candidate_cost(graph, eight, prepared.accelerator), build, scorer),
     )
 
 

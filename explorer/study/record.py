@@ -12,6 +12,8 @@ from explorer.study.typed import read_typed_record
 from hwmodels import MemoryFit
 
 Split = Literal["search", "held_out"]
+FLOAT, UNIFORM = "float", "uniform 8-bit"
+"""Names of the baselines of every run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,10 @@ class Outcome:
     """How much of the network the costs are of; None in the outcome of an earlier version."""
     refused_exports: tuple[tuple[str, str], ...] = ()
     """(form, reason) for each form that the network cannot be exported as."""
+
+    def baseline(self, name: str) -> Baseline:
+        """Return FLOAT or UNIFORM."""
+        return next(entry for entry in self.baselines if entry.name == name)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which `from_json` rebuilds an equal outcome."""

@@ -12,7 +12,7 @@ from explorer.objectives import OBJECTIVES, Objective
 from explorer.pareto import ascending_front
 from explorer.report.devices.tables import find_weighted_layers, get_uniform_cost
 from explorer.report.svg import Grid, Line, Plot
-from explorer.study.record import LayerSummary
+from explorer.study.record import FLOAT, LayerSummary
 
 MAXIMUM_BITS = 8
 SHOWN_LOSS = 0.1
@@ -50,7 +50,7 @@ def plot_fronts(runs: Sequence[DeviceRun]) -> tuple[Plot, ...]:
                 lines=lines,
                 x_range=(0.0, 1.05),
                 y_range=(floor, 100.0 * reference + 1.0),
-                levels=(("float", 100.0 * _float(runs[0])),),
+                levels=((FLOAT, 100.0 * _float(runs[0])),),
             )
         )
     return tuple(plots)
@@ -115,7 +115,7 @@ def _label(run: DeviceRun, runs: Sequence[DeviceRun]) -> str:
 
 
 def _float(run: DeviceRun) -> float:
-    return next(entry.search.value for entry in run.outcome.baselines if entry.name == "float")
+    return run.outcome.baseline(FLOAT).search.value
 
 
 def _front(run: DeviceRun, cost: Objective) -> tuple[tuple[float, float], ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from explorer.comparison.devices import DeviceChoice, DeviceRun, Lever, Transfer, cycles_by_bound
 from explorer.files import write_csv
-from explorer.study.record import Cost, LayerSummary
+from explorer.study.record import UNIFORM, Cost, LayerSummary
 from hwmodels import BOUNDS, ENERGY_COMPONENTS
 
 Row = Mapping[str, str | int | float | None]
@@ -124,7 +124,7 @@ def find_weighted_layers(cost: Cost) -> tuple[LayerSummary, ...]:
 
 def get_uniform_cost(run: DeviceRun) -> Cost:
     """Return what the uniform 8-bit network costs on the device of a run."""
-    return next(entry.cost for entry in run.outcome.baselines if entry.name == "uniform 8-bit")
+    return run.outcome.baseline(UNIFORM).cost
 
 
 def _name_run(choice: DeviceChoice) -> dict[str, str | int | float | None]:

@@ -10,9 +10,9 @@ from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import Objective, costs
 from explorer.study.front import knee, still_undominated
-from explorer.study.record import Cost, Evaluation, Outcome, Split
+from explorer.study.record import UNIFORM, Cost, Evaluation, Outcome, Split
 
-REFERENCE = "uniform 8-bit"
+REFERENCE = UNIFORM
 """The baseline that costs are stated relative to."""
 MARKS = {
     "*": "the knee, nearest to the best of all objectives at once",
