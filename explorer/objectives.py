@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Objective:
 
 
 SCORE = Objective(name="accuracy", title="Accuracy", heading="Accuracy", unit="%", key="accuracy", is_cost=False)
-"""The one objective that is no cost."""
+"""The one objective that is no cost, where a study does not name its own."""
 
 OBJECTIVES: Mapping[str, Objective] = {
     objective.name: objective
@@ -72,9 +72,19 @@ OBJECTIVES: Mapping[str, Objective] = {
 """By name. A new one is an entry here, an attribute of `Cost`, and what fills it in `explorer.study.costing`."""
 
 
+def find_objective(name: str) -> Objective:
+    """Return the objective of that name: a cost, or else the score, which a study may give a name of its own."""
+    return OBJECTIVES[name] if name in OBJECTIVES else replace(SCORE, name=name, title=name, heading=name, key=name)
+
+
 def objectives_named(names: Sequence[str]) -> tuple[Objective, ...]:
     """Return the objectives that a study names, in its order."""
-    return tuple(OBJECTIVES[name] for name in names)
+    return tuple(find_objective(name) for name in names)
+
+
+def score_named(names: Sequence[str]) -> Objective:
+    """Return the score among the objectives that a study names; accuracy where it names none."""
+    return next((objective for objective in objectives_named(names) if not objective.is_cost), SCORE)
 
 
 def costs() -> tuple[Objective, ...]:

@@ -48,7 +48,7 @@ def show(outcome: Outcome, folder: Path) -> None:
 
 
 def _selection(outcome: Outcome) -> str:
-    """Say how far the front owes its accuracy to the images that chose it."""
+    """Say how far the front owes its score to the images that chose it."""
     from explorer.study.front import selection_gap, still_undominated  # noqa: PLC0415
 
     stays = sum(still_undominated(outcome.front, outcome.objectives))

@@ -8,6 +8,7 @@ import typer
 
 from explorer.commands.options import RunFolder
 from explorer.commands.terminal import say
+from explorer.objectives import score_named
 from explorer.report.front.files import REPORT, refuse_foreign_pages, write_pages
 
 
@@ -18,6 +19,7 @@ def report(
     """Write front.csv and the standalone report.html of a finished run again."""
     from explorer.study.folder import read_outcome  # noqa: PLC0415
 
-    refuse_foreign_pages(folder)
-    write_pages(read_outcome(folder), folder, pick)
+    outcome = read_outcome(folder)
+    refuse_foreign_pages(folder, score_named(outcome.objectives).name)
+    write_pages(outcome, folder, pick)
     say(f"report: {folder / REPORT}")

@@ -43,7 +43,7 @@ def run(
     """Search the Pareto front of a study; Ctrl-C keeps what was done, and the same command goes on."""
     settings = _study(study, out, trials, seed, device)
     folder = out or from_here(settings.results_folder())
-    refuse_foreign_pages(folder)
+    refuse_foreign_pages(folder, settings.score.called)
     before = _num_evaluated(folder)
     say(f"study {settings.name}, results in {folder}")
     with resumable(f"all finished evaluations are kept in {folder}") as notify:

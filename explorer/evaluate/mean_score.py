@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from explorer.objectives import SCORE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanScore:
@@ -47,3 +49,13 @@ class MeanScore:
             return self.deviation / math.sqrt(self.num_images)
         adjusted = (self.value * self.num_images + 2.0) / (self.num_images + 4.0)
         return math.sqrt(adjusted * (1.0 - adjusted) / (self.num_images + 4.0))
+
+
+def tell_score(name: str, mean: MeanScore) -> str:
+    """Return a mean score in words: "97.50% right" for accuracy, else "iou 75.60%"."""
+    return f"{mean.value:.2%} right" if name == SCORE.name else f"{name} {mean.value:.2%}"
+
+
+def name_score(name: str) -> str:
+    """Return what a mean score is called before a number: "right" for accuracy, else its own name."""
+    return "right" if name == SCORE.name else name

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from explorer.errors import NumericalError, ScoreError
+from explorer.evaluate.mean_score import MeanScore, tell_score
 from explorer.graph.inputs import Inputs, batches, run
 from explorer.graph.lines import find_last_line
 
@@ -26,6 +27,10 @@ class Score:
     function: ScoreFunction
     code: str = ""
     """A digest of the function where it is the user's."""
+
+    def tell(self, mean: MeanScore) -> str:
+        """Return a mean score in words: "97.50% right", or of a function of the user's "iou 75.60%"."""
+        return tell_score(self.name, mean)
 
 
 def largest_logit_is_right(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def deploy(
         finetuning = None if weights is None else weights.description
         exported = exporter.write(_deployment(prepared, point, model, finetuning), to)
     if exported.score.num_images == point.held_out.num_images and exported.verification.agreement == 1.0:
-        _compare(exported, point)
+        _compare(exported, point, prepared.score.name)
     notify("export", 1, 1)
     return exported
 
@@ -92,8 +92,8 @@ def deploy_uniform(
         model = apply(prepared.context, candidate)
         cost = candidate_cost(prepared.context.graph, candidate, prepared.accelerator)
         evaluation = Evaluation(number=0, origin="uniform", candidate=candidate, cost=cost, score=None)
-        images, labels = prepared.tensors(prepared.data.held_out)
-        held_out = MeanScore.of(score_images(model, images, labels, study.compute.batch_size, prepared.score))
+        images, targets = prepared.tensors(prepared.data.held_out)
+        held_out = MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
         point = FrontPoint(name="w{}a{}".format(*bits), evaluation=evaluation, held_out=held_out)
         exported = exporter.write(_deployment(prepared, point, model), to)
     notify("export", 1, 1)
@@ -148,13 +148,14 @@ def find_refusals(context: CompressionContext, form: str, model: fx.GraphModule 
 def _deployment(
     prepared: PreparedStudy, point: FrontPoint, model: fx.GraphModule, finetuning: Mapping[str, Any] | None = None
 ) -> Deployment:
-    images, labels = prepared.tensors(prepared.data.held_out)
+    images, targets = prepared.tensors(prepared.data.held_out)
     return Deployment(
         point=point,
         model=model,
         context=prepared.context,
         images=images,
-        labels=labels,
+        targets=targets,
+        score=prepared.score,
         study=prepared.study.name,
         device=prepared.accelerator.name,
         finetuning=finetuning,
@@ -166,10 +167,10 @@ def _plain(context: CompressionContext) -> fx.GraphModule:
     return apply(replace(context, quantizer=replace(context.quantizer, rounding="nearest")), uniform(context.graph))
 
 
-def _compare(exported: Exported, point: FrontPoint) -> None:
-    """Raise ExportError where predictions are equal, but the accuracy is not the one that was reported."""
+def _compare(exported: Exported, point: FrontPoint, name: str) -> None:
+    """Raise ExportError where predictions are equal, but the score is not the one that was reported."""
     if abs(exported.score.value - point.held_out.value) > 0.01:
         raise ExportError(
-            f"export: {exported.files[0]} is right on {exported.score.value:.2%} of the held-out images, the "
+            f"export: {exported.files[0]} has {name} {exported.score.value:.2%} on the held-out images, the "
             f"report says {point.held_out.value:.2%}; the data have changed since: run the study again"
         )

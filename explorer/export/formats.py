@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from explorer.compress.apply import CompressionContext
     from explorer.evaluate.mean_score import MeanScore
+    from explorer.evaluate.score import Score
     from explorer.export.verify import Verification
     from explorer.graph.inputs import Inputs
     from explorer.study.record import FrontPoint
@@ -26,14 +27,15 @@ class Deployment:
     """A compressed network to be exported, the held-out images that it is checked on, and what its files say of it.
 
     `model` is what `apply(context, point.evaluation.candidate)` built, or that fine-tuned as `finetuning` says;
-    `images` are a batch of inputs with `labels` (N); `study` and `device` are names.
+    `images` are a batch of inputs, `targets` (N x ...) what `score` takes; `study` and `device` are names.
     """
 
     point: FrontPoint
     model: fx.GraphModule
     context: CompressionContext
     images: Inputs
-    labels: Tensor
+    targets: Tensor
+    score: Score
     study: str
     device: str
     finetuning: Mapping[str, Any] | None = None

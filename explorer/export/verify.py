@@ -9,13 +9,18 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from explorer.errors import ExportError
+from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import ACCURACY, Score, score_outputs
 from explorer.graph.inputs import Inputs, batches, count_images, run, to_device
 
 MINIMUM_AGREEMENT = 0.99
 """Share of equal predictions below which an export fails (assumed: single codes may round differently)."""
+
+TOLERANCE = 0.01
+"""Of outputs that are no classes, as a share of their range, and of their mean score (assumed: see above)."""
 
 TIE = 1e-5
 """Logits closer than this share of an image's largest magnitude are equal but for float32 rounding (assumed)."""
@@ -29,27 +34,33 @@ EXACT_SUMS = "session.x64quantprecision"
 class Verification:
     """How an ONNX file compares with the torch network on the same images.
 
-    `agreeing` of `num_images` predictions are equal. `ties` of these name another class whose logit equals the
-    largest within TIE: narrow weights give exact ties, and then the order of a sum decides. `num_correct` of the
-    file's predictions are right, None without labels. `agreeing_by_default` is what a session without EXACT_SUMS
-    gives on this processor, None where it was not asked.
+    Of a classifier, `agreeing` of `num_images` predictions are equal, and `ties` of these name another class whose
+    logit equals the largest within TIE: narrow weights give exact ties, and then the order of a sum decides. Of any
+    other network (`of_classes` False), the outputs of an image agree where they differ by at most TOLERANCE of the
+    range of all outputs, mean over its outputs. `scores` are those of the file and of the torch network, None without
+    targets. `agreeing_by_default` is what a session without EXACT_SUMS gives on this processor, None where it was not
+    asked.
     """
 
     num_images: int
     agreeing: int
     ties: int
-    num_correct: int | None
-    largest_logit_difference: float
+    scores: tuple[MeanScore, MeanScore] | None
+    largest_difference: float
+    of_classes: bool = True
     agreeing_by_default: int | None = None
 
     @property
     def agreement(self) -> float:
-        """Share of equal predictions, in [0, 1]."""
+        """Share of the images that agree, in [0, 1]."""
         return self.agreeing / self.num_images
 
     def summary(self) -> str:
         """Return agreement in words, and what a session needs on a processor like this one."""
         told = f"{self.agreeing} of {self.num_images} predictions agree"
+        if not self.of_classes:
+            told = f"outputs of {self.agreeing} of {self.num_images} images agree within {TOLERANCE:.0%} of their range"
+            told += "" if self.scores is None else f", and so does the score ({self.scores[1].value:.2%} expected)"
         if self.agreeing_by_default is None or self.agreeing_by_default >= self.agreeing:
             return told
         return (
@@ -59,56 +70,83 @@ class Verification:
 
 
 def verify_onnx(
-    path: Path, model: nn.Module, images: Inputs, batch: int = 256, labels: torch.Tensor | None = None
+    path: Path,
+    model: nn.Module,
+    images: Inputs,
+    batch: int = 256,
+    targets: Tensor | None = None,
+    score: Score = ACCURACY,
 ) -> Verification:
-    """Compare predictions on a batch of inputs, `batch` images at a time; `labels` (N) count the right ones.
+    """Compare predictions, or outputs, on a batch of inputs, `batch` images at a time; `targets` are to score them.
 
-    What is compared are exact sums, as ONNX defines them; how many predictions a default session gives is told beside.
+    What is compared are exact sums, as ONNX defines them; how many images agree in a default session is told beside.
 
     Raises:
-        ExportError: When onnxruntime cannot load or run the file, when there are no images, when a logit is NaN or
-            infinite, or when less than MINIMUM_AGREEMENT of the predictions are equal.
+        ExportError: When onnxruntime cannot load or run the file, when there are no images, when an output is NaN or
+            infinite, when less than MINIMUM_AGREEMENT of the images agree, or the scores differ by more than TOLERANCE.
     """
     if count_images(images) == 0:
         raise ExportError(f"verify: no images to run {path.name} on; give at least one")
     expected = run_torch(model, images, batch)
-    exact = compare_logits(path.name, run_onnx(path, images, batch), expected, labels)
+    exact = compare_outputs(path.name, run_onnx(path, images, batch), expected, targets, score)
     by_default = run_onnx(path, images, batch, exact=False)
-    return replace(exact, agreeing_by_default=int(_agree(by_default, expected)[0].sum()))
+    return replace(exact, agreeing_by_default=int(_agree(by_default, expected, exact.of_classes)[0].sum()))
 
 
-def compare_logits(
-    name: str, received: NDArray[np.floating], expected: NDArray[np.float32], labels: torch.Tensor | None = None
+def compare_outputs(
+    name: str,
+    received: NDArray[np.floating],
+    expected: NDArray[np.float32],
+    targets: Tensor | None = None,
+    score: Score = ACCURACY,
 ) -> Verification:
-    """Compare the predictions of file `name` with the expected ones, both from logits N x classes.
+    """Compare the outputs (N x ...) of file `name` with the expected ones: by class where `score` is accuracy.
 
     Raises ExportError as `verify_onnx` does.
     """
     if received.shape != expected.shape or not bool(np.isfinite(received).all()):
         raise ExportError(
-            f"verify: the logits of {name} must be finite and of shape {expected.shape}, received shape "
+            f"verify: the outputs of {name} must be finite and of shape {expected.shape}, received shape "
             f"{received.shape} and {int((~np.isfinite(received)).sum())} values that are not; "
-            "check the model's own logits on these images"
+            "check the model's own outputs on these images"
         )
-    agreeing, tied = _agree(received, expected)
+    agreeing, tied = _agree(received, expected, score is ACCURACY)
     verification = Verification(
         num_images=len(expected),
         agreeing=int(agreeing.sum()),
         ties=int(tied.sum()),
-        num_correct=None if labels is None else int((received.argmax(1) == labels.cpu().numpy()).sum()),
-        largest_logit_difference=float(np.abs(received - expected).max()),
+        scores=None if targets is None else (_score(received, targets, score), _score(expected, targets, score)),
+        largest_difference=float(np.abs(received - expected).max()),
+        of_classes=score is ACCURACY,
     )
     if verification.agreement < MINIMUM_AGREEMENT:
+        same = "predicts the same class" if verification.of_classes else f"gives outputs within {TOLERANCE:.0%}"
         raise ExportError(
-            f"verify: {name} predicts the same class on {verification.agreeing} of {len(expected)} "
-            f"images, less than {MINIMUM_AGREEMENT:.0%} (largest logit difference "
-            f"{verification.largest_logit_difference:.3g}); choose another point, or another --format"
+            f"verify: {name} {same} on {verification.agreeing} of {len(expected)} images, less than "
+            f"{MINIMUM_AGREEMENT:.0%} (largest difference {verification.largest_difference:.3g}); choose another "
+            "point, or another --format"
         )
+    if verification.scores is not None and not verification.of_classes:
+        found, wanted = (each.value for each in verification.scores)
+        if abs(found - wanted) > TOLERANCE:
+            raise ExportError(
+                f"verify: {name} has {score.name} {found:.2%}, the simulated network {wanted:.2%}; choose another "
+                "point, or another --format"
+            )
     return verification
 
 
-def _agree(received: NDArray[np.floating], expected: NDArray[np.float32]) -> tuple[NDArray[np.bool], NDArray[np.bool]]:
-    """Return for each image whether the predictions are equal, ties included, and whether they are a tie of two."""
+def _score(outputs: NDArray[np.floating], targets: Tensor, score: Score) -> MeanScore:
+    return MeanScore.of(score_outputs(score, torch.from_numpy(outputs.astype(np.float32)), targets.cpu()))
+
+
+def _agree(
+    received: NDArray[np.floating], expected: NDArray[np.float32], of_classes: bool
+) -> tuple[NDArray[np.bool], NDArray[np.bool]]:
+    """Return for each image whether it agrees, ties included, and whether that is a tie of two classes."""
+    if not of_classes:
+        away = np.abs(received - expected).reshape(len(expected), -1).mean(1)
+        return away <= TOLERANCE * (expected.max() - expected.min()), np.zeros(len(expected), np.bool)
     predictions = received.argmax(1)
     same = predictions == expected.argmax(1)
     chosen = np.take_along_axis(expected, predictions[:, None], axis=1)[:, 0]
@@ -128,7 +166,7 @@ def open_session(path: Path, *, exact: bool = True) -> onnxruntime.InferenceSess
 
 
 def run_onnx(path: Path, images: Inputs, batch: int = 256, *, exact: bool = True) -> NDArray[np.float32]:
-    """Return logits (N x classes) of an ONNX file for a batch of its inputs.
+    """Return the outputs (N x ...) of an ONNX file for a batch of its inputs.
 
     Raises:
         ExportError: Where it cannot be run.
@@ -145,7 +183,7 @@ def run_onnx(path: Path, images: Inputs, batch: int = 256, *, exact: bool = True
 
 
 def run_torch(model: nn.Module, images: Inputs, batch: int = 256) -> NDArray[np.float32]:
-    """Return logits (N x classes) of a network in evaluation mode."""
+    """Return the outputs (N x ...) of a network in evaluation mode."""
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     with torch.no_grad():
         parts = [run(model, to_device(part, device)).cpu().numpy() for part in batches(images, batch)]

@@ -13,7 +13,7 @@ from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, levels, uniform
 from explorer.digests import digest
 from explorer.errors import ExportError
-from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.mean_score import MeanScore, name_score
 from explorer.evaluate.score import score_images
 from explorer.files import refuse_foreign, write_csv
 from explorer.graph.inputs import batches, join, run
@@ -23,6 +23,7 @@ from explorer.packed.network import load_packed, packable
 from explorer.progress import Notify
 from explorer.settings import DeepCompressionSettings, FineTuningSettings
 from explorer.settings.records import write_record
+from explorer.study.finetune import find_tuning_loss
 from explorer.study.folder import locked
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
@@ -54,6 +55,7 @@ class DeepCompressionReport:
     float32_bytes: int
     before: MeanScore
     after: MeanScore
+    score: str
 
     def summary(self) -> str:
         """Return lines for the terminal."""
@@ -63,8 +65,8 @@ class DeepCompressionReport:
             f"{self.file}: {size:,} bytes with all tables, {self.float32_bytes / size:.1f} times smaller than "
             f"{self.float32_bytes:,} bytes of float32 parameters\n"
             f"{self.file.with_name(SIZES)}: what each layer takes\n"
-            f"right on {self.after.num_images} images that nothing was chosen on: {before} before, {after} after, "
-            f"{100 * (self.before.value - self.after.value):+.2f} points lost\n"
+            f"{name_score(self.score)} on {self.after.num_images} images that nothing was chosen on: {before} before, "
+            f"{after} after, {100 * (self.before.value - self.after.value):+.2f} points lost\n"
             "the file was read back: equal integers, and equal predictions on all of these images"
         )
 
@@ -151,6 +153,7 @@ def _tuned(prepared: PreparedStudy, planned: tuple[PipelineStep, ...], folder: P
             labels,
             settings,
             seed=prepared.study.seed + number,
+            loss=find_tuning_loss(prepared, settings),
             progress=lambda done, count, _, stage=stage: notify(stage, done, count),  # type: ignore[misc]
             unfinished=file.with_suffix(".unfinished"),
             start=tuned,
@@ -194,6 +197,7 @@ def _report(
         float32_bytes=4 * sum(parameter.numel() for parameter in prepared.context.model.parameters()),
         before=MeanScore.of(before),
         after=MeanScore.of(after),
+        score=prepared.score.name,
     )
 
 

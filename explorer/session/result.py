@@ -12,7 +12,7 @@ import pandas as pd
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.objectives import OBJECTIVES, costs_named
+from explorer.objectives import OBJECTIVES, costs_named, score_named
 from explorer.report.front.tables import build_front_frame
 from explorer.session.compressed import Compressed, Origin, build
 from explorer.session.display import paragraph, table
@@ -164,7 +164,7 @@ class Result:
     @property
     def score_name(self) -> str:
         """What the score is called, such as "accuracy"."""
-        return next(name for name in self.outcome.objectives if not OBJECTIVES[name].is_cost)
+        return score_named(self.outcome.objectives).name
 
     def model(self, choice: str = "knee") -> Compressed:
         """Return the network of a point, a `torch.nn.Module`; `choice` as in `front[choice]`."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from explorer.errors import SearchError
 from explorer.evaluate.score import ACCURACY, Score
+from explorer.objectives import SCORE
 from explorer.progress import Notify, silent
 from explorer.report.front.files import refuse_foreign_pages, write_pages
 from explorer.session.devices import Device, find_device
@@ -57,8 +58,9 @@ def search(  # noqa: PLR0913, PLR0917  (what, where, for what, and for how long)
     """Search the Pareto front of a network: accuracy, or what it is scored by, against costs on a device.
 
     `scores` order the filters and choose where the search starts. `budgets` are limits: `energy_uj`, `latency_ms`,
-    `weight_bytes`, `activation_bytes`, `accuracy`. With a folder everything is kept there, and the same call goes
-    on after an interruption, or with more trials. `settings` are keys of [search]: `seeds`, `population`, `sampler`.
+    `weight_bytes`, `activation_bytes`, and the least score by its name (`accuracy`). With a folder everything is kept
+    there, and the same call goes on after an interruption, or with more trials.
+    `settings` are keys of [search]: `seeds`, `population`, `sampler`.
 
     Example:
         >>> import explorer, torch
@@ -155,8 +157,10 @@ def _make_study(
         ),
         device=DeviceSettings(profile=accelerator.name),
         score=_score_settings(net.score),
-        objectives=ObjectiveSettings(names=tuple(objectives)),
-        budgets=read_record(BudgetSettings, budgets, "budgets"),
+        objectives=ObjectiveSettings(
+            names=tuple(net.score.name if name == SCORE.name else name for name in objectives)
+        ),
+        budgets=BudgetSettings.read(budgets, net.score.name),
         space=space,
         quantizer=net.context.quantizer,
         relevance=scores.settings,
@@ -184,7 +188,7 @@ def _run(study: Study, folder: Path | None, notify: Notify) -> Result:
 
 def _explore(study: Study, folder: Path | None, opened: Open, notify: Notify) -> tuple[Outcome, PreparedStudy]:
     if folder is not None:
-        refuse_foreign_pages(folder)
+        refuse_foreign_pages(folder, study.score.called)
     with _place(folder) as place, locked(place):
         refuse_other_study(place, study)
         prepared = opened(place)

@@ -11,6 +11,13 @@ from explorer.settings.records import validate
 from explorer.settings.rules import text
 from explorer.settings.values import FUNCTION
 
+RESERVED = {
+    *("name", "images", "standard_error", "undominated", "origin", "digest", "study", "device", "finetuning", "point"),
+    *("candidate", "candidate_digest", "cost", "network", "layers", "activation_quantizers", "software", "file"),
+    *("sha256", "agreement", "ties", "float32_bytes", "onnx_bytes", "program_bytes", "schema_version"),
+}
+"""Columns of front.csv, and keys of what exports write."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSettings:
@@ -28,11 +35,12 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
-        taken = {word for cost in costs() for word in (cost.name, cost.key)}
+        taken = {word for cost in costs() for word in (cost.name, cost.key)} | RESERVED
         if self.function is None and self.name is not None:
             raise StudyFileError(("score.name: only a function takes it; remove it, or name score.function",))
         if self.called in taken or (self.function is not None and not self.called[0].isalpha()):
-            raise StudyFileError((f"score.name: expected one that no cost has, received {self.called!r}; set another",))
+            expected = "a name of letters, digits and _ that no cost, column or key of an export has"
+            raise StudyFileError((f"score.name: expected {expected}, received {self.called!r}; set score.name",))
 
     @property
     def called(self) -> str:

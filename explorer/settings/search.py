@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.objectives import OBJECTIVES, SCORE, Objective, costs
-from explorer.settings.records import get_rules, named_tables, read_values, validate
+from explorer.objectives import SCORE, Objective, costs
+from explorer.settings.records import get_rules, named_tables, read_record, read_values, validate
 from explorer.settings.rules import (
     Rule,
-    entry_of,
     integer,
     many,
     number,
+    one_of,
     or_none,
     refused,
     suggestion,
@@ -29,6 +29,8 @@ BYTES = integer(1, 2**50)
 """Up to a data centre's memory."""
 RENAMED = {"kept_filters": "filter_keep_ratio", "kept_weights": "weight_density"}
 """Keys of a choice that had another name before version 0.6."""
+NAMES = Rule("a list of objectives", lambda names, where: tuple(names) if isinstance(names, list) else names)
+"""Anything: which names there are depends on what the study calls its score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +51,22 @@ class ObjectiveSettings:
 
     SECTION: ClassVar[str] = "objectives"
     AFFECTS_RESULTS: ClassVar[bool] = True
-    names: Annotated[tuple[str, ...], many(entry_of(OBJECTIVES), distinct=True)]
+    names: Annotated[tuple[str, ...], NAMES]
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
-        if len(self.names) < 2 or SCORE.name not in self.names:
-            raise refused("objectives.names", f'a list of "{SCORE.name}" and at least one other', self.names)
+
+    def check(self, score: str) -> None:
+        """Raise StudyFileError unless these are the score, by its name, and at least one cost."""
+        known = one_of(score, *(cost.name for cost in costs()))
+        names = many(known, distinct=True).read(self.names, "objectives.names")
+        if len(names) < 2 or score not in names:
+            raise refused("objectives.names", f'a list of "{score}" and at least one other', names)
+
+
+def rename_key(entries: Mapping[str, Any], key: str, other: str) -> dict[str, Any]:
+    """Return the entries with another name for one key."""
+    return {other if name == key else name: value for name, value in entries.items()}
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -83,6 +95,22 @@ class BudgetSettings:
         """Return the rule of each key."""
         counted = {objective.key: BYTES if objective.whole else LIMIT for objective in costs()}
         return {**counted, SCORE.key: SHARE}
+
+    @classmethod
+    def read(cls, entries: Mapping[str, Any], score: str = SCORE.key) -> BudgetSettings:
+        """Read the section of a study whose score is called `score`, which is also the key of its limit.
+
+        Raises:
+            StudyFileError: Holds every problem.
+        """
+        if score == SCORE.key:
+            return read_record(cls, entries, cls.SECTION)
+        if SCORE.key in entries:
+            raise StudyFileError((f"budgets.{SCORE.key}: unknown key; the score is called {score}",))
+        try:
+            return read_record(cls, rename_key(entries, score, SCORE.key), cls.SECTION)
+        except StudyFileError as error:
+            raise StudyFileError(tuple(problem.replace(SCORE.key, score) for problem in error.problems)) from None
 
     def limit(self, objective: Objective) -> float | None:
         """Return the limit of an objective, None where it has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from explorer.compress.candidate import Candidate, LayerChoice
@@ -10,7 +11,7 @@ from explorer.compress.plan import LayerPlan, OperationPlan, layer_choices, plan
 from explorer.evaluate import hardware
 from explorer.evaluate.pricing import Price
 from explorer.graph.layers import Layer, ModelGraph
-from explorer.objectives import SCORE, costs
+from explorer.objectives import SCORE, costs, score_named
 from explorer.settings import BudgetSettings
 from explorer.study.record import Cost, LayerSummary
 from hwmodels import Accelerator, LayerCost, NetworkCost
@@ -66,10 +67,10 @@ def cost_excesses(cost: Cost, budgets: BudgetSettings) -> tuple[tuple[str, float
     return tuple((key, value / limit - 1.0) for key, value, limit in found if not math.isnan(value))
 
 
-def score_excess(score: float, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
+def score_excess(score: float, budgets: BudgetSettings, objectives: Sequence[str]) -> tuple[tuple[str, float], ...]:
     """Return (budget key, limit - score) where the score is limited; above 0 is too little."""
     limit = budgets.limit(SCORE)
-    return () if limit is None else ((SCORE.key, limit - score),)
+    return () if limit is None else ((score_named(objectives).key, limit - score),)
 
 
 def _rows(

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from explorer.errors import SearchError
-from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.mean_score import MeanScore, name_score
 from explorer.evaluate.score import score_images
 from explorer.progress import Notify
 from explorer.settings import FineTuningSettings
@@ -16,6 +16,7 @@ from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import FrontPoint, Outcome
 from explorer.training.finetune import finetune
+from explorer.training.loss import CROSS_ENTROPY, Loss, find_loss
 from explorer.training.tuned import Tuned, rebuild
 
 FOLDER = "tuned"
@@ -31,15 +32,14 @@ class TuningReport:
     epochs: int
     before: MeanScore
     after: MeanScore
+    score: str
 
     def summary(self) -> str:
         """Return lines for the terminal."""
         before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in (self.before, self.after))
         epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-        return (
-            f"{self.point}, right on {self.after.num_images} held-out images: {before} before, {after} after {epochs}\n"
-            f"{self.file}"
-        )
+        scored = f"{name_score(self.score)} on {self.after.num_images} held-out images"
+        return f"{self.point}, {scored}: {before} before, {after} after {epochs}\n{self.file}"
 
 
 def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, notify: Notify) -> TuningReport:
@@ -62,6 +62,7 @@ def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, not
         point=point.name,
         file=file,
         epochs=settings.epochs,
+        score=prepared.score.name,
         before=point.held_out,
         after=MeanScore(**tuned.description["held_out"]),
     )
@@ -104,6 +105,20 @@ def tuned_file(run: Path, point: FrontPoint) -> Path:
     return run / FOLDER / f"{point.evaluation.candidate.digest()}.pt"
 
 
+def find_tuning_loss(prepared: PreparedStudy, settings: FineTuningSettings) -> Loss:
+    """Return what candidates are fine-tuned by: the study's loss, or that of its training, or cross entropy.
+
+    Raises:
+        ModelError: Where none is named for targets that are no class numbers, and the teacher alone does not do.
+    """
+    study, training = prepared.study, prepared.study.model.training
+    name = settings.loss or (None if training is None else training.loss)
+    if name is None and settings.teacher and settings.teacher_weight == 1.0:
+        return CROSS_ENTROPY  # counts nothing
+    key = "finetuning.loss" if settings.loss or training is None or training.loss is None else "model.training.loss"
+    return find_loss(name, study.folder, key, prepared.data.num_classes, "set finetuning.teacher_weight = 1")
+
+
 def _tune(
     prepared: PreparedStudy, point: FrontPoint, settings: FineTuningSettings, file: Path, notify: Notify
 ) -> Tuned:
@@ -115,6 +130,7 @@ def _tune(
         *prepared.tensors(prepared.data.train),
         settings,
         seed=prepared.study.seed,
+        loss=find_tuning_loss(prepared, settings),
         progress=lambda done, count, _: notify("fine-tune, batches", done, count),
         unfinished=file.with_suffix(".unfinished"),
     )

@@ -84,7 +84,7 @@ def search(task: Search, store: Store, progress: Progress) -> None:
             score = known[own]
         value = 0.0 if score.mean is None else score.mean.value
         # Every trial needs every constraint: one that was not scored misses the least score by all of it.
-        for key, excess in (*excesses, *score_excess(value, task.budgets)):
+        for key, excess in (*excesses, *score_excess(value, task.budgets, task.objectives)):
             trial.set_constraint(key, excess)
         values = [
             objective.worst if score.failure else objective.value(cost, value)
@@ -103,7 +103,7 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
         cost = task.price_candidate(item.candidate)
         excesses = cost_excesses(cost, task.budgets)
         if item.score is not None:
-            excesses += score_excess(item.score.value, task.budgets)
+            excesses += score_excess(item.score.value, task.budgets, task.objectives)
         found.append(
             Evaluation(
                 number=item.number,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from explorer.digests import digest
 from explorer.errors import StudyFileError
+from explorer.objectives import SCORE
 from explorer.settings import (
     BudgetSettings,
     ComparisonSettings,
@@ -33,6 +34,7 @@ from explorer.settings import (
 from explorer.settings.paths import expand_variables, resolve_path
 from explorer.settings.records import get_rules, table, validate, write_record
 from explorer.settings.rules import collect, integer, refused, suggestion, text, without_effect
+from explorer.settings.search import rename_key
 from explorer.study.names import check_names
 
 if TYPE_CHECKING:
@@ -102,7 +104,8 @@ class Study:
     folder: str | Path = field(default=".", compare=False)
 
     def __post_init__(self) -> None:
-        collect(partial(check_names, getattr(self, section)) for section in SECTIONS)
+        checks = [partial(check_names, getattr(self, section)) for section in SECTIONS]
+        collect([*checks, partial(self.objectives.check, self.score.called)])
 
     @property
     def name(self) -> str:
@@ -133,7 +136,9 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data in the layout of the study file, from which `from_json` rebuilds an equal study."""
-        return {"study": write_record(self.heading), **{name: write_record(getattr(self, name)) for name in SECTIONS}}
+        sections = {name: write_record(getattr(self, name)) for name in SECTIONS}
+        sections["budgets"] = rename_key(sections["budgets"], SCORE.key, self.score.called)
+        return {"study": write_record(self.heading), **sections}
 
     @classmethod
     def from_json(cls, data: object, folder: str | Path = ".") -> Study:
@@ -149,9 +154,9 @@ class Study:
         """
         if not isinstance(data, Mapping):
             raise refused("study", "an object with one entry for each section", data)
-        known = ("study", *SECTIONS)
+        known, score = ("study", *SECTIONS), _find_score(data.get("score", {}))
         readers: list[Callable[[], Any]] = [
-            partial(_read_section, section, kind, data.get(section, {}))
+            partial(_read_section, section, kind, data.get(section, {}), score)
             for section, kind in {"study": Heading, **SECTIONS}.items()
         ]
         readers += [partial(_refuse_section, name, data[name]) for name in data if name not in known]
@@ -240,10 +245,24 @@ def _parse(file: Path) -> dict[str, Any]:
         raise StudyFileError((f"not valid TOML: {error}; correct the file there",)) from None
 
 
-def _read_section(section: str, kind: type, entries: object) -> object:
+def _read_section(section: str, kind: type, entries: object, score: str) -> object:
+    """Read a section of a study whose score is called `score`, which is also the key of its budget."""
+    if kind is BudgetSettings and isinstance(entries, Mapping):
+        return BudgetSettings.read(entries, score)
     record = table(kind).read(entries, section)
     check_names(record)
+    if isinstance(record, ObjectiveSettings):
+        record.check(score)
     return record
+
+
+def _find_score(entries: object) -> str:
+    """Return what the score of a study is called, of whose [score] section anything may be wrong."""
+    try:
+        settings: ScoreSettings = table(ScoreSettings).read(entries, "score")
+    except StudyFileError:
+        return SCORE.name
+    return settings.called
 
 
 def _refuse_section(name: str, value: object) -> None:

@@ -64,7 +64,9 @@ def training_loss(study: Study, data: Data) -> Loss:
         ModelError: Where none is named for targets that are no class numbers.
     """
     assert study.model.training is not None  # the study file must have a checkpoint otherwise
-    return find_loss(study.model.training.loss, study.folder, "model.training.loss", data.num_classes)
+    return find_loss(
+        study.model.training.loss, study.folder, "model.training.loss", data.num_classes, "give a checkpoint"
+    )
 
 
 def train_once(

@@ -29,7 +29,7 @@ class Loss:
 CROSS_ENTROPY = Loss(name="cross entropy", function=F.cross_entropy)
 
 
-def find_loss(name: str | None, folder: str | Path, key: str, num_classes: int | None) -> Loss:
+def find_loss(name: str | None, folder: str | Path, key: str, num_classes: int | None, otherwise: str) -> Loss:
     """Return the user's loss "module:function", else cross entropy.
 
     Raises:
@@ -41,7 +41,7 @@ def find_loss(name: str | None, folder: str | Path, key: str, num_classes: int |
     if num_classes is None:
         raise ModelError(
             f"{key}: missing; the targets are no class numbers, which cross entropy needs: name a loss, "
-            '"module:callable", or give a checkpoint'
+            f'"module:callable", or {otherwise}'
         )
     return CROSS_ENTROPY
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.export.integer.onnx import build_integer_onnx, export_integer_onnx
-from explorer.export.verify import compare_logits, run_onnx
+from explorer.export.verify import compare_outputs, run_onnx
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
@@ -69,7 +69,7 @@ def test_random_candidates_keep_their_predictions(
             assert np.abs(received[node] - expected[node]).max() <= 1, step
         assert share_equal(exact_codes(model, x)[0], received) >= 0.999
         real = logits * program.output_scale
-        assert compare_logits(name, real, simulated.astype(np.float32)).agreement >= 0.99
+        assert compare_outputs(name, real, simulated.astype(np.float32)).agreement >= 0.99
         export_integer_onnx(program, tmp_path / "integer.onnx")
         assert np.array_equal(run_onnx(tmp_path / "integer.onnx", x), logits)
 

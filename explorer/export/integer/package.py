@@ -8,20 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import fx
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.plan import plan
 from explorer.errors import ExportError
 from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
-from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import ACCURACY, score_outputs
 from explorer.export.formats import Deployment, Exported
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.staging import staged, write_description
-from explorer.export.verify import compare_logits, run_onnx, run_torch
+from explorer.export.verify import compare_outputs, run_onnx, run_torch
 from explorer.graph.inputs import take
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
@@ -47,7 +44,7 @@ def list_marks(folder: Path) -> dict[Path, bytes | None]:
 
 def write(deployment: Deployment, folder: Path) -> Exported:
     """Write an ONNX file of integers, and the program with its weights, to `folder`; see `Format.write`."""
-    if len(deployment.labels) == 0:
+    if len(deployment.targets) == 0:
         raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
     program = lower_program(deployment.model, deployment.context.graph.input_shapes)
     with staged(folder, (NETWORK, WEIGHTS, PROGRAM, SUMMARY)) as staging:
@@ -57,7 +54,7 @@ def write(deployment: Deployment, folder: Path) -> Exported:
 
 
 def _write_network(deployment: Deployment, program: IntegerProgram, staging: Path, folder: Path) -> Exported:
-    context, images, labels, point = deployment.context, deployment.images, deployment.labels, deployment.point
+    context, images, point, score = deployment.context, deployment.images, deployment.point, deployment.score
     float32_bytes = _float32_bytes(context, staging)
     planned = plan(context.graph, point.evaluation.candidate)
     layers = write_jobs(list_layer_jobs(context.graph, planned), list_activation_tensors(context.graph, planned))
@@ -66,17 +63,18 @@ def _write_network(deployment: Deployment, program: IntegerProgram, staging: Pat
     _check_equal(program, staging / NETWORK, take(images, slice(EXACT_IMAGES)))
     expected = run_torch(deployment.model, images)
     received = run_onnx(staging / NETWORK, images) * program.output_scale
-    verification = compare_logits(NETWORK, received, expected, labels)
-    score, simulated = _mean_score(received, labels), _mean_score(expected, labels)
+    verification = compare_outputs(NETWORK, received, expected, deployment.targets, score)
+    assert verification.scores is not None
+    mean, simulated = verification.scores
     return Exported(
         point=point.name,
         files=tuple(folder / name for name in (NETWORK, PROGRAM, WEIGHTS, SUMMARY)),
         float32_bytes=float32_bytes,
         network_bytes=network_bytes,
-        score=score,
+        score=mean,
         verification=verification,
         lines=(
-            f"{point.name}, {score.value:.2%} right on {score.num_images} held-out images with integers only "
+            f"{point.name}, {score.tell(mean)} on {mean.num_images} held-out images with integers only "
             f"({simulated.value:.2%} in the search's simulation)",
             f"{folder / NETWORK}: {float32_bytes:,} bytes in float32, {network_bytes:,} exported; "
             f"{verification.summary()}",
@@ -84,7 +82,7 @@ def _write_network(deployment: Deployment, program: IntegerProgram, staging: Pat
         ),
         details={
             "program_bytes": program_bytes,
-            "simulated_accuracy": {"value": simulated.value, "standard_error": simulated.standard_error},
+            f"simulated_{score.name}": {"value": simulated.value, "standard_error": simulated.standard_error},
         },
     )
 
@@ -96,7 +94,7 @@ def _describe(deployment: Deployment, exported: Exported) -> dict[str, Any]:
         "float32_bytes": exported.float32_bytes,
         "onnx_bytes": exported.network_bytes,
         **exported.details,
-        "accuracy": {"value": score.value, "standard_error": score.standard_error},
+        deployment.score.name: {"value": score.value, "standard_error": score.standard_error},
         "images": verification.num_images,
         "agreement": verification.agreement,
         "images_with_equal_integers": min(EXACT_IMAGES, verification.num_images),
@@ -117,10 +115,6 @@ def _float32_bytes(context: CompressionContext, folder: Path) -> int:
         return export_onnx(context.model, context.graph.input_shapes, folder / "float32.onnx")
     except ExportError:
         return 4 * sum(parameter.numel() for parameter in context.model.parameters())
-
-
-def _mean_score(outputs: NDArray[np.floating], targets: torch.Tensor) -> MeanScore:
-    return MeanScore.of(score_outputs(ACCURACY, torch.from_numpy(outputs), targets.cpu()))
 
 
 def write_program(program: IntegerProgram, folder: Path) -> int:
@@ -154,7 +148,8 @@ def _check_equal(program: IntegerProgram, network: Path, images: tuple[torch.Ten
     arrays = tuple(tensor.cpu().float().numpy() for tensor in images)
     expected, received = run_program(program, arrays), run_onnx(network, images)
     if not np.array_equal(expected, received):
+        lost = int((expected != received).reshape(len(expected), -1).any(1).sum())
         raise ExportError(
-            f"verify: {network.name} gives other integers than the program on "
-            f"{int((expected != received).any(1).sum())} of {len(expected)} images; please report this"
+            f"verify: {network.name} gives other integers than the program on {lost} of {len(expected)} images; "
+            "please report this"
         )

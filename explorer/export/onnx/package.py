@@ -40,22 +40,24 @@ def write(deployment: Deployment, folder: Path) -> Exported:
 
 
 def _write_network(deployment: Deployment, staging: Path, folder: Path) -> Exported:
-    context, labels, point = deployment.context, deployment.labels, deployment.point
+    context, point, score = deployment.context, deployment.point, deployment.score
     float32_bytes = export_onnx(context.model, context.graph.input_shapes, staging / "float32.onnx")
     network_bytes = export_onnx(deployment.model, context.graph.input_shapes, staging / NETWORK)
-    verification = verify_onnx(staging / NETWORK, deployment.model, deployment.images, labels=labels)
-    assert verification.num_correct is not None
-    score = MeanScore(value=verification.num_correct / len(labels), num_images=len(labels))
+    verification = verify_onnx(
+        staging / NETWORK, deployment.model, deployment.images, targets=deployment.targets, score=score
+    )
+    assert verification.scores is not None
+    mean = verification.scores[0]
     weight_bytes = point.evaluation.cost.weight_bytes
     return Exported(
         point=point.name,
         files=(folder / NETWORK, folder / CONFIGURATION),
         float32_bytes=float32_bytes,
         network_bytes=network_bytes,
-        score=score,
+        score=mean,
         verification=verification,
         lines=(
-            f"{point.name}, {score.value:.2%} right on {score.num_images} held-out images",
+            f"{point.name}, {score.tell(mean)} on {mean.num_images} held-out images",
             f"{folder / CONFIGURATION}",
             f"{folder / NETWORK}: {float32_bytes:,} bytes in float32, {network_bytes:,} exported "
             f"({_compare_sizes(float32_bytes, network_bytes)}; packed weights {weight_bytes:,}); "
@@ -72,17 +74,17 @@ def _describe(deployment: Deployment, exported: Exported, network: Path) -> dict
         "study": deployment.study,
         "device": deployment.device,
         **({} if deployment.finetuning is None else {"finetuning": dict(deployment.finetuning)}),
-        **_point(deployment.point),
+        **_point(deployment.point, deployment.score.name),
         "network": {
             "file": NETWORK,
             "sha256": sha256(network.read_bytes()),
             "float32_bytes": exported.float32_bytes,
             "onnx_bytes": exported.network_bytes,
             **exported.details,
-            "accuracy": _described(exported.score),
+            deployment.score.name: _described(exported.score),
             "agreement": verification.agreement,
             "ties": verification.ties,
-            "largest_logit_difference": verification.largest_logit_difference,
+            f"largest_{'logit' if verification.of_classes else 'output'}_difference": verification.largest_difference,
         },
         **describe_network(deployment.model, deployment.context, candidate),
     }
@@ -131,7 +133,7 @@ def describe_network(model: fx.GraphModule, context: CompressionContext, candida
     return {"layers": layers, "activation_quantizers": quantizers}
 
 
-def _point(point: FrontPoint) -> dict[str, Any]:
+def _point(point: FrontPoint, score_name: str) -> dict[str, Any]:
     evaluation = point.evaluation
     search = evaluation.score
     return {
@@ -140,7 +142,7 @@ def _point(point: FrontPoint) -> dict[str, Any]:
         "candidate": evaluation.candidate.to_json(),
         "candidate_digest": evaluation.candidate.digest(),
         "cost": asdict(evaluation.cost),
-        "accuracy": {
+        score_name: {
             "search": None if search is None else _described(search),
             "held_out": _described(point.held_out),
         },

@@ -39,7 +39,7 @@ def draw_front(pair: PairView, selected: str | None = None) -> go.Figure:
     suffix = ", log scale" if pair.logarithmic else ""
     figure.update_xaxes(title={"text": f"{pair.axis.title} ({pair.axis.unit}{suffix})"}, **_ticks(pair), **AXIS)
     figure.update_yaxes(
-        title={"text": f"Accuracy on {SPLIT_TITLES[pair.split]} (%)"},
+        title={"text": f"{pair.score.title} on {SPLIT_TITLES[pair.split]} (%)"},
         range=[100.0 * bound for bound in pair.y_range],
         **AXIS,
     )

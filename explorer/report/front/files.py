@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.files import PAGE_MARK, refuse_foreign
+from explorer.objectives import SCORE
 
 if TYPE_CHECKING:
     from explorer.study.record import Outcome
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 FRONT, REPORT = "front.csv", "report.html"
 
 
-def refuse_foreign_pages(folder: Path) -> None:
-    """Raise ExportError where a file of the user has the name of one that a run writes."""
-    refuse_foreign({folder / REPORT: PAGE_MARK, folder / FRONT: b"name,accuracy_search,"})
+def refuse_foreign_pages(folder: Path, score: str = SCORE.name) -> None:
+    """Raise ExportError where a file of the user has the name of one that a run writes, whose score is so called."""
+    refuse_foreign({folder / REPORT: PAGE_MARK, folder / FRONT: f"name,{score}_search,".encode()})
 
 
 def write_pages(outcome: Outcome, folder: Path, choice: str = "knee") -> None:

@@ -69,7 +69,7 @@
     return value === null || !divisor ? null : value / divisor;
   };
 
-  // Points of accuracy gained or lost, with the sign written out.
+  // Points of the score gained or lost, with the sign written out.
   function difference(score, other) {
     const points = 100 * (score.value - other.value);
     return `${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(2)} pp`;
@@ -163,7 +163,7 @@
     put("details-heading", compared ? `${point.name} next to ${data.reference}` : point.name);
     const origin = point.number === null ? "Baseline" : `Evaluation ${point.number} · ${point.origin} · candidate ${point.digest}`;
     put("origin", `${origin} · ${count(point.search.num_images)} search and ${count(point.held_out.num_images)} held-out images`);
-    const scores = [["Search accuracy", "search"], ["Held-out accuracy", "held_out"]].map(([title, key]) =>
+    const scores = [[`Search ${data.score_name}`, "search"], [`Held-out ${data.score_name}`, "held_out"]].map(([title, key]) =>
       element("tr", null, element("th", { scope: "row" }, title),
         number(accuracy(point[key])),
         compared ? [number(accuracy(reference[key])), number(difference(point[key], reference[key]))] : null));
@@ -258,7 +258,7 @@
 
   function showFront() {
     const headings = [
-      ["Network"], ["Search", "accuracy", "number"], ["Held-out", "accuracy", "number"],
+      ["Network"], ["Search", data.score_name, "number"], ["Held-out", data.score_name, "number"],
       ...COSTS.map(({ heading }) => [heading, "", "number"]), ["Origin"],
     ];
     const baselines = data.points.filter((point) => point.kind === "baseline");

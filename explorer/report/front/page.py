@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.evaluate.mean_score import MeanScore
-from explorer.objectives import SCORE
+from explorer.objectives import score_named
 from explorer.report.front.figures import draw_front
 from explorer.report.front.pairs import PairView, build_pair_view
 from explorer.report.front.views import MARKS, REFERENCE, FrontView, PointView, build_front_view, list_cost_figures
@@ -50,7 +50,8 @@ def collect_page_data(view: FrontView) -> dict[str, Any]:
         "evaluations": len(view.cloud) + len(view.front),
         "reference": REFERENCE,
         "chosen": view.chosen,
-        "score": SCORE.heading,
+        "score": score_named(view.objectives).heading,
+        "score_name": score_named(view.objectives).name,
         "axes": [asdict(axis) for axis in view.axes],
         "costs": [figure._asdict() for figure in list_cost_figures()],
         "figures": {axis.name: _figures(view, axis.name) for axis in view.axes},
@@ -82,7 +83,7 @@ def _caption(pair: PairView) -> str:
             "Other evaluations were never scored on held-out images."
         )
     elif pair.best:
-        parts.append("The line is the best search accuracy reached at that cost or less.")
+        parts.append(f"The line is the best search {pair.score.name} reached at that cost or less.")
     if pair.below_range:
         noun = "evaluation lies" if pair.below_range == 1 else "evaluations lie"
         parts.append(f"{pair.below_range} {noun} below the range shown; double-click the plot to see all.")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from explorer.objectives import OBJECTIVES, Objective
+from explorer.objectives import OBJECTIVES, Objective, score_named
 from explorer.pareto import undominated
 from explorer.report.front.views import CloudView, FrontView, PointView
 from explorer.study.record import Cost, Split
@@ -44,6 +44,7 @@ class PairView(NamedTuple):
     """
 
     axis: Objective
+    score: Objective
     split: Split
     logarithmic: bool
     best: tuple[PlotPoint, ...]
@@ -78,6 +79,7 @@ def build_pair_view(view: FrontView, objective: str, split: Split) -> PairView:
     y_range = _y_range([*view.front, *view.baselines], split)
     return PairView(
         axis=axis,
+        score=score_named(view.objectives),
         split=split,
         logarithmic=_spans_widely(values),
         best=best,

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from explorer.evaluate.mean_score import MeanScore
 from explorer.files import csv_cell, replaced
+from explorer.objectives import SCORE, score_named
 from explorer.report.front.views import (
     MACS,
     Figure,
@@ -28,19 +29,19 @@ LONGEST_HEADING = 7
 """Characters of a column's heading in the terminal."""
 
 
-def list_columns() -> dict[str, str]:
+def list_columns(score: str = SCORE.name) -> dict[str, str]:
     """Return the columns of the front's frame and their types.
 
-    `<cost>_ratio` is relative to the uniform 8-bit baseline; `undominated_held_out` tells whether the point would
-    still be on the front if the held-out images had the say.
+    `score` is what the score is called; `<cost>_ratio` is relative to the uniform 8-bit baseline;
+    `undominated_held_out` tells whether the point would still be on the front if the held-out images had the say.
     """
     figures = list_cost_figures()
     return {
         "name": "str",
-        "accuracy_search": "float64",
+        f"{score}_search": "float64",
         "standard_error_search": "float64",
         "images_search": "int64",
-        "accuracy_held_out": "float64",
+        f"{score}_held_out": "float64",
         "standard_error_held_out": "float64",
         "images_held_out": "int64",
         "undominated_held_out": "bool",
@@ -54,12 +55,13 @@ def list_columns() -> dict[str, str]:
 def build_front_frame(outcome: Outcome) -> pd.DataFrame:
     """Return one row for each member of the front, with those of `list_columns`; missing numbers are NA.
 
-    Accuracies and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them.
+    Scores and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them.
     """
-    rows = [_row(point) for point in list_front_points(outcome)]
+    score = score_named(outcome.objectives).name
+    rows = [_row(point, score) for point in list_front_points(outcome)]
     for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
         row["undominated_held_out"] = stays
-    types = list_columns()
+    types = list_columns(score)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
@@ -86,7 +88,8 @@ def build_front_table(outcome: Outcome) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("\nNetwork", no_wrap=True)
     first, *others = (f"{_shortened(figure.heading)}\n{figure.unit}" for figure in _shown())
-    for heading in ("Search\naccuracy %", "Held-out\naccuracy %", first, "of\n8-bit", *others):
+    score = score_named(outcome.objectives).name
+    for heading in (f"Search\n{score} %", f"Held-out\n{score} %", first, "of\n8-bit", *others):
         table.add_column(heading, justify="right", no_wrap=True)
     baselines = list_baseline_points(outcome)
     for index, point in enumerate((*baselines, *list_front_points(outcome))):
@@ -104,13 +107,13 @@ def _shortened(heading: str) -> str:
     return heading if len(heading) <= LONGEST_HEADING else f"{heading[: LONGEST_HEADING - 2]}."
 
 
-def _row(point: PointView) -> dict[str, object]:
+def _row(point: PointView, score: str) -> dict[str, object]:
     return {
         "name": point.name,
-        "accuracy_search": point.search.value,
+        f"{score}_search": point.search.value,
         "standard_error_search": point.search.standard_error,
         "images_search": point.search.num_images,
-        "accuracy_held_out": point.held_out.value,
+        f"{score}_held_out": point.held_out.value,
         "standard_error_held_out": point.held_out.standard_error,
         "images_held_out": point.held_out.num_images,
         **{figure.key: getattr(point.cost, figure.key) for figure in list_cost_figures()},

@@ -178,7 +178,7 @@ def list_front_points(outcome: Outcome) -> tuple[PointView, ...]:
         evaluation = member.evaluation
         if evaluation.score is None:
             raise ExplorerError(
-                f"report: front member {member.name!r} (evaluation {evaluation.number}) has no accuracy on the "
+                f"report: front member {member.name!r} (evaluation {evaluation.number}) has no score on the "
                 "search images; score it before it is put on the front"
             )
         point = PointView(

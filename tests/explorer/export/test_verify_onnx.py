@@ -16,6 +16,7 @@ from explorer.errors import ExportError
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import Verification, run_onnx, run_torch, verify_onnx
 from explorer.graph.canonical import canonicalise
+from tests.support.scoring import right
 
 SHAPE = (1, 4, 4)
 
@@ -35,11 +36,11 @@ def test_counts(path: Path) -> None:
     images = torch.randn(10, *SHAPE)
     labels = network(seed=0)(images).argmax(1)
     labels[:3] = (labels[:3] + 1) % 10
-    verification = verify_onnx(path, network(seed=0), images, batch=4, labels=labels)
-    assert (verification.num_images, verification.agreeing, verification.num_correct) == (10, 10, 7)
+    verification = verify_onnx(path, network(seed=0), images, batch=4, targets=labels)
+    assert (verification.num_images, verification.agreeing, verification.scores) == (10, 10, (right(7, 10),) * 2)
     assert verification.agreement == 1.0
-    assert verification.largest_logit_difference < 1e-5
-    assert verify_onnx(path, network(seed=0), images).num_correct is None
+    assert verification.largest_difference < 1e-5
+    assert verify_onnx(path, network(seed=0), images).scores is None
 
 
 def test_tied_logits_agree(path: Path) -> None:
@@ -57,7 +58,7 @@ def test_tied_logits_agree(path: Path) -> None:
 
 
 def test_what_a_session_needs_on_a_processor_without_vnni_is_told() -> None:
-    told = Verification(num_images=200, agreeing=200, ties=0, num_correct=None, largest_logit_difference=0.0)
+    told = Verification(num_images=200, agreeing=200, ties=0, scores=None, largest_difference=0.0)
     assert told.summary() == replace(told, agreeing_by_default=200).summary() == "200 of 200 predictions agree"
     assert (
         replace(told, agreeing_by_default=120)

@@ -61,7 +61,12 @@ def test_the_table_of_sizes_adds_up_to_the_file(network: str, context: BasisOf, 
     parameters = 4 * sum(parameter.numel() for parameter in base.model.parameters())
     accuracy = MeanScore(value=0.5, num_images=100)
     report = DeepCompressionReport(
-        file=tmp_path / "network.bin", packing=packing, float32_bytes=parameters, before=accuracy, after=accuracy
+        file=tmp_path / "network.bin",
+        packing=packing,
+        float32_bytes=parameters,
+        before=accuracy,
+        after=accuracy,
+        score="accuracy",
     )
     write_sizes(report, tmp_path / "sizes.csv")
     refuse_foreign({tmp_path / "sizes.csv": b"layer,weights,density,"})

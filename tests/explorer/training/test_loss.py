@@ -17,9 +17,9 @@ from explorer.training.train import train_model
 
 
 def test_cross_entropy_is_for_class_numbers_alone(tmp_path: Path) -> None:
-    assert find_loss(None, tmp_path, "model.training.loss", 3) is CROSS_ENTROPY
+    assert find_loss(None, tmp_path, "model.training.loss", 3, "give a checkpoint") is CROSS_ENTROPY
     with pytest.raises(ModelError, match=r"model\.training\.loss: missing; .*: name a loss, .* or give a checkpoint"):
-        find_loss(None, tmp_path, "model.training.loss", None)
+        find_loss(None, tmp_path, "model.training.loss", None, "give a checkpoint")
 
 
 def test_the_digest_of_a_loss_is_that_of_its_text(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_the_digest_of_a_loss_is_that_of_its_text(tmp_path: Path) -> None:
         (folder / "mine.py").write_text(
             f"def loss(outputs, targets):\n    return (outputs - targets).pow({power}).mean()\n"
         )
-        found = find_loss("mine:loss", folder, "finetuning.loss", None)
+        found = find_loss("mine:loss", folder, "finetuning.loss", None, "")
         codes.append(found.code)
         assert compute_loss(found, torch.full((3,), 2.0, requires_grad=True), torch.zeros(3)).item() == 2.0**power
     assert codes[0] == codes[1] != codes[2]

@@ -17,6 +17,7 @@ from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
 from explorer.evaluate.hardware import cost
 from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import ACCURACY
 from explorer.export.formats import Deployment, Exported
 from explorer.export.integer import package as integer_package
 from explorer.export.integer.package import list_marks, read_program
@@ -42,7 +43,14 @@ def write(
     evaluation = Evaluation(number=0, origin="uniform", candidate=candidate, cost=make_cost(), score=None)
     point = FrontPoint(name="w4a6", evaluation=evaluation, held_out=MeanScore(value=0.5, num_images=80))
     deployment = Deployment(
-        point=point, model=model, context=base, images=x, labels=labels, study="tests", device="edge-npu"
+        point=point,
+        model=model,
+        context=base,
+        images=x,
+        targets=labels,
+        score=ACCURACY,
+        study="tests",
+        device="edge-npu",
     )
     return lambda folder: integer_package.write(deployment, folder)
 

@@ -15,6 +15,7 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import ACCURACY
 from explorer.export.formats import Deployment, Exported
 from explorer.export.onnx.file import count_onnx_bytes
 from explorer.export.onnx.package import list_marks, write
@@ -70,7 +71,8 @@ def export(context: CompressionContext, model: fx.GraphModule, folder: Path, ima
         model=model,
         context=context,
         images=IMAGES[:images],
-        labels=LABELS[:images],
+        targets=LABELS[:images],
+        score=ACCURACY,
         study="digits",
         device="edge-npu",
     )

@@ -79,7 +79,7 @@ def test_an_unknown_choice_is_refused(outcome: Outcome) -> None:
 def test_a_member_that_was_never_scored_is_refused(outcome: Outcome) -> None:
     unscored = replace(outcome.front[0], evaluation=replace(outcome.front[0].evaluation, score=None))
 
-    with pytest.raises(ExplorerError, match=r"front member 'p01' \(evaluation \d+\) has no accuracy"):
+    with pytest.raises(ExplorerError, match=r"front member 'p01' \(evaluation \d+\) has no score"):
         build_front_view(replace(outcome, front=(unscored,)))
 
 
