@@ -76,7 +76,11 @@ class ScoredCell:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ScoredCell:
-        """Rebuild a point; KeyError, TypeError or ValueError for anything else."""
+        """Rebuild a point.
+
+        Raises:
+            KeyError, TypeError, ValueError: For anything else.
+        """
         given = dict(data)
         cell, size = ComparisonCell(**given.pop("place")), Size(**given.pop("size"))
         point = cls(cell=cell, size=size, **given)

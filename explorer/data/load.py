@@ -20,7 +20,13 @@ def load_data(
 
     Sets with a published test split, and folders of images, give train from their training images, and search and
     held_out from their test images. Images of a folder are resized to `input_shape`, the network's (C, H, W), where it
-    is given. Relative paths start in `folder`. Raises DataError.
+    is given.
+
+    Args:
+        folder: Where relative paths start.
+
+    Raises:
+        DataError: Where the images cannot be read, or are fewer than the settings ask for.
     """
     sets: ReadSets = resolve(SOURCES[settings.source].read)(settings, folder, input_shape)
     train = _normalised(sets.train, settings)

@@ -6,10 +6,13 @@ import torch
 
 
 def find_torch_device(name: str) -> torch.device:
-    """Return the device of that name; "auto" is CUDA where there is one. ValueError for CUDA where there is none.
+    """Return the device of that name; "auto" is CUDA where there is one.
 
     On CUDA, convolutions and products keep all bits of float32 from then on: with TF32, whose 10 bits are the
     default of convolutions, sums of integers would no longer be exact.
+
+    Raises:
+        ValueError: For CUDA where there is none.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:

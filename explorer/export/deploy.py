@@ -81,7 +81,10 @@ def deploy_uniform(
 ) -> Exported:
     """Export the network of a study with all layers at `bits` (weights, activations), without a search.
 
-    What is trained and measured on the way is kept in folder `run`. Raises a child of ExplorerError.
+    What is trained and measured on the way is kept in folder `run`.
+
+    Raises:
+        ExplorerError: For what is wrong with study, data or model, or cannot be exported.
     """
     exporter = find_format(form, to)
     with locked(run):

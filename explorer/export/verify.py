@@ -102,7 +102,8 @@ def compare_outputs(
 ) -> Verification:
     """Compare the outputs (N x ...) of file `name` with the expected ones: by class where `score` is accuracy.
 
-    Raises ExportError as `verify_onnx` does.
+    Raises:
+        ExportError: As `verify_onnx`.
     """
     if received.shape != expected.shape or not bool(np.isfinite(received).all()):
         raise ExportError(

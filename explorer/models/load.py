@@ -28,10 +28,16 @@ def load_model(
 ) -> nn.Module:
     """Build the network, load its checkpoint where there is one, and try it on one batch; in evaluation mode.
 
-    `shapes` has the shape of each input of an image, (channels, height, width) where it is one; `folder` is where
-    relative paths start. Without a checkpoint the weights are random, fixed by `seed`: train them with `train_model`. A
-    factory is the user's code, and is run. The global random state stays as it was. Raises ModelError, for a classifier
-    also unless it gives a logit for each of `num_classes`; else it must give one tensor with an entry for each image.
+    Without a checkpoint the weights are random, fixed by `seed`: train them with `train_model`. A factory is the user's
+    code, and is run. The global random state stays as it was.
+
+    Args:
+        shapes: The shape of each input of an image, (channels, height, width) where it is one.
+        folder: Where relative paths start.
+
+    Raises:
+        ModelError: For a network that cannot be built or run, a classifier that does not give a logit for each of
+            `num_classes`, and any other that does not give one tensor with an entry for each image.
     """
     if settings.input_shape is not None and (settings.input_shape,) != tuple(shapes):
         raise ModelError(

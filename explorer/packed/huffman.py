@@ -56,8 +56,11 @@ def encode(symbols: npt.ArrayLike) -> Coded:
 def decode(lengths: npt.ArrayLike, data: bytes, count: int) -> Int64Array:
     """Return the `count` symbols that `encode` made `data` of, given its table.
 
-    Raises ExportError where the table is no code of at most MAXIMUM_LENGTH bits, or `data` is not exactly as long as
-    `count` symbols and padded with zeros. Damage that gives another valid text is for a checksum to find.
+    Damage that gives another valid text is for a checksum to find.
+
+    Raises:
+        ExportError: Where the table is no code of at most MAXIMUM_LENGTH bits, or `data` is not exactly as long as
+            `count` symbols and padded with zeros.
     """
     table = np.asarray(lengths, dtype=np.int64)
     _refuse_no_code(table, count)

@@ -27,8 +27,10 @@ WITH_RULE = (nn.ReLU, nn.ELU, nn.LeakyReLU, nn.Sigmoid, nn.Tanh, nn.Softplus)
 def captum_deeplift(sample: Sample, progress: Progress | None = None) -> Relevance:
     """Return DeepLIFT (rescale rule) of a logit at every layer, by one Captum call for each.
 
-    Contrast targets are not offered by Captum: RelevanceError, as when the contributions at the input miss the output
-    difference by more than the sample's tolerance, relative: then a nonlinearity is not covered by Captum.
+    Raises:
+        RelevanceError: For contrast targets, which Captum does not offer, and when the contributions at the input miss
+            the output difference by more than the sample's tolerance, relative: then Captum has no rule for a
+            nonlinearity.
 
     Source:
         Shrikumar et al., 2017.

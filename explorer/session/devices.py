@@ -12,7 +12,11 @@ Device = str | Path | Accelerator
 
 
 def find_device(device: Device) -> Accelerator:
-    """Return a device; ExplorerError, with a suggestion, where there is none of that name."""
+    """Return a device.
+
+    Raises:
+        ExplorerError: Where there is none of that name, with a suggestion.
+    """
     if isinstance(device, Accelerator):
         return device
     if not isinstance(device, str | Path):

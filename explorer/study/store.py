@@ -104,9 +104,14 @@ class Store:
 def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], identity: Mapping[str, str]) -> Store:
     """Open or create the study `name` in `folder`'s journal file, or in the database at `url`.
 
-    The caller holds the lock on `folder`. `identity` says what the evaluations depend on; SearchError when the
-    stored ones were made with another, naming what differs. A trial that a killed process left running is
-    given up, and so tried again.
+    The caller holds the lock on `folder`. A trial that a killed process left running is given up, and so tried again.
+
+    Args:
+        identity: What the evaluations depend on, each part by name.
+
+    Raises:
+        SearchError: When the stored ones were made with another identity, naming what differs, or the database cannot
+            be opened.
     """
     directions = [
         StudyDirection.MINIMIZE if objective.is_cost else StudyDirection.MAXIMIZE

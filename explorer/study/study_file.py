@@ -188,8 +188,10 @@ class Study:
 def load_study(path: str | Path) -> Study:
     """Return the study in a file, or in the study.toml of a folder.
 
-    StudyFileError holds one line for each problem: "file: key: what is expected, what was received".
     Variables in paths must be set; whether the files exist is found out where they are read.
+
+    Raises:
+        StudyFileError: Holds one line for each problem: "file: key: what is expected, what was received".
     """
     file = _find(Path(path))
     try:

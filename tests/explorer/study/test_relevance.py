@@ -33,9 +33,7 @@ def test_a_weighting_is_any_criterion_that_says_something_of_weights() -> None:
         if "weights" in criterion.subjects:
             assert find_weighting_criterion(weighted_by(name)) == name
         else:
-            message = (
-                rf"sharing\.weighting: '{re.escape(name)}' message nothing of weights; those that do are deeplift, "
-            )
+            message = rf"sharing\.weighting: '{re.escape(name)}' says nothing of weights; those that do are deeplift, "
             with pytest.raises(StudyFileError, match=message):
                 find_weighting_criterion(weighted_by(name))
 
