@@ -154,7 +154,7 @@ def price(net: Net, point: Chosen, device: Device) -> Cost:
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
         >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
         >>> explorer.price(net, explorer.uniform(net, weight_bits=4), "bitfusion").weight_bytes
-        850
+        852
     """
     candidate = _candidate(point)
     candidates.check(candidate, net.graph)

@@ -10,6 +10,14 @@ class ExplorerError(ValueError):
     """Base of every error that stems from the user's input; the command line prints it as one line, exit 2.
 
     Whatever a file holds, the text stays `readable`.
+
+    Example:
+        >>> import explorer
+        >>> try:
+        ...     explorer.Space(weight_bits=(9,))
+        ... except explorer.ExplorerError as error:
+        ...     print(error)
+        space.weight_bits[0]: expected an integer in 1..8, received 9
     """
 
     def __init__(self, *problems: str) -> None:

@@ -33,6 +33,11 @@ class LayerChoice:
 
     Raises:
         CandidateError: A value that does not follow its rule, or values that contradict each other.
+
+    Example:
+        >>> import explorer
+        >>> explorer.LayerChoice(layer="conv1", weight_bits=4, codebook_size=8).activation_bits
+        8
     """
 
     layer: str
@@ -101,6 +106,13 @@ class Candidate:
 
     `filters_by` names the criterion by whose order filters are removed; None is the study's own, and what it is set
     to where no filter is removed, so that one network has one digest.
+
+    Example:
+        >>> import explorer
+        >>> wide, narrow = (explorer.LayerChoice(layer="conv1", weight_bits=bits) for bits in (8, 2))
+        >>> point = explorer.Candidate(layers=(wide,), filter_keep_ratio=(("conv1", 1.0),))
+        >>> point.with_choice(narrow).with_filters(conv1=0.5).to_json()["filter_keep_ratio"]
+        {'conv1': 0.5}
     """
 
     layers: tuple[LayerChoice, ...]

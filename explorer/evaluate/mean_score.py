@@ -17,6 +17,12 @@ class MeanScore:
 
     `deviation` is the sample standard deviation of the images' scores; None where each image is right (1) or
     wrong (0), since it follows from the mean then.
+
+    Example:
+        >>> import explorer, numpy
+        >>> score = explorer.MeanScore.of(numpy.array([0.5, 0.75, 1.0]))
+        >>> score.value, round(score.standard_error, 3)
+        (0.75, 0.144)
     """
 
     value: float

@@ -21,7 +21,17 @@ ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """A score function, and the name that objectives, tables and reports call it by."""
+    """A score function, and the name that objectives, tables and reports call it by.
+
+    Example:
+        >>> import explorer, torch
+        >>> def overlap(outputs, targets):
+        ...     both, either = (outputs > 0) & targets, (outputs > 0) | targets
+        ...     return both.flatten(1).sum(1) / either.flatten(1).sum(1).clamp(min=1)
+        >>> iou = explorer.Score(name="iou", function=overlap)
+        >>> iou.function(torch.ones(1, 1, 2, 2), torch.tensor([[[[True, False], [True, True]]]]))
+        tensor([0.7500])
+    """
 
     name: str
     function: ScoreFunction

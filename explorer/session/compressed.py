@@ -39,6 +39,15 @@ class Compressed(fx.GraphModule):
     made from, `candidate` what was chosen, `origin` the point of a front that it is, if it is one, and `tuned`
     what fine-tuning made of it, None where it was not. Its state dict can be loaded into another one that was made of
     the same candidate.
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> small = explorer.compress(net, explorer.uniform(net, weight_bits=4))
+        >>> fresh = explorer.compress(net, small.candidate)
+        >>> fresh.load_state_dict(small.state_dict())
+        <All keys matched successfully>
     """
 
     net: Net

@@ -41,6 +41,15 @@ class Net:
 
     `context.model` is the copy, which gives what the user's model gives; the model itself is not touched. Filters go
     by their magnitude where nothing else is asked for.
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> print(net)
+        Sequential: 2 layers, 1 groups of filters to prune
+        explored and costed: 100 % of 1,490 parameters, 100 % of 2,736 multiply-accumulates
+        images: 24 to train and calibrate, 8 to search, 8 held out; scored by accuracy
     """
 
     network: StudyNetwork

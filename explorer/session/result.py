@@ -30,7 +30,17 @@ OpenNet = Callable[[], Net]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Point:
-    """A member of a front: what was chosen, what it costs, and how it scores."""
+    """A member of a front: what was chosen, what it costs, and how it scores.
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> result = explorer.search(net, trials=3, scores="l2")
+        >>> point = result.front[0]
+        >>> point.name, point.build()(torch.rand(1, 1, 8, 8)).shape
+        ('p01', torch.Size([1, 10]))
+    """
 
     found: FrontPoint
     outcome: Outcome
@@ -82,7 +92,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Front:
-    """The members of a front, the cheapest first."""
+    """The members of a front, the cheapest first.
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> result = explorer.search(net, trials=3, scores="l2")
+        >>> result.front["cheapest"].name, "0.weight_bits" in result.front.to_frame()
+        ('p01', True)
+    """
 
     points: tuple[Point, ...]
     outcome: Outcome
@@ -118,7 +137,20 @@ class Front:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Result:
-    """What a search found: its front, next to the float and the uniform 8-bit network."""
+    """What a search found: its front, next to the float and the uniform 8-bit network.
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> result = explorer.search(net, trials=3, scores="l2")
+        >>> result.model("knee").size_bytes == result.knee.build().size_bytes
+        True
+        >>> result.best(max_loss=1.0).name
+        'p01'
+        >>> result.plot("energy").layout.xaxis.title.text.startswith("Energy per image")
+        True
+    """
 
     outcome: Outcome
     open_net: OpenNet

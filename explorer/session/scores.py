@@ -26,6 +26,13 @@ class Scores:
     """The relevance scores of a network's filters, weights and activations, by one criterion.
 
     `relevance` is what the criterion says; `complete` has what it does not speak of filled in, for a search.
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> explorer.relevance(net, "l1").to_frame().columns.tolist()
+        ['layer', 'filter', 'score']
     """
 
     settings: RelevanceSettings

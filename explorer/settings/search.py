@@ -125,7 +125,14 @@ class BudgetSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerSpace:
-    """What differs from the rest of the space for the layer of that name; None is as everywhere."""
+    """What differs from the rest of the space for the layer of that name; None is as everywhere.
+
+    Example:
+        >>> import explorer
+        >>> first = explorer.LayerSpace(layer="conv1", weight_bits=(8,))
+        >>> explorer.Space(layers=(first,)).for_layer("conv1").weight_bits
+        (8,)
+    """
 
     RENAMED: ClassVar[Mapping[str, str]] = RENAMED
     layer: str
@@ -146,6 +153,12 @@ class SpaceSettings:
 
     `filter_criteria` are criteria by whose order a candidate may remove its filters beside that of the study's
     own, `relevance.method`: one more choice for the network as a whole.
+
+    Example:
+        >>> import explorer
+        >>> space = explorer.Space(weight_bits=(2, 4, 8), layers={"fc": {"weight_bits": (8,)}})
+        >>> space.for_layer("fc").weight_bits, space.for_layer("conv1").weight_bits
+        ((8,), (2, 4, 8))
     """
 
     SECTION: ClassVar[str] = "space"

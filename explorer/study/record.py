@@ -43,7 +43,16 @@ class LayerSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a candidate costs on the device; None where the device cannot run it (float on an integer array)."""
+    """What a candidate costs on the device; None where the device cannot run it (float on an integer array).
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> cost = explorer.price(net, explorer.uniform(net), "bitfusion")
+        >>> [layer.kind for layer in cost.layers], cost.macs
+        (['conv', 'linear'], 2736)
+    """
 
     energy_uj: float | None
     latency_ms: float | None

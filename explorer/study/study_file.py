@@ -82,6 +82,12 @@ class Study:
     """Everything that a study file says, defaults filled in; paths are kept as they are written there.
 
     `folder` is where relative paths start, and no part of what is compared or stored.
+
+    Example:
+        >>> import explorer
+        >>> study = explorer.load_study("studies/digits")
+        >>> explorer.Study.from_json(study.to_json()) == study
+        True
     """
 
     heading: Heading
@@ -192,6 +198,11 @@ def load_study(path: str | Path) -> Study:
 
     Raises:
         StudyFileError: Holds one line for each problem: "file: key: what is expected, what was received".
+
+    Example:
+        >>> import explorer
+        >>> explorer.load_study("studies/digits").search.trials
+        800
     """
     file = _find(Path(path))
     try:
