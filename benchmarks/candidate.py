@@ -17,7 +17,7 @@ from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate
 from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import score_images
-from explorer.search.space import search_space
+from explorer.search.space import make_search_space
 from explorer.study.prepare import open_study
 from explorer.study.study_file import load_study
 
@@ -39,7 +39,7 @@ def main() -> None:
     study = load_study(Path(__file__).parent.parent / "studies" / "digits")
     with tempfile.TemporaryDirectory() as folder:
         prepared = open_study(study, Path(folder), lambda stage, done, total: None)
-    space = search_space(prepared.context.graph, study.space)
+    space = make_search_space(prepared.context.graph, study.space)
     draw = random.Random(0)
     candidates = [
         space.candidate({axis.name: draw.randrange(len(axis.values)) for axis in space.axes}) for _ in range(CANDIDATES)

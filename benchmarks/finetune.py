@@ -24,8 +24,8 @@ import torch
 
 import explorer
 from explorer.search.allocation import fit_bits, fit_filters
-from explorer.search.sensitivity import Sensitivity, sensitivity
-from explorer.search.space import search_space
+from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
+from explorer.search.space import make_search_space
 
 REPOSITORY = Path(__file__).parent.parent
 SHARES = tuple(count / 64 for count in range(20, 65))
@@ -141,8 +141,8 @@ def main() -> None:
     net = explorer.open(replace(study, data=data))
     scores = explorer.relevance(net, "deeplift")
     net = net.ordered_by(scores)
-    space = search_space(net.graph, explorer.Space(activation_bits=(8,), filter_keep_ratio=SHARES))
-    table = sensitivity(net.context, scores.complete, space)
+    space = make_search_space(net.graph, explorer.Space(activation_bits=(8,), filter_keep_ratio=SHARES))
+    table = estimate_sensitivity(net.context, scores.complete, space)
     for target in TARGETS:
         if target.name in arguments.targets:
             run(target, net, table, arguments)

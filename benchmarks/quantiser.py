@@ -22,8 +22,8 @@ from torch import nn
 
 import explorer
 from explorer.search.allocation import fit_bits
-from explorer.search.sensitivity import sensitivity
-from explorer.search.space import search_space
+from explorer.search.sensitivity import estimate_sensitivity
+from explorer.search.space import make_search_space
 
 STUDY = Path(__file__).parent.parent / "studies" / "resnet20_cifar10"
 BUDGETS = {
@@ -57,8 +57,8 @@ def main() -> None:
     for rounding, settings in SETTINGS.items():
         quantizer = replace(net.context.quantizer, rounding=rounding, **settings)
         rounded = replace(net, context=replace(net.context, quantizer=quantizer))
-        space = search_space(net.graph, explorer.Space(weight_bits=WIDTHS, activation_bits=(8,)))
-        table = sensitivity(rounded.context, scores.complete, space)
+        space = make_search_space(net.graph, explorer.Space(weight_bits=WIDTHS, activation_bits=(8,)))
+        table = estimate_sensitivity(rounded.context, scores.complete, space)
         for budget, (others, aim) in BUDGETS.items():
             chosen = fit_bits(net.graph, table, explorer.uniform(net), budget)
             _say(f"{rounding} rounding, {budget} bytes", 0, 1)

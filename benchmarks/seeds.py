@@ -21,9 +21,9 @@ from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.resnet import CifarResNet
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
-from explorer.search.seeds import relevance_seeds
+from explorer.search.seeds import choose_seeds
 from explorer.search.sensitivity import Sensitivity
-from explorer.search.space import SearchSpace, search_space
+from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings import SpaceSettings
 from hwmodels import load
 
@@ -67,7 +67,7 @@ def drawn(graph: ModelGraph, space: SearchSpace) -> Sensitivity:
 def measure(name: str, model: nn.Module, images: Tensor) -> None:
     """Print the CPU seconds of a network's seeds, and what share of them pricing takes."""
     graph = trace(canonicalise(model.eval(), images), images)
-    space, device = search_space(graph, SPACE), load("bitfusion")
+    space, device = make_search_space(graph, SPACE), load("bitfusion")
     table, pricing = drawn(graph, space), Pricing(graph, device)
     asked, priced = 0, 0.0
 
@@ -79,7 +79,7 @@ def measure(name: str, model: nn.Module, images: Tensor) -> None:
         return energy
 
     start = time.process_time()
-    seeds = relevance_seeds(space, table, price_candidate, SEEDS)
+    seeds = choose_seeds(space, table, price_candidate, SEEDS)
     seconds = time.process_time() - start
     start = time.process_time()
     for _ in range(WHOLE):

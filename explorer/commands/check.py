@@ -186,10 +186,10 @@ def _placed(places: Collection[tuple[str, str]]) -> str:
 def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[str]:
     """Return how large the space is, and whether its costliest limits can be kept at all."""
     from explorer.compress.candidate import uniform  # noqa: PLC0415
-    from explorer.search.space import search_space  # noqa: PLC0415
+    from explorer.search.space import make_search_space  # noqa: PLC0415
     from explorer.study.costing import candidate_cost  # noqa: PLC0415
 
-    space = search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
+    space = make_search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
     least = candidate_cost(graph, space.candidate({axis.name: 0 for axis in space.axes}), accelerator)
     eight = candidate_cost(graph, uniform(graph), accelerator)

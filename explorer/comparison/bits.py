@@ -18,9 +18,9 @@ from explorer.graph.layers import ModelGraph
 from explorer.relevance.scores import Relevance
 from explorer.search.allocation import fit_bits
 from explorer.search.axes import WEIGHT_BITS
-from explorer.search.measured import measured_sensitivity
-from explorer.search.sensitivity import sensitivity
-from explorer.search.space import SearchSpace, search_space
+from explorer.search.measured import measure_sensitivity
+from explorer.search.sensitivity import estimate_sensitivity
+from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings import LayerSpace, SpaceSettings
 from explorer.settings.rules import refused
 from explorer.study.prepare import PreparedStudy
@@ -35,16 +35,16 @@ def choose_widths(prepared: PreparedStudy, cell: ComparisonCell, compute_relevan
         return fit_uniform(prepared, cell.level)
     if cell.criterion == "proportional":
         widths = prepared.study.space.weight_bits
-        return bits_in_proportion(graph, compute_relevance("deeplift", cell.seed), cell.level, widths)
-    space = width_space(prepared)
+        return choose_in_proportion(graph, compute_relevance("deeplift", cell.seed), cell.level, widths)
+    space = make_width_space(prepared)
     if cell.criterion == "measured_kl":
-        table = measured_sensitivity(prepared.context, space, seeded_sample(prepared, cell.seed).inputs)
+        table = measure_sensitivity(prepared.context, space, seeded_sample(prepared, cell.seed).inputs)
     else:
-        table = sensitivity(prepared.context, compute_relevance(cell.criterion, cell.seed), space)
-    return fit_bits(graph, table, uniform(graph, activation_bits=ACTIVATION_BITS), budget(prepared, cell.level))
+        table = estimate_sensitivity(prepared.context, compute_relevance(cell.criterion, cell.seed), space)
+    return fit_bits(graph, table, uniform(graph, activation_bits=ACTIVATION_BITS), compute_budget(prepared, cell.level))
 
 
-def budget(prepared: PreparedStudy, average_bits: float) -> int:
+def compute_budget(prepared: PreparedStudy, average_bits: float) -> int:
     """Return bytes of all weights at an average width, each layer's rounded up."""
     graph = prepared.context.graph
     sizes = {layer.chosen_by: layer.weights for layer in graph.layers}
@@ -53,7 +53,7 @@ def budget(prepared: PreparedStudy, average_bits: float) -> int:
 
 def refuse_unreachable(prepared: PreparedStudy) -> None:
     """Raise StudyFileError where the study's widths cannot have an average that [comparison] asks for."""
-    space = width_space(prepared)
+    space = make_width_space(prepared)
     sizes = {layer.chosen_by: layer.weights for layer in prepared.context.graph.layers}
     least, most = (
         sum(size * bound(space.values(WEIGHT_BITS, layer)) for layer, size in sizes.items()) / sum(sizes.values())
@@ -70,7 +70,7 @@ def fit_uniform(prepared: PreparedStudy, average_bits: float) -> Candidate:
 
     Widths that the study's space does not have are used, too.
     """
-    graph, limit = prepared.context.graph, budget(prepared, average_bits)
+    graph, limit = prepared.context.graph, compute_budget(prepared, average_bits)
     found = uniform(graph, int(average_bits), ACTIVATION_BITS)
     if average_bits == int(average_bits):
         return found
@@ -86,7 +86,7 @@ def fit_uniform(prepared: PreparedStudy, average_bits: float) -> Candidate:
     return found
 
 
-def bits_in_proportion(
+def choose_in_proportion(
     graph: ModelGraph, relevance: Relevance, average_bits: float, widths: Sequence[int] = tuple(range(2, 9))
 ) -> Candidate:
     """Return widths of weights in proportion to each layer's total relevance: the naive rule.
@@ -121,11 +121,11 @@ def bits_in_proportion(
     return replace(start, layers=tuple(replace(choice, weight_bits=chosen[choice.layer]) for choice in start.layers))
 
 
-def width_space(prepared: PreparedStudy) -> SearchSpace:
+def make_width_space(prepared: PreparedStudy) -> SearchSpace:
     """Return the study's widths of weights; nothing is pruned or shared, and activations have 8 bits."""
     own = prepared.study.space
     layers = tuple(
         LayerSpace(layer=entry.layer, weight_bits=entry.weight_bits) for entry in own.layers if entry.weight_bits
     )
     settings = SpaceSettings(weight_bits=own.weight_bits, activation_bits=(ACTIVATION_BITS,), layers=layers)
-    return search_space(prepared.context.graph, settings)
+    return make_search_space(prepared.context.graph, settings)

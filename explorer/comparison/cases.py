@@ -15,11 +15,11 @@ from explorer.comparison.bits import choose_widths
 from explorer.comparison.points import Bools, ComparisonCell, Size
 from explorer.comparison.sample import ComputeRelevance
 from explorer.compress.apply import CompressionContext, apply, without_filters
-from explorer.compress.candidate import kept_count, uniform
+from explorer.compress.candidate import count_kept, uniform
 from explorer.compress.cluster import find_nearest, kmeans_1d
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.plan import plan
-from explorer.compress.prune import kept_positions
+from explorer.compress.prune import find_kept_positions
 from explorer.compress.sparsity import mask_largest
 from explorer.digests import digest
 from explorer.dotted import resolve
@@ -151,7 +151,7 @@ def choose_bits(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance
     return Selection(selection=candidate.digest(), build=build, size=size)
 
 
-def float_size(context: CompressionContext) -> Size:
+def measure_float_size(context: CompressionContext) -> Size:
     """Return what the network takes as it is given, in float32."""
     graph = context.graph
     return Size(
@@ -167,7 +167,7 @@ def _finished(
 ) -> fx.GraphModule:
     model.to(context.calibration.device).eval()
     if recalibrated:
-        recalibrate_norms(model, context.calibration, kept_positions(context.graph, kept))
+        recalibrate_norms(model, context.calibration, find_kept_positions(context.graph, kept))
     return model
 
 
@@ -211,7 +211,7 @@ def _one_at_least(mask: Bools, values: Floating) -> Bools:
 
 
 def _largest(values: Floating, ratio: float) -> Bools:
-    return mask_largest(torch.from_numpy(values), kept_count(ratio, values.size)).numpy()
+    return mask_largest(torch.from_numpy(values), count_kept(ratio, values.size)).numpy()
 
 
 def _counts(

@@ -111,7 +111,7 @@ def read_runs(folders: Sequence[Path], notify: Notify) -> DeviceRuns:
     return DeviceRuns(graph=open_network(studies[0], notify).graph, runs=runs)
 
 
-def choices(runs: Sequence[DeviceRun], losses: Sequence[float]) -> tuple[DeviceChoice, ...]:
+def choose_networks(runs: Sequence[DeviceRun], losses: Sequence[float]) -> tuple[DeviceChoice, ...]:
     """Return the choice of each run for each allowed loss (a share of the images), where there is one, run by run."""
     found = []
     for run in runs:
@@ -122,7 +122,7 @@ def choices(runs: Sequence[DeviceRun], losses: Sequence[float]) -> tuple[DeviceC
     return tuple(found)
 
 
-def transfers(runs: DeviceRuns, chosen: Sequence[DeviceChoice]) -> tuple[Transfer, ...]:
+def price_transfers(runs: DeviceRuns, chosen: Sequence[DeviceChoice]) -> tuple[Transfer, ...]:
     """Return every choice on every device, relative to the cheapest choice made for that device at the same loss.
 
     Several runs for one device, with other seeds, show what chance alone does: of these the cheapest has a ratio of
@@ -141,7 +141,7 @@ def transfers(runs: DeviceRuns, chosen: Sequence[DeviceChoice]) -> tuple[Transfe
     return tuple(found)
 
 
-def pooled(runs: DeviceRuns, loss: float) -> Mapping[str, float]:
+def pool_choices(runs: DeviceRuns, loss: float) -> Mapping[str, float]:
     """Return for each device the cheapest of all runs' candidates at a loss, relative to the best of its own runs.
 
     Accuracy does not depend on the device, so that every candidate scored for one is known for all: 1 where no other
@@ -160,7 +160,7 @@ def pooled(runs: DeviceRuns, loss: float) -> Mapping[str, float]:
     return found
 
 
-def levers(runs: DeviceRuns) -> tuple[Lever, ...]:
+def find_levers(runs: DeviceRuns) -> tuple[Lever, ...]:
     """Return what narrower weights, narrower activations, and half of all filters save on each device."""
     eight = uniform(runs.graph)
     changed = {
@@ -191,7 +191,7 @@ def levers(runs: DeviceRuns) -> tuple[Lever, ...]:
     return tuple(found)
 
 
-def cycles_by_bound(cost: Cost) -> Mapping[str, int]:
+def count_cycles_by_bound(cost: Cost) -> Mapping[str, int]:
     """Return clock cycles of all layers by what their time is that of: "compute", "sram" or "dram"."""
     cycles: Counter[str] = Counter()
     for row in cost.layers:

@@ -88,7 +88,7 @@ class ScoredCell:
         return point
 
 
-def packed(right: Bools) -> str:
+def pack(right: Bools) -> str:
     """Return which images are right (images), as a point keeps it."""
     return base64.b64encode(np.packbits(right).tobytes()).decode()
 

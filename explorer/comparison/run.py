@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, fx
 
 from explorer.comparison.bits import refuse_unreachable
-from explorer.comparison.cases import Selection, choose, float_size
+from explorer.comparison.cases import Selection, choose, measure_float_size
 from explorer.comparison.points import (
     FLOAT,
     Bools,
@@ -19,11 +19,11 @@ from explorer.comparison.points import (
     Size,
     append_point,
     open_points,
-    packed,
+    pack,
     read_identity,
 )
 from explorer.comparison.record import Comparison
-from explorer.comparison.sample import ComputeRelevance, relevance_in
+from explorer.comparison.sample import ComputeRelevance, make_relevance
 from explorer.digests import digest
 from explorer.errors import RelevanceError, StudyFileError
 from explorer.evaluate.score import score_images
@@ -82,7 +82,7 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
                 images=images,
                 labels=labels,
                 notify=notify,
-                compute_relevance=relevance_in(prepared, folder, notify),
+                compute_relevance=make_relevance(prepared, folder, notify),
             )
             skipped = _score_all(task, scored)
     return Comparison(
@@ -110,7 +110,7 @@ def check_subjects(settings: ComparisonSettings) -> None:
         raise StudyFileError(tuple(problems))
 
 
-def compared(settings: ComparisonSettings) -> tuple[str, ...]:
+def list_criteria(settings: ComparisonSettings) -> tuple[str, ...]:
     """Return the criteria of a comparison, of those that are not named only the ones that say something of its case."""
     needs = settings.of_case.needs
     return tuple(
@@ -133,7 +133,7 @@ def list_cells(settings: ComparisonSettings) -> tuple[ComparisonCell, ...]:
 def _list_cells(
     settings: ComparisonSettings, criteria: tuple[str, ...], levels: tuple[float, ...], states: list[str]
 ) -> Iterator[ComparisonCell]:
-    known = compared(settings)
+    known = list_criteria(settings)
     for seed in settings.seeds:
         for criterion in criteria:
             for scope in settings.scopes:
@@ -153,7 +153,7 @@ def _score_all(task: _ComparisonTask, scored: Scored) -> dict[str, str]:
     named = (*(task.settings.criteria or ()), task.settings.focus)
     if FLOAT not in scored:
         right = _right_images(task, task.prepared.context.model)
-        _keep(task, scored, FLOAT, "", (float_size(task.prepared.context), right))
+        _keep(task, scored, FLOAT, "", (measure_float_size(task.prepared.context), right))
     wanted = list_cells(task.settings)
     for stage, chosen in (
         ("score", [cell for cell in wanted if cell.state != "fine_tuned"]),
@@ -195,7 +195,7 @@ def _keep(
     task: _ComparisonTask, scored: Scored, cell: ComparisonCell, selection: str, found: tuple[Size, Bools]
 ) -> ScoredCell:
     size, right = found
-    point = ScoredCell(cell=cell, selection=selection, size=size, num_images=len(right), right=packed(right))
+    point = ScoredCell(cell=cell, selection=selection, size=size, num_images=len(right), right=pack(right))
     append_point(task.folder, point)
     scored[cell] = point
     return point

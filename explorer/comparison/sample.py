@@ -26,7 +26,7 @@ def seeded_sample(prepared: PreparedStudy, seed: int) -> Sample:
     return replace(sample, seed=seed)
 
 
-def relevance_in(prepared: PreparedStudy, folder: Path, notify: Notify) -> ComputeRelevance:
+def make_relevance(prepared: PreparedStudy, folder: Path, notify: Notify) -> ComputeRelevance:
     """Return what computes relevance once for each criterion and seed, and keeps it in `folder`."""
     found: dict[tuple[str, int], Relevance] = {}
 

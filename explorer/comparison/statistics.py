@@ -85,7 +85,7 @@ class Difference:
         return "wins" if value > 0 else "loses"
 
 
-def estimate(values: NDArray[np.floating] | NDArray[np.bool_]) -> MeanEstimate:
+def estimate_mean(values: NDArray[np.floating] | NDArray[np.bool_]) -> MeanEstimate:
     """Return the mean of `values` (seeds x images) and its standard errors.
 
     Raises:
@@ -104,12 +104,12 @@ def estimate(values: NDArray[np.floating] | NDArray[np.bool_]) -> MeanEstimate:
     )
 
 
-def groups(points: Iterable[ScoredCell]) -> tuple[Group, ...]:
+def group_cells(points: Iterable[ScoredCell]) -> tuple[Group, ...]:
     """Return the points of each criterion, level, scope and state together, in their order."""
     return tuple(_group(key, found) for key, found in _by_key(points).items())
 
 
-def differences(points: Iterable[ScoredCell], focus: str) -> tuple[Difference, ...]:
+def compute_differences(points: Iterable[ScoredCell], focus: str) -> tuple[Difference, ...]:
     """Return the focus less every other criterion, wherever both have the same seeds."""
     by_key = _by_key(points)
     found = []
@@ -128,7 +128,7 @@ def differences(points: Iterable[ScoredCell], focus: str) -> tuple[Difference, .
                 scope=scope,
                 level=level,
                 state=state,
-                difference=estimate(table),
+                difference=estimate_mean(table),
             )
         )
     return tuple(found)
@@ -156,7 +156,7 @@ def _group(key: Key, points: Sequence[ScoredCell]) -> Group:
         scope=scope,
         level=level,
         state=state,
-        accuracy=estimate(_table(points, sorted(point.cell.seed for point in points))),
+        accuracy=estimate_mean(_table(points, sorted(point.cell.seed for point in points))),
         parameters=_mean(sizes, "parameters"),
         weight_bytes=_mean(sizes, "weight_bytes"),
         coded_bytes=sum(coded) / len(coded) if coded else None,

@@ -14,7 +14,7 @@ from explorer.compress.calibrate import Calibration, calibrate
 from explorer.compress.candidate import Candidate
 from explorer.compress.correction import Rounding, correct
 from explorer.compress.norms import fold_norms, recalibrate_norms
-from explorer.compress.prune import Order, kept_positions, magnitude_order, remove_filters
+from explorer.compress.prune import Order, find_kept_positions, magnitude_order, remove_filters
 from explorer.compress.resolve import ResolvedCandidate, resolve
 from explorer.compress.weights import compress_weights, quantize_biases
 from explorer.errors import CandidateError
@@ -146,7 +146,7 @@ def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: R
         for layer in own:
             places = [place for place, identity in enumerate(layer.output_classes) if identity in resolved.kept]
             means[layer.name] = context.calibration.outputs[layer.name][places]
-    positions = kept_positions(graph, resolved.kept)
+    positions = find_kept_positions(graph, resolved.kept)
     rounding = None
     if settings.rounding == "adaptive":
         reference = without_filters(context, resolved.kept)

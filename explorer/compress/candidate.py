@@ -68,10 +68,10 @@ class LayerChoice:
                 "expected weight_density 1 and pattern null with 1-bit weights, none of whose two values is 0, "
                 f"received {shown(self.weight_density)} and {shown(self.pattern)}; or use 2 bits"
             )
-        if self.codebook_size is not None and self.codebook_size >= levels(self.weight_bits):
+        if self.codebook_size is not None and self.codebook_size >= count_levels(self.weight_bits):
             problems.append(
-                f"codebook_size: expected fewer than the {levels(self.weight_bits)} values that {self.weight_bits}-bit "
-                f"weights have anyway, received {self.codebook_size}; use null"
+                f"codebook_size: expected fewer than the {count_levels(self.weight_bits)} values that "
+                f"{self.weight_bits}-bit weights have anyway, received {self.codebook_size}; use null"
             )
         return problems
 
@@ -86,7 +86,7 @@ _WRITTEN = ("weight_bits", "activation_bits", "weight_density", "codebook_size")
 """What candidates have stated since the first version."""
 
 
-def canonical_choice(**values: Any) -> LayerChoice:
+def canonicalise_choice(**values: Any) -> LayerChoice:
     """Return the choice for a layer, given as to LayerChoice, without what its width makes void.
 
     A codebook that could share nothing, since the width has no more values, becomes none, and 1-bit weights, which
@@ -95,7 +95,7 @@ def canonical_choice(**values: Any) -> LayerChoice:
     bits, size = values.get("weight_bits", 8), values.get("codebook_size")
     if bits == 1:
         values |= {"weight_density": 1.0, "pattern": None}
-    if size is None or size >= levels(bits):
+    if size is None or size >= count_levels(bits):
         values |= {"codebook_size": None, "codebook_granularity": "layer"}
     return LayerChoice(**values)
 
@@ -230,7 +230,7 @@ class Candidate:
         return digest(text)
 
 
-def levels(bits: int) -> int:
+def count_levels(bits: int) -> int:
     """Return how many values a symmetric `bits`-bit weight takes: 2^bits - 1 with zero; at 1 bit the two -1 and 1."""
     return 2 if bits == 1 else (1 << bits) - 1
 
@@ -266,7 +266,7 @@ def check(candidate: Candidate, graph: ModelGraph) -> None:
         raise CandidateError(f"candidate does not fit the network: {'; '.join(problems)}")
 
 
-def kept_count(ratio: float, size: int) -> int:
+def count_kept(ratio: float, size: int) -> int:
     """Return how many of `size` things a ratio keeps: the nearest integer, halves up, and at least one."""
     return max(1, math.floor(ratio * size + 0.5))
 

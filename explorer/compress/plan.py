@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from explorer.compress.candidate import Candidate, LayerChoice, kept_count
+from explorer.compress.candidate import Candidate, LayerChoice, count_kept
 from explorer.graph.layers import Activation, GroupCount, Layer, ModelGraph, Operation
 from explorer.settings.pattern import pattern_count
 from explorer.settings.values import MAXIMUM_BITS
@@ -87,8 +87,8 @@ class NetworkPlan:
 
 def plan(graph: ModelGraph, candidate: Candidate) -> NetworkPlan:
     """Derive every shape and width. Kept inputs follow from the channel groups, they are never stated."""
-    kept, choices = count_kept(graph, candidate), layer_choices(graph, candidate)
-    bits = activation_bits(graph, choices)
+    kept, choices = count_kept_classes(graph, candidate), collect_choices(graph, candidate)
+    bits = derive_stored_bits(graph, choices)
     return NetworkPlan(
         layers=tuple(plan_layer(layer, choices[layer.name], kept, bits) for layer in graph.layers),
         operations=tuple(plan_operation(operation, kept, bits) for operation in graph.operations),
@@ -130,7 +130,7 @@ def plan_operation(operation: Operation, kept: Sequence[int], bits: Mapping[str,
 
 def _nonzero(choice: LayerChoice, num_weights: int, row: int) -> int:
     """Return weights that stay of rows of `row` weights along the input."""
-    kept = kept_count(choice.weight_density, num_weights)
+    kept = count_kept(choice.weight_density, num_weights)
     return kept if choice.pattern is None else min(kept, pattern_count(choice.pattern, num_weights // row, row))
 
 
@@ -144,15 +144,15 @@ def _activation(activation: Activation, kept: Sequence[int], bits: Mapping[str, 
     )
 
 
-def count_kept(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
+def count_kept_classes(graph: ModelGraph, candidate: Candidate) -> tuple[int, ...]:
     """Return how many channel classes are kept of every group of the graph."""
     ratios = dict(candidate.filter_keep_ratio)
     return tuple(
-        group.size if group.locked else kept_count(ratios.get(group.name, 1.0), group.size) for group in graph.groups
+        group.size if group.locked else count_kept(ratios.get(group.name, 1.0), group.size) for group in graph.groups
     )
 
 
-def layer_choices(graph: ModelGraph, candidate: Candidate) -> dict[str, LayerChoice]:
+def collect_choices(graph: ModelGraph, candidate: Candidate) -> dict[str, LayerChoice]:
     """Return what is chosen for every layer, by its name; for one that has its weights of another layer, as for that.
 
     Raises:
@@ -165,7 +165,7 @@ def layer_choices(graph: ModelGraph, candidate: Candidate) -> dict[str, LayerCho
     }
 
 
-def activation_bits(graph: ModelGraph, choices: Mapping[str, LayerChoice]) -> dict[str, int]:
+def derive_stored_bits(graph: ModelGraph, choices: Mapping[str, LayerChoice]) -> dict[str, int]:
     """Return the stored width of every activation: that of the widest layer that reads it.
 
     Where no layer reads an activation, only an addition or a pooling, it is as wide as what these derive from

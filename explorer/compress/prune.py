@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from explorer.compress.candidate import Candidate
-from explorer.compress.plan import count_kept
+from explorer.compress.plan import count_kept_classes
 from explorer.graph.layers import IndexMap, Layer, ModelGraph
 from explorer.graph.modules import SelectChannels, layer_module
 from explorer.graph.trace_moves import get_channel_padding
@@ -23,7 +23,7 @@ def select_classes(graph: ModelGraph, candidate: Candidate, order: Order) -> fro
     """Return the channel classes that stay: all locked ones, and the first of every prunable group's order."""
     kept = [
         group.classes if group.locked else order[group.name][:count]
-        for group, count in zip(graph.groups, count_kept(graph, candidate), strict=True)
+        for group, count in zip(graph.groups, count_kept_classes(graph, candidate), strict=True)
     ]
     return frozenset(itertools.chain.from_iterable(kept))
 
@@ -42,7 +42,7 @@ def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int
     model.recompile()
 
 
-def kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
+def find_kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
     """Return for every batch norm and padding node which of its channels stay."""
     return {entry.node: _positions(entry.classes, kept) for entry in graph.index_maps}
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.compress.candidate import LayerChoice, kept_count
+from explorer.compress.candidate import LayerChoice, count_kept
 from explorer.settings.pattern import group_count, parse_pattern
 
 
@@ -25,7 +25,7 @@ def mask_weights(weight: Tensor, choice: LayerChoice) -> Tensor:
     A pattern is applied first; of what it leaves the largest stay, down to the share `weight_density` of all weights of
     the layer. Where the pattern leaves no more than that, `weight_density` changes nothing. Ties go by position.
     """
-    count, magnitudes = kept_count(choice.weight_density, weight.numel()), weight.abs()
+    count, magnitudes = count_kept(choice.weight_density, weight.numel()), weight.abs()
     if choice.pattern is not None:
         left = mask_pattern(weight, choice.pattern)
         if count >= int(left.sum()):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from explorer.compress.candidate import Candidate, LayerChoice
-from explorer.compress.plan import activation_bits, count_channels, count_kept, plan_layer, plan_operation
+from explorer.compress.plan import count_channels, count_kept_classes, derive_stored_bits, plan_layer, plan_operation
 from explorer.evaluate import hardware
 from explorer.graph.layers import Layer, ModelGraph, Operation
 from explorer.settings.records import get_rules
@@ -105,13 +105,13 @@ class Pricing:
         if [choice.layer for choice in choices] != self._touched.owners:
             choices = candidate.choices(self._touched.owners)
         same = before is not None and candidate.filter_keep_ratio == before.filter_keep_ratio
-        kept = before.kept if before is not None and same else count_kept(self.graph, candidate)
+        kept = before.kept if before is not None and same else count_kept_classes(self.graph, candidate)
         widths = tuple([choice.activation_bits for choice in choices])
         if widths not in self._widths:
             if len(self._widths) >= REMEMBERED:
                 self._widths.clear()
             by_layer = {layer.name: choices[self._touched.owner[layer.chosen_by]] for layer in self.graph.layers}
-            self._widths[widths] = activation_bits(self.graph, by_layer)
+            self._widths[widths] = derive_stored_bits(self.graph, by_layer)
         return _Plan(choices, candidate.filter_keep_ratio, kept, self._widths[widths])
 
     def _update(self, planned: _Plan, before: _Plan | None) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import fx
 
 from explorer.compress.apply import apply
-from explorer.compress.candidate import Candidate, levels, uniform
+from explorer.compress.candidate import Candidate, count_levels, uniform
 from explorer.digests import digest
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore, name_score
@@ -124,7 +124,7 @@ def plan_steps(graph: ModelGraph, settings: DeepCompressionSettings) -> tuple[Pi
     whole = pruned(1.0)
     shared = tuple(
         replace(choice, codebook_size=sizes[choice.layer])
-        if sizes[choice.layer] < levels(settings.weight_bits)
+        if sizes[choice.layer] < count_levels(settings.weight_bits)
         else choice
         for choice in whole.layers
     )

@@ -18,7 +18,7 @@ from explorer.compress.calibrate import compute_channel_means
 from explorer.compress.candidate import LayerChoice, uniform
 from explorer.compress.correction import round_adaptively
 from explorer.compress.norms import recalibrate_norms
-from explorer.compress.prune import kept_positions
+from explorer.compress.prune import find_kept_positions
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.rounding import Moments
 from explorer.compress.weights import attach_codes, compress_weights
@@ -27,11 +27,11 @@ from explorer.graph.inputs import Inputs, as_tuple, run
 from explorer.graph.modules import layer_module
 from explorer.progress import Progress
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
-from explorer.search.sensitivity import Sensitivity, compute_losses, rounding_moments
+from explorer.search.sensitivity import Sensitivity, compute_losses, compute_rounding_moments
 from explorer.search.space import SearchSpace
 
 
-def measured_sensitivity(
+def measure_sensitivity(
     context: CompressionContext, space: SearchSpace, images: Inputs, progress: Progress | None = None
 ) -> Sensitivity:
     """Fill the tables for every value on the axes with the divergence that this value alone causes.
@@ -57,7 +57,7 @@ def measured_sensitivity(
         if progress is not None:
             progress(len(weights) + len(filters), total)
 
-    for layer, given in rounding_moments(context, space):
+    for layer, given in compute_rounding_moments(context, space):
         widths = space.values(ACTIVATION_BITS, layer)
         of_activations = partial(_of_activations, scale, context, layer)
         activations[layer] = compute_losses(f"layer {layer!r}: activations", widths, of_activations)
@@ -135,7 +135,7 @@ def _of_filters(scale: _Divergence, context: CompressionContext, group: str, rat
     kept = context.resolve(uniform(context.graph).with_filters({group: ratio})).kept
     model = without_filters(context, kept)
     model.to(context.calibration.device).eval()
-    recalibrate_norms(model, context.calibration, kept_positions(context.graph, kept))
+    recalibrate_norms(model, context.calibration, find_kept_positions(context.graph, kept))
     return scale.of(model)
 
 

@@ -44,7 +44,7 @@ class LayerFront:
         return replace(self.start, layers=tuple(option.choices[which] for option, which in chosen))
 
 
-def front_on(
+def solve_front(
     table: Sensitivity, start: Candidate, price_candidate: PriceCandidate, progress: Progress | None = None
 ) -> LayerFront:
     """Return the front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
@@ -56,12 +56,12 @@ def front_on(
     for index, choice in enumerate(start.layers):
         if progress is not None:
             progress(index, len(start.layers))
-        options.append(layer_options(choice.layer, table, price_candidate, start, base))
+        options.append(price_options(choice.layer, table, price_candidate, start, base))
     solved = solve_knapsack([option.costs for option in options], [option.losses for option in options])
     return LayerFront(start=start, base_cost=base, options=tuple(options), solved=solved)
 
 
-def layer_options(
+def price_options(
     layer: str, table: Sensitivity, price_candidate: PriceCandidate, start: Candidate, base: float
 ) -> LayerOptions:
     """Return the options of a layer that none beats in cost and loss; each costs a call of `price_candidate` or two.

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from explorer.compress.candidate import Candidate, kept_count, uniform
+from explorer.compress.candidate import Candidate, count_kept, uniform
 from explorer.compress.prune import Order
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
@@ -54,7 +54,7 @@ def rank_filters(
     order = order_filters(graph, relevance, normalised)
     least = {group.name: max(1, math.ceil(minimum * group.size)) for group in graph.prunable}
     if scope == "layer":
-        kept = {group.name: max(least[group.name], kept_count(1 - removed, group.size)) for group in graph.prunable}
+        kept = {group.name: max(least[group.name], count_kept(1 - removed, group.size)) for group in graph.prunable}
     else:
         kept = _kept_of_all(graph, score_classes(graph, relevance, normalised), order, removed, least)
     shares = tuple((group.name, kept[group.name] / group.size) for group in graph.prunable)

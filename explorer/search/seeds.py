@@ -13,7 +13,7 @@ from explorer.pareto import ascending_front
 from explorer.progress import Progress
 from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY
 from explorer.search.knapsack import solve_knapsack
-from explorer.search.options import LayerFront, PriceCandidate, front_on
+from explorer.search.options import LayerFront, PriceCandidate, solve_front
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
@@ -55,7 +55,7 @@ class _Point:
     seed: Seed | None = None
 
 
-def relevance_seeds(
+def choose_seeds(
     space: SearchSpace,
     table: Sensitivity,
     price_candidate: PriceCandidate,
@@ -163,7 +163,7 @@ def _levels(
         lost = sum(table.filters[group][share] for group, share in start.filter_keep_ratio)
         if math.isinf(lost):  # with the widest alone: some filters have to go
             continue
-        found.append(_Level(base_loss=lost, front=front_on(table, start, price_candidate, priced)))
+        found.append(_Level(base_loss=lost, front=solve_front(table, start, price_candidate, priced)))
     progress(total, total)
     return found
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from explorer.compress.apply import CompressionContext
-from explorer.compress.candidate import LayerChoice, kept_count
+from explorer.compress.candidate import LayerChoice, count_kept
 from explorer.compress.correction import compute_error_ratios, compute_float_moments
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.compress.rounding import Moments
@@ -54,7 +54,7 @@ class Sensitivity:
     filters: Mapping[str, Mapping[float, float]]
 
 
-def sensitivity(
+def estimate_sensitivity(
     context: CompressionContext, relevance: Relevance, space: SearchSpace, progress: Progress | None = None
 ) -> Sensitivity:
     """Fill the tables for every value on the axes of the space.
@@ -63,7 +63,7 @@ def sensitivity(
         NumericalError: Where none of a layer's options of weights can be computed.
     """
     weights: dict[str, dict[LayerChoice, float]] = {}
-    for index, (layer, given) in enumerate(rounding_moments(context, space)):
+    for index, (layer, given) in enumerate(compute_rounding_moments(context, space)):
         module = layer_module(context.model, layer)
         multipliers = merge_weight_multipliers(context.graph, relevance, layer)
         perturbation = partial(_perturbation, module, multipliers, context, given)
@@ -75,7 +75,7 @@ def sensitivity(
     for group in context.graph.prunable:
         ordered = np.array([losses.get(identity, 0.0) for identity in context.order[group.name]])
         removed = {
-            ratio: ordered[kept_count(ratio, group.size) :] for ratio in space.values(FILTER_KEEP_RATIO, group.name)
+            ratio: ordered[count_kept(ratio, group.size) :] for ratio in space.values(FILTER_KEEP_RATIO, group.name)
         }
         filters[group.name] = {ratio: float(gone.sum()) for ratio, gone in removed.items()}
     return Sensitivity(weights=weights, activations=_activations(context, relevance, space), filters=filters)
@@ -100,7 +100,7 @@ def compute_losses(what: str, options: Iterable[_Option], loss: Callable[[_Optio
     return found
 
 
-def rounding_moments(context: CompressionContext, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
+def compute_rounding_moments(context: CompressionContext, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
     """Yield the layers, with the second moments of their inputs where rounding looks at them."""
     if context.quantizer.rounding == "nearest":
         return iter([(layer, None) for layer in space.layers])

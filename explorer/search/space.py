@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from explorer.compress.candidate import Candidate, Granularity, LayerChoice, canonical_choice
+from explorer.compress.candidate import Candidate, Granularity, LayerChoice, canonicalise_choice
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph
 from explorer.search.axes import (
@@ -56,7 +56,7 @@ class SearchSpace:
         return tuple(dict.fromkeys(self._choice(layer, dict(zip(names, option, strict=True))) for option in options))
 
     def candidate(self, point: Mapping[str, int]) -> Candidate:
-        """Return the candidate at a point {axis name: index}, without what a width makes void (`canonical_choice`)."""
+        """Return the candidate at a point {axis name: index}, without what a width makes void."""
         chosen: dict[str, dict[str, Any]] = {layer: {} for layer in self.layers}
         filter_keep_ratio: list[tuple[str, float]] = []
         filters_by: str | None = None
@@ -93,10 +93,10 @@ class SearchSpace:
         return indices
 
     def _choice(self, layer: str, values: Mapping[str, Any]) -> LayerChoice:
-        return canonical_choice(layer=layer, codebook_granularity=self.codebook_granularity, **values)
+        return canonicalise_choice(layer=layer, codebook_granularity=self.codebook_granularity, **values)
 
 
-def search_space(
+def make_search_space(
     graph: ModelGraph, settings: SpaceSettings, codebook_granularity: Granularity = "layer", method: str | None = None
 ) -> SearchSpace:
     """Return the axes that the study's settings give this network.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from explorer.compress.candidate import Candidate, LayerChoice
-from explorer.compress.plan import LayerPlan, OperationPlan, layer_choices, plan
+from explorer.compress.plan import LayerPlan, OperationPlan, collect_choices, plan
 from explorer.evaluate import hardware
 from explorer.evaluate.pricing import Price
 from explorer.graph.layers import Layer, ModelGraph
@@ -76,7 +76,7 @@ def score_excess(score: float, budgets: BudgetSettings, objectives: Sequence[str
 def _rows(
     graph: ModelGraph, candidate: Candidate, cost: NetworkCost, accelerator: Accelerator
 ) -> tuple[LayerSummary, ...]:
-    planned, choices = plan(graph, candidate), layer_choices(graph, candidate)
+    planned, choices = plan(graph, candidate), collect_choices(graph, candidate)
     layers = {layer.name: (layer, built) for layer, built in zip(graph.layers, planned.layers, strict=True)}
     operations = {built.name: built for built in planned.operations}
     return tuple(

@@ -22,7 +22,7 @@ from explorer.graph.layers import ModelGraph
 from explorer.relevance.criteria import CRITERIA
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.seeds import FILTER_LEVELS
-from explorer.search.space import search_space
+from explorer.search.space import make_search_space
 from explorer.study.network import StudyNetwork, draw_first_sample, threads_for
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places, training_loss
@@ -143,7 +143,7 @@ def _seeds_s(network: StudyNetwork, study: Study, pace: _Pace) -> tuple[tuple[st
     """
     if not min(study.search.seeds, study.search.trials):
         return ()
-    space = search_space(network.graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
+    space = make_search_space(network.graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     options = {layer: len(space.weight_choices(layer)) for layer in space.layers}
     widths = {layer: len(space.values(ACTIVATION_BITS, layer)) for layer in space.layers}
     prices = sum(count * (2 + widths[layer]) for layer, count in options.items())

@@ -25,7 +25,7 @@ from explorer.models.load import load_model
 from explorer.progress import Notify, silent
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample
-from explorer.search.space import search_space
+from explorer.search.space import make_search_space
 from explorer.study.coverage import measure_coverage
 from explorer.study.record import Coverage
 from explorer.study.relevance import draw_relevance_sample, find_weighting_criterion, list_other_criteria
@@ -152,6 +152,6 @@ def _explorable(model: nn.Module, example: Inputs, study: Study) -> tuple[fx.Gra
     """Return the canonical network and its graph; ModelError or SearchError where study and network do not fit."""
     canonical = canonicalise(model, example)
     graph = trace(canonical, example)
-    search_space(graph, study.space)
+    make_search_space(graph, study.space)
     study.deep_compression.refuse_unknown(graph.layer_names)
     return canonical, graph

@@ -11,10 +11,10 @@ from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import refuse_infinite, score_images
 from explorer.objectives import costs_named
 from explorer.progress import Notify, Progress, silent
-from explorer.search.measured import measured_sensitivity
-from explorer.search.seeds import Seed, relevance_seeds
-from explorer.search.sensitivity import Sensitivity, sensitivity
-from explorer.search.space import SearchSpace, search_space
+from explorer.search.measured import measure_sensitivity
+from explorer.search.seeds import Seed, choose_seeds
+from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
+from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings.paths import expand_variables
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, write_json, write_study
@@ -59,7 +59,7 @@ def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent) -> O
 
 def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
     study, graph = prepared.study, prepared.context.graph
-    space = search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
+    space = make_search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     images, targets = prepared.tensors(prepared.data.search)
 
     def score_candidate(candidate: Candidate) -> MeanScore:
@@ -88,8 +88,8 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
 def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> Sensitivity:
     if prepared.study.relevance.sensitivity == "measured_kl":
         images, _ = prepared.tensors(prepared.data.relevance)
-        return measured_sensitivity(prepared.context, space, images, progress)
-    return sensitivity(prepared.context, prepared.relevance, space, progress)
+        return measure_sensitivity(prepared.context, space, images, progress)
+    return estimate_sensitivity(prepared.context, prepared.relevance, space, progress)
 
 
 def _seeds(
@@ -110,7 +110,7 @@ def _seeds(
     def fits(candidate: Candidate) -> bool:
         return all(excess <= 0 for _, excess in cost_excesses(price_candidate(candidate), prepared.study.budgets))
 
-    return relevance_seeds(
+    return choose_seeds(
         space,
         table,
         relative_cost,

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from explorer.comparison.devices import choices, levers, pooled, read_runs, transfers
+from explorer.comparison.devices import choose_networks, find_levers, pool_choices, price_transfers, read_runs
 from explorer.errors import ExplorerError
 from explorer.files import replaced
 from explorer.report.devices import charts, tables
@@ -26,11 +26,11 @@ LOSSES = (0.01, 0.03)
 def compare(folders: Sequence[Path], to: Path) -> dict[str, list[Row]]:
     """Read the runs, write every table and drawing to a folder, which is created, and return the tables by name."""
     runs = read_runs(folders, lambda *_: None)
-    chosen = choices(runs.runs, LOSSES)
-    moved = transfers(runs, chosen)
-    pools = [(device, loss, ratio) for loss in LOSSES for device, ratio in pooled(runs, loss).items()]
+    chosen = choose_networks(runs.runs, LOSSES)
+    moved = price_transfers(runs, chosen)
+    pools = [(device, loss, ratio) for loss in LOSSES for device, ratio in pool_choices(runs, loss).items()]
     written: dict[str, list[Row]] = {
-        "levers": tables.list_levers(levers(runs)),
+        "levers": tables.list_levers(find_levers(runs)),
         "choices": tables.list_choices(chosen),
         "layers": tables.list_layers(chosen),
         "transfers": tables.list_transfers(moved),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.comparison.run import compare, compared, list_cells
+from explorer.comparison.run import compare, list_cells, list_criteria
 from explorer.report.comparison.svg import write_charts
 from explorer.report.comparison.tables import write_tables
 from explorer.report.comparison.views import build_comparison_view
@@ -64,7 +64,7 @@ def test_a_comparison_in_small(name: str, tmp_path: Path, monkeypatch: pytest.Mo
         place for place in list_cells(settings) if place.criterion not in skipped
     }
     assert skipped <= {"bn_gamma"}  # LeNet-5 has no batch norm
-    assert {point.cell.criterion for point in comparison.points} == set(compared(settings)) - skipped
+    assert {point.cell.criterion for point in comparison.points} == set(list_criteria(settings)) - skipped
     view = build_comparison_view(comparison)
     tables, charts = write_tables(view, tmp_path), write_charts(view, tmp_path)
     with tables[0].open(newline="", encoding="utf-8") as file:

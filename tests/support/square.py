@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, LayerChoice, levels
+from explorer.compress.candidate import Candidate, LayerChoice, count_levels
 from explorer.compress.plan import NetworkPlan, plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
 from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
@@ -27,7 +27,7 @@ PATTERNS = st.sampled_from([None, None, "2:4", "1:4", "3:5"])
 @st.composite
 def choices(draw: st.DrawFn, layer: str) -> LayerChoice:
     bits = draw(BITS)
-    size = draw(st.one_of(st.none(), st.integers(2, min(24, levels(bits) - 1))))
+    size = draw(st.one_of(st.none(), st.integers(2, min(24, count_levels(bits) - 1))))
     return LayerChoice(
         layer=layer,
         weight_bits=bits,
@@ -164,7 +164,7 @@ def _random_choice(layer: str, draw: random.Random) -> LayerChoice:
         weight_bits=bits,
         activation_bits=draw.randint(2, 8),
         weight_density=draw.choice((1.0, draw.uniform(0.01, 1.0))),
-        codebook_size=draw.choice((None, draw.randint(2, min(24, levels(bits) - 1)))),
+        codebook_size=draw.choice((None, draw.randint(2, min(24, count_levels(bits) - 1)))),
         pattern=draw.choice((None, None, "2:4", "1:4")),
     )
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from explorer.comparison.points import ScoredCell
 from explorer.comparison.record import Comparison
-from explorer.comparison.statistics import Difference, Group, MeanEstimate, differences, estimate, groups
+from explorer.comparison.statistics import (
+    Difference,
+    Group,
+    MeanEstimate,
+    compute_differences,
+    estimate_mean,
+    group_cells,
+)
 from explorer.settings.comparison import Case
 
 STATE_TITLES = {
@@ -114,15 +121,15 @@ class ComparisonView:
 
 def build_comparison_view(comparison: Comparison) -> ComparisonView:
     """Return everything that is shown of a comparison."""
-    found, focus = groups(comparison.points), comparison.settings.focus
-    compared = differences(comparison.points, focus)
+    found, focus = group_cells(comparison.points), comparison.settings.focus
+    compared = compute_differences(comparison.points, focus)
     names = dict.fromkeys((focus, *(group.criterion for group in found)))
     return ComparisonView(
         title=comparison.title,
         focus=focus,
         criteria=tuple(names),
         whole=comparison.whole,
-        float_accuracy=estimate(comparison.whole.right_images()[None]),
+        float_accuracy=estimate_mean(comparison.whole.right_images()[None]),
         groups=found,
         differences=compared,
         charts=tuple(_charts(comparison, found)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from explorer.comparison.devices import DeviceChoice, DeviceRun, Lever, Transfer, cycles_by_bound
+from explorer.comparison.devices import DeviceChoice, DeviceRun, Lever, Transfer, count_cycles_by_bound
 from explorer.files import write_csv
 from explorer.study.record import UNIFORM, Cost, LayerSummary
 from hwmodels import BOUNDS, ENERGY_COMPONENTS
@@ -73,7 +73,7 @@ def list_levers(levers: Sequence[Lever]) -> list[Row]:
     """Return a row for each device and change: ratios to uniform 8 bits, energy by component, cycles by bound."""
     rows: list[Row] = []
     for lever in levers:
-        parts, cycles = lever.cost.energy_uj_by_component, cycles_by_bound(lever.cost)
+        parts, cycles = lever.cost.energy_uj_by_component, count_cycles_by_bound(lever.cost)
         rows.append(
             {
                 "device": lever.device,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from explorer.comparison.bits import bits_in_proportion
+from explorer.comparison.bits import choose_in_proportion
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import uniform
 from explorer.relevance.scores import LayerRelevance, Relevance
@@ -36,7 +36,7 @@ def test_bits_follow_the_total_relevance_of_layers(context: Callable[[str], Comp
     sizes = {layer.name: layer.weights for layer in base.graph.layers}
     before = 0.0
     for average in (2.0, 2.5, 3.0, 4.5, 8.0):
-        found = bits_in_proportion(base.graph, relevance, average)
+        found = choose_in_proportion(base.graph, relevance, average)
         bits = {choice.layer: choice.weight_bits for choice in found.layers}
         mean = sum(bits[name] * sizes[name] for name in names) / sum(sizes.values())
         assert before <= mean <= average
@@ -44,8 +44,8 @@ def test_bits_follow_the_total_relevance_of_layers(context: Callable[[str], Comp
         before = mean
     assert found == uniform(base.graph)
     alike = relevance_for(base, dict.fromkeys(names, 1.0))
-    assert bits_in_proportion(base.graph, alike, 5.2) == uniform(base.graph, 5)
-    assert bits_in_proportion(base.graph, alike, 5.2, (2, 4, 8)) == uniform(base.graph, 4)
-    assert bits_in_proportion(base.graph, alike, 1.0) == uniform(base.graph, 2)
+    assert choose_in_proportion(base.graph, alike, 5.2) == uniform(base.graph, 5)
+    assert choose_in_proportion(base.graph, alike, 5.2, (2, 4, 8)) == uniform(base.graph, 4)
+    assert choose_in_proportion(base.graph, alike, 1.0) == uniform(base.graph, 2)
     nothing = relevance_for(base, dict.fromkeys(names, 0.0))
-    assert bits_in_proportion(base.graph, nothing, 6.0) == uniform(base.graph, 2)
+    assert choose_in_proportion(base.graph, nothing, 6.0) == uniform(base.graph, 2)

@@ -13,7 +13,15 @@ import pytest
 
 import hwmodels
 from explorer.comparison import devices
-from explorer.comparison.devices import DeviceRun, DeviceRuns, choices, levers, pooled, read_runs, transfers
+from explorer.comparison.devices import (
+    DeviceRun,
+    DeviceRuns,
+    choose_networks,
+    find_levers,
+    pool_choices,
+    price_transfers,
+    read_runs,
+)
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import uniform
 from explorer.errors import SearchError
@@ -33,9 +41,9 @@ def graph(context: Callable[[str], CompressionContext]) -> ModelGraph:
 def test_a_choice_is_the_cheapest_of_those_that_are_good_enough(graph: ModelGraph) -> None:
     found = [(widths(graph, 8, 8), 0.90), (widths(graph, 4, 8), 0.89), (widths(graph, 2, 8), 0.86)]
     run = run_of(graph, "gap9_ne16", found)
-    names = {(entry.loss, entry.point.name) for entry in choices([run], (0.0, 0.01, 0.04, 0.5))}
+    names = {(entry.loss, entry.point.name) for entry in choose_networks([run], (0.0, 0.01, 0.04, 0.5))}
     assert names == {(0.0, "p0"), (0.01, "p1"), (0.04, "p2"), (0.5, "p2")}
-    assert choices([run_of(graph, "gap9_ne16", found[2:])], (0.01,)) == ()
+    assert choose_networks([run_of(graph, "gap9_ne16", found[2:])], (0.01,)) == ()
 
 
 def test_of_equal_costs_the_most_accurate_is_chosen(graph: ModelGraph) -> None:
@@ -44,7 +52,7 @@ def test_of_equal_costs_the_most_accurate_is_chosen(graph: ModelGraph) -> None:
     run = run_of(graph, "stm32h7a3", found)
     narrow, wide = (point.evaluation.cost.energy_uj or 0.0 for point in run.outcome.front)
     assert narrow < wide < 1.01 * narrow
-    (choice,) = choices([run], (0.01,))
+    (choice,) = choose_networks([run], (0.01,))
     assert choice.point.name == "p1"
 
 
@@ -53,7 +61,10 @@ def test_a_choice_costs_more_on_the_device_that_it_was_not_made_for(graph: Model
     narrow, few = (widths(graph, 4, 8), 0.90), (widths(graph, 8, 8, 0.75), 0.90)
     serial, micro = run_of(graph, "gap9_ne16", [narrow]), run_of(graph, "stm32h7a3", [few])
     runs = DeviceRuns(graph=graph, runs=(serial, micro))
-    ratios = {(e.choice.run.device, e.device): e.energy_ratio for e in transfers(runs, choices(runs.runs, (0.01,)))}
+    ratios = {
+        (e.choice.run.device, e.device): e.energy_ratio
+        for e in price_transfers(runs, choose_networks(runs.runs, (0.01,)))
+    }
     assert ratios["gap9_ne16", "gap9_ne16"] == ratios["stm32h7a3", "stm32h7a3"] == 1.0
     assert ratios["gap9_ne16", "stm32h7a3"] > 1.2
     assert ratios["stm32h7a3", "gap9_ne16"] > 1.0
@@ -67,7 +78,7 @@ def test_runs_with_other_seeds_show_what_chance_does(graph: ModelGraph) -> None:
     other = run_of(graph, "gap9_ne16", [(widths(graph, 5, 8), 0.90)], seed=2)
     runs = DeviceRuns(graph=graph, runs=(lucky, other))
     assert [device.name for device in runs.accelerators] == ["gap9_ne16"]
-    first, second = transfers(runs, choices(runs.runs, (0.01,)))
+    first, second = price_transfers(runs, choose_networks(runs.runs, (0.01,)))
     assert first.energy_ratio == 1.0
     assert 1.0 < second.energy_ratio < 1.25
 
@@ -75,14 +86,14 @@ def test_runs_with_other_seeds_show_what_chance_does(graph: ModelGraph) -> None:
 def test_the_pool_tells_what_a_device_missed(graph: ModelGraph) -> None:
     serial = run_of(graph, "gap9_ne16", [(widths(graph, 4, 8), 0.90), (widths(graph, 2, 8), 0.2)])
     micro = run_of(graph, "stm32h7a3", [(widths(graph, 3, 8), 0.90), (widths(graph, 8, 8, 0.75), 0.90)])
-    shares = pooled(DeviceRuns(graph=graph, runs=(serial, micro)), 0.01)
+    shares = pool_choices(DeviceRuns(graph=graph, runs=(serial, micro)), 0.01)
     assert shares["stm32h7a3"] == 1.0
     assert 0.7 < shares["gap9_ne16"] < 1.0  # 3 bits instead of 4
 
 
 def test_levers_are_those_of_the_device(graph: ModelGraph) -> None:
     runs = tuple(run_of(graph, name, [(widths(graph, 8, 8), 0.9)]) for name in ("gap9_ne16", "stm32h7a3"))
-    found = {(entry.device, entry.name): entry for entry in levers(DeviceRuns(graph=graph, runs=runs))}
+    found = {(entry.device, entry.name): entry for entry in find_levers(DeviceRuns(graph=graph, runs=runs))}
     for device in ("gap9_ne16", "stm32h7a3"):
         assert found[device, devices.UNIFORM].energy_ratio == found[device, devices.UNIFORM].latency_ratio == 1.0
         assert found[device, "half of the filters"].energy_ratio < 0.75
@@ -93,7 +104,7 @@ def test_levers_are_those_of_the_device(graph: ModelGraph) -> None:
 
 def test_cycles_are_counted_by_what_they_are_bound_by(graph: ModelGraph) -> None:
     cost = candidate_cost(graph, uniform(graph), hwmodels.load("bitfusion"))
-    cycles = devices.cycles_by_bound(cost)
+    cycles = devices.count_cycles_by_bound(cost)
     assert sum(cycles.values()) == cost.latency_cycles
     assert "compute" in cycles
 

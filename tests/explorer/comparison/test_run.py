@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from explorer.comparison import cases, run
-from explorer.comparison.bits import budget, choose_widths, fit_uniform
+from explorer.comparison.bits import choose_widths, compute_budget, fit_uniform
 from explorer.comparison.cases import choose as choose_in
 from explorer.comparison.points import FLOAT, POINTS, ComparisonCell, ScoredCell
 from explorer.comparison.record import Comparison
 from explorer.comparison.run import compare, list_cells
-from explorer.comparison.sample import relevance_in, seeded_sample
+from explorer.comparison.sample import make_relevance, seeded_sample
 from explorer.errors import RelevanceError, SearchError, StudyFileError
 from explorer.evaluate.score import score_images
 from explorer.graph.modules import layer_module
@@ -72,7 +72,7 @@ def choose(prepared: PreparedStudy, folder: Path) -> Callable[..., Any]:
 
     def at(case: str, criterion: str, level: float, scope: str = "layer", seed: int = 0) -> Any:
         cell = ComparisonCell(criterion=criterion, scope=scope, level=level, state="uncorrected", seed=seed)
-        return choose_in(case, prepared, cell, relevance_in(prepared, folder, quiet))
+        return choose_in(case, prepared, cell, make_relevance(prepared, folder, quiet))
 
     return at
 
@@ -159,9 +159,9 @@ def test_shared_weights(criterion: str, prepared: PreparedStudy, choose: Callabl
 @pytest.mark.parametrize("criterion", ["deeplift", "sqnr", "uniform", "proportional", "measured_kl"])
 def test_widths_keep_the_budget(criterion: str, prepared: PreparedStudy, folder: Path) -> None:
     cell = ComparisonCell(criterion=criterion, scope="layer", level=2.5, state="recalibrated", seed=0)
-    candidate = choose_widths(prepared, cell, relevance_in(prepared, folder, quiet))
-    choice = choose_in("bits", prepared, cell, relevance_in(prepared, folder, quiet))
-    assert choice.size(prepared.context.model).weight_bytes <= budget(prepared, 2.5)
+    candidate = choose_widths(prepared, cell, make_relevance(prepared, folder, quiet))
+    choice = choose_in("bits", prepared, cell, make_relevance(prepared, folder, quiet))
+    assert choice.size(prepared.context.model).weight_bytes <= compute_budget(prepared, 2.5)
     assert {entry.activation_bits for entry in candidate.layers} == {8}
     assert choice.selection == candidate.digest()
 

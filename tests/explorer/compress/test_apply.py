@@ -15,8 +15,8 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import SAMPLED_VALUES, _sampled, calibrate, compute_channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.norms import fold_norms, recalibrate_norms
-from explorer.compress.plan import activation_bits, layer_choices
-from explorer.compress.prune import kept_positions
+from explorer.compress.plan import collect_choices, derive_stored_bits
+from explorer.compress.prune import find_kept_positions
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import attach_codes, quantize_biases
 from explorer.graph.canonical import canonicalise
@@ -33,7 +33,7 @@ NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed"]
 
 
 def every_class(base: CompressionContext) -> dict[str, Tensor]:
-    return kept_positions(base.graph, frozenset(i for group in base.graph.groups for i in group.classes))
+    return find_kept_positions(base.graph, frozenset(i for group in base.graph.groups for i in group.classes))
 
 
 def find_norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
@@ -153,7 +153,7 @@ def test_a_norm_behind_a_concatenation_folds_into_the_gain_in_front_of_it(
 def test_biases_are_integers_on_the_grid_of_the_sums(name: str, context: Callable[[str], CompressionContext]) -> None:
     base = context(name)
     candidate = uniform(base.graph, 4, 6)
-    stored, built = activation_bits(base.graph, layer_choices(base.graph, candidate)), apply(base, candidate)
+    stored, built = derive_stored_bits(base.graph, collect_choices(base.graph, candidate)), apply(base, candidate)
     seen = 0
     for layer in base.graph.layers:
         module = built.get_submodule(layer.name)
@@ -196,7 +196,7 @@ def test_each_layer_reads_at_its_width_and_storage_holds_the_widest(
     )
     stored = base.graph.layer("left").source
     assert base.graph.layer("right").source == stored
-    assert activation_bits(base.graph, layer_choices(base.graph, candidate))[stored] == 7
+    assert derive_stored_bits(base.graph, collect_choices(base.graph, candidate))[stored] == 7
     built = apply(base, candidate)
     shared, narrow = built.get_submodule(f"{stored}_quantizer"), built.get_submodule("left_input_quantizer")
     assert isinstance(shared, ActivationQuantizer)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, LayerChoice, check, kept_count, levels, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, check, count_kept, count_levels, uniform
 from explorer.errors import CandidateError
 
 
@@ -53,7 +53,7 @@ def test_the_limits_are_allowed() -> None:
         LayerChoice(layer="a", weight_bits=2, activation_bits=8, weight_density=1, codebook_size=2).codebook_size == 2
     )
     assert LayerChoice(layer="a", weight_bits=4, codebook_size=14).codebook_size == 14
-    assert [levels(bits) for bits in (1, 2, 4, 8)] == [2, 3, 15, 255]
+    assert [count_levels(bits) for bits in (1, 2, 4, 8)] == [2, 3, 15, 255]
 
 
 def test_a_share_of_filters_of_zero_and_repetitions_are_refused() -> None:
@@ -170,7 +170,7 @@ def test_filters_go_by_the_order_that_the_candidate_names(context: Callable[[str
 
 
 def test_shares_keep_the_nearest_number_and_at_least_one() -> None:
-    assert [kept_count(share, 10) for share in (0.001, 0.14, 0.15, 0.25, 0.5, 1.0)] == [1, 1, 2, 3, 5, 10]
+    assert [count_kept(share, 10) for share in (0.001, 0.14, 0.15, 0.25, 0.5, 1.0)] == [1, 1, 2, 3, 5, 10]
 
 
 def test_what_is_not_chosen() -> None:

@@ -19,7 +19,7 @@ from explorer.compress.calibrate import Calibration, compute_channel_means, comp
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.correction import LayerInputs, compute_error_ratios, compute_float_moments
 from explorer.compress.norms import find_norms, recalibrate_norms
-from explorer.compress.prune import kept_positions
+from explorer.compress.prune import find_kept_positions
 from explorer.compress.sparsity import mask_weights
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
@@ -80,7 +80,7 @@ def recalibrate_at_once(model: fx.GraphModule, calibration: Calibration) -> None
 
 
 def every_class(graph: ModelGraph) -> dict[str, Tensor]:
-    return kept_positions(graph, frozenset(identity for group in graph.groups for identity in group.classes))
+    return find_kept_positions(graph, frozenset(identity for group in graph.groups for identity in group.classes))
 
 
 def rough(base: CompressionContext, bits: int) -> fx.GraphModule:

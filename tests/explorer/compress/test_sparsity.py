@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import LayerChoice, kept_count, uniform
+from explorer.compress.candidate import LayerChoice, count_kept, uniform
 from explorer.compress.plan import plan
 from explorer.compress.sparsity import mask_largest, mask_pattern, mask_weights
 from explorer.compress.weights import compress_weights
@@ -71,7 +71,7 @@ def test_as_many_weights_stay_as_were_counted(weight: Tensor, pattern: str, shar
     assert int(allowed.sum()) == pattern_count(pattern, weight.numel() // length, length)
     mask = mask_weights(weight, LayerChoice(layer="a", weight_density=share, pattern=pattern))
     count = int(mask.sum())
-    assert count == min(kept_count(share, weight.numel()), int(allowed.sum()))
+    assert count == min(count_kept(share, weight.numel()), int(allowed.sum()))
     assert not (mask & ~allowed).any()
     lost = weight.abs()[allowed & ~mask]
     assert lost.numel() == 0 or float(lost.max()) <= float(weight.abs()[mask].min())
@@ -93,7 +93,7 @@ def test_a_mask_keeps_exactly_the_largest_weights() -> None:
 @given(weights(), SHARES)
 def test_the_largest_are_the_first_of_a_stable_sort(weight: Tensor, share: float) -> None:
     values = weight.flatten().tolist()
-    count = kept_count(share, len(values))
+    count = count_kept(share, len(values))
     first = sorted(range(len(values)), key=lambda index: (-values[index], index))[:count]
     mask = mask_largest(weight, count)
     assert mask.shape == weight.shape

@@ -18,9 +18,9 @@ from explorer.relevance.criteria import ALL, CRITERIA
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import Relevance, order_filters, score_classes
-from explorer.search.seeds import relevance_seeds
-from explorer.search.sensitivity import sensitivity
-from explorer.search.space import search_space
+from explorer.search.seeds import choose_seeds
+from explorer.search.sensitivity import estimate_sensitivity
+from explorer.search.space import make_search_space
 from explorer.settings import SpaceSettings
 from hwmodels import load
 
@@ -86,9 +86,9 @@ def test_the_order_of_filters_is_the_criterions_own_or_that_of_l2(case: Case) ->
 
 def seeds_of(case: Case, relevance: Relevance) -> list[Candidate]:
     base = replace(case.base, order=order_filters(case.base.graph, relevance))
-    space, pricing = search_space(base.graph, SPACE), Pricing(base.graph, load("bitfusion"))
-    table = sensitivity(base, relevance, space)
-    seeds = relevance_seeds(space, table, lambda candidate: pricing.price(candidate).energy_uj, 12)
+    space, pricing = make_search_space(base.graph, SPACE), Pricing(base.graph, load("bitfusion"))
+    table = estimate_sensitivity(base, relevance, space)
+    seeds = choose_seeds(space, table, lambda candidate: pricing.price(candidate).energy_uj, 12)
     return [seed.candidate for seed in seeds[1:]]
 
 
@@ -120,7 +120,7 @@ def test_losses_count_as_they_are(case: Case, method: str) -> None:
     graph, own = case.base.graph, CRITERIA[method].compute(case.sample, None)
     relevance = fill_missing(own, case.sample, CRITERIA[method].subjects)
     base = replace(case.base, order=order_filters(graph, relevance))
-    table = sensitivity(base, relevance, search_space(graph, SPACE))
+    table = estimate_sensitivity(base, relevance, make_search_space(graph, SPACE))
     said, scores = score_classes(graph, own), score_classes(graph, relevance)
     ratios = []
     for group in graph.prunable:

@@ -21,10 +21,10 @@ from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import make_sample
 from explorer.search import measured
 from explorer.search import sensitivity as perturbation
-from explorer.search.measured import measured_sensitivity
-from explorer.search.seeds import relevance_seeds
-from explorer.search.sensitivity import Sensitivity, compute_losses, sensitivity
-from explorer.search.space import SearchSpace, search_space
+from explorer.search.measured import measure_sensitivity
+from explorer.search.seeds import choose_seeds
+from explorer.search.sensitivity import Sensitivity, compute_losses, estimate_sensitivity
+from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings import QuantizerSettings, SpaceSettings
 
 SETTINGS = SpaceSettings(weight_bits=(2, 8), activation_bits=(2, 8), filter_keep_ratio=(0.5, 1.0))
@@ -42,9 +42,9 @@ def table_of(kind: str, base: CompressionContext, space: SearchSpace) -> Sensiti
     (images,) = as_tuple(base.calibration.images)
     images = images[:8]
     if kind == "measured_kl":
-        return measured_sensitivity(base, space, images)
+        return measure_sensitivity(base, space, images)
     sample = make_sample(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true")
-    return sensitivity(base, deeplift(sample), space)
+    return estimate_sensitivity(base, deeplift(sample), space)
 
 
 def fail_for(patch: pytest.MonkeyPatch, error: Exception, layer: str, bits: int | None) -> None:
@@ -72,7 +72,7 @@ def base(context: Callable[[str], CompressionContext]) -> CompressionContext:
 def test_an_option_that_cannot_be_computed_loses_infinitely(
     kind: str, base: CompressionContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    space = search_space(base.graph, SETTINGS)
+    space = make_search_space(base.graph, SETTINGS)
     whole = table_of(kind, base, space)
     fail_for(monkeypatch, ERRORS[0], "conv2", 2)
     table = table_of(kind, base, space)
@@ -83,7 +83,7 @@ def test_an_option_that_cannot_be_computed_loses_infinitely(
     narrowest = [
         min(
             seed.candidate.choice("conv2").weight_bits
-            for seed in relevance_seeds(
+            for seed in choose_seeds(
                 space, each, lambda candidate: float(sum(c.weight_bits for c in candidate.layers)), 8
             )
         )
@@ -99,7 +99,7 @@ def test_a_layer_without_an_option_is_named_with_the_reason(
     fail_for(monkeypatch, ERRORS[3], "conv2", None)
     expected = "layer 'conv2': weights: none of the 2 options can be computed: not positive-definite"
     with pytest.raises(NumericalError, match=f"^{expected}$"):
-        table_of(kind, base, search_space(base.graph, SETTINGS))
+        table_of(kind, base, make_search_space(base.graph, SETTINGS))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -113,17 +113,17 @@ def test_outputs_that_are_not_finite_diverge_infinitely(
 
     monkeypatch.setattr(measured, "compress_weights", spoilt)
     plain = replace(base, quantizer=QuantizerSettings())
-    table = table_of("measured_kl", plain, search_space(base.graph, SETTINGS))
+    table = table_of("measured_kl", plain, make_search_space(base.graph, SETTINGS))
     assert table.weights["fc3"][LayerChoice(layer="fc3", weight_bits=2)] == math.inf
     assert math.isfinite(table.weights["fc3"][LayerChoice(layer="fc3", weight_bits=8)])
 
 
 def test_seeds_have_filters_removed_where_all_of_them_cannot_be_computed(base: CompressionContext) -> None:
-    space = search_space(base.graph, SETTINGS)
+    space = make_search_space(base.graph, SETTINGS)
     table = table_of("perturbation", base, space)
     group = base.graph.prunable[0].name
     table = replace(table, filters={**table.filters, group: {0.5: 1.0, 1.0: math.inf}})
-    seeds = relevance_seeds(space, table, lambda candidate: sum(share for _, share in candidate.filter_keep_ratio), 6)
+    seeds = choose_seeds(space, table, lambda candidate: sum(share for _, share in candidate.filter_keep_ratio), 6)
     assert [seed.origin for seed in seeds].count("seed widest") == 1
     assert len(seeds) > 1
     assert all(dict(seed.candidate.filter_keep_ratio)[group] == 0.5 for seed in seeds[1:])

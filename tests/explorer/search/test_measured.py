@@ -15,9 +15,9 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.quantize import find_weight_scales, quantize_weight
 from explorer.evaluate.hardware import cost
-from explorer.search.measured import measured_sensitivity
-from explorer.search.seeds import relevance_seeds
-from explorer.search.space import search_space
+from explorer.search.measured import measure_sensitivity
+from explorer.search.seeds import choose_seeds
+from explorer.search.space import make_search_space
 from explorer.settings import QuantizerSettings, SpaceSettings
 from hwmodels import load
 from tests.oracles.mask import mask_filters
@@ -38,8 +38,8 @@ def test_each_value_is_the_divergence_of_the_network_with_it_alone(
     base, x = context("lenet5_digits"), images("lenet5_digits", 8)
     before = {key: tensor.clone() for key, tensor in base.model.state_dict().items()}
     steps: list[tuple[int, int]] = []
-    space = search_space(base.graph, SETTINGS)
-    table = measured_sensitivity(base, space, x, lambda *step: steps.append(step))
+    space = make_search_space(base.graph, SETTINGS)
+    table = measure_sensitivity(base, space, x, lambda *step: steps.append(step))
     assert steps == [(i + 1, 9) for i in range(9)]
     assert all(torch.equal(tensor, before[key]) for key, tensor in base.model.state_dict().items())
 
@@ -70,7 +70,7 @@ def test_removed_filters_are_measured_without_them(
 ) -> None:
     """Without batch norms to recalibrate, what is left is the float network whose filters are zero."""
     base, x = context("gated"), images("gated", 8)
-    table = measured_sensitivity(base, search_space(base.graph, SETTINGS), x)
+    table = measure_sensitivity(base, make_search_space(base.graph, SETTINGS), x)
     group = next(group for group in base.graph.prunable if group.size > 2)
     gone = set(base.order[group.name][group.size // 2 :])
     model = copy.deepcopy(base.model)
@@ -86,8 +86,8 @@ def test_narrower_diverges_more_and_seeds_follow(
     network: str, context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
     base, device = context(network), load("bitfusion")
-    space = search_space(base.graph, SETTINGS)
-    table = measured_sensitivity(base, space, images(network, 16))
+    space = make_search_space(base.graph, SETTINGS)
+    table = measure_sensitivity(base, space, images(network, 16))
     assert min(loss for losses in table.weights.values() for loss in losses.values()) >= 0
     assert min(loss for losses in table.activations.values() for loss in losses.values()) >= 0
     assert min(loss for losses in table.filters.values() for loss in losses.values()) >= 0
@@ -96,7 +96,7 @@ def test_narrower_diverges_more_and_seeds_follow(
         for bits in (2, 8)
     ]
     assert totals[0] > totals[1]
-    seeds = relevance_seeds(space, table, lambda candidate: cost(base.graph, candidate, device).energy_pj, 8)
+    seeds = choose_seeds(space, table, lambda candidate: cost(base.graph, candidate, device).energy_pj, 8)
     assert len({seed.candidate.digest() for seed in seeds}) == 8
 
 
@@ -104,10 +104,10 @@ def test_adaptive_rounding_diverges_less(
     context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
 ) -> None:
     base, x = context("option_a"), images("option_a", 16)
-    space = search_space(base.graph, SpaceSettings(weight_bits=(3,), activation_bits=(8,)))
+    space = make_search_space(base.graph, SpaceSettings(weight_bits=(3,), activation_bits=(8,)))
     adaptive = replace(base, quantizer=QuantizerSettings(rounding="adaptive"))
     sums = [
-        sum(sum(losses.values()) for losses in measured_sensitivity(each, space, x).weights.values())
+        sum(sum(losses.values()) for losses in measure_sensitivity(each, space, x).weights.values())
         for each in (base, adaptive)
     ]
     assert sums[1] < sums[0]

@@ -17,9 +17,9 @@ from explorer.graph.inputs import as_tuple
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import make_sample
 from explorer.relevance.scores import Relevance, order_filters, score_classes
-from explorer.search.seeds import relevance_seeds
-from explorer.search.sensitivity import Sensitivity, sensitivity
-from explorer.search.space import SearchSpace, search_space
+from explorer.search.seeds import choose_seeds
+from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
+from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings import SpaceSettings
 from hwmodels import load
 
@@ -58,8 +58,10 @@ def case(context: Callable[[str], CompressionContext]) -> Case:
     (images,) = as_tuple(base.calibration.images)
     relevance = deeplift(make_sample(base.model, base.graph, images, torch.arange(len(images)) % 5, target="true"))
     base = replace(base, order=order_filters(base.graph, relevance))
-    space = search_space(base.graph, SETTINGS)
-    return Case(base, relevance, space, sensitivity(base, relevance, space), Pricing(base.graph, load("bitfusion")))
+    space = make_search_space(base.graph, SETTINGS)
+    return Case(
+        base, relevance, space, estimate_sensitivity(base, relevance, space), Pricing(base.graph, load("bitfusion"))
+    )
 
 
 def test_the_table_is_relevance_times_what_a_choice_does(case: Case) -> None:
@@ -101,7 +103,7 @@ def test_choices_leave_out_codebooks_that_share_nothing(case: Case) -> None:
 def test_a_space_of_codebooks_alone_has_choices_at_every_width(case: Case) -> None:
     for granularity in ("layer", "channel"):
         settings = SpaceSettings(weight_bits=(2, 4), codebook_sizes=(4, 8))
-        space = search_space(case.base.graph, settings, granularity)
+        space = make_search_space(case.base.graph, settings, granularity)
         assert [
             (choice.weight_bits, choice.codebook_size, choice.codebook_granularity)
             for choice in space.weight_choices("fc")
@@ -109,20 +111,20 @@ def test_a_space_of_codebooks_alone_has_choices_at_every_width(case: Case) -> No
 
 
 def test_a_pattern_is_one_more_choice_and_the_widest_has_none(case: Case) -> None:
-    space = search_space(case.base.graph, SpaceSettings(weight_bits=(4,), patterns=(None, "1:4", "2:4")))
+    space = make_search_space(case.base.graph, SpaceSettings(weight_bits=(4,), patterns=(None, "1:4", "2:4")))
     options = space.weight_choices("fc")
     assert options == tuple(LayerChoice(layer="fc", weight_bits=4, pattern=pattern) for pattern in ("1:4", "2:4", None))
-    table = sensitivity(case.base, case.relevance, space)
+    table = estimate_sensitivity(case.base, case.relevance, space)
     losses = [table.weights["fc"][option] for option in options]
     assert losses[0] > losses[1] > losses[2]
-    seeds = relevance_seeds(space, table, lambda candidate: case.pricing.price(candidate).weight_bytes, 10)
+    seeds = choose_seeds(space, table, lambda candidate: case.pricing.price(candidate).weight_bytes, 10)
     assert {choice.pattern for choice in seeds[0].candidate.layers} == {None}
     assert {choice.pattern for seed in seeds for choice in seed.candidate.layers} == {None, "1:4", "2:4"}
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 9, 20])
 def test_seeds_are_distinct_points_of_the_space(case: Case, count: int) -> None:
-    seeds = relevance_seeds(case.space, case.table, case.price_candidate, count)
+    seeds = choose_seeds(case.space, case.table, case.price_candidate, count)
     assert len(seeds) == count
     assert seeds[0].origin == "seed widest"
     assert all(
@@ -136,7 +138,7 @@ def test_seeds_are_distinct_points_of_the_space(case: Case, count: int) -> None:
 
 
 def test_cheaper_seeds_lose_more_on_the_table(case: Case) -> None:
-    seeds = relevance_seeds(case.space, case.table, case.price_candidate, 20)
+    seeds = choose_seeds(case.space, case.table, case.price_candidate, 20)
     widest, found = seeds[0].candidate, [seed.candidate for seed in seeds[1:]]
     losses = [case.loss_of(candidate) for candidate in found]
     assert losses == sorted(losses)
@@ -151,48 +153,46 @@ def test_cheaper_seeds_lose_more_on_the_table(case: Case) -> None:
 
 def test_seeds_spread_over_the_whole_front(case: Case) -> None:
     """No gap between neighbours is more than a third of the front, in logarithms of cost and of loss."""
-    seeds = [seed.candidate for seed in relevance_seeds(case.space, case.table, case.price_candidate, 12)[1:]]
+    seeds = [seed.candidate for seed in choose_seeds(case.space, case.table, case.price_candidate, 12)[1:]]
     for measure in (case.price_candidate, case.loss_of):
         values = np.log([measure(candidate) for candidate in seeds])
         assert np.abs(np.diff(values)).max() < np.ptp(values) / 3
 
 
 def test_no_seed_is_over_budget(case: Case) -> None:
-    widest = relevance_seeds(case.space, case.table, case.price_candidate, 1)[0].candidate
+    widest = choose_seeds(case.space, case.table, case.price_candidate, 1)[0].candidate
     limit = 0.6 * case.price_candidate(widest)
-    seeds = relevance_seeds(
-        case.space, case.table, case.price_candidate, 10, lambda c: case.price_candidate(c) <= limit
-    )
+    seeds = choose_seeds(case.space, case.table, case.price_candidate, 10, lambda c: case.price_candidate(c) <= limit)
     assert len(seeds) == 10
     assert all(case.price_candidate(seed.candidate) <= limit for seed in seeds)
-    assert relevance_seeds(case.space, case.table, case.price_candidate, 10, lambda c: False) == ()
+    assert choose_seeds(case.space, case.table, case.price_candidate, 10, lambda c: False) == ()
 
 
 def test_a_seed_loses_less_than_a_uniform_network_of_its_cost(case: Case) -> None:
-    widest = relevance_seeds(case.space, case.table, case.price_candidate, 1)[0].candidate
+    widest = choose_seeds(case.space, case.table, case.price_candidate, 1)[0].candidate
     uniform4 = replace(widest, layers=tuple(replace(choice, weight_bits=4) for choice in widest.layers))
-    seeds = relevance_seeds(case.space, case.table, case.price_candidate, 200)
+    seeds = choose_seeds(case.space, case.table, case.price_candidate, 200)
     affordable = [s.candidate for s in seeds if case.price_candidate(s.candidate) <= case.price_candidate(uniform4)]
     assert min(map(case.loss_of, affordable)) <= case.loss_of(uniform4) * 1.05
 
 
 def test_a_space_of_one_point_has_one_seed(case: Case) -> None:
-    space = search_space(case.base.graph, SpaceSettings(weight_bits=(8,), activation_bits=(8,)))
-    table = sensitivity(case.base, case.relevance, space)
-    (seed,) = relevance_seeds(space, table, case.price_candidate, 5)
+    space = make_search_space(case.base.graph, SpaceSettings(weight_bits=(8,), activation_bits=(8,)))
+    table = estimate_sensitivity(case.base, case.relevance, space)
+    (seed,) = choose_seeds(space, table, case.price_candidate, 5)
     assert set(seed.candidate.layers) == {LayerChoice(layer=name) for name in case.base.graph.layer_names}
 
 
 def test_every_other_criterion_has_a_seed(case: Case) -> None:
     settings = replace(SETTINGS, filter_criteria=("l1", "random"))
-    space = search_space(case.base.graph, settings, method="deeplift")
-    seeds = relevance_seeds(space, case.table, case.price_candidate, 8)
+    space = make_search_space(case.base.graph, settings, method="deeplift")
+    seeds = choose_seeds(space, case.table, case.price_candidate, 8)
     assert len(seeds) == 8
     assert [seed.candidate.filters_by for seed in seeds] == [None] * 6 + ["l1", "random"]
     assert seeds[-1].origin == "seed relevance, filters by random"
     for seed in seeds:
         assert space.candidate(space.point(seed.candidate)) == seed.candidate
     assert replace(seeds[-1].candidate, filters_by=None) in [seed.candidate for seed in seeds[:6]]
-    assert [seed.candidate.filters_by for seed in relevance_seeds(space, case.table, case.price_candidate, 2)] == [
+    assert [seed.candidate.filters_by for seed in choose_seeds(space, case.table, case.price_candidate, 2)] == [
         None
     ] * 2

@@ -20,7 +20,7 @@ from explorer.search.axes import (
     PATTERN,
     WEIGHT_BITS,
 )
-from explorer.search.space import search_space
+from explorer.search.space import make_search_space
 from explorer.settings import LayerSpace, SpaceSettings
 
 SETTINGS = {
@@ -41,7 +41,7 @@ SETTINGS = {
 
 def test_codebooks_are_the_layers_or_the_channels_own(context: Callable[[str], CompressionContext]) -> None:
     graph = context("lenet5_digits").graph
-    layer, channel = (search_space(graph, SETTINGS["everything"], scope) for scope in ("layer", "channel"))
+    layer, channel = (make_search_space(graph, SETTINGS["everything"], scope) for scope in ("layer", "channel"))
     for size in (0, 1):
         point = {axis.name: size if axis.knob is CODEBOOK_SIZE and len(axis.values) > 1 else 0 for axis in layer.axes}
         point |= {axis.name: len(axis.values) - 1 for axis in layer.axes if axis.knob is WEIGHT_BITS}
@@ -56,7 +56,7 @@ def test_codebooks_are_the_layers_or_the_channels_own(context: Callable[[str], C
 @pytest.mark.parametrize("kind", list(SETTINGS))
 def test_a_point_and_its_candidate_are_one(kind: str, context: Callable[[str], CompressionContext]) -> None:
     graph = context("lenet5_digits").graph
-    space = search_space(graph, SETTINGS[kind])
+    space = make_search_space(graph, SETTINGS[kind])
     points = st.fixed_dictionaries({axis.name: st.integers(0, len(axis.values) - 1) for axis in space.axes})
 
     @settings(max_examples=100)
@@ -80,7 +80,7 @@ def test_the_criterion_of_filters_is_one_more_axis_where_filters_can_go(
     context: Callable[[str], CompressionContext],
 ) -> None:
     graph = context("lenet5_digits").graph
-    space = search_space(graph, SETTINGS["criteria"], method="deeplift")
+    space = make_search_space(graph, SETTINGS["criteria"], method="deeplift")
     (axis,) = (axis for axis in space.axes if axis.knob is FILTERS_BY)
     assert (axis.name, axis.values) == ("2 filters_by/network", (None, "l1", "random"))
     point = dict.fromkeys((axis.name for axis in space.axes), 0)
@@ -95,12 +95,12 @@ def test_the_criterion_of_filters_is_one_more_axis_where_filters_can_go(
         (SpaceSettings(filter_keep_ratio=(0.5, 1.0), filter_criteria=("l1",)), "l1"),
         (SETTINGS["everything"], None),
     ):
-        assert not [a for a in search_space(graph, settings_, method=method).axes if a.knob is FILTERS_BY]
+        assert not [a for a in make_search_space(graph, settings_, method=method).axes if a.knob is FILTERS_BY]
 
 
 def test_a_codebook_that_shares_nothing_is_none(context: Callable[[str], CompressionContext]) -> None:
     """Two-bit weights have three values: a codebook of 4 is no choice, and the network has one digest."""
-    space = search_space(context("lenet5_digits").graph, SETTINGS["everything"])
+    space = make_search_space(context("lenet5_digits").graph, SETTINGS["everything"])
     point = dict.fromkeys((axis.name for axis in space.axes), 0)
     same = {**point, "1 codebook_size/conv1": 1}
     assert space.candidate(point).choice("conv1").weight_bits == 2
@@ -111,7 +111,7 @@ def test_a_codebook_that_shares_nothing_is_none(context: Callable[[str], Compres
 
 def test_axes_are_those_of_the_settings_in_order(context: Callable[[str], CompressionContext]) -> None:
     graph = context("lenet5_digits").graph
-    space = search_space(graph, SETTINGS["everything"])
+    space = make_search_space(graph, SETTINGS["everything"])
     axes = {axis.name: axis.values for axis in space.axes}
     assert len(axes) == len(space.axes) == 4 * len(graph.layers) + len(graph.prunable)
     assert axes["6 weight_bits/fc3"] == (8,)
@@ -124,7 +124,7 @@ def test_axes_are_those_of_the_settings_in_order(context: Callable[[str], Compre
 
 def test_a_candidate_beside_the_grid_gets_the_nearest_point(context: Callable[[str], CompressionContext]) -> None:
     graph = context("lenet5_digits").graph
-    space = search_space(graph, SETTINGS["everything"])
+    space = make_search_space(graph, SETTINGS["everything"])
     layers = tuple(
         LayerChoice(layer=name, weight_bits=7, activation_bits=5, weight_density=0.2, codebook_size=12)
         for name in graph.layer_names
@@ -139,7 +139,7 @@ def test_where_every_layer_is_shared_none_becomes_the_largest_codebook(
     context: Callable[[str], CompressionContext],
 ) -> None:
     graph = context("lenet5_digits").graph
-    space = search_space(graph, SETTINGS["always shared"])
+    space = make_search_space(graph, SETTINGS["always shared"])
     assert {choice.codebook_size for choice in space.candidate(space.point(uniform(graph))).layers} == {16}
 
 
@@ -147,20 +147,20 @@ def test_patterns_are_an_axis_in_order_of_density_where_any_is_asked_for(
     context: Callable[[str], CompressionContext],
 ) -> None:
     graph = context("lenet5_digits").graph
-    space = search_space(graph, SETTINGS["patterns"])
+    space = make_search_space(graph, SETTINGS["patterns"])
     axes = {axis.name: axis.values for axis in space.axes if axis.knob is PATTERN}
     assert axes == {
         **{f"5 pattern/{name}": ("1:4", "2:4", None) for name in graph.layer_names},
         "5 pattern/fc3": ("2:4",),
     }
-    assert not [axis for axis in search_space(graph, SETTINGS["everything"]).axes if axis.knob is PATTERN]
+    assert not [axis for axis in make_search_space(graph, SETTINGS["everything"]).axes if axis.knob is PATTERN]
 
 
 def test_a_pattern_beside_the_grid_becomes_the_one_of_nearest_density(
     context: Callable[[str], CompressionContext],
 ) -> None:
     graph = context("lenet5_digits").graph
-    space = search_space(graph, SETTINGS["patterns"])
+    space = make_search_space(graph, SETTINGS["patterns"])
     found = {}
     for pattern in ("3:8", "9:16", "1:16", None):
         layers = tuple(LayerChoice(layer=name, pattern=pattern) for name in graph.layer_names)
@@ -178,7 +178,7 @@ def test_settings_of_an_unknown_layer_are_refused(context: Callable[[str], Compr
     settings_ = SpaceSettings(layers=(LayerSpace(layer="conv9", weight_bits=(4,)),))
     text = r"space\.layers\.'conv9': the network has no such layer or group; it has conv1, conv2, fc1, fc2, fc3"
     with pytest.raises(SearchError, match=text):
-        search_space(context("lenet5_digits").graph, settings_)
+        make_search_space(context("lenet5_digits").graph, settings_)
 
 
 def test_one_bit_weights_are_neither_pruned_nor_shared(context: Callable[[str], CompressionContext]) -> None:
@@ -186,7 +186,7 @@ def test_one_bit_weights_are_neither_pruned_nor_shared(context: Callable[[str], 
     settings = SpaceSettings(
         weight_bits=(1, 4), weight_density=(0.5, 1.0), codebook_sizes=(2, None), patterns=("2:4", None)
     )
-    space = search_space(graph, settings)
+    space = make_search_space(graph, settings)
     narrowest = space.candidate({axis.name: 0 for axis in space.axes})
     for choice in narrowest.layers:
         assert (choice.weight_bits, choice.weight_density, choice.codebook_size, choice.pattern) == (1, 1.0, None, None)
@@ -199,7 +199,7 @@ def test_one_bit_weights_are_neither_pruned_nor_shared(context: Callable[[str], 
 
 
 def test_what_has_no_axis_has_no_values(context: Callable[[str], CompressionContext]) -> None:
-    space = search_space(context("lenet5_digits").graph, SETTINGS["default"])
+    space = make_search_space(context("lenet5_digits").graph, SETTINGS["default"])
     assert space.values(FILTERS_BY) == space.values(PATTERN, "conv1") == ()
     assert space.values(WEIGHT_BITS, "conv9") == ()
     assert space.values(ACTIVATION_BITS, "conv1") == (4, 6, 8)

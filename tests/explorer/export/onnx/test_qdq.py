@@ -16,7 +16,7 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, LayerChoice, levels, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, count_levels, uniform
 from explorer.export.onnx.builder import pack_int4
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import run_onnx, verify_onnx
@@ -140,7 +140,7 @@ def drawn(context: CompressionContext, data: st.DataObject) -> Candidate:
     choices = []
     for name in context.graph.layer_names:
         bits = data.draw(st.integers(2, 8))
-        codebooks = st.none() if bits == 2 else st.none() | st.integers(2, min(16, levels(bits) - 1))
+        codebooks = st.none() if bits == 2 else st.none() | st.integers(2, min(16, count_levels(bits) - 1))
         choices.append(
             LayerChoice(
                 layer=name,

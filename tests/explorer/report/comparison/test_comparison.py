@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from explorer.comparison.points import FLOAT, ComparisonCell, ScoredCell, Size, packed
+from explorer.comparison.points import FLOAT, ComparisonCell, ScoredCell, Size, pack
 from explorer.comparison.record import Comparison
 from explorer.files import CONTENT_POLICY
 from explorer.report.comparison.page import draw_chart_figure, render_comparison
@@ -25,7 +25,7 @@ def point(place: ComparisonCell, right: int, share: float) -> ScoredCell:
         selection="",
         size=Size(parameters=100, weight_bytes=round(4000 * share), coded_bytes=None, macs=round(9000 * share)),
         num_images=IMAGES,
-        right=packed(np.arange(IMAGES) < right),
+        right=pack(np.arange(IMAGES) < right),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from explorer.comparison.devices import DeviceRuns, choices, transfers
+from explorer.comparison.devices import DeviceRuns, choose_networks, price_transfers
 from explorer.compress.apply import CompressionContext
 from explorer.graph.layers import ModelGraph
 from explorer.report.devices.charts import build_decision_grids, build_transfer_grids, plot_fronts
@@ -56,7 +56,7 @@ def test_decisions_by_layer_and_device(graph: ModelGraph) -> None:
         run_of(graph, "gap9_ne16", [(widths(graph, 4, 8), 0.9)]),
         run_of(graph, "stm32h7a3", [(widths(graph, 8, 8, 0.5), 0.9)]),
     ]
-    weights, activations, filters = build_decision_grids(choices(runs, (0.0,)))
+    weights, activations, filters = build_decision_grids(choose_networks(runs, (0.0,)))
     assert weights.rows == graph.layer_names
     assert weights.columns == ("gap9 ne16", "stm32h7a3")
     assert set(weights.texts) == {("4", "8")}
@@ -69,7 +69,7 @@ def test_decisions_by_layer_and_device(graph: ModelGraph) -> None:
 def test_transfers_of_each_loss(graph: ModelGraph) -> None:
     narrow, few = widths(graph, 4, 8), widths(graph, 8, 8, 0.75)
     pairs = [run_of(graph, "gap9_ne16", [(narrow, 0.9)]), run_of(graph, "stm32h7a3", [(few, 0.9)])]
-    moved = transfers(DeviceRuns(graph=graph, runs=tuple(pairs)), choices(pairs, (0.01, 0.03)))
+    moved = price_transfers(DeviceRuns(graph=graph, runs=tuple(pairs)), choose_networks(pairs, (0.01, 0.03)))
     first, second = build_transfer_grids(moved)
     assert (first.title, second.title) == ("at most 1 point lost", "at most 3 points lost")
     assert first.rows == ("gap9_ne16", "stm32h7a3")

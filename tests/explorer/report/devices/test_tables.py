@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.comparison.devices import DeviceRuns, choices, levers, transfers
+from explorer.comparison.devices import DeviceRuns, choose_networks, find_levers, price_transfers
 from explorer.compress.apply import CompressionContext
 from explorer.report.devices.tables import list_choices, list_layers, list_levers, list_transfers, write_rows
 from tests.support.device_runs import run_of, widths
@@ -25,7 +25,7 @@ def runs(context: Callable[[str], CompressionContext]) -> DeviceRuns:
 
 
 def test_a_choice_in_figures(runs: DeviceRuns) -> None:
-    narrow, few = list_choices(choices(runs.runs, (0.01,)))
+    narrow, few = list_choices(choose_networks(runs.runs, (0.01,)))
     assert (narrow["device"], narrow["mean_weight_bits"], narrow["filter_keep_ratio"]) == ("gap9_ne16", 4.0, 1.0)
     activation_bits = narrow["mean_activation_bits"]
     assert isinstance(activation_bits, float)
@@ -38,14 +38,14 @@ def test_a_choice_in_figures(runs: DeviceRuns) -> None:
 
 
 def test_a_row_for_each_layer_of_each_choice(runs: DeviceRuns) -> None:
-    rows = list_layers(choices(runs.runs, (0.01,)))
+    rows = list_layers(choose_networks(runs.runs, (0.01,)))
     assert len(rows) == 2 * len(runs.graph.layers)
     assert [row["layer"] for row in rows[: len(runs.graph.layers)]] == list(runs.graph.layer_names)
     assert {row["weight_bits"] for row in rows if row["device"] == "gap9_ne16"} == {4}
 
 
 def test_energies_and_cycles_of_levers_add_up(runs: DeviceRuns) -> None:
-    for row, lever in zip(list_levers(levers(runs)), levers(runs), strict=True):
+    for row, lever in zip(list_levers(find_levers(runs)), find_levers(runs), strict=True):
         parts = [value for key, value in row.items() if key.endswith("_uj") and isinstance(value, float)]
         assert sum(parts) == pytest.approx(lever.cost.energy_uj)
         cycles = [value for key, value in row.items() if key.endswith("_cycles") and isinstance(value, int)]
@@ -53,7 +53,7 @@ def test_energies_and_cycles_of_levers_add_up(runs: DeviceRuns) -> None:
 
 
 def test_rows_are_written_with_six_digits(runs: DeviceRuns, tmp_path: Path) -> None:
-    rows = list_transfers(transfers(runs, choices(runs.runs, (0.01,))))
+    rows = list_transfers(price_transfers(runs, choose_networks(runs.runs, (0.01,))))
     write_rows(rows, tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
