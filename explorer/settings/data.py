@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from explorer.errors import StudyFileError
 from explorer.settings.paths import resolve_path
 from explorer.settings.records import validate
-from explorer.settings.rules import integer, many, number, one_of
+from explorer.settings.rules import entry_of, integer, many, number
 from explorer.settings.sources import SOURCES, Normalisation, Source
 from explorer.settings.values import COUNT, FILE, FUNCTION
 
@@ -28,7 +28,7 @@ class DataSettings:
 
     SECTION: ClassVar[str] = "data"
     AFFECTS_RESULTS: ClassVar[bool] = True
-    source: Annotated[str, one_of(*SOURCES)]
+    source: Annotated[str, entry_of(SOURCES)]
     path: Annotated[str | None, FILE] = None
     function: Annotated[str | None, FUNCTION] = None
     mean: Annotated[tuple[float, ...] | None, many(number(-1e6, 1e6))] = None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 
+from explorer.data.load import load_data
 from explorer.dotted import resolve
 from explorer.errors import StudyFileError
 from explorer.models.reference import REFERENCE_NETWORKS, ReferenceNetwork
@@ -16,6 +17,7 @@ from explorer.relevance.references import REFERENCES
 from explorer.relevance.targets import TARGETS
 from explorer.search.samplers import SAMPLERS
 from explorer.settings.comparison import CASES
+from explorer.settings.sources import SOURCES, Source
 from explorer.study.run import run
 from explorer.study.study_file import Study, load_study
 from tests.support.tiny import quiet, write_tiny
@@ -29,6 +31,7 @@ TABLES: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("search", "sampler"): SAMPLERS,
     ("comparison", "case"): CASES,
 }
+SOURCE = Source(read="explorer.data.digits:read_digits", splits=(997, 30, 20))
 ENTRIES = [(*place, name) for place, table in TABLES.items() for name in table]
 
 
@@ -85,6 +88,19 @@ def test_an_entry_is_all_that_a_new_sampler_takes(tmp_path: Path, monkeypatch: p
     outcome = run(load_study(file), tmp_path / "run", quiet)
     assert len(made) == len(outcome.evaluations) == 6
     assert "mine" in {evaluation.origin for evaluation in outcome.evaluations}
+
+
+def test_an_entry_is_all_that_a_new_source_of_data_takes_beside_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StudyFileError, match=r'data.source: expected "digits" or .*, received "own"'):
+        Study.from_json(study("data", source="own"))
+    monkeypatch.setitem(SOURCES, "own", SOURCE)
+    data = load_data(Study.from_json(study("data", source="own")).data)
+    assert (data.name, len(data.search), len(data.held_out)) == ("own", 30, 20)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_of_data_has_a_reader(source: str) -> None:
+    assert callable(resolve(SOURCES[source].read))
 
 
 def test_an_entry_is_all_that_a_new_criterion_or_network_takes_beside_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
