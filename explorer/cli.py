@@ -18,8 +18,8 @@ from explorer.commands.front import front
 from explorer.commands.relevance import relevance
 from explorer.commands.report import report
 from explorer.commands.run import run
-from explorer.commands.terminal import errors, one_line, prepare_streams
-from explorer.errors import ExplorerError
+from explorer.commands.terminal import errors, prepare_streams
+from explorer.errors import ExplorerError, one_line
 from hwmodels import HardwareModelError
 
 BAD_INPUT = 2

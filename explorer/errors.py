@@ -71,9 +71,19 @@ def readable(problems: Sequence[str]) -> tuple[str, ...]:
     """
     first = problems if len(problems) <= MOST_PROBLEMS + 1 else problems[:MOST_PROBLEMS]
     more = [f"and {len(problems) - len(first)} more problems"] if len(first) < len(problems) else []
-    return tuple(map(_one_line, [*first, *more]))
+    return tuple(map(_printable, [*first, *more]))
 
 
-def _one_line(text: str) -> str:
+def _printable(text: str) -> str:
     line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
     return line if len(line) <= LONGEST_PROBLEM else f"{line[:450]} ... {line[-140:]}"
+
+
+def one_line(text: str) -> str:
+    """Return a text without its line breaks."""
+    return " ".join(text.split())
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the type and the text of an error of another's, in one line."""
+    return f"{type(error).__name__}: {one_line(str(error))}"

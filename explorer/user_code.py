@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from explorer.digests import digest
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, describe_error
 
 
 def load_function(name: str, folder: str | Path, where: str, error: type[ExplorerError]) -> Callable[..., Any]:
@@ -56,7 +56,7 @@ def digest_code(function: Callable[..., Any]) -> str:
 
 def describe(error: BaseException) -> str:
     """Return type, text and the innermost line of what the user's code raised."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = describe_error(error)
     frames = traceback.extract_tb(error.__traceback__)
     inner = frames[-1] if frames else None
     return f"{text} ({inner.filename}, line {inner.lineno})" if inner is not None else text

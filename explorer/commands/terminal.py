@@ -87,11 +87,6 @@ def say(line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def one_line(text: str) -> str:
-    """Return a text without its line breaks."""
-    return " ".join(text.split())
-
-
 def from_here(path: Path) -> Path:
     """Return the path as one would type it in the working folder."""
     here = Path.cwd()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from explorer.errors import NumericalError
+from explorer.errors import NumericalError, one_line
 
 NUMERICAL: tuple[type[Exception], ...] = (
     NumericalError,
@@ -18,4 +18,4 @@ NUMERICAL: tuple[type[Exception], ...] = (
 
 def describe_failure(error: Exception) -> str:
     """Return what an error says, in one line; its name where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(str(error)) or type(error).__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 import torch
 from torch import fx, nn
@@ -56,9 +58,9 @@ def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torc
     module.weight = nn.Parameter(codes.float() * expanded, requires_grad=False)
 
 
-def has_codes(module: nn.Module) -> bool:
-    """Return whether a layer was compressed; one of sequences, which is no layer of the graph, stays in float."""
-    return "weight_codes" in dict(module.named_buffers(recurse=False))
+def has_codes(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
+    """Return whether this is a layer that was compressed; one of sequences, no layer of the graph, stays in float."""
+    return isinstance(module, nn.Conv2d | nn.Linear) and "weight_codes" in dict(module.named_buffers(recurse=False))
 
 
 def quantize_biases(model: fx.GraphModule) -> None:
@@ -72,7 +74,7 @@ def quantize_biases(model: fx.GraphModule) -> None:
     """
     for node in model.graph.nodes:
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(module, nn.Conv2d | nn.Linear) or module.bias is None or not has_codes(module):
+        if module is None or not has_codes(module) or module.bias is None:
             continue
         if not bool(torch.isfinite(module.bias).all()):
             raise NumericalError(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from explorer.errors import NumericalError, ScoreError
 from explorer.evaluate.mean_score import MeanScore, tell_score
 from explorer.graph.inputs import Inputs, batches, run
-from explorer.graph.lines import find_last_line
+from explorer.graph.lines import apply_to_outputs
 
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs, targets), each with one entry for each image -> a score in [0, 1] for each image (N,)."""
@@ -71,14 +71,7 @@ def score_images(
 
 def score_outputs(score: Score, outputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """Score of each of the outputs (N,); ScoreError as `score_images`."""
-    try:
-        given = score.function(outputs, targets)
-    except Exception as error:  # the user's code
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ScoreError(
-            f"score.function: {score.name!r} failed on outputs of shape {tuple(outputs.shape)} and targets of shape "
-            f"{tuple(targets.shape)} at {find_last_line(error)}: {reason}; correct it"
-        ) from error
+    given = apply_to_outputs(score.function, outputs, targets, f"score.function: {score.name!r}", ScoreError)
     wrong = _wrong(given, len(targets))
     if wrong:
         raise ScoreError(

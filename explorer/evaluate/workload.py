@@ -119,7 +119,7 @@ def _torch(factory: str, bits: tuple[int, int], batch: int, images: tuple[int, i
 
     from explorer.compress.candidate import uniform  # noqa: PLC0415
     from explorer.compress.plan import plan  # noqa: PLC0415
-    from explorer.errors import ModelError  # noqa: PLC0415
+    from explorer.errors import ModelError, describe_error  # noqa: PLC0415
     from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs  # noqa: PLC0415
     from explorer.graph.canonical import canonicalise  # noqa: PLC0415
     from explorer.graph.trace import trace  # noqa: PLC0415
@@ -131,7 +131,7 @@ def _torch(factory: str, bits: tuple[int, int], batch: int, images: tuple[int, i
         with torch.inference_mode():
             model(example)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = describe_error(error)
         raise ModelError(f"{factory} fails on images of {images} (C, H, W): {reason}; correct --input") from error
     graph = trace(canonicalise(model, example), example)
     planned = plan(graph, uniform(graph, *bits))

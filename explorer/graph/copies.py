@@ -18,7 +18,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 from torch.optim.swa_utils import AveragedModel
 
-from explorer.errors import ModelError
+from explorer.errors import ModelError, describe_error
 from explorer.graph.torch_private import (
     clear_other_hooks,
     find_global_hooks,
@@ -60,8 +60,7 @@ def copy_plainly(model: nn.Module) -> nn.Module:
         copied = copy.deepcopy(model, memo).eval()
     except Exception as error:
         raise ModelError(
-            f"model: it cannot be copied: {type(error).__name__}: {' '.join(str(error).split())}; "
-            "keep what cannot be copied outside the network"
+            f"model: it cannot be copied: {describe_error(error)}; keep what cannot be copied outside the network"
         ) from error
     _store_weights(copied)
     for module in copied.modules():

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from explorer.errors import ModelError
 from explorer.graph.lines import find_line
-from explorer.graph.modules import TransposedConv2d
+from explorer.graph.modules import TransposedConv2d, get_attribute
 from explorer.graph.names import add_module, find_free_name, replace_module
 from explorer.graph.symbolic import constants
 from explorer.graph.torch_private import list_output_padding
@@ -152,12 +152,6 @@ def replace_by_module(
     node.replace_all_uses_with(replacement)
     graph_module.graph.erase_node(node)
     return replacement
-
-
-def get_attribute(root: nn.Module, path: str) -> Any:
-    """Return what a get_attr node stands for."""
-    owner, _, name = path.rpartition(".")
-    return getattr(root.get_submodule(owner), name)
 
 
 def _functional_name(node: fx.Node) -> str:

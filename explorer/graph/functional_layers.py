@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from explorer.graph.functional import get_attribute, replace_by_module
+from explorer.graph.functional import replace_by_module
+from explorer.graph.modules import get_attribute
 from explorer.graph.symbolic import constants
 
 

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx
+from torch import Tensor, fx
+
+from explorer.errors import ExplorerError, describe_error
 
 
 def find_last_line(error: BaseException) -> str:
     """Return the file and line of the innermost frame outside torch: the user's own line."""
     frame = _user_frame(traceback.extract_tb(error.__traceback__))
     return f"{frame.filename}:{frame.lineno} ({frame.line})" if frame is not None else "an unknown line"
+
+
+def apply_to_outputs(
+    function: Callable[[Tensor, Tensor], Any], outputs: Tensor, targets: Tensor, where: str, kind: type[ExplorerError]
+) -> Any:
+    """Return what a function of the user's gives for outputs and targets.
+
+    Raises:
+        ExplorerError: An error of the `kind`, which names `where` it was called, when the function fails.
+    """
+    try:
+        return function(outputs, targets)
+    except Exception as error:  # the user's code
+        raise kind(
+            f"{where} failed on outputs of shape {tuple(outputs.shape)} and targets of shape {tuple(targets.shape)} at "
+            f"{find_last_line(error)}: {describe_error(error)}; correct it"
+        ) from error
 
 
 def find_line(node: fx.Node) -> str:

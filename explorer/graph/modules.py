@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,12 @@ def layer_module(model: nn.Module, name: str) -> nn.Conv2d | nn.Linear:
     module = model.get_submodule(name)
     assert isinstance(module, nn.Conv2d | nn.Linear)
     return module
+
+
+def get_attribute(root: nn.Module, path: str) -> Any:
+    """Return what a get_attr node stands for."""
+    owner, _, name = path.rpartition(".")
+    return getattr(root.get_submodule(owner), name)
 
 
 class SelectChannels(nn.Module):

@@ -18,6 +18,7 @@ from explorer.errors import ModelError
 from explorer.graph.copies import copy_plainly
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.lines import find_last_line, find_place
+from explorer.graph.modules import get_attribute
 from explorer.graph.names import hold_by_other_names
 from explorer.graph.torch_private import list_leaves
 
@@ -235,7 +236,7 @@ class _SymbolicTracer(fx.Tracer):
             return None
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.values.__getitem__)
         if node.op == "get_attr":
-            return _attribute(self.root, str(node.target))
+            return get_attribute(self.root, str(node.target))
         if node.op == "call_module":
             return self.root.get_submodule(str(node.target)).forward(*args, **kwargs)
         if node.op == "call_method":
@@ -254,11 +255,6 @@ def _reads_values(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
         if isinstance(values.get(source), torch.Tensor) or _reads_values(source, values):
             return True
     return False
-
-
-def _attribute(root: nn.Module, path: str) -> Any:
-    owner, _, name = path.rpartition(".")
-    return getattr(root.get_submodule(owner), name)
 
 
 def propagate_shapes(graph_module: fx.GraphModule, inputs: Inputs) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from explorer.errors import ModelError
+from explorer.errors import ModelError, one_line
 from explorer.models.weights import Weights, find_weights, first_names
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -163,4 +163,4 @@ def _name(kind: torch.dtype | torch.layout) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {one_line(str(error))[:200]}"

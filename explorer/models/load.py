@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from explorer.errors import ModelError
+from explorer.errors import ModelError, describe_error
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.factory import call_factory
 from explorer.models.reference import REFERENCE_NETWORKS
@@ -78,7 +78,7 @@ def _try_out(model: nn.Module, shapes: Sequence[tuple[int, ...]], name: str) -> 
         with torch.inference_mode():
             return model(*(torch.zeros(2, *shape) for shape in shapes))
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = describe_error(error)
         raise ModelError(
             f"{name} fails on images of {_texts(shapes)} (channels x height x width): {reason}; the network must take "
             "the images of [data], and uint8 images are stored channels last, float ones channels first"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
-
 import numpy as np
 import torch
 from torch import fx, nn
 
 from explorer.compress.activations import input_quantizer
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.compress.weights import attach_codes
+from explorer.compress.weights import attach_codes, has_codes
 from explorer.errors import ExportError
 from explorer.graph.modules import layer_module
 from explorer.graph.names import LAYER_BUFFERS
@@ -30,7 +28,7 @@ def packable(model: fx.GraphModule) -> PackedNetwork:
                     name=name, bits=module.bits, scale=float(module.scale), zero_point=int(module.zero_point)
                 )
             )
-        elif _has_codes(module):
+        elif has_codes(module):
             theirs.update(f"{name}.{key}" for key in _OF_A_LAYER)
             codes, scales = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
             biases = module.get_buffer("bias_codes").cpu().numpy() if module.bias is not None else None
@@ -83,7 +81,3 @@ def _load_biases(model: fx.GraphModule, packed: PackedNetwork) -> None:
         grid = input_quantizer(model, node).scale.double() * module.get_buffer("weight_scale").double()
         module.register_buffer("bias_codes", codes)
         module.bias = nn.Parameter((codes * grid).float(), requires_grad=False)
-
-
-def _has_codes(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
-    return isinstance(module, nn.Conv2d | nn.Linear) and "weight_codes" in dict(module.named_buffers(recurse=False))

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from explorer.graph.functional import ACTIVATIONS
 from explorer.graph.lines import describe
+from explorer.graph.symbolic import gives_tensors
 from explorer.relevance.deeplift_rules import apply_softmax, max_pool, multiply, normalise, rescale
 
 ELEMENTWISE_MODULES = (
@@ -115,7 +116,7 @@ def find_missing_rules(model: fx.GraphModule) -> tuple[str, ...]:
     functions = tuple(
         describe(n)
         for n in model.graph.nodes
-        if n.op in {"call_function", "call_method"} and _name(n) not in _KNOWN and _gives_tensors(n)
+        if n.op in {"call_function", "call_method"} and _name(n) not in _KNOWN and gives_tensors(n)
     )
     return functions + tuple(
         f"{path} ({type(module).__name__})"
@@ -128,12 +129,6 @@ def _name(node: fx.Node) -> str:
     """Return the plain name of a function or method, whether it works in place or not."""
     name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", node.target))
     return name.strip("_") if name.startswith("__") else name.rstrip("_")
-
-
-def _gives_tensors(node: fx.Node) -> bool:
-    value = node.meta.get("value")
-    several = isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value)
-    return several or node.meta.get("shape") is not None
 
 
 _KNOWN = frozenset({*_LINEAR, *_OTHERS, *ELEMENTWISE, *PRODUCTS, *QUOTIENTS, *LARGER, *LARGEST})

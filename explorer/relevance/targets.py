@@ -109,13 +109,9 @@ def explain_by(
 def _evaluate(target: TargetFunction, outputs: Tensor, targets: Tensor) -> Tensor:
     import torch  # noqa: PLC0415
 
-    try:
-        value = target.function(outputs, targets)
-    except Exception as error:  # the user's code
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise RelevanceError(
-            f"{target.name} failed on outputs of {tuple(outputs.shape)}: {reason}; correct it"
-        ) from error
+    from explorer.graph.lines import apply_to_outputs  # noqa: PLC0415
+
+    value = apply_to_outputs(target.function, outputs, targets, target.name, RelevanceError)
     if not isinstance(value, torch.Tensor) or value.shape != (len(outputs),) or not bool(value.isfinite().all()):
         received = f"one of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         raise RelevanceError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,15 +16,14 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.digests import digest
-from explorer.errors import ModelError
 from explorer.graph.inputs import Inputs, run, take, to_device
 from explorer.graph.modules import BatchNorm
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.training.augment import augment, crop, find_darkest, is_image, refuse_unmovable
-from explorer.training.checkpoint import Parts, keep, resume
+from explorer.training.epochs import Course, EpochProgress, run_epochs
 from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss
-from explorer.training.train import MOMENTUM, EpochProgress
+from explorer.training.train import MOMENTUM
 from explorer.training.trainable import Trainable, trainable
 from explorer.training.tuned import Tuned
 
@@ -120,34 +118,27 @@ def _train(task: _TuningTask, progress: EpochProgress | None, unfinished: Path |
     settings, model = task.settings, task.network.model
     model.to(memory_format=task.layout)  # type: ignore[call-overload]
     optimizer = _optimizer(task.network, settings)
-    batches = math.ceil(len(task.targets) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
     floors = [scale.detach() * SMALLEST_SHARE for scale in task.network.scales()]
-    parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    done = resume(unfinished, parts, identity) if unfinished is not None else 0
+    course = Course(
+        section="finetuning",
+        settings=settings,
+        num_images=len(task.targets),
+        device=task.targets.device,
+        unfinished=unfinished,
+        identity=identity,
+    )
+
+    def step(chosen: Tensor) -> Tensor:
+        loss = _loss(task, chosen)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        for scale, floor in zip(task.network.scales(), floors, strict=True):
+            scale.data.clamp_(min=floor)
+        return loss
+
     _training_mode(model, settings)
-    tell = progress or (lambda *_: None)
-    tell(done * batches, settings.epochs * batches, math.nan)
-    for epoch in range(done + 1, settings.epochs + 1):
-        total, seen = 0.0, 0
-        chunks = torch.randperm(len(task.targets)).to(task.targets.device).chunk(batches)
-        for batch, chosen in enumerate(chunks, start=1):
-            loss = _loss(task, chosen)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            for scale, floor in zip(task.network.scales(), floors, strict=True):
-                scale.data.clamp_(min=floor)
-            total, seen = total + loss.item() * len(chosen), seen + len(chosen)
-            if batch < len(chunks):  # of the last one only when the epoch is kept
-                tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
-        if not math.isfinite(total):
-            rate = f"finetuning.learning_rate ({settings.learning_rate:g})"
-            raise ModelError(f"finetuning: the loss is {total} in epoch {epoch}; lower {rate}")
-        if unfinished is not None:
-            keep(unfinished, parts, epoch, identity)
-        tell(epoch * batches, settings.epochs * batches, total / seen)
+    run_epochs(model, optimizer, step, course, progress)
     model.eval()
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.errors import ModelError
-from explorer.graph.lines import find_last_line
+from explorer.graph.lines import apply_to_outputs
 from explorer.user_code import digest_code, load_function
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -54,14 +54,7 @@ def compute_loss(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     """
     if loss is CROSS_ENTROPY:
         return loss.function(outputs, targets)
-    try:
-        found = loss.function(outputs, targets)
-    except Exception as error:  # the user's code
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ModelError(
-            f"{loss.name} failed on outputs of shape {tuple(outputs.shape)} and targets of shape "
-            f"{tuple(targets.shape)} at {find_last_line(error)}: {reason}; correct it"
-        ) from error
+    found: object = apply_to_outputs(loss.function, outputs, targets, loss.name, ModelError)
     if not isinstance(found, Tensor) or found.ndim or not found.requires_grad:
         received = f"one of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         if isinstance(found, Tensor) and not found.ndim:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,8 @@ from explorer.graph.lines import find_last_line
 from explorer.settings import TrainingSettings
 from explorer.threads import single_threaded
 from explorer.training.augment import augment, refuse_unmovable
-from explorer.training.checkpoint import Parts, keep, resume
+from explorer.training.epochs import Course, EpochProgress, run_epochs
 from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss
-
-EpochProgress = Callable[[int, int, float], None]
-"""Called with how many batches are done, of how many in all epochs, and the mean loss of this epoch so far."""
 
 MOMENTUM = 0.9
 """Of SGD: what ResNets were trained with on CIFAR-10 (He et al., 2016)."""
@@ -62,34 +57,21 @@ def train_model(
     y = torch.from_numpy(targets).to(device)
     refuse_unmovable(settings, "model.training", inputs, y)
     optimizer = _optimizer(model, settings)
-    batches = math.ceil(len(y) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+    course = Course(
+        section="model.training", settings=settings, num_images=len(y), device=device, unfinished=unfinished
+    )
+
+    def step(chosen: torch.Tensor) -> torch.Tensor:
+        optimizer.zero_grad()
+        value = _backward(model, augment(take(inputs, chosen), settings), y[chosen], loss)
+        optimizer.step()
+        return value
+
     generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with generators, single_threaded(sum(x[: settings.batch_size].numel() for x in inputs) < SMALL_BATCH):
         torch.manual_seed(seed)
-        parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-        done = resume(unfinished, parts) if unfinished is not None else 0
-        tell = progress or (lambda *_: None)
-        tell(done * batches, settings.epochs * batches, math.nan)
         model.train()
-        for epoch in range(done + 1, settings.epochs + 1):
-            total, seen = 0.0, 0
-            chunks = torch.randperm(len(y)).to(device).chunk(batches)
-            for batch, chosen in enumerate(chunks, start=1):
-                optimizer.zero_grad()
-                given = augment(take(inputs, chosen), settings)
-                value = _backward(model, given, y[chosen], loss)
-                optimizer.step()
-                schedule.step()
-                total, seen = total + value.item() * len(chosen), seen + len(chosen)
-                if batch < len(chunks):  # of the last one only when the epoch is kept
-                    tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
-            if not math.isfinite(total):
-                rate = f"model.training.learning_rate ({settings.learning_rate:g})"
-                raise ModelError(f"model.training: the loss is {total} in epoch {epoch}; lower {rate}")
-            if unfinished is not None:
-                keep(unfinished, parts, epoch)
-            tell(epoch * batches, settings.epochs * batches, total / seen)
+        run_epochs(model, optimizer, step, course, progress)
     if unfinished is not None:
         unfinished.unlink(missing_ok=True)
     model.eval()

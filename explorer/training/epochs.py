@@ -1,0 +1,71 @@
+"""The epochs of a training: batches in random order, a falling learning rate, progress, and what is kept after each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from explorer.errors import ModelError
+from explorer.settings import FineTuningSettings, TrainingSettings
+from explorer.training.checkpoint import Parts, keep, resume
+
+EpochProgress = Callable[[int, int, float], None]
+"""Called with how many batches are done, of how many in all epochs, and the mean loss of this epoch so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How long a training goes and on how many images, and where its state is kept after each epoch."""
+
+    section: str
+    """Of the study file, which an error names."""
+    settings: TrainingSettings | FineTuningSettings
+    num_images: int
+    device: torch.device
+    unfinished: Path | None
+    identity: str = ""
+    """Of what is trained; a state of another is refused."""
+
+
+def run_epochs(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: Callable[[Tensor], Tensor],
+    course: Course,
+    progress: EpochProgress | None = None,
+) -> None:
+    """Take a step for every batch of every epoch that is left; the learning rate falls along half a cosine to 0.
+
+    `step` is given the indices of a batch's images, and returns the loss that it went down by. The file of the state is
+    left where it is.
+
+    Raises:
+        ModelError: When the loss is not finite, or the state is that of another training.
+    """
+    settings, unfinished = course.settings, course.unfinished
+    batches = math.ceil(course.num_images / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
+    parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    done = resume(unfinished, parts, course.identity) if unfinished is not None else 0
+    tell = progress or (lambda *_: None)
+    tell(done * batches, settings.epochs * batches, math.nan)
+    for epoch in range(done + 1, settings.epochs + 1):
+        total, seen = 0.0, 0
+        chunks = torch.randperm(course.num_images).to(course.device).chunk(batches)
+        for batch, chosen in enumerate(chunks, start=1):
+            loss = step(chosen)
+            schedule.step()
+            total, seen = total + loss.item() * len(chosen), seen + len(chosen)
+            if batch < len(chunks):  # of the last one only when the epoch is kept
+                tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
+        if not math.isfinite(total):
+            rate = f"{course.section}.learning_rate ({settings.learning_rate:g})"
+            raise ModelError(f"{course.section}: the loss is {total} in epoch {epoch}; lower {rate}")
+        if unfinished is not None:
+            keep(unfinished, parts, epoch, course.identity)
+        tell(epoch * batches, settings.epochs * batches, total / seen)
