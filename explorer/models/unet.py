@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,20 +26,20 @@ class DoubleConv(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net for `n x in_channels x height x width` images whose sides 16 divides.
+    """U-Net for `n x in_channels x height x width` images whose sides 2^(levels - 1) divides, 16 by default.
 
     As in Ronneberger et al., 2015, but for its width and its padding: convolutions keep the size, so that nothing
-    has to be cropped where the skip connections are concatenated.
+    has to be cropped where the skip connections are concatenated. `widths` are the channels of each level.
     """
 
-    def __init__(self, classes: int, in_channels: int = 3) -> None:
+    def __init__(self, classes: int, in_channels: int = 3, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        before = (in_channels, *WIDTHS)
-        self.down = nn.ModuleList([DoubleConv(*pair) for pair in zip(before, WIDTHS, strict=False)])
-        deep, shallow = WIDTHS[:0:-1], WIDTHS[-2::-1]
+        before = (in_channels, *widths)
+        self.down = nn.ModuleList([DoubleConv(*pair) for pair in zip(before, widths, strict=False)])
+        deep, shallow = widths[:0:-1], widths[-2::-1]
         self.up = nn.ModuleList([nn.ConvTranspose2d(*pair, 2, stride=2) for pair in zip(deep, shallow, strict=True)])
-        self.merge = nn.ModuleList([DoubleConv(*pair) for pair in zip(deep, shallow, strict=True)])
-        self.head = nn.Conv2d(WIDTHS[0], classes, 1)
+        self.merge = nn.ModuleList([DoubleConv(2 * channels, channels) for channels in shallow])
+        self.head = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits, `n x classes x height x width`."""

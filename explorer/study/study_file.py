@@ -258,23 +258,23 @@ def _parse(file: Path) -> dict[str, Any]:
         raise StudyFileError((f"not valid TOML: {error}; correct the file there",)) from None
 
 
-def _read_section(section: str, kind: type, entries: object, score: str) -> object:
-    """Read a section of a study whose score is called `score`, which is also the key of its budget."""
-    if kind is BudgetSettings and isinstance(entries, Mapping):
+def _read_section(section: str, kind: type, entries: object, score: str | None) -> object:
+    """Read a section of a study whose score is called `score`, which is also the key of its budget; None if unknown."""
+    if kind is BudgetSettings and isinstance(entries, Mapping) and score is not None:
         return BudgetSettings.read(entries, score)
     record = table(kind).read(entries, section)
     check_names(record)
-    if isinstance(record, ObjectiveSettings):
+    if isinstance(record, ObjectiveSettings) and score is not None:
         record.check(score)
     return record
 
 
-def _find_score(entries: object) -> str:
-    """Return what the score of a study is called, of whose [score] section anything may be wrong."""
+def _find_score(entries: object) -> str | None:
+    """Return what the score of a study is called, None where its [score] section is wrong."""
     try:
         settings: ScoreSettings = table(ScoreSettings).read(entries, "score")
     except StudyFileError:
-        return SCORE.name
+        return None
     return settings.called
 
 
