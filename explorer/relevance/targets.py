@@ -24,6 +24,11 @@ class TargetFunction:
     name: str
     function: Callable[[Tensor, Tensor], Tensor]
 
+    @property
+    def where(self) -> str:
+        """What messages call it by."""
+        return f"relevance.target: {self.name!r}"
+
 
 def _predicted(outputs: Tensor, targets: Tensor) -> Explained:
     """Return the largest logit along the second axis; of outputs with positions the sum of these over all of them.
@@ -92,7 +97,7 @@ def explain_by(
         with torch.enable_grad():
             value = _evaluate(target, between, targets)
             if not value.requires_grad:
-                raise RelevanceError(f"{target.name}: expected a number that follows from the outputs with gradients")
+                raise RelevanceError(f"{target.where}: expected a number that follows from the outputs with gradients")
             (gradient,) = torch.autograd.grad(value.sum(), between)
         total += weight / 2 * gradient
     changed = _evaluate(target, outputs, targets) - _evaluate(target, references, targets)
@@ -100,7 +105,7 @@ def explain_by(
     share = missed / max(float(changed.abs().mean()), 1e-12)
     if not share <= tolerance:
         raise RelevanceError(
-            f"{target.name}: its gradients miss its differences by {share:.2g} (relative), the tolerance is "
+            f"{target.where}: its gradients miss its differences by {share:.2g} (relative), the tolerance is "
             f"{tolerance:g}; expected a function without steps or thresholds: smooth it, or set relevance.tolerance"
         )
     return total
@@ -111,11 +116,11 @@ def _evaluate(target: TargetFunction, outputs: Tensor, targets: Tensor) -> Tenso
 
     from explorer.graph.lines import apply_to_outputs  # noqa: PLC0415
 
-    value = apply_to_outputs(target.function, outputs, targets, target.name, RelevanceError)
+    value = apply_to_outputs(target.function, outputs, targets, target.where, RelevanceError)
     if not isinstance(value, torch.Tensor) or value.shape != (len(outputs),) or not bool(value.isfinite().all()):
         received = f"one of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
         raise RelevanceError(
-            f"{target.name}: expected one finite number for each image, a tensor of shape ({len(outputs)},), received "
+            f"{target.where}: expected one finite number for each image, a tensor of shape ({len(outputs)},), received "
             f"{received}"
         )
     return value

@@ -55,7 +55,7 @@ def _target(study: Study) -> str | TargetFunction:
     if ":" not in name:
         return name
     where = f"relevance.target: {name!r}"
-    return TargetFunction(name=where, function=load_function(name, study.folder, where, RelevanceError))
+    return TargetFunction(name=name, function=load_function(name, study.folder, where, RelevanceError))
 
 
 def _reference(study: Study, torch_device: torch.device) -> str | torch.Tensor:

@@ -303,6 +303,7 @@
     const costs = data.objectives.filter((name) => data.axes.some((axis) => axis.name === name));
     const members = data.points.filter((point) => point.kind === "front").length;
     put("title", data.title);
+    put("figure-heading", `${data.score} against cost`);
     put("subtitle", `${data.device_title} (${data.device}) · ${data.score.toLowerCase()} against ` +
       `${costs.map((name) => name.replaceAll("_", " ")).join(", ")} · ` +
       `${count(data.evaluations)} evaluations, ${members} on the front`);

@@ -107,15 +107,18 @@ def test_a_curved_function_is_explained_up_to_its_difference_from_the_reference(
 @pytest.mark.parametrize(
     ("function", "told"),
     [
-        (lambda o, t: (o > 0).double().flatten(1).mean(1), "mine: expected a number that follows .* with gradients"),
-        (lambda o, t: o.flatten(1).mean(1) + (o > 0).flatten(1).sum(1), "mine: its gradients miss its differences by"),
+        (lambda o, t: (o > 0).double().flatten(1).mean(1), "'mine': expected a number that follows .* with gradients"),
+        (
+            lambda o, t: o.flatten(1).mean(1) + (o > 0).flatten(1).sum(1),
+            "'mine': its gradients miss its differences by",
+        ),
         (
             lambda o, t: o.mean(),
             r"one finite number for each image, .* \(6,\), received one of shape \(\)",
         ),
         (lambda o, t: o.flatten(1).mean(1) * float("nan"), r"expected one finite number"),
         (lambda o, t: 1.0, "received float"),
-        (lambda o, t: o[:, 5], "mine failed on outputs of .*IndexError"),
+        (lambda o, t: o[:, 5], "'mine' failed on outputs of .*IndexError"),
     ],
 )
 def test_a_function_that_cannot_be_explained_is_one_line(function: Any, told: str) -> None:
