@@ -36,6 +36,7 @@ from explorer.study.names import compared_criteria
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
+from explorer.training.epochs import Recipe
 from explorer.training.train import train_model
 
 Scored = dict[ComparisonCell, ScoredCell]
@@ -217,7 +218,8 @@ def _built(task: _ComparisonTask, choice: Selection, cell: ComparisonCell) -> fx
     unfinished = f"tuning-{digest(described)}.unfinished"
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    train_model(model, images.inputs, images.targets, training, seed=cell.seed, unfinished=task.folder / unfinished)
+    recipe = Recipe(settings=training, seed=cell.seed, unfinished=task.folder / unfinished)
+    train_model(model, images.inputs, images.targets, recipe)
     return model
 
 

@@ -28,6 +28,7 @@ from explorer.study.folder import locked
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
+from explorer.training.epochs import Recipe
 from explorer.training.finetune import finetune
 from explorer.training.tuned import Tuned, rebuild
 
@@ -151,12 +152,14 @@ def _tuned(prepared: PreparedStudy, planned: tuple[PipelineStep, ...], folder: P
             step.candidate,
             images,
             labels,
-            settings,
-            seed=prepared.study.seed + number,
-            loss=find_tuning_loss(prepared, settings),
-            progress=lambda done, count, _, stage=stage: notify(stage, done, count),  # type: ignore[misc]
-            unfinished=file.with_suffix(".unfinished"),
+            Recipe(
+                settings=settings,
+                seed=prepared.study.seed + number,
+                loss=find_tuning_loss(prepared, settings),
+                unfinished=file.with_suffix(".unfinished"),
+            ),
             start=tuned,
+            progress=lambda done, count, _, stage=stage: notify(stage, done, count),  # type: ignore[misc]
         )
         tuned.save(file)
     assert tuned is not None  # there is always a last step

@@ -19,6 +19,7 @@ from explorer.settings.records import write_record
 from explorer.study.network import threads_for
 from explorer.study.record import FrontPoint
 from explorer.study.weights import digest_state
+from explorer.training.epochs import Recipe
 from explorer.training.finetune import finetune
 from explorer.training.tuned import Tuned, rebuild
 
@@ -98,15 +99,14 @@ def build_tuned(
     with threads_for(net.graph):
         tuned = _find_tuned(file, candidate, conditions)
         if tuned is None:
+            unfinished = None if file is None else file.with_suffix(".unfinished")
             tuned = finetune(
                 net.context,
                 candidate,
                 *net.tensors(train),
-                settings,
-                seed=net.seed,
-                progress=lambda done, count, _: notify("fine-tune, batches", done, count),
-                unfinished=None if file is None else file.with_suffix(".unfinished"),
+                Recipe(settings=settings, seed=net.seed, unfinished=unfinished),
                 start=None if start is None else start.tuned,
+                progress=lambda done, count, _: notify("fine-tune, batches", done, count),
             )
             tuned = replace(tuned, description={**tuned.description, **conditions})
             if file is not None:

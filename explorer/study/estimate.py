@@ -27,6 +27,7 @@ from explorer.study.network import StudyNetwork, draw_first_sample, threads_for
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places, training_loss
 from explorer.threads import single_threaded
+from explorer.training.epochs import Recipe
 from explorer.training.train import train_model
 from hwmodels import Accelerator
 
@@ -166,12 +167,12 @@ def _training_s(network: StudyNetwork, study: Study, folder: Path) -> float:
     training, data = study.model.training, network.data
     if training is None or trained_places(network.model, network.canonical, study, data, folder).found:
         return 0.0
-    once, loss = replace(training, epochs=1), training_loss(study, data)
+    once = Recipe(settings=replace(training, epochs=1), seed=study.seed, loss=training_loss(study, data))
     model = copy.deepcopy(network.canonical)
 
     def train(count: int) -> None:
         some = data.train.take(slice(count))
-        train_model(model, some.inputs, some.targets, once, seed=study.seed, loss=loss)
+        train_model(model, some.inputs, some.targets, once)
 
     image_s = _seconds_each(train, min(len(data.train), 2 * training.batch_size))
     return image_s * len(data.train) * training.epochs

@@ -15,6 +15,7 @@ from explorer.study.folder import locked, read_study
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import FrontPoint, Outcome
+from explorer.training.epochs import Recipe
 from explorer.training.finetune import finetune
 from explorer.training.loss import CROSS_ENTROPY, Loss, find_loss
 from explorer.training.tuned import Tuned, rebuild
@@ -128,11 +129,13 @@ def _tune(
         prepared.context,
         candidate,
         *prepared.tensors(prepared.data.train),
-        settings,
-        seed=prepared.study.seed,
-        loss=find_tuning_loss(prepared, settings),
+        Recipe(
+            settings=settings,
+            seed=prepared.study.seed,
+            loss=find_tuning_loss(prepared, settings),
+            unfinished=file.with_suffix(".unfinished"),
+        ),
         progress=lambda done, count, _: notify("fine-tune, batches", done, count),
-        unfinished=file.with_suffix(".unfinished"),
     )
     notify("held-out images", 0, 1)
     held_out = prepared.data.held_out

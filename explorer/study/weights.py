@@ -20,6 +20,7 @@ from explorer.models.checkpoint import load_checkpoint
 from explorer.progress import Notify
 from explorer.settings.paths import cache_folder
 from explorer.study.study_file import Study
+from explorer.training.epochs import Recipe
 from explorer.training.loss import Loss, find_loss
 from explorer.training.train import train_model
 
@@ -88,11 +89,13 @@ def train_once(
             model,
             data.train.inputs,
             data.train.targets,
-            training,
-            seed=study.seed,
-            loss=training_loss(study, data),
-            progress=lambda done, count, _: notify("train, batches", done, count),
-            unfinished=places.own.with_suffix(".unfinished"),
+            Recipe(
+                settings=training,
+                seed=study.seed,
+                loss=training_loss(study, data),
+                unfinished=places.own.with_suffix(".unfinished"),
+            ),
+            lambda done, count, _: notify("train, batches", done, count),
         )
         if places.shared is not None:
             with suppress(OSError):  # a home folder that cannot be written: the next command trains again

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +14,38 @@ from torch import Tensor, nn
 from explorer.errors import ModelError
 from explorer.settings import FineTuningSettings, TrainingSettings
 from explorer.training.checkpoint import Parts, keep, resume
+from explorer.training.loss import CROSS_ENTROPY, Loss
 
 EpochProgress = Callable[[int, int, float], None]
 """Called with how many batches are done, of how many in all epochs, and the mean loss of this epoch so far."""
 
 
+_Settings_co = TypeVar("_Settings_co", bound=TrainingSettings | FineTuningSettings, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Generic[_Settings_co]):
+    """How a network is trained.
+
+    The state is written to the file `unfinished` after each epoch, where one is given. Found there at the start, it is
+    gone on from, to the same weights as without the interruption; at the end it is removed.
+    """
+
+    settings: _Settings_co
+    seed: int
+    loss: Loss = CROSS_ENTROPY
+    unfinished: Path | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How long a training goes and on how many images, and where its state is kept after each epoch."""
+    """A recipe, and what it is followed on."""
 
     section: str
     """Of the study file, which an error names."""
-    settings: TrainingSettings | FineTuningSettings
+    recipe: Recipe[TrainingSettings | FineTuningSettings]
     num_images: int
     device: torch.device
-    unfinished: Path | None
     identity: str = ""
     """Of what is trained; a state of another is refused."""
 
@@ -41,13 +59,13 @@ def run_epochs(
 ) -> None:
     """Take a step for every batch of every epoch that is left; the learning rate falls along half a cosine to 0.
 
-    `step` is given the indices of a batch's images, and returns the loss that it went down by. The file of the state is
-    left where it is.
+    `step` is given the indices of a batch's images, and returns the loss that it went down by. The random state is that
+    of the caller, and the file of the state is left where it is.
 
     Raises:
         ModelError: When the loss is not finite, or the state is that of another training.
     """
-    settings, unfinished = course.settings, course.unfinished
+    settings, unfinished = course.recipe.settings, course.recipe.unfinished
     batches = math.ceil(course.num_images / settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
     parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +20,8 @@ from explorer.graph.modules import BatchNorm
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.training.augment import augment, crop, find_darkest, is_image, refuse_unmovable
-from explorer.training.epochs import Course, EpochProgress, run_epochs
-from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss
+from explorer.training.epochs import Course, EpochProgress, Recipe, run_epochs
+from explorer.training.loss import Loss, compute_loss
 from explorer.training.train import MOMENTUM
 from explorer.training.trainable import Trainable, trainable
 from explorer.training.tuned import Tuned
@@ -43,23 +42,19 @@ class _TuningTask:
     inputs: tuple[Tensor, ...]
     targets: Tensor
     darkest: tuple[Tensor, ...]
-    loss: Loss
-    settings: FineTuningSettings
+    recipe: Recipe[FineTuningSettings]
     layout: torch.memory_format
 
 
-def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
+def finetune(
     context: CompressionContext,
     candidate: Candidate,
     images: Inputs,
     targets: Tensor,
-    settings: FineTuningSettings,
+    recipe: Recipe[FineTuningSettings],
     *,
-    seed: int,
-    loss: Loss = CROSS_ENTROPY,
-    progress: EpochProgress | None = None,
-    unfinished: Path | None = None,
     start: Tuned | None = None,
+    progress: EpochProgress | None = None,
 ) -> Tuned:
     """Train a candidate's weights, biases and norms on `images` and `targets` (N x ...); `apply` takes the result.
 
@@ -69,15 +64,14 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
     loss is the cross entropy to its class probabilities where targets are class numbers, else the mean squared
     difference of the outputs.
 
-    After each epoch the state is written to the file `unfinished`, where one is given. Found there at the start, it is
-    gone on from, to the same weights as without the interruption; at the end it is removed. Deterministic for a seed on
+    Deterministic for a seed on
     one kind of machine; the global random state stays as it was.
 
     Raises:
         ModelError: When the loss is not finite or the file is that of another training.
         CandidateError: When candidate, network and `start` do not fit together.
     """
-    device = context.calibration.device
+    settings, device = recipe.settings, context.calibration.device
     inputs, network = to_device(images, device), trainable(context, candidate, start)
     refuse_unmovable(settings, "finetuning", inputs, targets, settings.crop_pixels)
     task = _TuningTask(
@@ -86,17 +80,16 @@ def finetune(  # noqa: PLR0913  (what, on what, how, and how to go on)
         inputs=inputs,
         targets=targets.to(device),
         darkest=find_darkest(inputs),
-        loss=loss,
-        settings=settings,
+        recipe=recipe,
         layout=choose_layout(network.model),
     )
-    description = {**write_record(settings), "seed": seed, "images": len(targets)}
-    identity = _identity(task, description) if unfinished is not None else ""
+    description = {**write_record(settings), "seed": recipe.seed, "images": len(targets)}
+    identity = _identity(task, description) if recipe.unfinished is not None else ""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        _train(task, progress, unfinished, identity)
-    if unfinished is not None:
-        unfinished.unlink(missing_ok=True)
+        torch.manual_seed(recipe.seed)
+        _train(task, progress, identity)
+    if recipe.unfinished is not None:
+        recipe.unfinished.unlink(missing_ok=True)
     return task.network.collect(description)
 
 
@@ -114,17 +107,16 @@ def choose_layout(model: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if spoils else torch.channels_last
 
 
-def _train(task: _TuningTask, progress: EpochProgress | None, unfinished: Path | None, identity: str) -> None:
-    settings, model = task.settings, task.network.model
+def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> None:
+    settings, model = task.recipe.settings, task.network.model
     model.to(memory_format=task.layout)  # type: ignore[call-overload]
     optimizer = _optimizer(task.network, settings)
     floors = [scale.detach() * SMALLEST_SHARE for scale in task.network.scales()]
     course = Course(
         section="finetuning",
-        settings=settings,
+        recipe=task.recipe,
         num_images=len(task.targets),
         device=task.targets.device,
-        unfinished=unfinished,
         identity=identity,
     )
 
@@ -143,7 +135,7 @@ def _train(task: _TuningTask, progress: EpochProgress | None, unfinished: Path |
 
 
 def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:
-    settings = task.settings
+    settings = task.recipe.settings
     inputs = augment(take(task.inputs, chosen), settings)
     if settings.crop_pixels:
         inputs = crop(inputs, settings.crop_pixels, task.darkest)
@@ -155,13 +147,13 @@ def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:
         outputs = run(task.network.model, inputs)
     targets = task.targets[chosen]
     if task.teacher is None:
-        return _to_targets(task.loss, outputs, targets, share)
+        return _to_targets(task.recipe.loss, outputs, targets, share)
     with torch.no_grad():
         taught = run(task.teacher, inputs)
     soft = _to_teacher(outputs, taught, targets, settings.temperature)
     if settings.teacher_weight == 1.0:
         return soft
-    hard = _to_targets(task.loss, outputs, targets, share)
+    hard = _to_targets(task.recipe.loss, outputs, targets, share)
     return settings.teacher_weight * soft + (1.0 - settings.teacher_weight) * hard
 
 
@@ -219,4 +211,6 @@ def _identity(task: _TuningTask, description: dict[str, Any]) -> str:
     """Return SHA-256 over what the result depends on: where it starts, images, settings, candidate."""
     tensors = (*task.network.model.state_dict().values(), *task.inputs, task.targets)
     arrays = (tensor.detach().cpu().numpy() for tensor in tensors)
-    return digest(json.dumps(description, sort_keys=True), task.loss.code, task.network.candidate.digest(), *arrays)
+    return digest(
+        json.dumps(description, sort_keys=True), task.recipe.loss.code, task.network.candidate.digest(), *arrays
+    )

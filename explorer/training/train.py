@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from explorer.graph.lines import find_last_line
 from explorer.settings import TrainingSettings
 from explorer.threads import single_threaded
 from explorer.training.augment import augment, refuse_unmovable
-from explorer.training.epochs import Course, EpochProgress, run_epochs
+from explorer.training.epochs import Course, EpochProgress, Recipe, run_epochs
 from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss
 
 MOMENTUM = 0.9
@@ -29,17 +28,10 @@ def train_model(
     model: nn.Module,
     images: NDArray[np.float32] | tuple[NDArray[np.float32], ...],
     targets: NDArray[Any],
-    settings: TrainingSettings,
-    *,
-    seed: int,
-    loss: Loss = CROSS_ENTROPY,
+    recipe: Recipe[TrainingSettings],
     progress: EpochProgress | None = None,
-    unfinished: Path | None = None,
 ) -> None:
     """Train the model in place; it ends in evaluation mode.
-
-    After each epoch the state is written to the file `unfinished`, where one is given. Found there at the
-    start, it is gone on from, to the same weights as without the interruption; at the end it is removed.
 
     Adam or SGD with momentum 0.9, the learning rate along half a cosine to 0 (Loshchilov and Hutter 2017, without
     restarts). Deterministic for a seed on one kind of machine; the global random state stays as it was.
@@ -51,29 +43,27 @@ def train_model(
     Raises:
         ModelError: When the loss is not finite, or the network fails in training mode.
     """
-    device = next(model.parameters()).device
+    settings, device = recipe.settings, next(model.parameters()).device
     arrays = images if isinstance(images, tuple) else (images,)
     inputs = tuple(torch.from_numpy(array).to(device) for array in arrays)
     y = torch.from_numpy(targets).to(device)
     refuse_unmovable(settings, "model.training", inputs, y)
     optimizer = _optimizer(model, settings)
-    course = Course(
-        section="model.training", settings=settings, num_images=len(y), device=device, unfinished=unfinished
-    )
+    course = Course(section="model.training", recipe=recipe, num_images=len(y), device=device)
 
     def step(chosen: torch.Tensor) -> torch.Tensor:
         optimizer.zero_grad()
-        value = _backward(model, augment(take(inputs, chosen), settings), y[chosen], loss)
+        value = _backward(model, augment(take(inputs, chosen), settings), y[chosen], recipe.loss)
         optimizer.step()
         return value
 
     generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with generators, single_threaded(sum(x[: settings.batch_size].numel() for x in inputs) < SMALL_BATCH):
-        torch.manual_seed(seed)
+        torch.manual_seed(recipe.seed)
         model.train()
         run_epochs(model, optimizer, step, course, progress)
-    if unfinished is not None:
-        unfinished.unlink(missing_ok=True)
+    if recipe.unfinished is not None:
+        recipe.unfinished.unlink(missing_ok=True)
     model.eval()
 
 

@@ -21,6 +21,7 @@ from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import Relevance
 from explorer.settings import FineTuningSettings, QuantizerSettings, TrainingSettings
+from explorer.training.epochs import Recipe
 from explorer.training.finetune import finetune
 from explorer.training.train import train_model
 from explorer.training.tuned import rebuild
@@ -137,7 +138,7 @@ def test_training_ends_at_the_same_weights(name: str, moves: str) -> None:
     for model, given in in_both_ways(name):
         arrays = tuple(tensor.numpy() for tensor in as_tuple(given))
         settings = TrainingSettings(epochs=2, batch_size=5, learning_rate=1e-3, **TRAININGS[name][moves])
-        train_model(model, arrays, np.arange(IMAGES) % 3, settings, seed=1)
+        train_model(model, arrays, np.arange(IMAGES) % 3, Recipe(settings=settings, seed=1))
         models.append(model)
     check_equal(models[0].state_dict(), models[1].state_dict(), in_both_ways(name)[0][0].state_dict())
 
@@ -150,7 +151,7 @@ def test_fine_tuning_ends_at_the_same_weights(name: str, moves: str) -> None:
     for model, given in in_both_ways(name):
         context = CompressionContext.of(model, given)
         candidate = uniform(context.graph, 8, 8)
-        tuned = finetune(context, candidate, given, torch.arange(IMAGES) % 3, settings, seed=1)
+        tuned = finetune(context, candidate, given, torch.arange(IMAGES) % 3, Recipe(settings=settings, seed=1))
         built.append(rebuild(context, candidate, tuned).state_dict())
         start = apply(context, candidate).state_dict()
     codes = [{key: value for key, value in state.items() if key.endswith("weight")} for state in (*built, start)]

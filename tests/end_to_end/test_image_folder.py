@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from explorer.export.verify import open_session
 from explorer.settings import TrainingSettings
 from explorer.study.folder import read_outcome
+from explorer.training.epochs import Recipe
 from explorer.training.train import train_model
 
 STUDY = """\
@@ -104,7 +105,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         model = runpy.run_path(str(folder / "network.py"))["build"]()
     files, labels = photos(folder, "train")
-    train_model(model, pixels(files), labels, TrainingSettings(epochs=30, learning_rate=0.005, batch_size=32), seed=0)
+    recipe = Recipe(settings=TrainingSettings(epochs=30, learning_rate=0.005, batch_size=32), seed=0)
+    train_model(model, pixels(files), labels, recipe)
     torch.save(model.state_dict(), folder / "weights.pt")
     return folder
 

@@ -17,6 +17,7 @@ from explorer.models.checkpoint import load_checkpoint
 from explorer.settings import TrainingSettings
 from explorer.study.folder import read_outcome, read_study
 from explorer.study.prepare import open_study
+from explorer.training.epochs import Recipe
 
 FIFTEEN_LINES = """\
 [study]
@@ -50,7 +51,8 @@ def own(home: Path) -> Path:
         model = runpy.run_path(str(folder / "network.py"))["build"]()
     with np.load(folder / "images.npz") as archive:
         images, labels = archive["x_train"], archive["y_train"]
-    train_model(model, images, labels, TrainingSettings(epochs=12, learning_rate=0.02, batch_size=32), seed=0)
+    recipe = Recipe(settings=TrainingSettings(epochs=12, learning_rate=0.02, batch_size=32), seed=0)
+    train_model(model, images, labels, recipe)
     torch.save({"state_dict": model.state_dict()}, folder / "own.pt")
     load_checkpoint(model, folder / "own.pt")
     (folder / "study.toml").write_text(FIFTEEN_LINES)

@@ -20,6 +20,7 @@ from explorer.data.load import load_data
 from explorer.errors import CandidateError, ModelError
 from explorer.models.load import load_model
 from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
+from explorer.training.epochs import Recipe
 from explorer.training.finetune import choose_layout, finetune
 from explorer.training.train import train_model
 from explorer.training.trainable import trainable
@@ -58,7 +59,8 @@ def labels(count: int) -> Tensor:
 def tuned(
     base: CompressionContext, chosen: Candidate, x: Tensor, settings: FineTuningSettings = SHORT, **more: Any
 ) -> Tuned:
-    return finetune(base, chosen, x, labels(len(x)), settings, **{"seed": 1, **more})
+    how = {"seed": 1, **{key: more.pop(key) for key in ("seed", "unfinished") if key in more}}
+    return finetune(base, chosen, x, labels(len(x)), Recipe(settings=settings, **how), **more)
 
 
 def same(first: Tuned, second: Tuned) -> bool:
@@ -276,13 +278,15 @@ def test_fine_tuning_wins_back_accuracy() -> None:
     data = load_data(DataSettings(source="digits"))
     training = TrainingSettings(epochs=10)
     model = load_model(ModelSettings(reference="lenet5_digits", training=training), data.input_shapes, data.num_classes)
-    train_model(model, data.train.images, data.train.targets, training, seed=1)
+    train_model(model, data.train.images, data.train.targets, Recipe(settings=training, seed=1))
     x, y = torch.from_numpy(data.train.images), torch.from_numpy(data.train.targets)
     base = CompressionContext.of(model, x[:128])
     chosen = candidate(base, weight_bits=2)
     reports: list[float] = []
     settings = FineTuningSettings(epochs=4, batch_size=32)
-    result = finetune(base, chosen, x, y, settings, seed=1, progress=lambda e, n, loss: reports.append(loss))
+    result = finetune(
+        base, chosen, x, y, Recipe(settings=settings, seed=1), progress=lambda e, n, loss: reports.append(loss)
+    )
     unseen = torch.from_numpy(np.concatenate([data.search.images, data.held_out.images]))
     classes = torch.from_numpy(np.concatenate([data.search.targets, data.held_out.targets]))
     networks = apply(base, chosen), rebuild(base, chosen, result), trainable(base, chosen, result).model

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from explorer.errors import ModelError
 from explorer.settings import TrainingSettings
+from explorer.training.epochs import Recipe
 from explorer.training.loss import CROSS_ENTROPY, Loss, compute_loss, find_loss
 from explorer.training.train import train_model
 
@@ -72,7 +73,7 @@ def test_two_inputs_are_trained_by_the_loss_that_is_given() -> None:
     model = Summed()
     settings = TrainingSettings(epochs=60, learning_rate=0.1, batch_size=16, weight_decay=0.0)
     squares = Loss(name="squares", function=nn.functional.mse_loss)
-    train_model(model, (x, y), targets, settings, seed=1, loss=squares)
+    train_model(model, (x, y), targets, Recipe(settings=settings, seed=1, loss=squares))
     assert np.allclose(model.fc.weight.detach().numpy(), [[1.0, -2.0, 0.5]], atol=0.02)
     assert model.fc.bias.item() == pytest.approx(3.0, abs=0.02)
 
@@ -83,4 +84,4 @@ def test_what_moves_images_and_not_their_masks_is_refused(key: str) -> None:
     settings = TrainingSettings(**{key: True if key == "flip" else 0.25})  # type: ignore[arg-type]
     loss = Loss(name="squares", function=nn.functional.mse_loss)
     with pytest.raises(ModelError, match=rf"model\.training\.{key}: expected no augmentation"):
-        train_model(nn.Conv2d(1, 1, 1), images, masks, settings, seed=0, loss=loss)
+        train_model(nn.Conv2d(1, 1, 1), images, masks, Recipe(settings=settings, seed=0, loss=loss))

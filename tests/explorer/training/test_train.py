@@ -14,6 +14,7 @@ from explorer.models.load import load_model
 from explorer.settings import DataSettings, ModelSettings, TrainingSettings
 from explorer.study.study_file import load_study
 from explorer.training.augment import augment
+from explorer.training.epochs import Recipe
 from explorer.training.train import train_model
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -23,7 +24,7 @@ def trained(settings: TrainingSettings, seed: int = 1, images: int = 100) -> nn.
     data = load_data(DataSettings(source="digits"))
     model_settings = ModelSettings(reference="lenet5_digits", training=settings)
     model = load_model(model_settings, data.input_shapes, data.num_classes, seed=seed)
-    train_model(model, data.train.images[:images], data.train.targets[:images], settings, seed=seed)
+    train_model(model, data.train.images[:images], data.train.targets[:images], Recipe(settings=settings, seed=seed))
     return model
 
 
@@ -34,7 +35,7 @@ def test_the_digits_study_trains_to_its_accuracy() -> None:
     data = load_data(study.data)
     model = load_model(study.model, data.input_shapes, data.num_classes, seed=study.seed)
     assert study.model.training is not None
-    train_model(model, data.train.images, data.train.targets, study.model.training, seed=study.seed)
+    train_model(model, data.train.images, data.train.targets, Recipe(settings=study.model.training, seed=study.seed))
     with torch.inference_mode():
         right = [
             (model(torch.from_numpy(images.images)).argmax(1).numpy() == images.targets).mean()
@@ -64,7 +65,11 @@ def test_progress_is_reported_after_each_batch() -> None:
     reports: list[tuple[int, int, float]] = []
     images, labels = data.train.images[:400], data.train.targets[:400]
     train_model(
-        model, images, labels, settings, seed=1, progress=lambda done, of, loss: reports.append((done, of, loss))
+        model,
+        images,
+        labels,
+        Recipe(settings=settings, seed=1),
+        lambda done, of, loss: reports.append((done, of, loss)),
     )
     assert [report[:2] for report in reports] == [(done, 12) for done in range(13)]
     assert reports[-1][2] < reports[1][2]
@@ -151,4 +156,4 @@ def test_a_network_that_fails_in_training_mode_alone_is_refused(
 ) -> None:
     images, labels = np.zeros((8, 1, 4, 4), np.float32), np.zeros(8, np.int64)
     with pytest.raises(ModelError, match=f"model: the network cannot be trained: ({told})"):
-        train_model(InTraining(otherwise), images, labels, TrainingSettings(epochs=1), seed=0)
+        train_model(InTraining(otherwise), images, labels, Recipe(settings=TrainingSettings(epochs=1), seed=0))
