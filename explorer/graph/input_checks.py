@@ -18,7 +18,7 @@ def check_inputs(model: nn.Module, inputs: Inputs) -> None:
         ModelError: In one line that names the input by the argument of forward() that it is.
     """
     given = as_tuple(inputs)
-    names = _name_arguments(model, len(given))
+    names = name_arguments(model, len(given))
     for name, tensor in zip(names, given, strict=True):
         _check_input(name, tensor)
     first, kind = given[0], given[0].dtype
@@ -54,21 +54,28 @@ def _check_input(name: str, tensor: object) -> None:
         )
 
 
-def _name_arguments(model: nn.Module, count: int) -> list[str]:
-    """Return the names of forward()'s first arguments; ModelError where it does not take so many tensors."""
-    parameters = list(inspect.signature(model.forward).parameters.values())
+def name_arguments(model: nn.Module, count: int, where: str = "model") -> list[str]:
+    """Return the names of forward()'s first arguments.
+
+    Raises:
+        ModelError: Where it does not take so many tensors by their place; `where` is how the network is called then.
+    """
+    try:
+        parameters = list(inspect.signature(model.forward).parameters.values())
+    except (TypeError, ValueError):  # of a forward() that is not written in Python
+        return [f"input {number}" for number in range(1, count + 1)]
     if any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters):
-        raise ModelError("model: forward() takes any number of arguments (*args); give each a name")
+        raise ModelError(f"{where}: forward() takes any number of arguments (*args); give each a name")
     by_place = [p.name for p in parameters if p.kind in {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}]
     required = [p.name for p in parameters if p.default is Parameter.empty and p.kind is not Parameter.VAR_KEYWORD]
     by_name = next((name for name in required if name not in by_place), None)
     if by_name is not None:
-        raise ModelError(f"model: input {by_name!r}: forward() takes it by name alone; let it take it by place, too")
+        raise ModelError(f"{where}: input {by_name!r}: forward() takes it by name alone; let it take it by place, too")
     if not len(required) <= count <= len(by_place):
         takes = f"{len(by_place)}" if len(required) == len(by_place) else f"{len(required)} to {len(by_place)}"
         inputs = "input" if takes == "1" else "inputs"
         raise ModelError(
-            f"model: forward() takes {takes} {inputs} ({', '.join(by_place)}), received {count}; give one tensor for "
-            "each"
+            f"{where}: forward() takes {takes} {inputs} ({', '.join(by_place)}), received {count}; give one tensor "
+            "for each"
         )
     return by_place[:count]

@@ -29,10 +29,11 @@ def call(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     Raises:
         ModelError: When forward() fails or gives no tensors.
     """
-    given = as_tuple(inputs)
+    given, traced = as_tuple(inputs), isinstance(model, fx.GraphModule)
     try:
         with torch.no_grad():
-            output = model(*(tensor.clone() for tensor in given))  # forward() may work in place on its input
+            # forward() may work in place on its input. By itself, a GraphModule's prints no code of its own.
+            output = (model.forward if traced else model)(*(tensor.clone() for tensor in given))
     except Exception as error:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in given)
         raise ModelError(

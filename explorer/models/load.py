@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from explorer.errors import ModelError, describe_error
+from explorer.graph.copies import unwrap
+from explorer.graph.input_checks import name_arguments
 from explorer.models.checkpoint import load_checkpoint
 from explorer.models.factory import call_factory
 from explorer.models.reference import REFERENCE_NETWORKS
@@ -68,12 +69,7 @@ def load_model(
 
 def _try_out(model: nn.Module, shapes: Sequence[tuple[int, ...]], name: str) -> object:
     """Return what the network gives for two images of zeros."""
-    required = _required_inputs(model)
-    if required > len(shapes):
-        raise ModelError(
-            f"{name}: its forward() takes {required} inputs, the data give {len(shapes)}; give one for each in "
-            "data.function, or the others a default"
-        )
+    name_arguments(unwrap(model), len(shapes), name)
     try:
         with torch.inference_mode():
             return model(*(torch.zeros(2, *shape) for shape in shapes))
@@ -98,16 +94,6 @@ def _refuse_other_logits(outputs: object, num_classes: int, name: str) -> None:
             f"received {_received(outputs)}; give the network one output for each class of the data, or name what "
             "scores other outputs in [score] function"
         )
-
-
-def _required_inputs(model: nn.Module) -> int:
-    """Return how many tensors forward() cannot do without; 1 where that cannot be told."""
-    try:
-        parameters = inspect.signature(model.forward).parameters.values()
-    except (TypeError, ValueError):
-        return 1
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(each.kind in positional and each.default is inspect.Parameter.empty for each in parameters)
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -216,3 +216,42 @@ def as_pair(samples: list[tuple[torch.Tensor, ...]]) -> tuple[tuple[torch.Tensor
     """A batch as (inputs, targets)."""
     *inputs, targets = (torch.stack(parts) for parts in zip(*samples, strict=True))
     return tuple(inputs), targets
+
+
+WRONG = {
+    "the data give one": (
+        "def wrong():\n    return [(inputs[0], classes) for inputs, classes in data()]",
+        "network:Two",
+        "forward() takes 2 inputs (scan, patient), received 1; give one tensor for each",
+    ),
+    "whole numbers": (
+        "def wrong():\n    return [((x, y.long()), classes) for (x, y), classes in data()]",
+        "network:Two",
+        "data.function: 'network:wrong': train: input 2: expected floats",
+    ),
+    "by name": (
+        "wrong = data\n\n\nclass Named(Two):\n    def forward(self, scan, *, patient):\n"
+        "        return super().forward(scan, patient)",
+        "network:Named",
+        "input 'patient': forward() takes it by name alone; let it take it by place, too",
+    ),
+    "of the first image alone": (
+        "wrong = data\n\n\nclass First(Two):\n    def forward(self, scan, patient):\n"
+        "        return super().forward(scan, patient[0].expand(len(scan), -1))",
+        "network:First",
+        "forward() depends on the number of images",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_does_not_fit_ends_in_one_line(case: str, finished: Path, tmp_path: Path, explorer: Explorer) -> None:
+    code, factory, told = WRONG[case]
+    (tmp_path / "network.py").write_text(f"{NETWORK}\n\n{code}\n")
+    study = STUDY.replace("network:data", "network:wrong").replace("network:Two", factory)
+    (tmp_path / "study.toml").write_text(study)
+    said = explorer("run", tmp_path, "--out", tmp_path / "run")
+    assert said.code == 2
+    lines = [line for line in said.err.splitlines() if line]
+    assert len(lines) == 1
+    assert told in lines[0]

@@ -162,7 +162,7 @@ def test_an_input_shape_that_the_images_do_not_have_is_refused() -> None:
             "nn.Conv2d(1, 10, 3, padding=1)",
             "received 2 x 10 x 8 x 8; name what scores a map for each image, such as that of a U-Net, in [score]",
         ),
-        ("nn.Bilinear(8, 8, 10)", "takes 2 inputs, the data give 1; give one for each in data.function"),
+        ("nn.Bilinear(8, 8, 10)", "takes 2 inputs (input1, input2), received 1; give one tensor for each"),
     ],
 )
 def test_networks_of_other_kinds_are_refused_as_what_they_are(network: str, reason: str, tmp_path: Path) -> None:
