@@ -165,7 +165,7 @@ def measure_float_size(context: CompressionContext) -> Size:
 def _finished(
     model: fx.GraphModule, context: CompressionContext, kept: frozenset[int], recalibrated: bool
 ) -> fx.GraphModule:
-    model.to(context.calibration.device).eval()
+    model.to(context.calibration.torch_device).eval()
     if recalibrated:
         recalibrate_norms(model, context.calibration, find_kept_positions(context.graph, kept))
     return model

@@ -106,7 +106,7 @@ def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
     model = without_filters(context, resolved.kept)
     compress_layers(model, context, resolved)
     insert_quantizers(model, context.graph, context.calibration, resolved)
-    model.to(context.calibration.device)
+    model.to(context.calibration.torch_device)
     correct_copy(model, context, resolved)
     return finish(model)
 
@@ -150,7 +150,7 @@ def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: R
     rounding = None
     if settings.rounding == "adaptive":
         reference = without_filters(context, resolved.kept)
-        reference.to(context.calibration.device)
+        reference.to(context.calibration.torch_device)
         recalibrate_norms(reference, context.calibration, positions)
         # What a filter of a transposed convolution is multiplied with depends on the place in its window.
         choices = {layer.name: resolved.choices[layer.name] for layer in own if not layer.transposed}

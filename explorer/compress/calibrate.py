@@ -38,7 +38,7 @@ class Calibration:
     outputs: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
-    def device(self) -> torch.device:
+    def torch_device(self) -> torch.device:
         """Where the images are."""
         return as_tuple(self.images)[0].device
 

@@ -43,12 +43,12 @@ class ImageSet:
         """Return the images at these indices, in their order."""
         return ImageSet(inputs=tuple(array[indices] for array in self.inputs), targets=self.targets[indices])
 
-    def tensors(self, device: torch.device) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    def tensors(self, torch_device: torch.device) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return inputs and targets as tensors on the device."""
         import torch  # noqa: PLC0415  (images are read and split without it)
 
-        inputs = tuple(torch.from_numpy(array).to(device) for array in self.inputs)
-        return inputs, torch.from_numpy(self.targets).to(device)
+        inputs = tuple(torch.from_numpy(array).to(torch_device) for array in self.inputs)
+        return inputs, torch.from_numpy(self.targets).to(torch_device)
 
     def digest(self) -> str:
         """Return a digest of shapes, pixels and targets."""

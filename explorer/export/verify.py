@@ -185,7 +185,7 @@ def run_onnx(path: Path, images: Inputs, batch: int = 256, *, exact: bool = True
 
 def run_torch(model: nn.Module, images: Inputs, batch: int = 256) -> NDArray[np.float32]:
     """Return the outputs (N x ...) of a network in evaluation mode."""
-    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    torch_device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     with torch.no_grad():
-        parts = [run(model, to_device(part, device)).cpu().numpy() for part in batches(images, batch)]
+        parts = [run(model, to_device(part, torch_device)).cpu().numpy() for part in batches(images, batch)]
     return np.concatenate(parts)

@@ -44,9 +44,9 @@ def join(parts: Sequence[Inputs]) -> tuple[Tensor, ...]:
     return tuple(torch.cat(tensors) for tensors in zip(*map(as_tuple, parts), strict=True))
 
 
-def to_device(inputs: Inputs, device: torch.device) -> tuple[Tensor, ...]:
+def to_device(inputs: Inputs, torch_device: torch.device) -> tuple[Tensor, ...]:
     """Return the batch on a device."""
-    return tuple(tensor.to(device) for tensor in as_tuple(inputs))
+    return tuple(tensor.to(torch_device) for tensor in as_tuple(inputs))
 
 
 def run(model: nn.Module, inputs: Inputs) -> Any:
@@ -69,8 +69,8 @@ def example(model: fx.GraphModule, shapes: Shapes, num_images: int = 2) -> tuple
     count = len(several_shapes(shapes))
     if len(names) != count:
         raise ModelError(f"model: expected shapes of {len(names)} inputs ({', '.join(names)}), received {count}")
-    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    return tuple(torch.zeros((num_images, *shape), device=device) for shape in several_shapes(shapes))
+    torch_device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    return tuple(torch.zeros((num_images, *shape), device=torch_device) for shape in several_shapes(shapes))
 
 
 def several_shapes(shapes: Shapes) -> tuple[tuple[int, ...], ...]:

@@ -64,8 +64,10 @@ def load_packed(model: fx.GraphModule, packed: PackedNetwork) -> None:
         module.scale = torch.tensor(quantizer.scale, dtype=torch.float32, device=module.scale.device)
     for layer in packed.layers:
         module = layer_module(model, layer.name)
-        device = module.weight.device
-        attach_codes(module, torch.from_numpy(layer.codes).to(device), torch.from_numpy(layer.scales).to(device))
+        torch_device = module.weight.device
+        attach_codes(
+            module, torch.from_numpy(layer.codes).to(torch_device), torch.from_numpy(layer.scales).to(torch_device)
+        )
     _load_biases(model, packed)
     model.load_state_dict({name: torch.from_numpy(values.copy()) for name, values in packed.others}, strict=False)
 

@@ -134,7 +134,7 @@ def _of_activations(scale: _Divergence, context: CompressionContext, layer: str,
 def _of_filters(scale: _Divergence, context: CompressionContext, group: str, ratio: float) -> float:
     kept = context.resolve(uniform(context.graph).with_filters({group: ratio})).kept
     model = without_filters(context, kept)
-    model.to(context.calibration.device).eval()
+    model.to(context.calibration.torch_device).eval()
     recalibrate_norms(model, context.calibration, find_kept_positions(context.graph, kept))
     return scale.of(model)
 

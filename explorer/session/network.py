@@ -144,17 +144,17 @@ def open_network(
     searched = None if search is None else read_samples("search", search)
     kept_back = None if held_out is None else read_samples("held_out", held_out)
     sets = split_samples(train, searched, kept_back, seed)
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    torch_device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     found = make_data(sets, None, seed)
-    context = CompressionContext.of(model, found.calibration.tensors(device)[0], quantizer=quantizer)
-    example = sets[0].take(slice(EXAMPLES)).tensors(device)[0]
+    context = CompressionContext.of(model, found.calibration.tensors(torch_device)[0], quantizer=quantizer)
+    example = sets[0].take(slice(EXAMPLES)).tensors(torch_device)[0]
     if score is None:
         found = replace(found, num_classes=_count_classes(context.model, example, found))
     with threads_for(context.graph):
         covered = measure_coverage(context.model, context.graph, example)
     network = StudyNetwork(
         data=found,
-        torch_device=device,
+        torch_device=torch_device,
         score=make_score(score),
         model=model,
         canonical=context.model,

@@ -41,9 +41,9 @@ def score(
         raise DataError("score: expected images to score the network on, received none")
     given = model.net if isinstance(model, Compressed) else None
     images = given.data.held_out if data is None and given is not None else read_samples("images", data, targets)
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    torch_device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     wanted = given.score if function is None and given is not None else make_score(function)
-    return MeanScore.of(score_images(model, *images.tensors(device), ComputeSettings().batch_size, wanted))
+    return MeanScore.of(score_images(model, *images.tensors(torch_device), ComputeSettings().batch_size, wanted))
 
 
 def accuracy(model: nn.Module, data: Any = None, targets: Any = None) -> MeanScore:

@@ -49,9 +49,9 @@ def trained_places(
     settings = {**study.to_json()["model"], "seed": study.seed, "images": data.train.digest()}
     settings |= {"loss": training_loss(study, data).code}
     description = json.dumps({**settings, "network": digest_network(canonical)}, sort_keys=True)
-    cache, device = cache_folder(), next(model.parameters()).device.type
+    cache, torch_device = cache_folder(), next(model.parameters()).device.type
     made_by = (explorer.__version__, torch.__version__, platform.machine(), torch.backends.cpu.get_cpu_capability())
-    shared = digest("|".join((description, digest_state(model), device, *made_by)))
+    shared = digest("|".join((description, digest_state(model), torch_device, *made_by)))
     return TrainedPlaces(
         own=folder / f"weights-{digest(description)}.pt",
         shared=None if cache is None else cache / f"weights-{shared}.pt",

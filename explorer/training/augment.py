@@ -89,8 +89,8 @@ def crop(inputs: tuple[Tensor, ...], padding: int, darkest: tuple[Tensor, ...]) 
     from outside (1 x C x 1 x 1, as `find_darkest` gives it), as where pixels are padded with black before they are
     normalised. The images lie in memory with their channels last.
     """
-    count, device = len(inputs[0]), inputs[0].device
-    start = torch.randint(0, 2 * padding + 1, (2, count, 1), device=device)
+    count, torch_device = len(inputs[0]), inputs[0].device
+    start = torch.randint(0, 2 * padding + 1, (2, count, 1), device=torch_device)
     pairs = zip(inputs, darkest, strict=True)
     return tuple(_cropped(each, padding, fill, start) if is_image(each) else each for each, fill in pairs)
 

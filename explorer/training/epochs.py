@@ -45,7 +45,7 @@ class Course:
     """Of the study file, which an error names."""
     recipe: Recipe[TrainingSettings | FineTuningSettings]
     num_images: int
-    device: torch.device
+    torch_device: torch.device
     identity: str = ""
     """Of what is trained; a state of another is refused."""
 
@@ -74,7 +74,7 @@ def run_epochs(
     tell(done * batches, settings.epochs * batches, math.nan)
     for epoch in range(done + 1, settings.epochs + 1):
         total, seen = 0.0, 0
-        chunks = torch.randperm(course.num_images).to(course.device).chunk(batches)
+        chunks = torch.randperm(course.num_images).to(course.torch_device).chunk(batches)
         for batch, chosen in enumerate(chunks, start=1):
             loss = step(chosen)
             schedule.step()

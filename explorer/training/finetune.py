@@ -71,21 +71,21 @@ def finetune(
         ModelError: When the loss is not finite or the file is that of another training.
         CandidateError: When candidate, network and `start` do not fit together.
     """
-    settings, device = recipe.settings, context.calibration.device
-    inputs, network = to_device(images, device), trainable(context, candidate, start)
+    settings, torch_device = recipe.settings, context.calibration.torch_device
+    inputs, network = to_device(images, torch_device), trainable(context, candidate, start)
     refuse_unmovable(settings, "finetuning", inputs, targets, settings.crop_pixels)
     task = _TuningTask(
         network=network,
         teacher=context.model.eval() if settings.teacher else None,
         inputs=inputs,
-        targets=targets.to(device),
+        targets=targets.to(torch_device),
         darkest=find_darkest(inputs),
         recipe=recipe,
         layout=choose_layout(network.model),
     )
     description = {**write_record(settings), "seed": recipe.seed, "images": len(targets)}
     identity = _identity(task, description) if recipe.unfinished is not None else ""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[torch_device] if torch_device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
         _train(task, progress, identity)
     if recipe.unfinished is not None:
@@ -116,7 +116,7 @@ def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> 
         section="finetuning",
         recipe=task.recipe,
         num_images=len(task.targets),
-        device=task.targets.device,
+        torch_device=task.targets.device,
         identity=identity,
     )
 

@@ -43,13 +43,13 @@ def train_model(
     Raises:
         ModelError: When the loss is not finite, or the network fails in training mode.
     """
-    settings, device = recipe.settings, next(model.parameters()).device
+    settings, torch_device = recipe.settings, next(model.parameters()).device
     arrays = images if isinstance(images, tuple) else (images,)
-    inputs = tuple(torch.from_numpy(array).to(device) for array in arrays)
-    y = torch.from_numpy(targets).to(device)
+    inputs = tuple(torch.from_numpy(array).to(torch_device) for array in arrays)
+    y = torch.from_numpy(targets).to(torch_device)
     refuse_unmovable(settings, "model.training", inputs, y)
     optimizer = _optimizer(model, settings)
-    course = Course(section="model.training", recipe=recipe, num_images=len(y), device=device)
+    course = Course(section="model.training", recipe=recipe, num_images=len(y), torch_device=torch_device)
 
     def step(chosen: torch.Tensor) -> torch.Tensor:
         optimizer.zero_grad()
@@ -57,7 +57,7 @@ def train_model(
         optimizer.step()
         return value
 
-    generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    generators = torch.random.fork_rng(devices=[torch_device] if torch_device.type == "cuda" else [])
     with generators, single_threaded(sum(x[: settings.batch_size].numel() for x in inputs) < SMALL_BATCH):
         torch.manual_seed(recipe.seed)
         model.train()

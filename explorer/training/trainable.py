@@ -89,7 +89,7 @@ def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | 
     originals = {layer.name: layer_module(model, layer.name).weight.detach().clone() for layer in context.graph.layers}
     compress_layers(model, context, resolved)
     insert_quantizers(model, context.graph, context.calibration, resolved)
-    model.to(context.calibration.device)
+    model.to(context.calibration.torch_device)
     if start is None:
         correct_copy(model, context, resolved)
     own = start if start is not None and start.candidate == candidate.digest() else None

@@ -98,6 +98,48 @@ def test_functions_are_called_by_verbs() -> None:
     assert not found, "\n".join(found)
 
 
+def torch_devices_called_device(text: str) -> list[int]:
+    """Lines where a device of torch has the name of the accelerator."""
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.arg(arg="device", annotation=kind) | ast.AnnAssign(target=ast.Name(id="device"), annotation=kind):
+                torch = kind is not None and "torch.device" in ast.unparse(kind)
+            case ast.FunctionDef(name="device", returns=kind):
+                torch = kind is not None and "torch.device" in ast.unparse(kind)
+            case ast.Assign(targets=[ast.Name(id="device")], value=value):
+                torch = "torch.device" in (made := ast.unparse(value)) or made.endswith(".device")
+            case _:
+                torch = False
+        if torch:
+            lines.append(node.lineno)  # type: ignore[attr-defined]
+    return lines
+
+
+def test_a_device_is_the_accelerator_and_that_of_torch_a_torch_device() -> None:
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{line}"
+        for path in sources()
+        if path.relative_to(REPOSITORY).parts[0] == "explorer"
+        for line in torch_devices_called_device(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(device: torch.device): ...",
+        "class A:\n    device: torch.device",
+        "def device(self) -> torch.device: ...",
+        "device = next(model.parameters()).device",
+        "device = torch.device('cpu')",
+    ],
+)
+def test_a_device_of_torch_is_found_by_its_name(text: str) -> None:
+    assert len(torch_devices_called_device(text)) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     [
