@@ -124,14 +124,13 @@ class Candidate:
             raise CandidateError(
                 f"candidate: filters_by: expected null or the name of a criterion, received {shown(self.filters_by)}"
             )
-        try:
-            ratios = tuple(
-                (group, SHARE.read(ratio, f"group {shown(group)}: filter_keep_ratio"))
-                for group, ratio in self.filter_keep_ratio
-            )
-        except StudyFileError as error:
-            raise CandidateError(f"candidate: {error}") from None
-        object.__setattr__(self, "filter_keep_ratio", ratios)
+        ratios = []
+        for group, ratio in self.filter_keep_ratio:
+            try:
+                ratios.append((group, SHARE.read(ratio, "filter_keep_ratio")))
+            except StudyFileError as error:
+                raise CandidateError(f"candidate: group {shown(group)}: {error}") from None
+        object.__setattr__(self, "filter_keep_ratio", tuple(ratios))
         for kind, names in (
             ("layer", [choice.layer for choice in self.layers]),
             ("group", [group for group, _ in self.filter_keep_ratio]),
