@@ -235,8 +235,8 @@ def test_a_regressor_is_scored_by_how_near_it_comes(explorer: Explorer, tmp_path
         (SCORE, "outputs[:, 0] - 7", "'closeness' to return one number in [0, 1]"),
         (SCORE, "(outputs[:, 0] * targets).mean()", "received one of shape ()"),
         (
-            "1 - (outputs - targets).abs().clamp(max=1)",
-            "outputs @ outputs[:1]",
+            SCORE,
+            "outputs @ outputs",
             "'closeness' failed on outputs of shape",
         ),
         ("def score", "def other", "score.function: 'angle:score': the module has no 'score'"),
@@ -290,6 +290,45 @@ def test_what_a_study_of_another_task_can_have_wrong_is_one_line(
     assert said.code == 2
     assert told in said.err
     assert len([line for line in said.err.splitlines() if line.startswith("error")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("compare",), "score.function: a comparison is of which images are right"),
+        (("relevance", "--class", "1"), "class 1: expected none, since targets are no class numbers"),
+        (("relevance", "--method", "hessian_trace"), "relevance.method: 'hessian_trace' is of classes"),
+    ],
+)
+def test_what_is_of_classes_alone_is_refused(
+    command: tuple[str, ...], told: str, masks: Path, explorer: Explorer, tmp_path: Path
+) -> None:
+    shutil.copytree(masks / "shapes", tmp_path / "shapes")
+    said = explorer(command[0], tmp_path / "shapes", *command[1:])
+    assert said.code == 2
+    assert told in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_checkpoint_is_tuned_by_its_teacher_or_by_a_loss_that_is_named(
+    masks: Path, explorer: Explorer, tmp_path: Path
+) -> None:
+    (weights,) = (masks / "run").glob("weights-*.pt")
+    folder = tmp_path / "shapes"
+    shutil.copytree(masks / "shapes", folder)
+    text = (folder / "study.toml").read_text()
+    text = re.sub(r"\[model\.training\].*?\n\n", "", text, flags=re.DOTALL)
+    text = text.replace("[model]\n", f'[model]\ncheckpoint = "{weights}"\n').replace("trials = 12", "trials = 2")
+    (folder / "study.toml").write_text(text + "\n[finetuning]\nepochs = 1\n")
+    run_commands(("run", folder, "--out", tmp_path / "run"))
+    said = explorer("finetune", tmp_path / "run", "--pick", "accurate")
+    assert said.code == 2
+    assert "finetuning.loss: missing; the targets are no class numbers" in said.err
+    assert "set finetuning.teacher_weight = 1" in said.err
+    (folder / "study.toml").write_text(text + "\n[finetuning]\nepochs = 1\nteacher_weight = 1.0\n")
+    run_commands(("run", folder, "--out", tmp_path / "run"))  # what comes after the search does not change it
+    said = explorer("finetune", tmp_path / "run", "--pick", "accurate")
+    assert (said.code, said.err) == (0, "")
 
 
 def test_scores_are_the_same_from_python(masks: Path) -> None:
