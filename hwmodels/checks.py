@@ -1,5 +1,6 @@
 """Checks that say what was expected and what was received: a record reports all its faults at once."""
 
+import difflib
 from collections.abc import Collection
 
 from hwmodels.bounds import Span
@@ -16,6 +17,12 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # Python writes no integer of more than 4,300 digits, nor what is nested deep
         return f"a value of type {type(value).__name__} that is too long to show"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def suggest(name: str, known: Collection[str]) -> str:
+    """Return "did you mean ...?" where a known name is close, else nothing."""
+    closest = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {closest[0]!r}?" if closest else ""
 
 
 def check_whole_number(name: str, value: object, minimum: int, maximum: int = LARGEST_WHOLE) -> list[str]:

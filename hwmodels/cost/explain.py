@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from hwmodels.checks import suggest
 from hwmodels.cost import explain_cycles as cycles
 from hwmodels.cost.citation import cite, name_place, name_units
 from hwmodels.cost.dataflow import Formula
@@ -45,9 +45,8 @@ def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation
         LayerError: the figure is not one of FIGURES, or the device cannot run the layer.
     """
     if figure not in FIGURES:
-        closest = difflib.get_close_matches(str(figure), FIGURES, n=1)
-        hint = f"did you mean {closest[0]!r}? " if closest else ""
-        raise LayerError(f"unknown figure {figure!r}: {hint}Known figures are {', '.join(FIGURES)}")
+        known = f"Known figures are {', '.join(FIGURES)}"
+        raise LayerError(f"unknown figure {figure!r}: {f'{suggest(str(figure), FIGURES)} {known}'.lstrip()}")
     cost = evaluate([job], accelerator).layers[0]
     formula = _formula(job, accelerator, figure)
     values = _values(job, accelerator, cost)

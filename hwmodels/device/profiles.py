@@ -8,7 +8,6 @@ a source may be any text.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from hwmodels.checks import shown
+from hwmodels.checks import shown, suggest
 from hwmodels.device.accelerator import ASSUMED, Accelerator
 from hwmodels.device.dataflows import DATAFLOWS, Dataflow
 from hwmodels.device.parts import Buffer, Memory, Registers, Unroll, VectorUnit
@@ -125,10 +124,9 @@ def load(name_or_path: str | Path) -> Accelerator:
         return _read(Path(name_or_path), sources=None)
     known = names()
     if name_or_path not in known:
-        closest = difflib.get_close_matches(name_or_path, known, n=1)
-        hint = f"did you mean {closest[0]!r}? " if closest else ""
+        listed = f"Known devices are {', '.join(known)}"
         raise DeviceError(
-            f"unknown device {name_or_path!r}: {hint}Known devices are {', '.join(known)}; "
+            f"unknown device {name_or_path!r}: {f'{suggest(name_or_path, known)} {listed}'.lstrip()}; "
             "a device of your own is the path of a file that ends in .toml"
         )
     return _read(_folder() / f"{name_or_path}.toml", sources=read_source_ids())
@@ -279,8 +277,7 @@ def _select_values(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unknown(key: str, known: tuple[str, ...]) -> str:
     """Return the text on a key that is not known, with the closest one that is."""
-    closest = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {closest[0]!r}?" if closest else f"known are {', '.join(known)}"
+    hint = suggest(key, known) or f"known are {', '.join(known)}"
     return f"{key}: unknown key; {hint}"
 
 
