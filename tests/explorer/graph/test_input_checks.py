@@ -186,3 +186,20 @@ def test_a_shared_branch_that_reads_both_at_once_counts_both(forward: Callable[.
     given = IMAGE, torch.randn(4, 3, 8, 8)
     graph = trace(canonicalise(model, given), given)
     assert graph.layer("a").macs == 2 * 6 * 6 * 27 * 6
+
+
+def test_a_sequence_that_no_layer_has_a_rule_for_is_kept_whole_and_listed() -> None:
+    source = """
+def forward(self, image, series):
+    return self.c(torch.cat((F.relu(self.a(image)).mean((2, 3)), F.relu(self.b(series)).mean(2)), 1))
+"""
+    given = IMAGE, torch.randn(4, 4, 20)
+    model = network(source, nn.Conv2d(3, 6, 3), nn.Conv1d(4, 5, 3), nn.Linear(11, 5))
+    context = CompressionContext.of(model, given)
+    assert context.graph.layer_names == ("a", "c")
+    (reason,) = (entry.reason for entry in context.graph.skipped if entry.path == "b")
+    assert "its weights stay in float and its cost is not counted" in reason
+    stored = {entry.name: (entry.size, entry.quantized) for entry in context.graph.activations}
+    assert stored["series"] == ((1, 20), True)
+    (expected,), (received,) = call(model.eval(), given), call(apply(context, uniform(context.graph, 8, 8)), given)
+    assert (received - expected).abs().max() <= 0.05 * expected.abs().max()
