@@ -27,7 +27,7 @@ class Calibration:
 
     `ranges[activation][bits]` is (scale, zero point); `errors[activation][bits]` the mean absolute error that
     this quantiser makes; `norms[node]` the (mean, variance) per channel of what a batch norm receives on the
-    calibration images; `images` those images (N x C x H x W), or a tuple with one tensor for each input;
+    calibration images; `images` those images, a tensor (N x ...) or a tuple with one for each input;
     `outputs[layer]` the mean output per channel of every layer on them.
     """
 
@@ -51,7 +51,7 @@ class Calibration:
 def calibrate(
     model: fx.GraphModule, graph: ModelGraph, images: Inputs, settings: QuantizerSettings | None = None
 ) -> Calibration:
-    """Run the float network once over `images` (N x C x H x W) and find all ranges, for all widths.
+    """Run the float network once over `images` (a batch of inputs) and find all ranges, for all widths.
 
     Activations that share a scale, since they are concatenated, get the range that serves all of them. Statistics
     are those of the first `recalibration_images`, which are also what candidates are corrected with.

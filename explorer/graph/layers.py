@@ -173,11 +173,6 @@ class ModelGraph:
         raise ModelError(f"layer: no layer is called {name!r}; the layers are {', '.join(self.layer_names)}")
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of the first input without the batch axis, such as C x H x W."""
-        return self.input_shapes[0]
-
-    @property
     def layer_names(self) -> tuple[str, ...]:
         """Names of all layers in the order of computation."""
         return tuple(layer.name for layer in self.layers)

@@ -143,7 +143,7 @@ def test_every_spelling_has_relevance_and_both_exports(name: str, tmp_path: Path
     with torch.no_grad():
         logits, wanted = model(IMAGES).numpy(), built(IMAGES).numpy()
     assert np.allclose(run_onnx(tmp_path / "float.onnx", IMAGES), logits, rtol=1e-4, atol=1e-5)
-    program = lower_program(built, graph.input_shape)
+    program = lower_program(built, graph.input_shapes)
     integers = run_program(program, IMAGES.numpy()) * program.output_scale
     assert np.allclose(integers, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
     sample = make_sample(model.double(), graph, IMAGES.double(), torch.arange(4))

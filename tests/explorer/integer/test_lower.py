@@ -114,7 +114,7 @@ def test_codes_are_those_of_the_simulated_network(
 ) -> None:
     base, x = context(name), images(name, 128)
     model = apply(base, uniform(base.graph, *bits))
-    received, logits = program_codes(lower_program(model, base.graph.input_shape), x)
+    received, logits = program_codes(lower_program(model, base.graph.input_shapes), x)
     expected, simulated = simulated_codes(model, x)
     assert share_equal(expected, received) >= 0.999
     for codes in list(expected)[:3]:
