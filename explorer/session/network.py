@@ -47,7 +47,7 @@ class Net:
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
         >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
         >>> print(net)
-        Sequential: 2 layers, 1 groups of filters to prune
+        Sequential: 2 layers, groups of filters to prune: 1
         explored and costed: 100 % of 1,490 parameters, 100 % of 2,736 multiply-accumulates
         images: 24 to train and calibrate, 8 to search, 8 held out; scored by accuracy
     """
@@ -98,7 +98,7 @@ class Net:
             f"{len(data.train)} to train and calibrate, {len(data.search)} to search, {len(data.held_out)} held out"
         )
         return (
-            f"{self.name}: {len(graph.layers)} layers, {len(graph.prunable)} groups of filters to prune\n"
+            f"{self.name}: {len(graph.layers)} layers, groups of filters to prune: {len(graph.prunable)}\n"
             f"{self.network.coverage.summary()}\nimages: {counts}; scored by {self.score.name}"
         )
 
