@@ -149,7 +149,7 @@ def test_python_runs(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_example_of_the_readme_is_short() -> None:
-    (block,) = (block for block in blocks_of(REPOSITORY / "README.md") if block.language == "python")
+    block = next(block for block in blocks_of(REPOSITORY / "README.md") if block.language == "python")
     lines = [line for line in block.text.splitlines() if line.strip()]
     assert len(lines) <= 20
     assert all(word in block.text for word in ("DataLoader", "device=", "front", "explorer.export"))
