@@ -201,10 +201,20 @@ def test_what_there_is_not_is_not_shown(browser: Browser, view: RelevanceView, t
     window.close()
 
 
+def test_each_input_of_an_image_has_a_row_with_its_name(browser: Browser, view: RelevanceView, tmp_path: Path) -> None:
+    images = tuple(replace(view.images[0], input=name) for name in ("colour", "depth"))
+    window = Opened(browser, replace(view, images=images), tmp_path)
+    rows = window.page.locator("#pixels tbody th").all_inner_texts()
+    assert [row.split("\n")[:2] for row in rows] == [["Image 3", "colour"], ["Image 3", "depth"]]
+    labels = window.page.locator("#pixels canvas").nth(4).get_attribute("aria-label")
+    assert labels == "depth of image 3"
+    window.close()
+
+
 def test_hostile_names_are_shown_and_not_run(browser: Browser, view: RelevanceView, tmp_path: Path) -> None:
     layer = replace(view.layers[1], name=HOSTILE, groups=(HOSTILE,) * 2)
     layer = replace(layer, classes=(replace(layer.classes[0], name=HOSTILE), *layer.classes[1:]))
-    image = replace(view.images[0], label=HOSTILE, explained=HOSTILE)
+    image = replace(view.images[0], input=HOSTILE, label=HOSTILE, explained=HOSTILE)
     hostile = replace(
         view,
         title=HOSTILE,
