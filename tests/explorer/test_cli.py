@@ -12,7 +12,6 @@ import pytest
 
 import hwmodels
 from explorer import cli
-from explorer.cli import main
 from explorer.commands import progress
 from explorer.commands.run import _study
 from explorer.evaluate.mean_score import MeanScore
@@ -41,19 +40,6 @@ folder = "results"
 """
 Explorer = Callable[..., tuple[int, str, str]]
 Started = list[tuple[Study, Path]]
-
-
-@pytest.fixture
-def explorer(capsys: pytest.CaptureFixture[str]) -> Explorer:
-    """Runs a command: (exit code, stdout, stderr)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return int(stopped.value.code or 0), said.out, said.err
-
-    return run
 
 
 def outcome_of(study: Study, evaluations: int = 0) -> Outcome:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from explorer.cli import main
-
 Explorer = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def explorer(capsys: pytest.CaptureFixture[str]) -> Explorer:
     """Runs a command: (exit code, stdout, stderr)."""
+
+    from explorer.cli import main  # noqa: PLC0415  (only where a test asks for it)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stopped:
