@@ -48,6 +48,11 @@ def describe(node: fx.Node) -> str:
     return f"{name_function(node)}{find_line(node)}"
 
 
+def locate_node(node: fx.Node) -> str:
+    """Return a node's name, what it calls, and its line: "node 'add_1' (add at net.py, line 12)"."""
+    return f"node {node.name!r} ({getattr(node.target, '__name__', node.target)}{find_line(node)})"
+
+
 def name_function(node: fx.Node) -> str:
     """Return what a call is of, as a user would write it: "torch.amax", "Tensor.amax" or "F.normalize"."""
     owners = ((F, "F."), (torch, "torch."))

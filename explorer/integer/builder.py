@@ -12,7 +12,7 @@ from torch import fx
 from explorer.arrays import Float64Array
 from explorer.errors import ExportError
 from explorer.graph.inputs import OUTPUT
-from explorer.graph.lines import find_line
+from explorer.graph.lines import locate_node
 from explorer.graph.names import Names
 from explorer.integer.operations import Conv, Linear, Multiply, Step, SumPool, list_operands
 from explorer.integer.program import Input, IntegerProgram, Integers, Tensor
@@ -91,5 +91,4 @@ class ProgramBuilder:
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
     """Return the error for a node without an integer form: which, where in the model, why, and what to do."""
-    target = f"{getattr(node.target, '__name__', node.target)}{find_line(node)}"
-    return ExportError(f"integer: node {node.name!r} ({target}) has no integer form: {what}; {remedy}")
+    return ExportError(f"integer: {locate_node(node)} has no integer form: {what}; {remedy}")

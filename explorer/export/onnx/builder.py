@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import fx
 
 from explorer.errors import ExportError
-from explorer.graph.lines import find_line
+from explorer.graph.lines import locate_node
 from explorer.graph.names import Names
 
 
@@ -80,5 +80,4 @@ def pack_int4(codes: NDArray[np.int8]) -> bytes:
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:
     """Return the error for a node that cannot be written: which, where in the model, why, and what to do."""
-    target = f"{getattr(node.target, '__name__', node.target)}{find_line(node)}"
-    return ExportError(f"export: node {node.name!r} ({target}) cannot be written as ONNX: {what}; {remedy}")
+    return ExportError(f"export: {locate_node(node)} cannot be written as ONNX: {what}; {remedy}")
