@@ -125,10 +125,9 @@ def test_mobilenet_without_biases_is_that_of_keras() -> None:
     assert parameters(TinyMobileNetV1(1000, bias=False)) == 470_072
 
 
-def test_the_original_unet_has_four_times_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_original_unet_has_four_times_the_width() -> None:
     """With 64 to 1024 channels, one in and two out: 31.0 M (Ronneberger et al., 2015, figure 1, give no sum)."""
-    monkeypatch.setattr("explorer.models.unet.WIDTHS", (64, 128, 256, 512, 1024))
-    assert parameters(UNet(2, in_channels=1)) == 31_030_658
+    assert parameters(UNet(2, in_channels=1, widths=(64, 128, 256, 512, 1024))) == 31_030_658
 
 
 @pytest.mark.parametrize(
