@@ -16,12 +16,12 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import Score, ScoreFunction
 from explorer.export.formats import DEFAULT_FORMAT, Exported
 from explorer.progress import Notify, silent
-from explorer.session.compressed import Compressed, Origin, build, build_tuned
+from explorer.session.compressed import Compressed, Origin, build, build_tuned, make_recipe
 from explorer.session.devices import Device, find_device
 from explorer.session.export import export_compressed
 from explorer.session.network import Net, open_network, open_study_network
 from explorer.session.result import Front, Point, Result
-from explorer.session.scores import Scores, compute_scores, find_scores, read_relevance
+from explorer.session.scores import Scores, compute_scores, find_scores
 from explorer.session.scoring import accuracy, score
 from explorer.session.search import load, run, search
 from explorer.settings import FineTuningSettings, LayerSpace, QuantizerSettings
@@ -30,6 +30,7 @@ from explorer.settings.records import read_record
 from explorer.study.costing import candidate_cost
 from explorer.study.record import Cost
 from explorer.study.study_file import Study, load_study
+from explorer.training.loss import LossFunction
 
 __all__ = [
     "Candidate",
@@ -113,7 +114,8 @@ def open(  # noqa: PLR0913  (a network, its images, and how they are split and s
 def relevance(net: Net, method: str = "deeplift", *, notify: Notify = silent, **settings: Any) -> Scores:
     """Return what matters in a network by a criterion, on its relevance images.
 
-    `settings` are keys of [relevance] in a study file: `target`, `reference`, `aggregation`, `tolerance`.
+    `settings` are keys of [relevance] in a study file: `target`, `reference`, `aggregation`, `tolerance`. A `target`
+    may be a function of (outputs, targets): the number for each image that relevance is of.
 
     Raises:
         ExplorerError: An unknown criterion or key, or one that cannot be computed for this network.
@@ -125,7 +127,7 @@ def relevance(net: Net, method: str = "deeplift", *, notify: Notify = silent, **
         >>> explorer.relevance(net, "l2").layer("0").filter_scores.shape
         (4,)
     """
-    return compute_scores(net, read_relevance(method=method, **settings), notify)
+    return compute_scores(net, {"method": method, **settings}, notify)
 
 
 def uniform(net: Net, weight_bits: int = 8, activation_bits: int = 8) -> Candidate:
@@ -200,6 +202,7 @@ def finetune(
     epochs: int | None = None,
     scores: Scores | str | None = None,
     *,
+    loss: LossFunction | None = None,
     start: Compressed | None = None,
     file: str | Path | None = None,
     notify: Notify = silent,
@@ -209,7 +212,8 @@ def finetune(
 
     `settings` are keys of [finetuning] in a study file, such as `learning_rate`. It begins at the float network, or
     at what an earlier `start` of the same filters was tuned to. With a `file` the result is kept there, and found
-    there again; an interrupted training goes on after its last full epoch.
+    there again; an interrupted training goes on after its last full epoch. `loss` is a function of (outputs, targets)
+    that gives one number; cross entropy where there is none.
 
     Example:
         >>> import explorer, torch
@@ -222,7 +226,9 @@ def finetune(
     given = settings if epochs is None else {"epochs": epochs, **settings}
     wanted = read_record(FineTuningSettings, given, "finetuning")
     kept = None if file is None else Path(file)
-    return build_tuned(_net_for(net, point, scores), _candidate(point), _origin(point), wanted, start, kept, notify)
+    trained = _net_for(net, point, scores)
+    recipe = make_recipe(trained, wanted, loss, kept)
+    return build_tuned(trained, _candidate(point), _origin(point), recipe, start, kept, notify)
 
 
 def export(

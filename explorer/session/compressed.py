@@ -21,7 +21,9 @@ from explorer.study.record import FrontPoint
 from explorer.study.weights import digest_state
 from explorer.training.epochs import Recipe
 from explorer.training.finetune import finetune
+from explorer.training.loss import CROSS_ENTROPY, Loss, LossFunction, find_loss
 from explorer.training.tuned import Tuned, rebuild
+from explorer.user_code import digest_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ def build_tuned(
     net: Net,
     candidate: Candidate,
     origin: Origin | None,
-    settings: FineTuningSettings,
+    recipe: Recipe[FineTuningSettings],
     start: Compressed | None,
     file: Path | None,
     notify: Notify,
@@ -90,8 +92,9 @@ def build_tuned(
     """Return the same, trained further on the network's training images."""
     train = net.data.train
     conditions = {
-        **write_record(settings),
+        **write_record(recipe.settings),
         "seed": net.seed,
+        "loss code": recipe.loss.code,
         "weights": digest_state(net.network.model),
         "train": train.digest(),
         "start": None if start is None else digest_state(start),
@@ -99,12 +102,11 @@ def build_tuned(
     with threads_for(net.graph):
         tuned = _find_tuned(file, candidate, conditions)
         if tuned is None:
-            unfinished = None if file is None else file.with_suffix(".unfinished")
             tuned = finetune(
                 net.context,
                 candidate,
                 *net.tensors(train),
-                Recipe(settings=settings, seed=net.seed, unfinished=unfinished),
+                recipe,
                 start=None if start is None else start.tuned,
                 progress=lambda done, count, _: notify("fine-tune, batches", done, count),
             )
@@ -112,6 +114,20 @@ def build_tuned(
             if file is not None:
                 tuned.save(file)
         return _remember(rebuild(net.context, candidate, tuned), net, candidate, origin, tuned)
+
+
+def make_recipe(
+    net: Net, settings: FineTuningSettings, loss: LossFunction | None, file: Path | None
+) -> Recipe[FineTuningSettings]:
+    """Return how a network is trained further; ModelError where its targets need a loss, and there is none."""
+    if loss is not None:
+        found = Loss(name=f"loss: {getattr(loss, '__name__', 'loss')!r}", function=loss, code=digest_code(loss))
+    elif settings.loss is None and settings.teacher and settings.teacher_weight == 1.0:
+        found = CROSS_ENTROPY  # counts nothing
+    else:
+        found = find_loss(settings.loss, ".", "loss", net.data.num_classes, "set teacher_weight=1.0")
+    unfinished = None if file is None else file.with_suffix(".unfinished")
+    return Recipe(settings=settings, seed=net.seed, loss=found, unfinished=unfinished)
 
 
 def _find_tuned(file: Path | None, candidate: Candidate, conditions: Mapping[str, Any]) -> Tuned | None:

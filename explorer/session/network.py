@@ -148,8 +148,11 @@ def open_network(
     found = make_data(sets, None, seed)
     context = CompressionContext.of(model, found.calibration.tensors(torch_device)[0], quantizer=quantizer)
     example = sets[0].take(slice(EXAMPLES)).tensors(torch_device)[0]
-    if score is None:
+    try:
         found = replace(found, num_classes=_count_classes(context.model, example, found))
+    except DataError:
+        if score is None:
+            raise
     with threads_for(context.graph):
         covered = measure_coverage(context.model, context.graph, example)
     network = StudyNetwork(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import LayerRelevance, Relevance
+from explorer.relevance.targets import TargetFunction
 from explorer.session.display import paragraph, table
 from explorer.session.network import Net
 from explorer.settings import RelevanceSettings
@@ -38,6 +40,8 @@ class Scores:
     settings: RelevanceSettings
     relevance: Relevance
     complete: Relevance
+    sample: Sample
+    """What it was computed on."""
 
     def layer(self, name: str) -> LayerRelevance:
         """Return what is known of a layer: `filter_scores`, `weight_multipliers` and more.
@@ -75,33 +79,32 @@ class Scores:
         return paragraph(repr(self)) + table(("layer", "filters", "most relevant", "score", "least", "score"), rows)
 
 
-def read_relevance(**settings: Any) -> RelevanceSettings:
-    """Return settings as they are in [relevance].
+def compute_scores(net: Net, entries: Mapping[str, Any], notify: Notify) -> Scores:
+    """Return what a criterion says of a network, on its relevance images; `entries` are keys of [relevance].
 
     Raises:
         StudyFileError: For unknown keys and names.
     """
-    read = read_record(RelevanceSettings, settings, "relevance")
-    check_names(read)
-    return read
-
-
-def compute_scores(net: Net, settings: RelevanceSettings, notify: Notify) -> Scores:
-    """Return what a criterion says of a network, on its relevance images."""
+    target = entries.get("target", "predicted")
+    if callable(target):
+        name = f"{target.__module__}:{getattr(target, '__name__', 'target')}"
+        target, entries = TargetFunction(name=name, function=target), {**entries, "target": name}
+    settings = read_record(RelevanceSettings, entries, "relevance")
+    check_names(settings)
     with threads_for(net.graph):
-        sample = make_relevance_sample(net, settings)
+        sample = _make_sample(net, settings, target)
         criterion = CRITERIA[settings.method]
         found = criterion.compute(sample, lambda done, total: notify("relevance", done, total))
-        return Scores(settings=settings, relevance=found, complete=fill_missing(found, sample, criterion.subjects))
+        complete = fill_missing(found, sample, criterion.subjects)
+        return Scores(settings=settings, relevance=found, complete=complete, sample=sample)
 
 
-def make_relevance_sample(net: Net, settings: RelevanceSettings) -> Sample:
-    """Return what relevance is computed on."""
+def _make_sample(net: Net, settings: RelevanceSettings, target: str | TargetFunction) -> Sample:
     return make_sample(
         net.context.model,
         net.graph,
         *net.tensors(net.data.relevance),
-        target=settings.target,
+        target=target,
         reference=settings.reference,
         aggregation=settings.aggregation,
         tolerance=settings.tolerance,
@@ -112,7 +115,7 @@ def make_relevance_sample(net: Net, settings: RelevanceSettings) -> Sample:
 def find_scores(net: Net, scores: Scores | str, notify: Notify) -> Scores:
     """Return scores, computed where only the criterion is named."""
     if isinstance(scores, str):
-        return compute_scores(net, read_relevance(method=scores), notify)
+        return compute_scores(net, {"method": scores}, notify)
     if not isinstance(scores, Scores):
         raise RelevanceError(
             f"scores: expected what explorer.relevance gives or a criterion's name, received {type(scores).__name__}"

@@ -174,7 +174,7 @@ def _search(
     """Search, in `folder` where one is given, and return what was found."""
 
     def opened(place: Path) -> PreparedStudy:
-        return prepare(study, net.network, accelerator, place, notify, relevance=scores.relevance)
+        return prepare(study, net.network, accelerator, place, notify, known=(scores.sample, scores.relevance))
 
     outcome, prepared = _explore(study, folder, opened, notify)
     return Result(outcome=outcome, open_net=lambda: replace(net, context=prepared.context), folder=folder)

@@ -22,7 +22,7 @@ class FineTuningSettings:
     statistics of each batch and follow them ("batch"), or stay as they are ("frozen"). With `learn_scales` the scales
     of weights and activations are trained, too (Esser et al., 2020). `loss` is the user's own function of (outputs,
     targets), that of [model.training] where it is None; outputs that are no classes are held to the teacher's by their
-    squared difference.
+    squared difference, relative to its spread.
     """
 
     SECTION: ClassVar[str] = "finetuning"

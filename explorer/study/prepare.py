@@ -17,6 +17,7 @@ from explorer.evaluate.score import Score
 from explorer.progress import Notify, silent
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
+from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance, order_filters
 from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
 from explorer.study.record import Coverage
@@ -93,11 +94,11 @@ def prepare(
     folder: Path,
     notify: Notify = silent,
     *,
-    relevance: Relevance | None = None,
+    known: tuple[Sample, Relevance] | None = None,
     refused_exports: tuple[tuple[str, str], ...] = (),
 ) -> PreparedStudy:
-    """Score and calibrate a network that has its weights; `relevance` is that by the study's criterion, if known."""
-    context, relevance = make_context(study, network, folder, notify, relevance)
+    """Score and calibrate a network that has its weights; `known` are the relevance by its criterion and the sample."""
+    context, relevance = make_context(study, network, folder, notify, known)
     return PreparedStudy(
         study=study,
         accelerator=accelerator,
@@ -113,15 +114,19 @@ def prepare(
 
 
 def make_context(
-    study: Study, network: StudyNetwork, folder: Path, notify: Notify = silent, known: Relevance | None = None
+    study: Study,
+    network: StudyNetwork,
+    folder: Path,
+    notify: Notify = silent,
+    known: tuple[Sample, Relevance] | None = None,
 ) -> tuple[CompressionContext, Relevance]:
     """Return what candidates are built from, and the relevance that orders its filters, with all parts filled in."""
     data, torch_device, canonical, graph = network.data, network.torch_device, network.canonical, network.graph
     weights_digest, method = digest_state(network.model), study.relevance.method
     others, weighting = list_other_criteria(study), find_weighting_criterion(study)
     with threads_for(graph):
-        sample = draw_relevance_sample(canonical, graph, data.relevance, study, torch_device)
-        scores = {method: known} if known is not None else {}
+        sample = known[0] if known else draw_relevance_sample(canonical, graph, data.relevance, study, torch_device)
+        scores = {method: known[1]} if known else {}
         for name in filter(None, (method, *others, weighting)):
             if name not in scores:
                 scores[name] = keep_relevance(name, sample, folder, weights_digest, notify)

@@ -33,6 +33,10 @@ SMALLEST_SHARE = 1 / 16
 """A trained scale stays above this share of where it started (assumed): at zero it could not come back."""
 
 
+SMALLEST_SPREAD = 1e-12
+"""Variance of a teacher's outputs below which they are all the same."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TuningTask:
     """The network in training, its images, and where the loss comes from."""
@@ -178,9 +182,12 @@ def _to_targets(loss: Loss, outputs: Tensor, targets: Tensor, share: float) -> T
 
 
 def _to_teacher(outputs: Tensor, taught: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Return the cross entropy to the teacher's classes where targets are class numbers, else the squared error."""
+    """Return the cross entropy to the teacher's classes where targets are class numbers, else the squared error.
+
+    That is relative to the spread of the teacher's outputs, so that one learning rate does for outputs of any scale.
+    """
     if outputs.ndim != 2 or targets.ndim != 1 or targets.is_floating_point():
-        return F.mse_loss(outputs, taught)
+        return F.mse_loss(outputs, taught) / taught.var(correction=0).clamp(min=SMALLEST_SPREAD)
     soft = F.cross_entropy(outputs / temperature, F.softmax(taught / temperature, dim=1))
     return soft * temperature**2
 
