@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -14,23 +13,22 @@ from explorer.compress.plan import NetworkPlan
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import Score, ScoreFunction
-from explorer.export.formats import DEFAULT_FORMAT, Exported
 from explorer.progress import Notify, silent
-from explorer.session.compressed import Compressed, Origin, build, build_tuned, make_recipe
+from explorer.session.compressed import Compressed, build
 from explorer.session.devices import Device, find_device
-from explorer.session.export import export_compressed
+from explorer.session.export import export
 from explorer.session.network import Net, open_network, open_study_network
+from explorer.session.points import Chosen, find_candidate, find_net, find_origin
 from explorer.session.result import Front, Point, Result
-from explorer.session.scores import Scores, compute_scores, find_scores
+from explorer.session.scores import Scores, compute_scores
 from explorer.session.scoring import accuracy, score
 from explorer.session.search import load, run, search
-from explorer.settings import FineTuningSettings, LayerSpace, QuantizerSettings
+from explorer.session.tuning import finetune
+from explorer.settings import LayerSpace, QuantizerSettings
 from explorer.settings import SpaceSettings as Space
-from explorer.settings.records import read_record
 from explorer.study.costing import candidate_cost
 from explorer.study.record import Cost
 from explorer.study.study_file import Study, load_study
-from explorer.training.loss import LossFunction
 
 __all__ = [
     "Candidate",
@@ -63,8 +61,6 @@ __all__ = [
     "search",
     "uniform",
 ]
-
-Chosen = Candidate | Point
 
 
 def open(  # noqa: PLR0913  (a network, its images, and how they are split and scored)
@@ -158,7 +154,7 @@ def price(net: Net, point: Chosen, device: Device) -> Cost:
         >>> explorer.price(net, explorer.uniform(net, weight_bits=4), "bitfusion").weight_bytes
         852
     """
-    candidate = _candidate(point)
+    candidate = find_candidate(point)
     candidates.check(candidate, net.graph)
     return candidate_cost(net.graph, candidate, find_device(device))
 
@@ -173,7 +169,7 @@ def plan(net: Net, point: Chosen) -> NetworkPlan:
         >>> explorer.plan(net, explorer.uniform(net).with_filters({"0": 0.5})).macs
         1368
     """
-    candidate = _candidate(point)
+    candidate = find_candidate(point)
     candidates.check(candidate, net.graph)
     return plans.plan(net.graph, candidate)
 
@@ -193,83 +189,4 @@ def compress(net: Net, point: Chosen, scores: Scores | str | None = None) -> Com
         >>> small(torch.rand(3, 1, 8, 8)).shape, small.size_bytes
         (torch.Size([3, 10]), 369)
     """
-    return build(_net_for(net, point, scores), _candidate(point), _origin(point))
-
-
-def finetune(
-    net: Net,
-    point: Chosen,
-    epochs: int | None = None,
-    scores: Scores | str | None = None,
-    *,
-    loss: LossFunction | None = None,
-    start: Compressed | None = None,
-    file: str | Path | None = None,
-    notify: Notify = silent,
-    **settings: Any,
-) -> Compressed:
-    """Return the network of a point, trained further on the training images with the float network as teacher.
-
-    `settings` are keys of [finetuning] in a study file, such as `learning_rate`. It begins at the float network, or
-    at what an earlier `start` of the same filters was tuned to. With a `file` the result is kept there, and found
-    there again; an interrupted training goes on after its last full epoch. `loss` is a function of (outputs, targets)
-    that gives one number; cross entropy where there is none.
-
-    Example:
-        >>> import explorer, torch
-        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
-        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
-        >>> tuned = explorer.finetune(net, explorer.uniform(net, weight_bits=2), epochs=1)
-        >>> tuned.finetuning["epochs"]
-        1
-    """
-    given = settings if epochs is None else {"epochs": epochs, **settings}
-    wanted = read_record(FineTuningSettings, given, "finetuning")
-    kept = None if file is None else Path(file)
-    trained = _net_for(net, point, scores)
-    recipe = make_recipe(trained, wanted, loss, kept)
-    return build_tuned(trained, _candidate(point), _origin(point), recipe, start, kept, notify)
-
-
-def export(
-    model: Compressed | Point, folder: str | Path, format: str = DEFAULT_FORMAT, *, device: Device | None = None
-) -> Exported:
-    """Write a compressed network to a folder, run it in onnxruntime on the held-out images, and refuse what differs.
-
-    The configuration states costs on the device of the search, or on the one given here.
-
-    Example:
-        >>> import explorer, tempfile, torch
-        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
-        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
-        >>> small = explorer.compress(net, explorer.uniform(net, weight_bits=4))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     explorer.export(small, folder, device="bitfusion").verification.agreement
-        1.0
-
-    Args:
-        format: "onnx" (a quantised network and configuration.json) or "integer".
-    """
-    built = model.build() if isinstance(model, Point) else model
-    return export_compressed(built, Path(folder), format, None if device is None else find_device(device))
-
-
-def _candidate(point: Chosen) -> Candidate:
-    if isinstance(point, Point):
-        return point.candidate
-    if not isinstance(point, Candidate):
-        raise ExplorerError(
-            f"point: expected what explorer.uniform gives or a point of a front, received {type(point).__name__}"
-        )
-    return point
-
-
-def _origin(point: Chosen) -> Origin | None:
-    return point.origin if isinstance(point, Point) else None
-
-
-def _net_for(net: Net, point: Chosen, scores: Scores | str | None) -> Net:
-    """Return the network with its filters in the order that the point is to be built by."""
-    if scores is not None:
-        return net.ordered_by(find_scores(net, scores, silent))
-    return point.open_net() if isinstance(point, Point) else net
+    return build(find_net(net, point, scores), find_candidate(point), find_origin(point))

@@ -9,8 +9,10 @@ from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
 from explorer.export.deploy import find_format
-from explorer.export.formats import Deployment, Exported
+from explorer.export.formats import DEFAULT_FORMAT, Deployment, Exported
 from explorer.session.compressed import Compressed, Origin
+from explorer.session.devices import Device, find_device
+from explorer.session.result import Point
 from explorer.settings import ComputeSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.network import threads_for
@@ -18,7 +20,30 @@ from explorer.study.record import Evaluation, FrontPoint
 from hwmodels import Accelerator
 
 
-def export_compressed(model: Compressed, folder: Path, form: str, accelerator: Accelerator | None) -> Exported:
+def export(
+    model: Compressed | Point, folder: str | Path, format: str = DEFAULT_FORMAT, *, device: Device | None = None
+) -> Exported:
+    """Write a compressed network to a folder, run it in onnxruntime on the held-out images, and refuse what differs.
+
+    The configuration states costs on the device of the search, or on the one given here.
+
+    Example:
+        >>> import explorer, tempfile, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> small = explorer.compress(net, explorer.uniform(net, weight_bits=4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     explorer.export(small, folder, device="bitfusion").verification.agreement
+        1.0
+
+    Args:
+        format: "onnx" (a quantised network and configuration.json) or "integer".
+    """
+    built = model.build() if isinstance(model, Point) else model
+    return _export(built, Path(folder), format, None if device is None else find_device(device))
+
+
+def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator | None) -> Exported:
     """Write a compressed network to a folder, and check it on the held-out images."""
     if not isinstance(model, Compressed):
         raise ExportError(

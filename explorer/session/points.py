@@ -1,0 +1,36 @@
+"""A point of the design space, as it is given in Python: a candidate, or a member of a front."""
+
+from __future__ import annotations
+
+from explorer.compress.candidate import Candidate
+from explorer.errors import ExplorerError
+from explorer.progress import silent
+from explorer.session.compressed import Origin
+from explorer.session.network import Net
+from explorer.session.result import Point
+from explorer.session.scores import Scores, find_scores
+
+Chosen = Candidate | Point
+
+
+def find_candidate(point: Chosen) -> Candidate:
+    """Return what a point chooses; ExplorerError where it is none."""
+    if isinstance(point, Point):
+        return point.candidate
+    if not isinstance(point, Candidate):
+        raise ExplorerError(
+            f"point: expected what explorer.uniform gives or a point of a front, received {type(point).__name__}"
+        )
+    return point
+
+
+def find_origin(point: Chosen) -> Origin | None:
+    """Return what the network of a front's member remembers."""
+    return point.origin if isinstance(point, Point) else None
+
+
+def find_net(net: Net, point: Chosen, scores: Scores | str | None) -> Net:
+    """Return the network with its filters in the order that the point is to be built by."""
+    if scores is not None:
+        return net.ordered_by(find_scores(net, scores, silent))
+    return point.open_net() if isinstance(point, Point) else net

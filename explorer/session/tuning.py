@@ -1,0 +1,118 @@
+"""Training a point of the design space further, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from explorer.compress.candidate import Candidate
+from explorer.progress import Notify, silent
+from explorer.session.compressed import Compressed, Origin, remember
+from explorer.session.network import Net
+from explorer.session.points import Chosen, find_candidate, find_net, find_origin
+from explorer.session.scores import Scores
+from explorer.settings import FineTuningSettings
+from explorer.settings.records import read_record, write_record
+from explorer.study.network import threads_for
+from explorer.study.weights import digest_state
+from explorer.training.epochs import Recipe
+from explorer.training.finetune import finetune as train_further
+from explorer.training.loss import CROSS_ENTROPY, Loss, LossFunction, find_loss
+from explorer.training.tuned import Tuned, rebuild
+from explorer.user_code import digest_code
+
+
+def finetune(
+    net: Net,
+    point: Chosen,
+    epochs: int | None = None,
+    scores: Scores | str | None = None,
+    *,
+    loss: LossFunction | None = None,
+    start: Compressed | None = None,
+    file: str | Path | None = None,
+    notify: Notify = silent,
+    **settings: Any,
+) -> Compressed:
+    """Return the network of a point, trained further on the training images with the float network as teacher.
+
+    `settings` are keys of [finetuning] in a study file, such as `learning_rate`. It begins at the float network, or
+    at what an earlier `start` of the same filters was tuned to. With a `file` the result is kept there, and found
+    there again; an interrupted training goes on after its last full epoch. `loss` is a function of (outputs, targets)
+    that gives one number; cross entropy where there is none.
+
+    Example:
+        >>> import explorer, torch
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+        >>> tuned = explorer.finetune(net, explorer.uniform(net, weight_bits=2), epochs=1)
+        >>> tuned.finetuning["epochs"]
+        1
+    """
+    given = settings if epochs is None else {"epochs": epochs, **settings}
+    wanted = read_record(FineTuningSettings, given, "finetuning")
+    kept = None if file is None else Path(file)
+    trained = find_net(net, point, scores)
+    recipe = _make_recipe(trained, wanted, loss, kept)
+    return _tune(trained, find_candidate(point), find_origin(point), recipe, start, kept, notify)
+
+
+def _tune(
+    net: Net,
+    candidate: Candidate,
+    origin: Origin | None,
+    recipe: Recipe[FineTuningSettings],
+    start: Compressed | None,
+    file: Path | None,
+    notify: Notify,
+) -> Compressed:
+    """Return the network of a candidate, trained further on the network's training images."""
+    train = net.data.train
+    conditions = {
+        **write_record(recipe.settings),
+        "seed": net.seed,
+        "loss code": recipe.loss.code,
+        "weights": digest_state(net.network.model),
+        "train": train.digest(),
+        "start": None if start is None else digest_state(start),
+    }
+    with threads_for(net.graph):
+        tuned = _find_tuned(file, candidate, conditions)
+        if tuned is None:
+            tuned = train_further(
+                net.context,
+                candidate,
+                *net.tensors(train),
+                recipe,
+                start=None if start is None else start.tuned,
+                progress=lambda done, count, _: notify("fine-tune, batches", done, count),
+            )
+            tuned = replace(tuned, description={**tuned.description, **conditions})
+            if file is not None:
+                tuned.save(file)
+        return remember(rebuild(net.context, candidate, tuned), net, candidate, origin, tuned)
+
+
+def _make_recipe(
+    net: Net, settings: FineTuningSettings, loss: LossFunction | None, file: Path | None
+) -> Recipe[FineTuningSettings]:
+    """Return how a network is trained further; ModelError where its targets need a loss, and there is none."""
+    if loss is not None:
+        found = Loss(name=f"loss: {getattr(loss, '__name__', 'loss')!r}", function=loss, code=digest_code(loss))
+    elif settings.loss is None and settings.teacher and settings.teacher_weight == 1.0:
+        found = CROSS_ENTROPY  # counts nothing
+    else:
+        found = find_loss(settings.loss, ".", "loss", net.data.num_classes, "set teacher_weight=1.0")
+    unfinished = None if file is None else file.with_suffix(".unfinished")
+    return Recipe(settings=settings, seed=net.seed, loss=found, unfinished=unfinished)
+
+
+def _find_tuned(file: Path | None, candidate: Candidate, conditions: Mapping[str, Any]) -> Tuned | None:
+    """Return what a file holds, where it was made of the same under the same conditions."""
+    if file is None or not file.is_file():
+        return None
+    found = Tuned.load(file)
+    same = all(found.description.get(key) == value for key, value in conditions.items())
+    return found if same and found.candidate == candidate.digest() else None
