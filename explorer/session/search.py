@@ -202,8 +202,9 @@ def _score_settings(score: Score) -> ScoreSettings:
     """Return what the study says of a score; its function is known, though no file can load one that was given."""
     if score is ACCURACY:
         return ScoreSettings()
-    function = f"{score.function.__module__}:{score.name}"
-    return ScoreSettings(function=function, name=score.name)
+    module = getattr(score.function, "__module__", "")
+    where = module if module.replace(".", "").isidentifier() else "python"
+    return ScoreSettings(function=f"{where}:{score.name}", name=score.name)
 
 
 @contextmanager

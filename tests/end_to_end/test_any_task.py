@@ -16,8 +16,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import explorer as api
 from explorer.cli import main
 from explorer.export.verify import open_session
+from explorer.models.unet import UNet
 from explorer.study.folder import read_outcome
 
 README = Path(__file__).parents[2] / "README.md"
@@ -331,15 +333,24 @@ def test_a_checkpoint_is_tuned_by_its_teacher_or_by_a_loss_that_is_named(
     assert (said.code, said.err) == (0, "")
 
 
-def test_scores_are_the_same_from_python(masks: Path) -> None:
-    from explorer.evaluate.score import Score, score_images  # noqa: PLC0415
-    from explorer.study.folder import read_study  # noqa: PLC0415
-    from explorer.study.prepare import open_study  # noqa: PLC0415
-
+def test_the_same_from_python(masks: Path, tmp_path: Path) -> None:
     functions = runpy.run_path(str(masks / "shapes" / "shapes.py"))
-    prepared = open_study(read_study(masks / "run"), masks / "run")
-    inputs, targets = prepared.tensors(prepared.data.held_out)
+    train, (images, wanted) = functions["read"]()
+    (weights,) = (masks / "run").glob("weights-*.pt")
+    model = UNet(classes=1, in_channels=1, widths=(8, 16, 24))
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    search, held_out = (images[:24], wanted[:24]), (images[24:], wanted[24:])
+    net = api.open(model.eval(), *train, search=search, held_out=held_out, score=functions["iou"])
     with torch.no_grad():
-        outputs = prepared.context.model(*inputs)
-    found = score_images(prepared.context.model, inputs, targets, 7, Score(name="iou", function=functions["iou"]))
-    assert found.mean() == pytest.approx(iou_by_hand(outputs.numpy(), targets.numpy()), abs=1e-6)
+        outputs = model(torch.from_numpy(held_out[0])).numpy()
+    plain = api.score(model, *held_out, function=functions["iou"])
+    assert plain.value == pytest.approx(iou_by_hand(outputs, held_out[1]), abs=1e-6)
+    result = api.search(net, api.Space(weight_bits=(4, 8)), "bitfusion", trials=4, seeds=2, budgets={"iou": 0.5})
+    assert "iou_search" in result.front.to_frame().columns
+    assert result.best(max_iou_loss=0.2).score.value >= plain.value - 0.3
+    with pytest.raises(api.ExplorerError, match=r"loss: missing; the targets are no class numbers"):
+        api.finetune(net, result.knee, epochs=1)
+    tuned = api.finetune(net, result.knee, epochs=1, loss=functions["loss"])
+    exported = api.export(tuned, tmp_path / "out")
+    assert exported.score.value == pytest.approx(api.score(tuned).value, abs=0.01)
+    assert "iou" in exported.summary()
