@@ -116,7 +116,12 @@ class Front:
         """Return a point by its place, or by name: "knee", "accurate", "cheapest", "p07", or a digest's start."""
         if isinstance(choice, int):
             return self.points[choice]
-        found = pick(self.outcome.front, self.outcome.objectives, choice)
+        if not self.points:
+            raise ExplorerError("front: it is empty, since no candidate kept the budgets; relax them, and search again")
+        try:
+            found = pick(self.outcome.front, self.outcome.objectives, choice)
+        except ExplorerError as error:
+            raise ExplorerError(str(error).replace("--pick", "front")) from None
         return next(point for point in self.points if point.found is found)
 
     def to_frame(self) -> pd.DataFrame:

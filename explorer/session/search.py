@@ -45,7 +45,7 @@ Open = Callable[[Path], PreparedStudy]
 
 def search(  # noqa: PLR0913, PLR0917  (what, where, for what, and for how long)
     net: Net,
-    space: Space | None = None,
+    space: Space | Mapping[str, Any] | None = None,
     device: Device = "bitfusion",
     objectives: Sequence[str] = ("accuracy", "energy"),
     scores: Scores | str = "deeplift",
@@ -71,14 +71,16 @@ def search(  # noqa: PLR0913, PLR0917  (what, where, for what, and for how long)
         >>> len(result.outcome.evaluations), result.front.to_frame().loc[result.knee.name, "0.weight_bits"] in (4, 8)
         (6, True)
     """
+    if isinstance(objectives, str):
+        raise SearchError(f"objectives: expected a list of names, received {objectives!r}; give ({objectives!r}, ...)")
     accelerator, found = find_device(device), find_scores(net, scores, notify)
     study = _make_study(
         net,
         accelerator,
         found,
-        space=space or Space(),
+        space=space if isinstance(space, Space) else read_record(Space, _mapping("space", space), "space"),
         objectives=objectives,
-        budgets=budgets or {},
+        budgets=_mapping("budgets", budgets),
         settings=read_record(SearchSettings, {"trials": trials, **settings}, "search"),
     )
     return _search(net, study, accelerator, found, None if folder is None else Path(folder), notify)
@@ -129,6 +131,12 @@ def run(study: Study | str | Path, folder: str | Path | None = None, notify: Not
     """
     read = study if isinstance(study, Study) else load_study(study)
     return _run(read, None if folder is None else Path(folder), notify)
+
+
+def _mapping(name: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise SearchError(f"{name}: expected names with their values, received {type(given).__name__}")
+    return given or {}
 
 
 def _make_study(

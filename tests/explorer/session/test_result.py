@@ -56,6 +56,22 @@ def test_a_wrong_question_is_one_clear_line(arguments: dict[str, float], message
     assert "\n" not in str(caught.value)
 
 
+def test_an_unknown_point_is_refused_with_those_that_there_are(result: explorer.Result) -> None:
+    with pytest.raises(ExplorerError, match=r"front: received 'p99'; choose one of knee, .* or a point: p01"):
+        result.model("p99")
+
+
+def test_a_front_that_is_empty_says_why(net: explorer.Net) -> None:
+    empty = explorer.search(net, trials=2, scores="l2", budgets={"energy_uj": 1e-6})
+    assert len(empty.front) == len(empty.front.to_frame()) == 0
+    assert "0 points" in repr(empty)
+    assert empty.plot("energy").data is not None
+    with pytest.raises(ExplorerError, match="front: it is empty, since no candidate kept the budgets"):
+        empty.model("knee")
+    with pytest.raises(ExplorerError, match="the front is empty"):
+        empty.best(max_loss=0.1)
+
+
 def test_the_network_of_a_point_is_the_one_that_was_scored(net: explorer.Net, result: explorer.Result) -> None:
     for point in result.front:
         assert explorer.accuracy(result.model(point.name)) == point.held_out
