@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import fx
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate
 from explorer.compress.plan import NetworkPlan, plan
+from explorer.errors import ExportError
 from explorer.session.network import Net
 from explorer.study.network import threads_for
 from explorer.study.record import FrontPoint
@@ -48,6 +49,18 @@ class Compressed(fx.GraphModule):
     candidate: Candidate
     tuned: Tuned | None
     origin: Origin | None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compressed:
+        """Return a copy that remembers the same; its images are not copied."""
+        return remember(super().__deepcopy__(memo), self.net, self.candidate, self.origin, self.tuned)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled, as torch.save(model) would: no such file could be read again.
+
+        Raises:
+            ExportError: Always.
+        """
+        raise ExportError("model: a compressed network is saved by its state_dict(), or written by explorer.export")
 
     @property
     def finetuning(self) -> Mapping[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,21 @@ def test_a_state_dict_can_be_loaded_again(
     assert not torch.equal(fresh(samples[0]), model(samples[0]))
     fresh.load_state_dict(torch.load(tmp_path / "knee.pt", weights_only=True))
     assert torch.equal(fresh(samples[0]), model(samples[0]))
+
+
+def test_a_copy_remembers_what_it_was_made_of_and_shares_nothing_that_is_trained(
+    result: explorer.Result, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    model = result.model("knee")
+    copied = copy.deepcopy(model)
+    assert (copied.candidate, copied.origin) == (model.candidate, model.origin)
+    assert copied.net is model.net
+    expected = model(samples[0])
+    for parameter in copied.parameters():
+        parameter.data.zero_()
+    assert torch.equal(model(samples[0]), expected)
+    with pytest.raises(ExplorerError, match=r"saved by its state_dict\(\)"):
+        torch.save(model, tmp_path / "whole.pt")
 
 
 def test_a_figure_shows_the_front(result: explorer.Result) -> None:
