@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 import explorer
@@ -48,6 +49,7 @@ def main() -> None:
     if missing:
         print(f"skipped: set {' and '.join(missing)}")
         return
+    torch.set_num_threads(1)
     study = explorer.load_study(STUDY)
     net = explorer.open(replace(study, data=replace(study.data, calibration=CALIBRATION)), notify=_say)
     images, labels = _test_images(net, count)
