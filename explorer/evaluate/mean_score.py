@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from explorer.objectives import SCORE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class MeanScore:
     """Mean score in [0, 1] over `num_images` images.
 
@@ -55,6 +55,10 @@ class MeanScore:
             return self.deviation / math.sqrt(self.num_images)
         adjusted = (self.value * self.num_images + 2.0) / (self.num_images + 4.0)
         return math.sqrt(adjusted * (1.0 - adjusted) / (self.num_images + 4.0))
+
+    def __repr__(self) -> str:
+        """Return it in per cent with its standard error, and of how many images."""
+        return f"{self.value:.2%} ±{self.standard_error:.2%} of {self.num_images:,} images"
 
 
 def tell_score(name: str, mean: MeanScore) -> str:

@@ -59,3 +59,8 @@ def test_of_one_image_the_error_is_as_large_as_it_can_be() -> None:
 def test_what_no_scores_can_have_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be"):
         MeanScore(**{"value": 0.5, "num_images": 3, **wrong})  # type: ignore[arg-type]
+
+
+def test_it_shows_itself_in_per_cent_with_its_error() -> None:
+    assert repr(MeanScore(value=0.5, num_images=96)) == "50.00% ±5.00% of 96 images"
+    assert repr(MeanScore(value=0.9, num_images=2500, deviation=0.1)) == "90.00% ±0.20% of 2,500 images"
