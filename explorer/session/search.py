@@ -33,7 +33,7 @@ from explorer.settings.records import read_record
 from explorer.settings.sources import GIVEN
 from explorer.study.finetune import reopen
 from explorer.study.folder import locked, read_outcome, read_study, refuse_other_study
-from explorer.study.prepare import PreparedStudy, make_context, open_study, prepare
+from explorer.study.prepare import PreparedStudy, make_context, open_study, prepare_study
 from explorer.study.record import Outcome
 from explorer.study.run import explore
 from explorer.study.study_file import Heading, Study, load_study
@@ -182,7 +182,7 @@ def _search(
     """Search, in `folder` where one is given, and return what was found."""
 
     def opened(place: Path) -> PreparedStudy:
-        return prepare(study, net.network, accelerator, place, notify, known=(scores.sample, scores.relevance))
+        return prepare_study(study, net.network, accelerator, place, notify, known=(scores.sample, scores.relevance))
 
     outcome, prepared = _explore(study, folder, opened, notify)
     return Result(outcome=outcome, open_net=lambda: replace(net, context=prepared.context), folder=folder)

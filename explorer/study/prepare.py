@@ -84,10 +84,10 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
     opened = open_network(study, notify)
     refused_exports = inspect(opened) if inspect is not None else ()
     network = with_weights(opened, study, folder, notify)
-    return prepare(study, network, accelerator, folder, notify, refused_exports=refused_exports)
+    return prepare_study(study, network, accelerator, folder, notify, refused_exports=refused_exports)
 
 
-def prepare(
+def prepare_study(
     study: Study,
     network: StudyNetwork,
     accelerator: Accelerator,
