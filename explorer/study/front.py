@@ -25,14 +25,17 @@ def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDAr
 
 
 def front(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> tuple[Evaluation, ...]:
-    """Return the feasible, undominated evaluations, one for each set of values, in ascending order of cost."""
+    """Return the feasible, undominated evaluations, one for each set of values, in ascending order of cost.
+
+    Of two that cost the same by the first of the objectives, the one that costs less by the next comes first.
+    """
     scored = [item for item in evaluations if item.feasible and item.score is not None]
     if not scored:
         return ()
     values = losses(scored, objectives)
     found = [scored[index] for index in np.flatnonzero(undominated(values, of_equal="first"))]
-    first_cost = costs_named(objectives)[0]
-    return tuple(sorted(found, key=lambda item: (first_cost.value(item.cost, 0.0), item.candidate.digest())))
+    costs = costs_named(objectives)
+    return tuple(sorted(found, key=lambda item: [cost.value(item.cost, 0.0) for cost in costs]))
 
 
 def knee(points: Sequence[FrontPoint], objectives: Sequence[str]) -> FrontPoint:

@@ -67,6 +67,12 @@ def test_a_cost_that_does_not_exist_is_nan() -> None:
     assert objectives.OBJECTIVES["accuracy"].value(cost(None), 0.5) == 0.5
 
 
+def test_equal_costs_are_told_apart_by_the_next_objective() -> None:
+    sizes = (300, 100, 200)
+    items = [evaluation(index, size / 1000, cost(1.0, size)) for index, size in enumerate(sizes)]
+    assert [item.cost.weight_bytes for item in front.front(items, OBJECTIVES)] == [100, 200, 300]
+
+
 def test_the_front_holds_feasible_scored_points_by_ascending_cost() -> None:
     entries = [
         evaluation(0, 0.9, cost(5.0)),
