@@ -3,6 +3,7 @@
 It is loaded when it is first asked for, so that importing this package takes neither torch nor a tenth of a second.
 """
 
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -82,10 +83,17 @@ class _Room(ModuleType):
 
     @property
     def __signature__(self) -> Any:
-        """What help and notebooks show of the call."""
+        """What notebooks show of the call."""
         import inspect  # noqa: PLC0415
 
         return inspect.signature(getattr(import_module("explorer.api"), self.__name__.rpartition(".")[2]))
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        """What help and notebooks show: how the function is called, and what it does."""
+        name = self.__name__.rpartition(".")[2]
+        first, _, rest = (getattr(import_module("explorer.api"), name).__doc__ or "").partition("\n")
+        return f"{first}\n\n    explorer.{name}{self.__signature__}\n{rest}"
 
 
 # Whether such a name is the package or the function must not depend on what was imported before: it is both.
@@ -95,9 +103,11 @@ for _name in ("compress", "export", "relevance", "search"):
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
-        raise AttributeError(f"module 'explorer' has no attribute {name!r}")
+        # With name and obj Python suggests a name that is meant.
+        raise AttributeError(f"module 'explorer' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     return getattr(import_module("explorer.api"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """Return what there is to call, and no room of the package, since that is what is completed."""
+    return sorted([*__all__, "__version__"])

@@ -17,7 +17,7 @@ from explorer.progress import Notify, silent
 from explorer.session.compressed import Compressed, build
 from explorer.session.devices import Device, find_device
 from explorer.session.export import export
-from explorer.session.network import Net, open_network, open_study_network
+from explorer.session.network import Net, open_network, open_study_network, refuse_other
 from explorer.session.points import Chosen, find_candidate, find_net, find_origin
 from explorer.session.result import Front, Point, Result
 from explorer.session.scores import Scores, compute_scores
@@ -138,6 +138,7 @@ def uniform(net: Net, weight_bits: int = 8, activation_bits: int = 8) -> Candida
         >>> explorer.uniform(net, weight_bits=4).with_filters({"0": 0.5}).filter_keep_ratio
         (('0', 0.5),)
     """
+    refuse_other(net)
     return candidates.uniform(net.graph, weight_bits, activation_bits)
 
 
@@ -154,6 +155,7 @@ def price(net: Net, point: Chosen, device: Device) -> Cost:
         >>> explorer.price(net, explorer.uniform(net, weight_bits=4), "bitfusion").weight_bytes
         852
     """
+    refuse_other(net)
     candidate = find_candidate(point)
     candidates.check(candidate, net.graph)
     return candidate_cost(net.graph, candidate, find_device(device))
@@ -169,6 +171,7 @@ def plan(net: Net, point: Chosen) -> NetworkPlan:
         >>> explorer.plan(net, explorer.uniform(net).with_filters({"0": 0.5})).macs
         1368
     """
+    refuse_other(net)
     candidate = find_candidate(point)
     candidates.check(candidate, net.graph)
     return plans.plan(net.graph, candidate)

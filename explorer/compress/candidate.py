@@ -178,6 +178,8 @@ class Candidate:
         Raises:
             CandidateError: A group that it does not choose for, or a share outside (0, 1].
         """
+        if not isinstance(ratios, Mapping | None):
+            raise CandidateError(f"candidate: expected shares of filters by group, received {type(ratios).__name__}")
         wanted = {**(ratios or {}), **more}
         known = dict(self.filter_keep_ratio)
         for name in wanted:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from explorer.relevance.scores import order_filters
 from explorer.session.display import paragraph, table
 from explorer.session.samples import make_data, read_samples, split_samples
 from explorer.settings import QuantizerSettings
+from explorer.settings.rules import integer
 from explorer.study.coverage import measure_coverage
 from explorer.study.network import StudyNetwork, threads_for, with_weights
 from explorer.study.network import open_network as open_given_network
@@ -33,6 +34,9 @@ from explorer.user_code import digest_code
 
 if TYPE_CHECKING:
     from explorer.session.scores import Scores
+
+SEED = integer(0, 2**32 - 1)
+"""As in a study file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,6 +114,14 @@ class Net:
         """Return the same: it is a value, and a network that was made from it is copied without its images."""
         return self
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: torch.fx could not read such a file again.
+
+        Raises:
+            ModelError: Always.
+        """
+        raise ModelError("net: an opened network is not pickled; save the model's state_dict(), and open it again")
+
     def _repr_html_(self) -> str:
         groups = {name: group.name for group in self.graph.groups for name in group.producers}
         rows = [
@@ -140,6 +152,9 @@ def open_network(
     """Split what is given, and canonicalise, trace and calibrate the model; `explorer.open` says of what."""
     if not isinstance(model, nn.Module):
         raise ModelError(f"model: expected a torch.nn.Module, received {type(model).__name__}")
+    seed = SEED.read(seed, "seed")
+    if not isinstance(quantizer, QuantizerSettings | None):
+        raise DataError(f"quantizer: expected explorer.settings.QuantizerSettings, received {type(quantizer).__name__}")
     train = read_samples("images", data, targets)
     searched = None if search is None else read_samples("search", search)
     kept_back = None if held_out is None else read_samples("held_out", held_out)
@@ -149,7 +164,8 @@ def open_network(
     context = CompressionContext.of(model, found.calibration.tensors(torch_device)[0], quantizer=quantizer)
     example = sets[0].take(slice(EXAMPLES)).tensors(torch_device)[0]
     try:
-        found = replace(found, num_classes=_count_classes(context.model, example, found))
+        labels = {"train": found.train, "search": found.search, "held_out": found.held_out}
+        found = replace(found, num_classes=count_classes(context.model, example, labels))
     except DataError:
         if score is None:
             raise
@@ -202,7 +218,13 @@ def make_score(score: ScoreFunction | Score | None) -> Score:
     return Score(name=name if name.isidentifier() else "score", function=score, code=digest_code(score))
 
 
-def _count_classes(model: nn.Module, example: Inputs, data: Data) -> int:
+def refuse_other(net: object) -> None:
+    """Raise ModelError where something is no opened network, such as the model itself."""
+    if not isinstance(net, Net):
+        raise ModelError(f"net: expected what explorer.open gives, received {type(net).__name__}")
+
+
+def count_classes(model: nn.Module, example: Inputs, sets: Mapping[str, ImageSet]) -> int:
     """Return how many classes the model tells apart; DataError where it tells none, or a label is none of them."""
     outputs = call(model, example)
     if len(outputs) != 1 or outputs[0].ndim != 2:
@@ -212,8 +234,8 @@ def _count_classes(model: nn.Module, example: Inputs, data: Data) -> int:
             "give score=function, of (outputs, targets) a number in [0, 1] for each image"
         )
     classes = outputs[0].shape[1]
-    for name in ("train", "search", "held_out"):
-        labels = getattr(data, name).targets
+    for name, images in sets.items():
+        labels = images.targets
         if labels.ndim != 1 or labels.dtype != np.int64:
             raise DataError(
                 f"{name}: expected a class number for each image, received {labels.dtype} of shape {labels.shape}; "

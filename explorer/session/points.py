@@ -6,9 +6,10 @@ from explorer.compress.candidate import Candidate
 from explorer.errors import ExplorerError
 from explorer.progress import silent
 from explorer.session.compressed import Origin
-from explorer.session.network import Net
+from explorer.session.network import Net, refuse_other
 from explorer.session.result import Point
 from explorer.session.scores import Scores, find_scores
+from explorer.study.weights import digest_state
 
 Chosen = Candidate | Point
 
@@ -31,6 +32,11 @@ def find_origin(point: Chosen) -> Origin | None:
 
 def find_net(net: Net, point: Chosen, scores: Scores | str | None) -> Net:
     """Return the network with its filters in the order that the point is to be built by."""
+    refuse_other(net)
+    if isinstance(point, Point) and digest_state(point.open_net().context.model) != digest_state(net.context.model):
+        raise ExplorerError(
+            f"point: {point.name} is of a search of another network; open that one, or give point.candidate"
+        )
     if scores is not None:
         return net.ordered_by(find_scores(net, scores, silent))
     return point.open_net() if isinstance(point, Point) else net

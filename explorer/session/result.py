@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ from explorer.report.front.tables import build_front_frame
 from explorer.session.compressed import Compressed, Origin, build
 from explorer.session.display import paragraph, table
 from explorer.session.network import Net
-from explorer.settings.rules import suggestion
+from explorer.settings.rules import is_number, similar
 from explorer.study.front import pick
 from explorer.study.record import FLOAT, Cost, FrontPoint, Outcome, Split
 
@@ -112,10 +112,18 @@ class Front:
     def __iter__(self) -> Iterator[Point]:
         return iter(self.points)
 
-    def __getitem__(self, choice: int | str) -> Point:
+    @overload
+    def __getitem__(self, choice: slice) -> tuple[Point, ...]: ...
+
+    @overload
+    def __getitem__(self, choice: SupportsIndex | str) -> Point: ...
+
+    def __getitem__(self, choice: SupportsIndex | slice | str) -> Point | tuple[Point, ...]:
         """Return a point by its place, or by name: "knee", "accurate", "cheapest", "p07", or a digest's start."""
-        if isinstance(choice, int):
+        if isinstance(choice, SupportsIndex | slice):
             return self.points[choice]
+        if not isinstance(choice, str):
+            raise ExplorerError(f"front: expected the place or the name of a point, received {choice!r}")
         if not self.points:
             raise ExplorerError("front: it is empty, since no candidate kept the budgets; relax them, and search again")
         try:
@@ -123,6 +131,10 @@ class Front:
         except ExplorerError as error:
             raise ExplorerError(str(error).replace("--pick", "front")) from None
         return next(point for point in self.points if point.found is found)
+
+    def __repr__(self) -> str:
+        """Return a line for each point."""
+        return "\n".join(map(repr, self.points)) or "an empty front"
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row for each point: scores, costs, and a column for every choice of every layer and group.
@@ -185,9 +197,11 @@ class Result:
         key = f"max_{self.score_name}_loss"
         unknown = [name for name in named if name != key]
         if unknown or (max_loss is None) == (key not in named):
-            received = ", ".join(unknown or named) or "nothing"
-            raise ExplorerError(f"best: expected max_loss or {key}, received {received if unknown else 'none or both'}")
+            received = ", ".join(unknown) or ("both" if named else "none of them")
+            raise ExplorerError(f"best: expected max_loss or {key}, received {received}")
         limit = named[key] if max_loss is None else max_loss
+        if not is_number(limit) or limit > 1:
+            raise ExplorerError(f"best: expected a loss of at most 1, such as 0.01 for 1 %, received {limit!r}")
         objective = self._objective(cost or costs_named(self.outcome.objectives)[0].name)
         baseline = self.outcome.baseline(FLOAT).search.value
         losses = [(baseline - point.score.value, point) for point in self.front]
@@ -236,8 +250,9 @@ class Result:
     def _objective(self, name: str) -> str:
         known = [objective.name for objective in OBJECTIVES.values() if objective.is_cost]
         if name not in known:
+            hint = similar(name, known)
             raise ExplorerError(
-                f"cost: expected one of {', '.join(known)}, received {name!r}; {suggestion(name, known)}"
+                f"cost: expected one of {', '.join(known)}, received {name!r}{f'; {hint}' if hint else ''}"
             )
         return name
 

@@ -59,6 +59,9 @@ def split_samples(
         count = min(MOST, len(train) // SHARE)
         if given is None and not count:
             raise DataError(f"{name}: expected at least {SHARE} images to draw it from, received {len(train)}")
+        if given is not None and given.input_shapes != train.input_shapes:
+            expected, received = (", ".join(map(str, entry.input_shapes)) for entry in (train, given))
+            raise DataError(f"{name}: expected images of shape {expected}, as those that train, received {received}")
         found.append(train.take(np.sort(order[start : start + count])) if given is None else given)
         start += count if given is None else 0
     left = train if start == 0 else train.take(np.sort(order[start:]))

@@ -16,7 +16,7 @@ from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import LayerRelevance, Relevance
 from explorer.relevance.targets import TargetFunction
 from explorer.session.display import paragraph, table
-from explorer.session.network import Net
+from explorer.session.network import Net, refuse_other
 from explorer.settings import RelevanceSettings
 from explorer.settings.records import read_record
 from explorer.study.names import check_names
@@ -85,6 +85,7 @@ def compute_scores(net: Net, entries: Mapping[str, Any], notify: Notify) -> Scor
     Raises:
         StudyFileError: For unknown keys and names.
     """
+    refuse_other(net)
     target = entries.get("target", "predicted")
     if callable(target):
         name = f"{target.__module__}:{getattr(target, '__name__', 'target')}"

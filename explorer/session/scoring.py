@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from explorer.errors import DataError
+from explorer.compress.apply import EXAMPLES
+from explorer.errors import DataError, ModelError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY, Score, ScoreFunction, score_images
+from explorer.graph.inputs import take
+from explorer.graph.symbolic import call
 from explorer.session.compressed import Compressed
-from explorer.session.network import make_score
+from explorer.session.network import count_classes, make_score
 from explorer.session.samples import read_samples
 from explorer.settings import ComputeSettings
 
@@ -37,13 +42,34 @@ def score(
         >>> explorer.score(model, images, values, function=closeness).num_images
         20
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"score: expected a network, received {type(model).__name__}; a point's is point.build()")
     if data is None and not isinstance(model, Compressed):
         raise DataError("score: expected images to score the network on, received none")
     given = model.net if isinstance(model, Compressed) else None
     images = given.data.held_out if data is None and given is not None else read_samples("images", data, targets)
     torch_device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     wanted = given.score if function is None and given is not None else make_score(function)
-    return MeanScore.of(score_images(model, *images.tensors(torch_device), ComputeSettings().batch_size, wanted))
+    inputs, wished = images.tensors(torch_device)
+    with evaluating(model):
+        example = take(inputs, slice(EXAMPLES))
+        if wanted is ACCURACY:
+            count_classes(model, example, {"images": images})
+        else:
+            call(model, example)
+        return MeanScore.of(score_images(model, inputs, wished, ComputeSettings().batch_size, wanted))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Keep a model in evaluation mode, and leave each of its modules in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def accuracy(model: nn.Module, data: Any = None, targets: Any = None) -> MeanScore:

@@ -16,7 +16,7 @@ from explorer.objectives import SCORE
 from explorer.progress import Notify, silent
 from explorer.report.front.files import refuse_foreign_pages, write_pages
 from explorer.session.devices import Device, find_device
-from explorer.session.network import Net, net_of_study
+from explorer.session.network import Net, net_of_study, refuse_other
 from explorer.session.result import Result
 from explorer.session.scores import Scores, find_scores
 from explorer.settings import (
@@ -33,7 +33,7 @@ from explorer.settings.records import read_record
 from explorer.settings.sources import GIVEN
 from explorer.study.finetune import reopen
 from explorer.study.folder import locked, read_outcome, read_study, refuse_other_study
-from explorer.study.prepare import PreparedStudy, make_context, open_study, prepare_study
+from explorer.study.prepare import PreparedStudy, digest_images, make_context, open_study, prepare_study
 from explorer.study.record import Outcome
 from explorer.study.run import explore
 from explorer.study.study_file import Heading, Study, load_study
@@ -71,8 +71,11 @@ def search(  # noqa: PLR0913, PLR0917  (what, where, for what, and for how long)
         >>> len(result.outcome.evaluations), result.front.to_frame().loc[result.knee.name, "0.weight_bits"] in (4, 8)
         (6, True)
     """
-    if isinstance(objectives, str):
-        raise SearchError(f"objectives: expected a list of names, received {objectives!r}; give ({objectives!r}, ...)")
+    refuse_other(net)
+    if isinstance(objectives, str) or not isinstance(objectives, Sequence):
+        raise SearchError(
+            f"objectives: expected a list of names, received {objectives!r}; give ('{net.score.name}', 'energy', ...)"
+        )
     accelerator, found = find_device(device), find_scores(net, scores, notify)
     study = _make_study(
         net,
@@ -98,6 +101,8 @@ def load(folder: str | Path, net: Net | None = None, notify: Notify = silent) ->
         ...     explorer.load(folder).knee.name == searched.knee.name
         True
     """
+    if net is not None:
+        refuse_other(net)
     folder = Path(folder)
     outcome = read_outcome(folder)
 
@@ -112,7 +117,7 @@ def load(folder: str | Path, net: Net | None = None, notify: Notify = silent) ->
                     f"{folder}: {study.model.factory} and its images were given in Python; open them again, and load "
                     "the run with explorer.load(folder, net)"
                 )
-            _refuse_other(net, outcome, folder)
+            _refuse_other_than_searched(net, outcome, folder)
             return replace(net, context=make_context(study, net.network, folder, notify)[0])
 
     return Result(outcome=outcome, open_net=open_net, folder=folder)
@@ -225,10 +230,12 @@ def _place(folder: Path | None) -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _refuse_other(net: Net, outcome: Outcome, folder: Path) -> None:
-    searched, received = outcome.provenance.get("weights digest"), digest_state(net.network.model)
-    if searched != received:
-        raise SearchError(
-            f"{folder}: expected the network that was searched (weights digest {searched}), received another "
-            f"({received}); open that one"
-        )
+def _refuse_other_than_searched(net: Net, outcome: Outcome, folder: Path) -> None:
+    for what, received in (("weights", digest_state(net.network.model)), ("images", digest_images(net.data))):
+        searched = outcome.provenance.get(f"{what} digest")
+        if searched != received:
+            whose = "network" if what == "weights" else "network with the images"
+            raise SearchError(
+                f"{folder}: expected the {whose} that was searched ({what} digest {searched}), received another "
+                f"({received}); open that one"
+            )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.compress.candidate import Candidate
+from explorer.errors import ExplorerError
 from explorer.progress import Notify, silent
 from explorer.session.compressed import Compressed, Origin, remember
 from explorer.session.network import Net
@@ -54,6 +55,8 @@ def finetune(
     given = settings if epochs is None else {"epochs": epochs, **settings}
     wanted = read_record(FineTuningSettings, given, "finetuning")
     kept = None if file is None else Path(file)
+    if kept is not None and kept.is_dir():
+        raise ExplorerError(f"file: expected the name of a file, received the folder {kept}")
     trained = find_net(net, point, scores)
     recipe = _make_recipe(trained, wanted, loss, kept)
     return _tune(trained, find_candidate(point), find_origin(point), recipe, start, kept, notify)

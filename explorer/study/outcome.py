@@ -17,9 +17,10 @@ from explorer.data.images import ImageSet
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import refuse_infinite, score_images
 from explorer.progress import Notify
+from explorer.settings.sources import GIVEN
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost
-from explorer.study.prepare import PreparedStudy
+from explorer.study.prepare import PreparedStudy, digest_images
 from explorer.study.record import FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
 from explorer.study.store import Store
@@ -124,6 +125,7 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
         "device digest": prepared.accelerator.digest()[:16],
         "images": f"{prepared.data.name}: {len(prepared.data.train)} train, {len(prepared.data.search)} search, "
         f"{len(prepared.data.held_out)} held out",
+        **({"images digest": digest_images(prepared.data)} if prepared.study.data.source == GIVEN else {}),
         "relevance": f"{relevance.method}, {relevance.samples} images{complete}",
         "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
         "trials": f"{len(found)}, of which {unscored} were over budget and never built, {missed} not accurate enough; "

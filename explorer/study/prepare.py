@@ -58,7 +58,7 @@ class PreparedStudy:
             "network": digest_network(self.context.model),
             "graph": self.context.graph.digest(),
             "weights": self.weights_digest,
-            "images": digest(f"{self.data.search.digest()}|{self.data.calibration.digest()}"),
+            "images": digest_images(self.data),
             "relevance": self.relevance.digest(),
             **({"score": self.score.code} if self.score.code else {}),
             **({"orders": digest(json.dumps(self.context.orders))} if self.context.orders else {}),
@@ -67,6 +67,11 @@ class PreparedStudy:
     def tensors(self, images: ImageSet) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return inputs and targets as tensors on the torch device."""
         return images.tensors(self.torch_device)
+
+
+def digest_images(data: Data) -> str:
+    """Return a digest of the images that evaluations depend on: those that score, and those that calibrate."""
+    return digest(f"{data.search.digest()}|{data.calibration.digest()}")
 
 
 Inspect = Callable[[StudyNetwork], tuple[tuple[str, str], ...]]

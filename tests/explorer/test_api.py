@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pickle
+import pydoc
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,10 @@ def net(model: nn.Module, images: Tensor) -> explorer.Net:
 def test_the_package_offers_what_the_module_does() -> None:
     assert sorted(explorer.__all__) == sorted(api.__all__)
     assert set(explorer.__all__) <= set(dir(explorer))
-    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+    assert not {"Any", "TYPE_CHECKING", "session"} & set(dir(explorer))
+    with pytest.raises(AttributeError, match="no attribute 'serch'") as caught:
         explorer.__getattr__("serch")
+    assert (caught.value.name, caught.value.obj) == ("serch", explorer)  # what Python suggests a name by
 
 
 @pytest.mark.parametrize("name", ["compress", "export", "relevance", "search"])
@@ -46,6 +50,9 @@ def test_a_package_of_the_same_name_is_the_function_as_well(name: str) -> None:
     function = getattr(api, name)
     assert getattr(explorer, name) is room
     assert inspect.signature(room) == inspect.signature(function)
+    shown = pydoc.plain(pydoc.render_doc(room))
+    assert f"explorer.{name} - {function.__doc__.splitlines()[0]}" in shown
+    assert f"explorer.{name}({next(iter(inspect.signature(function).parameters))}: " in shown
 
 
 def test_the_model_stays_as_it_is(model: nn.Module, images: Tensor) -> None:
@@ -57,6 +64,22 @@ def test_the_model_stays_as_it_is(model: nn.Module, images: Tensor) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     with torch.no_grad():
         assert torch.equal(model.eval()(images), opened.context.model(images))
+
+
+def test_scoring_leaves_each_module_in_its_mode(model: nn.Module, images: Tensor) -> None:
+    model.train()
+    model[1].eval()  # type: ignore[index]
+    before = [module.training for module in model.modules()]
+    labels = torch.arange(40) % 3
+    explorer.accuracy(model, images, labels)
+    with pytest.raises(explorer.ExplorerError):
+        explorer.accuracy(model, images[..., :5], labels)
+    assert [module.training for module in model.modules()] == before
+
+
+def test_a_network_is_not_pickled_into_a_file_that_cannot_be_read(net: explorer.Net) -> None:
+    with pytest.raises(explorer.ExplorerError, match=r"save the model's state_dict\(\)"):
+        pickle.dumps(net)
 
 
 def test_the_sets_are_said(net: explorer.Net) -> None:
@@ -111,6 +134,26 @@ REFUSALS = {
     "explorer.open(model, x[..., :5], y)": "check the model against",
     "explorer.open(model[:3], x, y)": r"logits \(N x classes\).*give score=",
     "explorer.open(model, x, y, score='iou')": "expected a function .* received str",
+    "explorer.open(model, x, y, seed=-1)": r"seed: expected an integer in 0\.\.4294967295, received -1",
+    "explorer.open(model, x, y, seed=None)": "seed: expected an integer .* received null",
+    "explorer.open(model, x, y, quantizer={})": "quantizer: expected .*QuantizerSettings, received dict",
+    "explorer.open(model, x, y, search=(x[..., :5], y))": r"search: expected .* shape \(1, 8, 8\), .* \(1, 8, 5\)",
+    "explorer.open(model, x, y, held_out=(x[..., :5], y))": "held_out: expected images of shape",
+    "explorer.relevance(model)": "net: expected what explorer.open gives, received Sequential",
+    "explorer.uniform(model)": "net: expected what explorer.open gives",
+    "explorer.plan(model, point)": "net: expected what explorer.open gives",
+    "explorer.price(model, point, 'bitfusion')": "net: expected what explorer.open gives",
+    "explorer.compress(model, point)": "net: expected what explorer.open gives",
+    "explorer.finetune(model, point)": "net: expected what explorer.open gives",
+    "explorer.search(model)": "net: expected what explorer.open gives",
+    "explorer.load('nowhere', model)": "net: expected what explorer.open gives",
+    "explorer.finetune(net, point, epochs=1, file='.')": "file: expected the name of a file, received the folder",
+    "explorer.accuracy(model, x[..., :5], y)": "check the model against",
+    "explorer.accuracy(model, x, torch.eye(3)[y])": r"expected a class number .* received float32 of shape \(40, 3\)",
+    "explorer.score(model, x[..., :5], y, function=lambda outputs, targets: outputs[:, 0])": "check the model against",
+    "explorer.accuracy(point, x, y)": "expected a network, received Candidate",
+    "point.with_filters(['0'])": "expected shares of filters by group, received list",
+    "explorer.search(net, objectives=None)": "objectives: expected a list of names, received None",
     "explorer.price(net, point, 'bitfuson')": "did you mean 'bitfusion'",
     "explorer.price(net, point, 3)": "expected a name, .* received int",
     "explorer.compress(net, 'knee')": "expected what explorer.uniform gives .* received str",
@@ -139,7 +182,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("call", REFUSALS)
 def test_bad_arguments_are_one_clear_line(call: str, net: explorer.Net, model: nn.Module, images: Tensor) -> None:
-    names = {"explorer": explorer, "net": net, "model": model, "x": images, "y": torch.arange(40) % 3}
+    names = {"explorer": explorer, "net": net, "model": model, "torch": torch, "x": images, "y": torch.arange(40) % 3}
     with pytest.raises(explorer.ExplorerError, match=REFUSALS[call]) as caught:
         eval(call, names | {"point": explorer.uniform(net)})
     assert "\n" not in str(caught.value)

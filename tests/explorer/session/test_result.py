@@ -49,6 +49,9 @@ def test_the_best_point_is_the_cheapest_of_those_that_lose_little(result: explor
         ({"max_iou_loss": 0.1}, "received max_iou_loss"),
         ({"max_loss": -1.0}, "no point of the front loses at most -1.0 of accuracy; the least loss is"),
         ({"max_loss": 1.0, "cost": "enrgy"}, "did you mean 'energy'"),
+        ({"max_loss": 5}, "expected a loss of at most 1, such as 0.01 for 1 %, received 5"),
+        ({"max_loss": float("nan")}, "expected a loss of at most 1, .* received nan"),
+        ({"max_accuracy_loss": "0.1"}, "expected a loss of at most 1, .* received '0.1'"),
     ],
 )
 def test_a_wrong_question_is_one_clear_line(arguments: dict[str, float], message: str, result: explorer.Result) -> None:
@@ -60,6 +63,24 @@ def test_a_wrong_question_is_one_clear_line(arguments: dict[str, float], message
 def test_an_unknown_point_is_refused_with_those_that_there_are(result: explorer.Result) -> None:
     with pytest.raises(ExplorerError, match=r"front: received 'p99'; choose one of knee, .* or a point: p01"):
         result.model("p99")
+
+
+def test_a_front_is_a_sequence_that_shows_its_points(result: explorer.Result) -> None:
+    names = [point.name for point in result.front]
+    assert repr(result.front).splitlines() == [repr(point) for point in result.front]
+    assert [point.name for point in result.front[:2]] == names[:2]
+    assert result.front[np.int64(0)].name == names[0]
+    with pytest.raises(ExplorerError, match=r"expected the place or the name of a point, received 1\.5"):
+        result.front[1.5]  # type: ignore[call-overload]
+
+
+def test_a_point_is_not_built_for_another_network(
+    result: explorer.Result, model: nn.Module, samples: tuple[Tensor, Tensor]
+) -> None:
+    other = copy.deepcopy(model)
+    next(other.parameters()).data.mul_(1.5)
+    with pytest.raises(ExplorerError, match=f"{result.knee.name} is of a search of another network"):
+        explorer.compress(explorer.open(other, *samples), result.knee)
 
 
 def test_a_front_that_is_empty_says_why(net: explorer.Net) -> None:
@@ -177,6 +198,10 @@ def test_a_run_from_python_needs_its_network_to_build_points(net: explorer.Net, 
     other = explorer.open(nn.Sequential(nn.Flatten(), nn.Linear(64, 4)), torch.rand(20, 1, 8, 8), np.arange(20) % 4)
     with pytest.raises(SearchError, match="expected the network that was searched"):
         explorer.load(tmp_path, other).model("knee")
+    model = net.network.model
+    images = explorer.open(model, torch.rand(100, 1, 8, 8), np.arange(100) % 4)
+    with pytest.raises(SearchError, match="expected the network with the images that was searched"):
+        explorer.load(tmp_path, images).model("knee")
 
 
 def test_the_images_are_part_of_what_a_folder_holds(
