@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.arrays import FloatArray, IntArray
+from hwmodels.arrays import BoolArray, FloatArray, IntArray
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import MacCost
 from hwmodels.workload.layer import LayerShape
@@ -69,6 +69,11 @@ class DataflowFormulas(NamedTuple):
     """Where sums are added to in the buffer: in how many folds."""
 
 
+def _keep_none(layers: LayerArrays) -> BoolArray:
+    none: BoolArray = np.zeros(layers.kind.shape, dtype=np.bool_)
+    return none
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataflowModel:
     """One dataflow.
@@ -81,6 +86,7 @@ class DataflowModel:
         formulas: The formulas of all that.
         sums_in_buffer: True where the array adds to sums in the buffer, at accumulator width; False where a sum is
             complete when it leaves the array.
+        keep_time: Which layers take the same time at all widths of weights, whatever the precision law says.
     """
 
     count: Callable[[LayerArrays, Accelerator, MacCost], ArrayCounts]
@@ -88,3 +94,4 @@ class DataflowModel:
     first_tile: Callable[[LayerArrays, Accelerator, MacCost], WeightsInputs]
     formulas: Callable[[LayerShape, Accelerator], DataflowFormulas]
     sums_in_buffer: bool = False
+    keep_time: Callable[[LayerArrays], BoolArray] = _keep_none

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwmodels.cost.dataflow import ArrayCounts, DataflowModel
+from hwmodels.cost.ne16 import NE16
 from hwmodels.cost.row_stationary import ROW_STATIONARY
 from hwmodels.cost.systolic_dataflows import INPUT_STATIONARY, OUTPUT_STATIONARY, WEIGHT_STATIONARY
 from hwmodels.cost.unrolled import UNROLLED
@@ -20,6 +21,7 @@ DATAFLOW_MODELS: Mapping[str, DataflowModel] = {
     "is": INPUT_STATIONARY,
     "rs": ROW_STATIONARY,
     "unrolled": UNROLLED,
+    "ne16": NE16,
 }
 """By the names of `hwmodels.device.dataflows`."""
 

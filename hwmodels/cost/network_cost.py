@@ -117,7 +117,7 @@ class NetworkCost:
         >>> network = hwmodels.NETWORKS["mlperf_tiny_resnet8"]()
         >>> cost = hwmodels.evaluate(network.jobs(), hwmodels.load("gap9_ne16"), network.tensors)
         >>> round(cost.energy_uj, 1), round(cost.latency_ms, 2), cost.weight_bytes, cost.peak_activation_bytes
-        (40.2, 0.62, 80128, 49152)
+        (30.5, 0.59, 80128, 49152)
     """
 
     energy_pj: float

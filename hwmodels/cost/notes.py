@@ -8,6 +8,7 @@ import numpy as np
 
 from hwmodels.arrays import BoolArray, IntArray
 from hwmodels.cost.fit import MemoryFit
+from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.cost.terms import LayerTerms
 from hwmodels.cost.traffic import DramTraffic, find_fused
 from hwmodels.device.accelerator import Accelerator
@@ -51,7 +52,7 @@ def _width_notes(names: Sequence[str], layers: LayerArrays, accelerator: Acceler
                 f"({_which(names, layers.is_product & (bits == width))})"
             )
         notes += _law_notes(operand, bits, layers, accelerator)
-    return notes
+    return [*notes, *_time_notes(names, layers, accelerator)]
 
 
 def _law_notes(operand: str, bits: IntArray, layers: LayerArrays, accelerator: Accelerator) -> list[str]:
@@ -74,6 +75,16 @@ def _law_notes(operand: str, bits: IntArray, layers: LayerArrays, accelerator: A
                 "they save storage and traffic only"
             )
     return notes
+
+
+def _time_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+    """Say which layers with narrow weights take the time of wide ones, though the law is quicker."""
+    same = DATAFLOW_MODELS[accelerator.dataflow].keep_time(layers) & (layers.weight_bits < accelerator.native_bits)
+    return [
+        f"{width}-bit weights take the time of {accelerator.native_bits}-bit weights on {accelerator.name} in "
+        f"layers with one weight for each pair of channels ({_which(names, same & (layers.weight_bits == width))})"
+        for width in np.unique(layers.weight_bits[same]).tolist()
+    ]
 
 
 def _density_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator) -> list[str]:

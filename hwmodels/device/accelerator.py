@@ -61,7 +61,7 @@ class Accelerator:
         node_nm: Technology node of the energies.
         energy_factor: Multiplies all energies: it calibrates the model to one measurement, which its source names.
         registers: Of one element of the array.
-        unroll: The loops that run side by side, for the dataflow "unrolled".
+        unroll: The loops that run side by side, for the dataflows "unrolled" and "ne16".
         sources: For each dotted profile key a reference's id, or "assumed".
 
     Raises:

@@ -24,5 +24,9 @@ DATAFLOWS: Mapping[str, Dataflow] = {
     **SYSTOLIC_DATAFLOWS,
     "rs": Dataflow("row stationary", register_words=3),  # a weight, an input and a sum
     "unrolled": Dataflow("loops side by side, no systolic array", profile_keys=("unroll.rate",)),
+    "ne16": Dataflow(
+        "output tiles of NE16, one slice of the inputs after the other",
+        profile_keys=("unroll.out_h", "unroll.out_w", "unroll.in_channels", "unroll.kernel"),
+    ),
 }
 """All of them."""

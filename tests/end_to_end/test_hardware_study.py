@@ -13,7 +13,7 @@ import pytest
 from studies.hardware.compare import compare
 
 STUDY = Path(__file__).parents[2] / "studies" / "hardware"
-DEVICES = ("gap9_ne16", "stm32h7a3")
+DEVICES = ("bit_serial_16x16", "stm32h7a3")
 SPACE = "[space]\nweight_bits = [3, 4, 8]\nactivation_bits = [8]\nfilter_keep_ratio = [0.5, 0.75, 1.0]\n[search]"
 Row = dict[str, str]
 
@@ -45,7 +45,7 @@ def test_two_devices_are_compared(results: Path) -> None:
     # Bits are time on one of them, and nothing on the other.
     assert float(serial["mean_weight_bits"]) < float(micro["mean_weight_bits"])
     saved = {(row["device"], row["change"]): float(row["energy_ratio"]) for row in rows(results / "levers.csv")}
-    assert saved["gap9_ne16", "4-bit weights"] < 0.95
+    assert saved["bit_serial_16x16", "4-bit weights"] < 0.95
     assert saved["stm32h7a3", "4-bit weights"] > 0.99
     own = [row for row in rows(results / "transfers.csv") if row["chosen_for"] == row["run_on"]]
     assert {row["energy_ratio"] for row in own} == {"1"}
@@ -56,4 +56,4 @@ def test_two_devices_are_compared(results: Path) -> None:
     assert names == {"fronts.svg", "transfers.svg", "choices_1.svg", "choices_3.svg"}
     for path in results.glob("*.svg"):
         shown = " ".join(element.text or "" for element in ET.parse(path).iter())
-        assert "gap9" in shown, path.name
+        assert "16x16" in shown, path.name

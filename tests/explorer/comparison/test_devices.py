@@ -92,13 +92,13 @@ def test_the_pool_tells_what_a_device_missed(graph: ModelGraph) -> None:
 
 
 def test_levers_are_those_of_the_device(graph: ModelGraph) -> None:
-    runs = tuple(run_of(graph, name, [(widths(graph, 8, 8), 0.9)]) for name in ("gap9_ne16", "stm32h7a3"))
+    runs = tuple(run_of(graph, name, [(widths(graph, 8, 8), 0.9)]) for name in ("bit_serial_16x16", "stm32h7a3"))
     found = {(entry.device, entry.name): entry for entry in find_levers(DeviceRuns(graph=graph, runs=runs))}
-    for device in ("gap9_ne16", "stm32h7a3"):
+    for device in ("bit_serial_16x16", "stm32h7a3"):
         assert found[device, devices.UNIFORM].energy_ratio == found[device, devices.UNIFORM].latency_ratio == 1.0
         assert found[device, "half of the filters"].energy_ratio < 0.75
         assert found[device, "4-bit weights"].weight_ratio < 0.75
-    assert found["gap9_ne16", "4-bit weights"].latency_ratio < 0.8
+    assert found["bit_serial_16x16", "4-bit weights"].latency_ratio < 0.8
     assert found["stm32h7a3", "4-bit weights"].latency_ratio == pytest.approx(1.0, abs=0.01)
 
 

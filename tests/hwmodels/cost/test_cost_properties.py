@@ -135,10 +135,9 @@ def test_never_below_the_roofline(job: LayerJob, device: Accelerator) -> None:
         for supported, bits in ((device.weight_bits, job.weight_bits), (device.input_bits, job.input_bits))
     )
     per_unit = float(law(weight_bits, input_bits, device.native_bits, device.mac_energy_pj).macs_per_unit_cycle)
-    rate = device.unroll.rate if device.dataflow == "unrolled" else 1.0
     cost = evaluate([job], device)
     layer = cost.layers[0]
-    assert layer.compute_cycles >= job.shape.macs / (device.units * rate * per_unit) * (1 - 1e-12)
+    assert layer.compute_cycles >= job.shape.macs / (device.units * device.unit_rate * per_unit) * (1 - 1e-12)
     assert layer.latency_cycles >= layer.compute_cycles
     bandwidth = sum(device.bits_per_cycle(memory) for memory in device.memories)
     assert layer.latency_cycles >= cost.dram_bits / bandwidth

@@ -34,8 +34,8 @@ ASSUMED = {
     "ethos_u55_128": (3, 33),
     "ethos_u55_256": (3, 34),
     "eyeriss_v1": (2, 27),
-    "gap9_ne16": (7, 25),
-    "gap9_ne16_240": (7, 25),
+    "gap9_ne16": (7, 27),
+    "gap9_ne16_240": (7, 27),
     "gemmini_default": (6, 27),
     "max78000": (8, 29),
     "stm32h7a3": (16, 26),
@@ -168,19 +168,21 @@ def test_eyeriss_energies_of_16_bits() -> None:
     assert _cost(device, _conv(256, 384, 13), 8).layers[0].mac_pj == one_image.mac_pj
 
 
-def test_gap9_takes_at_most_the_rate_of_its_engine_and_gains_from_narrow_weights() -> None:
+def test_gap9_takes_at_most_the_rate_of_its_engine_and_gains_from_narrow_weights_in_part() -> None:
     for name in ("gap9_ne16", "gap9_ne16_240"):
         device = load(name)
         cycles = {bits: _cost(device, _conv(64, 64, 48), bits, 8).layers[0].compute_cycles for bits in (2, 4, 8)}
         # 9 positions, 16 channels and 9 elements of a kernel, in 8 cycles for 8 bits.
         assert 0.4 < _conv(64, 64, 48).macs / cycles[8] / (9 * 16 * 9 / 8) < 1.0
-        assert (cycles[8] / cycles[4], cycles[8] / cycles[2]) == pytest.approx((2.0, 4.0), rel=0.001)
+        # Loads and the way out are the same at all widths: 2 bits are not four times as fast.
+        assert 1.6 < cycles[8] / cycles[4] < 1.9
+        assert 2.3 < cycles[8] / cycles[2] < 2.8
 
 
 def test_both_operating_points_of_gap9_were_fitted_to_the_same_cycles() -> None:
     # The two measurements agree on cycles, as they must if nothing off the chip is waited for.
     slow, fast = load("gap9_ne16_240"), load("gap9_ne16")
-    assert slow.unroll.rate == pytest.approx(fast.unroll.rate, rel=0.002)
+    assert slow.layer_overhead_cycles == pytest.approx(fast.layer_overhead_cycles, rel=0.003)
     assert slow.bits_per_cycle(slow.find_memory("weights")) == fast.bits_per_cycle(fast.find_memory("weights")) == 64
 
 
@@ -260,12 +262,13 @@ def test_elsewhere_arithmetic_and_every_memory_off_the_chip_take_energy(name: st
 @pytest.mark.parametrize(
     ("name", "watts"),
     [
-        # A run's energy times the runs in a second, of ResNet-8 in MLPerf Tiny and of TinyissimoYOLO.
+        # A run's energy times the runs in a second, of ResNet-8 in MLPerf Tiny, of visual wake words (GAP9) and of
+        # TinyissimoYOLO.
         ("stm32h7a3", 5090.283e-6 * 24.585),
         ("stm32u575", 2578.969e-6 * 9.057),
         ("stm32l4r5", 6919.375e-6 * 6.062),
-        ("gap9_ne16", 40.356e-6 * 1607.976),
-        ("gap9_ne16_240", 27.711e-6 * 1043.769),
+        ("gap9_ne16", 58.356e-6 * 890.551),
+        ("gap9_ne16_240", 40.801e-6 * 577.979),
         ("max78000", 196e-6 * 180),
         ("edge_tpu", 2.0),
     ],

@@ -29,9 +29,9 @@ def texts(svg: str) -> list[str]:
 
 
 def test_a_front_is_what_no_cheaper_point_equals(graph: ModelGraph) -> None:
-    found = [(widths(graph, 8, 8), 0.90), (widths(graph, 6, 8), 0.80), (widths(graph, 4, 8), 0.85)]
-    energy, latency = plot_fronts([run_of(graph, "gap9_ne16", found)])
-    assert [line.name for line in energy.lines] == ["gap9_ne16"]
+    found = [(widths(graph, 8, 8), 0.90), (widths(graph, 6, 8), 0.80), (widths(graph, 2, 8), 0.85)]
+    energy, latency = plot_fronts([run_of(graph, "bit_serial_16x16", found)])
+    assert [line.name for line in energy.lines] == ["bit_serial_16x16"]
     assert [round(y) for _, y in energy.lines[0].points] == [85, 90]
     assert energy.lines[0].points[-1][0] == pytest.approx(1.0)
     assert energy.lines[0].points[0][0] < 0.7
