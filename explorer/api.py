@@ -10,7 +10,7 @@ from explorer.compress import candidate as candidates
 from explorer.compress import plan as plans
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import NetworkPlan
-from explorer.errors import ExplorerError
+from explorer.errors import ExplorerError, ModelError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import Score, ScoreFunction
 from explorer.progress import Notify, silent
@@ -101,6 +101,10 @@ def open(  # noqa: PLR0913  (a network, its images, and how they are split and s
         (60, 20, 20)
     """
     if isinstance(model, Study):
+        if seed or any(given is not None for given in (data, targets, search, held_out, score, quantizer)):
+            raise ModelError(
+                "model: a study has images, score and seed of its own; change the study, or open its network"
+            )
         return open_study_network(model, notify)
     return open_network(
         model, data, targets, search=search, held_out=held_out, score=score, quantizer=quantizer, seed=seed

@@ -166,7 +166,14 @@ class Candidate:
             ) from None
 
     def with_choice(self, choice: LayerChoice) -> Candidate:
-        """Return the candidate with another choice for one of its layers; parts that were checked are not again."""
+        """Return the candidate with another choice for one of its layers; parts that were checked are not again.
+
+        Raises:
+            CandidateError: A layer that it does not choose for.
+        """
+        if all(entry.layer != choice.layer for entry in self.layers):
+            known = suggestion(choice.layer, [entry.layer for entry in self.layers])
+            raise CandidateError(f"candidate: expected one of its layers, received {choice.layer!r}: {known}")
         changed = copy.copy(self)
         layers = tuple([choice if entry.layer == choice.layer else entry for entry in self.layers])
         object.__setattr__(changed, "layers", layers)

@@ -72,9 +72,13 @@ def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator
 
 def _origin(model: Compressed, accelerator: Accelerator | None) -> Origin:
     """Return what the exported file says of where it comes from; its scores are those of this very model."""
-    if model.origin is not None and model.finetuning is None:
-        return model.origin
     net, known = model.net, model.origin
+    if known is not None and accelerator is not None:
+        cost = candidate_cost(net.graph, model.candidate, accelerator)
+        evaluation = replace(known.point.evaluation, cost=cost)
+        known = replace(known, point=replace(known.point, evaluation=evaluation), device=accelerator.name)
+    if known is not None and model.finetuning is None:
+        return known
     scores = score_images(model, *net.tensors(net.data.held_out), ComputeSettings().batch_size, net.score)
     if known is not None:
         evaluation = replace(known.point.evaluation, score=None)  # the search scored it before it was tuned

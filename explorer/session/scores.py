@@ -88,7 +88,8 @@ def compute_scores(net: Net, entries: Mapping[str, Any], notify: Notify) -> Scor
     refuse_other(net)
     target = entries.get("target", "predicted")
     if callable(target):
-        name = f"{target.__module__}:{getattr(target, '__name__', 'target')}"
+        called = getattr(target, "__name__", "")  # of a lambda that is no name
+        name = f"{target.__module__}:{called if called.isidentifier() else 'target'}"
         target, entries = TargetFunction(name=name, function=target), {**entries, "target": name}
     settings = read_record(RelevanceSettings, entries, "relevance")
     check_names(settings)

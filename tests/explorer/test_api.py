@@ -113,6 +113,16 @@ def test_a_network_of_codes_says_what_it_takes(net: explorer.Net) -> None:
     assert cost == explorer.price(net, small.candidate, "bitfusion")
 
 
+def test_what_is_relevant_may_be_said_by_a_lambda(net: explorer.Net) -> None:
+    def margin(outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs[:, 0] - outputs[:, 1]
+
+    named = explorer.relevance(net, "taylor", target=margin).to_frame()
+    assert named.equals(
+        explorer.relevance(net, "taylor", target=lambda outputs, _: outputs[:, 0] - outputs[:, 1]).to_frame()
+    )
+
+
 def test_a_score_of_ones_own_counts_everywhere(model: nn.Module, images: Tensor) -> None:
     def surely(outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.softmax(1).gather(1, targets[:, None])[:, 0]
@@ -152,6 +162,9 @@ REFUSALS = {
     "explorer.accuracy(model, x, torch.eye(3)[y])": r"expected a class number .* received float32 of shape \(40, 3\)",
     "explorer.score(model, x[..., :5], y, function=lambda outputs, targets: outputs[:, 0])": "check the model against",
     "explorer.accuracy(point, x, y)": "expected a network, received Candidate",
+    "explorer.open(study, x, y)": "a study has images, score and seed of its own",
+    "explorer.open(study, seed=3)": "a study has images, score and seed of its own",
+    "point.with_choice(explorer.LayerChoice(layer='conv9', weight_bits=4))": "expected one of its layers, .* 'conv9'",
     "point.with_filters(['0'])": "expected shares of filters by group, received list",
     "explorer.search(net, objectives=None)": "objectives: expected a list of names, received None",
     "explorer.price(net, point, 'bitfuson')": "did you mean 'bitfusion'",
@@ -184,6 +197,13 @@ REFUSALS = {
 def test_bad_arguments_are_one_clear_line(call: str, net: explorer.Net, model: nn.Module, images: Tensor) -> None:
     names = {"explorer": explorer, "net": net, "model": model, "torch": torch, "x": images, "y": torch.arange(40) % 3}
     with pytest.raises(explorer.ExplorerError, match=REFUSALS[call]) as caught:
-        eval(call, names | {"point": explorer.uniform(net)})
+        eval(
+            call,
+            names
+            | {
+                "point": explorer.uniform(net),
+                "study": explorer.load_study(Path(__file__).parents[2] / "studies" / "digits"),
+            },
+        )
     assert "\n" not in str(caught.value)
     assert not Path("x").exists()

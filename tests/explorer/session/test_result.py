@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
@@ -219,5 +220,10 @@ def test_fine_tuning_and_exports_remember_the_point(result: explorer.Result, net
     assert (tmp_path / "configuration.json").is_file()
     assert report.point == result.knee.name
     assert report.score == explorer.accuracy(tuned)
+    for model in (tuned, result.knee):
+        explorer.export(model, tmp_path / "other", device="gemmini_default")
+        written = json.loads((tmp_path / "other" / "configuration.json").read_text())
+        expected = explorer.price(net, result.knee, "gemmini_default")
+        assert (written["device"], written["cost"]["latency_cycles"]) == ("gemmini_default", expected.latency_cycles)
     explorer.export(result.knee, tmp_path / "integer", "integer")
     assert (tmp_path / "integer" / "program.json").is_file()
