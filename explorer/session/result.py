@@ -236,7 +236,7 @@ class Result:
     def summary(self) -> str:
         """Return lines that say what was searched, and what came out."""
         return (
-            f"{len(self.front)} points on the front of {self.outcome.provenance['trials']}\n"
+            f"points on the front: {len(self.front)}; trials: {self.outcome.provenance['trials']}\n"
             f"for {self.outcome.device_title}; images: {self.outcome.provenance['images']}"
         )
 

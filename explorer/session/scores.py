@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 
@@ -63,6 +63,18 @@ class Scores:
     def __repr__(self) -> str:
         """Return the criterion and on how many images it was computed."""
         return f"relevance by {self.relevance.method} on {self.relevance.samples} images"
+
+    def __deepcopy__(self, memo: object) -> Scores:
+        """Return the same: it is a value."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled, since they hold the network that they are of.
+
+        Raises:
+            RelevanceError: Always.
+        """
+        raise RelevanceError("scores: they are not pickled with their network; save scores.to_frame()")
 
     def _repr_html_(self) -> str:
         rows = [

@@ -63,7 +63,10 @@ def read_outcome(folder: Path) -> Outcome:
     path = folder / OUTCOME
     if not path.is_file():
         if (folder / JOURNAL).exists() or (folder / STUDY).exists():
-            raise SearchError(f"{folder}: the run is not finished; explorer run again on this folder goes on")
+            raise SearchError(
+                f"{folder}: the run is not finished; explorer run again on this folder goes on, or the same search "
+                "from Python"
+            )
         raise SearchError(f"{folder}: no run was made here; make one with: explorer run STUDY --out {folder}")
     try:
         outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))

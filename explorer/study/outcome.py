@@ -114,6 +114,7 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
     failed = [item for item in found if item.failure]
     unscored = sum(item.score is None for item in found) - len(failed)
     missed = sum(not item.feasible for item in found) - unscored - len(failed)
+    repeated = len(found) - unscored - len(failed)
     scored = {item.candidate.digest() for item in found if item.score is not None}
     return {
         "explorer": explorer.__version__,
@@ -129,6 +130,6 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
         "relevance": f"{relevance.method}, {relevance.samples} images{complete}",
         "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
         "trials": f"{len(found)}, of which {unscored} were over budget and never built, {missed} not accurate enough; "
-        f"{len(scored)} networks scored, the others being repeats",
+        f"{len(scored)} networks scored{', the others being repeats' if repeated > len(scored) else ''}",
         **({"failed": f"{len(failed)} trials could not be computed; the first: {failed[0].failure}"} if failed else {}),
     }

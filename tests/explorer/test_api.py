@@ -80,6 +80,8 @@ def test_scoring_leaves_each_module_in_its_mode(model: nn.Module, images: Tensor
 def test_a_network_is_not_pickled_into_a_file_that_cannot_be_read(net: explorer.Net) -> None:
     with pytest.raises(explorer.ExplorerError, match=r"save the model's state_dict\(\)"):
         pickle.dumps(net)
+    with pytest.raises(explorer.ExplorerError, match=r"save scores.to_frame\(\)"):
+        pickle.dumps(explorer.relevance(net, "l1"))
 
 
 def test_the_sets_are_said(net: explorer.Net) -> None:

@@ -87,7 +87,8 @@ def test_a_point_is_not_built_for_another_network(
 def test_a_front_that_is_empty_says_why(net: explorer.Net) -> None:
     empty = explorer.search(net, trials=2, scores="l2", budgets={"energy_uj": 1e-6})
     assert len(empty.front) == len(empty.front.to_frame()) == 0
-    assert "0 points" in repr(empty)
+    assert "points on the front: 0; trials: 2, of which 2 were over budget" in repr(empty)
+    assert "repeats" not in repr(empty)  # none was scored, and so none again
     assert empty.plot("energy").data is not None
     with pytest.raises(ExplorerError, match="front: it is empty, since no candidate kept the budgets"):
         empty.model("knee")
