@@ -42,6 +42,8 @@ FACTOR = Span(1e-6, 1e6)
 """What a measurement can ask of a model: one further off is of something else."""
 RATE = Span(1e-6, 1e3)
 """Steps that do work, in each clock cycle."""
+MEASURED_RATE = Span(1e-2, 1e5)
+"""MACs of a unit in each clock cycle."""
 ACCESSES = Span(0.0, 1e3)
 """Of registers, for one MAC, which has three operands."""
 SHARE = Span(0.0, 1.0)

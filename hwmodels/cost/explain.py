@@ -19,7 +19,7 @@ from hwmodels.cost.network_cost import ENERGY_COMPONENTS, LayerCost
 from hwmodels.cost.terms import layer_terms
 from hwmodels.cost.traffic import find_fused
 from hwmodels.device.accelerator import Accelerator
-from hwmodels.device.precision import LAWS
+from hwmodels.device.precision import LAWS, TABLE_REFERENCE
 from hwmodels.device.profiles import profile_entries
 from hwmodels.errors import LayerError
 from hwmodels.storage.huffman import CODE_LENGTH_BITS
@@ -113,6 +113,7 @@ def _mac_pj(job: LayerJob, device: Accelerator) -> Formula:
 
 
 _MAC_ENERGY = {
+    "table": "mac_energy_pj * macs_per_cycle_8x8 * serial_cycles / parallel_macs",
     "product": "mac_energy_pj * held_weight_bits / 8 * held_input_bits / 8",
     "power": "mac_energy_pj * mac_energy_ratio",
     "fusion": "mac_energy_pj * serial_cycles / parallel_macs",
@@ -219,6 +220,7 @@ def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float,
     held_weight, held_input = terms.widths.weights.item(), terms.widths.inputs.item()
     law = f"the law {device.precision_law!r} at {held_weight} x {held_input} bits"
     law = f"{law} (hwmodels.device.precision; {cite('arithmetic.law', device)})"
+    stated = {(weight, inputs): rate for weight, inputs, rate in device.macs_per_cycle}
     ratio = LAWS["power"](held_weight, held_input, device.native_bits, 1.0).energy_pj.item()
     words = terms.counts.network_weight_words.item(), terms.counts.network_input_words.item()
     once = shape.k * shape.out_channels, shape.inputs * -(-shape.kernel_h // max(shape.in_h // shape.out_h, 1))
@@ -228,6 +230,7 @@ def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float,
         "held_input_bits": (held_input, f"input_bits rounded up to {cite('arithmetic.input_bits', device)}"),
         "parallel_macs": (terms.mac.parallel_macs.item(), law),
         "serial_cycles": (terms.mac.serial_cycles.item(), law),
+        "macs_per_cycle_8x8": (stated.get(TABLE_REFERENCE, 0.0), cite("arithmetic.macs_per_cycle", device)),
         "mac_energy_ratio": (ratio, f"{law}, between synthesised elements: bitfusion_isca2018"),
         "weight_passes": (terms.dram.weight_passes.item(), "the cheapest way to block the loops: hwmodels.cost.tiling"),
         "input_passes": (terms.dram.input_passes.item(), "the cheapest way to block the loops: hwmodels.cost.tiling"),

@@ -12,7 +12,6 @@ from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.cost.terms import LayerTerms
 from hwmodels.cost.traffic import DramTraffic, find_fused
 from hwmodels.device.accelerator import Accelerator
-from hwmodels.device.precision import LAWS
 from hwmodels.storage.memory import WEIGHT_FORMATS, StoredWeights
 from hwmodels.workload.layer_arrays import LayerArrays
 
@@ -26,7 +25,7 @@ def write_notes(
 ) -> tuple[str, ...]:
     """Return the notes on one network (arrays of shape `layers`); empty if there is nothing to say."""
     return (
-        *_width_notes(names, layers, accelerator),
+        *_width_notes(names, layers, accelerator, terms),
         *_density_notes(names, layers, accelerator),
         *_format_notes(names, accelerator, terms.stored),
         *_pass_notes(names, accelerator, terms.dram),
@@ -35,7 +34,7 @@ def write_notes(
     )
 
 
-def _width_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+def _width_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accelerator, terms: LayerTerms) -> list[str]:
     """Say which widths run as wider ones."""
     notes = []
     for operand, bits, supported in (
@@ -51,25 +50,32 @@ def _width_notes(names: Sequence[str], layers: LayerArrays, accelerator: Acceler
                 f"storage and DRAM traffic, but bring no MAC or SRAM gain over {runs_as} bits "
                 f"({_which(names, layers.is_product & (bits == width))})"
             )
-        notes += _law_notes(operand, bits, layers, accelerator)
+        notes += _law_notes(operand, bits, layers, accelerator, terms)
     return [*notes, *_time_notes(names, layers, accelerator)]
 
 
-def _law_notes(operand: str, bits: IntArray, layers: LayerArrays, accelerator: Accelerator) -> list[str]:
+def _law_notes(
+    operand: str, bits: IntArray, layers: LayerArrays, accelerator: Accelerator, terms: LayerTerms
+) -> list[str]:
     """Say which widths a device supports, but for which its units neither run faster nor take less energy."""
     notes = []
     supported = accelerator.weight_bits if operand == "weights" else accelerator.input_bits
-    law, native = LAWS[accelerator.precision_law], accelerator.native_bits
+    native, energy_pj = accelerator.native_bits, accelerator.mac_energy_pj
     for width in np.unique(bits[layers.is_product]).tolist():
         if width not in supported or width >= native or native not in supported:
             continue
+        # A law may give nothing at one width of the other operand, and much at another.
+        others = terms.widths.inputs if operand == "weights" else terms.widths.weights
+        others = np.unique(np.broadcast_to(others, layers.shape)[layers.is_product & (bits == width)])
         narrow, wide = (
-            law(each, native, native, accelerator.mac_energy_pj)
+            accelerator.law(each, others, native, energy_pj)
             if operand == "weights"
-            else law(native, each, native, accelerator.mac_energy_pj)
+            else accelerator.law(others, each, native, energy_pj)
             for each in (width, native)
         )
-        if narrow.energy_pj == wide.energy_pj and narrow.macs_per_unit_cycle == wide.macs_per_unit_cycle:
+        if np.array_equal(narrow.energy_pj, wide.energy_pj) and np.array_equal(
+            narrow.macs_per_unit_cycle, wide.macs_per_unit_cycle
+        ):
             notes.append(
                 f"{width}-bit {operand} take the MAC energy and time of {native}-bit {operand} on {accelerator.name}: "
                 "they save storage and traffic only"

@@ -15,7 +15,7 @@ from hwmodels.cost.latency import Latency, compute_latency
 from hwmodels.cost.mapping import count_array
 from hwmodels.cost.traffic import DramTraffic, SramTraffic, count_dram_traffic, count_sram_traffic
 from hwmodels.device.accelerator import Accelerator
-from hwmodels.device.precision import LAWS, MacCost
+from hwmodels.device.precision import MacCost
 from hwmodels.errors import LayerError
 from hwmodels.storage.memory import StoredWeights, measure_weights
 from hwmodels.workload.layer_arrays import LayerArrays
@@ -67,8 +67,7 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
         weights=_held_bits("weight_bits", layers, accelerator, names),
         inputs=_held_bits("input_bits", layers, accelerator, names),
     )
-    law = LAWS[accelerator.precision_law]
-    mac = law(widths.weights, widths.inputs, accelerator.native_bits, accelerator.mac_energy_pj)
+    mac = accelerator.law(widths.weights, widths.inputs, accelerator.native_bits, accelerator.mac_energy_pj)
     check_counts(layers, accelerator, mac)
     try:
         with np.errstate(over="raise", invalid="raise"):  # numpy turns a float beyond 2^63 into some whole number

@@ -8,12 +8,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import product
 
 from hwmodels import bounds
 from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
 from hwmodels.device.dataflows import DATAFLOWS
 from hwmodels.device.parts import OPERANDS, Buffer, Memory, Registers, Unroll, VectorUnit
-from hwmodels.device.precision import LAWS
+from hwmodels.device.precision import LAWS, TABLE, TABLE_REFERENCE, PrecisionLaw, RateTable, tabulate
 from hwmodels.device.technology import NODES_NM
 from hwmodels.errors import DeviceError
 from hwmodels.storage.memory import WEIGHT_FORMATS
@@ -37,13 +38,14 @@ class Accelerator:
         clock_hz: Of the array.
         buffers: Each operand lives in exactly one.
         memories: Each operand is kept in exactly one.
-        precision_law: A key of `LAWS`: how rate and energy of a MAC follow from the widths.
+        precision_law: A key of `LAWS`, or "table": how rate and energy of a MAC follow from the widths.
         native_bits: Width for which a unit is built.
         weight_bits: Ascending widths of weights; a job's width rounds up to the next of them, which is what buffers
             hold and what the law is applied to. Memories hold weights packed at the job's own width.
         input_bits: The same of inputs.
         accumulator_bits: Width of a partial sum.
         mac_energy_pj: Energy of one MAC of 8 x 8 bits.
+        macs_per_cycle: For the law "table", (weight_bits, input_bits, MACs) of every pair of widths.
         static_power_w: What it takes at all times.
         weight_formats: Those that it decodes on the way from memory; smaller formats count for storage only.
         vector: What computes pooling, additions and activation functions.
@@ -91,6 +93,7 @@ class Accelerator:
     static_power_w: float
     weight_formats: tuple[str, ...]
     vector: VectorUnit
+    macs_per_cycle: RateTable = ()
     rows: int = 1
     columns: int = 1
     pipelined_folds: bool = False
@@ -108,7 +111,7 @@ class Accelerator:
 
     def __post_init__(self) -> None:
         """Refuse fields that are out of range or contradict each other."""
-        problems = [*_number_problems(self), *_choice_problems(self), *_part_problems(self)]
+        problems = [*_number_problems(self), *_choice_problems(self), *_rate_problems(self), *_part_problems(self)]
         if problems:
             raise DeviceError([f"device {shown(self.name)}: {problem}" for problem in problems])
 
@@ -129,6 +132,11 @@ class Accelerator:
     def has_rows(self) -> bool:
         """Whether the units stand in rows and columns; else `unroll` says how many there are."""
         return "array.rows" in DATAFLOWS[self.dataflow].profile_keys
+
+    @property
+    def law(self) -> PrecisionLaw:
+        """How rate and energy of a MAC follow from the widths."""
+        return tabulate(self.macs_per_cycle) if self.precision_law == TABLE else LAWS[self.precision_law]
 
     @property
     def unit_rate(self) -> float:
@@ -183,7 +191,7 @@ def _choice_problems(device: Accelerator) -> list[str]:
         *check_choice("array.dataflow", device.dataflow, DATAFLOWS),
         *check_choice("array.k_packing", device.k_packing, K_PACKINGS),
         *check_choice("array.output_traffic", device.output_traffic, OUTPUT_TRAFFIC),
-        *check_choice("arithmetic.law", device.precision_law, LAWS),
+        *check_choice("arithmetic.law", device.precision_law, (*LAWS, TABLE)),
     ]
     if device.node_nm not in NODES_NM:
         problems.append(
@@ -204,6 +212,25 @@ def _choice_problems(device: Accelerator) -> list[str]:
             f"arithmetic.weight_formats: expected 'dense' among them, which every network has, received {shown(got)}"
         )
     return problems
+
+
+def _rate_problems(device: Accelerator) -> list[str]:
+    """Return what is wrong with the rates of the law "table", which must be those of every pair of widths."""
+    key, rows = "arithmetic.macs_per_cycle", device.macs_per_cycle
+    if device.precision_law != TABLE:
+        law = shown(device.precision_law)
+        return [f"{key}: expected none for the law {law}, received {shown(rows)}"] if rows else []
+    if not all(isinstance(row, tuple) and [type(each) for each in row[:-1]] == [int, int] for row in rows):
+        return [f"{key}: expected [weight_bits, input_bits, MACs] for each pair of widths, received {shown(rows)}"]
+    found = [line for *_, rate in rows for line in check_number(key, rate, bounds.MEASURED_RATE)]
+    stated = [(weight, inputs) for weight, inputs, _ in rows]
+    needed = [*product(device.weight_bits, device.input_bits)]
+    if len(stated) != len(needed) or not all(pair in stated for pair in (*needed, TABLE_REFERENCE)):
+        found.append(
+            f"{key}: expected one entry for each pair of arithmetic.weight_bits and arithmetic.input_bits, (8, 8) "
+            f"among them, received those of {shown(stated)}"
+        )
+    return found
 
 
 def _part_problems(device: Accelerator) -> list[str]:

@@ -1,12 +1,15 @@
 """How the rate and the energy of a multiply-accumulate unit follow from the widths of its operands.
 
-Every law is a pure function of the same signature, listed in LAWS under the name that a device profile uses.
-None of them gives a fraction of a cycle: rates are a whole number of MACs per whole number of cycles.
+Every law is a pure function of the same signature, listed in LAWS under the name that a device profile uses; that of a
+profile with the law "table" is made of the rates that it states (`tabulate`). None of them gives a fraction of a cycle:
+rates are a whole number of MACs per whole number of cycles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -33,6 +36,14 @@ class MacCost(NamedTuple):
 
 PrecisionLaw = Callable[[IntLike, IntLike, int, float], MacCost]
 """(weight_bits, input_bits, native_bits, energy of one MAC at 8 x 8 bits in pJ) -> MacCost."""
+
+RateTable = tuple[tuple[int, int, float], ...]
+"""(weight_bits, input_bits, MACs per unit and cycle) of every pair of widths, each pair once."""
+TABLE = "table"
+"""Name of the law that a profile makes of its own rates."""
+TABLE_REFERENCE = (8, 8)
+"""The pair of widths to which a profile's energy of one MAC refers."""
+_LARGEST_DENOMINATOR = 1000
 
 _PE_WIDTHS_BITS = (2.0, 4.0, 8.0, 16.0)
 _PE_ENERGY_PJ = (0.0407, 0.0824, 0.2034, 0.6027)
@@ -95,6 +106,28 @@ def fixed(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj
     # The 8 x 8 MAC is itself one of several passes when the unit is narrower than 8 bits.
     passes_8x8 = (-(-8 // native_bits)) ** 2
     return MacCost(np.ones_like(passes), passes, energy_pj_8x8 * passes / passes_8x8)
+
+
+@cache
+def tabulate(rates: RateTable) -> PrecisionLaw:
+    """Return the law of a unit that was measured at each pair of widths.
+
+    A rate of 2.1 is 21 MACs in 10 cycles. A unit takes the same power at all of them: energy follows time. The pair
+    `TABLE_REFERENCE` must be there; pairs that are not have no meaning.
+    """
+    size = max(max(weight, inputs) for weight, inputs, _ in rates) + 1
+    macs, cycles = np.zeros((size, size), np.int64), np.ones((size, size), np.int64)
+    for weight, inputs, rate in rates:
+        fraction = Fraction(str(rate)).limit_denominator(_LARGEST_DENOMINATOR)
+        macs[weight, inputs], cycles[weight, inputs] = fraction.numerator, fraction.denominator
+    reference = macs[TABLE_REFERENCE] / cycles[TABLE_REFERENCE]
+
+    def law(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
+        pairs = _broadcast(weight_bits, input_bits)
+        parallel, serial = macs[pairs], cycles[pairs]
+        return MacCost(parallel, serial, np.asarray(energy_pj_8x8 * reference * serial / parallel))
+
+    return law
 
 
 def _broadcast(weight_bits: IntLike, input_bits: IntLike) -> tuple[IntArray, IntArray]:

@@ -46,6 +46,7 @@ _OPTIONAL: Mapping[str, str] = {
     "array.layer_overhead_cycles": "layer_overhead_cycles",
     "array.maximum_layers": "maximum_layers",
     "array.node_nm": "node_nm",
+    "arithmetic.macs_per_cycle": "macs_per_cycle",
     "arithmetic.idle_energy_share": "idle_energy_share",
     "power.energy_factor": "energy_factor",
 }
@@ -77,7 +78,7 @@ _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """Table of named tables -> the same."""
-_LISTS = frozenset({"weight_bits", "input_bits", "weight_formats", "operands", "fused"})
+_LISTS = frozenset({"weight_bits", "input_bits", "weight_formats", "operands", "fused", "macs_per_cycle"})
 _TABLES = ("array", "arithmetic", "power")
 
 
@@ -248,8 +249,13 @@ def _read_entry(key: str, entry: object, reading: _ProfileReading, *, is_list: b
     if is_list is not isinstance(value, list):
         reading.problems.append(f"{key}: expected {'a list' if is_list else 'one value'}, received {shown(value)}")
         return
-    reading.values[key] = tuple(value) if is_list else value
+    reading.values[key] = _freeze(value)
     reading.sources[key] = source
+
+
+def _freeze(value: Any) -> Any:
+    """Return a list, and lists in it, as tuples."""
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value
 
 
 def _build(name: object, title: object, document: Mapping[str, Any], reading: _ProfileReading) -> Accelerator:

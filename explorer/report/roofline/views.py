@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwmodels import LAWS, Accelerator, LayerCost, LayerJob
+from hwmodels import Accelerator, LayerCost, LayerJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +90,6 @@ def _held(bits: int, supported: Sequence[int]) -> int:
 
 def _peak(widths: tuple[int, int], accelerator: Accelerator) -> float:
     """Return MACs per second with every unit at work."""
-    law = LAWS[accelerator.precision_law]
+    law = accelerator.law
     per_unit = float(law(*widths, accelerator.native_bits, accelerator.mac_energy_pj).macs_per_unit_cycle)
     return accelerator.units * accelerator.unit_rate * per_unit * accelerator.clock_hz

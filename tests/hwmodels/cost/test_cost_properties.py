@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from hwmodels import (
     DATAFLOWS,
-    LAWS,
     SYSTOLIC_DATAFLOWS,
     Accelerator,
     LayerCost,
@@ -129,12 +128,11 @@ def _layer(job: LayerJob, device: str) -> LayerCost:
 
 @given(job=jobs(), device=devices())
 def test_never_below_the_roofline(job: LayerJob, device: Accelerator) -> None:
-    law = LAWS[device.precision_law]
     weight_bits, input_bits = (
         next(width for width in supported if width >= bits)
         for supported, bits in ((device.weight_bits, job.weight_bits), (device.input_bits, job.input_bits))
     )
-    per_unit = float(law(weight_bits, input_bits, device.native_bits, device.mac_energy_pj).macs_per_unit_cycle)
+    per_unit = float(device.law(weight_bits, input_bits, device.native_bits, device.mac_energy_pj).macs_per_unit_cycle)
     cost = evaluate([job], device)
     layer = cost.layers[0]
     assert layer.compute_cycles >= job.shape.macs / (device.units * device.unit_rate * per_unit) * (1 - 1e-12)

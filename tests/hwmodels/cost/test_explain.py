@@ -198,6 +198,7 @@ def devices(draw: st.DrawFn) -> Accelerator:
         k_packing=draw(st.sampled_from(("dense", "channels"))),
         output_traffic=draw(st.sampled_from(("outputs", "sums"))),
         precision_law=draw(st.sampled_from(sorted(LAWS))),
+        macs_per_cycle=(),
         native_bits=draw(st.sampled_from((2, 4, 8, 16))),
         weight_bits=draw(st.sampled_from(((1, 2, 4, 8, 16, 32), (8, 32)))),
         input_bits=draw(st.sampled_from(((1, 3, 8, 32), (16, 32)))),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hwmodels import LAWS
-from hwmodels.device.precision import bit_serial, fixed, fusion, power, product
+from hwmodels.device.precision import bit_serial, fixed, fusion, power, product, tabulate
 
 
 def test_product_law() -> None:
@@ -59,3 +59,12 @@ def test_every_law_broadcasts_and_meets_the_8_bit_energy(name: str) -> None:
     for field in mac:
         assert field.shape == (3, 2)
     assert float(LAWS[name](8, 8, 8, 0.3).energy_pj) == pytest.approx(0.3)
+
+
+def test_a_table_gives_its_rates_and_the_same_power_at_each() -> None:
+    law = tabulate(((8, 8, 2.1), (4, 8, 2.3), (8, 4, 2), (4, 4, 3.5)))
+    mac = law(np.array([[8], [4]]), np.array([8, 4]), 8, 0.42)
+    assert mac.parallel_macs.tolist() == [[21, 2], [23, 7]]
+    assert mac.serial_cycles.tolist() == [[10, 1], [10, 2]]
+    np.testing.assert_allclose(mac.macs_per_unit_cycle, [[2.1, 2.0], [2.3, 3.5]])
+    np.testing.assert_allclose(mac.energy_pj * mac.macs_per_unit_cycle, 0.42 * 2.1)

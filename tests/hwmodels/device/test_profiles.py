@@ -7,6 +7,7 @@ import pickle
 import tomllib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -227,3 +228,25 @@ def test_parts_that_contradict_each_other_are_refused() -> None:
         dataclasses.replace(device, unroll=Unroll(out_channels=8, depthwise_channels=16))
     with pytest.raises(DeviceError, match=r"buffers: expected names that differ, received 'one' twice"):
         dataclasses.replace(device, buffers=tuple(dataclasses.replace(each, name="one") for each in device.buffers))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"macs_per_cycle": ()}, r"macs_per_cycle: expected one entry for each pair .* \(8, 8\) among them, received"),
+        ({"weight_bits": (4, 8)}, r"macs_per_cycle: expected one entry for each pair .* received those of \[\(8, 8\)"),
+        ({"macs_per_cycle": ((8, 8),)}, r"macs_per_cycle: expected \[weight_bits, input_bits, MACs\] for each pair"),
+        ({"macs_per_cycle": 3 * ((8, 8, 2.1),)}, r"macs_per_cycle: expected one entry for each pair"),
+        ({"precision_law": "fixed"}, r"macs_per_cycle: expected none for the law 'fixed', received"),
+    ],
+)
+def test_a_table_of_rates_is_that_of_every_pair(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeviceError, match=message):
+        dataclasses.replace(load("mpic"), **change)
+
+
+def test_rates_are_positive_numbers() -> None:
+    device = load("mpic")
+    rates = ((8, 8, 0.0), *device.macs_per_cycle[1:])
+    with pytest.raises(DeviceError, match=r"arithmetic.macs_per_cycle: expected a number from .* received 0"):
+        dataclasses.replace(device, macs_per_cycle=rates)
