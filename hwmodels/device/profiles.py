@@ -208,7 +208,8 @@ def _read_document(document: Mapping[str, Any], reading: _ProfileReading) -> Non
     known = ("name", "title", *_TABLES, *_PARTS, *_PLACES)
     reading.problems += [_unknown(table, known) for table in document if table not in known]
     if "array.dataflow" in reading.values:
-        dataflow = DATAFLOWS.get(str(reading.values["array.dataflow"]), Dataflow("unknown"))
+        name = reading.values["array.dataflow"]
+        dataflow = DATAFLOWS.get(name if isinstance(name, str) else "", Dataflow("unknown"))
         reading.problems += [_missing(key) for key in dataflow.profile_keys if key not in reading.values]
 
 

@@ -52,6 +52,17 @@ def with_number(name: str, key: str, value: Any, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", DEVICES)
+def test_where_a_device_has_a_word_a_number_is_refused_in_short_lines(name: str, tmp_path: Path) -> None:
+    words = [key for key, value, _ in hwmodels.profile_entries(hwmodels.load(name)) if isinstance(value, str)]
+    assert "array.dataflow" in words
+    for key in words:
+        for value in (-1, 0.5, 10**5000):
+            with pytest.raises(DeviceError) as caught:
+                hwmodels.load(with_number(name, key, value, tmp_path))
+            assert short(str(caught.value)), key
+
+
+@pytest.mark.parametrize("name", DEVICES)
 def test_a_device_that_is_accepted_gives_finite_costs(name: str, tmp_path: Path) -> None:
     accepted, refusals = 0, []
     for key in numbers(name):
