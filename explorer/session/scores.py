@@ -21,6 +21,7 @@ from explorer.settings import RelevanceSettings
 from explorer.settings.records import read_record
 from explorer.study.names import check_names
 from explorer.study.network import threads_for
+from explorer.study.weights import digest_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,5 +134,10 @@ def find_scores(net: Net, scores: Scores | str, notify: Notify) -> Scores:
     if not isinstance(scores, Scores):
         raise RelevanceError(
             f"scores: expected what explorer.relevance gives or a criterion's name, received {type(scores).__name__}"
+        )
+    of, model = scores.sample.model, net.context.model
+    if of is not model and digest_state(of) != digest_state(model):
+        raise RelevanceError(
+            "scores: they are of another network, or of other weights; explorer.relevance(net) makes them"
         )
     return scores

@@ -84,6 +84,18 @@ def test_a_point_is_not_built_for_another_network(
         explorer.compress(explorer.open(other, *samples), result.knee)
 
 
+def test_scores_are_not_taken_for_another_network(
+    net: explorer.Net, model: nn.Module, samples: tuple[Tensor, Tensor]
+) -> None:
+    scores, same = explorer.relevance(net, "l2"), explorer.open(model, *samples)
+    other = copy.deepcopy(model)
+    next(other.parameters()).data.mul_(1.5)
+    point = explorer.uniform(same)
+    assert explorer.compress(same, point, scores).candidate == point
+    with pytest.raises(ExplorerError, match="scores: they are of another network, or of other weights"):
+        explorer.compress(explorer.open(other, *samples), point, scores)
+
+
 def test_a_front_that_is_empty_says_why(net: explorer.Net) -> None:
     empty = explorer.search(net, trials=2, scores="l2", budgets={"energy_uj": 1e-6})
     assert len(empty.front) == len(empty.front.to_frame()) == 0
