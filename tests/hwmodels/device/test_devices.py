@@ -25,7 +25,7 @@ from hwmodels.device.profiles import read_source_ids
 
 EXPECTED = (
     *("bit_serial_16x16", "bitfusion", "edge_tpu", "ethos_u55_128", "ethos_u55_256", "eyeriss_v1", "gap9_ne16"),
-    *("gemmini_default", "max78000", "mpic", "stm32h7a3", "stm32l4r5", "stm32u575", "tpu_v1"),
+    *("gemmini_default", "max78000", "mpic", "nucleo_u385rg_q", "stm32h7a3", "stm32l4r5", "stm32u575", "tpu_v1"),
 )
 ASSUMED = {
     "bit_serial_16x16": (21, 31),
@@ -39,13 +39,24 @@ ASSUMED = {
     "gemmini_default": (6, 27),
     "max78000": (8, 29),
     "mpic": (14, 23),
+    "nucleo_u385rg_q": (20, 26),
     "stm32h7a3": (16, 26),
     "stm32l4r5": (16, 26),
     "stm32u575": (16, 26),
     "tpu_v1": (10, 37),
 }
 """How many of a profile's values nobody published, and how many it states: a value that loses its source shows here."""
-POWERED = ("edge_tpu", "gap9_ne16", "gap9_ne16_240", "max78000", "mpic", "stm32h7a3", "stm32l4r5", "stm32u575")
+POWERED = (
+    "edge_tpu",
+    "gap9_ne16",
+    "gap9_ne16_240",
+    "max78000",
+    "mpic",
+    "nucleo_u385rg_q",
+    "stm32h7a3",
+    "stm32l4r5",
+    "stm32u575",
+)
 """Devices of which only the power of the whole is known."""
 
 
@@ -268,6 +279,7 @@ def test_elsewhere_arithmetic_and_every_memory_off_the_chip_take_energy(name: st
         ("stm32h7a3", 5090.283e-6 * 24.585),
         ("stm32u575", 2578.969e-6 * 9.057),
         ("stm32l4r5", 6919.375e-6 * 6.062),
+        ("nucleo_u385rg_q", 965.5817e-6 * 5.481),
         ("gap9_ne16", 58.356e-6 * 890.551),
         ("gap9_ne16_240", 40.801e-6 * 577.979),
         ("max78000", 196e-6 * 180),
@@ -286,6 +298,7 @@ def test_powers_are_those_that_were_measured(name: str, watts: float) -> None:
         ("stm32h7a3", {"flash": 2 * 2**20, "sram": 1_190_000}),
         ("stm32u575", {"flash": 2 * 2**20, "sram": 768 * 2**10}),
         ("stm32l4r5", {"flash": 2 * 2**20, "sram": 640 * 2**10}),
+        ("nucleo_u385rg_q", {"flash": 2**20, "sram": 2**18}),
         ("gap9_ne16", {"l2": 3 * 2**19}),
         ("mpic", {"sram": 512 * 2**10}),
         ("max78000", {"weights": 432 * 2**10, "data": 512 * 2**10}),
@@ -303,7 +316,7 @@ def test_depthwise_layers_leave_every_device_but_a_processor_mostly_idle(name: s
     bits = device.weight_bits[-1] if name in ("eyeriss_v1", "bitfusion") else 8
     dense, depthwise = (_cost(device, _conv(64, 64, 16, groups=groups), bits, bits).layers[0] for groups in (1, 64))
     slowdown = (depthwise.compute_cycles / depthwise.macs) / (dense.compute_cycles / dense.macs)
-    if name.startswith("stm32") or name == "mpic":
+    if name.startswith(("stm32", "nucleo", "mpic")):
         # 21 MACs in 10 cycles leave a part of the last ten empty.
         assert slowdown == pytest.approx(1.0, rel=0.02 if name == "mpic" else 0.01)
     elif name == "eyeriss_v1":
