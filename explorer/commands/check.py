@@ -14,7 +14,7 @@ from rich.table import Table
 from explorer.commands.options import StudyPath
 from explorer.commands.progress import ProgressDisplay, duration
 from explorer.commands.terminal import command, console, say
-from explorer.export.formats import FORMATS
+from explorer.export.formats import list_installed
 from explorer.objectives import costs
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
 
 def _exports(refused: Sequence[tuple[str, str]]) -> list[str]:
     without = {form for form, _ in refused}
-    works = [form for form in FORMATS if form not in without]
+    works = [form for form in list_installed() if form not in without]
     return [
         *([f"export: as {' and as '.join(works)}"] if works else []),
         *(f"export as {form} will be refused: {reason}" for form, reason in refused),

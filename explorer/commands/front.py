@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from explorer.commands.options import RunFolder
 from explorer.commands.terminal import command, console, say
-from explorer.export.formats import DEFAULT_FORMAT, FORMATS
+from explorer.export.formats import DEFAULT_FORMAT, list_installed
 
 if TYPE_CHECKING:
     from explorer.study.record import Outcome
@@ -39,7 +39,7 @@ def show(outcome: Outcome, folder: Path) -> None:
     if outcome.front:
         say(f"knee:   {knee(outcome.front, outcome.objectives).name}")
         refused = {name for name, _ in outcome.refused_exports}
-        works = [name for name in FORMATS if name not in refused]
+        works = [name for name in list_installed() if name not in refused]
         if works:
             form = () if works[0] == DEFAULT_FORMAT else ("--format", works[0])
             say(f"next:   {command('export', folder, '--pick', 'knee', *form, '--to', folder / 'export')}")

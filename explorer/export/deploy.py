@@ -16,7 +16,7 @@ from explorer.compress.failures import NUMERICAL
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
-from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, Format
+from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, Format, list_installed
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
 from explorer.graph.inputs import take
@@ -107,19 +107,25 @@ def find_format(form: str, to: Path) -> Format:
     """Return one of FORMATS by its name.
 
     Raises:
-        ExportError: For another, and for a folder with files that are not its own.
+        ExportError: For another, for one whose package is not installed, and for a folder with files not its own.
     """
     if form not in FORMATS:
         raise ExportError(f"export: unknown format {form!r}; choose one of {', '.join(FORMATS)}")
     if to.exists() and not to.is_dir():
         raise ExportError(f"{to}: is not a folder; choose another one for --to")
-    exporter = FORMATS[form].load()
+    entry = FORMATS[form]
+    if not entry.is_installed:
+        package = str(entry.requires).replace("_", "-")
+        raise ExportError(
+            f"export: the format {form} takes {package}, which is not installed; install it with: pip install {package}"
+        )
+    exporter = entry.load()
     refuse_foreign(exporter.list_marks(to))
     return exporter
 
 
 def find_all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
-    """Return (form, reason) for each form that no candidate of a network can be exported as.
+    """Return (form, reason) for each installed form that no candidate of a network can be exported as.
 
     None is foreseen where the network with 8 bits everywhere cannot be computed.
     """
@@ -128,7 +134,7 @@ def find_all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...
             model = _plain(context)
         except NUMERICAL:
             return ()
-        return tuple((form, reason) for form in FORMATS for reason in find_refusals(context, form, model))
+        return tuple((form, reason) for form in list_installed() for reason in find_refusals(context, form, model))
 
 
 def find_refusals(context: CompressionContext, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:
@@ -142,7 +148,8 @@ def find_refusals(context: CompressionContext, form: str, model: fx.GraphModule 
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = FORMATS[form].load().try_out(model or _plain(context), context, Path(folder))
-            run_onnx(path, take(context.calibration.images, slice(2)))
+            if path.suffix == ".onnx":  # of another kind, its format runs it
+                run_onnx(path, take(context.calibration.images, slice(2)))
     except ExportError as error:
         return (str(error),)
     return ()

@@ -5,7 +5,7 @@ Importing the table takes no torch; a format's module is imported when it is fir
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,8 @@ class Exported:
 
     `files` begins with the network. `float32_bytes` is the uncompressed network as an ONNX file (its parameters alone
     where that has no rule for one of its nodes), `network_bytes` the exported one, both with external data. `score`
-    is that of the exported network, `verification` compares its predictions with those of the simulated one.
+    is that of the exported network, `verification` compares its predictions with those of the simulated one, or of the
+    integer program where the format says so.
     """
 
     point: str
@@ -95,10 +96,16 @@ class Format(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exporter:
-    """A format: what it is in a few words, and the module that writes it."""
+    """A format: what it is in a few words, the module that writes it, and a package that not everyone has."""
 
     summary: str
     module: str
+    requires: str | None = None
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the package that it takes is there."""
+        return self.requires is None or importlib.util.find_spec(self.requires) is not None
 
     def load(self) -> Format:
         """Return the module."""
@@ -108,6 +115,12 @@ class Exporter:
 FORMATS: Mapping[str, Exporter] = {
     "onnx": Exporter(summary="quantised (QDQ)", module="explorer.export.onnx.package"),
     "integer": Exporter(summary="integers only", module="explorer.export.integer.package"),
+    "tflite": Exporter(summary="int8 for LiteRT", module="explorer.export.tflite.package", requires="ai_edge_litert"),
 }
 """Name to format, the default first. A new one is its module and an entry here."""
 DEFAULT_FORMAT = next(iter(FORMATS))
+
+
+def list_installed() -> list[str]:
+    """Return the names of the formats whose packages are installed."""
+    return [name for name, exporter in FORMATS.items() if exporter.is_installed]

@@ -37,7 +37,7 @@ def export(
         1.0
 
     Args:
-        format: "onnx" (a quantised network and configuration.json) or "integer".
+        format: "onnx" (a quantised network and configuration.json), "integer", or "tflite" (takes ai-edge-litert).
     """
     built = model.build() if isinstance(model, Point) else model
     return _export(built, Path(folder), format, None if device is None else find_device(device))

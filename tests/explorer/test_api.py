@@ -185,7 +185,7 @@ REFUSALS = {
     "explorer.search(net, trails=3)": "did you mean 'trials'",
     "explorer.search(net, objectives=('accuracy', 'enrgy'))": "did you mean 'energy'",
     "explorer.search(net, explorer.Space(weight_bits=(9,)))": "space.weight_bits",
-    "explorer.export(explorer.compress(net, point), 'x', 'tflite')": "unknown format 'tflite'; choose one of onnx",
+    "explorer.export(explorer.compress(net, point), 'x', 'coreml')": "unknown format 'coreml'; choose one of onnx",
     "explorer.export(explorer.compress(net, point), 'x')": "give device=",
     "explorer.export(model, 'x')": "expected a compressed network .* received Sequential",
     "explorer.finetune(net, point, epochs=0)": "finetuning.epochs",

@@ -1,0 +1,143 @@
+"""Collect tensors and operators of a TensorFlow Lite file, by the schema's classes that ai-edge-litert comes with."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import explorer
+from explorer.arrays import Float64Array
+from explorer.errors import ExportError
+from explorer.integer.program import Integers
+
+IDENTIFIER = b"TFL3"
+"""Bytes 4 to 8 of every such file."""
+VERSIONS = {
+    "ADD": 2,
+    "CONCATENATION": 2,
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "FULLY_CONNECTED": 4,
+    "MAXIMUM": 2,
+    "MAX_POOL_2D": 2,
+    "MEAN": 2,
+    "MINIMUM": 2,
+    "PAD": 2,
+    "PADV2": 2,
+    "RESHAPE": 1,
+}
+"""The first version of each operator that takes int8."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int8Grid:
+    """What int8 codes stand for: scale * (code - zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+def load_litert(module: str) -> ModuleType:
+    """Return a module of ai-edge-litert.
+
+    Raises:
+        ExportError: Where the package cannot be imported.
+    """
+    try:
+        return importlib.import_module(f"ai_edge_litert.{module}")
+    except ImportError as error:
+        raise ExportError(
+            f"export: the format tflite takes ai-edge-litert, which cannot be imported ({error}); "
+            "install it with: pip install ai-edge-litert"
+        ) from error
+
+
+class FileBuilder:
+    """Tensors and operators so far; a tensor is known by its number."""
+
+    def __init__(self) -> None:
+        self.schema: Any = load_litert("schema_py_generated")
+        self.tensors: list[Any] = []
+        self.operators: list[Any] = []
+        self.codes: list[Any] = []
+        self.buffers: list[Any] = [self.schema.BufferT()]  # the first one is empty: of tensors that are computed
+
+    def add_activation(self, name: str, shape: Sequence[int], grid: Int8Grid) -> int:
+        """Add a tensor of codes (1 x ...) that an operator writes, or that is given."""
+        return self._add(name, shape, "INT8", 0, self._quantization([grid.scale], [grid.zero_point], 0))
+
+    def add_weights(self, name: str, values: Integers, scales: Float64Array, axis: int) -> int:
+        """Add int8 weights, or int32 biases, with one scale for each entry along `axis`."""
+        kind = {"int8": "INT8", "int32": "INT32"}[str(values.dtype)]
+        quantization = self._quantization([float(scale) for scale in scales], [0] * len(scales), axis)
+        return self._add(name, values.shape, kind, self._buffer(values), quantization)
+
+    def add_codes(self, name: str, value: int, grid: Int8Grid) -> int:
+        """Add one constant code of a grid."""
+        quantization = self._quantization([grid.scale], [grid.zero_point], 0)
+        return self._add(name, (1,), "INT8", self._buffer(np.array([value], np.int8)), quantization)
+
+    def add_numbers(self, name: str, values: Sequence[int] | Sequence[Sequence[int]]) -> int:
+        """Add a constant of int32, such as a shape."""
+        array: NDArray[np.int32] = np.array(values, dtype=np.int32)
+        return self._add(name, array.shape, "INT32", self._buffer(array), None)
+
+    def add_operator(self, name: str, inputs: Sequence[int], output: int, options: str, **fields: Any) -> None:
+        """Add an operator, whose options are of the schema's class `options`."""
+        made = getattr(self.schema, f"{options}T")()
+        for key, value in fields.items():
+            setattr(made, key, value)
+        operator = self.schema.OperatorT()
+        operator.opcodeIndex = self._code(name)
+        operator.inputs, operator.outputs = list(inputs), [output]
+        operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
+        operator.builtinOptions = made
+        self.operators.append(operator)
+
+    def to_bytes(self, inputs: Sequence[int], output: int) -> bytes:
+        """Return the file of a network with these inputs and this output."""
+        flatbuffers = importlib.import_module("flatbuffers")
+        graph = self.schema.SubGraphT()
+        graph.tensors, graph.operators, graph.name = self.tensors, self.operators, "main"
+        graph.inputs, graph.outputs = list(inputs), [output]
+        model = self.schema.ModelT()
+        model.version, model.description = 3, f"explorer {explorer.__version__}"
+        model.operatorCodes, model.subgraphs, model.buffers = self.codes, [graph], self.buffers
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), IDENTIFIER)
+        return bytes(builder.Output())
+
+    def _add(self, name: str, shape: Sequence[int], kind: str, buffer: int, quantization: Any) -> int:
+        tensor = self.schema.TensorT()
+        tensor.name, tensor.shape, tensor.buffer = name, [int(size) for size in shape], buffer
+        tensor.type, tensor.quantization = getattr(self.schema.TensorType, kind), quantization
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def _quantization(self, scales: list[float], zero_points: list[int], axis: int) -> Any:
+        found = self.schema.QuantizationParametersT()
+        found.scale, found.zeroPoint, found.quantizedDimension = scales, zero_points, axis
+        return found
+
+    def _buffer(self, values: Integers) -> int:
+        buffer = self.schema.BufferT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), dtype=np.uint8)
+        self.buffers.append(buffer)
+        return len(self.buffers) - 1
+
+    def _code(self, name: str) -> int:
+        number = getattr(self.schema.BuiltinOperator, name)
+        for index, code in enumerate(self.codes):
+            if code.builtinCode == number:
+                return index
+        code = self.schema.OperatorCodeT()
+        code.builtinCode, code.version = number, VERSIONS[name]
+        code.deprecatedBuiltinCode = min(number, 127)
+        self.codes.append(code)
+        return len(self.codes) - 1

@@ -1,0 +1,64 @@
+"""On which int8 grid each tensor of an integer program lies in a TensorFlow Lite file."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import fx
+
+from explorer.compress.quantize import ActivationQuantizer
+from explorer.export.tflite.file import Int8Grid
+from explorer.graph.inputs import name_inputs
+from explorer.integer.builder import ProgramBuilder
+from explorer.integer.interpret import Int32
+from explorer.integer.operations import Concatenate, MaxPool, Pad, Reshape, list_operands
+from explorer.integer.program import Input, IntegerProgram
+
+_MOVES = (Concatenate, MaxPool, Pad, Reshape)
+"""Steps whose output is on the grid of their inputs."""
+HEADROOM = 1 / 8
+"""By how much the logits of other images may leave the range of those that calibrate, in ranges (assumed)."""
+
+
+def find_quantizers(model: fx.GraphModule, program: IntegerProgram) -> dict[str, Int8Grid]:
+    """Return scale and zero point of the tensors of uint8 codes, as the quantisers of the network state them."""
+    inputs = [Input(name=name, shape=()) for name in name_inputs(model).values()]
+    own = ProgramBuilder(inputs, model.graph.nodes).own
+    found: dict[str, Int8Grid] = {}
+    for node in model.graph.nodes:
+        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, ActivationQuantizer):
+            found[own[node]] = Int8Grid(scale=float(module.scale), zero_point=int(module.zero_point))
+    moves = [step for step in program.steps if isinstance(step, _MOVES)]
+    for step in (*moves, *reversed(moves)):  # forwards and, for what is pooled before it has a name, backwards
+        names = (step.output, *list_operands(step))
+        for known in [found[name] for name in names if name in found][:1]:
+            for name in names:
+                found.setdefault(name, known)
+    return found
+
+
+def find_shifts(program: IntegerProgram) -> dict[str, int]:
+    """Return what is added to the uint8 codes of each tensor: the largest becomes 127, so that saturation clips it.
+
+    Tensors that share a grid share the shift.
+    """
+    tops = {tensor.name: tensor.high for tensor in program.tensors if tensor.type == "uint8"}
+    moves = [step for step in program.steps if isinstance(step, _MOVES)]
+    changed = True
+    while changed:
+        changed = False
+        for step in moves:
+            names = [name for name in (step.output, *list_operands(step)) if name in tops]
+            top = max((tops[name] for name in names), default=0)
+            changed |= any(tops[name] != top for name in names)
+            tops.update(dict.fromkeys(names, top))
+    return {name: 127 - top for name, top in tops.items()}
+
+
+def fit_logits(logits: Int32, scale: float) -> Int8Grid:
+    """Return the int8 grid that spans these logits of a program, each `scale` wide, with some room above and below."""
+    low, high = float(logits.min()) * scale, float(logits.max()) * scale
+    room = HEADROOM * ((high - low) or abs(high) or 1.0)
+    low, high = min(low - room, 0.0), max(high + room, 0.0)
+    step = float(np.float32((high - low) / 255))
+    return Int8Grid(scale=step, zero_point=int(np.clip(round(-128 - low / step), -128, 127)))

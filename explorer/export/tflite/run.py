@@ -1,0 +1,45 @@
+"""Run a TensorFlow Lite file of int8 in ai-edge-litert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.errors import ExportError
+from explorer.export.tflite.file import load_litert
+
+Int8 = NDArray[np.int8]
+KERNELS = {"default": "AUTO", "built-in": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
+"""Kernels by a name: those that the runtime takes by itself (XNNPACK), its own, and those for microcontrollers."""
+
+
+def run_tflite(path: Path, inputs: tuple[Int8, ...], batch: int = 64, kernels: str = "default") -> Int8:
+    """Return the codes (N x ..., channels last) that a file gives for codes of each input (N x ..., channels last).
+
+    Args:
+        kernels: One of KERNELS.
+
+    Raises:
+        ExportError: Where the package is missing, or refuses the file.
+    """
+    litert = load_litert("interpreter")
+    try:
+        resolver = getattr(litert.OpResolverType, KERNELS[kernels])
+        interpreter = litert.Interpreter(model_path=str(path), num_threads=1, experimental_op_resolver_type=resolver)
+        places = [entry["index"] for entry in interpreter.get_input_details()]
+        parts: list[Int8] = []
+        for start in range(0, len(inputs[0]), batch):
+            given = [codes[start : start + batch] for codes in inputs]
+            for place, codes in zip(places, given, strict=True):
+                interpreter.resize_tensor_input(place, codes.shape)
+            interpreter.allocate_tensors()
+            for place, codes in zip(places, given, strict=True):
+                interpreter.set_tensor(place, codes)
+            interpreter.invoke()
+            parts.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+        return np.concatenate(parts)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ExportError(f"verify: ai-edge-litert cannot run {path.name}: {reason}; please report this") from error
