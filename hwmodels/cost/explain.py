@@ -113,6 +113,7 @@ def _mac_pj(job: LayerJob, device: Accelerator) -> Formula:
 
 
 _MAC_ENERGY = {
+    "bit_pairs": "mac_energy_pj * held_weight_bits * held_input_bits / 64",
     "table": "mac_energy_pj * macs_per_cycle_8x8 * serial_cycles / parallel_macs",
     "product": "mac_energy_pj * held_weight_bits / 8 * held_input_bits / 8",
     "power": "mac_energy_pj * mac_energy_ratio",

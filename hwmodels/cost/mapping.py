@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hwmodels.cost.bit_columns import BIT_COLUMNS
 from hwmodels.cost.dataflow import ArrayCounts, DataflowModel
 from hwmodels.cost.ne16 import NE16
 from hwmodels.cost.row_stationary import ROW_STATIONARY
@@ -22,6 +23,7 @@ DATAFLOW_MODELS: Mapping[str, DataflowModel] = {
     "rs": ROW_STATIONARY,
     "unrolled": UNROLLED,
     "ne16": NE16,
+    "bits": BIT_COLUMNS,
 }
 """By the names of `hwmodels.device.dataflows`."""
 

@@ -28,5 +28,6 @@ DATAFLOWS: Mapping[str, Dataflow] = {
         "output tiles of NE16, one slice of the inputs after the other",
         profile_keys=("unroll.out_h", "unroll.out_w", "unroll.in_channels", "unroll.kernel"),
     ),
+    "bits": Dataflow("bits of weights in the columns, bits of inputs in time"),
 }
 """All of them."""

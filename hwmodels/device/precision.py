@@ -99,6 +99,16 @@ def bit_serial(weight_bits: IntLike, input_bits: IntLike, native_bits: int, ener
     return MacCost(np.ones_like(serial), serial, np.asarray(energy_pj_8x8 * serial / 8.0))
 
 
+def bit_pairs(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
+    """Return time and energy in proportion to the product of the widths: a unit takes a bit of each at a time.
+
+    Source: Bit-serial accelerators such as those of HAQ, CVPR 2019.
+    """
+    weight_bits, input_bits = _broadcast(weight_bits, input_bits)
+    serial = weight_bits * input_bits
+    return MacCost(np.ones_like(serial), serial, np.asarray(energy_pj_8x8 * serial / 64.0))
+
+
 def fixed(weight_bits: IntLike, input_bits: IntLike, native_bits: int, energy_pj_8x8: float) -> MacCost:
     """Return what a unit of one width gives: nothing is gained below `native_bits`, wider operands take passes."""
     weight_bits, input_bits = _broadcast(weight_bits, input_bits)
@@ -143,5 +153,12 @@ def _next_power_of_two(bits: IntArray) -> IntArray:
 
 
 LAWS: Mapping[str, PrecisionLaw] = MappingProxyType(
-    {"product": product, "power": power, "fusion": fusion, "bit_serial": bit_serial, "fixed": fixed}
+    {
+        "product": product,
+        "power": power,
+        "fusion": fusion,
+        "bit_serial": bit_serial,
+        "bit_pairs": bit_pairs,
+        "fixed": fixed,
+    }
 )

@@ -37,6 +37,7 @@ ASSUMED = {
     "gap9_ne16": (7, 27),
     "gap9_ne16_240": (7, 27),
     "gemmini_default": (6, 27),
+    "haq_bit_serial": (17, 25),
     "max78000": (8, 29),
     "mpic": (14, 23),
     "nucleo_u385rg_q": (20, 26),

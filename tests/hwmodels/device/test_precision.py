@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hwmodels import LAWS
-from hwmodels.device.precision import bit_serial, fixed, fusion, power, product, tabulate
+from hwmodels.device.precision import bit_pairs, bit_serial, fixed, fusion, power, product, tabulate
 
 
 def test_product_law() -> None:
@@ -42,6 +42,12 @@ def test_bit_serial_law_is_linear_in_weight_bits_alone() -> None:
     assert mac.serial_cycles.tolist() == [1, 2, 3, 8]
     np.testing.assert_allclose(mac.energy_pj, [0.1, 0.2, 0.3, 0.8])
     assert int(bit_serial(2, 16, 8, 0.8).serial_cycles) == 4
+
+
+def test_bit_pairs_are_time_and_energy_of_both_widths() -> None:
+    mac = bit_pairs(np.array([8, 4, 3]), np.array([8, 8, 5]), 8, 0.64)
+    assert mac.serial_cycles.tolist() == [64, 32, 15]
+    np.testing.assert_allclose(mac.energy_pj, [0.64, 0.32, 0.15])
 
 
 def test_fixed_law_gains_nothing_below_native() -> None:
