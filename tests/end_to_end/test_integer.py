@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from explorer.export.formats import FORMATS
 from explorer.export.integer.package import read_program
 from explorer.study.folder import read_outcome
 
@@ -49,5 +50,5 @@ def test_an_unknown_format(home: Path, explorer: Callable[..., Any]) -> None:
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "mine/weights.npz: is there and was not written by this version of explorer" in said.err
     said = explorer("export", "run", "--to", "out", "--format", "float")
-    assert (said.code, said.err) == (2, "error: export: unknown format 'float'; choose one of onnx, integer\n")
+    assert (said.code, said.err) == (2, f"error: export: unknown format 'float'; choose one of {', '.join(FORMATS)}\n")
     assert not (home / "out").exists()
