@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from explorer.errors import ExportError
 from explorer.export.tflite.file import load_litert
 
 Int8 = NDArray[np.int8]
+STANDARD_ERROR = 2
 KERNELS = {"default": "AUTO", "built-in": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 """Kernels by a name: those that the runtime takes by itself (XNNPACK), its own, and those for microcontrollers."""
 
@@ -27,14 +31,18 @@ def run_tflite(path: Path, inputs: tuple[Int8, ...], batch: int = 64, kernels: s
     litert = load_litert("interpreter")
     try:
         resolver = getattr(litert.OpResolverType, KERNELS[kernels])
-        interpreter = litert.Interpreter(model_path=str(path), num_threads=1, experimental_op_resolver_type=resolver)
+        with _without_native_log():
+            interpreter = litert.Interpreter(
+                model_path=str(path), num_threads=1, experimental_op_resolver_type=resolver
+            )
         places = [entry["index"] for entry in interpreter.get_input_details()]
         parts: list[Int8] = []
         for start in range(0, len(inputs[0]), batch):
             given = [codes[start : start + batch] for codes in inputs]
             for place, codes in zip(places, given, strict=True):
                 interpreter.resize_tensor_input(place, codes.shape)
-            interpreter.allocate_tensors()
+            with _without_native_log():
+                interpreter.allocate_tensors()
             for place, codes in zip(places, given, strict=True):
                 interpreter.set_tensor(place, codes)
             interpreter.invoke()
@@ -43,3 +51,20 @@ def run_tflite(path: Path, inputs: tuple[Int8, ...], batch: int = 64, kernels: s
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ExportError(f"verify: ai-edge-litert cannot run {path.name}: {reason}; please report this") from error
+
+
+@contextmanager
+def _without_native_log() -> Iterator[None]:
+    """Drop what native code writes to standard error: the runtime announces its delegate there, and has no switch."""
+    try:
+        kept = os.dup(STANDARD_ERROR)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(kept, STANDARD_ERROR)
+        os.close(kept)
