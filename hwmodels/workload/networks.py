@@ -49,12 +49,7 @@ def mlperf_tiny_mobilenet(batch: int = 1) -> Network:
     """
     build = NetworkBuilder("mlperf_tiny_mobilenet", batch)
     x = build.conv("conv1", build.image(3, 96, 96), 8, (3, 3), stride=2)
-    widths = (16, 32, 32, 64, 64, *(128,) * 6, 256, 256)
-    for block, channels in enumerate(widths, 1):
-        # The first block widens the map without shrinking it; every later one that widens it halves it too.
-        stride = 2 if channels > x.channels and block > 1 else 1
-        x = _separable_block(build, f"block{block}", x, channels, stride)
-    build.softmax(_classify(build, x, 2))
+    build.softmax(_classify(build, _separable_blocks(build, x, 16), 2))
     return build.network()
 
 
@@ -106,6 +101,50 @@ def resnet18(batch: int = 1) -> Network:
     return build.network()
 
 
+def resnet50(batch: int = 1, size: int = 224) -> Network:
+    """Return ResNet-50 on size x size x 3, of 3, 4, 6 and 3 bottleneck blocks.
+
+    Source: He et al., CVPR 2016, table 1; the 3 x 3 convolution of a block has its stride, as in torchvision.
+
+    Example:
+        >>> import hwmodels
+        >>> hwmodels.NETWORKS["resnet50"](size=299).layers[0].out_h
+        150
+    """
+    return _bottleneck_resnet("resnet50", batch, size, (3, 4, 6, 3))
+
+
+def resnet152(batch: int = 1, size: int = 224) -> Network:
+    """Return ResNet-152 on size x size x 3, of 3, 8, 36 and 3 bottleneck blocks; source as of ResNet-50."""
+    return _bottleneck_resnet("resnet152", batch, size, (3, 8, 36, 3))
+
+
+def vgg16(batch: int = 1) -> Network:
+    """Return VGG-16 on 224 x 224 x 3.
+
+    Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
+    table 1, configuration D.
+    """
+    return _vgg("vgg16", batch, (2, 2, 3, 3, 3))
+
+
+def vgg19(batch: int = 1) -> Network:
+    """Return VGG-19 on 224 x 224 x 3; source as of VGG-16, configuration E."""
+    return _vgg("vgg19", batch, (2, 2, 4, 4, 4))
+
+
+def mobilenet_v1(batch: int = 1) -> Network:
+    """Return MobileNetV1 of width 1 on 224 x 224 x 3, thirteen separable blocks.
+
+    Source: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017,
+    table 1.
+    """
+    build = NetworkBuilder("mobilenet_v1", batch)
+    x = build.conv("conv1", build.image(3, 224, 224), 32, (3, 3), stride=2)
+    build.softmax(_classify(build, _separable_blocks(build, x, 64), 1000))
+    return build.network()
+
+
 def resnet20(batch: int = 1) -> Network:
     """Return ResNet-20 on 32 x 32 x 3 (CIFAR-10) with shortcuts without weights (option A).
 
@@ -145,7 +184,7 @@ NETWORKS: Mapping[str, Callable[..., Network]] = MappingProxyType(
         builder.__name__: builder
         for builder in (
             *(mlperf_tiny_resnet8, mlperf_tiny_ds_cnn, mlperf_tiny_mobilenet, mlperf_tiny_autoencoder),
-            *(alexnet, resnet18, resnet20, lenet5),
+            *(alexnet, resnet18, resnet20, lenet5, resnet50, resnet152, vgg16, vgg19, mobilenet_v1),
         )
     }
 )
@@ -165,6 +204,47 @@ def _basic_block(
         build.skip(f"{name}.pad", "channels of zeros are appended as the addition reads: nothing is stored or computed")
         x = replace(x, channels=channels)
     return build.add(f"{name}.add", x, y)
+
+
+def _bottleneck_resnet(name: str, batch: int, size: int, stages: tuple[int, ...]) -> Network:
+    """Return a ResNet of so many bottleneck blocks in its stages (He et al., CVPR 2016, figure 5, right)."""
+    build = NetworkBuilder(name, batch)
+    x = build.conv("conv1", build.image(3, size, size), 64, (7, 7), stride=2)
+    x = build.pool("maxpool", x, (3, 3), 2, padded=True)
+    for stage, (channels, blocks) in enumerate(zip((64, 128, 256, 512), stages, strict=True), 1):
+        for block in range(blocks):
+            where, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
+            y = build.conv(f"{where}.conv1", x, channels, (1, 1))
+            y = build.conv(f"{where}.conv2", y, channels, (3, 3), stride=stride)
+            y = build.conv(f"{where}.conv3", y, 4 * channels, (1, 1), function="")
+            if block == 0:
+                x = build.conv(f"{where}.shortcut", x, 4 * channels, (1, 1), stride=stride, function="")
+            x = build.add(f"{where}.add", x, y)
+    _classify(build, x, 1000)
+    return build.network()
+
+
+def _vgg(name: str, batch: int, stages: tuple[int, ...]) -> Network:
+    """Return a VGG network of so many 3 x 3 convolutions before each of its five poolings."""
+    build = NetworkBuilder(name, batch)
+    x = build.image(3, 224, 224)
+    for stage, (channels, layers) in enumerate(zip((64, 128, 256, 512, 512), stages, strict=True), 1):
+        for layer in range(1, layers + 1):
+            x = build.conv(f"conv{stage}_{layer}", x, channels, (3, 3))
+        x = build.pool(f"pool{stage}", x, (2, 2), 2)
+    x = build.linear("fc6", x, 4096, "relu")
+    x = build.linear("fc7", x, 4096, "relu")
+    build.softmax(build.linear("fc8", x, 1000))
+    return build.network()
+
+
+def _separable_blocks(build: NetworkBuilder, x: FeatureMap, width: int) -> FeatureMap:
+    """Append the thirteen blocks of MobileNetV1, the first of them of `width` channels."""
+    for block, factor in enumerate((1, 2, 2, 4, 4, *(8,) * 6, 16, 16), 1):
+        # The first block widens the map without shrinking it; every later one that widens it halves it too.
+        stride = 2 if factor * width > x.channels and block > 1 else 1
+        x = _separable_block(build, f"block{block}", x, factor * width, stride)
+    return x
 
 
 def _separable_block(build: NetworkBuilder, name: str, x: FeatureMap, channels: int, stride: int = 1) -> FeatureMap:

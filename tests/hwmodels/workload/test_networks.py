@@ -33,6 +33,14 @@ def biases(network: Network) -> int:
         # torchvision: 1.814 G MAC and 11,689,512 parameters, with a gain and an offset for each of 4,800 channels;
         # its convolutions have no bias, which folding puts in the offset's place.
         ("resnet18", 1_814_073_344, 11_689_512, 4800),
+        # torchvision: 4.09 and 11.51 G MAC, 25.6 and 60.2 M parameters, with gains of 26,560 and 75,712 channels.
+        ("resnet50", 4_089_184_256, 25_557_032, 26_560),
+        ("resnet152", 11_513_626_624, 60_192_808, 75_712),
+        # 138 and 144 M parameters (Simonyan and Zisserman, table 2); exact sums, and 15.47 and 19.63 G MAC, torchvision.
+        ("vgg16", 15_470_264_320, 138_357_544, 0),
+        ("vgg19", 19_632_062_464, 143_667_240, 0),
+        # 569 M MAC and 4.2 M parameters (Howard et al., table 4): exactly those, with gains of 10,944 channels.
+        ("mobilenet_v1", 568_740_352, 4_231_976, 10_944),
         # 0.27 M parameters (He et al., 2016, table 6); 269,722 with the gains of 688 channels in the widely used
         # implementation with option A, https://github.com/akamaster/pytorch_resnet_cifar10.
         ("resnet20", 40_551_040, 269_722, 688),
