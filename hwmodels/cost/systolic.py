@@ -54,6 +54,7 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
     parallel_macs: IntLike = 1,
     serial_cycles: IntLike = 1,
     pipelined_folds: bool = False,
+    diagonal_groups: bool = False,
 ) -> SystolicCounts:
     """Return cycles, efficiencies and SRAM accesses of `groups` products (m x k) @ (k x n) run in turn.
 
@@ -61,6 +62,8 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
     ws: k, n, m; is: k, m, n) it takes rows+columns+T-2 cycles for os and 2*rows+columns+T-2 for ws and is.
     With `pipelined_folds`, the next fold's operands are loaded (or results drained), one array row per
     cycle, while the current one runs, so that all folds but one take max(T, rows).
+    With `diagonal_groups`, a fold takes as many groups as fit on the array's diagonal, rows // Sr or columns // Sc of
+    them: groups share neither inputs nor outputs, so that each needs rows and columns of its own.
 
     Source: Samajdar et al., ISPASS 2020 (SCALE-Sim); see the module for two of its habits that are not copied.
 
@@ -76,6 +79,7 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
         parallel_macs: MACs of one dot product that a unit performs together; more of them widen the k of a fold ...
         serial_cycles: ... in this many cycles, which stretch the dimension that runs in time.
         pipelined_folds: Whether the next fold is loaded while the current one runs.
+        diagonal_groups: Whether groups that leave most of the array empty run side by side.
 
     Raises:
         HardwareModelError: the dataflow is unknown, or a count is not positive.
@@ -95,7 +99,7 @@ def systolic_counts(  # noqa: PLR0913 - a matrix product, an array, and how its 
         rows,
         columns,
         dataflow,
-        UnitRates(groups, kernel_positions, parallel_macs, serial_cycles, pipelined_folds),
+        UnitRates(groups, kernel_positions, parallel_macs, serial_cycles, pipelined_folds, diagonal_groups),
     )
     shape = np.broadcast_shapes(*(np.shape(count) for count in counts))
     return counts._replace(**{field: np.broadcast_to(getattr(counts, field), shape) for field in counts._fields})
@@ -109,13 +113,14 @@ class UnitRates(NamedTuple):
     parallel_macs: IntLike
     serial_cycles: IntLike
     pipelined_folds: bool
+    diagonal_groups: bool
 
 
 def closed_forms(
     m: IntArray, k: IntArray, n: IntArray, rows: IntLike, columns: IntLike, dataflow: str, rates: UnitRates
 ) -> SystolicCounts:
     """Return what `systolic_counts` returns, without its checks; fields have the shape of what they depend on."""
-    groups, positions, parallel_macs, serial_cycles, pipelined = rates
+    groups, positions, parallel_macs, serial_cycles, pipelined, diagonal = rates
     k_per_unit = ceil_div(k // positions, parallel_macs)
     spread_rows, spread_columns, in_time = {
         "os": (m, n, k_per_unit * positions),
@@ -127,7 +132,10 @@ def closed_forms(
     row_folds, column_folds = ceil_div(spread_rows, rows), ceil_div(spread_columns, columns)
     if dataflow != "os":
         row_folds = row_folds * positions
-    folds = row_folds * column_folds * groups
+    group_folds: IntLike = groups
+    if diagonal:
+        group_folds = ceil_div(groups, np.maximum(np.minimum(rows // spread_rows, columns // spread_columns), 1))
+    folds = row_folds * column_folds * group_folds
     interval = np.maximum(in_time, rows) if pipelined else fill + in_time
     cycles = (folds - 1) * interval + fill + in_time
 
@@ -137,7 +145,7 @@ def closed_forms(
     ifmap, filters, ofmap = _sram_words(m, k, n, row_folds, column_folds, dataflow)
     return SystolicCounts(
         cycles=cycles,
-        mapping_efficiency=mapped / (row_folds * column_folds * width * (1.0 * rows * columns)),
+        mapping_efficiency=mapped * groups / (folds * width * (1.0 * rows * columns)),
         utilisation=m * k * n * groups * (1.0 * serial_cycles) / (cycles * (1.0 * rows * columns) * parallel_macs),
         ifmap_sram_reads=ifmap * groups,
         filter_sram_reads=filters * groups,

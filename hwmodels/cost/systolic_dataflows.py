@@ -38,7 +38,14 @@ def _count(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> Array
         accelerator.rows,
         accelerator.columns,
         accelerator.dataflow,
-        UnitRates(layers.groups, positions, mac.parallel_macs, mac.serial_cycles, accelerator.pipelined_folds),
+        UnitRates(
+            layers.groups,
+            positions,
+            mac.parallel_macs,
+            mac.serial_cycles,
+            accelerator.pipelined_folds,
+            accelerator.diagonal_groups,
+        ),
     )
     operands = _MOVING[accelerator.dataflow]
     none, writes = np.zeros_like(layers.macs), counts.ofmap_sram_writes
@@ -93,7 +100,13 @@ def _explain(shape: LayerShape, device: Accelerator) -> DataflowFormulas:
         "ws": (f"{positions}ceil({depth} / rows)", "ceil(n / columns)", "m * serial_cycles"),
         "is": (f"{positions}ceil({depth} / rows)", "ceil(m / columns)", "n * serial_cycles"),
     }[device.dataflow]
-    folds = f"{row_folds} * {column_folds} * groups"
+    groups = "groups"
+    if device.diagonal_groups:
+        spread_rows = "m" if device.dataflow == "os" else depth
+        spread_columns = "m" if device.dataflow == "is" else "n"
+        groups = f"ceil(groups / max(min(floor(rows / {spread_rows}), floor(columns / {spread_columns})), 1))"
+        packing += f"; groups side by side ({cite('array.diagonal_groups', device)})"
+    folds = f"{row_folds} * {column_folds} * {groups}"
     cycles = Formula(f"{folds} * ({fill} + {time})", reference + packing)
     if device.pipelined_folds:
         overlap = f"folds overlap ({cite('array.pipelined_folds', device)})"
@@ -102,7 +115,7 @@ def _explain(shape: LayerShape, device: Accelerator) -> DataflowFormulas:
     return DataflowFormulas(
         reference=reference,
         compute_cycles=cycles,
-        mapping_efficiency=Formula(f"{mapped} / ({row_folds} * rows * {column_folds} * columns)", reference + packing),
+        mapping_efficiency=Formula(f"{mapped} * groups / ({folds} * rows * columns)", reference + packing),
         ifmap_reads=ifmap_reads,
         filter_reads=filter_reads,
         first_tile=first_tile,

@@ -52,6 +52,8 @@ class Accelerator:
         rows: Rows of the array; without meaning for unrolled loops, and so are columns.
         columns: Columns of the array.
         pipelined_folds: Whether the next fold is loaded while the current one runs.
+        diagonal_groups: Whether a fold takes as many groups of a grouped convolution as its diagonal holds, in blocks;
+            else groups run in turn.
         k_packing: "channels" where rows take the channels of one kernel position at a time, unless there are fewer
             channels than rows; else "dense".
         idle_energy_share: Ratio of the energy of its MACs, at the layer's widths, that a unit without work takes in
@@ -97,6 +99,7 @@ class Accelerator:
     rows: int = 1
     columns: int = 1
     pipelined_folds: bool = False
+    diagonal_groups: bool = False
     k_packing: str = "dense"
     idle_energy_share: float = 0.0
     output_traffic: str = "outputs"
@@ -197,8 +200,9 @@ def _choice_problems(device: Accelerator) -> list[str]:
         problems.append(
             f"array.node_nm: expected one of {', '.join(map(str, NODES_NM))}, received {shown(device.node_nm)}"
         )
-    if not isinstance(device.pipelined_folds, bool):
-        problems.append(f"array.pipelined_folds: expected true or false, received {shown(device.pipelined_folds)}")
+    for key, switch in (("pipelined_folds", device.pipelined_folds), ("diagonal_groups", device.diagonal_groups)):
+        if not isinstance(switch, bool):
+            problems.append(f"array.{key}: expected true or false, received {shown(switch)}")
     for key, widths in (("weight_bits", device.weight_bits), ("input_bits", device.input_bits)):
         found = [line for width in widths for line in check_whole_number(f"arithmetic.{key}", width, 1, MAXIMUM_BITS)]
         if not found and (not widths or list(widths) != sorted(set(widths))):

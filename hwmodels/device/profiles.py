@@ -40,6 +40,7 @@ _OPTIONAL: Mapping[str, str] = {
     "array.rows": "rows",
     "array.columns": "columns",
     "array.pipelined_folds": "pipelined_folds",
+    "array.diagonal_groups": "diagonal_groups",
     "array.k_packing": "k_packing",
     "array.output_traffic": "output_traffic",
     "array.network_energy_pj_per_bit": "network_energy_pj_per_bit",

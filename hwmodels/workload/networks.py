@@ -49,7 +49,7 @@ def mlperf_tiny_mobilenet(batch: int = 1) -> Network:
     """
     build = NetworkBuilder("mlperf_tiny_mobilenet", batch)
     x = build.conv("conv1", build.image(3, 96, 96), 8, (3, 3), stride=2)
-    build.softmax(_classify(build, _separable_blocks(build, x, 16), 2))
+    build.softmax(_classify(build, _separable_blocks(build, x, 2 * x.channels), 2))
     return build.network()
 
 
@@ -133,15 +133,15 @@ def vgg19(batch: int = 1) -> Network:
     return _vgg("vgg19", batch, (2, 2, 4, 4, 4))
 
 
-def mobilenet_v1(batch: int = 1) -> Network:
-    """Return MobileNetV1 of width 1 on 224 x 224 x 3, thirteen separable blocks.
+def mobilenet_v1(batch: int = 1, size: int = 224, width: float = 1.0) -> Network:
+    """Return MobileNetV1 on size x size x 3, thirteen separable blocks of `width` times the channels.
 
     Source: Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", 2017,
     table 1.
     """
     build = NetworkBuilder("mobilenet_v1", batch)
-    x = build.conv("conv1", build.image(3, 224, 224), 32, (3, 3), stride=2)
-    build.softmax(_classify(build, _separable_blocks(build, x, 64), 1000))
+    x = build.conv("conv1", build.image(3, size, size), int(32 * width), (3, 3), stride=2)
+    build.softmax(_classify(build, _separable_blocks(build, x, 2 * x.channels), 1000))
     return build.network()
 
 

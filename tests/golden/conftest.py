@@ -23,6 +23,6 @@ def golden() -> Callable[[str], Rows]:
         if not table.is_file():
             pytest.skip(f"no golden data at {table}: set EXPLORER_GOLDEN to the folder that holds {name}")
         with table.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            return list(csv.DictReader(line for line in file if not line.startswith("#")))
 
     return read

@@ -51,6 +51,7 @@ def devices(draw: st.DrawFn) -> Accelerator:
         rows=max(device.rows, draw(st.integers(4, 64))),
         columns=max(device.columns, draw(st.integers(4, 64))),
         pipelined_folds=draw(st.booleans()),
+        diagonal_groups=draw(st.booleans()),
         k_packing=draw(st.sampled_from(("dense", "channels"))),
         output_traffic=draw(st.sampled_from(("outputs", "sums"))),
         registers=Registers(words=261),

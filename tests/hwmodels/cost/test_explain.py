@@ -195,6 +195,7 @@ def devices(draw: st.DrawFn) -> Accelerator:
         rows=draw(st.integers(1, 40)),
         columns=draw(st.integers(1, 40)),
         pipelined_folds=draw(st.booleans()),
+        diagonal_groups=draw(st.booleans()),
         k_packing=draw(st.sampled_from(("dense", "channels"))),
         output_traffic=draw(st.sampled_from(("outputs", "sums"))),
         precision_law=draw(st.sampled_from(sorted(LAWS))),

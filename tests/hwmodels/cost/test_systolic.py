@@ -35,6 +35,20 @@ def test_groups_run_one_after_another() -> None:
     assert float(eight.utilisation) == float(one.utilisation)
 
 
+def test_groups_on_the_diagonal_of_the_array() -> None:
+    # Blocks of 3 x 1 on 8 x 4: two fit in the rows, four in the columns; 5 groups take 3 folds instead of 5.
+    turns, blocks = (systolic_counts(49, 3, 1, 8, 4, "ws", groups=5, diagonal_groups=each) for each in (False, True))
+    assert int(blocks.cycles) * 5 == int(turns.cycles) * 3
+    assert float(blocks.mapping_efficiency) == pytest.approx(5 * 3 / (3 * 32))
+    assert int(blocks.ifmap_sram_reads) == int(turns.ifmap_sram_reads)
+    # What fills more than half of the rows or of the columns runs in turn; os spreads positions, not k.
+    for m, k, n, dataflow in ((49, 5, 1, "ws"), (49, 3, 3, "ws"), (3, 3, 1, "is"), (5, 3, 1, "os")):
+        turns, blocks = (
+            systolic_counts(m, k, n, 8, 4, dataflow, groups=5, diagonal_groups=each) for each in (False, True)
+        )
+        assert int(blocks.cycles) == int(turns.cycles)
+
+
 def test_parallel_macs_widen_the_dot_product() -> None:
     counts = systolic_counts(10, 32, 4, 4, 4, "ws", parallel_macs=4)
     assert int(counts.row_folds) == 2

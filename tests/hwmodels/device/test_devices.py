@@ -30,7 +30,7 @@ EXPECTED = (
 ASSUMED = {
     "bit_serial_16x16": (21, 31),
     "bitfusion": (1, 35),
-    "edge_tpu": (21, 28),
+    "edge_tpu": (21, 30),
     "ethos_u55_128": (3, 33),
     "ethos_u55_256": (3, 34),
     "eyeriss_v1": (2, 27),

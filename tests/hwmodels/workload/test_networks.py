@@ -36,7 +36,7 @@ def biases(network: Network) -> int:
         # torchvision: 4.09 and 11.51 G MAC, 25.6 and 60.2 M parameters, with gains of 26,560 and 75,712 channels.
         ("resnet50", 4_089_184_256, 25_557_032, 26_560),
         ("resnet152", 11_513_626_624, 60_192_808, 75_712),
-        # 138 and 144 M parameters (Simonyan and Zisserman, table 2); exact sums, and 15.47 and 19.63 G MAC, torchvision.
+        # 138 and 144 M parameters (Simonyan and Zisserman, table 2); exact, and 15.5 and 19.6 G MAC, torchvision.
         ("vgg16", 15_470_264_320, 138_357_544, 0),
         ("vgg19", 19_632_062_464, 143_667_240, 0),
         # 569 M MAC and 4.2 M parameters (Howard et al., table 4): exactly those, with gains of 10,944 channels.
