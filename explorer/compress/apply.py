@@ -14,13 +14,13 @@ from explorer.compress.calibrate import Calibration, calibrate
 from explorer.compress.candidate import Candidate
 from explorer.compress.correction import Rounding, correct
 from explorer.compress.norms import fold_norms, recalibrate_norms
-from explorer.compress.prune import Order, find_kept_positions, magnitude_order, remove_filters
+from explorer.compress.prune import Order, find_kept_positions, magnitude_order, narrow_weight, remove_filters
 from explorer.compress.resolve import ResolvedCandidate, resolve
 from explorer.compress.weights import compress_weights, quantize_biases
 from explorer.errors import CandidateError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import Inputs, take
-from explorer.graph.layers import ModelGraph
+from explorer.graph.layers import Layer, ModelGraph
 from explorer.graph.modules import layer_module
 from explorer.graph.trace import trace
 from explorer.settings import QuantizerSettings
@@ -82,13 +82,25 @@ class CompressionContext:
         Raises:
             CandidateError: When it does not fit the network, or its criterion's order is not known.
         """
-        name = candidate.filters_by
-        if name is not None and name not in self.orders:
+        return resolve(self.graph, candidate, self.order_by(candidate.filters_by))
+
+    def order_by(self, criterion: str | None) -> Order:
+        """Return the order of filters by a criterion; None stands for the study's own.
+
+        Raises:
+            CandidateError: When it is not known.
+        """
+        if criterion is not None and criterion not in self.orders:
             raise CandidateError(
-                f"candidate: filters_by: no order of filters by {name!r} is known; known are "
+                f"candidate: filters_by: no order of filters by {criterion!r} is known; known are "
                 f"{', '.join(self.orders) or 'none'}: name the criterion in space.filter_criteria"
             )
-        return resolve(self.graph, candidate, self.order if name is None else self.orders[name])
+        return self.order if criterion is None else self.orders[criterion]
+
+    def narrow_importance(self, layer: Layer, kept: frozenset[int]) -> torch.Tensor | None:
+        """Return the importance of the weights that are left of a layer; None where all count the same."""
+        values = None if self.importance is None else self.importance.get(layer.name)
+        return None if values is None else narrow_weight(values.float(), layer, kept)
 
 
 def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
@@ -127,10 +139,10 @@ def without_filters(context: CompressionContext, kept: frozenset[int]) -> fx.Gra
 
 def compress_layers(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:
     """Prune, share and quantise, in place, the weights of a copy whose filters are removed."""
-    importance = _importance(context, resolved.kept)
-    for name, choice in resolved.choices.items():
-        module = layer_module(model, name)
-        compress_weights(module, choice, importance.get(name), context.quantizer.scale_granularity)
+    for layer in context.graph.layers:
+        importance = context.narrow_importance(layer, resolved.kept)
+        module, choice = layer_module(model, layer.name), resolved.choices[layer.name]
+        compress_weights(module, choice, importance, context.quantizer.scale_granularity)
 
 
 def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:
@@ -163,15 +175,3 @@ def _copy(model: fx.GraphModule) -> fx.GraphModule:
     for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
         after.meta = dict(before.meta)
     return copied
-
-
-def _importance(context: CompressionContext, kept: frozenset[int]) -> dict[str, torch.Tensor]:
-    """Return the importance of what is left of every layer's weight; nothing where there is none."""
-    if context.importance is None:
-        return {}
-    model = _copy(context.model)
-    for name, values in context.importance.items():  # what removes filters then removes it alike
-        module = layer_module(model, name)
-        module.weight = nn.Parameter(values.to(module.weight), requires_grad=False)
-    remove_filters(model, context.graph, kept)
-    return {layer.name: layer_module(model, layer.name).weight.data for layer in context.graph.layers}

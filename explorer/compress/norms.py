@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import fx, nn
@@ -10,7 +11,7 @@ from torch import fx, nn
 from explorer.compress.calibrate import Calibration, compute_channel_statistics
 from explorer.compress.weights import attach_codes, has_codes
 from explorer.graph.inputs import as_tuple
-from explorer.graph.modules import BatchNorm
+from explorer.graph.modules import BatchNorm, layer_module
 
 
 def recalibrate_norms(model: fx.GraphModule, calibration: Calibration, positions: Mapping[str, torch.Tensor]) -> None:
@@ -49,6 +50,16 @@ def fold_norms(model: fx.GraphModule) -> None:
         model.graph.erase_node(node)
         model.delete_submodule(str(node.target))
     model.recompile()
+
+
+def find_fold_signs(model: fx.GraphModule, layers: Collection[str]) -> dict[str, torch.Tensor]:
+    """Return for each layer what `fold_norms` multiplies the codes of its filters with: 1 or -1 (out_channels)."""
+    copied = copy.deepcopy(model)
+    for name in layers:
+        module = layer_module(copied, name)
+        attach_codes(module, torch.ones_like(module.weight.flatten(1)[:, :1]), torch.ones(len(module.weight)))
+    fold_norms(copied)
+    return {name: layer_module(copied, name).get_buffer("weight_codes")[:, 0] for name in layers}
 
 
 class NormCorrector(fx.Interpreter):

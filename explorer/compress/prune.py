@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import fx, nn
 
-from explorer.compress.candidate import Candidate
-from explorer.compress.plan import count_kept_classes
 from explorer.graph.layers import IndexMap, Layer, ModelGraph
 from explorer.graph.modules import SelectChannels, layer_module
 from explorer.graph.trace_moves import get_channel_padding
@@ -19,11 +17,11 @@ Order = Mapping[str, tuple[int, ...]]
 """For every prunable group its channel classes, the one to keep first in front."""
 
 
-def select_classes(graph: ModelGraph, candidate: Candidate, order: Order) -> frozenset[int]:
-    """Return the channel classes that stay: all locked ones, and the first of every prunable group's order."""
+def select_classes(graph: ModelGraph, counts: Sequence[int], order: Order) -> frozenset[int]:
+    """Return the channel classes that stay: all locked ones, and so many of the first of every other group's order."""
     kept = [
         group.classes if group.locked else order[group.name][:count]
-        for group, count in zip(graph.groups, count_kept_classes(graph, candidate), strict=True)
+        for group, count in zip(graph.groups, counts, strict=True)
     ]
     return frozenset(itertools.chain.from_iterable(kept))
 
@@ -40,6 +38,16 @@ def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int
         else:
             _narrow_padding(node, index_map.classes, kept)
     model.recompile()
+
+
+def narrow_weight(weight: torch.Tensor, layer: Layer, kept: frozenset[int]) -> torch.Tensor:
+    """Return what is left of a layer's weight, or of anything of its shape, with the channel classes that are kept."""
+    weight = weight[_positions(layer.output_classes, kept)]
+    if not layer.depthwise:
+        # All groups keep the same of their inputs.
+        columns = layer.input_classes[: len(layer.input_classes) // layer.groups]
+        weight = weight[:, _positions(columns, kept)]
+    return weight.contiguous()
 
 
 def find_kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
@@ -71,14 +79,9 @@ def _positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
 def _narrow_layer(model: fx.GraphModule, layer: Layer, kept: frozenset[int]) -> None:
     module = layer_module(model, layer.name)
     outputs, inputs = _positions(layer.output_classes, kept), _positions(layer.input_classes, kept)
-    weight = module.weight.data[outputs]
     if layer.depthwise and isinstance(module, nn.Conv2d):
         module.groups = len(inputs)
-    else:
-        # All groups keep the same of their inputs.
-        columns = layer.input_classes[: len(layer.input_classes) // layer.groups]
-        weight = weight[:, _positions(columns, kept)]
-    module.weight = nn.Parameter(weight.contiguous())
+    module.weight = nn.Parameter(narrow_weight(module.weight.data, layer, kept))
     if module.bias is not None:
         module.bias = nn.Parameter(module.bias.data[outputs])
     if isinstance(module, nn.Conv2d):

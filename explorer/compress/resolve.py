@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from explorer.compress.candidate import Candidate, LayerChoice, check
-from explorer.compress.plan import collect_choices, derive_stored_bits
+from explorer.compress.plan import collect_choices, count_kept_classes, derive_stored_bits
 from explorer.compress.prune import Order, select_classes
 from explorer.graph.layers import ModelGraph
 
@@ -32,5 +32,7 @@ def resolve(graph: ModelGraph, candidate: Candidate, order: Order) -> ResolvedCa
     check(candidate, graph)
     choices = collect_choices(graph, candidate)
     return ResolvedCandidate(
-        kept=select_classes(graph, candidate, order), choices=choices, bits=derive_stored_bits(graph, choices)
+        kept=select_classes(graph, count_kept_classes(graph, candidate), order),
+        choices=choices,
+        bits=derive_stored_bits(graph, choices),
     )

@@ -25,12 +25,18 @@ def compress_weights(
     importance: torch.Tensor | None = None,
     scales: str = "channel",
 ) -> None:
-    """Prune, share and quantise one layer's weights in place, and attach codes and scales.
+    """Prune, share and quantise one layer's weights in place, and attach the codes and scales of `find_codes`."""
+    attach_codes(module, *find_codes(module.weight.data, choice, importance, scales))
+
+
+def find_codes(
+    weight: torch.Tensor, choice: LayerChoice, importance: torch.Tensor | None = None, scales: str = "channel"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the integer codes (a float tensor) of a layer's `weight` (out_channels x ...) and their scales.
 
     `importance` (of the weight's shape, not negative) is what an error of each weight counts in sharing; `scales`
     are one for each "channel", or one for the whole "tensor".
     """
-    weight = module.weight.data
     mask = mask_weights(weight, choice)
     weight = weight * mask
     scale = find_weight_scales(weight, choice.weight_bits, scales)
@@ -47,7 +53,7 @@ def compress_weights(
             choice.codebook_granularity,
         )
         codes = torch.from_numpy(shared).to(weight)
-    attach_codes(module, codes, scale)
+    return codes, scale
 
 
 def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torch.Tensor) -> None:

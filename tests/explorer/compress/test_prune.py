@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.plan import count_kept_classes
 from explorer.compress.prune import magnitude_order, remove_filters, select_classes
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.magnitude import l2
@@ -43,7 +44,7 @@ def pruned(
         layers=uniform(base.graph).layers,
         filter_keep_ratio=tuple((group.name, share) for group in base.graph.prunable),
     )
-    kept = select_classes(base.graph, candidate, order)
+    kept = select_classes(base.graph, count_kept_classes(base.graph, candidate), order)
     model = copy.deepcopy(base.model)
     for before, after in zip(base.model.graph.nodes, model.graph.nodes, strict=True):
         after.meta = dict(before.meta)

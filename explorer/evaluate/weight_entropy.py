@@ -1,0 +1,104 @@
+"""Order-0 entropy of the integers that a candidate's layers store, for the devices that read weights coded so."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from explorer.compress.apply import CompressionContext, apply
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.failures import NUMERICAL
+from explorer.compress.norms import find_fold_signs
+from explorer.compress.plan import collect_choices, count_kept_classes
+from explorer.compress.prune import narrow_weight, select_classes
+from explorer.compress.weights import find_codes
+from explorer.graph.layers import Layer, ModelGraph
+from explorer.graph.modules import layer_module
+from explorer.settings.records import get_rules
+from hwmodels import Accelerator
+
+ENTROPY = "entropy"
+"""The format of hwmodels.WEIGHT_FORMATS whose size depends on the values of the weights."""
+OFFSET = 128
+"""Lifts 8-bit integers above 0."""
+_weight_decisions = attrgetter(*(key for key in get_rules(LayerChoice) if key != "activation_bits"))
+_Key = tuple[Any, ...]
+
+
+def compute_entropy(codes: torch.Tensor) -> float:
+    """Return the order-0 entropy of integers (of any shape, at least one), in bits for each: 0 where all are equal."""
+    found = np.bincount(codes.to(torch.int8).flatten().long().cpu().numpy() + OFFSET)
+    counts = found[found > 0]
+    return float((counts * np.log2(counts.sum() / counts)).sum() / counts.sum())
+
+
+def count_entropies(model: nn.Module, graph: ModelGraph) -> dict[str, float]:
+    """Return the entropy of the integers of each layer of a network that is built, in bits a weight."""
+    return {name: compute_entropy(layer_module(model, name).get_buffer("weight_codes")) for name in graph.layer_names}
+
+
+class WeightEntropies:
+    """The entropies of a network's layers at any choice for their weights, each found once and remembered.
+
+    With rounding to the nearest they are those of the network that is built, exactly: the filters that go are taken
+    out of the float weights, and what is left is pruned, shared and quantised as `apply` does it, and turned where the
+    batch norm behind the layer will turn it. No network is built, and no image is looked at. Adaptive rounding chooses
+    integers by what a layer reads, which is not known here: they have another entropy.
+    """
+
+    def __init__(self, context: CompressionContext) -> None:
+        self._context = context
+        self._signs: dict[str, torch.Tensor] = {}
+        self._found: dict[_Key, float] = {}
+
+    @classmethod
+    def of(cls, context: CompressionContext, accelerator: Accelerator) -> WeightEntropies | None:
+        """Return the entropies for a device that reads weights coded by it, None for any other."""
+        return cls(context) if ENTROPY in accelerator.weight_formats else None
+
+    def of_layer(
+        self, layer: Layer, choice: LayerChoice, kept: tuple[int, ...], filters_by: str | None = None
+    ) -> float:
+        """Return the entropy in bits a weight, with so many classes `kept` of each group by the order of a criterion.
+
+        Raises:
+            CandidateError: When the order of filters is not known.
+        """
+        touched = tuple([kept[group] for group, _ in (*layer.produces, *layer.reads)])
+        key = (layer.name, _weight_decisions(choice), touched, filters_by)
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = self._compute(layer, choice, kept, filters_by)
+        return found
+
+    def of_candidate(self, candidate: Candidate) -> dict[str, float]:
+        """Return the entropies of all layers of a candidate, in bits a weight."""
+        graph = self._context.graph
+        kept, choices = count_kept_classes(graph, candidate), collect_choices(graph, candidate)
+        return {
+            layer.name: self.of_layer(layer, choices[layer.name], kept, candidate.filters_by) for layer in graph.layers
+        }
+
+    def of_built(self, candidate: Candidate) -> dict[str, float]:
+        """Return the entropies of the network that `apply` builds; it is only built where `of_candidate` may differ."""
+        if self._context.quantizer.rounding == "nearest":
+            return self.of_candidate(candidate)
+        try:
+            return count_entropies(apply(self._context, candidate), self._context.graph)
+        except NUMERICAL:  # it cannot be computed, but costs what it does all the same
+            return self.of_candidate(candidate)
+
+    def _compute(self, layer: Layer, choice: LayerChoice, kept: tuple[int, ...], filters_by: str | None) -> float:
+        context = self._context
+        if not self._signs:
+            self._signs = find_fold_signs(context.model, context.graph.layer_names)
+        classes = select_classes(context.graph, kept, context.order_by(filters_by))
+        weight = narrow_weight(layer_module(context.model, layer.name).weight.data, layer, classes)
+        importance = context.narrow_importance(layer, classes)
+        codes, _ = find_codes(weight, choice, importance, context.quantizer.scale_granularity)
+        left = [place for place, identity in enumerate(layer.output_classes) if identity in classes]
+        return compute_entropy(codes.flatten(1) * self._signs[layer.name][left, None])
