@@ -25,6 +25,7 @@ from hwmodels.device.profiles import load, names, profile_entries
 from hwmodels.device.technology import energy_ratio
 from hwmodels.errors import DeviceError, HardwareModelError, LayerError, NetworkError
 from hwmodels.storage.arena import peak_activation_bytes, peak_alive, plan_arena
+from hwmodels.storage.entropy import entropy_bytes
 from hwmodels.storage.huffman import code_lengths, huffman_bytes, mean_code_bits
 from hwmodels.storage.memory import WEIGHT_FORMATS, codebook_bytes, codebook_huffman_bytes
 from hwmodels.storage.sparse import RUN_BITS, bitmap_bytes, measure_relative_index_bytes
@@ -79,6 +80,7 @@ __all__ = [
     "codebook_bytes",
     "codebook_huffman_bytes",
     "energy_ratio",
+    "entropy_bytes",
     "evaluate",
     "explain",
     "huffman_bytes",

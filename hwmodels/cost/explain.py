@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from hwmodels.checks import suggest
 from hwmodels.cost import explain_cycles as cycles
 from hwmodels.cost.citation import cite, name_place, name_units
 from hwmodels.cost.dataflow import Formula
 from hwmodels.cost.evaluate import evaluate
+from hwmodels.cost.explain_storage import STORAGE_CONSTANTS, explain_storage, storage_values
 from hwmodels.cost.explanation import Explanation, FormulaTerm
 from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, LayerCost
@@ -22,10 +21,7 @@ from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import LAWS, TABLE_REFERENCE
 from hwmodels.device.profiles import profile_entries
 from hwmodels.errors import LayerError
-from hwmodels.storage.huffman import CODE_LENGTH_BITS
-from hwmodels.storage.memory import BIAS_BYTES, SCALE_BYTES, WEIGHT_FORMATS, measure_weights
-from hwmodels.storage.sparse import ROW_POINTER_BITS, RUN_BITS, count_nonzero, index_bits, round_up
-from hwmodels.workload.layer import MAXIMUM_BITS, PRODUCT_KINDS, LayerJob
+from hwmodels.workload.layer import PRODUCT_KINDS, LayerJob
 from hwmodels.workload.layer_arrays import layer_arrays
 
 
@@ -76,31 +72,8 @@ def _formula(job: LayerJob, device: Accelerator, figure: str) -> Formula:
 def _dram_weight_bits(job: LayerJob, device: Accelerator) -> Formula:
     if job.shape.kind == "matmul":
         return Formula("k * out_channels * weight_bits * weight_passes", "the second operand (hwmodels.cost.traffic)")
-    stored = _stored(job, device.weight_formats, cite("arithmetic.weight_formats", device))
+    stored = explain_storage(job, device.weight_formats, cite("arithmetic.weight_formats", device))
     return stored._replace(text=f"8 * ({stored.text}) * weight_passes")
-
-
-def _stored(job: LayerJob, formats: tuple[str, ...], which: str) -> Formula:
-    """Return the bytes of a layer's weights in the smallest of some formats."""
-    if job.shape.kind == "matmul":
-        return Formula("0", "the second operand is an activation, which is not stored with the network")
-    sizes = measure_weights(layer_arrays([job])).bytes_by_format[:, 0].tolist()
-    smallest = min(sorted(formats, key=WEIGHT_FORMATS.index), key=lambda name: sizes[WEIGHT_FORMATS.index(name)])
-    extras = ["bias_bytes"] * job.shape.bias + ["scale_bytes"] * (job.weight_bits < MAXIMUM_BITS)
-    channels = "out_channels" + " / columns_per_channel" * (job.columns_per_channel > 1)
-    text = _PACKED[smallest] + f" + {channels} * ({' + '.join(extras)})" * bool(extras)
-    return Formula(text, f"{smallest}, the smallest of {which}; formats as in han_iclr2016 (hwmodels.storage.memory)")
-
-
-_PACKED = {
-    "dense": "out_channels * ceil(k * weight_bits / 8)",
-    "codebook": "ceil((k * out_channels * index_bits + codebooks * codebook_size * weight_bits) / 8)",
-    "codebook_huffman": "ceil((coded_index_bits + codebook_size * (codebooks * weight_bits + code_length_bits)) / 8)",
-    "bitmap": "ceil((k * out_channels + nonzero_weights * weight_bits) / 8)",
-    "relative_index": "ceil(run_entries * (weight_bits + run_bits) / 8)",
-    "csr": "ceil((nonzero_weights * (column_bits + weight_bits) + (out_channels + 1) * row_pointer_bits) / 8)",
-}
-"""Format -> bytes without biases and scales."""
 
 
 def _mac_pj(job: LayerJob, device: Accelerator) -> Formula:
@@ -149,7 +122,11 @@ _FORMULAS: dict[str, Formula | Callable[[LayerJob, Accelerator], Formula]] = {
     ),
     "static_pj": Formula("energy_factor * static_w * 1e12 * latency_cycles / clock_hz", "power times time, in pJ"),
     "energy_pj": Formula(" + ".join(f"{part}_pj" for part in ENERGY_COMPONENTS), "the sum of all parts"),
-    "weight_bytes": lambda job, _: _stored(job, WEIGHT_FORMATS, "all formats"),
+    "weight_bytes": lambda job, device: explain_storage(
+        job,
+        device.storage_formats,
+        "all formats" if "dense" in device.weight_formats else cite("arithmetic.weight_formats", device),
+    ),
 }
 FIGURES = tuple(field for field in LayerCost._fields if field in _FORMULAS)
 """What can be explained: the fields of LayerCost that follow from others."""
@@ -175,12 +152,6 @@ _WIDTHS = {
     **dict.fromkeys(("codebook_size", "codebooks", "columns_per_channel"), ""),
     "memory_input_bits": ": stored_input_bits, or else input_bits",
 }
-_CONSTANTS = {
-    "bias_bytes": (BIAS_BYTES, "TensorFlow Lite's 8-bit quantisation specification (hwmodels.storage.memory)"),
-    "scale_bytes": (SCALE_BYTES, "TensorFlow Lite's 8-bit quantisation specification (hwmodels.storage.memory)"),
-    "code_length_bits": (CODE_LENGTH_BITS, "assumed (hwmodels.storage.huffman)"),
-    "row_pointer_bits": (ROW_POINTER_BITS, "assumed (hwmodels.storage.sparse)"),
-}
 _UNITS = {
     **{"_pj_per_bit": "pJ/bit", "_pj_per_operation": "pJ/operation", "_operations_per_cycle": "operations/cycle"},
     **{"_bits_per_cycle": "bit/cycle", "_bits_per_s": "bit/s", "_cycles": "cycles", "_bits": "bit", "_bytes": "byte"},
@@ -195,10 +166,10 @@ def _values(job: LayerJob, device: Accelerator, cost: LayerCost) -> dict[str, tu
         **{figure: (getattr(cost, figure), f"explain {figure}") for figure in FIGURES},
         **{name: (getattr(job.shape, name), f"the layer{text}") for name, text in _SIZES.items()},
         **{name: (getattr(job, name) or 0, f"the job{text}") for name, text in _WIDTHS.items()},
-        **_CONSTANTS,
+        **STORAGE_CONSTANTS,
         **_profile_values(device),
         **_chosen_values(job, device),
-        **_storage_values(job),
+        **storage_values(job),
     }
 
 
@@ -240,26 +211,6 @@ def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float,
             f"{blocked} sums in registers: hwmodels.cost.row_stationary",
         ),
         "register_input_passes": (words[1] // once[1], f"{blocked} sums in registers: hwmodels.cost.row_stationary"),
-    }
-
-
-def _storage_values(job: LayerJob) -> dict[str, tuple[float, str]]:
-    """Return the whole numbers that weight formats make of densities, code lengths and codebooks."""
-    weights = job.shape.k * job.shape.out_channels
-    nonzero = count_nonzero(weights, job.density).item()
-    zeros, sizes = (1 - nonzero / weights) * (nonzero > 0) if weights else 0.0, []
-    for run_bits in RUN_BITS:
-        zeros *= zeros
-        run_entries = round_up(np.asarray(nonzero / (1 - zeros))).item()
-        sizes.append((run_entries * (job.weight_bits + run_bits), run_entries, run_bits))
-    coded = round_up(np.asarray((job.index_code_bits or 0.0) * weights)).item()
-    return {
-        "index_bits": (index_bits(job.codebook_size or 1).item(), "ceil(log2 codebook_size)"),
-        "column_bits": (index_bits(max(job.shape.k, 1)).item(), "ceil(log2 k)"),
-        "coded_index_bits": (coded, f"index_code_bits {job.index_code_bits} * k * out_channels, rounded up"),
-        "nonzero_weights": (nonzero, f"density {job.density} * k * out_channels, rounded up"),
-        "run_bits": (min(sizes)[2], "the width from 1 to 8 that takes the least"),
-        "run_entries": (min(sizes)[1], f"{nonzero} nonzero weights / (1 - (share of zeros)^(2^run_bits)), rounded up"),
     }
 
 

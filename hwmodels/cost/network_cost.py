@@ -51,7 +51,8 @@ class LayerCost(NamedTuple):
         vector_pj: The vector unit.
         static_pj: Static power during the layer's latency.
         energy_pj: The sum.
-        weight_bytes: Storage in the smallest format, whether or not the device can read that one.
+        weight_bytes: Storage in the smallest format, whether or not the device can read that one; for a device whose
+            compiler codes weights at their entropy, in its code.
         weight_format: That format, one of `WEIGHT_FORMATS`.
 
     Example:

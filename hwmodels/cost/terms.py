@@ -81,7 +81,7 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
 def _terms(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost) -> LayerTerms:
     """Return the terms at the widths that the device holds."""
     counts = count_array(layers, accelerator, mac)
-    stored = measure_weights(layers)
+    stored = measure_weights(layers, accelerator.storage_formats)
     sram = count_sram_traffic(layers, accelerator, widths, counts)
     dram = count_dram_traffic(
         layers, accelerator, widths, counts, mac, stored.find_smallest(accelerator.weight_formats)

@@ -17,7 +17,7 @@ from hwmodels.device.parts import OPERANDS, Buffer, Memory, Registers, Unroll, V
 from hwmodels.device.precision import LAWS, TABLE, TABLE_REFERENCE, PrecisionLaw, RateTable, tabulate
 from hwmodels.device.technology import NODES_NM
 from hwmodels.errors import DeviceError
-from hwmodels.storage.memory import WEIGHT_FORMATS
+from hwmodels.storage.memory import PACKED_FORMATS, WEIGHT_FORMATS
 from hwmodels.workload.layer import MAXIMUM_BITS
 
 ASSUMED = "assumed"
@@ -142,6 +142,11 @@ class Accelerator:
         return tabulate(self.macs_per_cycle) if self.precision_law == TABLE else LAWS[self.precision_law]
 
     @property
+    def storage_formats(self) -> tuple[str, ...]:
+        """Formats to choose from for what is stored: any that software unpacks, unless the device reads coded ones."""
+        return PACKED_FORMATS if "dense" in self.weight_formats else self.weight_formats
+
+    @property
     def unit_rate(self) -> float:
         """Steps of a unit in each clock cycle, 1 in an array of rows and columns."""
         return 1.0 if self.has_rows else self.unroll.rate
@@ -210,10 +215,11 @@ def _choice_problems(device: Accelerator) -> list[str]:
         problems += found
     for weight_format in device.weight_formats:
         problems += check_choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
-    if "dense" not in device.weight_formats:
+    if not {"dense", "entropy"} & set(device.weight_formats):
         got = list(device.weight_formats)
         problems.append(
-            f"arithmetic.weight_formats: expected 'dense' among them, which every network has, received {shown(got)}"
+            "arithmetic.weight_formats: expected 'dense' or 'entropy' among them, which every network has, "
+            f"received {shown(got)}"
         )
     return problems
 

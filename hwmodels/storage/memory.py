@@ -1,9 +1,10 @@
-"""Bytes that weights take in storage, in each of six formats, and which format is the smallest.
+"""Bytes that weights take in storage, in each of seven formats, and which format is the smallest.
 
 Formats (Han et al., ICLR 2016, for shared and sparse weights): dense packs each output channel's weights to
 whole bytes; codebook stores an index for each weight and the tables of values; codebook_huffman gives frequent
 indices shorter codes; bitmap, relative_index and csr leave out weights that are zero (`hwmodels.storage.sparse`).
-All add a 4-byte bias (if there is one) and a 4-byte scale for each output channel; float32 weights have no scale.
+These add a 4-byte bias (if there is one) and a 4-byte scale for each output channel; float32 weights have no scale.
+entropy is a compiler's own code with its own scales (`hwmodels.storage.entropy`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.arrays import BoolArray, FloatArray, IntArray, IntLike
+from hwmodels.storage.entropy import entropy_bytes
 from hwmodels.storage.huffman import CODE_LENGTH_BITS
 from hwmodels.storage.sparse import (
     bitmap_bytes,
@@ -27,8 +29,10 @@ from hwmodels.storage.sparse import (
 from hwmodels.workload.layer import MAXIMUM_BITS
 from hwmodels.workload.layer_arrays import LayerArrays
 
-WEIGHT_FORMATS = ("dense", "codebook", "codebook_huffman", "bitmap", "relative_index", "csr")
+WEIGHT_FORMATS = ("dense", "codebook", "codebook_huffman", "bitmap", "relative_index", "csr", "entropy")
 """In the order of preference when two are equally small: the simpler one to decode first."""
+PACKED_FORMATS = WEIGHT_FORMATS[:-1]
+"""Those that software can unpack. A compiler codes weights at their entropy for the device that decodes them only."""
 
 BIAS_BYTES = 4
 """One 32-bit integer, or float, for each output channel (TensorFlow Lite's 8-bit quantisation specification)."""
@@ -40,7 +44,10 @@ _INAPPLICABLE = np.iinfo(np.int64).max // 64
 
 
 class StoredWeights(NamedTuple):
-    """Sizes of `... x layers` weight tensors, biases and scales included; 0 for a layer that stores none."""
+    """Sizes of `... x layers` weight tensors, biases and scales included; 0 for a layer that stores none.
+
+    The smallest is that of the formats that were to choose from.
+    """
 
     bytes_by_format: IntArray
     """`formats x ... x layers`, in the order of WEIGHT_FORMATS; enormous where a format does not apply."""
@@ -55,11 +62,12 @@ class StoredWeights(NamedTuple):
         return smallest
 
 
-def measure_weights(layers: LayerArrays) -> StoredWeights:
-    """Return the size of every layer's weights in each format, and which one is the smallest.
+def measure_weights(layers: LayerArrays, formats: Sequence[str] = PACKED_FORMATS) -> StoredWeights:
+    """Return the size of every layer's weights in each format, and which one of `formats` is the smallest.
 
     A codebook needs a `codebook_size`, Huffman codes `index_code_bits` too, and a sparse format a density below 1;
-    arrays are of the layers' common shape. Layers that store no weights have 0 bytes in every format.
+    arrays are of the layers' common shape. Layers that store no weights have 0 bytes in every format. Where an entropy
+    is unknown, a coder is taken to gain nothing over weights of their width.
     """
     channels = layers.n * layers.groups
     biases = channels // layers.columns_per_channel
@@ -69,14 +77,19 @@ def measure_weights(layers: LayerArrays) -> StoredWeights:
         *_shared(layers),
         *_sparse(layers),
     ]
-    indices = [WEIGHT_FORMATS.index(entry.name) for entry in packed]
     sizes = np.full((len(WEIGHT_FORMATS), *layers.shape), _INAPPLICABLE)
-    for index, entry in zip(indices, packed, strict=True):
-        sizes[index] = np.where(entry.applies, entry.size_bytes + biases * per_channel, _INAPPLICABLE)
+    for entry in packed:
+        size = entry.size_bytes + biases * per_channel
+        sizes[WEIGHT_FORMATS.index(entry.name)] = np.where(entry.applies, size, _INAPPLICABLE)
+    coded_bits = np.where(layers.entropy_bits > 0, layers.entropy_bits, layers.weight_bits)
+    sizes[WEIGHT_FORMATS.index("entropy")] = entropy_bytes(layers.k * channels, coded_bits, biases)
     if not layers.stores_weights.all():
         np.copyto(sizes, 0, where=~layers.stores_weights)
-    smallest, smallest_format = sizes[0], np.zeros(layers.shape, dtype=np.int64)
-    for index in indices[1:]:
+    first, *others = sorted(
+        WEIGHT_FORMATS.index(name) for name in formats if name in {"entropy", *(entry.name for entry in packed)}
+    )
+    smallest, smallest_format = sizes[first], np.full(layers.shape, first)
+    for index in others:
         # Formats come in rising order: the last one that was smaller than all before is the largest such index.
         smallest_format = np.maximum(smallest_format, (sizes[index] < smallest) * index)
         smallest = np.minimum(smallest, sizes[index])

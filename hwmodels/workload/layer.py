@@ -21,6 +21,7 @@ LAYER_KINDS = (*PRODUCT_KINDS, *VECTOR_KINDS)
 LARGEST_EXACT = 2**53
 """Up to here a float counts one by one."""
 _CODE_BITS = Span(1e-6, MAXIMUM_BITS)
+_ENTROPY_BITS = Span(0.0, MAXIMUM_BITS)
 _SHAPE_FIELDS = (
     *("in_channels", "out_channels", "kernel_h", "kernel_w"),
     *("in_h", "in_w", "out_h", "out_w", "groups", "batch", "operands"),
@@ -183,6 +184,8 @@ class LayerJob:
         codebook_size: Number of distinct values that the weights share; None where they share none.
         stored_input_bits: Width at which memory holds the input, where that is wider than what this layer reads, since
             another reader needs more; None is `input_bits`.
+        entropy_bits: Order-0 entropy in bits a weight of the integers that the layer stores; None where it is unknown,
+            and a coder is taken to gain nothing.
         index_code_bits: Mean length in bits of a Huffman-coded index into the codebook (`hwmodels.mean_code_bits`);
             None where indices are not coded.
         fusible: False for a layer without products that cannot work on results as they leave the array, because they
@@ -212,6 +215,7 @@ class LayerJob:
     codebook_size: int | None = None
     stored_input_bits: int | None = None
     index_code_bits: float | None = None
+    entropy_bits: float | None = None
     fusible: bool = True
     codebooks: int = 1
     weights_elsewhere: bool = False
@@ -251,13 +255,13 @@ class LayerJob:
             problems.append(
                 f"expected codebooks * codebook_size <= {LARGEST_EXACT}, received {self.codebooks} codebooks"
             )
-        if self.index_code_bits is not None:
-            problems += check_number("index_code_bits", self.index_code_bits, _CODE_BITS)
-            if self.codebook_size is None:
-                problems.append(
-                    "codebook_size: expected beside index_code_bits (only indices into a codebook are coded), received "
-                    f"(index_code_bits={self.index_code_bits}, codebook_size=None)"
-                )
+        for field, span in (("index_code_bits", _CODE_BITS), ("entropy_bits", _ENTROPY_BITS)):
+            problems += [] if getattr(self, field) is None else check_number(field, getattr(self, field), span)
+        if self.index_code_bits is not None and self.codebook_size is None:
+            problems.append(
+                "codebook_size: expected beside index_code_bits (only indices into a codebook are coded), received "
+                f"(index_code_bits={self.index_code_bits}, codebook_size=None)"
+            )
         if problems:
             raise LayerError([f"layer {self.shape.name!r}: {problem}" for problem in problems])
 

@@ -22,7 +22,7 @@ class LayerArrays:
     Fields need not have one shape as long as they broadcast: with widths of `candidates x layers` and sizes of
     `layers`, what depends on sizes alone is computed once. Counts `m` (positions of all images), `k` and `n` are
     per group, and 1 for a layer without products. `codebook_size` is 0 where weights are not shared,
-    `index_code_bits` where indices are not coded.
+    `index_code_bits` where indices are not coded, `entropy_bits` where the entropy is unknown.
 
     Example:
         >>> import hwmodels
@@ -63,6 +63,7 @@ class LayerArrays:
     codebook_size: IntArray
     codebooks: IntArray
     index_code_bits: FloatArray
+    entropy_bits: FloatArray
     fusible: BoolArray
     weights_elsewhere: BoolArray
     columns_per_channel: IntArray
@@ -73,6 +74,8 @@ class LayerArrays:
         return np.broadcast_shapes(*(np.shape(getattr(self, field.name)) for field in fields(self)))
 
 
+LEAST_ENTROPY_BITS = 1e-9
+"""What stands in arrays for an entropy of 0, which would say that it is unknown."""
 _SHAPE_FIELDS = (
     *("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w"),
     *("groups", "batch", "operands", "bias"),
@@ -117,7 +120,13 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
         weights_elsewhere=np.fromiter((job.weights_elsewhere for job in jobs), np.bool_, count),
         columns_per_channel=np.fromiter((job.columns_per_channel for job in jobs), np.int64, count),
         index_code_bits=np.fromiter((job.index_code_bits or 0.0 for job in jobs), np.float64, count),
+        entropy_bits=np.fromiter(map(_known_entropy, jobs), np.float64, count),
     )
+
+
+def _known_entropy(job: LayerJob) -> float:
+    """Return the entropy, 0 where it is unknown, and next to 0 where all weights are the same."""
+    return 0.0 if job.entropy_bits is None else max(job.entropy_bits, LEAST_ENTROPY_BITS)
 
 
 def _derived(kind: IntArray, facts: dict[str, IntArray], operands: IntArray) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
         (
             '{ value = ["dense"],',
             '{ value = ["bitmap"],',
-            r"arithmetic.weight_formats: expected 'dense' among them",
+            r"arithmetic.weight_formats: expected 'dense' or 'entropy' among them",
         ),
         (
             '{ value = ["dense"],',

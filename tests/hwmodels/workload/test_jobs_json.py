@@ -28,6 +28,7 @@ def test_every_field_is_read_back() -> None:
         codebook_size=4,
         stored_input_bits=8,
         index_code_bits=1.7,
+        entropy_bits=2.5,
         fusible=False,
         codebooks=4,
         weights_elsewhere=True,
