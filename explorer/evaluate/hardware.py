@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from operator import attrgetter
+from typing import Any
 
 from explorer.compress.candidate import Candidate
 from explorer.compress.plan import LayerPlan, NetworkPlan, OperationPlan, plan
@@ -129,7 +131,11 @@ def build_operation_job(operation: Operation, built: OperationPlan, fused: bool)
 
 
 def list_activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[ActivationTensor, ...]:
-    """Return every stored activation with the steps during which it is alive."""
+    """Return every stored activation with the steps during which it is alive, and the layers that touch it.
+
+    Steps are those of the trace, in which what only moves data has one of its own.
+    """
+    access = list_accesses(graph)
     return tuple(
         ActivationTensor(
             name=stored.name,
@@ -137,9 +143,37 @@ def list_activation_tensors(graph: ModelGraph, planned: NetworkPlan) -> tuple[Ac
             bits=built.bits,
             first_step=stored.first_step,
             last_step=stored.last_step,
+            **access[stored.name],
         )
         for stored, built in zip(graph.activations, planned.activations, strict=True)
     )
+
+
+def list_accesses(graph: ModelGraph) -> dict[str, dict[str, Any]]:
+    """Return for each activation the jobs that write and read it, by their positions, and whether it is external.
+
+    The network's inputs come first; what it returns is kept beyond the last step in which anything is written.
+    """
+    writers: defaultdict[str, list[int]] = defaultdict(list)
+    readers: defaultdict[str, list[int]] = defaultdict(list)
+    for index, part in enumerate(list_parts(graph)):
+        if isinstance(part, Layer):
+            read: tuple[str, ...] = (part.source,)
+        else:
+            read = part.sources + part.sources[:1] * (part.operands - len(part.sources))  # one that is added to itself
+        for name in read:
+            readers[name].append(index)
+        writers[part.target].append(index)
+    inputs = {stored.name for stored in graph.activations[: len(graph.input_shapes)]}
+    last_written = max(stored.first_step for stored in graph.activations)
+    return {
+        stored.name: {
+            "writers": tuple(writers[stored.name]),
+            "readers": tuple(readers[stored.name]),
+            "external": stored.name in inputs or stored.last_step > last_written,
+        }
+        for stored in graph.activations
+    }
 
 
 def count_float_weight_bytes(graph: ModelGraph) -> int:

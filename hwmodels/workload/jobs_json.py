@@ -40,12 +40,17 @@ def read_jobs(text: str) -> tuple[tuple[LayerJob, ...], tuple[ActivationTensor, 
     try:
         document = json.loads(text)
         jobs = tuple(LayerJob(**{**entry, "shape": LayerShape(**entry["shape"])}) for entry in document["jobs"])
-        tensors = tuple(ActivationTensor(**entry) for entry in document["tensors"])
+        tensors = tuple(ActivationTensor(**_as_tuples(entry)) for entry in document["tensors"])
     except LayerError:
         raise
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise LayerError(f"the recorded layers cannot be read ({type(error).__name__}: {error})") from error
     return jobs, tensors
+
+
+def _as_tuples(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry with tuples for its lists."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
 
 
 def _stated(record: LayerJob | LayerShape | ActivationTensor) -> dict[str, Any]:

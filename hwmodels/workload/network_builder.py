@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from hwmodels.checks import check_whole_number
 from hwmodels.errors import LayerError
@@ -54,7 +54,7 @@ class NetworkBuilder:
 
     def image(self, channels: int, height: int = 1, width: int = 1) -> FeatureMap:
         """Return the network's input, there from the first step on."""
-        return self._write("input", FeatureMap(0, channels, height, width), step=0)
+        return self._store("input", FeatureMap(0, channels, height, width), step=0, external=True)
 
     def conv(
         self,
@@ -108,9 +108,12 @@ class NetworkBuilder:
         self._skipped.append((name, reason))
 
     def network(self) -> Network:
-        """Return what was built."""
-        layers, tensors, skipped = tuple(self._layers), tuple(self._tensors), tuple(self._skipped)
-        return Network(name=self._name, layers=layers, tensors=tensors, skipped=skipped)
+        """Return what was built; what no layer reads, but for functions in place, is a result."""
+        tensors = tuple(
+            replace(tensor, external=tensor.external or set(tensor.readers) <= set(tensor.writers))
+            for tensor in self._tensors
+        )
+        return Network(name=self._name, layers=tuple(self._layers), tensors=tensors, skipped=tuple(self._skipped))
 
     def _append(
         self,
@@ -122,8 +125,10 @@ class NetworkBuilder:
         groups: int = 1,
     ) -> None:
         """Append a layer; what it reads is needed up to its step."""
+        step = len(self._layers)
         for read in reads:
-            self._tensors[read.tensor] = replace(self._tensors[read.tensor], last_step=len(self._layers))
+            tensor = self._tensors[read.tensor]
+            self._tensors[read.tensor] = replace(tensor, last_step=step, readers=(*tensor.readers, step))
         shape = LayerShape(
             name=name,
             kind=kind,
@@ -145,14 +150,26 @@ class NetworkBuilder:
         """Append a function in place: it reads its tensor, which so stays alive, and writes no other."""
         if function:
             self._append(f"{name}.{function}", "activation", (x,), x)
+            tensor = self._tensors[x.tensor]
+            self._tensors[x.tensor] = replace(tensor, writers=(*tensor.writers, len(self._layers) - 1))
         return x
 
-    def _write(self, name: str, out: FeatureMap, step: int | None = None) -> FeatureMap:
-        """Return a map in a tensor of its own, written at the last layer's step unless another is given."""
-        step = len(self._layers) - 1 if step is None else step
-        elements = self._batch * out.channels * out.height * out.width
-        tensor = ActivationTensor(name=name, elements=elements, bits=ACTIVATION_BITS, first_step=step, last_step=step)
-        self._tensors.append(tensor)
+    def _write(self, name: str, out: FeatureMap) -> FeatureMap:
+        """Return a map in a tensor of its own, which the last layer writes."""
+        return self._store(name, out, step=len(self._layers) - 1, writers=(len(self._layers) - 1,))
+
+    def _store(self, name: str, out: FeatureMap, *, step: int, **facts: Any) -> FeatureMap:
+        """Return a map in a new tensor, there from a step on."""
+        self._tensors.append(
+            ActivationTensor(
+                name=name,
+                elements=self._batch * out.channels * out.height * out.width,
+                bits=ACTIVATION_BITS,
+                first_step=step,
+                last_step=step,
+                **facts,
+            )
+        )
         return replace(out, tensor=len(self._tensors) - 1)
 
 

@@ -17,7 +17,8 @@ from hwmodels.workload.network import Network
 from hwmodels.workload.onnx_file import read_graph
 from hwmodels.workload.onnx_graph import OnnxGraph, OnnxNode
 from hwmodels.workload.onnx_operators import QONNX_WIDTHS
-from hwmodels.workload.onnx_walk import OnnxLayer, OnnxWalk, integer_bits, walk_graph
+from hwmodels.workload.onnx_records import OnnxLayer
+from hwmodels.workload.onnx_walk import OnnxWalk, integer_bits, walk_graph
 
 _OWN_PRODUCER = "explorer"
 _JOBS, _OF_INTEGERS = "layers", "logits_scale"
@@ -161,6 +162,10 @@ def _network(
                 bits=tensor.bits,
                 first_step=tensor.first_step,
                 last_step=tensor.last_step,
+                writers=tuple(tensor.writers),
+                readers=tuple(tensor.readers),
+                second_readers=tuple(tensor.second_readers),
+                external=tensor.external,
             )
             for tensor in found.tensors
             if tensor.elements

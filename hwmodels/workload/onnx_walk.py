@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,36 +28,7 @@ from hwmodels.workload.onnx_operators import (
     explain_skip,
     read_layer_shape,
 )
-
-
-@dataclass(slots=True, eq=False)
-class MemoryTensor:
-    """A tensor in memory: the values that share it, and the layer steps during which it is kept.
-
-    `reads` holds the width at which each reader takes it, or the storage that a reader fills with the same
-    values unchanged, which is then as wide. `bits` is known when the walk is over.
-    """
-
-    name: str
-    elements: int
-    bits: int
-    first_step: int
-    last_step: int
-    reads: list[int | MemoryTensor] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class OnnxLayer:
-    """A layer, with (width, storage) of each tensor that it reads, and the value that holds its weights.
-
-    Of a product of two activations, `second` is the one in the place of weights.
-    """
-
-    shape: LayerShape
-    inputs: tuple[tuple[int, MemoryTensor], ...]
-    output: MemoryTensor
-    weights: str | None = None
-    second: tuple[int, MemoryTensor] | None = None
+from hwmodels.workload.onnx_records import MemoryTensor, OnnxLayer
 
 
 def walk_graph(graph: OnnxGraph) -> OnnxWalk:
@@ -101,7 +72,7 @@ class OnnxWalk:
         shapes = (graph.value(name).shape or () for name in graph.inputs)
         self._batch = next((shape[0] for shape in shapes if shape), 1)
         for name in graph.inputs:
-            self._store(name)
+            self._store(name).external = True
 
     def visit(self, node: OnnxNode) -> None:
         """Take in the next node."""
@@ -214,8 +185,13 @@ class OnnxWalk:
             weights = next((name for name in pair[::-1] if name in self._constants), None)
             if weights is None:
                 second = (self.widths[pair[1]], self._tensor_of[pair[1]])
+                second[1].second_readers.append(step)
         unchanged = node.operator in MAX_POOLS
         self._read(names, step, output if unchanged else None, counts=not in_place)
+        large = [name for name in names if self.graph.value(name).elements > 1] or names
+        for name in large[: shape.operands]:
+            self._tensor_of[name].readers.append(step)
+        output.writers.append(step)
         self._tensor_of[node.outputs[0]] = output
         for name in node.outputs[1:]:
             self._store(name)
@@ -279,6 +255,7 @@ class OnnxWalk:
         for name in self.graph.outputs:
             if name in self._tensor_of:
                 self._read([name], last, None)
+                self._tensor_of[name].external = True
         for tensor in reversed(self.tensors):
             tensor.first_step, tensor.last_step = min(tensor.first_step, last), min(tensor.last_step, last)
             if tensor.reads:

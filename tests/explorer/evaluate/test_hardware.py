@@ -182,6 +182,33 @@ def test_stored_activations_by_hand(context: Callable[[str], CompressionContext]
     ]
 
 
+def test_who_writes_and_reads_an_activation() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.body = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+            self.mix, self.fc = nn.Conv2d(16, 4, 1), nn.Linear(4, 10)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            x = self.stem(x).relu()
+            joined = torch.cat([x + self.body(x), x], 1)
+            mixed = self.mix(joined)
+            return self.fc(mixed.mean((2, 3))), mixed
+
+    graph = graph_of(Net(), (torch.zeros(2, 3, 8, 8),))
+    planned = plan(graph, uniform(graph))
+    jobs = [job.shape.name for job in list_layer_jobs(graph, planned)]
+    found = {
+        tensor.name: ([jobs[index] for index in tensor.writers], [jobs[index] for index in tensor.readers])
+        for tensor in list_activation_tensors(graph, planned)
+    }
+    external = [tensor.name for tensor in list_activation_tensors(graph, planned) if tensor.external]
+    assert found["cat"] == ([], ["mix"]), "no layer writes what only moves data"
+    assert found["add"] == (["add"], [])
+    assert [found[name] for name in external] == [([], ["stem"]), (["mix"], ["mean"]), (["fc"], [])]
+    assert next(readers for writers, readers in found.values() if "stem" in writers) == ["relu", "body", "add"]
+
+
 def test_float_bytes_by_hand(context: Callable[[str], CompressionContext]) -> None:
     graph = context("lenet5_digits").graph
     weights = 16 * 9 + 32 * 16 * 9 + 120 * 128 + 84 * 120 + 10 * 84

@@ -34,7 +34,17 @@ def test_every_field_is_read_back() -> None:
         weights_elsewhere=True,
         columns_per_channel=2,
     )
-    tensor = ActivationTensor(name="x", elements=5, bits=4, first_step=0, last_step=3)
+    tensor = ActivationTensor(
+        name="x",
+        elements=5,
+        bits=4,
+        first_step=0,
+        last_step=3,
+        writers=(1, 2),
+        readers=(3,),
+        second_readers=(3,),
+        external=True,
+    )
     text = write_jobs([job], [tensor])
     assert read_jobs(text) == ((job,), (tensor,))
     assert "\n" not in text

@@ -92,6 +92,14 @@ def test_a_wrong_activation_is_refused() -> None:
         ActivationTensor(name="a", elements=4, bits=8, first_step=3, last_step=2)
     with pytest.raises(LayerError, match=r"elements: expected a whole number from 0 to 9007199254740992, received -1"):
         ActivationTensor(name="a", elements=-1, bits=8, first_step=0, last_step=2)
+    layers: dict[str, Any] = {"writers": 3, "readers": (-1,), "external": 1}
+    with pytest.raises(LayerError) as caught:
+        ActivationTensor(name="a", elements=1, bits=8, first_step=0, last_step=2, **layers)
+    assert list(caught.value.problems) == [
+        "activation 'a': writers: expected indices of layers, received 3",
+        "activation 'a': readers: expected a whole number from 0 to 2147483647, received -1",
+        "activation 'a': external: expected true or false, received 1",
+    ]
 
 
 def test_no_jobs_are_refused() -> None:

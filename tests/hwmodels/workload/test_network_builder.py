@@ -27,6 +27,24 @@ def test_lives_reach_from_the_layer_that_writes_to_the_last_one_that_reads() -> 
         ("fc", 6, 7),
         ("softmax", 7, 7),
     ]
+    assert [(tensor.name, tensor.writers, tensor.readers, tensor.external) for tensor in network.tensors] == [
+        ("input", (), (0,), True),
+        ("stem", (0, 1), (1, 2, 3), False),
+        ("branch", (2,), (3,), False),
+        ("sum", (3, 4), (4, 5), False),
+        ("pool", (5,), (6,), False),
+        ("fc", (6,), (7,), False),
+        ("softmax", (7,), (), True),
+    ]
+
+
+def test_a_result_that_a_function_changes_in_place_is_a_result_and_one_added_to_itself_is_read_twice() -> None:
+    build = NetworkBuilder("n")
+    x = build.conv("conv", build.image(3, 8, 8), 4, (3, 3), function="")
+    build.add("twice", x, x)
+    _, conv, twice = build.network().tensors
+    assert (conv.readers, conv.external) == ((1, 1), False)
+    assert (twice.writers, twice.readers, twice.external) == ((1, 2), (2,), True)
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,10 @@ def test_attention(tmp_path: Path) -> None:
     assert (scores.weights, scores.bias) == (0, False)
     assert (softmax.kind, softmax.vector_operations) == ("activation", heads * tokens * tokens)
     assert reasons(network)["q/turned"] == "Transpose moves data; its time and energy are not counted"
-    assert "weights" in {tensor.name for tensor in network.tensors}, "a softmax does not run in place"
+    by_name = {tensor.name: tensor for tensor in network.tensors}
+    assert by_name["weights"].readers == (5,), "a softmax does not run in place"
+    keys = by_name["k/turned"]
+    assert (keys.writers, keys.readers, keys.second_readers) == ((), (), (3,)), "read in the place of weights"
 
 
 def test_pools(tmp_path: Path) -> None:
@@ -235,12 +238,12 @@ def test_a_residual_block_shares_and_keeps_tensors(tmp_path: Path) -> None:
     file.node("Identity", "relu", out="out")
     network = file.read(tmp_path, "out")
     assert [layer.name for layer in network.layers] == ["a", "a/relu", "b", "sum", "relu"]
-    tensor = {"elements": 256, "bits": 32}
+    tensor: dict[str, Any] = {"elements": 256, "bits": 32}
     assert network.tensors == (
-        ActivationTensor(name="x", first_step=0, last_step=3, **tensor),
-        ActivationTensor(name="a", first_step=0, last_step=2, **tensor),
-        ActivationTensor(name="b", first_step=2, last_step=3, **tensor),
-        ActivationTensor(name="sum", first_step=3, last_step=4, **tensor),
+        ActivationTensor(name="x", first_step=0, last_step=3, readers=(0, 3), external=True, **tensor),
+        ActivationTensor(name="a", first_step=0, last_step=2, writers=(0, 1), readers=(1, 2), **tensor),
+        ActivationTensor(name="b", first_step=2, last_step=3, writers=(2,), readers=(3,), **tensor),
+        ActivationTensor(name="sum", first_step=3, last_step=4, writers=(3, 4), readers=(4,), external=True, **tensor),
     )
     assert peak_activation_bytes(network.tensors) == 3 * 256 * 4
 
