@@ -19,6 +19,7 @@ from explorer.commands.relevance import relevance
 from explorer.commands.report import report
 from explorer.commands.run import run
 from explorer.commands.terminal import errors, prepare_streams
+from explorer.commands.verify import verify
 from explorer.errors import ExplorerError, one_line
 from hwmodels import HardwareModelError
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for each in (run, front, report, export, check, finetune, compress, compare, relevance, cost):
+for each in (run, front, report, export, verify, check, finetune, compress, compare, relevance, cost):
     app.command()(each)
 app.add_typer(devices, name="devices")
 

@@ -22,7 +22,7 @@ LEVELS = {
     "training": 4,
     "study": 5,
     **dict.fromkeys(("export", "comparison", "packed"), 6),
-    "report": 7,
+    **dict.fromkeys(("report", "referee"), 7),
     **dict.fromkeys(("session", "api"), 8),
     **dict.fromkeys(("commands", "cli"), 9),
 }

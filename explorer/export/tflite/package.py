@@ -15,6 +15,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
 from explorer.export.staging import staged, write_description
+from explorer.export.tflite.costed import describe_costed
 from explorer.export.tflite.file import FileBuilder, Int8Grid
 from explorer.export.tflite.grids import find_quantizers, find_shifts, fit_logits
 from explorer.export.tflite.run import Int8, run_tflite
@@ -179,4 +180,5 @@ def _describe(deployment: Deployment, network: Network, exported: Exported) -> d
         "ai_edge_litert": version("ai-edge-litert"),
         "study": deployment.study,
         "candidate": deployment.point.evaluation.candidate.to_json(),
+        "costed": describe_costed(deployment, network.content),
     }

@@ -1,0 +1,84 @@
+"""Compare an exported TensorFlow Lite file with what Vela makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from explorer.errors import ExportError
+from explorer.referee.comparison import VelaComparison, compare
+from explorer.referee.vela import CONFIGURATIONS, DEFAULT_DEVICE, compile_network, find_configuration
+from hwmodels import ActivationTensor, LayerError, LayerJob, evaluate, load, read_jobs
+
+NETWORK, SUMMARY = "model.tflite", "summary.json"
+"""As the format tflite calls them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostedFile:
+    """A file, the layers that it was costed as, on which device, and the layer of each of its tensors.
+
+    `agreement` is the share of `num_images` whose predictions were the integer program's when it was exported.
+    """
+
+    path: Path
+    name: str
+    device: str
+    num_images: int
+    agreement: float
+    jobs: tuple[LayerJob, ...]
+    tensors: tuple[ActivationTensor, ...]
+    layer_of: Mapping[str, str]
+
+
+def read_costed(exported: Path) -> CostedFile:
+    """Read what `explorer export --format tflite` wrote: its folder, or the file in it.
+
+    Raises:
+        ExportError: Where there is no such file, or its summary is missing, damaged, or of another file.
+    """
+    path = exported / NETWORK if exported.is_dir() else exported
+    again = f"write it with: explorer export RUN --format tflite --to {path.parent}"
+    if not path.is_file():
+        raise ExportError(f"{path}: there is no such file, which the format tflite writes; {again}")
+    summary = path.with_name(SUMMARY)
+    try:
+        data = json.loads(summary.read_text(encoding="utf-8"))
+        costed = data["costed"]
+        jobs, tensors = read_jobs(json.dumps(costed))
+        found = CostedFile(
+            path=path,
+            name=str(data["name"]),
+            device=str(costed["device"]),
+            num_images=int(data["images"]),
+            agreement=float(data["agreement"]),
+            jobs=jobs,
+            tensors=tensors,
+            layer_of={str(tensor): str(layer) for tensor, layer in costed["layer_of"].items()},
+        )
+        content = costed["sha256"]
+    except FileNotFoundError:
+        raise ExportError(f"{summary}: is missing beside {path.name}: it says how that was costed; {again}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, LayerError) as error:
+        raise ExportError(
+            f"{summary}: does not say how {path.name} was costed ({type(error).__name__}: {error}); {again}"
+        ) from error
+    if hashlib.sha256(path.read_bytes()).hexdigest() != content:
+        raise ExportError(f"{path}: is not the file that {summary.name} beside it is of; {again}")
+    return found
+
+
+def verify_compiled(costed: CostedFile, device: str | None = None) -> tuple[VelaComparison, str]:
+    """Return the comparison, and the device profile: the given one, or that of the export where Vela has it.
+
+    Raises:
+        ExportError: Where Vela is missing, has no such device, or refuses the file.
+    """
+    default = costed.device if costed.device in CONFIGURATIONS else DEFAULT_DEVICE
+    profile = default if device is None else device
+    find_configuration(profile)
+    compiled = compile_network(costed.path, profile)
+    return compare(evaluate(costed.jobs, load(profile), costed.tensors), compiled, costed.layer_of), profile

@@ -1,0 +1,106 @@
+"""An export is compared with what the compiler makes of it; what is none, or is damaged, is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from explorer.errors import ExportError
+from explorer.referee.exported import read_costed, verify_compiled
+from tests.conftest import MixedNet
+from tests.support.exported_tflite import export_uniform, needs_litert, needs_vela, open_on_noise
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_uniform(open_on_noise(MixedNet, 3, 8, 8), tmp_path_factory.mktemp("out"), (4, 6)).parent
+
+
+@pytest.fixture
+def out(exported: Path, tmp_path: Path) -> Path:
+    """A copy of an export, to be damaged."""
+    return shutil.copytree(exported, tmp_path / "out")
+
+
+@needs_vela
+def test_every_layer_has_bytes_and_cycles_on_both_sides_and_the_rest_is_listed(exported: Path) -> None:
+    costed = read_costed(exported)
+    comparison, device = verify_compiled(costed)
+    assert device == "ethos_u55_128"
+    layers = [row for row in comparison.layers if row.kind in {"conv", "linear"}]
+    wanted = ["stem", "depthwise", "left", "right", "joined_norm_gain", "fc1", "fc2"]
+    assert [row.layer for row in layers] == wanted
+    assert all(min(*row.weight_bytes, *row.cycles) > 0 for row in layers)
+    assert comparison.vela.cycles == sum(row.cycles[1] for row in comparison.layers) + sum(
+        operator.cycles for operator in comparison.unmatched
+    )
+    assert comparison.vela.weight_bytes == sum(row.weight_bytes[1] for row in comparison.layers) + sum(
+        size for _, size in comparison.unmatched_constants
+    )
+    assert all(
+        operator.name.startswith("cat_quantizer") for operator in comparison.unmatched
+    )  # grids of what is joined
+
+
+@needs_vela
+def test_the_file_alone_and_another_device_can_be_named(exported: Path) -> None:
+    many, device = verify_compiled(read_costed(exported / "model.tflite"), "ethos_u55_256")
+    assert device == "ethos_u55_256"
+    assert many.ours.cycles != verify_compiled(read_costed(exported))[0].ours.cycles
+
+
+@needs_litert
+def test_the_default_is_the_device_of_the_export_where_vela_has_it(exported: Path, monkeypatch: Any) -> None:
+    from explorer.referee import exported as module  # noqa: PLC0415
+
+    asked: list[str] = []
+
+    def refuse(path: Path, device: str) -> None:
+        asked.append(device)
+        raise ExportError("enough")
+
+    monkeypatch.setattr(module, "compile_network", refuse)
+    for device, expected in (("bitfusion", "ethos_u55_128"), ("ethos_u55_256", "ethos_u55_256")):
+        data = json.loads((exported / "summary.json").read_text())
+        folder = exported.parent / device
+        shutil.copytree(exported, folder, dirs_exist_ok=True)
+        data["costed"]["device"] = device
+        (folder / "summary.json").write_text(json.dumps(data))
+        with pytest.raises(ExportError, match="enough"):
+            verify_compiled(read_costed(folder))
+        assert asked.pop() == expected
+
+
+@needs_litert
+def test_what_is_no_such_export_is_refused(out: Path, tmp_path: Path) -> None:
+    again = r"; write it with: explorer export RUN --format tflite --to .*$"
+    with pytest.raises(ExportError, match=rf"nowhere: there is no such file, which the format tflite writes{again}"):
+        read_costed(tmp_path / "nowhere")
+    with pytest.raises(
+        ExportError, match=rf"model\.tflite: there is no such file, which the format tflite writes{again}"
+    ):
+        read_costed(tmp_path)
+    (out / "summary.json").rename(out / "other.json")
+    with pytest.raises(ExportError, match=rf"summary\.json: is missing beside model\.tflite.*{again}"):
+        read_costed(out)
+
+
+@needs_litert
+def test_a_summary_of_another_file_or_version_is_refused(out: Path) -> None:
+    summary = out / "summary.json"
+    data = json.loads(summary.read_text())
+    (out / "model.tflite").write_bytes((out / "model.tflite").read_bytes() + b"\0")
+    with pytest.raises(ExportError, match=r"model\.tflite: is not the file that summary\.json beside it is of; write"):
+        read_costed(out)
+    damaged = [b"[", b"[]", b"\xff", json.dumps({**data, "costed": {}}).encode()]
+    damaged += [json.dumps({key: value for key, value in data.items() if key != "costed"}).encode()]
+    damaged += [json.dumps({**data, "costed": {**data["costed"], key: 5}}).encode() for key in ("jobs", "layer_of")]
+    for content in damaged:
+        summary.write_bytes(content)
+        with pytest.raises(ExportError, match=r"summary\.json: does not say how model\.tflite was costed \(") as error:
+            read_costed(out)
+        assert len(error.value.problems) == 1
