@@ -51,6 +51,8 @@ def devices_show(
     assumed = sum(source == hwmodels.ASSUMED for _, _, source in entries)
     where = "" if profile.endswith(".toml") else "; sources are in hwmodels/sources.bib"
     say(f"{assumed} of {len(entries)} values are assumed{where}")
+    if device.unpriced:
+        say(f"assumed 0, so that it has no price: {', '.join(device.unpriced)}")
 
 
 @devices.command("check")

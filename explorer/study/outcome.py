@@ -21,7 +21,7 @@ from explorer.settings.sources import GIVEN
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost
 from explorer.study.prepare import PreparedStudy, digest_images
-from explorer.study.record import FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
+from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
 from explorer.study.store import Store
 
@@ -124,6 +124,7 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
         "study digest": prepared.study.digest(),
         "weights digest": prepared.weights_digest,
         "device digest": prepared.accelerator.digest()[:16],
+        **({ASSUMED_0: ", ".join(prepared.accelerator.unpriced)} if prepared.accelerator.unpriced else {}),
         "images": f"{prepared.data.name}: {len(prepared.data.train)} train, {len(prepared.data.search)} search, "
         f"{len(prepared.data.held_out)} held out",
         **({"images digest": digest_images(prepared.data)} if prepared.study.data.source == GIVEN else {}),

@@ -14,6 +14,8 @@ from hwmodels import MemoryFit
 Split = Literal["search", "held_out"]
 FLOAT, UNIFORM = "float", "uniform 8-bit"
 """Names of the baselines of every run."""
+ASSUMED_0 = "assumed 0"
+"""Entry of the provenance with the numbers of the device that have no price since nobody published them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ def write_notes(
         *_pass_notes(names, accelerator, terms.dram),
         *_fit_notes(accelerator, fits),
         *_fused_notes(names, layers, accelerator),
+        *_unpriced_notes(accelerator),
     )
 
 
@@ -162,6 +163,13 @@ def _fused_notes(names: Sequence[str], layers: LayerArrays, accelerator: Acceler
         f"{' and '.join(accelerator.vector.fused)} layers work on results as they leave {accelerator.name}'s array: "
         f"they take energy, but no time or memory traffic of their own ({_which(names, flags)})"
     ]
+
+
+def _unpriced_notes(accelerator: Accelerator) -> list[str]:
+    """Say what takes nothing since nobody published it."""
+    if not accelerator.unpriced:
+        return []
+    return [f"assumed 0 on {accelerator.name}, so that it has no price: {', '.join(accelerator.unpriced)}"]
 
 
 def _which(names: Sequence[str], chosen: BoolArray) -> str:

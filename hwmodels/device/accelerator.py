@@ -76,8 +76,8 @@ class Accelerator:
         >>> device = hwmodels.load("bitfusion")
         >>> device.units, device.clock_hz, device.weight_bits
         (512, 500000000.0, (2, 4, 8, 16))
-        >>> device.assumed
-        ('power.static_w',)
+        >>> device.assumed[0], device.assumed[-1]
+        ('array.layer_overhead_cycles', 'power.static_w')
     """
 
     name: str
@@ -155,6 +155,19 @@ class Accelerator:
     def assumed(self) -> tuple[str, ...]:
         """Profile keys whose value has no published source."""
         return tuple(sorted(key for key, source in self.sources.items() if source == ASSUMED))
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Profile keys of what takes no time or energy here since nobody published it: 0, stated as assumed or not.
+
+        Without static power, time has no price; without a bandwidth, no buffer is ever waited for.
+        """
+        costs = {
+            "array.layer_overhead_cycles": self.layer_overhead_cycles,
+            **{f"buffers.{each.name}.bandwidth_bits_per_cycle": each.bandwidth_bits_per_cycle for each in self.buffers},
+            "power.static_w": self.static_power_w,
+        }
+        return tuple(key for key, cost in costs.items() if not cost and self.sources.get(key, ASSUMED) == ASSUMED)
 
     def find_buffer(self, operand: str) -> Buffer:
         """Return the buffer that holds "weights", "inputs" or "outputs"."""

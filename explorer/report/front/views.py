@@ -10,7 +10,7 @@ from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import Objective, costs
 from explorer.study.front import knee, still_undominated
-from explorer.study.record import UNIFORM, Cost, Evaluation, Outcome, Split
+from explorer.study.record import ASSUMED_0, UNIFORM, Cost, Evaluation, Outcome, Split
 
 REFERENCE = UNIFORM
 """The baseline that costs are stated relative to."""
@@ -151,11 +151,12 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
 
 
 def list_remarks(outcome: Outcome) -> tuple[str, ...]:
-    """Return what the costs leave out, which baseline is missing, and what the network cannot be exported as."""
-    covered = outcome.coverage
+    """Return what the costs leave out or take as 0, which baseline is missing, and which exports will be refused."""
+    covered, unpriced = outcome.coverage, outcome.provenance.get(ASSUMED_0)
     return (
         *((covered.summary(),) if covered is not None and not covered.complete else ()),
         *(f"{item.name} cannot be computed: {item.failure}" for item in outcome.baselines if item.failure),
+        *((f"assumed 0 on {outcome.device}, so that it has no price: {unpriced}",) if unpriced else ()),
         *(f"export as {form} will be refused: {reason}" for form, reason in outcome.refused_exports),
     )
 

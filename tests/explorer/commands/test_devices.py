@@ -50,3 +50,13 @@ def test_brackets_in_a_profile_are_shown(profile: Path, explorer: Explorer) -> N
     code, out, _ = explorer("devices", "show", profile)
     assert code == 0
     assert "[red]Own " in out
+
+
+def test_what_is_assumed_to_be_0_is_said(explorer: Explorer) -> None:
+    _, out, _ = explorer("devices", "show", "bitfusion")
+    assert (
+        "assumed 0, so that it has no price: array.layer_overhead_cycles, buffers.weights.bandwidth_bits_per_cycle, "
+        "buffers.inputs.bandwidth_bits_per_cycle, buffers.outputs.bandwidth_bits_per_cycle, power.static_w\n"
+    ) in out
+    _, out, _ = explorer("devices", "show", "gap9_ne16")
+    assert "power.static_w" not in out.splitlines()[-1]

@@ -68,6 +68,14 @@ def concluded(parts: tuple[PreparedStudy, Search, Store]) -> Outcome:
     return score_front(*parts, quiet)
 
 
+def test_what_the_device_takes_as_nothing_is_kept(
+    parts: tuple[PreparedStudy, Search, Store], concluded: Outcome
+) -> None:
+    unpriced = parts[0].accelerator.unpriced
+    assert concluded.provenance["assumed 0"] == ", ".join(unpriced)
+    assert "power.static_w" in unpriced
+
+
 def test_the_front_is_that_of_the_evaluations(concluded: Outcome) -> None:
     members = front.front(concluded.evaluations, concluded.objectives)
     assert [point.evaluation.candidate for point in concluded.front] == [member.candidate for member in members]

@@ -5,6 +5,7 @@ Networks that were measured on them, or simulated, are compared in `tests/golden
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,23 +29,23 @@ EXPECTED = (
     *("gemmini_default", "max78000", "mpic", "nucleo_u385rg_q", "stm32h7a3", "stm32l4r5", "stm32u575", "tpu_v1"),
 )
 ASSUMED = {
-    "bit_serial_16x16": (21, 31),
-    "bitfusion": (1, 35),
-    "edge_tpu": (21, 30),
-    "ethos_u55_128": (3, 33),
-    "ethos_u55_256": (3, 34),
-    "eyeriss_v1": (2, 27),
-    "gap9_ne16": (7, 27),
-    "gap9_ne16_240": (7, 27),
-    "gemmini_default": (6, 27),
-    "haq_bit_serial": (17, 25),
-    "max78000": (8, 29),
-    "mpic": (14, 23),
-    "nucleo_u385rg_q": (20, 26),
-    "stm32h7a3": (16, 26),
-    "stm32l4r5": (16, 26),
-    "stm32u575": (16, 26),
-    "tpu_v1": (10, 37),
+    "bit_serial_16x16": (25, 35),
+    "bitfusion": (5, 39),
+    "edge_tpu": (22, 31),
+    "ethos_u55_128": (6, 36),
+    "ethos_u55_256": (6, 37),
+    "eyeriss_v1": (4, 29),
+    "gap9_ne16": (8, 28),
+    "gap9_ne16_240": (8, 28),
+    "gemmini_default": (9, 30),
+    "haq_bit_serial": (19, 27),
+    "max78000": (10, 31),
+    "mpic": (16, 25),
+    "nucleo_u385rg_q": (22, 28),
+    "stm32h7a3": (18, 28),
+    "stm32l4r5": (18, 28),
+    "stm32u575": (18, 28),
+    "tpu_v1": (14, 41),
 }
 """How many of a profile's values nobody published, and how many it states: a value that loses its source shows here."""
 POWERED = (
@@ -103,6 +104,27 @@ def test_the_devices_that_were_promised_ship() -> None:
 def test_how_much_is_assumed(name: str) -> None:
     device = load(name)
     assert (len(device.assumed), len(device.sources)) == ASSUMED[name]
+
+
+@pytest.mark.parametrize("name", names())
+def test_overhead_buffer_bandwidth_and_static_power_are_stated_or_said_to_be_assumed_0(name: str) -> None:
+    device = load(name)
+    stated = {key: value for key, value, _ in profile_entries(device)}
+    keys = {"array.layer_overhead_cycles", "power.static_w"}
+    keys |= {f"buffers.{buffer.name}.bandwidth_bits_per_cycle" for buffer in device.buffers}
+    assert keys <= set(stated)
+    assert set(device.unpriced) == {key for key in keys if not stated[key]}
+    note = f"assumed 0 on {name}, so that it has no price: {', '.join(device.unpriced)}"
+    assert (note in _cost(device, _conv(64, 64, 16)).notes) == bool(device.unpriced)
+
+
+def test_what_a_user_says_to_be_0_with_a_source_has_that_price() -> None:
+    device = load("gemmini_default")
+    assert "power.static_w" in device.unpriced
+    measured = replace(device, sources={**device.sources, "power.static_w": "our measurement"})
+    assert "power.static_w" not in measured.unpriced
+    # A device made in Python has no sources: what it leaves at 0 is assumed.
+    assert "array.layer_overhead_cycles" in replace(device, sources={}).unpriced
 
 
 @pytest.mark.parametrize("name", names())

@@ -161,13 +161,13 @@ def test_broken_toml_is_named(tmp_path: Path) -> None:
             r"buffers.weights.size_bytes: expected a whole number .* received 0.5",
         ),
         (
-            '{ value = 0.0, source = "assumed" }',
-            "0.0",
+            'static_w = { value = 0.0, source = "assumed" }',
+            "static_w = 0.0",
             r"power.static_w: expected \{ value = .*received 0.0",
         ),
         (
-            '{ value = 0.0, source = "assumed" }',
-            '{ value = 0.0, source = "" }',
+            'static_w = { value = 0.0, source = "assumed" }',
+            'static_w = { value = 0.0, source = "" }',
             r"source: expected a non-empty text",
         ),
         (
