@@ -18,7 +18,7 @@ from explorer.session.compressed import Compressed, build
 from explorer.session.devices import Device, find_device
 from explorer.session.export import export
 from explorer.session.network import Net, open_network, open_study_network, refuse_other
-from explorer.session.points import Chosen, find_candidate, find_net, find_origin
+from explorer.session.points import Chosen, find_candidate, find_entropies, find_net, find_origin
 from explorer.session.result import Front, Point, Result
 from explorer.session.scores import Scores, compute_scores
 from explorer.session.scoring import accuracy, score
@@ -149,6 +149,9 @@ def uniform(net: Net, weight_bits: int = 8, activation_bits: int = 8) -> Candida
 def price(net: Net, point: Chosen, device: Device) -> Cost:
     """Return what a point costs on a device, layer by layer; nothing is built or run.
 
+    A device that reads weights coded by their entropy, such as "ethos_u55_128", is given that of the integers to which
+    they round; adaptive rounding and fine-tuning choose others, which `export` counts.
+
     Raises:
         ExplorerError: An unknown device, or a point of another network.
 
@@ -162,7 +165,8 @@ def price(net: Net, point: Chosen, device: Device) -> Cost:
     refuse_other(net)
     candidate = find_candidate(point)
     candidates.check(candidate, net.graph)
-    return candidate_cost(net.graph, candidate, find_device(device))
+    accelerator = find_device(device)
+    return candidate_cost(net.graph, candidate, accelerator, find_entropies(net, point, accelerator))
 
 
 def plan(net: Net, point: Chosen) -> NetworkPlan:

@@ -18,6 +18,7 @@ from explorer.export.formats import list_installed
 from explorer.objectives import costs
 
 if TYPE_CHECKING:
+    from explorer.compress.apply import CompressionContext
     from explorer.graph.layers import Layer, ModelGraph
     from explorer.study.estimate import RunEstimate
     from explorer.study.network import StudyNetwork
@@ -62,7 +63,7 @@ def check(
         *_skipped(network.graph),
         network.coverage.summary(),
         *_exports(refused),
-        *_space(network.graph, settings, accelerator),
+        *_space(context, settings, accelerator),
         _time(needed, settings),
         f"next:   {command('run', study)}",
     )
@@ -183,16 +184,20 @@ def _placed(places: Collection[tuple[str, str]]) -> str:
     return f" ({'; '.join(listed)})" if listed else ""
 
 
-def _space(graph: ModelGraph, study: Study, accelerator: Accelerator) -> list[str]:
+def _space(context: CompressionContext, study: Study, accelerator: Accelerator) -> list[str]:
     """Return how large the space is, and whether its costliest limits can be kept at all."""
     from explorer.compress.candidate import uniform  # noqa: PLC0415
+    from explorer.evaluate.weight_entropy import WeightEntropies  # noqa: PLC0415
     from explorer.search.space import make_search_space  # noqa: PLC0415
     from explorer.study.costing import candidate_cost  # noqa: PLC0415
 
+    graph, entropies = context.graph, WeightEntropies.of(context, accelerator)
     space = make_search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
-    least = candidate_cost(graph, space.candidate({axis.name: 0 for axis in space.axes}), accelerator)
-    eight = candidate_cost(graph, uniform(graph), accelerator)
+    least, eight = (
+        candidate_cost(graph, point, accelerator, None if entropies is None else entropies.of_candidate(point))
+        for point in (space.candidate({axis.name: 0 for axis in space.axes}), uniform(graph))
+    )
     for objective in costs():
         limit = study.budgets.limit(objective)
         smallest, plain = (objective.value(cost, 0.0) for cost in (least, eight))

@@ -10,11 +10,13 @@ from pathlib import Path
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import SearchError
 from explorer.evaluate.pricing import Pricing
+from explorer.evaluate.weight_entropy import ENTROPY, WeightEntropies
 from explorer.graph.layers import ModelGraph
 from explorer.objectives import Objective, costs_named
 from explorer.progress import Notify
 from explorer.study.costing import candidate_cost, summed_cost
-from explorer.study.folder import read_outcome, read_study
+from explorer.study.finetune import reopen
+from explorer.study.folder import locked, read_outcome, read_study
 from explorer.study.network import open_network
 from explorer.study.record import FLOAT, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.study_file import Study, load_accelerator
@@ -34,6 +36,8 @@ class DeviceRun:
     outcome: Outcome
     accelerator: Accelerator
     seed: int
+    entropies: WeightEntropies | None = None
+    """Those of its candidates' layers, where some device of the comparison reads weights coded by them."""
 
     @property
     def device(self) -> str:
@@ -44,6 +48,10 @@ class DeviceRun:
     def objective(self) -> Objective:
         """The first cost among the objectives, by which the cheapest network is meant."""
         return costs_named(self.outcome.objectives)[0]
+
+    def entropies_for(self, device: Accelerator) -> WeightEntropies | None:
+        """Return the entropies where this device reads weights coded by them."""
+        return self.entropies if ENTROPY in device.weight_formats else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +102,7 @@ class Lever:
 
 
 def read_runs(folders: Sequence[Path], notify: Notify) -> DeviceRuns:
-    """Read finished runs and trace their network, whose weights are not needed.
+    """Read finished runs and trace their network; its weights are only needed where a device reads them coded.
 
     Raises:
         SearchError: Where a run is not finished, or differs from the first one in more than device and seed.
@@ -108,6 +116,8 @@ def read_runs(folders: Sequence[Path], notify: Notify) -> DeviceRuns:
         DeviceRun(outcome=outcome, accelerator=_accelerator(folder, outcome, study), seed=study.seed)
         for folder, outcome, study in zip(folders, outcomes, studies, strict=True)
     )
+    if any(ENTROPY in run.accelerator.weight_formats for run in runs):
+        runs = tuple(_with_entropies(run, folder, notify) for run, folder in zip(runs, folders, strict=True))
     return DeviceRuns(graph=open_network(studies[0], notify).graph, runs=runs)
 
 
@@ -150,8 +160,8 @@ def pool_choices(runs: DeviceRuns, loss: float) -> Mapping[str, float]:
     found = {}
     for device in runs.accelerators:
         costs: dict[bool, list[float]] = {True: [], False: []}
-        pricing = Pricing(runs.graph, device)
         for run in runs.runs:
+            pricing = Pricing(runs.graph, device, run.entropies_for(device))
             for item in _good_enough(run, loss):
                 cost = summed_cost(runs.graph, pricing.price(item.candidate))
                 costs[run.device == device.name].append(_value(run, cost))
@@ -175,9 +185,9 @@ def find_levers(runs: DeviceRuns) -> tuple[Lever, ...]:
     }
     found = []
     for device in runs.accelerators:
-        whole = candidate_cost(runs.graph, eight, device)
+        whole = _price(runs, runs.runs[0], eight, device)
         for name, candidate in changed.items():
-            cost = candidate_cost(runs.graph, candidate, device)
+            cost = _price(runs, runs.runs[0], candidate, device)
             found.append(
                 Lever(
                     device=device.name,
@@ -226,6 +236,11 @@ def _accelerator(folder: Path, outcome: Outcome, study: Study) -> Accelerator:
     return accelerator
 
 
+def _with_entropies(run: DeviceRun, folder: Path, notify: Notify) -> DeviceRun:
+    with locked(folder):
+        return replace(run, entropies=WeightEntropies(reopen(run.outcome, folder, notify).context))
+
+
 def _good_enough(run: DeviceRun, loss: float) -> tuple[Evaluation, ...]:
     least = _least_accuracy(run, loss)
     return tuple(
@@ -261,7 +276,15 @@ def _widths(candidate: Candidate, weight_bits: int = 8, activation_bits: int = 8
 
 
 def _cost(runs: DeviceRuns, choice: DeviceChoice, device: Accelerator) -> Cost:
-    return candidate_cost(runs.graph, choice.point.evaluation.candidate, device)
+    return _price(runs, choice.run, choice.point.evaluation.candidate, device)
+
+
+def _price(runs: DeviceRuns, run: DeviceRun, candidate: Candidate, device: Accelerator) -> Cost:
+    """Return what a candidate costs on a device, with its filters in the order of a run."""
+    entropies = run.entropies_for(device)
+    return candidate_cost(
+        runs.graph, candidate, device, None if entropies is None else entropies.of_candidate(candidate)
+    )
 
 
 def _value(run: DeviceRun, cost: Cost) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -21,15 +22,24 @@ from hwmodels import (
 )
 
 FLOAT_BITS = 32
+Entropies = Mapping[str, float]
+"""Entropy of the integers of each layer, by its name, in bits a weight."""
 
 
-def cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> NetworkCost:
-    """Return the cost of one inference of the candidate's network; no torch, and no network is built."""
+def cost(
+    graph: ModelGraph, candidate: Candidate, accelerator: Accelerator, entropies: Entropies | None = None
+) -> NetworkCost:
+    """Return the cost of one inference of the candidate's network; no torch, and no network is built.
+
+    Without `entropies` a device that reads weights coded by their entropy is taken to gain nothing by that.
+    """
     planned = plan(graph, candidate)
-    return evaluate(list_layer_jobs(graph, planned), accelerator, list_activation_tensors(graph, planned))
+    return evaluate(list_layer_jobs(graph, planned, entropies), accelerator, list_activation_tensors(graph, planned))
 
 
-def list_layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, ...]:
+def list_layer_jobs(
+    graph: ModelGraph, planned: NetworkPlan, entropies: Entropies | None = None
+) -> tuple[LayerJob, ...]:
     """Return one job for each layer and each operation, in the order of computation; each has a name of its own.
 
     What works in place comes right behind what writes its tensor.
@@ -38,7 +48,7 @@ def list_layer_jobs(graph: ModelGraph, planned: NetworkPlan) -> tuple[LayerJob, 
     layers = {built.name: built for built in planned.layers}
     operations = {built.name: built for built in planned.operations}
     return tuple(
-        build_layer_job(part, layers[part.name])
+        build_layer_job(part, layers[part.name], None if entropies is None else entropies[part.name])
         if isinstance(part, Layer)
         else build_operation_job(part, operations[part.name], part.name in fused)
         for part in list_parts(graph)
@@ -50,12 +60,12 @@ def list_parts(graph: ModelGraph) -> tuple[Layer | Operation, ...]:
     return tuple(sorted((*graph.layers, *graph.operations), key=attrgetter("step")))
 
 
-def build_layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
-    """Return the job of a layer; a transposed convolution is a product at every input position.
+def build_layer_job(layer: Layer, built: LayerPlan, entropy_bits: float | None = None) -> LayerJob:
+    """Return the job of a layer, whose integers have an entropy of so many bits a weight where that is known.
 
-    Each position of its input makes kernel_h x kernel_w outputs of every channel, which are added up where they
-    overlap: a 1 x 1 convolution with so many more channels (Dumoulin and Visin, 2016, section 4), whose results count
-    before they are added up.
+    A transposed convolution is a product at every input position: each makes kernel_h x kernel_w outputs of every
+    channel, which are added up where they overlap: a 1 x 1 convolution with so many more channels (Dumoulin and Visin,
+    2016, section 4), whose results count before they are added up.
     """
     window = layer.kernel_size[0] * layer.kernel_size[1]
     return LayerJob(
@@ -80,6 +90,7 @@ def build_layer_job(layer: Layer, built: LayerPlan) -> LayerJob:
         density=built.num_nonzero_weights / built.num_weights,
         codebook_size=built.codebook_size,
         codebooks=built.codebooks,
+        entropy_bits=entropy_bits,
         weights_elsewhere=bool(layer.shares_weights),
         columns_per_channel=window if layer.transposed else 1,
     )

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,20 @@ from explorer.compress.plan import count_channels, count_kept_classes, derive_st
 from explorer.evaluate import hardware
 from explorer.graph.layers import Layer, ModelGraph, Operation
 from explorer.settings.records import get_rules
-from hwmodels import ENERGY_COMPONENTS, Accelerator, LayerError, LayerJob, Memory, evaluate, peak_alive, stack
+from hwmodels import (
+    ENERGY_COMPONENTS,
+    Accelerator,
+    LayerError,
+    LayerJob,
+    Memory,
+    NetworkCost,
+    evaluate,
+    peak_alive,
+    stack,
+)
+
+if TYPE_CHECKING:
+    from explorer.evaluate.weight_entropy import WeightEntropies
 
 REMEMBERED = 4096
 """Sets of widths of activations whose consequences are remembered."""
@@ -43,6 +56,7 @@ class _Plan:
 
     choices: tuple[LayerChoice, ...]
     filter_keep_ratio: tuple[tuple[str, float], ...]
+    filters_by: str | None
     kept: tuple[int, ...]
     bits: Mapping[str, int]
 
@@ -53,10 +67,11 @@ class Pricing:
     Between two candidates only the layers, operations and activations are looked at whose choice, channels or widths
     differ, and what such a part costs is remembered by its shape and its choices. That is exact since a part costs
     the same in any network; where weights overflow a memory, and so slow each other down, the network is priced whole.
+    With `entropies`, for a device that reads weights coded by theirs, a layer's is one of its choices.
     """
 
-    def __init__(self, graph: ModelGraph, accelerator: Accelerator) -> None:
-        self.graph, self.accelerator = graph, accelerator
+    def __init__(self, graph: ModelGraph, accelerator: Accelerator, entropies: WeightEntropies | None = None) -> None:
+        self.graph, self.accelerator, self.entropies = graph, accelerator, entropies
         self._parts = hardware.list_parts(graph)
         self._fused = hardware.find_fusible(graph)
         self._kinds = [_kind(part, part.name in self._fused) for part in self._parts]
@@ -83,12 +98,12 @@ class Pricing:
         try:
             self._update(planned, before)
         except LayerError:
-            hardware.cost(self.graph, candidate, self.accelerator)  # which names the layer
+            self._price_whole(candidate)  # which names the layer
             raise
         self._before = planned
         whole = self._whole.sum(axis=1).tolist()
         if whole[_HELD] > self._room:
-            return _summed(self.graph, candidate, self.accelerator)
+            return _summed(self._price_whole(candidate))
         *parts, energy_pj = self._real.sum(axis=1).tolist()
         return Price(
             energy_uj=energy_pj * 1e-6,
@@ -99,6 +114,10 @@ class Pricing:
             peak_activation_bytes=self._peak,
             macs=whole[_MACS],
         )
+
+    def _price_whole(self, candidate: Candidate) -> NetworkCost:
+        entropies = None if self.entropies is None else self.entropies.of_candidate(candidate)
+        return hardware.cost(self.graph, candidate, self.accelerator, entropies)
 
     def _plan(self, candidate: Candidate, before: _Plan | None) -> _Plan:
         choices = candidate.layers
@@ -112,7 +131,7 @@ class Pricing:
                 self._widths.clear()
             by_layer = {layer.name: choices[self._touched.owner[layer.chosen_by]] for layer in self.graph.layers}
             self._widths[widths] = derive_stored_bits(self.graph, by_layer)
-        return _Plan(choices, candidate.filter_keep_ratio, kept, self._widths[widths])
+        return _Plan(choices, candidate.filter_keep_ratio, candidate.filters_by, kept, self._widths[widths])
 
     def _update(self, planned: _Plan, before: _Plan | None) -> None:
         """Put in the figures of all parts, and the sizes of all activations, that differ from those before."""
@@ -120,7 +139,7 @@ class Pricing:
         keys = {index: self._key(index, planned) for index in parts}
         missing = {key: index for index, key in keys.items() if key not in self._figures}
         if missing:
-            figures = _figures([self._job(index, planned) for index in missing.values()], self.accelerator)
+            figures = _figures([self._job(key, index, planned) for key, index in missing.items()], self.accelerator)
             self._figures.update(zip(missing, figures, strict=True))
         for index, key in keys.items():
             self._real[:, index], self._whole[:, index] = self._figures[key]
@@ -137,7 +156,10 @@ class Pricing:
         if isinstance(part, Layer):
             channels = (count_channels(part.reads, kept), count_channels(part.produces, kept))
             choice = planned.choices[self._touched.owner[part.chosen_by]]
-            return (self._kinds[index], _decisions(choice), channels, bits[part.source], bits[part.target])
+            entropy = (
+                None if self.entropies is None else self.entropies.of_layer(part, choice, kept, planned.filters_by)
+            )
+            return (self._kinds[index], _decisions(choice), channels, bits[part.source], bits[part.target], entropy)
         return (
             self._kinds[index],
             count_channels(part.channels, kept),
@@ -145,11 +167,11 @@ class Pricing:
             bits[part.target],
         )
 
-    def _job(self, index: int, planned: _Plan) -> LayerJob:
+    def _job(self, key: tuple[Any, ...], index: int, planned: _Plan) -> LayerJob:
         part = self._parts[index]
         if isinstance(part, Layer):
             choice = planned.choices[self._touched.owner[part.chosen_by]]
-            return hardware.build_layer_job(part, plan_layer(part, choice, planned.kept, planned.bits))
+            return hardware.build_layer_job(part, plan_layer(part, choice, planned.kept, planned.bits), key[-1])
         built = plan_operation(part, planned.kept, planned.bits)
         return hardware.build_operation_job(part, built, part.name in self._fused)
 
@@ -180,7 +202,7 @@ class _Touched:
 
     def between(self, planned: _Plan, before: _Plan | None) -> tuple[Iterable[int], Iterable[int]]:
         """Return positions of the parts and of the activations that may differ; all where there is nothing before."""
-        if before is None:
+        if before is None or planned.filters_by != before.filters_by:  # other filters may have another entropy
             return self._parts, self._stored.values()
         chosen = _differing(planned.choices, before.choices)
         groups = [] if planned.kept is before.kept else _differing(planned.kept, before.kept)
@@ -224,8 +246,7 @@ def _overflows(memory: Memory) -> int:
     return memory.size_bytes * 8 if memory.overflow_bandwidth_bits_per_s and "weights" in memory.operands else 0
 
 
-def _summed(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> Price:
-    cost = hardware.cost(graph, candidate, accelerator)
+def _summed(cost: NetworkCost) -> Price:
     return Price(
         energy_uj=cost.energy_uj,
         energy_pj_by_component=cost.energy_pj_by_component,

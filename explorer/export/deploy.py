@@ -11,11 +11,12 @@ from typing import Any
 from torch import fx
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import uniform
+from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
+from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, Format, list_installed
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
@@ -26,7 +27,7 @@ from explorer.study.finetune import read_tuned, reopen
 from explorer.study.folder import locked
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.record import Evaluation, FrontPoint, Outcome
+from explorer.study.record import Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.study_file import Study
 from explorer.threads import single_threaded
 from explorer.training.tuned import rebuild
@@ -55,14 +56,14 @@ def deploy(
     with locked(run):
         prepared = reopen(outcome, run, notify)
         weights = read_tuned(run, point, prepared) if tuned else None
-    if weights is not None:
-        scored = replace(point.evaluation, score=None)  # the search scored it before it was tuned
-        point = replace(point, evaluation=scored, held_out=MeanScore(**weights.description["held_out"]))
     notify("export", 0, 1)
     with threads_for(prepared.context.graph):
         candidate = point.evaluation.candidate
         model = apply(prepared.context, candidate) if weights is None else rebuild(prepared.context, candidate, weights)
         finetuning = None if weights is None else weights.description
+        if finetuning is not None:  # the search scored it before it was tuned, and other integers may cost otherwise
+            tuned_evaluation = replace(point.evaluation, score=None, cost=_cost(prepared, candidate, model))
+            point = replace(point, evaluation=tuned_evaluation, held_out=MeanScore(**finetuning["held_out"]))
         exported = exporter.write(_deployment(prepared, point, model, finetuning), to)
     if exported.score.num_images == point.held_out.num_images and exported.verification.agreement == 1.0:
         _compare(exported, point, prepared.score.name)
@@ -93,7 +94,7 @@ def deploy_uniform(
     with threads_for(prepared.context.graph):
         candidate = uniform(prepared.context.graph, *bits)
         model = apply(prepared.context, candidate)
-        cost = candidate_cost(prepared.context.graph, candidate, prepared.accelerator)
+        cost = _cost(prepared, candidate, model)
         evaluation = Evaluation(number=0, origin="uniform", candidate=candidate, cost=cost, score=None)
         images, targets = prepared.tensors(prepared.data.held_out)
         held_out = MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
@@ -170,6 +171,12 @@ def _deployment(
         device=prepared.accelerator.name,
         finetuning=finetuning,
     )
+
+
+def _cost(prepared: PreparedStudy, candidate: Candidate, model: fx.GraphModule) -> Cost:
+    """Return what a candidate costs with the integers of the network that was built of it."""
+    graph = prepared.context.graph
+    return candidate_cost(graph, candidate, prepared.accelerator, count_entropies(model, graph))
 
 
 def _plain(context: CompressionContext) -> fx.GraphModule:

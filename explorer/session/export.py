@@ -8,6 +8,7 @@ from pathlib import Path
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
+from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.deploy import find_format
 from explorer.export.formats import DEFAULT_FORMAT, Deployment, Exported
 from explorer.session.compressed import Compressed, Origin
@@ -17,7 +18,7 @@ from explorer.settings import ComputeSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.network import threads_for
 from explorer.study.record import Evaluation, FrontPoint
-from hwmodels import Accelerator
+from hwmodels import Accelerator, load, names
 
 
 def export(
@@ -73,8 +74,10 @@ def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator
 def _origin(model: Compressed, accelerator: Accelerator | None) -> Origin:
     """Return what the exported file says of where it comes from; its scores are those of this very model."""
     net, known = model.net, model.origin
+    if known is not None and accelerator is None and model.finetuning is not None and known.device in names():
+        accelerator = load(known.device)  # other integers may cost otherwise
     if known is not None and accelerator is not None:
-        cost = candidate_cost(net.graph, model.candidate, accelerator)
+        cost = candidate_cost(net.graph, model.candidate, accelerator, count_entropies(model, net.graph))
         evaluation = replace(known.point.evaluation, cost=cost)
         known = replace(known, point=replace(known.point, evaluation=evaluation), device=accelerator.name)
     if known is not None and model.finetuning is None:
@@ -85,7 +88,7 @@ def _origin(model: Compressed, accelerator: Accelerator | None) -> Origin:
         return replace(known, point=replace(known.point, evaluation=evaluation, held_out=MeanScore.of(scores)))
     if accelerator is None:
         raise ExportError("export: expected a device whose costs the configuration states, received none; give device=")
-    cost = candidate_cost(net.graph, model.candidate, accelerator)
+    cost = candidate_cost(net.graph, model.candidate, accelerator, count_entropies(model, net.graph))
     evaluation = Evaluation(number=0, origin="given", candidate=model.candidate, cost=cost, score=None)
     point = FrontPoint(name="given", evaluation=evaluation, held_out=MeanScore.of(scores))
     return Origin(point=point, study=net.name, device=accelerator.name)

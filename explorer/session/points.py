@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from explorer.compress.candidate import Candidate
 from explorer.errors import ExplorerError
+from explorer.evaluate.weight_entropy import ENTROPY, WeightEntropies
 from explorer.progress import silent
 from explorer.session.compressed import Origin
 from explorer.session.network import Net, refuse_other
 from explorer.session.result import Point
 from explorer.session.scores import Scores, find_scores
+from explorer.study.network import threads_for
 from explorer.study.weights import digest_state
+from hwmodels import Accelerator
 
 Chosen = Candidate | Point
 
@@ -40,3 +45,12 @@ def find_net(net: Net, point: Chosen, scores: Scores | str | None) -> Net:
     if scores is not None:
         return net.ordered_by(find_scores(net, scores, silent))
     return point.open_net() if isinstance(point, Point) else net
+
+
+def find_entropies(net: Net, point: Chosen, accelerator: Accelerator) -> Mapping[str, float] | None:
+    """Return the entropies of a point's layers where a device reads weights coded by them, None for any other."""
+    if ENTROPY not in accelerator.weight_formats:
+        return None
+    context = find_net(net, point, None).context
+    with threads_for(context.graph):
+        return WeightEntropies(context).of_candidate(find_candidate(point))

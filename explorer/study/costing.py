@@ -17,9 +17,14 @@ from explorer.study.record import Cost, LayerSummary
 from hwmodels import Accelerator, LayerCost, NetworkCost
 
 
-def candidate_cost(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> Cost:
-    """Return what a candidate costs, layer by layer, with what is to be said of it."""
-    cost = hardware.cost(graph, candidate, accelerator)
+def candidate_cost(
+    graph: ModelGraph, candidate: Candidate, accelerator: Accelerator, entropies: hardware.Entropies | None = None
+) -> Cost:
+    """Return what a candidate costs, layer by layer, with what is to be said of it.
+
+    `entropies` are those of its layers, for a device that reads weights coded by them.
+    """
+    cost = hardware.cost(graph, candidate, accelerator, entropies)
     rows = _rows(graph, candidate, cost, accelerator)
     return replace(summed_cost(graph, cost), layers=rows, notes=(*cost.notes, *_kept_in_float(graph)), fits=cost.fits)
 

@@ -17,8 +17,8 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import score_images
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.graph.inputs import take
-from explorer.graph.layers import ModelGraph
 from explorer.relevance.criteria import CRITERIA
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.seeds import FILTER_LEVELS
@@ -125,13 +125,14 @@ def _measured(network: StudyNetwork, study: Study, context: CompressionContext, 
         layers_s=max(0.0, least_s - few * image_s),
         build_s=least_s + (num_images - few) * image_s,
         score_s=score_s,
-        price_s=_price_s(context.graph, candidate, accelerator),
+        price_s=_price_s(context, candidate, accelerator),
     )
 
 
-def _price_s(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> float:
+def _price_s(context: CompressionContext, candidate: Candidate, accelerator: Accelerator) -> float:
     """Return seconds to price a candidate whose choice for one layer is another; every other time it is remembered."""
-    pricing, choice = Pricing(graph, accelerator), candidate.layers[len(candidate.layers) // 2]
+    pricing = Pricing(context.graph, accelerator, WeightEntropies.of(context, accelerator))
+    choice = candidate.layers[len(candidate.layers) // 2]
     pricing.price(candidate)
     others = [candidate.with_choice(replace(choice, weight_bits=bits)) for bits in range(2, 8)] * 2
     return _timed(lambda: [pricing.price(other) for other in others])[0] / len(others)

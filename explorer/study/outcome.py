@@ -11,7 +11,7 @@ from torch import nn
 
 import explorer
 from explorer.compress.apply import apply
-from explorer.compress.candidate import uniform
+from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.data.images import ImageSet
 from explorer.evaluate.mean_score import MeanScore
@@ -78,8 +78,13 @@ class _Scorer:
 def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer: _Scorer) -> FrontPoint:
     candidate = member.candidate
     held_out = scorer.score("held_out", candidate.digest(), lambda: apply(prepared.context, candidate))
-    cost = candidate_cost(prepared.context.graph, candidate, prepared.accelerator)
-    return FrontPoint(name=name, evaluation=replace(member, cost=cost), held_out=held_out)
+    return FrontPoint(name=name, evaluation=replace(member, cost=_built_cost(prepared, candidate)), held_out=held_out)
+
+
+def _built_cost(prepared: PreparedStudy, candidate: Candidate) -> Cost:
+    """Return what a candidate costs with the integers that its network is built with."""
+    entropies = None if prepared.entropies is None else prepared.entropies.of_built(candidate)
+    return candidate_cost(prepared.context.graph, candidate, prepared.accelerator, entropies)
 
 
 def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]:
@@ -93,7 +98,7 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
 
     return (
         _baseline(FLOAT, float_cost(graph, prepared.accelerator), lambda: prepared.context.model, scorer),
-        _baseline(UNIFORM, candidate_cost(graph, eight, prepared.accelerator), build, scorer),
+        _baseline(UNIFORM, _built_cost(prepared, eight), build, scorer),
     )
 
 

@@ -14,6 +14,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.data.images import Data, ImageSet
 from explorer.digests import digest
 from explorer.evaluate.score import Score
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify, silent
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
@@ -46,6 +47,8 @@ class PreparedStudy:
     relevance: Relevance
     weights_digest: str
     coverage: Coverage
+    entropies: WeightEntropies | None = None
+    """Those of its layers at any choice, where the device reads weights coded by them."""
     refused_exports: tuple[tuple[str, str], ...] = ()
     """(form, reason) for each form that the network cannot be exported as, where that was looked at."""
 
@@ -114,6 +117,7 @@ def prepare_study(
         relevance=relevance,
         weights_digest=digest_state(network.model),
         coverage=network.coverage,
+        entropies=WeightEntropies.of(context, accelerator),
         refused_exports=refused_exports,
     )
 

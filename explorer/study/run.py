@@ -67,7 +67,7 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
         model.register_forward_hook(refuse_infinite)
         return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
 
-    pricing = Pricing(graph, prepared.accelerator)
+    pricing = Pricing(graph, prepared.accelerator, prepared.entropies)
 
     def price_candidate(candidate: Candidate) -> Cost:
         return summed_cost(graph, pricing.price(candidate))

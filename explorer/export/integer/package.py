@@ -14,6 +14,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.plan import plan
 from explorer.errors import ExportError
 from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
+from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.formats import Deployment, Exported
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
@@ -57,7 +58,8 @@ def _write_network(deployment: Deployment, program: IntegerProgram, staging: Pat
     context, images, point, score = deployment.context, deployment.images, deployment.point, deployment.score
     float32_bytes = _float32_bytes(context, staging)
     planned = plan(context.graph, point.evaluation.candidate)
-    layers = write_jobs(list_layer_jobs(context.graph, planned), list_activation_tensors(context.graph, planned))
+    jobs = list_layer_jobs(context.graph, planned, count_entropies(deployment.model, context.graph))
+    layers = write_jobs(jobs, list_activation_tensors(context.graph, planned))
     network_bytes = export_integer_onnx(program, staging / NETWORK, layers)
     program_bytes = write_program(program, staging)
     _check_equal(program, staging / NETWORK, take(images, slice(EXACT_IMAGES)))

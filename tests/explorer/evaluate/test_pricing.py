@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
@@ -11,9 +11,11 @@ import pytest
 import hwmodels
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.prune import magnitude_order
 from explorer.errors import CandidateError
 from explorer.evaluate.hardware import cost
 from explorer.evaluate.pricing import Price, Pricing
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -22,9 +24,11 @@ from tests.support.square import random_candidate
 from tests.support.styles import STYLES, build, inputs
 
 
-def whole(graph: ModelGraph, candidate: Candidate, accelerator: Accelerator) -> Price:
+def whole(
+    graph: ModelGraph, candidate: Candidate, accelerator: Accelerator, entropies: Mapping[str, float] | None = None
+) -> Price:
     """The price from the whole network's cost."""
-    found = cost(graph, candidate, accelerator)
+    found = cost(graph, candidate, accelerator, entropies)
     return Price(**{field: getattr(found, field) for field in Price.__slots__})
 
 
@@ -61,6 +65,31 @@ def test_prices_are_those_of_every_device(name: str, context: Callable[[str], Co
     pricing = Pricing(graph, device)
     for candidate in walk(graph, 12):
         assert pricing.price(candidate) == whole(graph, candidate, device)
+
+
+@pytest.mark.parametrize("overflowing", [False, True])
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "mixed"])
+def test_prices_are_those_of_the_whole_network_with_weights_coded_by_their_entropy(
+    name: str, overflowing: bool, context: Callable[[str], CompressionContext]
+) -> None:
+    first = context(name)
+    base = replace(first, orders={"l2": magnitude_order(first.model, first.graph)})
+    device = replace(hwmodels.load("edge_tpu" if overflowing else "ethos_u55_128"), weight_formats=("entropy",))
+    if overflowing:
+        small = [replace(memory, size_bytes=100) for memory in device.memories if "weights" in memory.operands]
+        others = [memory for memory in device.memories if "weights" not in memory.operands]
+        device = replace(device, memories=(*small, *others))
+    entropies, unknown = WeightEntropies(base), Pricing(base.graph, device)
+    pricing, cheaper = Pricing(base.graph, device, entropies), set()
+    for candidate in walk(base.graph, 12):
+        for chosen in (candidate, replace(candidate, filters_by="l2")):
+            known = entropies.of_candidate(chosen)
+            assert pricing.price(chosen) == whole(base.graph, chosen, device, known)
+            cheaper.add(pricing.price(chosen).weight_bytes < unknown.price(chosen).weight_bytes)
+    assert True in cheaper
+    narrow = replace(device, input_bits=(2,))
+    with pytest.raises(LayerError, match=rf"layer '{base.graph.layer_names[0]}': expected input_bits <= 2"):
+        Pricing(base.graph, narrow, entropies).price(uniform(base.graph))
 
 
 def test_weights_that_overflow_a_memory_slow_each_other_down(context: Callable[[str], CompressionContext]) -> None:
