@@ -30,6 +30,7 @@ from hwmodels.storage.huffman import code_lengths, huffman_bytes, mean_code_bits
 from hwmodels.storage.memory import WEIGHT_FORMATS, codebook_bytes, codebook_huffman_bytes
 from hwmodels.storage.sparse import RUN_BITS, bitmap_bytes, measure_relative_index_bytes
 from hwmodels.workload.activation import ActivationTensor
+from hwmodels.workload.entropy import measure_entropy
 from hwmodels.workload.jobs_json import read_jobs, write_jobs
 from hwmodels.workload.layer import LAYER_KINDS, PRODUCT_KINDS, LayerJob, LayerShape
 from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
@@ -88,6 +89,7 @@ __all__ = [
     "layer_terms",
     "load",
     "mean_code_bits",
+    "measure_entropy",
     "measure_relative_index_bytes",
     "names",
     "peak_activation_bytes",

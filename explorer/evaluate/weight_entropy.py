@@ -5,7 +5,6 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,26 +18,17 @@ from explorer.compress.weights import find_codes
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.graph.modules import layer_module
 from explorer.settings.records import get_rules
-from hwmodels import Accelerator
+from hwmodels import Accelerator, measure_entropy
 
 ENTROPY = "entropy"
 """The format of hwmodels.WEIGHT_FORMATS whose size depends on the values of the weights."""
-OFFSET = 128
-"""Lifts 8-bit integers above 0."""
 _weight_decisions = attrgetter(*(key for key in get_rules(LayerChoice) if key != "activation_bits"))
 _Key = tuple[Any, ...]
 
 
-def compute_entropy(codes: torch.Tensor) -> float:
-    """Return the order-0 entropy of integers (of any shape, at least one), in bits for each: 0 where all are equal."""
-    found = np.bincount(codes.to(torch.int8).flatten().long().cpu().numpy() + OFFSET)
-    counts = found[found > 0]
-    return float((counts * np.log2(counts.sum() / counts)).sum() / counts.sum())
-
-
 def count_entropies(model: nn.Module, graph: ModelGraph) -> dict[str, float]:
     """Return the entropy of the integers of each layer of a network that is built, in bits a weight."""
-    return {name: compute_entropy(layer_module(model, name).get_buffer("weight_codes")) for name in graph.layer_names}
+    return {name: _measure(layer_module(model, name).get_buffer("weight_codes")) for name in graph.layer_names}
 
 
 class WeightEntropies:
@@ -101,4 +91,8 @@ class WeightEntropies:
         importance = context.narrow_importance(layer, classes)
         codes, _ = find_codes(weight, choice, importance, context.quantizer.scale_granularity)
         left = [place for place, identity in enumerate(layer.output_classes) if identity in classes]
-        return compute_entropy(codes.flatten(1) * self._signs[layer.name][left, None])
+        return _measure(codes.flatten(1) * self._signs[layer.name][left, None])
+
+
+def _measure(codes: torch.Tensor) -> float:
+    return measure_entropy(codes.to(torch.int8).cpu().numpy())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hwmodels.errors import LayerError, NetworkError
 from hwmodels.workload.activation import ActivationTensor
+from hwmodels.workload.entropy import measure_entropy
 from hwmodels.workload.jobs_json import read_jobs
 from hwmodels.workload.layer import PRODUCT_KINDS, LayerJob
 from hwmodels.workload.network import Network
@@ -105,7 +106,7 @@ def read_onnx(path: str | Path) -> Network:
 
 
 def read_onnx_jobs(path: str | Path) -> OnnxNetwork:
-    """Return the network of an ONNX file as `read_onnx` does, with the widths and the density of its weights.
+    """Return the network of an ONNX file as `read_onnx` does, with the widths, density and entropy of its weights.
 
     A weight is as wide as the type that its constant is stored in (4 for INT4), behind any QuantizeLinear,
     DequantizeLinear and reshape; an activation as wide as the type that it is quantised to, or as a Clip of its
@@ -114,6 +115,7 @@ def read_onnx_jobs(path: str | Path) -> OnnxNetwork:
     were costed, and these count. In its other files, weights are as wide as their
     codes need, since ONNX has no types of 3, 5, 6 or 7 bits. Density is the share of weights that are not zero; it
     counts as 1 where all are zero, zero points are not 0, or the weights cannot be read (then `skipped` says so).
+    The entropy is that of the stored constants where these are integers.
 
     Raises:
         NetworkError: as for `read_onnx`.
@@ -206,11 +208,12 @@ class _Weights(NamedTuple):
 
     bits: int
     density: float = 1.0
+    entropy_bits: float | None = None
     is_missing: bool = False
 
 
 def _weights(found: OnnxWalk, layer: OnnxLayer) -> _Weights:
-    """Return the width and density of a layer's weights; those of a product of activations are its second input."""
+    """Return what is known of a layer's weights; those of a product of activations are its second input."""
     if layer.weights is None:
         width, tensor = layer.second or layer.inputs[0]
         return _Weights(min(width, tensor.bits))
@@ -227,7 +230,8 @@ def _weights(found: OnnxWalk, layer: OnnxLayer) -> _Weights:
     nonzero = 0 if has_zero_points else np.count_nonzero(codes)
     if is_integer and codes.size and found.graph.producer == _OWN_PRODUCER:
         bits = min(bits, integer_bits(int(codes.min()), int(codes.max())))
-    return _Weights(bits, float(nonzero / codes.size) if nonzero else 1.0)
+    entropy_bits = measure_entropy(codes) if is_integer and codes.size and quantizer is None else None
+    return _Weights(bits, float(nonzero / codes.size) if nonzero else 1.0, entropy_bits)
 
 
 def _stored(found: OnnxWalk, value: str) -> tuple[str, OnnxNode | None, bool]:
@@ -273,5 +277,6 @@ def _job(layer: OnnxLayer, weights: _Weights) -> LayerJob:
         input_bits=input_bits,
         output_bits=layer.output.bits,
         density=weights.density,
+        entropy_bits=weights.entropy_bits,
         stored_input_bits=stored if stored > input_bits else None,
     )

@@ -16,8 +16,9 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.prune import magnitude_order
 from explorer.errors import CandidateError
-from explorer.evaluate.weight_entropy import WeightEntropies, compute_entropy, count_entropies
+from explorer.evaluate.weight_entropy import WeightEntropies, count_entropies
 from explorer.settings import QuantizerSettings
+from hwmodels import measure_entropy
 from tests.support.square import random_candidate
 from tests.support.styles import STYLES, build, inputs
 
@@ -107,8 +108,8 @@ def test_adaptive_rounding_is_counted_in_the_network_that_is_built(context: Cont
 def test_each_option_is_quantised_once(context: ContextOf, monkeypatch: pytest.MonkeyPatch) -> None:
     base, calls = context("lenet5_digits"), Counter[str]()
     monkeypatch.setattr(
-        "explorer.evaluate.weight_entropy.compute_entropy",
-        lambda codes: calls.update(["entropy"]) or compute_entropy(codes),
+        "explorer.evaluate.weight_entropy.measure_entropy",
+        lambda codes: calls.update(["entropy"]) or measure_entropy(codes),
     )
     entropies, eight = WeightEntropies(base), uniform(base.graph)
     layers = len(base.graph.layers)
@@ -119,10 +120,3 @@ def test_each_option_is_quantised_once(context: ContextOf, monkeypatch: pytest.M
     assert calls["entropy"] == layers
     entropies.of_candidate(eight.with_choice(replace(eight.layers[1], weight_bits=4)))
     assert calls["entropy"] == layers + 1
-
-
-@pytest.mark.parametrize(
-    ("integers", "bits"), [([5, 5, 5], 0.0), ([-127, 127], 1.0), ([0, 0, 1, -1], 1.5), (list(range(-127, 128)), 7.994)]
-)
-def test_an_entropy_is_that_of_the_shares(integers: list[int], bits: float) -> None:
-    assert compute_entropy(torch.tensor(integers)) == pytest.approx(bits, abs=1e-3)

@@ -419,7 +419,7 @@ def test_weights_of_an_own_export_are_as_wide_as_their_codes(tmp_path: Path) -> 
         file.producer = producer
         file.node("Conv", "x", file.dequantized(file.codes("w", codes)), out="conv")
         (job,) = file.jobs(tmp_path, "conv").jobs
-        assert (job.weight_bits, job.density) == (bits, 0.75)
+        assert (job.weight_bits, job.density, job.entropy_bits) == (bits, 0.75, 2.0)
 
 
 def test_a_tensor_is_as_wide_as_its_widest_reader(tmp_path: Path) -> None:
@@ -475,7 +475,7 @@ def test_density_of_float_weights(values: list[list[int]], density: float, tmp_p
     file = File(1, 2)
     file.node("MatMul", "x", file.constant("w", values), out="fc")
     read = file.jobs(tmp_path, "fc")
-    assert read.jobs[0].density == density
+    assert (read.jobs[0].density, read.jobs[0].entropy_bits) == (density, None)
     assert (read.jobs[0].weight_bits, read.states_widths) == (32, False)
 
 
