@@ -15,6 +15,7 @@ from explorer.commands.devices import devices
 from explorer.commands.export import export
 from explorer.commands.finetune import finetune
 from explorer.commands.front import front
+from explorer.commands.referee import referee
 from explorer.commands.relevance import relevance
 from explorer.commands.report import report
 from explorer.commands.run import run
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for each in (run, front, report, export, verify, check, finetune, compress, compare, relevance, cost):
+for each in (run, front, report, export, verify, referee, check, finetune, compress, compare, relevance, cost):
     app.command()(each)
 app.add_typer(devices, name="devices")
 

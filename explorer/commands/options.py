@@ -16,6 +16,14 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fini
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")]
 Pick = Annotated[str, typer.Option(help="knee, accurate, cheapest, a point's name or digest.")]
 
+EthosProfile = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="An Ethos-U profile, or a .toml file of one; by default the run's device, else ethos_u55_128.",
+    ),
+]
+
 
 def integer(text: str) -> int:
     """Read an integer; the records of the study file check its range."""

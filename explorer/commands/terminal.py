@@ -87,6 +87,13 @@ def say(line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def show_beside(ours: int, vela: int | None) -> tuple[str, str, str]:
+    """Return two figures and the ratio of the first to the second; nothing where both have nothing."""
+    if not ours and not vela:
+        return "", "", ""
+    return f"{ours:,}", "" if vela is None else f"{vela:,}", f"{ours / vela:.2f}" if vela else ""
+
+
 def from_here(path: Path) -> Path:
     """Return the path as one would type it in the working folder."""
     here = Path.cwd()

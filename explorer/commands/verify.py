@@ -9,18 +9,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from explorer.commands.terminal import console, say
+from explorer.commands.options import EthosProfile
+from explorer.commands.terminal import console, say, show_beside
 from explorer.errors import ExportError
 
 if TYPE_CHECKING:
     from explorer.referee.comparison import VelaComparison
-
-EthosProfile = Annotated[
-    str | None,
-    typer.Option(
-        "--device", help="An Ethos-U profile; by default the run's device, or ethos_u55_128 where that is another."
-    ),
-]
 
 
 def verify(
@@ -31,8 +25,9 @@ def verify(
     device: EthosProfile = None,
 ) -> None:
     """Compile an exported network, and print the compiler's bytes, SRAM and cycles beside those of our model."""
+    import hwmodels  # noqa: PLC0415
     from explorer.referee.exported import read_costed, verify_compiled  # noqa: PLC0415
-    from explorer.referee.vela import describe_configuration  # noqa: PLC0415
+    from explorer.referee.vela import describe_configuration, find_accelerator  # noqa: PLC0415
 
     costed = read_costed(exported)
     if not vela:
@@ -40,16 +35,13 @@ def verify(
             f"verify: expected --vela, which compiles {costed.path}; its predictions were compared when it was "
             f"exported: {costed.agreement:.2%} of {costed.num_images} images agree with the integer program"
         )
-    comparison, profile = verify_compiled(costed, device)
+    accelerator = find_accelerator(costed.device, None if device is None else hwmodels.load(device))
+    comparison = verify_compiled(costed, accelerator)
+    compiler = describe_configuration(accelerator.name)
     console.print(_layer_table(comparison))
-    say(f"{costed.name}, {costed.path}: our profile {profile} beside {describe_configuration(profile)}")
+    say(f"{costed.name}, {costed.path}: our profile {accelerator.name} beside {compiler}; ratios are ours / Vela's")
     for line in _remarks(comparison):
         say(line)
-
-
-def show_ratio(ours: int, vela: int) -> str:
-    """Return ours / Vela's as text, empty where Vela has nothing."""
-    return f"{ours / vela:.2f}" if vela else ""
 
 
 def _layer_table(comparison: VelaComparison) -> Table:
@@ -57,23 +49,17 @@ def _layer_table(comparison: VelaComparison) -> Table:
     for heading in ("bytes", "Vela's", "ratio", "cycles", "Vela's", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in comparison.layers:
-        table.add_row(escape(row.layer), row.kind, *_cells(*row.weight_bytes), *_cells(*row.cycles))
+        table.add_row(escape(row.layer), row.kind, *show_beside(*row.weight_bytes), *show_beside(*row.cycles))
     ours, vela = comparison.ours, comparison.vela
-    table.add_row(
-        "total", "", *_cells(ours.weight_bytes, vela.weight_bytes), *_cells(ours.cycles, vela.cycles), style="bold"
-    )
+    sums = (*show_beside(ours.weight_bytes, vela.weight_bytes), *show_beside(ours.cycles, vela.cycles))
+    table.add_row("total", "", *sums, style="bold")
     return table
-
-
-def _cells(ours: int, vela: int) -> tuple[str, str, str]:
-    """Return both and the ratio; nothing where both have nothing."""
-    return (f"{ours:,}", f"{vela:,}", show_ratio(ours, vela)) if ours or vela else ("", "", "")
 
 
 def _remarks(comparison: VelaComparison) -> list[str]:
     """Return the SRAM, and what stands in the totals, or in none, without a layer of ours."""
-    ours, vela = comparison.ours.sram_bytes, comparison.vela.sram_bytes
-    lines = [f"SRAM: {ours:,} bytes by our model, {vela:,} by Vela, ratio {show_ratio(ours, vela)}"]
+    ours, vela, ratio = show_beside(comparison.ours.sram_bytes, comparison.vela.sram_bytes)
+    lines = [f"SRAM: {ours} bytes by our model, {vela} by Vela, ratio {ratio}"]
     lines += [f"of no layer: {each.kind} {each.name}, {each.cycles:,} cycles" for each in comparison.unmatched]
     lines += [f"of no layer: constant {name}, {size:,} bytes" for name, size in comparison.unmatched_constants]
     lines += [f"left to the processor: {each.kind} {each.name}, cycles unknown" for each in comparison.on_cpu]

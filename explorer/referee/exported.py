@@ -10,8 +10,8 @@ from pathlib import Path
 
 from explorer.errors import ExportError
 from explorer.referee.comparison import VelaComparison, compare
-from explorer.referee.vela import CONFIGURATIONS, DEFAULT_DEVICE, compile_network, find_configuration
-from hwmodels import ActivationTensor, LayerError, LayerJob, evaluate, load, read_jobs
+from explorer.referee.vela import compile_network
+from hwmodels import Accelerator, ActivationTensor, LayerError, LayerJob, evaluate, read_jobs
 
 NETWORK, SUMMARY = "model.tflite", "summary.json"
 """As the format tflite calls them."""
@@ -71,14 +71,11 @@ def read_costed(exported: Path) -> CostedFile:
     return found
 
 
-def verify_compiled(costed: CostedFile, device: str | None = None) -> tuple[VelaComparison, str]:
-    """Return the comparison, and the device profile: the given one, or that of the export where Vela has it.
+def verify_compiled(costed: CostedFile, accelerator: Accelerator) -> VelaComparison:
+    """Return what our profile and Vela say of a file.
 
     Raises:
         ExportError: Where Vela is missing, has no such device, or refuses the file.
     """
-    default = costed.device if costed.device in CONFIGURATIONS else DEFAULT_DEVICE
-    profile = default if device is None else device
-    find_configuration(profile)
-    compiled = compile_network(costed.path, profile)
-    return compare(evaluate(costed.jobs, load(profile), costed.tensors), compiled, costed.layer_of), profile
+    compiled = compile_network(costed.path, accelerator.name)
+    return compare(evaluate(costed.jobs, accelerator, costed.tensors), compiled, costed.layer_of)

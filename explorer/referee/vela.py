@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from explorer.errors import ExportError
+from hwmodels import Accelerator, load
 
 SYSTEM = "Ethos_U55_High_End_Embedded"
 """Of Vela's own vela.ini: 500 MHz, SRAM at 4 GB/s, flash at 0.5 GB/s, as in the profiles of hwmodels."""
@@ -81,6 +82,11 @@ def find_configuration(device: str) -> tuple[str, str]:
     return CONFIGURATIONS[device]
 
 
+def find_accelerator(device: str, given: Accelerator | None) -> Accelerator:
+    """Return the given profile, or that of a device where Vela compiles for it, or else DEFAULT_DEVICE."""
+    return given or load(device if device in CONFIGURATIONS else DEFAULT_DEVICE)
+
+
 def describe_configuration(device: str) -> str:
     """Return version and settings of the compiler for one of CONFIGURATIONS."""
     return f"Vela {find_version()} ({', '.join((*find_configuration(device), SYSTEM))})"
@@ -106,7 +112,7 @@ def compile_network(path: Path, device: str) -> Compiled:
             check=False,
         )
         if done.returncode:
-            raise ExportError(f"vela: {path} cannot be compiled: {_reason(done)}")
+            raise ExportError(f"vela: {path.name} cannot be compiled: {_reason(done)}")
         return _read(Path(folder), done.stdout, path)
 
 
@@ -143,11 +149,11 @@ def _read(folder: Path, said: str, path: Path) -> Compiled:
         )
     except (OSError, ValueError, KeyError) as error:
         raise ExportError(
-            f"vela: what Vela {find_version()} says of {path} cannot be read ({type(error).__name__}: {error}); "
+            f"vela: what Vela {find_version()} says of {path.name} cannot be read ({type(error).__name__}: {error}); "
             "this version of explorer reads that of Vela 5.2"
         ) from error
     if not any(operator.on_npu for operator in operators):
-        raise ExportError(f"vela: nothing of {path} runs on the NPU: it takes int8 networks")
+        raise ExportError(f"vela: nothing of {path.name} runs on the NPU: it takes int8 networks")
     return found
 
 

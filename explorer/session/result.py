@@ -13,8 +13,10 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import OBJECTIVES, costs_named, score_named
+from explorer.progress import Notify, silent
 from explorer.report.front.tables import build_front_frame
 from explorer.session.compressed import Compressed, Origin, build
+from explorer.session.devices import Device, find_device
 from explorer.session.display import paragraph, table
 from explorer.session.network import Net
 from explorer.settings.rules import is_number, similar
@@ -23,6 +25,8 @@ from explorer.study.record import FLOAT, Cost, FrontPoint, Outcome, Split
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from explorer.referee.front import RefereedFront
 
 OpenNet = Callable[[], Net]
 """Returns the network that was searched, its filters in the order that the search had them in."""
@@ -246,6 +250,21 @@ class Result:
 
     def _repr_html_(self) -> str:
         return paragraph(self.summary()) + self.front._repr_html_()
+
+    def referee(self, device: Device | None = None, *, notify: Notify = silent) -> RefereedFront:
+        """Return the front as Vela, Arm's compiler for the Ethos-U, judges it, and how far our order can be trusted.
+
+        Every member is compiled for an Ethos-U profile: the given one, or the device of the search, or else
+        "ethos_u55_128"; results are kept in the folder. Takes the packages of the extras `[tflite]` and `[ethos]`.
+
+        Raises:
+            ExplorerError: Another device, a missing package, or no member that can be compiled.
+        """
+        from explorer.referee.front import referee_front  # noqa: PLC0415
+        from explorer.referee.vela import find_accelerator  # noqa: PLC0415
+
+        accelerator = find_accelerator(self.outcome.device, None if device is None else find_device(device))
+        return referee_front(self.outcome, accelerator, lambda: self.open_net().context, self.folder, notify)
 
     def _objective(self, name: str) -> str:
         known = [objective.name for objective in OBJECTIVES.values() if objective.is_cost]

@@ -13,6 +13,7 @@ import pytest
 
 from explorer.models.mlperf_tiny import TinyResNet8
 from explorer.referee.exported import read_costed, verify_compiled
+from hwmodels import load
 from tests.support.exported_tflite import export_uniform, needs_vela, open_on_noise
 
 Rows = list[dict[str, str]]
@@ -41,7 +42,7 @@ def test_cycles_of_resnet8_are_those_of_the_table(macs: int, exported: Path, gol
         for row in golden("vela_layers.csv")
         if (row["network"], row["weights"], row["macs"]) == ("resnet8", "dense", str(macs))
     }
-    comparison, _ = verify_compiled(read_costed(exported), f"ethos_u55_{macs}")
+    comparison = verify_compiled(read_costed(exported), load(f"ethos_u55_{macs}"))
     received = {row.layer: row.cycles[1] for row in comparison.layers}
     assert {name: received[ours] for name, ours in LAYERS.items()} == {
         name: int(rows[name]["cycles"]) for name in LAYERS
@@ -56,5 +57,5 @@ def test_the_sram_of_resnet8_is_that_of_the_table(exported: Path, golden: Callab
         for row in golden("vela.csv")
         if (row["network"], row["weights"], row["macs"]) == ("resnet8", "dense", "128")
     )
-    comparison, _ = verify_compiled(read_costed(exported), "ethos_u55_128")
+    comparison = verify_compiled(read_costed(exported), load("ethos_u55_128"))
     assert comparison.vela.sram_bytes == pytest.approx(int(row["sram_used_bytes"]), rel=0.01)

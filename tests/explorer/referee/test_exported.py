@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from explorer.errors import ExportError
 from explorer.referee.exported import read_costed, verify_compiled
+from hwmodels import load
 from tests.conftest import MixedNet
 from tests.support.exported_tflite import export_uniform, needs_litert, needs_vela, open_on_noise
 
@@ -28,9 +28,7 @@ def out(exported: Path, tmp_path: Path) -> Path:
 
 @needs_vela
 def test_every_layer_has_bytes_and_cycles_on_both_sides_and_the_rest_is_listed(exported: Path) -> None:
-    costed = read_costed(exported)
-    comparison, device = verify_compiled(costed)
-    assert device == "ethos_u55_128"
+    comparison = verify_compiled(read_costed(exported), load("ethos_u55_128"))
     layers = [row for row in comparison.layers if row.kind in {"conv", "linear"}]
     wanted = ["stem", "depthwise", "left", "right", "joined_norm_gain", "fc1", "fc2"]
     assert [row.layer for row in layers] == wanted
@@ -47,32 +45,12 @@ def test_every_layer_has_bytes_and_cycles_on_both_sides_and_the_rest_is_listed(e
 
 
 @needs_vela
-def test_the_file_alone_and_another_device_can_be_named(exported: Path) -> None:
-    many, device = verify_compiled(read_costed(exported / "model.tflite"), "ethos_u55_256")
-    assert device == "ethos_u55_256"
-    assert many.ours.cycles != verify_compiled(read_costed(exported))[0].ours.cycles
-
-
-@needs_litert
-def test_the_default_is_the_device_of_the_export_where_vela_has_it(exported: Path, monkeypatch: Any) -> None:
-    from explorer.referee import exported as module  # noqa: PLC0415
-
-    asked: list[str] = []
-
-    def refuse(path: Path, device: str) -> None:
-        asked.append(device)
-        raise ExportError("enough")
-
-    monkeypatch.setattr(module, "compile_network", refuse)
-    for device, expected in (("bitfusion", "ethos_u55_128"), ("ethos_u55_256", "ethos_u55_256")):
-        data = json.loads((exported / "summary.json").read_text())
-        folder = exported.parent / device
-        shutil.copytree(exported, folder, dirs_exist_ok=True)
-        data["costed"]["device"] = device
-        (folder / "summary.json").write_text(json.dumps(data))
-        with pytest.raises(ExportError, match="enough"):
-            verify_compiled(read_costed(folder))
-        assert asked.pop() == expected
+def test_the_file_alone_can_be_named_and_the_profile_decides(exported: Path) -> None:
+    few, many = (
+        verify_compiled(read_costed(exported / "model.tflite"), load(f"ethos_u55_{macs}")) for macs in (128, 256)
+    )
+    assert few.ours.cycles > many.ours.cycles
+    assert few.vela.cycles > many.vela.cycles
 
 
 @needs_litert
