@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -67,13 +68,16 @@ def build_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, ..
         step=raw.step,
         in_channels=raw.in_shape[1],
         out_channels=raw.out_shape[1],
-        kernel_size=tuple(module.kernel_size) if convolution else (1, 1),  # type: ignore[arg-type]
+        kernel_size=_pair(module.kernel_size) if convolution else (1, 1),
+        stride=_pair(module.stride) if convolution else (1, 1),
+        dilation=_pair(module.dilation) if convolution else (1, 1),
         groups=module.groups if isinstance(module, nn.Conv2d) else 1,
         transposed=transposed,
         shares_weights=shares_weights,
         bias=module.bias is not None,
         input_size=_for_one_image(raw.in_shape, traced.num_images),
         output_size=_for_one_image(raw.out_shape, traced.num_images),
+        images=_count_images(raw.in_shape, traced.num_images),
         source=raw.source.node.name,
         target=raw.target.node.name,
         output_classes=output_classes,
@@ -85,22 +89,26 @@ def build_layer(raw: TracedLayer, traced: Traced, groups: tuple[ChannelGroup, ..
 
 def build_operation(raw: TracedOperation, traced: Traced, groups: Sequence[ChannelGroup]) -> Operation:
     """Return the record of an operation."""
-    window = (
+    window, stride, dilation = (
         get_pool_window(raw.module, get_spatial_size(raw.in_shape), get_spatial_size(raw.out_shape))
         if raw.kind == "pool"
-        else (1, 1)
+        else ((1, 1),) * 3
     )
+    images = {_count_images(shape, traced.num_images) for shape in (raw.in_shape, raw.out_shape)}
     return Operation(
         name=raw.name,
         kind=raw.kind,
         step=raw.target.first_step,
         kernel_size=window,
+        stride=stride,
+        dilation=dilation,
         operands=len(raw.reads),
         sources=tuple(dict.fromkeys(read.node.name for read in raw.reads)),
         target=raw.target.node.name,
         channels=shares(traced.channels.classes(raw.ids), groups),
         input_size=_for_one_image(raw.in_shape, traced.num_images),
         output_size=_for_one_image(raw.out_shape, traced.num_images),
+        images=min(images),
     )
 
 
@@ -147,13 +155,23 @@ def build_activation(
     )
 
 
-def get_pool_window(module: nn.Module | None, in_size: tuple[int, int], out_size: tuple[int, int]) -> tuple[int, int]:
-    """Return the height and width of a pooling's window: its own, or the largest that an adaptive one or a mean has."""
+def get_pool_window(
+    module: nn.Module | None, in_size: tuple[int, int], out_size: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Return window, stride and dilation of a pooling, each as (height, width).
+
+    The window of an adaptive one or of a mean is the largest that it has, its stride that of windows side by side.
+    """
     own = getattr(module, "kernel_size", None)
     if own is not None:
-        return (own, own) if isinstance(own, int) else (own[0], own[-1])
+        return _pair(own), _pair(module.stride), _pair(getattr(module, "dilation", 1))  # type: ignore[union-attr]
     height, width = (_adaptive_window(size, parts) for size, parts in zip(in_size, out_size, strict=True))
-    return height, width
+    stride_h, stride_w = (-(-size // parts) for size, parts in zip(in_size, out_size, strict=True))
+    return (height, width), (stride_h, stride_w), (1, 1)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))
 
 
 def _adaptive_window(size: int, parts: int) -> int:
@@ -166,11 +184,12 @@ def get_spatial_size(shape: tuple[int, ...]) -> tuple[int, int]:
     return (shape[2], shape[3]) if len(shape) == 4 else (1, math.prod(shape[2:]))
 
 
-def _for_one_image(shape: tuple[int, ...], num_images: int) -> tuple[int, int]:
-    """Return the height and width of all that belongs to one image, one below the other where it has several inputs.
+def _count_images(shape: tuple[int, ...], num_images: int) -> int:
+    """Return how many maps a layer takes for one image: it may read each pixel, or each of several crops, as one."""
+    return shape[0] // num_images if shape and shape[0] % num_images == 0 else 1
 
-    A layer may read each pixel, or each of several crops, as if it were an image.
-    """
+
+def _for_one_image(shape: tuple[int, ...], num_images: int) -> tuple[int, int]:
+    """Return the height and width of all that belongs to one image, one below the other where it has several maps."""
     height, width = get_spatial_size(shape)
-    rows = shape[0] // num_images if shape and shape[0] % num_images == 0 else 1
-    return height * rows, width
+    return height * _count_images(shape, num_images), width

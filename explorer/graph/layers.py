@@ -20,10 +20,11 @@ OperationKind = Literal["pool", "add", "activation"]
 class Layer:
     """One convolution or fully connected layer of the canonical network.
 
-    `transposed` marks a transposed convolution. `shares_weights` names an earlier layer that holds the same weights,
-    since the model calls one module several times, and is empty otherwise. `output_classes[i]` is the channel class
-    of output channel i, `input_classes[j]` that of input channel (or, for a linear layer, input feature) j: the index
-    maps along which filters are removed. `produces` and `reads` sum the same maps up per channel group.
+    `input_size` and `output_size` are those of all that it reads and writes for one image: of `images` maps, one below
+    the other. `transposed` marks a transposed convolution. `shares_weights` names an earlier layer that holds the same
+    weights, since the model calls one module several times, and is empty otherwise. `output_classes[i]` is the channel
+    class of output channel i, `input_classes[j]` that of input channel (or, for a linear layer, input feature) j: the
+    index maps along which filters are removed. `produces` and `reads` sum the same maps up per channel group.
     """
 
     name: str
@@ -32,12 +33,15 @@ class Layer:
     in_channels: int
     out_channels: int
     kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
     groups: int
     transposed: bool = False
     shares_weights: str = ""
     bias: bool
     input_size: tuple[int, int]
     output_size: tuple[int, int]
+    images: int
     source: str
     target: str
     output_classes: tuple[int, ...]
@@ -71,7 +75,8 @@ class Layer:
 class Operation:
     """What a device computes without weights: a pooling, an addition or product, or a function of each element.
 
-    `kernel_size` is the window of a pooling, all positions for a mean over them, and (1, 1) otherwise; `operands`
+    `kernel_size` is the window of a pooling, all positions for a mean over them, and (1, 1) otherwise, `stride` how far
+    it moves. Sizes are those of `images` maps, one below the other, as of a layer. `operands`
     is the number of tensors that are joined, 1 otherwise. `sources` are the activations that it reads, `target` is
     the one that it writes: the same where it works in place. `channels` holds for both. What moves data only, such
     as a concatenation, is no operation.
@@ -81,12 +86,15 @@ class Operation:
     kind: OperationKind
     step: int
     kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
     operands: int
     sources: tuple[str, ...]
     target: str
     channels: tuple[GroupCount, ...]
     input_size: tuple[int, int]
     output_size: tuple[int, int]
+    images: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,7 @@ _OF_FUSED = ("latency_cycles", "vector_pj", "static_pj", "energy_pj")
 """All that a layer has that works on results as they leave the array."""
 _SIZES = {
     **dict.fromkeys(("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w"), ""),
-    **dict.fromkeys(("groups", "batch", "operands"), ""),
+    **dict.fromkeys(("stride_h", "groups", "batch", "operands"), ""),
     "m": ": batch * out_h * out_w",
     "k": ": kernel_h * kernel_w * in_channels / groups",
     "n": ": out_channels / groups",
@@ -195,7 +195,7 @@ def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float,
     stated = {(weight, inputs): rate for weight, inputs, rate in device.macs_per_cycle}
     ratio = LAWS["power"](held_weight, held_input, device.native_bits, 1.0).energy_pj.item()
     words = terms.counts.network_weight_words.item(), terms.counts.network_input_words.item()
-    once = shape.k * shape.out_channels, shape.inputs * -(-shape.kernel_h // max(shape.in_h // shape.out_h, 1))
+    once = shape.k * shape.out_channels, shape.inputs * min(-(-shape.kernel_h // shape.stride_h), shape.out_h)
     blocked = "the cheapest blocks of"
     return {
         "held_weight_bits": (held_weight, f"weight_bits rounded up to {cite('arithmetic.weight_bits', device)}"),

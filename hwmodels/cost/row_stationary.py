@@ -27,7 +27,7 @@ def _count(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> Array
     Time is that of the sets' work plus, whenever new weights enter the registers, a fill of kernel_w + kernel_h
     cycles until the first sum has passed up the set. An element does one MAC at a time, also where the device's
     precision law would let a unit do several. On the network a weight takes one row's bus, an input the
-    buses of the kernel_h / stride rows that use it, and a sum hops kernel_h - 1 times. Sums are complete when they
+    buses of the kernel_h / stride_h rows that use it, and a sum hops kernel_h - 1 times. Sums are complete when they
     leave the registers.
     """
     rows, columns = accelerator.rows, accelerator.columns
@@ -46,7 +46,6 @@ def _count(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> Array
     refills = ceil_div(elements, accelerator.registers.words // 2) * weight_passes * layers.groups
     cycles = work + refills * (layers.kernel_w + layers.kernel_h)
 
-    stride = np.maximum(layers.in_h // layers.out_h, 1)
     weight_reads, input_reads = weights * weight_passes * layers.groups, inputs * input_passes * layers.groups
     busy = layers.macs * ceil_div(mac.serial_cycles, mac.parallel_macs)
     return ArrayCounts(
@@ -56,7 +55,7 @@ def _count(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> Array
         filter_reads=weight_reads,
         ofmap_writes=layers.outputs,
         network_weight_words=weight_reads,
-        network_input_words=input_reads * ceil_div(layers.kernel_h, stride),
+        network_input_words=input_reads * np.minimum(ceil_div(layers.kernel_h, layers.stride_h), layers.out_h),
         network_sum_words=layers.outputs * (layers.kernel_h - 1),
     )
 
@@ -117,7 +116,7 @@ def _explain(_: LayerShape, __: Accelerator) -> DataflowFormulas:
         filter_reads=filter_reads,
         first_tile=("min(kernel_h, rows) * kernel_w", "min(kernel_h, rows) * kernel_w"),
         network_bits=(
-            f"({filter_reads} * held_weight_bits + {ifmap_reads} * ceil(kernel_h / max(floor(in_h / out_h), 1)) * "
+            f"({filter_reads} * held_weight_bits + {ifmap_reads} * min(ceil(kernel_h / stride_h), out_h) * "
             "held_input_bits + outputs * (kernel_h - 1) * accumulator_bits)"
         ),
     )

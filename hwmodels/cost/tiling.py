@@ -127,9 +127,7 @@ def _measure_capacity(layers: LayerArrays, accelerator: Accelerator, widths: Ope
 
     line_bits = layers.in_w * (layers.in_channels // layers.groups) * widths.inputs
     lines = usable["inputs"] // 2 // line_bits
-    # The stride is not part of a shape: in_h // out_h stands for it (less where padding made up a line).
-    stride = np.maximum(layers.in_h // layers.out_h, 1)
-    out_lines = np.where(lines >= layers.kernel_h, (lines - layers.kernel_h) // stride + 1, 0)
+    out_lines = np.where(lines >= layers.reach_h, (lines - layers.reach_h) // layers.stride_h + 1, 0)
     out_lines = np.minimum(out_lines, ceil_div(layers.m, layers.out_w))
     return _Capacity(
         weights_fit=weights_fit,

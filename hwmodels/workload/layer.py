@@ -8,12 +8,15 @@ from typing import Literal
 from hwmodels.bounds import SHARE, Span
 from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
 from hwmodels.errors import LayerError
+from hwmodels.workload.window import check_window, count_read_lines
 
 MAXIMUM_BITS = 32
 """Widest operand that can be stated: float32."""
 
 PRODUCT_KINDS = ("conv", "linear", "matmul")
 """Layers that multiply and accumulate, on the array."""
+SLIDING_KINDS = ("conv", "pool")
+"""Layers with a window, which moves over the map."""
 ELEMENTWISE_KINDS = ("add", "activation")
 VECTOR_KINDS = ("pool", *ELEMENTWISE_KINDS)
 """Layers without weights or products, on the vector unit."""
@@ -24,7 +27,8 @@ _CODE_BITS = Span(1e-6, MAXIMUM_BITS)
 _ENTROPY_BITS = Span(0.0, MAXIMUM_BITS)
 _SHAPE_FIELDS = (
     *("in_channels", "out_channels", "kernel_h", "kernel_w"),
-    *("in_h", "in_w", "out_h", "out_w", "groups", "batch", "operands"),
+    *("in_h", "in_w", "out_h", "out_w", "stride_h", "stride_w", "dilation_h", "dilation_w"),
+    *("groups", "batch", "operands"),
 )
 
 
@@ -32,18 +36,20 @@ _SHAPE_FIELDS = (
 class LayerShape:
     """One layer; sizes are those of one image, of which `batch` are run together and share the weights.
 
-    - "conv": kernel, groups (as many as input channels for a depthwise convolution) and sizes without padding.
+    - "conv": kernel, stride, dilation, groups (as many as input channels for a depthwise convolution) and sizes
+      without padding: any padding fits with which the windows reach over the map's lines.
     - "linear": one output per position; in_h*in_w = out_h*out_w positions.
     - "matmul": a product of two activations, such as queries with keys: positions x in_channels with
       in_channels x out_channels, split into `groups` heads. The second operand takes the place of weights,
       but is not stored with the network.
-    - "pool": a window of kernel_h x kernel_w of each channel; global pooling has the window in_h x in_w.
+    - "pool": a window of kernel_h x kernel_w of each channel, which moves by its stride as a convolution's does;
+      global pooling has the window in_h x in_w.
     - "add": the element-wise sum (or product) of `operands` tensors of the output's size.
     - "activation": a function of each element.
 
     Raises:
-        LayerError: a field is out of range (all of them are reported at once), or MACs, operations or elements pass
-            2^53, up to which sums are exact.
+        LayerError: a field is out of range (all of them are reported at once), sizes, kernel and stride contradict each
+            other at any padding, or MACs, operations or elements pass 2^53, up to which sums are exact.
 
     Example:
         >>> import hwmodels
@@ -65,6 +71,10 @@ class LayerShape:
     in_w: int = 1
     out_h: int = 1
     out_w: int = 1
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
     groups: int = 1
     bias: bool = True
     batch: int = 1
@@ -78,7 +88,7 @@ class LayerShape:
         if not isinstance(self.bias, bool):
             problems.append(f"bias: expected true or false, received {shown(self.bias)}")
         if not problems:
-            problems = _shape_conflicts(self) or _size_problems(self)
+            problems = [*_shape_conflicts(self), *_window_conflicts(self)] or _size_problems(self)
         if problems:
             raise LayerError([f"layer {shown(self.name)}: {problem}" for problem in problems])
 
@@ -113,9 +123,9 @@ class LayerShape:
 
         A stride beyond the kernel skips elements: a 1 x 1 kernel of stride 2 reads a quarter of its input.
         """
-        read_h, read_w = min(self.in_h, self.out_h * self.kernel_h), min(self.in_w, self.out_w * self.kernel_w)
-        if self.kind not in ("conv", "pool"):
-            read_h, read_w = self.in_h, self.in_w
+        read_h, read_w = self.in_h, self.in_w
+        if self.kind in SLIDING_KINDS:
+            read_h, read_w = (int(count_read_lines(*self.along(axis))) for axis in "hw")
         return self.batch * read_h * read_w * self.in_channels * self.operands
 
     @property
@@ -129,6 +139,12 @@ class LayerShape:
         if self.kind == "pool":
             return self.outputs * self.kernel_h * self.kernel_w
         return {"add": self.outputs * (self.operands - 1), "activation": self.outputs}.get(self.kind, 0)
+
+    def along(self, axis: str) -> tuple[int, int, int, int, int]:
+        """Return input, output, kernel, stride and dilation along an axis, "h" or "w"."""
+        if axis == "h":
+            return self.in_h, self.out_h, self.kernel_h, self.stride_h, self.dilation_h
+        return self.in_w, self.out_w, self.kernel_w, self.stride_w, self.dilation_w
 
 
 def _shape_conflicts(shape: LayerShape) -> list[str]:
@@ -160,6 +176,17 @@ def _shape_conflicts(shape: LayerShape) -> list[str]:
         wanted = "at least 2" if shape.kind == "add" else "1"
         problems.append(f"operands: expected {wanted} for a layer of kind {shape.kind!r}, received {shape.operands}")
     return problems
+
+
+def _window_conflicts(shape: LayerShape) -> list[str]:
+    """Return what is wrong with how the window moves."""
+    if shape.kind in SLIDING_KINDS:
+        return [line for axis in "hw" for line in check_window(axis, shape.along(axis), padded=shape.kind == "conv")]
+    return [
+        f"{field}: expected 1 for a layer of kind {shape.kind!r}, which has no window, received {getattr(shape, field)}"
+        for field in ("stride_h", "stride_w", "dilation_h", "dilation_w")
+        if getattr(shape, field) != 1
+    ]
 
 
 def _size_problems(shape: LayerShape) -> list[str]:

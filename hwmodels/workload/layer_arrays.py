@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from hwmodels.arrays import BoolArray, FloatArray, IntArray
 from hwmodels.errors import LayerError
-from hwmodels.workload.layer import LAYER_KINDS, MAXIMUM_BITS, PRODUCT_KINDS, LayerJob
+from hwmodels.workload.layer import LAYER_KINDS, MAXIMUM_BITS, PRODUCT_KINDS, SLIDING_KINDS, LayerJob
+from hwmodels.workload.window import count_read_lines, measure_reach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,9 @@ class LayerArrays:
     in_w: IntArray
     out_h: IntArray
     out_w: IntArray
+    stride_h: IntArray
+    reach_h: IntArray
+    """Lines from the first to the last that a window reads."""
     bias: BoolArray
     is_product: BoolArray
     stores_weights: BoolArray
@@ -78,7 +82,7 @@ LEAST_ENTROPY_BITS = 1e-9
 """What stands in arrays for an entropy of 0, which would say that it is unknown."""
 _SHAPE_FIELDS = (
     *("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w"),
-    *("groups", "batch", "operands", "bias"),
+    *("stride_h", "stride_w", "dilation_h", "dilation_w", "groups", "batch", "operands", "bias"),
 )
 _WIDTH_FIELDS = ("weight_bits", "input_bits", "memory_input_bits", "output_bits")
 _whole_numbers = attrgetter(*(f"shape.{field}" for field in _SHAPE_FIELDS), *_WIDTH_FIELDS)
@@ -86,7 +90,7 @@ _KIND_INDEX = {kind: index for index, kind in enumerate(LAYER_KINDS)}
 _POOL, _ADD, _ACTIVATION = (_KIND_INDEX[kind] for kind in ("pool", "add", "activation"))
 _IS_PRODUCT = np.array([kind in PRODUCT_KINDS for kind in LAYER_KINDS])
 _STORES_WEIGHTS = np.array([kind in ("conv", "linear") for kind in LAYER_KINDS])
-_SLIDES = np.array([kind in ("conv", "pool") for kind in LAYER_KINDS])
+_SLIDES = np.array([kind in SLIDING_KINDS for kind in LAYER_KINDS])
 
 
 def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
@@ -137,9 +141,15 @@ def _derived(kind: IntArray, facts: dict[str, IntArray], operands: IntArray) -> 
     depth = window * facts["in_channels"] // facts["groups"]
     outputs = positions * facts["out_channels"]
     weights = is_product * (depth * facts["out_channels"])
-    slides = _SLIDES[kind]
-    read = np.where(slides, np.minimum(facts["in_h"], facts["out_h"] * facts["kernel_h"]), facts["in_h"])
-    read = read * np.where(slides, np.minimum(facts["in_w"], facts["out_w"] * facts["kernel_w"]), facts["in_w"])
+    moves = {"h": (facts["stride_h"], facts.pop("dilation_h")), "w": (facts.pop("stride_w"), facts.pop("dilation_w"))}
+    read_h, read_w = (
+        np.where(
+            _SLIDES[kind],
+            count_read_lines(facts[f"in_{axis}"], facts[f"out_{axis}"], facts[f"kernel_{axis}"], *moves[axis]),
+            facts[f"in_{axis}"],
+        )
+        for axis in "hw"
+    )
     operations = {_POOL: outputs * window, _ADD: outputs * (operands - 1), _ACTIVATION: outputs}
     return {
         "m": np.where(is_product, positions, 1),
@@ -149,8 +159,9 @@ def _derived(kind: IntArray, facts: dict[str, IntArray], operands: IntArray) -> 
         "stores_weights": _STORES_WEIGHTS[kind],
         "macs": positions * weights,
         "weights": weights,
-        "inputs": facts["batch"] * read * facts["in_channels"] * operands,
+        "inputs": facts["batch"] * read_h * read_w * facts["in_channels"] * operands,
         "outputs": outputs,
+        "reach_h": measure_reach(facts["kernel_h"], moves["h"][1]),
         "vector_operations": sum((kind == index) * count for index, count in operations.items()),
         "groups": np.where(is_product, facts.pop("groups"), 1),
     }

@@ -70,7 +70,7 @@ class NetworkBuilder:
     ) -> FeatureMap:
         """Convolve to `channels`; padded, only the stride shrinks the map."""
         out = replace(_slid(x, window, stride, padded), channels=channels)
-        self._append(name, "conv", (x,), out, window, groups)
+        self._append(name, "conv", (x,), out, window, stride, groups)
         return self._apply(name, function, self._write(name, out))
 
     def linear(self, name: str, x: FeatureMap, channels: int, function: ActivationFunction = "") -> FeatureMap:
@@ -85,7 +85,7 @@ class NetworkBuilder:
     def pool(self, name: str, x: FeatureMap, window: KernelSize, stride: int, *, padded: bool = False) -> FeatureMap:
         """Pool each channel; maximum and average are one kind of layer."""
         out = _slid(x, window, stride, padded)
-        self._append(name, "pool", (x,), out, window)
+        self._append(name, "pool", (x,), out, window, stride)
         return self._write(name, out)
 
     def add(self, name: str, x: FeatureMap, y: FeatureMap, function: ActivationFunction = "relu") -> FeatureMap:
@@ -122,6 +122,7 @@ class NetworkBuilder:
         reads: tuple[FeatureMap, ...],
         out: FeatureMap,
         window: KernelSize = (1, 1),
+        stride: int = 1,
         groups: int = 1,
     ) -> None:
         """Append a layer; what it reads is needed up to its step."""
@@ -140,6 +141,8 @@ class NetworkBuilder:
             in_w=reads[0].width,
             out_h=out.height,
             out_w=out.width,
+            stride_h=stride,
+            stride_w=stride,
             groups=groups,
             batch=self._batch,
             operands=len(reads),

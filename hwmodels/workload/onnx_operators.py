@@ -173,7 +173,7 @@ def _convolution(site: Site) -> dict[str, Any]:
     out_h, out_w = _spatial(after[2:])
     fields = {"kind": "conv", "batch": before[0], "groups": groups, "bias": bias}
     fields |= {"in_channels": before[1], "out_channels": after[1], "kernel_h": kernel_h, "kernel_w": kernel_w}
-    return fields | _input_size(site, data) | {"out_h": out_h, "out_w": out_w}
+    return _moved(site, fields | _input_size(site, data) | {"out_h": out_h, "out_w": out_w})
 
 
 def _transposed_convolution(site: Site) -> dict[str, Any]:
@@ -190,7 +190,20 @@ def _transposed_convolution(site: Site) -> dict[str, Any]:
     (kernel_h, kernel_w), (in_h, in_w), (out_h, out_w) = map(_spatial, (kernel[2:], after[2:], before[2:]))
     fields = {"kind": "conv", "batch": before[0], "groups": groups, "bias": bias}
     fields |= {"in_channels": after[1], "out_channels": before[1], "kernel_h": kernel_h, "kernel_w": kernel_w}
-    return fields | {"in_h": in_h, "in_w": in_w, "out_h": out_h, "out_w": out_w}
+    return _moved(site, fields | {"in_h": in_h, "in_w": in_w, "out_h": out_h, "out_w": out_w})
+
+
+def _moved(site: Site, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a layer with those of how its window moves; of many axes it must reach over whole slices."""
+    attributes = site.node.attributes
+    axes = len(site.shape(site.node.inputs[0])) - 2
+    strides, dilations = (tuple(attributes.get(key) or (1,) * axes) for key in ("strides", "dilations"))
+    (stride_h, stride_w), (dilation_h, dilation_w) = _spatial(strides), _spatial(dilations)
+    if axes > 2:
+        stride_h = min(stride_h, -(-fields["in_h"] // fields["out_h"]))
+        passed_over = fields["in_h"] - fields["out_h"] * stride_h
+        dilation_h = max(1, -(-passed_over // max(fields["kernel_h"] - 1, 1)))
+    return fields | {"stride_h": stride_h, "stride_w": stride_w, "dilation_h": dilation_h, "dilation_w": dilation_w}
 
 
 def _convolution_shapes(site: Site, data: str, weights: str) -> list[tuple[int, ...]]:
@@ -245,9 +258,8 @@ def _pool(site: Site) -> dict[str, Any]:
     kernel_h, kernel_w = _spatial(tuple(site.node.attributes.get("kernel_shape", ())))
     out_h, out_w = _spatial(site.shape(site.node.outputs[0])[2:])
     fields = {"kind": "pool", "batch": before[0], "in_channels": before[1], "out_channels": before[1]}
-    return (
-        fields | {"kernel_h": kernel_h, "kernel_w": kernel_w, "out_h": out_h, "out_w": out_w} | _input_size(site, data)
-    )
+    fields |= {"kernel_h": kernel_h, "kernel_w": kernel_w, "out_h": out_h, "out_w": out_w}
+    return _moved(site, fields | _input_size(site, data))
 
 
 def _reduction(site: Site) -> dict[str, Any]:

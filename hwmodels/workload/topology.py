@@ -94,10 +94,10 @@ def write_topology(network: Network, path: str | Path) -> tuple[tuple[str, str],
     """Write the layers with products as a SCALE-Sim topology file; returns (name, reason) of those left out.
 
     Reading the file back gives the m, k and n of every layer. Images of a batch are stacked along the height.
-    An input is (out - 1) * stride + kernel high and wide: what the layer reads, padding included, at the stride
-    that needs the least padding. A depthwise convolution gets "DP" into its name, by which the simulator knows
-    it. Of any other layer with groups or heads each is a row of its own, since a row states no groups and
-    leaving such layers out would make the network look cheaper. What would end a cell becomes "_" in a name.
+    An input is (out - 1) * stride + kernel high and wide: what the layer reads, padding included; a row has one
+    stride, here that of the height, and no dilation. A depthwise convolution gets "DP" into its name, by which the
+    simulator knows it. Of any other layer with groups or heads each is a row of its own, since a row states no groups
+    and leaving such layers out would make the network look cheaper. What would end a cell becomes "_" in a name.
 
     Raises:
         NetworkError: no layer has products, or the file cannot be written.
@@ -189,9 +189,10 @@ def _read_convolution(reading: _TopologyReading, row: int, name: str) -> LayerSh
         )
         return None
     depthwise = _DEPTHWISE in reading.rows[row].get(_NAME, "")
+    linear = in_h == in_w == 1 and not depthwise
     return LayerShape(
         name=name,
-        kind="linear" if in_h == in_w == 1 and not depthwise else "conv",
+        kind="linear" if linear else "conv",
         in_channels=channels,
         out_channels=channels * filters if depthwise else filters,
         kernel_h=kernel_h,
@@ -200,6 +201,8 @@ def _read_convolution(reading: _TopologyReading, row: int, name: str) -> LayerSh
         in_w=in_w,
         out_h=1 - (kernel_h - in_h) // stride_h,
         out_w=1 - (kernel_w - in_w) // numbers[-1],
+        stride_h=1 if linear else stride_h,
+        stride_w=1 if linear else numbers[-1],
         groups=channels if depthwise else 1,
         bias=False,
     )
@@ -228,19 +231,9 @@ def _format_rows(layer: LayerShape) -> Iterator[tuple[str | int, ...]]:
         name = name.replace(_DEPTHWISE, _DEPTHWISE.lower())  # else the simulator would take it for a depthwise one
         channels = layer.in_channels // layer.groups
         names = [f"{name}_group{group}" for group in range(layer.groups)] if layer.groups > 1 else [name]
-    stride = _stride(layer.in_h, layer.out_h, layer.kernel_h)
     height, width = (
-        (out - 1) * stride + kernel
+        (out - 1) * layer.stride_h + kernel
         for out, kernel in ((layer.batch * layer.out_h, layer.kernel_h), (layer.out_w, layer.kernel_w))
     )
     for each in names:
-        yield (each, height, width, layer.kernel_h, layer.kernel_w, channels, layer.n, stride)
-
-
-def _stride(size: int, out: int, kernel: int) -> int:
-    """Return the stride at which `size` positions, padded as little as possible, give `out` outputs."""
-    for padded in range(size, size + 2 * kernel):
-        stride = (padded - kernel) // (out - 1) if out > 1 else 1
-        if stride >= 1 and (padded - kernel) // stride + 1 == out:
-            return stride
-    return max(1, size // out)
+        yield (each, height, width, layer.kernel_h, layer.kernel_w, channels, layer.n, layer.stride_h)

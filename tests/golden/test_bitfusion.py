@@ -47,11 +47,13 @@ def _costs(rows: Rows, device: Accelerator) -> Compared:
 def _job(row: dict[str, str]) -> LayerJob:
     """Return the job of a row; the published runs write 32-bit outputs, whatever the next layer reads."""
     sizes: tuple[str, ...] = ("in_channels", "out_channels", "kernel_h", "kernel_w", "in_h", "in_w", "out_h", "out_w")
+    conv = row["kind"] == "conv"
     shape = LayerShape(
         name=f"{row['network']} {row['layer']}",
-        kind="conv" if row["kind"] == "conv" else "linear",
+        kind="conv" if conv else "linear",
         batch=BATCH,
         **cast("dict[str, Any]", {size: int(row[size]) for size in sizes}),
+        **(cast("dict[str, Any]", dict.fromkeys(("stride_h", "stride_w"), int(row["stride"]))) if conv else {}),
     )
     return LayerJob(shape=shape, weight_bits=int(row["weight_bits"]), input_bits=int(row["input_bits"]), output_bits=32)
 

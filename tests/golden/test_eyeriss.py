@@ -53,6 +53,8 @@ def _alexnet(batch: int) -> list[LayerJob]:
             in_w=sizes[0],
             out_h=sizes[1],
             out_w=sizes[1],
+            stride_h=sizes[0] // sizes[1],
+            stride_w=sizes[0] // sizes[1],
             groups=groups,
             batch=batch,
         )

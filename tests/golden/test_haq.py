@@ -32,6 +32,8 @@ def _shape(channels: int, filters: int, kernel: int, size: int, stride: int = 1,
         in_w=edge,
         out_h=size,
         out_w=size,
+        stride_h=stride,
+        stride_w=stride,
         groups=groups,
         batch=16,
     )

@@ -142,6 +142,8 @@ def _fetched(row: dict[str, str]) -> _Fetched:
         in_w=width,
         out_h=-(-(height - kernel_h + stride) // stride),
         out_w=-(-(width - kernel_w + stride) // stride),
+        stride_h=stride,
+        stride_w=stride,
         bias=False,
     )
     assert (shape.m, shape.k, shape.n) == tuple(int(row[key]) for key in ("M", "K", "N"))

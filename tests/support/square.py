@@ -70,7 +70,7 @@ def check_layers(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) ->
         expected = (built.in_channels, built.out_channels, built.groups, built.weights)
         assert (layer.in_channels, layer.out_channels, layer.groups, layer.num_weights) == expected
         assert (shape.weights, shape.macs, shape.groups) == (built.weights, built.macs, built.groups)
-        assert (shape.in_h, shape.in_w) == built.input_size
+        assert (shape.batch * shape.in_h, shape.in_w) == built.input_size
         window = built.kernel_size[0] * built.kernel_size[1]
         if built.transposed:
             assert (shape.in_channels, shape.out_channels) == (built.in_channels, built.out_channels * window)
@@ -78,7 +78,8 @@ def check_layers(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) ->
             continue
         assert (shape.in_channels, shape.out_channels) == (built.in_channels, built.out_channels)
         assert (shape.kernel_h, shape.kernel_w) == built.kernel_size
-        assert (shape.out_h, shape.out_w) == built.output_size
+        assert (shape.stride_h, shape.stride_w) == built.stride
+        assert (shape.batch * shape.out_h, shape.out_w) == built.output_size
 
 
 def check_operations(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph) -> None:
@@ -96,8 +97,9 @@ def check_operations(graph: ModelGraph, planned: NetworkPlan, traced: ModelGraph
         assert (operation.name, shape.kind, shape.operands) == (built.name, built.kind, built.operands)
         assert operation.channels == shape.in_channels == shape.out_channels == channels
         assert (shape.kernel_h, shape.kernel_w) == built.kernel_size
-        assert (shape.in_h, shape.in_w) == built.input_size
-        assert (shape.out_h, shape.out_w) == built.output_size
+        assert (shape.stride_h, shape.stride_w) == built.stride
+        assert (shape.batch * shape.in_h, shape.in_w) == built.input_size
+        assert (shape.batch * shape.out_h, shape.out_w) == built.output_size
 
 
 def check_activations(graph: ModelGraph, planned: NetworkPlan, built: fx.GraphModule, traced: ModelGraph) -> None:

@@ -84,6 +84,8 @@ def shapes(draw: st.DrawFn) -> LayerShape:
         in_w=out_w * stride,
         out_h=out_h,
         out_w=out_w,
+        stride_h=stride,
+        stride_w=stride,
         groups=groups,
         batch=batch,
     )
@@ -114,6 +116,8 @@ vector_shapes = st.builds(
         in_w=size * (window if kind == "pool" else 1),
         out_h=size,
         out_w=size,
+        stride_h=window if kind == "pool" else 1,
+        stride_w=window if kind == "pool" else 1,
         operands=2 if kind == "add" else 1,
     ),
     st.sampled_from(("pool", "add", "activation")),
@@ -194,7 +198,8 @@ def large_shapes(draw: st.DrawFn) -> LayerShape:
     groups = draw(few) if kind in ("conv", "matmul") else 1
     channels = draw(many) // groups * groups or groups
     slides = kind in ("conv", "pool")
-    out_h, out_w = draw(many), draw(few)
+    stride_h, stride_w = (draw(few), draw(few)) if slides else (1, 1)
+    out_h, out_w = max(draw(many) // stride_h, 1), draw(few)
     return LayerShape(
         name="large",
         kind=kind,
@@ -202,10 +207,12 @@ def large_shapes(draw: st.DrawFn) -> LayerShape:
         out_channels=channels if kind in VECTOR_KINDS else draw(many) // groups * groups or groups,
         kernel_h=draw(few) if slides else 1,
         kernel_w=draw(few) if slides else 1,
-        in_h=draw(many) if slides else out_h,
-        in_w=draw(many) if slides else out_w,
+        in_h=out_h * stride_h,
+        in_w=out_w * stride_w,
         out_h=out_h,
         out_w=out_w,
+        stride_h=stride_h,
+        stride_w=stride_w,
         groups=groups,
         batch=draw(few),
         operands=2 if kind == "add" else 1,

@@ -204,6 +204,8 @@ def test_pooling_may_have_a_rate_of_its_own() -> None:
         in_w=8,
         out_h=4,
         out_w=4,
+        stride_h=2,
+        stride_w=2,
     )
     add = LayerShape(
         name="add", kind="add", in_channels=8, out_channels=8, in_h=8, in_w=8, out_h=8, out_w=8, operands=2

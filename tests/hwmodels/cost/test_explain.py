@@ -42,7 +42,10 @@ SYNTAX = (
     *(ast.Expression, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div),
     *(ast.Call, ast.Name, ast.Load, ast.Constant),
 )
-SIZES: dict[str, Any] = {"kernel_h": 3, "kernel_w": 3, "in_h": 32, "in_w": 24, "out_h": 16, "out_w": 12}
+SIZES: dict[str, Any] = {
+    **{"kernel_h": 3, "kernel_w": 3, "in_h": 32, "in_w": 24, "out_h": 16, "out_w": 12},
+    **{"stride_h": 2, "stride_w": 2},
+}
 CONV = LayerShape(name="conv", kind="conv", in_channels=48, out_channels=40, **SIZES)
 POOL = LayerShape(name="pool", kind="pool", in_channels=5, out_channels=5, **SIZES)
 LAYERS = {
@@ -52,7 +55,7 @@ LAYERS = {
     "depthwise": dataclasses.replace(CONV, out_channels=48, groups=48),
     "multiplied": dataclasses.replace(CONV, out_channels=96, groups=48),
     "skipping": dataclasses.replace(CONV, kernel_h=1, kernel_w=1),
-    "tall": dataclasses.replace(CONV, kernel_h=20, kernel_w=2, in_h=40, out_h=40),
+    "tall": dataclasses.replace(CONV, kernel_h=20, kernel_w=2, in_h=40, out_h=40, stride_h=1),
     "linear": LayerShape(name="fc", kind="linear", in_channels=3000, out_channels=1000, batch=2),
     "matmul": LayerShape(name="qk", kind="matmul", in_channels=256, out_channels=392, in_h=98, out_h=98, groups=4),
     "pool": POOL,
@@ -228,6 +231,7 @@ def jobs(draw: st.DrawFn) -> LayerJob:
     shape = draw(st.sampled_from(sorted(LAYERS)).map(LAYERS.__getitem__))
     if shape.kind == "conv":
         groups, out_h, out_w = draw(st.integers(1, 12)), draw(st.integers(1, 30)), draw(st.integers(1, 30))
+        strides = draw(st.integers(1, 3)), draw(st.integers(1, 3))
         shape = dataclasses.replace(
             shape,
             in_channels=groups * draw(st.integers(1, 30)),
@@ -235,8 +239,10 @@ def jobs(draw: st.DrawFn) -> LayerJob:
             groups=groups,
             kernel_h=draw(st.integers(1, 8)),
             kernel_w=draw(st.integers(1, 8)),
-            in_h=out_h * draw(st.integers(1, 3)),
-            in_w=out_w * draw(st.integers(1, 3)),
+            in_h=out_h * strides[0],
+            in_w=out_w * strides[1],
+            stride_h=strides[0],
+            stride_w=strides[1],
             out_h=out_h,
             out_w=out_w,
             bias=draw(st.booleans()),

@@ -12,7 +12,7 @@ from hwmodels import ActivationTensor, HardwareModelError, LayerError, LayerJob,
 
 CONV: dict[str, Any] = {
     **{"name": "conv", "kind": "conv", "in_channels": 16, "out_channels": 32, "kernel_h": 3, "kernel_w": 5},
-    **{"in_h": 8, "in_w": 9, "out_h": 4, "out_w": 5, "groups": 4},
+    **{"in_h": 8, "in_w": 9, "out_h": 4, "out_w": 5, "stride_h": 2, "stride_w": 2, "groups": 4},
 }
 
 

@@ -98,6 +98,8 @@ def test_a_convolution(tmp_path: Path) -> None:
         in_w=30,
         out_h=16,
         out_w=15,
+        stride_h=2,
+        stride_w=2,
         bias=False,
     )
 
@@ -108,6 +110,7 @@ def test_a_depthwise_convolution_of_a_batch_with_bias(tmp_path: Path) -> None:
     (layer,) = file.read(tmp_path, "conv").layers
     assert (layer.batch, layer.groups, layer.bias) == (4, 8, True)
     assert (layer.m, layer.k, layer.n, layer.weights) == (4 * 6 * 6, 9, 2, 144)
+    assert (layer.dilation_h, layer.dilation_w) == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ def test_a_convolution(tmp_path: Path) -> None:
         in_w=224,
         out_h=110,
         out_w=110,
+        stride_h=2,
+        stride_w=2,
         bias=False,
     )
     assert (network.name, network.tensors, network.skipped) == ("net", (), ())
@@ -175,12 +177,12 @@ def product_layers(draw: st.DrawFn) -> LayerShape:
     groups = draw(st.integers(1, 4)) if kind != "linear" else 1
     channels, filters = groups * draw(st.integers(1, 6)), groups * draw(st.integers(1, 6))
     name = draw(st.text(min_size=1).filter(lambda text: bool(text.strip())))
-    fields: dict[str, Any] = {"in_h": draw(sizes), "in_w": draw(sizes)}
+    fields: dict[str, Any] = {"out_h": draw(sizes), "out_w": draw(sizes)}
+    strides = draw(st.tuples(*(st.integers(1, 4),) * 2)) if kind == "conv" else (1, 1)
     if kind == "conv":
         fields |= {key: draw(st.integers(1, 7)) for key in ("kernel_h", "kernel_w")}
-        fields |= {"out_h": draw(sizes), "out_w": draw(sizes)}
-    else:
-        fields |= {"out_h": fields["in_h"], "out_w": fields["in_w"]}
+        fields |= {"stride_h": strides[0], "stride_w": strides[1]}
+    fields |= {"in_h": fields["out_h"] * strides[0], "in_w": fields["out_w"] * strides[1]}
     return LayerShape(
         name=name,
         kind=kind,  # type: ignore[arg-type]
@@ -213,7 +215,12 @@ def test_what_is_written(tmp_path: Path) -> None:
         layers=(
             LayerShape(name="stem", in_channels=3, out_channels=16, **same),
             LayerShape(name="relu", kind="activation", in_channels=16, out_channels=16),
-            LayerShape(name="down, DP", in_channels=16, out_channels=32, **(conv | {"out_h": 16, "out_w": 16})),
+            LayerShape(
+                name="down, DP",
+                in_channels=16,
+                out_channels=32,
+                **(conv | {"out_h": 16, "out_w": 16, "stride_h": 2, "stride_w": 2}),
+            ),
             LayerShape(name="depth", in_channels=32, out_channels=64, groups=32, **same),
             LayerShape(name="grouped", in_channels=4, out_channels=6, groups=2, **same),
             LayerShape(name="two images", in_channels=3, out_channels=16, batch=2, **same),
@@ -234,14 +241,18 @@ def test_what_is_written(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("size", "kernel", "out", "stride"),
-    [(227, 11, 55, 4), (224, 7, 112, 2), (32, 3, 32, 1), (5, 3, 3, 1), (7, 5, 3, 1), (8, 1, 4, 2), (5, 5, 1, 1)],
-)
-def test_the_stride_that_needs_the_least_padding(size: int, kernel: int, out: int, stride: int, tmp_path: Path) -> None:
-    layer = LayerShape(name="a", kind="conv", in_channels=1, out_channels=1, kernel_h=kernel, in_h=size, out_h=out)
+def test_a_row_has_the_stride_of_the_height(tmp_path: Path) -> None:
+    conv: dict[str, Any] = {
+        "kind": "conv",
+        "in_channels": 1,
+        "out_channels": 1,
+        "kernel_h": 11,
+        "in_h": 227,
+        "out_h": 55,
+    }
+    layer = LayerShape(name="a", **conv, stride_h=4, in_w=9, out_w=5, stride_w=2)
     write_topology(Network(name="net", layers=(layer,)), tmp_path / "net.csv")
-    assert (tmp_path / "net.csv").read_text().splitlines()[1].split(", ")[-1] == f"{stride},"
+    assert (tmp_path / "net.csv").read_text().splitlines()[1] == "a, 227, 17, 11, 1, 1, 1, 4,"
 
 
 def test_a_network_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
