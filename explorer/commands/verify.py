@@ -37,7 +37,7 @@ def verify(
         )
     accelerator = find_accelerator(costed.device, None if device is None else hwmodels.load(device))
     comparison = verify_compiled(costed, accelerator)
-    compiler = describe_configuration(accelerator.name)
+    compiler = describe_configuration(accelerator)
     console.print(_layer_table(comparison))
     say(f"{costed.name}, {costed.path}: our profile {accelerator.name} beside {compiler}; ratios are ours / Vela's")
     for line in _remarks(comparison):

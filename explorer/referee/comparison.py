@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from explorer.export.tflite.names import find_layer
-from explorer.referee.vela import Compiled, Operator
-from hwmodels import LayerCost, MemoryFit, NetworkCost
+from explorer.referee.vela import Compiled, Operator, has_weights_in_sram
+from hwmodels import Accelerator, LayerCost, NetworkCost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,16 @@ class Figures:
     cycles: int
 
     @classmethod
-    def of(cls, compiled: Compiled) -> Figures:
+    def by_model(cls, cost: NetworkCost, accelerator: Accelerator) -> Figures:
+        """Return ours; of the SRAM what the device needs it for, or else what is kept there at the peak."""
+        memory = accelerator.find_memory("inputs")
+        kept = cost.peak_activation_bytes + (cost.weight_bytes if has_weights_in_sram(accelerator) else 0)
+        place = f"memories.{memory.name}"
+        needed = next((fit.needed_bytes for fit in cost.fits if fit.place == place), kept)
+        return cls(weight_bytes=cost.weight_bytes, sram_bytes=needed, cycles=cost.latency_cycles)
+
+    @classmethod
+    def by_vela(cls, compiled: Compiled) -> Figures:
         """Return those of Vela."""
         return cls(weight_bytes=compiled.weight_bytes, sram_bytes=compiled.sram_bytes, cycles=compiled.cycles)
 
@@ -50,12 +59,7 @@ class VelaComparison:
     on_cpu: tuple[Operator, ...]
 
 
-def find_sram_bytes(fits: Sequence[MemoryFit], activation_bytes: int) -> int:
-    """Return what a network needs of the SRAM: as the device says, or else its activations at their peak."""
-    return next((fit.needed_bytes for fit in fits if fit.place == "memories.sram"), activation_bytes)
-
-
-def compare(cost: NetworkCost, compiled: Compiled, layer_of: Mapping[str, str]) -> VelaComparison:
+def compare(cost: NetworkCost, ours: Figures, compiled: Compiled, layer_of: Mapping[str, str]) -> VelaComparison:
     """Add up what both say of each layer.
 
     Args:
@@ -78,12 +82,8 @@ def compare(cost: NetworkCost, compiled: Compiled, layer_of: Mapping[str, str]) 
         else:
             unmatched_constants.append((name, size))
     return VelaComparison(
-        ours=Figures(
-            weight_bytes=cost.weight_bytes,
-            sram_bytes=find_sram_bytes(cost.fits, cost.peak_activation_bytes),
-            cycles=cost.latency_cycles,
-        ),
-        vela=Figures.of(compiled),
+        ours=ours,
+        vela=Figures.by_vela(compiled),
         layers=tuple(
             LayerFigures(
                 layer=name,

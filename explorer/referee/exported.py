@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explorer.errors import ExportError
-from explorer.referee.comparison import VelaComparison, compare
+from explorer.referee.comparison import Figures, VelaComparison, compare
 from explorer.referee.vela import compile_network
 from hwmodels import Accelerator, ActivationTensor, LayerError, LayerJob, evaluate, read_jobs
 
@@ -77,5 +77,6 @@ def verify_compiled(costed: CostedFile, accelerator: Accelerator) -> VelaCompari
     Raises:
         ExportError: Where Vela is missing, has no such device, or refuses the file.
     """
-    compiled = compile_network(costed.path, accelerator.name)
-    return compare(evaluate(costed.jobs, accelerator, costed.tensors), compiled, costed.layer_of)
+    compiled = compile_network(costed.path, accelerator)
+    cost = evaluate(costed.jobs, accelerator, costed.tensors)
+    return compare(cost, Figures.by_model(cost, accelerator), compiled, costed.layer_of)

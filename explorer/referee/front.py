@@ -19,7 +19,7 @@ from explorer.errors import ExportError
 from explorer.export.deploy import find_format
 from explorer.export.tflite.costed import describe_layers
 from explorer.progress import Notify
-from explorer.referee.comparison import Figures, find_sram_bytes
+from explorer.referee.comparison import Figures
 from explorer.referee.kept import CompiledMember, KeptMembers
 from explorer.referee.order import OrderAgreement, compare_orders
 from explorer.referee.vela import compile_network, describe_configuration
@@ -127,7 +127,7 @@ def referee_front(
         ExportError: Where a package is missing, the device is none that Vela knows, the front is empty, or no member
             can be compiled.
     """
-    compiler = describe_configuration(accelerator.name)
+    compiler = describe_configuration(accelerator)
     if not outcome.front:
         raise ExportError(
             "referee: the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out"
@@ -141,7 +141,7 @@ def referee_front(
         find_format(FORM, Path(tempfile.gettempdir()) / "none")  # is the package there?
         context = open_context()
         with nullcontext() if folder is None else locked(folder), threads_for(context.graph):
-            _compile_all(context, candidates, accelerator.name, kept, notify)
+            _compile_all(context, candidates, accelerator, kept, notify)
     members = tuple(
         _judge(point.name, kept.members[candidate.digest()], accelerator)
         for point, candidate in zip(outcome.front, candidates, strict=True)
@@ -153,34 +153,35 @@ def referee_front(
 
 
 def _compile_all(
-    context: CompressionContext, candidates: Sequence[Candidate], device: str, kept: KeptMembers, notify: Notify
+    context: CompressionContext,
+    candidates: Sequence[Candidate],
+    accelerator: Accelerator,
+    kept: KeptMembers,
+    notify: Notify,
 ) -> None:
     missing = {each.digest(): each for each in candidates if each.digest() not in kept.members}
     for done, (key, candidate) in enumerate(missing.items()):
         notify(STAGE, done, len(missing))
-        kept.keep(key, _compile(context, candidate, device))
+        kept.keep(key, _compile(context, candidate, accelerator))
     notify(STAGE, len(missing), len(missing))
 
 
-def _compile(context: CompressionContext, candidate: Candidate, device: str) -> CompiledMember:
+def _compile(context: CompressionContext, candidate: Candidate, accelerator: Accelerator) -> CompiledMember:
     model = apply(context, candidate)
     layers = describe_layers(model, context.graph, candidate)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            compiled = compile_network(find_format(FORM, Path(folder)).try_out(model, context, Path(folder)), device)
+            path = find_format(FORM, Path(folder)).try_out(model, context, Path(folder))
+            compiled = compile_network(path, accelerator)
         except ExportError as error:
             return CompiledMember(layers=layers, vela=None, refused=str(error))
-    return CompiledMember(layers=layers, vela=Figures.of(compiled))
+    return CompiledMember(layers=layers, vela=Figures.by_vela(compiled))
 
 
 def _judge(name: str, member: CompiledMember, accelerator: Accelerator) -> RefereedMember:
     jobs, tensors = read_jobs(member.layers)
     cost = evaluate(jobs, accelerator, tensors)
-    ours = Figures(
-        weight_bytes=cost.weight_bytes,
-        sram_bytes=find_sram_bytes(cost.fits, cost.peak_activation_bytes),
-        cycles=cost.latency_cycles,
-    )
+    ours = Figures.by_model(cost, accelerator)
     return RefereedMember(name=name, ours=ours, vela=member.vela, refused=member.refused)
 
 

@@ -10,23 +10,22 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from explorer.errors import ExportError
-from hwmodels import Accelerator, load
+from hwmodels import Accelerator, load, names
 
 SYSTEM = "Ethos_U55_High_End_Embedded"
 """Of Vela's own vela.ini: 500 MHz, SRAM at 4 GB/s, flash at 0.5 GB/s, as in the profiles of hwmodels."""
-CONFIGURATIONS: Mapping[str, tuple[str, str]] = {
-    "ethos_u55_128": ("ethos-u55-128", "Shared_Sram"),
-    "ethos_u55_256": ("ethos-u55-256", "Shared_Sram"),
-}
-"""Device profile to Vela's accelerator configuration, and the memory mode of vela.ini that has weights where it has."""
-DEFAULT_DEVICE = next(iter(CONFIGURATIONS))
+SHARED_SRAM, SRAM_ONLY = "Shared_Sram", "Sram_Only"
+"""Memory modes of vela.ini: weights in flash, or beside the activations."""
+DEFAULT_DEVICE = "ethos_u55_128"
 KIB = 1024
+_PROFILE = re.compile(r"ethos_u55_(32|64|128|256)(_\w+)?")
+"""What a device profile is called that Vela compiles for; the number is that of its MACs."""
 _NAME = "network"
 _CONSTANTS = "Tensor Allocation for read-only NPU tensors"
 _ALLOCATED = re.compile(r"\s*\d+ +- +\d+: +0x[0-9a-f]+ - +0x[0-9a-f]+: +(\d+): +\d+: .*? *: (.+)")
@@ -71,38 +70,50 @@ def find_version() -> str:
     raise ExportError("vela: ethos-u-vela is not installed; install it with: pip install 'explorer[ethos]'")
 
 
-def find_configuration(device: str) -> tuple[str, str]:
-    """Return Vela's accelerator configuration and memory mode for a device profile.
+def find_configuration(accelerator: Accelerator) -> tuple[str, str]:
+    """Return Vela's accelerator configuration, and the memory mode that keeps weights where a profile does.
 
     Raises:
         ExportError: Where it compiles for no such device.
     """
-    if device not in CONFIGURATIONS:
-        raise ExportError(f"--device: Vela compiles for {', '.join(CONFIGURATIONS)}, received {device!r}")
-    return CONFIGURATIONS[device]
+    match = _PROFILE.fullmatch(accelerator.name)
+    if match is None:
+        raise ExportError(f"--device: Vela compiles for {', '.join(list_profiles())}, received {accelerator.name!r}")
+    return f"ethos-u55-{match[1]}", SRAM_ONLY if has_weights_in_sram(accelerator) else SHARED_SRAM
+
+
+def list_profiles() -> list[str]:
+    """Return the names of the devices that come along and that Vela compiles for."""
+    return [name for name in names() if _PROFILE.fullmatch(name)]
+
+
+def has_weights_in_sram(accelerator: Accelerator) -> bool:
+    """Return whether weights are kept where activations are."""
+    return accelerator.find_memory("weights") == accelerator.find_memory("inputs")
 
 
 def find_accelerator(device: str, given: Accelerator | None) -> Accelerator:
     """Return the given profile, or that of a device where Vela compiles for it, or else DEFAULT_DEVICE."""
-    return given or load(device if device in CONFIGURATIONS else DEFAULT_DEVICE)
+    return given or load(device if device in list_profiles() else DEFAULT_DEVICE)
 
 
-def describe_configuration(device: str) -> str:
-    """Return version and settings of the compiler for one of CONFIGURATIONS."""
-    return f"Vela {find_version()} ({', '.join((*find_configuration(device), SYSTEM))})"
+def describe_configuration(accelerator: Accelerator) -> str:
+    """Return version and settings of the compiler for an Ethos-U."""
+    return f"Vela {find_version()} ({', '.join((*find_configuration(accelerator), SYSTEM))})"
 
 
-def compile_network(path: Path, device: str) -> Compiled:
-    """Compile a file for one of CONFIGURATIONS, in a temporary folder and a process of its own.
+def compile_network(path: Path, accelerator: Accelerator) -> Compiled:
+    """Compile a file for an Ethos-U, in a temporary folder and a process of its own.
 
     Raises:
-        ExportError: Where Vela is missing, refuses the file, or runs none of it on the NPU.
+        ExportError: Where Vela is missing, has no such device, refuses the file, or runs none of it on the NPU.
     """
     find_version()
+    configuration, memory_mode = find_configuration(accelerator)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(path, Path(folder) / f"{_NAME}.tflite")
         done = subprocess.run(
-            _command(*find_configuration(device)),
+            _command(configuration, memory_mode),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -113,12 +124,12 @@ def compile_network(path: Path, device: str) -> Compiled:
         )
         if done.returncode:
             raise ExportError(f"vela: {path.name} cannot be compiled: {_reason(done)}")
-        return _read(Path(folder), done.stdout, path)
+        return _read(Path(folder), done.stdout, path, memory_mode == SRAM_ONLY)
 
 
-def _command(accelerator: str, memory_mode: str) -> list[str]:
+def _command(configuration: str, memory_mode: str) -> list[str]:
     # -P: nothing in the folder is taken for a module.
-    options = {"--accelerator-config": accelerator, "--config": "Arm/vela.ini", "--system-config": SYSTEM}
+    options = {"--accelerator-config": configuration, "--config": "Arm/vela.ini", "--system-config": SYSTEM}
     options |= {"--memory-mode": memory_mode, "--output-dir": "."}
     words = [word for pair in options.items() for word in pair]
     told = ["--verbose-performance", "--verbose-allocation"]
@@ -135,14 +146,15 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     return f"Vela {find_version()} crashed ({name}){f', having said: {said}' if lines else ''}"
 
 
-def _read(folder: Path, said: str, path: Path) -> Compiled:
+def _read(folder: Path, said: str, path: Path, has_weights_in_sram: bool) -> Compiled:
     try:
         (row,) = csv.DictReader((folder / f"{_NAME}_summary_{SYSTEM}.csv").read_text("utf-8").splitlines())
         operators = tuple(_read_operators((folder / f"{_NAME}_per-layer.csv").read_text("utf-8")))
         constants = tuple(_read_constants(said))
+        weight_bytes = sum(size for _, size in constants)
         found = Compiled(
-            weight_bytes=sum(size for _, size in constants),
-            sram_bytes=round(float(row["sram_memory_used"]) * KIB),
+            weight_bytes=weight_bytes,
+            sram_bytes=round(float(row["sram_memory_used"]) * KIB) + (weight_bytes if has_weights_in_sram else 0),
             cycles=int(float(row["cycles_total"])),
             operators=operators,
             constants=constants,
