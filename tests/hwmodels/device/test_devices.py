@@ -333,6 +333,47 @@ def test_memories_that_a_network_must_fit(name: str, sizes: dict[str, int]) -> N
     assert {memory.name: memory.size_bytes for memory in load(name).memories} == sizes
 
 
+@pytest.mark.parametrize(
+    ("name", "kilobytes"),
+    [
+        ("bitfusion", {"weights": 64, "inputs": 32, "outputs": 16}),
+        ("bit_serial_16x16", {"weights": 64, "inputs": 64, "outputs": 32}),
+        ("gemmini_default", {"scratchpad": 256, "accumulator": 64}),
+        ("eyeriss_v1", {"global": 108}),
+        # Four tiles of 256 x 256 weights; 4096 sums of 32 bits for each of 256 columns.
+        ("tpu_v1", {"weight_fifo": 4 * 64, "unified": 24 * 1024, "accumulators": 4 * 1024}),
+        ("ethos_u55_128", {"shram": 24, "staged_weights": 384}),
+        ("ethos_u55_256", {"shram": 48, "staged_weights": 384}),
+        ("gap9_ne16", {"l1": 128}),
+        ("gap9_ne16_240", {"l1": 128}),
+        ("edge_tpu", {"sram": 8e6 / 1024}),
+    ],
+)
+def test_buffers_have_their_published_sizes(name: str, kilobytes: dict[str, float]) -> None:
+    assert {buffer.name: buffer.size_bytes / 1024 for buffer in load(name).buffers} == kilobytes
+
+
+@pytest.mark.parametrize(
+    ("name", "clock_hz", "bandwidths"),
+    [
+        # 192 bits a cycle (ISCA 2018); 128 bits a cycle (DAC 2021); 64 bits at 90 MHz; 34 GB/s (ISCA 2017).
+        ("bitfusion", 500e6, {"dram": 192 * 500e6}),
+        ("gemmini_default", 1e9, {"dram": 8 * 16e9}),
+        ("eyeriss_v1", 200e6, {"dram": 64 * 90e6}),
+        ("tpu_v1", 700e6, {"weight_memory": 8 * 34e9, "unified": 8 * 256 * 700e6}),
+        # 4 and 0.5 GB/s: Vela's "high-end embedded" system.
+        ("ethos_u55_128", 500e6, {"sram": 8 * 4e9, "flash": 8 * 0.5e9}),
+        ("ethos_u55_256", 500e6, {"sram": 8 * 4e9, "flash": 8 * 0.5e9}),
+        ("edge_tpu", 480e6, {"parameters": 8 * 64 * 480e6, "activations": 8 * 64 * 480e6}),
+        ("bit_serial_16x16", 500e6, {"dram": 8 * 8e9}),
+    ],
+)
+def test_clocks_and_bandwidths_are_the_published_ones(name: str, clock_hz: float, bandwidths: dict[str, float]) -> None:
+    device = load(name)
+    assert device.clock_hz == clock_hz
+    assert {memory.name: memory.bandwidth_bits_per_s for memory in device.memories} == pytest.approx(bandwidths)
+
+
 @pytest.mark.parametrize("name", names())
 def test_depthwise_layers_leave_every_device_but_a_processor_mostly_idle(name: str) -> None:
     device = load(name)
