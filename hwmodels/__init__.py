@@ -19,7 +19,7 @@ from hwmodels.cost.systolic import SystolicCounts, systolic_counts
 from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.device.accelerator import ASSUMED, Accelerator
 from hwmodels.device.dataflows import DATAFLOWS, SYSTOLIC_DATAFLOWS
-from hwmodels.device.parts import Buffer, Memory, Registers, Unroll, VectorUnit
+from hwmodels.device.parts import Blocks, Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.device.precision import LAWS
 from hwmodels.device.profiles import load, names, profile_entries
 from hwmodels.device.technology import energy_ratio
@@ -54,6 +54,7 @@ __all__ = [
     "WEIGHT_FORMATS",
     "Accelerator",
     "ActivationTensor",
+    "Blocks",
     "Buffer",
     "CandidateCosts",
     "DeviceError",

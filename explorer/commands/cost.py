@@ -150,11 +150,10 @@ def _summary(workload: Priced, result: NetworkCost) -> list[str]:
 
 def _bounds(layers: Sequence[LayerCost]) -> str:
     """Return how much of the time is bound by what."""
+    from hwmodels import BOUNDS  # noqa: PLC0415
+
     whole = sum(layer.latency_cycles for layer in layers)
-    cycles = {
-        bound: sum(layer.latency_cycles for layer in layers if layer.bound == bound)
-        for bound in ("compute", "sram", "dram")
-    }
+    cycles = {bound: sum(layer.latency_cycles for layer in layers if layer.bound == bound) for bound in BOUNDS}
     bounds = [f"{100 * part / whole:.0f} % bound by {bound}" for bound, part in cycles.items() if part]
     return ", ".join(bounds) or "no layer takes any"
 

@@ -202,7 +202,7 @@ def find_levers(runs: DeviceRuns) -> tuple[Lever, ...]:
 
 
 def count_cycles_by_bound(cost: Cost) -> Mapping[str, int]:
-    """Return clock cycles of all layers by what their time is that of: "compute", "sram" or "dram"."""
+    """Return clock cycles of all layers by what their time is that of, one of `hwmodels.BOUNDS`."""
     cycles: Counter[str] = Counter()
     for row in cost.layers:
         if row.latency_cycles:

@@ -40,7 +40,7 @@ class LayerSummary:
     weight_bytes: int
     weight_format: str | None = None
     bound: str
-    """What its time is that of: "compute", "sram", "dram", or "fused" where the layer before takes that."""
+    """What its time is that of: one of `hwmodels.BOUNDS`, or "fused" where the layer before takes that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

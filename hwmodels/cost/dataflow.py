@@ -16,7 +16,9 @@ from hwmodels.workload.layer_arrays import LayerArrays
 
 WeightsInputs = tuple[IntArray, IntArray]
 """A number of weights and the same of inputs, `... x layers` each: fetches from DRAM, bits, or words."""
-_NONE, _ONE = np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64)
+NONE = np.zeros(1, dtype=np.int64)
+"""What a dataflow leaves out."""
+_ONE = np.ones(1, dtype=np.int64)
 _LATER = np.zeros(1)
 
 
@@ -36,13 +38,19 @@ class ArrayCounts(NamedTuple):
     ifmap_reads: IntArray
     filter_reads: IntArray
     ofmap_writes: IntArray
-    ofmap_reads: IntArray = _NONE
+    ofmap_reads: IntArray = NONE
     """Partial sums that come back to be added to."""
-    network_input_words: IntArray = _NONE
-    network_weight_words: IntArray = _NONE
-    network_sum_words: IntArray = _NONE
+    network_input_words: IntArray = NONE
+    network_weight_words: IntArray = NONE
+    network_sum_words: IntArray = NONE
     row_folds: IntArray = _ONE
     column_folds: IntArray = _ONE
+    array_cycles: IntArray = NONE
+    """Of the array's steps alone, where it waits for a decoder or for writing results; else NONE, they are `cycles`."""
+    decoder_cycles: IntArray = NONE
+    """Of decoding all weights."""
+    writing_cycles: IntArray = NONE
+    """Of writing all results."""
     utilisation: FloatArray = _LATER
     """Achieved ratio of the array's peak rate at the layer's widths, fill and drain included, 0 to 1."""
 
@@ -65,8 +73,18 @@ class DataflowFormulas(NamedTuple):
     first_tile: tuple[str, str]
     """Weights and inputs."""
     network_bits: str = "0"
+    array_cycles: Formula | None = None
+    """None where they are the compute cycles."""
+    decoder_cycles: Formula | None = None
+    writing_cycles: Formula | None = None
+    """None where the device has no such stage."""
     row_folds: str = ""
     """Where sums are added to in the buffer: in how many folds."""
+
+
+def _code_all(layers: LayerArrays, accelerator: Accelerator) -> IntArray:
+    weights: IntArray = layers.k * layers.n * layers.groups
+    return weights
 
 
 def _keep_none(layers: LayerArrays) -> BoolArray:
@@ -86,6 +104,7 @@ class DataflowModel:
         formulas: The formulas of all that.
         sums_in_buffer: True where the array adds to sums in the buffer, at accumulator width; False where a sum is
             complete when it leaves the array.
+        coded_weights: How many weights a compiler codes, with zeros for lanes that would be empty.
         keep_time: Which layers take the same time at all widths of weights, whatever the precision law says.
     """
 
@@ -94,4 +113,5 @@ class DataflowModel:
     first_tile: Callable[[LayerArrays, Accelerator, MacCost], WeightsInputs]
     formulas: Callable[[LayerShape, Accelerator], DataflowFormulas]
     sums_in_buffer: bool = False
+    coded_weights: Callable[[LayerArrays, Accelerator], IntArray] = _code_all
     keep_time: Callable[[LayerArrays], BoolArray] = _keep_none

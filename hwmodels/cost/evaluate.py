@@ -113,6 +113,7 @@ def _layer_costs(
         "macs": layers.macs,
         "vector_operations": layers.vector_operations,
         **{field: getattr(time, field) for field in _TIMES},
+        **{field: getattr(terms.counts, field) for field in _STAGES},
         "ifmap_sram_bits": terms.sram.ifmap_read_bits,
         "filter_sram_bits": terms.sram.filter_read_bits,
         "ofmap_sram_bits": terms.sram.ofmap_write_bits + terms.sram.ofmap_read_bits,
@@ -146,6 +147,7 @@ def _layer_costs(
     return tuple(map(LayerCost._make, rows)), sums
 
 
+_STAGES = ("array_cycles", "decoder_cycles", "writing_cycles")
 _TIMES = (
     *("compute_cycles", "sram_cycles", "dram_cycles"),
     *("first_tile_cycles", "overhead_cycles", "latency_cycles"),

@@ -72,7 +72,7 @@ def _formula(job: LayerJob, device: Accelerator, figure: str) -> Formula:
 def _dram_weight_bits(job: LayerJob, device: Accelerator) -> Formula:
     if job.shape.kind == "matmul":
         return Formula("k * out_channels * weight_bits * weight_passes", "the second operand (hwmodels.cost.traffic)")
-    stored = explain_storage(job, device.weight_formats, cite("arithmetic.weight_formats", device))
+    stored = explain_storage(job, device, device.weight_formats, cite("arithmetic.weight_formats", device))
     return stored._replace(text=f"8 * ({stored.text}) * weight_passes")
 
 
@@ -124,6 +124,7 @@ _FORMULAS: dict[str, Formula | Callable[[LayerJob, Accelerator], Formula]] = {
     "energy_pj": Formula(" + ".join(f"{part}_pj" for part in ENERGY_COMPONENTS), "the sum of all parts"),
     "weight_bytes": lambda job, device: explain_storage(
         job,
+        device,
         device.storage_formats,
         "all formats" if "dense" in device.weight_formats else cite("arithmetic.weight_formats", device),
     ),
@@ -131,7 +132,8 @@ _FORMULAS: dict[str, Formula | Callable[[LayerJob, Accelerator], Formula]] = {
 FIGURES = tuple(field for field in LayerCost._fields if field in _FORMULAS)
 """What can be explained: the fields of LayerCost that follow from others."""
 _OF_PRODUCTS = frozenset(
-    {"mapping_efficiency", "utilisation", "filter_sram_bits", "dram_weight_bits", "first_tile_cycles"}
+    {"array_cycles", "decoder_cycles", "writing_cycles"}
+    | {"mapping_efficiency", "utilisation", "filter_sram_bits", "dram_weight_bits", "first_tile_cycles"}
     | {"mac_pj", "register_pj", "network_pj", "weight_bytes"}
 )
 _OF_FUSED = ("latency_cycles", "vector_pj", "static_pj", "energy_pj")
@@ -169,7 +171,7 @@ def _values(job: LayerJob, device: Accelerator, cost: LayerCost) -> dict[str, tu
         **STORAGE_CONSTANTS,
         **_profile_values(device),
         **_chosen_values(job, device),
-        **storage_values(job),
+        **storage_values(job, device),
     }
 
 

@@ -13,6 +13,7 @@ from hwmodels.device.parts import Buffer, Memory
 from hwmodels.workload.layer import PRODUCT_KINDS, LayerJob, LayerShape
 
 _SRAM_FIGURES = {"weights": "filter_sram_bits", "inputs": "ifmap_sram_bits", "outputs": "ofmap_sram_bits"}
+_NO_STAGE = Formula("0", "the dataflow knows no such stage (hwmodels.cost.blocks)")
 _DRAM_FIGURES = {"weights": "dram_weight_bits", "inputs": "dram_input_bits", "outputs": "dram_output_bits"}
 """Operand -> the figure that is its traffic with the memories; the former with the array."""
 
@@ -24,6 +25,22 @@ def compute_cycles(job: LayerJob, device: Accelerator) -> Formula:
         rate = "vector_pool_operations_per_cycle" if pools else "vector_operations_per_cycle"
         return Formula(f"ceil(vector_operations / {rate})", "the vector unit's rate (hwmodels.cost.latency)")
     return _explain_array(job, device).compute_cycles
+
+
+def array_cycles(job: LayerJob, device: Accelerator) -> Formula:
+    """Return the cycles of the array's steps, waiting for weights and results aside."""
+    array = _explain_array(job, device)
+    return array.array_cycles or array.compute_cycles
+
+
+def decoder_cycles(job: LayerJob, device: Accelerator) -> Formula:
+    """Return the cycles in which all weights leave the decoder."""
+    return _explain_array(job, device).decoder_cycles or _NO_STAGE
+
+
+def writing_cycles(job: LayerJob, device: Accelerator) -> Formula:
+    """Return the cycles in which all results are written."""
+    return _explain_array(job, device).writing_cycles or _NO_STAGE
 
 
 def mapping_efficiency(job: LayerJob, device: Accelerator) -> Formula:
@@ -176,6 +193,7 @@ def _longest(waits: list[str]) -> str:
 
 
 FORMULAS = (
+    *(array_cycles, decoder_cycles, writing_cycles),
     *(compute_cycles, sram_cycles, dram_cycles, first_tile_cycles, mapping_efficiency, utilisation),
     *(ifmap_sram_bits, filter_sram_bits, ofmap_sram_bits, dram_output_bits, sram_pj, dram_pj),
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from hwmodels.cost.dataflow import Formula
-from hwmodels.storage.entropy import BITS_PER_ENTROPY_BIT, CHANNEL_BYTES, LAYER_BYTES
+from hwmodels.cost.mapping import DATAFLOW_MODELS, measure_stored
+from hwmodels.device.accelerator import Accelerator
+from hwmodels.storage.entropy import BITS_PER_ENTROPY_BIT, CHANNEL_BYTES, LAYER_BYTES, added_bits
 from hwmodels.storage.huffman import CODE_LENGTH_BITS
-from hwmodels.storage.memory import BIAS_BYTES, SCALE_BYTES, WEIGHT_FORMATS, measure_weights
+from hwmodels.storage.memory import BIAS_BYTES, SCALE_BYTES, WEIGHT_FORMATS
 from hwmodels.storage.sparse import ROW_POINTER_BITS, RUN_BITS, count_nonzero, index_bits, round_up
 from hwmodels.workload.layer import MAXIMUM_BITS, LayerJob
 from hwmodels.workload.layer_arrays import layer_arrays
@@ -33,11 +35,12 @@ STORAGE_CONSTANTS = {
 """Name -> value and source."""
 
 
-def explain_storage(job: LayerJob, formats: tuple[str, ...], which: str) -> Formula:
+def explain_storage(job: LayerJob, device: Accelerator, formats: tuple[str, ...], which: str) -> Formula:
     """Return the bytes of a layer's weights in the smallest of some formats."""
     if job.shape.kind == "matmul":
         return Formula("0", "the second operand is an activation, which is not stored with the network")
-    smallest = WEIGHT_FORMATS[measure_weights(layer_arrays([job]), formats).smallest_format.item()]
+    sizes = measure_stored(layer_arrays([job]), device).bytes_by_format[:, 0].tolist()
+    smallest = min(sorted(formats, key=WEIGHT_FORMATS.index), key=lambda name: sizes[WEIGHT_FORMATS.index(name)])
     extras = ["bias_bytes"] * job.shape.bias + ["scale_bytes"] * (job.weight_bits < MAXIMUM_BITS)
     per_channel = "code_channel_bytes" if smallest == "entropy" else f"({' + '.join(extras)})" * bool(extras)
     channels = "out_channels" + " / columns_per_channel" * (job.columns_per_channel > 1)
@@ -48,7 +51,7 @@ def explain_storage(job: LayerJob, formats: tuple[str, ...], which: str) -> Form
     return Formula(text, f"{smallest}, the smallest of {which}; {origin}")
 
 
-def storage_values(job: LayerJob) -> dict[str, tuple[float, str]]:
+def storage_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float, str]]:
     """Return the whole numbers that weight formats make of densities, entropies, code lengths and codebooks."""
     weights = job.shape.k * job.shape.out_channels
     nonzero = count_nonzero(weights, job.density).item()
@@ -58,18 +61,19 @@ def storage_values(job: LayerJob) -> dict[str, tuple[float, str]]:
         run_entries = round_up(np.asarray(nonzero / (1 - zeros))).item()
         sizes.append((run_entries * (job.weight_bits + run_bits), run_entries, run_bits))
     coded = round_up(np.asarray((job.index_code_bits or 0.0) * weights)).item()
-    known = job.entropy_bits is not None
-    entropy = layer_arrays([job]).entropy_bits.item() if known else job.weight_bits
-    named = (
-        f"entropy_bits {job.entropy_bits}" if known else f"weight_bits {job.weight_bits}, the entropy being unknown,"
-    )
+    layers, known = layer_arrays([job]), job.entropy_bits is not None
+    padded = DATAFLOW_MODELS[device.dataflow].coded_weights(layers, device).item()
+    entropy = weights * (layers.entropy_bits.item() if known else job.weight_bits / BITS_PER_ENTROPY_BIT)
+    entropy += added_bits(weights, job.density, padded).item()
+    unknown = f"weight_bits {job.weight_bits} / {BITS_PER_ENTROPY_BIT}, the entropy being unknown,"
+    named = f"entropy_bits {job.entropy_bits}" if known else unknown
     return {
         "index_bits": (index_bits(job.codebook_size or 1).item(), "ceil(log2 codebook_size)"),
         "column_bits": (index_bits(max(job.shape.k, 1)).item(), "ceil(log2 k)"),
         "coded_index_bits": (coded, f"index_code_bits {job.index_code_bits} * k * out_channels, rounded up"),
         "coded_weight_bits": (
-            round_up(np.asarray(entropy * weights * BITS_PER_ENTROPY_BIT)).item(),
-            f"{named} * k * out_channels * {BITS_PER_ENTROPY_BIT}, rounded up",
+            round_up(np.asarray(entropy * BITS_PER_ENTROPY_BIT)).item(),
+            f"{BITS_PER_ENTROPY_BIT} * ({named} * k * out_channels + what {padded - weights} zeros add), rounded up",
         ),
         "nonzero_weights": (nonzero, f"density {job.density} * k * out_channels, rounded up"),
         "run_bits": (min(sizes)[2], "the width from 1 to 8 that takes the least"),

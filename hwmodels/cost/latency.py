@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hwmodels.arrays import IntArray
+from hwmodels.arrays import BoolArray, IntArray
 from hwmodels.cost.dataflow import ArrayCounts
 from hwmodels.cost.traffic import DramTraffic, SramTraffic, find_fused
 from hwmodels.device.accelerator import Accelerator
@@ -15,7 +15,7 @@ from hwmodels.workload.layer import LAYER_KINDS
 from hwmodels.workload.layer_arrays import LayerArrays
 
 _POOL = LAYER_KINDS.index("pool")
-BOUNDS = ("compute", "sram", "dram")
+BOUNDS = ("compute", "sram", "dram", "decoder")
 
 
 class Latency(NamedTuple):
@@ -32,13 +32,16 @@ class Latency(NamedTuple):
     overhead_cycles: IntArray
     """Of starting a layer; a fused one has none."""
     latency_cycles: IntArray
+    waits_for_decoder: BoolArray
+    """Whether decoding the weights takes longer than the array's steps and than writing the results."""
 
     @property
     def bound(self) -> IntArray:
-        """Index into BOUNDS of what takes longest beside the first tile; compute before the others in a tie."""
+        """Index into BOUNDS of what takes longest beside the first tile; computing before the others in a tie."""
         longest = np.maximum(self.compute_cycles, self.sram_cycles)
         rest = self.dram_cycles - self.first_tile_cycles
-        index: IntArray = np.where(rest > longest, 2, np.where(self.sram_cycles > self.compute_cycles, 1, 0))
+        computing = np.where(self.waits_for_decoder, 3, 0)
+        index: IntArray = np.where(rest > longest, 2, np.where(self.sram_cycles > self.compute_cycles, 1, computing))
         return index
 
 
@@ -59,7 +62,8 @@ def compute_latency(
     # The first tile is part of the memory's traffic: what remains of that runs beside the computation.
     waited = np.maximum(np.maximum(compute, sram_cycles), dram_cycles - first_tile) + first_tile
     overhead = np.where(find_fused(layers, accelerator), 0, accelerator.layer_overhead_cycles)
-    return Latency(compute, sram_cycles, dram_cycles, first_tile, overhead, waited + overhead)
+    decodes = counts.decoder_cycles > np.maximum(counts.array_cycles, counts.writing_cycles)
+    return Latency(compute, sram_cycles, dram_cycles, first_tile, overhead, waited + overhead, decodes)
 
 
 def _memory_cycles(layers: LayerArrays, accelerator: Accelerator, dram: DramTraffic) -> tuple[IntArray, IntArray]:

@@ -28,12 +28,15 @@ class LayerCost(NamedTuple):
         macs: Multiply-accumulate operations, of all images of the batch.
         vector_operations: Element operations of a layer without products.
         compute_cycles: Of the array, or of the vector unit.
+        array_cycles: Of the array's steps alone, where it may wait for its weights or to write results.
+        decoder_cycles: Of decoding the weights; 0 on a device without such a stage.
+        writing_cycles: Of writing results; 0 likewise.
         sram_cycles: Of the slowest buffer.
         dram_cycles: Of the slowest memory.
         first_tile_cycles: Of what must arrive before the array can start; part of `dram_cycles`.
         overhead_cycles: Of starting the layer.
         latency_cycles: Double buffered: overhead, first tile, then the longest of compute, SRAM and the rest of DRAM.
-        bound: Which of the three is the longest.
+        bound: Which of the three is the longest; "decoder" instead of "compute" where the array waits for its weights.
         mapping_efficiency: Ratio of the array that has work while it runs, 0 to 1.
         utilisation: Achieved ratio of its peak rate at the layer's widths, fill included, 0 to 1.
         ifmap_sram_bits: Inputs read.
@@ -68,12 +71,15 @@ class LayerCost(NamedTuple):
     macs: int
     vector_operations: int
     compute_cycles: int
+    array_cycles: int
+    decoder_cycles: int
+    writing_cycles: int
     sram_cycles: int
     dram_cycles: int
     first_tile_cycles: int
     overhead_cycles: int
     latency_cycles: int
-    bound: Literal["compute", "sram", "dram"]
+    bound: Literal["compute", "sram", "dram", "decoder"]
     mapping_efficiency: float
     utilisation: float
     ifmap_sram_bits: int

@@ -12,12 +12,12 @@ from hwmodels.cost.dataflow import ArrayCounts, OperandWidths
 from hwmodels.cost.energy import Energy, compute_energy
 from hwmodels.cost.exact import check_counts, check_sums, refuse_overflow
 from hwmodels.cost.latency import Latency, compute_latency
-from hwmodels.cost.mapping import count_array
+from hwmodels.cost.mapping import count_array, measure_stored
 from hwmodels.cost.traffic import DramTraffic, SramTraffic, count_dram_traffic, count_sram_traffic
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import MacCost
 from hwmodels.errors import LayerError
-from hwmodels.storage.memory import StoredWeights, measure_weights
+from hwmodels.storage.memory import StoredWeights
 from hwmodels.workload.layer_arrays import LayerArrays
 
 
@@ -81,7 +81,7 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
 def _terms(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost) -> LayerTerms:
     """Return the terms at the widths that the device holds."""
     counts = count_array(layers, accelerator, mac)
-    stored = measure_weights(layers, accelerator.storage_formats)
+    stored = measure_stored(layers, accelerator)
     sram = count_sram_traffic(layers, accelerator, widths, counts)
     dram = count_dram_traffic(
         layers, accelerator, widths, counts, mac, stored.find_smallest(accelerator.weight_formats)

@@ -13,7 +13,7 @@ from itertools import product
 from hwmodels import bounds
 from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
 from hwmodels.device.dataflows import DATAFLOWS
-from hwmodels.device.parts import OPERANDS, Buffer, Memory, Registers, Unroll, VectorUnit
+from hwmodels.device.parts import OPERANDS, Blocks, Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.device.precision import LAWS, TABLE, TABLE_REFERENCE, PrecisionLaw, RateTable, tabulate
 from hwmodels.device.technology import NODES_NM
 from hwmodels.errors import DeviceError
@@ -65,7 +65,8 @@ class Accelerator:
         node_nm: Technology node of the energies.
         energy_factor: Multiplies all energies: it calibrates the model to one measurement, which its source names.
         registers: Of one element of the array.
-        unroll: The loops that run side by side, for the dataflows "unrolled" and "ne16".
+        unroll: The loops that run side by side, for the dataflows "unrolled", "blocks" and "ne16".
+        blocks: What stands before and behind them, for the dataflow "blocks".
         sources: For each dotted profile key a reference's id, or "assumed".
 
     Raises:
@@ -110,6 +111,7 @@ class Accelerator:
     energy_factor: float = 1.0
     registers: Registers = field(default_factory=Registers)
     unroll: Unroll = field(default_factory=Unroll)
+    blocks: Blocks = field(default_factory=Blocks)
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -144,7 +146,9 @@ class Accelerator:
     @property
     def storage_formats(self) -> tuple[str, ...]:
         """Formats to choose from for what is stored: any that software unpacks, unless the device reads coded ones."""
-        return PACKED_FORMATS if "dense" in self.weight_formats else self.weight_formats
+        if "dense" not in self.weight_formats:
+            return self.weight_formats
+        return tuple(dict.fromkeys((*PACKED_FORMATS, *self.weight_formats)))
 
     @property
     def unit_rate(self) -> float:
@@ -261,6 +265,7 @@ def _part_problems(device: Accelerator) -> list[str]:
     places: tuple[Buffer | Memory, ...] = (*device.buffers, *device.memories)
     problems = [problem for place in places for problem in place.problems()]
     problems += [*device.registers.problems(), *device.vector.problems(), *device.unroll.problems()]
+    problems += device.blocks.problems()
     for table, kind in (("buffers", Buffer), ("memories", Memory)):
         names = [place.name for place in places if isinstance(place, kind)]
         problems += [f"{table}: expected names that differ, received {name!r} twice" for name in _twice(names)]

@@ -24,6 +24,13 @@ DATAFLOWS: Mapping[str, Dataflow] = {
     **SYSTOLIC_DATAFLOWS,
     "rs": Dataflow("row stationary", register_words=3),  # a weight, an input and a sum
     "unrolled": Dataflow("loops side by side, no systolic array", profile_keys=("unroll.rate",)),
+    "blocks": Dataflow(
+        "loops side by side, between a decoder of weights and the writing of blocks of results",
+        profile_keys=(
+            *("unroll.out_channels", "unroll.in_channels", "blocks.traversals", "blocks.depthwise_kernel"),
+            *("blocks.weights_per_cycle", "blocks.outputs_per_cycle", "blocks.outputs"),
+        ),
+    ),
     "ne16": Dataflow(
         "output tiles of NE16, one slice of the inputs after the other",
         profile_keys=("unroll.out_h", "unroll.out_w", "unroll.in_channels", "unroll.kernel"),

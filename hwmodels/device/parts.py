@@ -1,4 +1,4 @@
-"""The parts of an accelerator beside its array: buffers, memories, registers, vector unit, unrolled loops."""
+"""The parts of an accelerator beside its array: buffers, memories, registers, vector unit, unrolled loops, blocks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hwmodels import bounds
-from hwmodels.checks import check_choice, check_number, check_whole_number
+from hwmodels.checks import check_choice, check_number, check_whole_number, shown
 
 OPERANDS = ("weights", "inputs", "outputs")
 READERS = ("edge", "unit")
@@ -226,3 +226,48 @@ class Unroll:
     def units(self) -> int:
         """MACs of one step."""
         return self.out_h * self.out_w * self.out_channels * self.in_channels * self.kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """What stands before and behind the lanes of an engine that works on blocks of outputs.
+
+    Attributes:
+        traversals: (input channels, kernel elements) of the sets of weights that the compiler may choose of for a
+            layer, the preferred one first.
+        depthwise_kernel: Kernel elements of a set of a depthwise convolution.
+        weights_per_cycle: That leave the decoder.
+        outputs_per_cycle: That are scaled and written.
+        outputs: Of a block.
+
+    Example:
+        >>> import hwmodels
+        >>> blocks = hwmodels.load("ethos_u55_128").blocks
+        >>> blocks.traversals, blocks.weights_per_cycle, blocks.outputs_per_cycle
+        (((8, 4), (32, 1)), 8, 2)
+    """
+
+    traversals: tuple[tuple[int, int], ...] = ((1, 1),)
+    depthwise_kernel: int = 1
+    weights_per_cycle: float = 1.0
+    outputs_per_cycle: float = 1.0
+    outputs: int = 1
+
+    def problems(self) -> list[str]:
+        """Return one line for each field that is out of range, with its dotted key."""
+        found = [
+            *check_whole_number("blocks.depthwise_kernel", self.depthwise_kernel, 1, bounds.UNITS),
+            *check_whole_number("blocks.outputs", self.outputs, 1),
+            *check_number("blocks.weights_per_cycle", self.weights_per_cycle, bounds.PER_CYCLE),
+            *check_number("blocks.outputs_per_cycle", self.outputs_per_cycle, bounds.PER_CYCLE),
+        ]
+        pairs = isinstance(self.traversals, tuple) and self.traversals
+        if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in self.traversals):
+            found.append(
+                "blocks.traversals: expected [input channels, kernel elements] for each kind of set, at least one, "
+                f"received {shown(self.traversals)}"
+            )
+        else:
+            sizes = (size for pair in self.traversals for size in pair)
+            found += [line for size in sizes for line in check_whole_number("blocks.traversals", size, 1, bounds.UNITS)]
+        return found

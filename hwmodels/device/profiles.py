@@ -1,7 +1,7 @@
 """Device profiles: TOML files in which every value carries its source, read and checked as a whole.
 
 A profile has `name`, `title` and the tables array, arithmetic, power, vector, buffers.<name>, memories.<name> and,
-where the device has such, registers and unroll. Every other entry is `key = { value = ..., source = "..." }`,
+where the device has such, registers, unroll and blocks. Every other entry is `key = { value = ..., source = "..." }`,
 the unit being part of the key; a source is the id of an entry of sources.bib or "assumed". In a user's own file,
 a source may be any text.
 """
@@ -20,7 +20,7 @@ from typing import Any
 from hwmodels.checks import shown, suggest
 from hwmodels.device.accelerator import ASSUMED, Accelerator
 from hwmodels.device.dataflows import DATAFLOWS, Dataflow
-from hwmodels.device.parts import Buffer, Memory, Registers, Unroll, VectorUnit
+from hwmodels.device.parts import Blocks, Buffer, Memory, Registers, Unroll, VectorUnit
 from hwmodels.errors import DeviceError
 
 _REQUIRED: Mapping[str, str] = {
@@ -64,6 +64,11 @@ _PARTS: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
         (),
         ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels", "rate"),
     ),
+    "blocks": (
+        Blocks,
+        ("traversals", "depthwise_kernel", "weights_per_cycle", "outputs_per_cycle", "outputs"),
+        (),
+    ),
 }
 """Table -> (record, keys that must be there, keys that may)."""
 _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
@@ -79,7 +84,7 @@ _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """Table of named tables -> the same."""
-_LISTS = frozenset({"weight_bits", "input_bits", "weight_formats", "operands", "fused", "macs_per_cycle"})
+_LISTS = frozenset({"weight_bits", "input_bits", "weight_formats", "operands", "fused", "macs_per_cycle", "traversals"})
 _TABLES = ("array", "arithmetic", "power")
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwmodels.arrays import BoolArray, FloatArray, IntArray, IntLike
-from hwmodels.storage.entropy import entropy_bytes
+from hwmodels.storage.entropy import BITS_PER_ENTROPY_BIT, CHANNEL_BYTES, entropy_bytes
 from hwmodels.storage.huffman import CODE_LENGTH_BITS
 from hwmodels.storage.sparse import (
     bitmap_bytes,
@@ -62,12 +62,15 @@ class StoredWeights(NamedTuple):
         return smallest
 
 
-def measure_weights(layers: LayerArrays, formats: Sequence[str] = PACKED_FORMATS) -> StoredWeights:
+def measure_weights(
+    layers: LayerArrays, formats: Sequence[str] = PACKED_FORMATS, coded_weights: IntArray | None = None
+) -> StoredWeights:
     """Return the size of every layer's weights in each format, and which one of `formats` is the smallest.
 
     A codebook needs a `codebook_size`, Huffman codes `index_code_bits` too, and a sparse format a density below 1;
-    arrays are of the layers' common shape. Layers that store no weights have 0 bytes in every format. Where an entropy
-    is unknown, a coder is taken to gain nothing over weights of their width.
+    arrays are of the layers' common shape. Layers that store no weights have 0 bytes in every format. The format
+    "entropy" is measured if it is among `formats`, for as many `coded_weights` as the device's compiler makes of a
+    layer's; where an entropy is unknown, the coder is taken to gain nothing over weights of their width.
     """
     channels = layers.n * layers.groups
     biases = channels // layers.columns_per_channel
@@ -77,17 +80,15 @@ def measure_weights(layers: LayerArrays, formats: Sequence[str] = PACKED_FORMATS
         *_shared(layers),
         *_sparse(layers),
     ]
+    if "entropy" in formats:
+        packed.append(_Packed("entropy", _coded(layers, coded_weights), np.True_))
     sizes = np.full((len(WEIGHT_FORMATS), *layers.shape), _INAPPLICABLE)
     for entry in packed:
-        size = entry.size_bytes + biases * per_channel
+        size = entry.size_bytes + biases * (CHANNEL_BYTES if entry.name == "entropy" else per_channel)
         sizes[WEIGHT_FORMATS.index(entry.name)] = np.where(entry.applies, size, _INAPPLICABLE)
-    coded_bits = np.where(layers.entropy_bits > 0, layers.entropy_bits, layers.weight_bits)
-    sizes[WEIGHT_FORMATS.index("entropy")] = entropy_bytes(layers.k * channels, coded_bits, biases)
     if not layers.stores_weights.all():
         np.copyto(sizes, 0, where=~layers.stores_weights)
-    first, *others = sorted(
-        WEIGHT_FORMATS.index(name) for name in formats if name in {"entropy", *(entry.name for entry in packed)}
-    )
+    first, *others = [WEIGHT_FORMATS.index(entry.name) for entry in packed if entry.name in formats]
     smallest, smallest_format = sizes[first], np.full(layers.shape, first)
     for index in others:
         # Formats come in rising order: the last one that was smaller than all before is the largest such index.
@@ -132,6 +133,15 @@ def _sparse(layers: LayerArrays) -> list[_Packed]:
         _Packed("relative_index", relative_index_bytes(weights, nonzero, bits), sparse),
         _Packed("csr", csr_bytes(layers.k, channels, nonzero, bits), sparse),
     ]
+
+
+def _coded(layers: LayerArrays, coded_weights: IntArray | None) -> IntArray:
+    """Return the bytes of the format entropy, without what it takes for each channel."""
+    weights = layers.k * layers.n * layers.groups
+    bits = np.where(layers.entropy_bits > 0, layers.entropy_bits, layers.weight_bits / BITS_PER_ENTROPY_BIT)
+    if coded_weights is None:
+        return entropy_bytes(weights, bits)
+    return entropy_bytes(weights, bits, density=layers.density, coded_weights=coded_weights)
 
 
 def dense_bytes(weights_per_channel: IntLike, channels: IntLike, bits: IntLike) -> IntArray:

@@ -7,9 +7,12 @@ import math
 import plotly.graph_objects as go
 
 from explorer.report.roofline.views import RooflineView, RoofPoint
-from explorer.report.theme import AXIS, BLUE, MUTED, ORANGE, VERMILION, escape, lay_out
+from explorer.report.theme import AXIS, BLUE, GREEN, MUTED, ORANGE, VERMILION, escape, lay_out
 
-BOUND_STYLES = {"compute": (BLUE, "circle"), "sram": (ORANGE, "diamond"), "dram": (VERMILION, "square")}
+BOUND_STYLES = {
+    **{"compute": (BLUE, "circle"), "sram": (ORANGE, "diamond"), "dram": (VERMILION, "square")},
+    "decoder": (GREEN, "triangle-up"),
+}
 SMALLEST, LARGEST = 8.0, 30.0
 """Diameters of the marks of the layers that take the least and the most time, in pixels."""
 

@@ -18,7 +18,9 @@ def test_every_name_has_a_model() -> None:
     assert set(DATAFLOW_MODELS) == set(DATAFLOWS)
 
 
-@pytest.mark.parametrize(("like", "device"), [("rs", "eyeriss_v1"), ("unrolled", "ethos_u55_128")])
+@pytest.mark.parametrize(
+    ("like", "device"), [("rs", "eyeriss_v1"), ("unrolled", "stm32l4r5"), ("blocks", "ethos_u55_128")]
+)
 def test_a_new_dataflow_needs_a_name_and_a_model(
     like: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ def test_every_shipped_device_loads_with_a_source_for_every_number(name: str) ->
     device = load(name)
     assert device.name == name
     document = tomllib.loads(_text(name))
-    tables = ("array", "arithmetic", "power", "vector", "registers", "unroll")
+    tables = ("array", "arithmetic", "power", "vector", "registers", "unroll", "blocks")
     written = sum(len(document.get(table, {})) for table in tables)
     written += sum(len(place) for places in ("buffers", "memories") for place in document[places].values())
     assert len(device.sources) == written

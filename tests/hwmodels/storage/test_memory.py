@@ -87,8 +87,8 @@ def test_smallest_format(job: LayerJob, size: int, weight_format: str) -> None:
 
 @pytest.mark.parametrize(
     ("entropy_bits", "coded_bits"),
-    # Of 1,000 weights; an unknown entropy is the width of 4 bits, and one of 0 is known.
-    [(2.34, 2457), (4.0, 4200), (None, 4200), (0.0, 0)],
+    # Of 1,000 weights, 1.06 bits for each; of an unknown entropy the width of 4 bits, and one of 0 is known.
+    [(2.34, 2481), (4.0, 4240), (None, 4000), (0.0, 0)],
 )
 def test_coded_weights_take_their_entropy(entropy_bits: float | None, coded_bits: int) -> None:
     job = LayerJob(shape=SHAPE, weight_bits=4, entropy_bits=entropy_bits)
@@ -120,7 +120,7 @@ def test_each_layer_has_its_own_formats() -> None:
         "bitmap": [0, 0, 1, 0],
         "relative_index": [0, 0, 1, 0],
         "csr": [0, 0, 1, 0],
-        "entropy": [1, 1, 1, 1],
+        "entropy": [0, 0, 0, 0],
     }
 
 
