@@ -11,7 +11,7 @@ JOBS ?= 2
 # Tests run on all cores, at most 8 processes: each takes seconds and 300 MB to import torch.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-fast test-slow fuzz lint bench studies clean
+.PHONY: run test test-fast test-slow fuzz mutations lint bench studies clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.installed: pyproject.toml hwmodels/pyproject.toml constraints.txt
@@ -34,6 +34,9 @@ test-fast: $(VENV)/.installed
 
 fuzz: $(VENV)/.installed
 	$(BIN)/python -W ignore -m tests.fuzz
+
+mutations: $(VENV)/.installed
+	$(BIN)/python -m tests.mutations --jobs $(JOBS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
