@@ -11,7 +11,7 @@ from pathlib import Path
 from explorer.errors import ExportError
 from explorer.referee.comparison import Figures, VelaComparison, compare
 from explorer.referee.vela import compile_network
-from hwmodels import Accelerator, ActivationTensor, LayerError, LayerJob, evaluate, read_jobs
+from hwmodels import Accelerator, ActivationTensor, LayerJob, evaluate, read_jobs
 
 NETWORK, SUMMARY = "model.tflite", "summary.json"
 """As the format tflite calls them."""
@@ -62,7 +62,7 @@ def read_costed(exported: Path) -> CostedFile:
         content = costed["sha256"]
     except FileNotFoundError:
         raise ExportError(f"{summary}: is missing beside {path.name}: it says how that was costed; {again}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, LayerError) as error:
+    except (OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ExportError(
             f"{summary}: does not say how {path.name} was costed ({type(error).__name__}: {error}); {again}"
         ) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from explorer.referee.comparison import Figures
 from explorer.study.folder import write_json
+from hwmodels import read_jobs
 
 KEPT = "referee.json"
 
@@ -33,12 +34,14 @@ class CompiledMember:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CompiledMember:
-        """Return the member of `to_json` data."""
+        """Return the member of `to_json` data; raises what reading such data raises."""
         vela = None
         if data["vela"] is not None:
             weight_bytes, sram_bytes, cycles = map(int, data["vela"])
             vela = Figures(weight_bytes=weight_bytes, sram_bytes=sram_bytes, cycles=cycles)
-        return cls(layers=json.dumps(data["layers"]), vela=vela, refused=str(data["refused"]))
+        layers = json.dumps(data["layers"])
+        read_jobs(layers)  # raises where they are none
+        return cls(layers=layers, vela=vela, refused=str(data["refused"]))
 
 
 class KeptMembers:
@@ -63,7 +66,7 @@ class KeptMembers:
             if own is not None and own["conditions"] == self._conditions:
                 self.members = {key: CompiledMember.from_json(entry) for key, entry in own["members"].items()}
             self._others = {name: entry for name, entry in devices.items() if isinstance(entry, dict)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             self.members = {}
 
     def keep(self, digest: str, member: CompiledMember) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -25,7 +26,7 @@ class OrderAgreement:
 
 
 def compare_orders(modelled: Sequence[float], measured: Sequence[float]) -> OrderAgreement:
-    """Return how the order by modelled figures agrees with that by measured ones, all of them positive.
+    """Return how the order by modelled figures agrees with that by measured ones, none below 0.
 
     Two networks that the model has as equal are not in order where the measured figures differ.
 
@@ -42,5 +43,5 @@ def compare_orders(modelled: Sequence[float], measured: Sequence[float]) -> Orde
         tau=float(stats.kendalltau(modelled, measured).statistic) if varied else None,
         pairs=len(pairs),
         agreeing=len(pairs) - len(wrong),
-        widest=max((max(own) / min(own) - 1 for own in wrong), default=0.0),
+        widest=max((max(own) / min(own) - 1 if min(own) > 0 else math.inf for own in wrong), default=0.0),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import runpy
@@ -31,6 +32,10 @@ from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
 from explorer.packed.file import PackedLayer, PackedNetwork, PackedQuantizer, pack, read_packed
+from explorer.referee.comparison import Figures, compare
+from explorer.referee.exported import read_costed
+from explorer.referee.kept import KEPT, CompiledMember, KeptMembers
+from explorer.referee.vela import Compiled
 from explorer.relevance.scores import Relevance
 from explorer.report.front.page import write_report
 from explorer.report.front.tables import build_front_table, write_front_csv
@@ -49,7 +54,7 @@ TINY = Path(__file__).parents[1] / "tiny_study"
 DEVICES = Path(hwmodels.__file__).parent / "device" / "catalogue"
 STUDIES = Path(__file__).parents[2] / "studies"
 OBJECTIVES = ("accuracy", "energy", "weight_memory")
-TEXT = (*("study", "device", "candidate", "topology", "outcome", "study_json", "journal"),)
+TEXT = (*("study", "device", "candidate", "topology", "outcome", "study_json", "journal", "costed", "compiled"),)
 BINARY = ("checkpoint", "npz", "onnx", "image", "packed", "relevance")
 
 
@@ -67,7 +72,7 @@ def finished_run(home: Path) -> None:
 
 def parsers(home: Path) -> Mapping[str, Callable[[], Parser]]:
     """How to make the parser of each name; `home` holds a finished run."""
-    makers = (_study, _device, _candidate, _topology, _outcome, _study_json, _journal)
+    makers = (_study, _device, _candidate, _topology, _outcome, _study_json, _journal, _costed, _compiled)
     binary = (_checkpoint, _npz, _onnx, _image, _packed, _relevance)
     return {maker.__name__[1:]: _bound(maker, home) for maker in (*makers, *binary)}
 
@@ -239,6 +244,47 @@ def _journal(home: Path) -> Parser:
     lines = mutations.damage_lines(mutations.TOML_VALUES)
     mutate = (mutations.damage_json_lines, lines, mutations.damage_bytes)
     return Parser(name="journal", sound=[sound], mutations=mutate, read=read)
+
+
+def _costed(home: Path) -> Parser:
+    content, network, device = b"a network", NETWORKS["mlperf_tiny_resnet8"](), hwmodels.load("ethos_u55_128")
+    layers = json.loads(hwmodels.write_jobs(network.jobs(), network.tensors))
+    costed = {"device": device.name, "sha256": hashlib.sha256(content).hexdigest(), "layer_of": {"conv1_q": "conv1"}}
+    summary = {"name": "p01", "images": 400, "agreement": 1.0, "costed": {**costed, **layers}}
+
+    def read(damaged: bytes, folder: Path) -> None:
+        (folder / "model.tflite").write_bytes(content)
+        (folder / "summary.json").write_bytes(damaged)
+        found = read_costed(folder)
+        _price(found.jobs, device, *found.tensors)
+        cost = hwmodels.evaluate(found.jobs, device, found.tensors)
+        compiled = Compiled(weight_bytes=1, sram_bytes=2, cycles=3, operators=(), constants=(("conv1_q.w", 4),))
+        compare(cost, Figures.by_model(cost, device), compiled, found.layer_of)
+
+    mutate = (mutations.damage_json, mutations.damage_json, mutations.damage_lines(mutations.NUMBERS))
+    sound = [json.dumps(summary, indent=1).encode()]
+    return Parser(name="costed", sound=sound, mutations=(*mutate, mutations.damage_bytes), read=read)
+
+
+def _compiled(home: Path) -> Parser:
+    layers = hwmodels.write_jobs(NETWORKS["lenet5"]().jobs())
+    figures = Figures(weight_bytes=60_000, sram_bytes=9_000, cycles=70_000)
+    made = Path(tempfile.mkdtemp(dir=home))
+    written = KeptMembers(made, "ethos_u55_128", {"explorer": "1"})
+    written.keep("a", CompiledMember(layers=layers, vela=figures))
+    written.keep("b", CompiledMember(layers=layers, vela=None, refused="no rule"))
+
+    def read(content: bytes, folder: Path) -> None:
+        (folder / KEPT).write_bytes(content)
+        kept = KeptMembers(folder, "ethos_u55_128", {"explorer": "1"})
+        for member in kept.members.values():
+            _price(hwmodels.read_jobs(member.layers)[0], hwmodels.load("ethos_u55_128"))
+        kept.keep("c", CompiledMember(layers=layers, vela=figures))
+        assert "c" in KeptMembers(folder, "ethos_u55_128", {"explorer": "1"}).members, "lost"
+
+    mutate = (mutations.damage_json, mutations.damage_json, mutations.damage_lines(mutations.NUMBERS))
+    sound = [(made / KEPT).read_bytes()]
+    return Parser(name="compiled", sound=sound, mutations=(*mutate, mutations.damage_bytes), read=read)
 
 
 def _checkpoint(home: Path) -> Parser:

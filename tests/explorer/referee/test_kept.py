@@ -46,6 +46,8 @@ def test_what_was_found_under_other_conditions_is_forgotten(tmp_path: Path) -> N
         b'{"devices": 3}',
         b'{"devices": {"small": 3}}',
         b'{"devices": {"small": {"conditions": {"weights": "w", "explorer": "1"}, "members": {"a": {"vela": 1}}}}}',
+        b'{"devices": {"small": {"conditions": {"weights": "w", "explorer": "1"}, "members": {"a": {"vela": null, '
+        b'"refused": "", "layers": {"jobs": 5}}}}}}',
         b'{"devices": {"large": 3}}',
         b"[" * 100_000,
     ],

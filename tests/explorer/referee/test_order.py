@@ -24,6 +24,7 @@ def test_one_order_and_its_reverse() -> None:
     assert compare_orders([1, 2, 3], [4, 6, 9]) == OrderAgreement(tau=1.0, pairs=3, agreeing=3, widest=0.0)
     reverse = compare_orders([3, 2, 1], [4, 6, 9])
     assert (reverse.tau, reverse.agreeing, reverse.widest) == (-1.0, 0, 2.0)
+    assert compare_orders([1, 0], [4, 6]).widest == math.inf
 
 
 @pytest.mark.parametrize(("modelled", "measured"), [([5, 5], [1, 2]), ([1, 2], [7, 7]), ([4], [4]), ([], [])])
