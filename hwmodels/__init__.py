@@ -38,6 +38,7 @@ from hwmodels.workload.network import Network
 from hwmodels.workload.networks import NETWORKS
 from hwmodels.workload.onnx_network import OnnxNetwork, read_onnx, read_onnx_jobs
 from hwmodels.workload.topology import read_topology, write_topology
+from hwmodels.workload.widths import Workload
 
 __all__ = [
     "ASSUMED",
@@ -76,6 +77,7 @@ __all__ = [
     "SystolicCounts",
     "Unroll",
     "VectorUnit",
+    "Workload",
     "bitmap_bytes",
     "calibrate",
     "code_lengths",

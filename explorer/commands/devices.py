@@ -67,7 +67,8 @@ def devices_check(
     assumed = sum(source == hwmodels.ASSUMED for _, _, source in entries)
     say(f"{file}: {device.name} ({device.title}) is complete: {len(entries)} values, {assumed} of them assumed")
     network, bits = hwmodels.NETWORKS["mlperf_tiny_resnet8"](), (device.weight_bits[-1], device.input_bits[-1])
-    result = hwmodels.evaluate(network.jobs(*bits), device, network.tensors)
+    jobs, tensors = network.at(*bits)
+    result = hwmodels.evaluate(jobs, device, tensors)
     say(
         f"ResNet-8 of MLPerf Tiny with weights of {bits[0]} bits and activations of {bits[1]} takes "
         f"{result.energy_uj:.4g} uJ, {result.latency_ms:.4g} ms and {result.weight_bytes} bytes of weights there"

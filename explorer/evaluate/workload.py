@@ -72,14 +72,14 @@ def _known(name: str) -> str:
 def _uniform(network: Network, bits: tuple[int, int], densities: Sequence[float] = ()) -> Priced:
     """Return a network with the same widths everywhere."""
     weights, activations = bits
-    jobs = network.jobs(weights, activations)
+    jobs, tensors = network.at(weights, activations)
     if densities:
         jobs = tuple(replace(job, density=density) for job, density in zip(jobs, densities, strict=True))
     return Priced(
         name=network.name,
         widths=f"weights of {weights} bits, activations of {activations}",
         jobs=jobs,
-        tensors=tuple(replace(tensor, bits=activations) for tensor in network.tensors),
+        tensors=tensors,
         skipped=network.skipped,
     )
 

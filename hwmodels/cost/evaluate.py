@@ -19,6 +19,7 @@ from hwmodels.storage.memory import WEIGHT_FORMATS
 from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer import LAYER_KINDS, LayerJob
 from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays
+from hwmodels.workload.widths import note_widths
 
 
 @overload
@@ -53,8 +54,8 @@ def evaluate(
 
     Example:
         >>> import hwmodels
-        >>> network = hwmodels.NETWORKS["resnet20"]()
-        >>> cost = hwmodels.evaluate(network.jobs(weight_bits=4), hwmodels.load("bitfusion"), network.tensors)
+        >>> jobs, tensors = hwmodels.NETWORKS["resnet20"]().at(weight_bits=4, input_bits=8)
+        >>> cost = hwmodels.evaluate(jobs, hwmodels.load("bitfusion"), tensors)
         >>> cost.macs, cost.weight_bytes, cost.latency_cycles
         (40551040, 139760, 95225)
     """
@@ -80,7 +81,7 @@ def evaluate(
         macs=int(sums["macs"]),
         layers=costs,
         fits=fits,
-        notes=write_notes(names, layers, accelerator, terms, fits),
+        notes=(*write_notes(names, layers, accelerator, terms, fits), *note_widths(jobs, tensors)),
     )
 
 

@@ -22,8 +22,8 @@ class MemoryFit:
 
     Example:
         >>> import hwmodels
-        >>> network = hwmodels.NETWORKS["mlperf_tiny_resnet8"]()
-        >>> fit = hwmodels.evaluate(network.jobs(), hwmodels.load("stm32l4r5"), network.tensors).fits[0]
+        >>> jobs, tensors = hwmodels.NETWORKS["mlperf_tiny_resnet8"]().at(weight_bits=8, input_bits=8)
+        >>> fit = hwmodels.evaluate(jobs, hwmodels.load("stm32l4r5"), tensors).fits[0]
         >>> fit.place, fit.needed_bytes, fit.size_bytes, fit.fits
         ('memories.flash', 80128, 2097152, True)
     """

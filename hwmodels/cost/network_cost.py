@@ -121,8 +121,8 @@ class NetworkCost:
 
     Example:
         >>> import hwmodels
-        >>> network = hwmodels.NETWORKS["mlperf_tiny_resnet8"]()
-        >>> cost = hwmodels.evaluate(network.jobs(), hwmodels.load("gap9_ne16"), network.tensors)
+        >>> jobs, tensors = hwmodels.NETWORKS["mlperf_tiny_resnet8"]().at(weight_bits=8, input_bits=8)
+        >>> cost = hwmodels.evaluate(jobs, hwmodels.load("gap9_ne16"), tensors)
         >>> round(cost.energy_uj, 1), round(cost.latency_ms, 2), cost.weight_bytes, cost.peak_activation_bytes
         (30.5, 0.59, 80128, 49152)
     """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from hwmodels.checks import check_whole_number
 from hwmodels.errors import LayerError
 from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer import LayerJob, LayerShape
+from hwmodels.workload.widths import LayerWidths, Workload, choose_widths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +20,7 @@ class Network:
     Attributes:
         name: For messages.
         layers: In the order of computation, with names that differ.
-        tensors: The activations that are stored.
+        tensors: The activations that are stored; of a network that states no widths at 8 bits (see `at`).
         skipped: (name, reason) of operations of an imported file that cost nothing here, or could not be read.
 
     Raises:
@@ -77,20 +79,29 @@ class Network:
             tensors=tuple(replace(tensor, elements=tensor.elements * num_images) for tensor in self.tensors),
         )
 
-    def jobs(self, weight_bits: int = 8, input_bits: int = 8, output_bits: int | None = None) -> tuple[LayerJob, ...]:
-        """Return every layer with the same widths; outputs are as wide as inputs unless stated.
+    def at(self, weight_bits: int = 8, input_bits: int = 8, layers: LayerWidths = MappingProxyType({})) -> Workload:
+        """Return jobs and activations at these widths, and `layers` (name -> weight bits, input bits) at their own.
 
-        What a product of two activations reads in the place of weights is as wide as an input.
+        An activation is as wide as the product, or the layer of `layers`, that reads it widest: what reads fewer bits
+        of it fetches all, what writes it writes so many, and a layer without products reads and writes what is stored.
+        What a product of two activations reads in the place of weights is as wide as that is stored.
+
+        Raises:
+            LayerError: no layer has a name of `layers`, or a width is not from 1 to 32.
+
+        Example:
+            >>> import hwmodels
+            >>> jobs, tensors = hwmodels.NETWORKS["lenet5"]().at(weight_bits=2, input_bits=4, layers={"c1": (8, 8)})
+            >>> [(job.shape.name, job.weight_bits, job.input_bits, job.output_bits) for job in jobs[:3]]
+            [('c1', 8, 8, 4), ('c1.tanh', 2, 4, 4), ('s2', 2, 4, 4)]
+            >>> [(tensor.name, tensor.bits) for tensor in tensors[:3]]
+            [('input', 8), ('c1', 4), ('s2', 4)]
         """
-        return tuple(
-            LayerJob(
-                shape=layer,
-                weight_bits=input_bits if layer.kind == "matmul" else weight_bits,
-                input_bits=input_bits,
-                output_bits=input_bits if output_bits is None else output_bits,
-            )
-            for layer in self.layers
-        )
+        return choose_widths(self.layers, self.tensors, (weight_bits, input_bits), layers)
+
+    def jobs(self, weight_bits: int = 8, input_bits: int = 8) -> tuple[LayerJob, ...]:
+        """Return the jobs of `at`, for what needs no activations, such as arrays of layers."""
+        return self.at(weight_bits, input_bits).jobs
 
 
 def _batched(layer: LayerShape, num_images: int) -> LayerShape:

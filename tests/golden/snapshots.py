@@ -90,7 +90,7 @@ def _profiles() -> Iterator[Case]:
         for network in networks:
             for weights, inputs in WIDTHS:
                 case = f"{name} {network.name.removeprefix('mlperf_tiny_')} W{weights}A{inputs}"
-                yield case, device, network.jobs(weight_bits=weights, input_bits=inputs), network.tensors
+                yield case, device, *network.at(weights, inputs)
 
 
 def _large() -> Iterator[Case]:
@@ -99,8 +99,9 @@ def _large() -> Iterator[Case]:
     for name in names():
         device = load(name)
         weights, inputs = device.weight_bits[-1], device.input_bits[-1]
-        jobs = [replace(job, fusible=False) for job in network.jobs(weight_bits=weights, input_bits=inputs)]
-        yield f"{name} resnet18 apart W{weights}A{inputs}", device, jobs, network.tensors
+        jobs, tensors = network.at(weights, inputs)
+        apart = [replace(job, fusible=False) for job in jobs]
+        yield f"{name} resnet18 apart W{weights}A{inputs}", device, apart, tensors
 
 
 def _unusual() -> Iterator[Case]:
@@ -110,7 +111,7 @@ def _unusual() -> Iterator[Case]:
     gemmini, bitfusion = load("gemmini_default"), load("bitfusion")
     everything = replace(gemmini, weight_formats=WEIGHT_FORMATS)
     yield "16 images: eyeriss_v1 alexnet W16A16", load("eyeriss_v1"), alexnet.batched(16).jobs(16, 16), ()
-    yield "16 bits: tpu_v1 alexnet W16A16", load("tpu_v1"), alexnet.jobs(16, 16), alexnet.tensors
+    yield "16 bits: tpu_v1 alexnet W16A16", load("tpu_v1"), *alexnet.at(16, 16)
     yield "a memory for each operand: gemmini resnet8", _with_memories(gemmini), jobs, tensors
     yield "a buffer with a bandwidth: gemmini resnet8", _with_bandwidth(gemmini), jobs, tensors
     for density in (0.05, 0.3):
