@@ -30,6 +30,18 @@ CONSTANTS = (
         "depthwise_channels = { value = 8,",
         "depthwise_channels = { value = 4,",
     ),
+    Mutation(
+        "Ethos: decoder 8 -> 16 weights a cycle",
+        f"{_PROFILES}/ethos_u55_128.toml",
+        "weights_per_cycle = { value = 8,",
+        "weights_per_cycle = { value = 16,",
+    ),
+    Mutation(
+        "entropy: 1.06 -> 1.16 bits for each bit",
+        f"{_STORAGE}/entropy.py",
+        "BITS_PER_ENTROPY_BIT = 1.06",
+        "BITS_PER_ENTROPY_BIT = 1.16",
+    ),
     Mutation("65 nm: 1.25 -> 1.52", "device/technology.py", "65: 1.25", "65: 1.52"),
     Mutation(
         "Bit Fusion: read of an input bank 0.0595 -> 0.107 pJ",
@@ -77,6 +89,18 @@ FORMULAS = (
         "sets = rows // kernel_rows",
     ),
     Mutation("NE16: load of a 1 x 1 tile 19 -> 16", f"{_COST}/ne16.py", "_LOAD_POINT = 10 +", "_LOAD_POINT = 7 +"),
+    Mutation(
+        "Ethos: channels taken 32 at a time cost the steps of 8",
+        f"{_COST}/blocks.py",
+        "ceil_div(channels, set_channels) * -(-set_channels // unroll.in_channels)",
+        "ceil_div(channels, unroll.in_channels)",
+    ),
+    Mutation(
+        "entropy: zeros that fill up lanes are not coded",
+        f"{_STORAGE}/entropy.py",
+        "return np.maximum(added, 0.0)",
+        "return np.minimum(added, 0.0)",
+    ),
     Mutation(
         "systolic: groups on the diagonal wherever either side is free",
         f"{_COST}/systolic.py",
