@@ -17,7 +17,7 @@ from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import count_entropies
-from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, Format, list_installed
+from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, FileTypes, Format, list_installed
 from explorer.export.verify import run_onnx
 from explorer.files import refuse_foreign
 from explorer.graph.inputs import take
@@ -42,17 +42,19 @@ def deploy(
     *,
     tuned: bool = False,
     form: str = DEFAULT_FORMAT,
+    types: FileTypes | None = None,
 ) -> Exported:
     """Rebuild `point` of the run in folder `run`, fine-tuned if `tuned`, and export it to folder `to`.
 
     Args:
         form: One of FORMATS.
+        types: For a format that leaves these open.
 
     Raises:
         ExportError: The exported network's predictions differ.
         SearchError: Model or data are no longer what was searched or tuned.
     """
-    exporter = find_format(form, to)
+    exporter = find_format(form, to, types)
     with locked(run):
         prepared = reopen(outcome, run, notify)
         weights = read_tuned(run, point, prepared) if tuned else None
@@ -64,7 +66,7 @@ def deploy(
         if finetuning is not None:  # the search scored it before it was tuned, and other integers may cost otherwise
             tuned_evaluation = replace(point.evaluation, score=None, cost=_cost(prepared, candidate, model))
             point = replace(point, evaluation=tuned_evaluation, held_out=MeanScore(**finetuning["held_out"]))
-        exported = exporter.write(_deployment(prepared, point, model, finetuning), to)
+        exported = exporter.write(_deployment(prepared, point, model, finetuning, types), to)
     if exported.score.num_images == point.held_out.num_images and exported.verification.agreement == 1.0:
         _compare(exported, point, prepared.score.name)
     notify("export", 1, 1)
@@ -104,11 +106,12 @@ def deploy_uniform(
     return exported
 
 
-def find_format(form: str, to: Path) -> Format:
+def find_format(form: str, to: Path, types: FileTypes | None = None) -> Format:
     """Return one of FORMATS by its name.
 
     Raises:
-        ExportError: For another, for one whose package is not installed, and for a folder with files not its own.
+        ExportError: For another, for one whose package is not installed, or that has no choice of types where one is
+            made, and for a folder with files not its own.
     """
     if form not in FORMATS:
         raise ExportError(f"export: unknown format {form!r}; choose one of {', '.join(FORMATS)}")
@@ -120,6 +123,9 @@ def find_format(form: str, to: Path) -> Format:
         raise ExportError(
             f"export: the format {form} takes {package}, which is not installed; install it with: pip install {package}"
         )
+    if types not in {None, FileTypes()} and not entry.has_types:
+        able = " or ".join(name for name, exporter in FORMATS.items() if exporter.has_types)
+        raise ExportError(f"export: the format {form} has no choice of types; leave them out, or use --format {able}")
     exporter = entry.load()
     refuse_foreign(exporter.list_marks(to))
     return exporter
@@ -157,7 +163,11 @@ def find_refusals(context: CompressionContext, form: str, model: fx.GraphModule 
 
 
 def _deployment(
-    prepared: PreparedStudy, point: FrontPoint, model: fx.GraphModule, finetuning: Mapping[str, Any] | None = None
+    prepared: PreparedStudy,
+    point: FrontPoint,
+    model: fx.GraphModule,
+    finetuning: Mapping[str, Any] | None = None,
+    types: FileTypes | None = None,
 ) -> Deployment:
     images, targets = prepared.tensors(prepared.data.held_out)
     return Deployment(
@@ -170,6 +180,7 @@ def _deployment(
         study=prepared.study.name,
         device=prepared.accelerator.name,
         finetuning=finetuning,
+        types=types or FileTypes(),
     )
 
 

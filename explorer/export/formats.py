@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from explorer.errors import ExportError
+
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
@@ -20,6 +22,30 @@ if TYPE_CHECKING:
     from explorer.export.verify import Verification
     from explorer.graph.inputs import Inputs
     from explorer.study.record import FrontPoint
+
+
+NUMBER_TYPES = ("int8", "uint8", "float32")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTypes:
+    """What a file reads, gives and stores, for the formats that leave it open.
+
+    `inputs` and `outputs` are of NUMBER_TYPES; with `pack_int4` weights of at most 4 bits are stored two
+    to a byte where the runtime takes them.
+
+    Raises:
+        ExportError: For another type.
+    """
+
+    inputs: str = "int8"
+    outputs: str = "int8"
+    pack_int4: bool = False
+
+    def __post_init__(self) -> None:
+        for key in ("inputs", "outputs"):
+            if (received := getattr(self, key)) not in NUMBER_TYPES:
+                raise ExportError(f"export: {key}: expected one of {', '.join(NUMBER_TYPES)}, received {received!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +65,7 @@ class Deployment:
     study: str
     device: str
     finetuning: Mapping[str, Any] | None = None
+    types: FileTypes = field(default_factory=FileTypes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +123,15 @@ class Format(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exporter:
-    """A format: what it is in a few words, the module that writes it, and a package that not everyone has."""
+    """A format: what it is in a few words, the module that writes it, and a package that not everyone has.
+
+    `has_types` says that it takes FileTypes other than its own.
+    """
 
     summary: str
     module: str
     requires: str | None = None
+    has_types: bool = False
 
     @property
     def is_installed(self) -> bool:
@@ -115,7 +146,12 @@ class Exporter:
 FORMATS: Mapping[str, Exporter] = {
     "onnx": Exporter(summary="quantised (QDQ)", module="explorer.export.onnx.package"),
     "integer": Exporter(summary="integers only", module="explorer.export.integer.package"),
-    "tflite": Exporter(summary="int8 for LiteRT", module="explorer.export.tflite.package", requires="ai_edge_litert"),
+    "tflite": Exporter(
+        summary="int8 for LiteRT",
+        module="explorer.export.tflite.package",
+        requires="ai_edge_litert",
+        has_types=True,
+    ),
 }
 """Name to format, the default first. A new one is its module and an entry here."""
 DEFAULT_FORMAT = next(iter(FORMATS))

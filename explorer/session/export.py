@@ -10,7 +10,7 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.deploy import find_format
-from explorer.export.formats import DEFAULT_FORMAT, Deployment, Exported
+from explorer.export.formats import DEFAULT_FORMAT, Deployment, Exported, FileTypes
 from explorer.session.compressed import Compressed, Origin
 from explorer.session.devices import Device, find_device
 from explorer.session.result import Point
@@ -22,7 +22,14 @@ from hwmodels import Accelerator, load, names
 
 
 def export(
-    model: Compressed | Point, folder: str | Path, format: str = DEFAULT_FORMAT, *, device: Device | None = None
+    model: Compressed | Point,
+    folder: str | Path,
+    format: str = DEFAULT_FORMAT,
+    *,
+    device: Device | None = None,
+    inputs: str = "int8",
+    outputs: str = "int8",
+    int4: bool = False,
 ) -> Exported:
     """Write a compressed network to a folder, run it in onnxruntime on the held-out images, and refuse what differs.
 
@@ -39,19 +46,23 @@ def export(
 
     Args:
         format: "onnx" (a quantised network and configuration.json), "integer", or "tflite" (takes ai-edge-litert).
+        inputs: What a "tflite" file reads: "int8", "uint8" or "float32".
+        outputs: The same of what it gives.
+        int4: Whether it stores weights of at most 4 bits two to a byte.
     """
     built = model.build() if isinstance(model, Point) else model
-    return _export(built, Path(folder), format, None if device is None else find_device(device))
+    types = FileTypes(inputs=inputs, outputs=outputs, pack_int4=int4)
+    return _export(built, Path(folder), format, None if device is None else find_device(device), types)
 
 
-def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator | None) -> Exported:
+def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator | None, types: FileTypes) -> Exported:
     """Write a compressed network to a folder, and check it on the held-out images."""
     if not isinstance(model, Compressed):
         raise ExportError(
             f"export: expected a compressed network or a point of a front, received {type(model).__name__}; make one "
             "with explorer.compress"
         )
-    exporter = find_format(form, folder)
+    exporter = find_format(form, folder, types)
     net, origin = model.net, _origin(model, accelerator)
     images, targets = net.tensors(net.data.held_out)
     with threads_for(net.graph):
@@ -66,6 +77,7 @@ def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator
                 study=origin.study,
                 device=origin.device,
                 finetuning=model.finetuning,
+                types=types,
             ),
             folder,
         )

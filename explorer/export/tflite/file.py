@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -18,21 +18,38 @@ from explorer.integer.program import Integers
 
 IDENTIFIER = b"TFL3"
 """Bytes 4 to 8 of every such file."""
+SIGNATURE = "serving_default"
+"""What runtimes call the only signature of a file."""
 VERSIONS = {
     "ADD": 2,
     "CONCATENATION": 2,
     "CONV_2D": 3,
+    "DEPTH_TO_SPACE": 1,
     "DEPTHWISE_CONV_2D": 3,
+    "DEQUANTIZE": 2,
     "FULLY_CONNECTED": 4,
+    "GATHER": 2,
     "MAXIMUM": 2,
     "MAX_POOL_2D": 2,
-    "MEAN": 2,
     "MINIMUM": 2,
+    "MUL": 2,
     "PAD": 2,
     "PADV2": 2,
+    "QUANTIZE": 2,
     "RESHAPE": 1,
+    "RESIZE_NEAREST_NEIGHBOR": 2,
+    "SOFTMAX": 2,
+    "STRIDED_SLICE": 2,
+    "SUB": 2,
+    "TRANSPOSE_CONV": 3,
 }
 """The first version of each operator that takes int8."""
+PACKED_VERSIONS = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECTED": 10}
+"""The same of those that take packed weights of 4 bits."""
+GROUPED_VERSION = 6
+"""The same of a CONV_2D with groups."""
+FUSED_VERSIONS = {"TRANSPOSE_CONV": 4}
+"""The same of those that clip what they give only since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +85,16 @@ class FileBuilder:
         self.codes: list[Any] = []
         self.buffers: list[Any] = [self.schema.BufferT()]  # the first one is empty: of tensors that are computed
 
-    def add_activation(self, name: str, shape: Sequence[int], grid: Int8Grid) -> int:
-        """Add a tensor of codes (1 x ...) that an operator writes, or that is given."""
-        return self._add(name, shape, "INT8", 0, self._quantization([grid.scale], [grid.zero_point], 0))
+    def add_activation(self, name: str, shape: Sequence[int], grid: Int8Grid | None, kind: str = "INT8") -> int:
+        """Add a tensor of codes (1 x ...) that an operator writes, or that is given; without a grid it holds floats."""
+        quantization = None if grid is None else self._quantization([grid.scale], [grid.zero_point], 0)
+        return self._add(name, shape, kind, 0, quantization)
 
-    def add_weights(self, name: str, values: Integers, scales: Float64Array, axis: int) -> int:
-        """Add int8 weights, or int32 biases, with one scale for each entry along `axis`."""
-        kind = {"int8": "INT8", "int32": "INT32"}[str(values.dtype)]
+    def add_weights(self, name: str, values: Integers, scales: Float64Array, axis: int, *, packed: bool = False) -> int:
+        """Add int8 weights, two to a byte where they are `packed`, or int32 biases, scaled by entry along `axis`."""
+        kind = "INT4" if packed else {"int8": "INT8", "int32": "INT32"}[str(values.dtype)]
         quantization = self._quantization([float(scale) for scale in scales], [0] * len(scales), axis)
-        return self._add(name, values.shape, kind, self._buffer(values), quantization)
+        return self._add(name, values.shape, kind, self._buffer(_pack(values) if packed else values), quantization)
 
     def add_codes(self, name: str, value: int, grid: Int8Grid) -> int:
         """Add one constant code of a grid."""
@@ -88,30 +106,49 @@ class FileBuilder:
         array: NDArray[np.int32] = np.array(values, dtype=np.int32)
         return self._add(name, array.shape, "INT32", self._buffer(array), None)
 
-    def add_operator(self, name: str, inputs: Sequence[int], output: int, options: str, **fields: Any) -> None:
-        """Add an operator, whose options are of the schema's class `options`."""
+    def rename(self, number: int, name: str) -> None:
+        """Give a tensor another name."""
+        self.tensors[number].name = name
+
+    def add_operator(
+        self, name: str, inputs: Sequence[int], output: int, options: str, *, first: bool = False, **fields: Any
+    ) -> None:
+        """Add an operator, whose options are of the schema's class `options`, before all others if `first`."""
+        version = self._find_version(name, inputs, fields)
         made = getattr(self.schema, f"{options}T")()
         for key, value in fields.items():
             setattr(made, key, value)
         operator = self.schema.OperatorT()
-        operator.opcodeIndex = self._code(name)
+        operator.opcodeIndex = self._code(name, version)
         operator.inputs, operator.outputs = list(inputs), [output]
         operator.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
         operator.builtinOptions = made
-        self.operators.append(operator)
+        self.operators.insert(0 if first else len(self.operators), operator)
 
-    def to_bytes(self, inputs: Sequence[int], output: int) -> bytes:
-        """Return the file of a network with these inputs and this output."""
+    def to_bytes(self, inputs: Mapping[str, int], output: Mapping[str, int]) -> bytes:
+        """Return the file of a network with these inputs and this output, by the names in its signature."""
         flatbuffers = importlib.import_module("flatbuffers")
         graph = self.schema.SubGraphT()
         graph.tensors, graph.operators, graph.name = self.tensors, self.operators, "main"
-        graph.inputs, graph.outputs = list(inputs), [output]
+        graph.inputs, graph.outputs = list(inputs.values()), list(output.values())
+        signature = self.schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
+        signature.inputs, signature.outputs = self._mapped(inputs), self._mapped(output)
         model = self.schema.ModelT()
         model.version, model.description = 3, f"explorer {explorer.__version__}"
         model.operatorCodes, model.subgraphs, model.buffers = self.codes, [graph], self.buffers
+        model.signatureDefs = [signature]
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), IDENTIFIER)
         return bytes(builder.Output())
+
+    def _mapped(self, tensors: Mapping[str, int]) -> list[Any]:
+        made = []
+        for name, number in tensors.items():
+            entry = self.schema.TensorMapT()
+            entry.name, entry.tensorIndex = name, number
+            made.append(entry)
+        return made
 
     def _add(self, name: str, shape: Sequence[int], kind: str, buffer: int, quantization: Any) -> int:
         tensor = self.schema.TensorT()
@@ -131,13 +168,26 @@ class FileBuilder:
         self.buffers.append(buffer)
         return len(self.buffers) - 1
 
-    def _code(self, name: str) -> int:
+    def _find_version(self, name: str, inputs: Sequence[int], fields: dict[str, Any]) -> int:
+        if name in PACKED_VERSIONS and self.tensors[inputs[1]].type == self.schema.TensorType.INT4:
+            return PACKED_VERSIONS[name]
+        if name == "CONV_2D" and self.tensors[inputs[0]].shape[3] != self.tensors[inputs[1]].shape[3]:
+            return GROUPED_VERSION
+        return FUSED_VERSIONS.get(name, VERSIONS[name]) if fields.get("fusedActivationFunction") else VERSIONS[name]
+
+    def _code(self, name: str, version: int) -> int:
         number = getattr(self.schema.BuiltinOperator, name)
         for index, code in enumerate(self.codes):
-            if code.builtinCode == number:
+            if (code.builtinCode, code.version) == (number, version):
                 return index
         code = self.schema.OperatorCodeT()
-        code.builtinCode, code.version = number, VERSIONS[name]
+        code.builtinCode, code.version = number, version
         code.deprecatedBuiltinCode = min(number, 127)
         self.codes.append(code)
         return len(self.codes) - 1
+
+
+def _pack(values: Integers) -> Integers:
+    """Return codes of 4 bits two to a byte, the first one in the lower half."""
+    nibbles = np.append(values.reshape(-1), np.zeros(values.size % 2, np.int8)).astype(np.int8) & 0xF
+    return (nibbles[::2] | nibbles[1::2] << 4).astype(np.uint8)

@@ -10,10 +10,10 @@ from explorer.export.tflite.file import Int8Grid
 from explorer.graph.inputs import name_inputs
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.interpret import Int32
-from explorer.integer.operations import Concatenate, MaxPool, Pad, Reshape, list_operands
+from explorer.integer.operations import Concatenate, Dilate, MaxPool, Pad, PixelShuffle, Reshape, Select, list_operands
 from explorer.integer.program import Input, IntegerProgram
 
-_MOVES = (Concatenate, MaxPool, Pad, Reshape)
+_MOVES = (Concatenate, Dilate, MaxPool, Pad, PixelShuffle, Reshape, Select)
 """Steps whose output is on the grid of their inputs."""
 HEADROOM = 1 / 8
 """By how much the logits of other images may leave the range of those that calibrate, in ranges (assumed)."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,15 @@ from numpy.typing import NDArray
 from explorer.errors import ExportError
 from explorer.export.tflite.file import load_litert
 
-Int8 = NDArray[np.int8]
+Codes = NDArray[Any]
+"""Of int8, uint8, or float32: what a file reads and gives."""
 STANDARD_ERROR = 2
 KERNELS = {"default": "AUTO", "built-in": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 """Kernels by a name: those that the runtime takes by itself (XNNPACK), its own, and those for microcontrollers."""
 
 
-def run_tflite(path: Path, inputs: tuple[Int8, ...], batch: int = 64, kernels: str = "default") -> Int8:
-    """Return the codes (N x ..., channels last) that a file gives for codes of each input (N x ..., channels last).
+def run_tflite(path: Path, inputs: tuple[Codes, ...], kernels: str = "default") -> Codes:
+    """Return what a file gives (N x ..., channels last) for each input (N x ..., channels last), image by image.
 
     Args:
         kernels: One of KERNELS.
@@ -35,18 +37,15 @@ def run_tflite(path: Path, inputs: tuple[Int8, ...], batch: int = 64, kernels: s
             interpreter = litert.Interpreter(
                 model_path=str(path), num_threads=1, experimental_op_resolver_type=resolver
             )
+            interpreter.allocate_tensors()
         places = [entry["index"] for entry in interpreter.get_input_details()]
-        parts: list[Int8] = []
-        for start in range(0, len(inputs[0]), batch):
-            given = [codes[start : start + batch] for codes in inputs]
-            for place, codes in zip(places, given, strict=True):
-                interpreter.resize_tensor_input(place, codes.shape)
-            with _without_native_log():
-                interpreter.allocate_tensors()
-            for place, codes in zip(places, given, strict=True):
-                interpreter.set_tensor(place, codes)
+        output = interpreter.get_output_details()[0]["index"]
+        parts: list[Codes] = []
+        for number in range(len(inputs[0])):
+            for place, codes in zip(places, inputs, strict=True):
+                interpreter.set_tensor(place, codes[number : number + 1])
             interpreter.invoke()
-            parts.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+            parts.append(interpreter.get_tensor(output))
         return np.concatenate(parts)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -8,35 +8,53 @@ from typing import Any
 import numpy as np
 
 from explorer.errors import ExportError
-from explorer.export.tflite.layers import Rescaling, requantize, rescale_codes
-from explorer.export.tflite.translation import (
-    Sums,
-    Translation,
-    begin_clip,
-    end_clip,
-    pad_windows,
-    refuse,
-    to_last,
-    write_pad,
+from explorer.export.tflite.layers import requantize, rescale_codes
+from explorer.export.tflite.moves import concatenate, pad, pool, reshape, select, shuffle_pixels
+from explorer.export.tflite.rescale import Rescaling
+from explorer.export.tflite.translation import Sums, Translation, begin_clip, end_clip, refuse
+from explorer.integer.operations import (
+    Concatenate,
+    Dilate,
+    LookUp,
+    MaxPool,
+    Pad,
+    PixelShuffle,
+    QuantizeInput,
+    Requantize,
+    Reshape,
+    Select,
+    Step,
+    list_operands,
 )
-from explorer.integer.operations import Concatenate, LookUp, MaxPool, Pad, QuantizeInput, Requantize, Reshape
 
 HALF = 1e-3
 """How far from a half the runtime may round a rescaled code to the other side (assumed)."""
 
 
-def translate(parts: Translation) -> bytes:
-    """Return the file of a program, whose inputs are the codes that its QuantizeInput steps give.
+def translate(parts: Translation) -> tuple[list[int], int]:
+    """Add the operators of a program, whose inputs are the codes that its QuantizeInput steps give.
+
+    Returns the tensors of the inputs and that of the output.
 
     Raises:
         ExportError: For a step that has no operator here.
     """
-    inputs = {}
+    inputs, done = {}, set[str]()
     for step in parts.program.steps:
+        if step.output in done:
+            continue
         if isinstance(step, QuantizeInput):
             inputs[step.input] = parts.add(step.output)
+            parts.keep(step)
         elif isinstance(step, Sums):
             parts.sums[step.output] = step
+        elif isinstance(step, Dilate):
+            parts.spreads[step.output] = step
+            parts.keep(step)
+        elif isinstance(step, Select):
+            then = _find_next(parts, step)
+            select(parts, step, then)
+            done |= set() if then is None else {then.output}
         else:
             rule = _RULES.get(type(step))
             if rule is None:
@@ -45,7 +63,15 @@ def translate(parts: Translation) -> bytes:
     output = parts.program.output
     if output in parts.orders:
         raise ExportError("tflite: the output is a flattened map, whose channels come last in the file; return the map")
-    return parts.file.to_bytes([inputs[entry.name] for entry in parts.program.inputs], parts.numbers[output])
+    return [inputs[entry.name] for entry in parts.program.inputs], parts.numbers[output]
+
+
+def _find_next(parts: Translation, step: Select) -> Select | None:
+    """Return the only reader of a selection of rows or columns, where it selects along the other axis."""
+    readers: list[Step] = [each for each in parts.program.steps if step.output in list_operands(each)]
+    if len(readers) == 1 and isinstance(readers[0], Select) and {step.axis, readers[0].axis} == {2, 3}:
+        return readers[0]
+    return None
 
 
 def _look_up(parts: Translation, step: LookUp) -> None:
@@ -57,64 +83,27 @@ def _look_up(parts: Translation, step: LookUp) -> None:
     unclear = np.abs(exact - np.floor(exact) - 0.5) < HALF
     if (np.abs(rounded - table) > unclear).any():
         raise refuse(step, "a function other than a ReLU or another clip lies between two quantisers")
-    target = begin_clip(parts, step, int(table.min()), int(table.max()))
-    gain, none = np.array([before.scale]), np.zeros(1)
-    rescale_codes(parts, Rescaling(step=step, gains=(gain,), offset=none, target=target), step.input)
-    end_clip(parts, step, target)
-
-
-def _pool(parts: Translation, step: MaxPool) -> None:
-    if step.dilation != (1, 1):
-        raise refuse(step, "its windows are dilated")
-    number, padding = pad_windows(parts, step, step.kernel)
-    parts.file.add_operator(
-        "MAX_POOL_2D",
-        (number,),
-        parts.add(step.output),
-        "Pool2DOptions",
-        padding=padding,
-        strideH=step.stride[0],
-        strideW=step.stride[1],
-        filterHeight=step.kernel[0],
-        filterWidth=step.kernel[1],
+    low, high = int(table.min()), int(table.max())
+    is_clipped = exact[parts.program.tensor(step.input).low :].min() < low - 0.5 + HALF
+    target = begin_clip(parts, step, low if is_clipped else None, high)
+    made = Rescaling(
+        step=step,
+        gains=(np.array([before.scale]),),
+        offset=np.zeros(1),
+        target=target,
+        bounds=(low - after.zero_point, high - after.zero_point),
     )
-
-
-def _concatenate(parts: Translation, step: Concatenate) -> None:
-    if step.axis != 1 or any(name in parts.orders for name in step.inputs) or step.output == parts.program.output:
-        raise refuse(step, "it joins flattened maps, or logits, or along another axis than the channels")
-    inputs = [parts.read(step, name) for name in step.inputs]
-    axis = len(parts.shape(step.output))
-    parts.file.add_operator("CONCATENATION", inputs, parts.add(step.output), "ConcatenationOptions", axis=axis)
-
-
-def _pad(parts: Translation, step: Pad) -> None:
-    if len(step.before) != 3:
-        raise refuse(step, "it pads no maps")
-    sides = to_last(tuple(zip(step.before, step.after, strict=True)))
-    write_pad(parts, step, parts.add(step.output), ((0, 0), *sides), step.value + parts.shifts[step.input])
-
-
-def _reshape(parts: Translation, step: Reshape) -> None:
-    before, after = parts.shape(step.input), parts.shape(step.output)
-    order = parts.orders.get(step.input)
-    if len(after) == 1 and len(before) == 3:
-        order = np.arange(int(np.prod(before))).reshape(before).transpose(1, 2, 0).reshape(-1)
-    elif after != before and not (len(before) == 1 and after == (*before, 1, 1) and order is None):
-        raise refuse(step, f"it makes {' x '.join(map(str, after))} of {' x '.join(map(str, before))}")
-    number = parts.read(step, step.input)
-    if order is not None and (order != np.arange(len(order))).any():
-        parts.orders[step.output] = order
-    shape = parts.file.add_numbers(f"{step.output}.shape", (-1, *to_last(after)))
-    parts.file.add_operator("RESHAPE", (number, shape), parts.add(step.output), "ReshapeOptions")
+    rescale_codes(parts, made, step.input)
+    end_clip(parts, step, target)
 
 
 _RULES: dict[type[Any], Callable[[Translation, Any], None]] = {
     Requantize: requantize,
     LookUp: _look_up,
-    MaxPool: _pool,
-    Concatenate: _concatenate,
-    Pad: _pad,
-    Reshape: _reshape,
+    MaxPool: pool,
+    Concatenate: concatenate,
+    Pad: pad,
+    Reshape: reshape,
+    PixelShuffle: shuffle_pixels,
 }
 """Kind of step to the rule that adds its operator."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from explorer.errors import ExportError
 from explorer.export.tflite.file import FileBuilder, Int8Grid
-from explorer.integer.operations import Conv, Linear, MaxPool, Pad, Step, SumPool
-from explorer.integer.program import IntegerProgram, Integers
+from explorer.integer.operations import Concatenate, Conv, Dilate, Linear, Multiply, Step, SumPool
+from explorer.integer.program import IntegerProgram, Integers, Tensor
 
 T = TypeVar("T")
-Sums = Conv | Linear | SumPool
+Sums = Conv | Linear | SumPool | Multiply
 SAME, VALID = 0, 1
 NONE, RELU = 0, 1
 """Of the schema: how an operator pads, and what it does to its output."""
@@ -25,6 +26,7 @@ class Translation:
 
     `grids` and `shifts` are those of the codes (see grids.py), `logits` is the grid of the output. `orders` are of
     flattened maps: entry i of the file is entry orders[i] of the program, since in the file the channels come last.
+    `steps`, `tensors` and `arrays` become the program that the file computes: the given one but for its multipliers.
     """
 
     program: IntegerProgram
@@ -32,21 +34,31 @@ class Translation:
     grids: dict[str, Int8Grid]
     shifts: dict[str, int]
     logits: Int8Grid
+    pack_int4: bool = False
     numbers: dict[str, int] = field(default_factory=dict)
     sums: dict[str, Sums] = field(default_factory=dict)
+    spreads: dict[str, Dilate] = field(default_factory=dict)
     orders: dict[str, Integers] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    arrays: dict[str, Integers] = field(default_factory=dict)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor without the batch axis, channels first."""
-        return self.program.tensor(name).shape
+        return (self.tensors[name] if name in self.tensors else self.program.tensor(name)).shape
+
+    def is_output(self, name: str) -> bool:
+        """Return whether a tensor is the logits, or a part of them."""
+        last = self.program.steps[-1]
+        return name == self.program.output or (isinstance(last, Concatenate) and name in last.inputs)
 
     def grid(self, name: str) -> Int8Grid:
-        """Return the grid of a tensor in the file.
+        """Return the grid of a tensor of codes in the file.
 
         Raises:
             ExportError: Where no quantiser states it.
         """
-        if name == self.program.output:
+        if self.is_output(name):
             return self.logits
         if name not in self.grids:
             raise ExportError(f"tflite: {name!r} is on the grid of no quantiser; please report this")
@@ -64,11 +76,28 @@ class Translation:
         """Return the number of the codes that a step reads.
 
         Raises:
-            ExportError: Where they are sums.
+            ExportError: Where they are sums, or spread for a transposed convolution.
         """
         if name not in self.numbers:
             raise refuse(step, "it reads sums that are not quantised")
         return self.numbers[name]
+
+    def keep(self, step: Step, arrays: Mapping[str, Integers] | None = None, **tensor: Any) -> None:
+        """Append a step to the program of the file, with arrays of its own, and what differs of its tensor's record."""
+        known = {"name": step.output} if "shape" in tensor else asdict(self.program.tensor(step.output))
+        self.steps.append(step)
+        self.tensors[step.output] = Tensor(**known | tensor)
+        self.arrays.update(arrays or {})
+
+    def realised(self) -> IntegerProgram:
+        """Return the program of the file, whose logits are the codes of its output less their zero point."""
+        return replace(
+            self.program,
+            output_scale=self.logits.scale,
+            tensors=tuple(self.tensors.values()),
+            steps=tuple(self.steps),
+            arrays={**self.program.arrays, **self.arrays},
+        )
 
 
 def to_last(axes: tuple[T, ...]) -> tuple[T, ...]:
@@ -83,42 +112,6 @@ def refuse(step: Step, what: str) -> ExportError:
     )
 
 
-def pad_windows(parts: Translation, step: Conv | MaxPool, kernel: tuple[int, int]) -> tuple[int, int]:
-    """Return the tensor that windows move over, and how the operator pads: as it does itself where that is the same."""
-    before, after = parts.shape(step.input)[1:], parts.shape(step.output)[1:]
-    starts, ends, same = step.padding[:2], [], True
-    for axis in range(2):
-        reach = (after[axis] - 1) * step.stride[axis] + step.dilation[axis] * (kernel[axis] - 1) + 1
-        ends.append(max(0, reach - before[axis] - starts[axis]))
-        total = max(0, reach - before[axis])
-        same &= starts[axis] == total // 2 and after[axis] == -(-before[axis] // step.stride[axis])
-    number = parts.read(step, step.input)
-    if same:
-        return number, SAME
-    if not any((*starts, *ends)):
-        return number, VALID
-    value = parts.grid(step.input).zero_point if isinstance(step, Conv) else parts.shifts[step.input]
-    sides = tuple(zip(starts, ends, strict=True))
-    sizes = (size + start + end for size, (start, end) in zip(before, sides, strict=True))
-    shape = (parts.shape(step.input)[0], *sizes)
-    padded = parts.add(step.input, called=f"{step.output}_padded", shape=shape)
-    write_pad(parts, step, padded, ((0, 0), *sides, (0, 0)), value)
-    return padded, VALID
-
-
-def write_pad(
-    parts: Translation, step: Conv | MaxPool | Pad, padded: int, sides: tuple[tuple[int, int], ...], value: int
-) -> None:
-    """Add a padding (axes as in the file) with a code; that of zero needs no constant of its own."""
-    grid = parts.grid(step.input)
-    inputs = (parts.read(step, step.input), parts.file.add_numbers(f"{step.output}.paddings", sides))
-    if value == grid.zero_point:
-        parts.file.add_operator("PAD", inputs, padded, "PadOptions")
-    else:
-        code = parts.file.add_codes(f"{step.output}.padding", value, grid)
-        parts.file.add_operator("PADV2", (*inputs, code), padded, "PadV2Options")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clipped:
     """Where an operator writes its codes, with which activation, and what clips them behind it, if that does not."""
@@ -128,11 +121,14 @@ class Clipped:
     clips: tuple[tuple[str, int], ...]
 
 
-def begin_clip(parts: Translation, step: Step, low: int, high: int) -> Clipped:
-    """Add the tensor that an operator writes whose codes are clipped to low..high: int8 does what it can."""
+def begin_clip(parts: Translation, step: Step, low: int | None, high: int) -> Clipped:
+    """Add the tensor that an operator writes whose codes are clipped to low..high: int8 does what it can.
+
+    Nothing is below a `low` of None anyway.
+    """
     shift, zero_point = parts.shifts[step.output], parts.grids[step.output].zero_point
     fused = low == zero_point
-    lower = (("MAXIMUM", low + shift),) if low + shift > -128 and not fused else ()
+    lower = (("MAXIMUM", low + shift),) if low is not None and low + shift > -128 and not fused else ()
     clips = (*lower, *((("MINIMUM", high + shift),) if high + shift < 127 else ()))
     number = parts.add(step.output, called=f"{step.output}_unclipped" if clips else None)
     return Clipped(number=number, activation=RELU if fused else NONE, clips=clips)

@@ -9,10 +9,7 @@ from explorer.export.formats import list_installed
 from tests.explorer.export.onnx.test_styles import basis_of
 
 REFUSED = {
-    ("lambdas", "tflite"): "no rule for Select",
     ("two_inputs", "tflite"): "several outputs",
-    ("metadata", "tflite"): "it rescales codes of no maps",
-    ("siamese", "tflite"): "a summand is subtracted",
     ("attention", "tflite"): "node 'chunk",
     ("channels_last", "tflite"): "node 'permute",
     ("two_inputs", "integer"): "several outputs",

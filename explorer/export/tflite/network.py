@@ -1,0 +1,198 @@
+"""The file of a compressed network in memory: its bytes, the program that it computes, its inputs and its output."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import fx, nn
+
+from explorer.compress.apply import CompressionContext
+from explorer.compress.quantize import ActivationQuantizer
+from explorer.export.formats import FileTypes
+from explorer.export.tflite.file import FileBuilder, Int8Grid
+from explorer.export.tflite.grids import find_quantizers, find_shifts, fit_logits
+from explorer.export.tflite.run import Codes
+from explorer.export.tflite.translate import translate
+from explorer.export.tflite.translation import Translation, to_last
+from explorer.graph.inputs import Inputs, as_tuple, example
+from explorer.graph.symbolic import propagate_shapes
+from explorer.integer.interpret import perform, run_program
+from explorer.integer.lower import lower_program
+from explorer.integer.operations import QuantizeInput
+from explorer.integer.program import IntegerProgram
+
+UNSIGNED = 128
+"""What uint8 codes have more than int8 codes of the same value."""
+PROBABILITIES = Int8Grid(scale=1 / 256, zero_point=-128)
+"""The grid that runtimes demand of a softmax."""
+CORE = FileTypes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """The bytes of a file, the program that it computes, and the grids of its inputs and of its output.
+
+    The program's logits are int8 codes less their zero point. `core` is the file without a softmax at its end, None
+    where there is none. `shifts` are added to the program's codes of each input.
+    """
+
+    content: bytes
+    core: bytes | None
+    program: IntegerProgram
+    types: FileTypes
+    shifts: tuple[int, ...]
+    inputs: tuple[Int8Grid, ...]
+    logits: Int8Grid
+
+
+def build(
+    model: fx.GraphModule,
+    context: CompressionContext,
+    images: Inputs | None = None,
+    types: FileTypes = CORE,
+) -> Network:
+    """Return the file of what `compress.apply` built; the grid of its logits spans those of the calibration images.
+
+    Args:
+        model: A softmax over the classes at its end becomes one of the file.
+        context: What it was built in.
+        images: To be taken instead of the calibration images.
+        types: Of inputs, outputs, and narrow weights.
+
+    Raises:
+        ExportError: For what has no integer form, or no operator; and without ai-edge-litert.
+    """
+    file = FileBuilder()
+    propagate_shapes(model, example(model, context.graph.input_shapes))
+    before = _without_softmax(model)
+    program = lower_program(before or model, context.graph.input_shapes)
+    grids, shifts = find_quantizers(before or model, program), find_shifts(program)
+    given = to_arrays(context.calibration.images if images is None else images)
+    logits = fit_logits(run_program(program, given), program.output_scale)
+    parts = Translation(
+        program=program, file=file, grids=grids, shifts=shifts, logits=logits, pack_int4=types.pack_int4
+    )
+    inputs, output = translate(parts)
+    quantizers = {step.input: step.output for step in program.steps if isinstance(step, QuantizeInput)}
+    codes = [quantizers[entry.name] for entry in program.inputs]
+    named = {
+        entry.name: _add_input(parts, entry.name, name, number, types.inputs)
+        for entry, name, number in zip(program.inputs, codes, inputs, strict=True)
+    }
+    core = None
+    if before is not None:
+        core = file.to_bytes(named, {program.output: output})
+        output = _add_softmax(parts, output)
+    output = _add_output(parts, output, PROBABILITIES if before is not None else logits, types.outputs)
+    return Network(
+        content=file.to_bytes(named, {program.output: output}),
+        core=core,
+        program=parts.realised(),
+        types=types,
+        shifts=tuple(shifts[name] for name in codes),
+        inputs=tuple(parts.grid(name) for name in codes),
+        logits=logits,
+    )
+
+
+def encode_inputs(network: Network, images: Inputs) -> tuple[Codes, ...]:
+    """Return each input as the file reads it, channels last: codes of the program, or the images themselves."""
+    values = dict(zip((entry.name for entry in network.program.inputs), to_arrays(images), strict=True))
+    if network.types.inputs == "float32":
+        return tuple(np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in values.values())
+    steps = {step.input: step for step in network.program.steps if isinstance(step, QuantizeInput)}
+    extra, kind = (UNSIGNED, np.uint8) if network.types.inputs == "uint8" else (0, np.int8)
+    named = zip(values, network.shifts, strict=True)
+    codes = (perform(steps[name], values).astype(np.int16) + shift + extra for name, shift in named)
+    return tuple(np.ascontiguousarray(np.moveaxis(each, 1, -1)).astype(kind) for each in codes)
+
+
+def decode_output(network: Network, output: Codes) -> NDArray[np.int64]:
+    """Return the integers that an output of the file holds or stands for, channels first, less their zero point."""
+    grid = PROBABILITIES if network.core else network.logits
+    if network.types.outputs == "float32":
+        codes = np.rint(output / np.float32(grid.scale)).astype(np.int64)
+    else:
+        extra = UNSIGNED if network.types.outputs == "uint8" else 0
+        codes = output.astype(np.int64) - extra - grid.zero_point
+    return np.moveaxis(codes, -1, 1)
+
+
+def to_arrays(images: Inputs) -> tuple[NDArray[np.float32], ...]:
+    """Return the tensor of each input as an array."""
+    return tuple(tensor.cpu().float().numpy() for tensor in as_tuple(images))
+
+
+def _add_input(parts: Translation, name: str, codes: str, number: int, kind: str) -> int:
+    """Add what is given in another type than the int8 codes that the network reads; returns its tensor."""
+    file, grid = parts.file, parts.grid(codes)
+    if kind == "int8":
+        file.rename(number, name)
+        return number
+    shape = (1, *to_last(parts.shape(codes)))
+    given = file.add_activation(name, shape, _unsigned(grid) if kind == "uint8" else None, kind.upper())
+    file.add_operator("QUANTIZE", (given,), number, "QuantizeOptions", first=True)
+    return given
+
+
+def _add_output(parts: Translation, number: int, grid: Int8Grid, kind: str) -> int:
+    """Add what turns the int8 codes of the output into another type; returns its tensor."""
+    if kind == "int8":
+        return number
+    file, name = parts.file, parts.program.output
+    file.rename(number, f"{name}_int8")
+    shape = (1, *to_last(parts.shape(name)))
+    output = file.add_activation(name, shape, _unsigned(grid) if kind == "uint8" else None, kind.upper())
+    operator, options = ("QUANTIZE", "QuantizeOptions") if kind == "uint8" else ("DEQUANTIZE", "DequantizeOptions")
+    file.add_operator(operator, (number,), output, options)
+    return output
+
+
+def _unsigned(grid: Int8Grid) -> Int8Grid:
+    return replace(grid, zero_point=grid.zero_point + UNSIGNED)
+
+
+def _add_softmax(parts: Translation, number: int) -> int:
+    """Add a softmax over the classes; returns its tensor."""
+    name = parts.program.output
+    parts.file.rename(number, f"{name}_before_softmax")
+    shape = (1, *to_last(parts.shape(name)))
+    output = parts.file.add_activation(name, shape, PROBABILITIES)
+    parts.file.add_operator("SOFTMAX", (number,), output, "SoftmaxOptions", beta=1.0)
+    return output
+
+
+def _without_softmax(model: fx.GraphModule) -> fx.GraphModule | None:
+    """Return a network up to its logits where it ends with a softmax over the classes, else None."""
+    (output,) = (node for node in model.graph.nodes if node.op == "output")
+    last = output.args[0]
+    if not isinstance(last, fx.Node) or not _is_softmax(model, last):
+        return None
+    cut = copy.deepcopy(model)
+    (output,) = (node for node in cut.graph.nodes if node.op == "output")
+    source = output.args[0].all_input_nodes[0]
+    if source.op == "call_module" and isinstance(cut.get_submodule(str(source.target)), ActivationQuantizer):
+        source = source.all_input_nodes[0]  # the logits' own codes are as fine
+    output.args = (source,)
+    cut.graph.eliminate_dead_code()
+    cut.recompile()
+    return cut
+
+
+def _is_softmax(model: fx.GraphModule, node: fx.Node) -> bool:
+    """Return whether a node is a softmax over the classes: axis 1, or the last one of vectors."""
+    axis: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
+    if node.op == "call_module":
+        module = model.get_submodule(str(node.target))
+        if not isinstance(module, nn.Softmax):
+            return False
+        axis = module.dim
+    elif node.target not in {F.softmax, torch.softmax, "softmax"}:
+        return False
+    return axis == 1 or (axis == -1 and len(node.meta["shape"]) == 2)
