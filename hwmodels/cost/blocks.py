@@ -17,7 +17,7 @@ import numpy as np
 
 from hwmodels.arrays import IntArray, ceil_div
 from hwmodels.cost.citation import name_units
-from hwmodels.cost.dataflow import ArrayCounts, DataflowFormulas, DataflowModel, Formula, WeightsInputs
+from hwmodels.cost.dataflow import ArrayCounts, DataflowFormulas, DataflowModel, Formula, OperandWidths, WeightsInputs
 from hwmodels.cost.tiling import choose_in_place, count_in_place_tile
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import MacCost
@@ -27,6 +27,8 @@ from hwmodels.workload.layer_arrays import LayerArrays
 _SHARE_OF_LONGER = 4
 """Blocks whose commands are in flight together: a block takes at least this part of its stages to get through."""
 
+_LEAST_CHANNELS = 16
+"""Output channels of a block, unless the layer has fewer."""
 _MANY = np.iinfo(np.int64).max
 
 
@@ -102,6 +104,28 @@ def _count(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> Array
     )
 
 
+def _choose_passes(
+    layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, counts: ArrayCounts, pass_bits: WeightsInputs
+) -> WeightsInputs:
+    """Return the passes of staged weights, or of weights that each block of positions reads where they are kept.
+
+    The latter stay for all positions, and each block of channels reads the inputs, where a block of the fewest channels
+    has room for them and less is read so.
+    """
+    staged, inputs = choose_in_place(layers, accelerator, widths, counts, pass_bits)
+    weight_bits, input_bits = pass_bits
+    fit = weight_bits <= accelerator.find_buffer("weights").size_bytes * 8
+    if fit.all():
+        return staged, inputs
+    number = ceil_div(layers.outputs, accelerator.blocks.outputs)
+    less = number * weight_bits + input_bits > weight_bits + number * input_bits
+    weights_stay = less & (layers.m * np.minimum(layers.n, _LEAST_CHANNELS) <= accelerator.blocks.outputs)
+    return (
+        np.where(fit, staged, np.where(weights_stay, 1, number)),
+        np.where(fit, inputs, np.where(weights_stay, number, 1)),
+    )
+
+
 def _count_tile(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> WeightsInputs:
     """Return the words that the lanes start with: their weights, and the inputs of a block."""
     weights, _ = count_in_place_tile(layers, accelerator, mac)
@@ -158,5 +182,5 @@ def _explain_steps(kernel: str, lanes: str) -> str:
 
 
 BLOCKS = DataflowModel(
-    count=_count, passes=choose_in_place, first_tile=_count_tile, formulas=_explain, coded_weights=count_coded_weights
+    count=_count, passes=_choose_passes, first_tile=_count_tile, formulas=_explain, coded_weights=count_coded_weights
 )

@@ -8,12 +8,16 @@ import numpy as np
 
 from hwmodels.arrays import BoolArray, IntArray
 from hwmodels.cost.fit import MemoryFit
+from hwmodels.cost.latency import BOUNDS, memory_bits
 from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.cost.terms import LayerTerms
 from hwmodels.cost.traffic import DramTraffic, find_fused
-from hwmodels.device.accelerator import Accelerator
+from hwmodels.device.accelerator import ASSUMED, Accelerator
 from hwmodels.storage.memory import WEIGHT_FORMATS, StoredWeights
 from hwmodels.workload.layer_arrays import LayerArrays
+
+_MOST = 0.5
+"""Share of the energy of which a reader should know that it rests on an assumption."""
 
 
 def write_notes(
@@ -31,6 +35,8 @@ def write_notes(
         *_pass_notes(names, accelerator, terms.dram),
         *_fit_notes(accelerator, fits),
         *_fused_notes(names, layers, accelerator),
+        *_decoder_notes(names, accelerator, terms),
+        *_guess_notes(layers, accelerator, terms),
         *_unpriced_notes(accelerator),
     )
 
@@ -150,6 +156,33 @@ def _fit_notes(accelerator: Accelerator, fits: Sequence[MemoryFit]) -> list[str]
             notes.append(
                 f"the activation peak of {fit.needed_bytes} bytes exceeds the {fit.size_bytes} bytes of "
                 f"{accelerator.name}'s input and output buffers: activations live in DRAM"
+            )
+    return notes
+
+
+def _decoder_notes(names: Sequence[str], accelerator: Accelerator, terms: LayerTerms) -> list[str]:
+    """Say which layers take the time in which their weights leave the decoder."""
+    waits = np.broadcast_to(terms.latency.bound == BOUNDS.index("decoder"), (len(names),))
+    if not waits.any():
+        return []
+    return [
+        f"{accelerator.name} decodes {accelerator.blocks.weights_per_cycle:g} weights in a cycle, zeros too: that "
+        f"takes longer than products and memory ({_which(names, waits)})"
+    ]
+
+
+def _guess_notes(layers: LayerArrays, accelerator: Accelerator, terms: LayerTerms) -> list[str]:
+    """Say where most of the energy is that of a memory whose energy nobody published."""
+    notes = []
+    for memory in accelerator.memories:
+        guessed = accelerator.sources.get(f"memories.{memory.name}.energy_pj_per_bit") == ASSUMED
+        moved, _ = memory_bits(layers, memory, terms.dram)
+        spent = float(moved.sum()) * memory.energy_pj_per_bit * accelerator.energy_factor
+        whole = float(np.broadcast_to(terms.energy.total_pj, layers.shape).sum())
+        if guessed and spent >= _MOST * whole > 0:
+            notes.append(
+                f"{100 * spent / whole:.0f} % of the energy is that of memories.{memory.name} on {accelerator.name}, "
+                f"whose {memory.energy_pj_per_bit:g} pJ a bit are assumed: state your own before you trust an energy"
             )
     return notes
 

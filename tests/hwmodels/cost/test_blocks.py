@@ -88,6 +88,34 @@ def test_zeros_in_empty_lanes_take_bytes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("job", "weights", "inputs"),
+    [
+        # 8 blocks of 2048 outputs read few weights again.
+        (conv(16, 16, 3, 32), 8, 1),
+        # 128 channels of 6 x 6 are three blocks: 16 K of weights stay, and 4.6 K of inputs are read for each.
+        (conv(128, 128, 1, 6), 1, 3),
+        # 12 x 12 positions have no room for 16 channels each.
+        (conv(64, 64, 1, 12), 5, 1),
+        (linear(640, 640), 1, 1),
+    ],
+)
+def test_weights_in_sram_are_read_for_each_block(job: LayerJob, weights: int, inputs: int) -> None:
+    (direct,), (staged,) = (evaluate([job], load(name)).layers for name in ("ethos_u55_128_sram", "ethos_u55_128"))
+    assert direct.dram_weight_bits == weights * 8 * direct.weight_bytes
+    assert direct.dram_input_bits == inputs * 8 * job.shape.inputs
+    assert staged.dram_weight_bits == 8 * staged.weight_bytes
+
+
+def test_a_note_says_that_an_assumed_memory_decides_and_one_that_the_decoder_does() -> None:
+    jobs = [linear(640, 640)]
+    flash, sram = (evaluate(jobs, load(name)).notes for name in ("ethos_u55_128", "ethos_u55_128_sram"))
+    assert [note for note in flash if "memories.flash on ethos_u55_128, whose 28 pJ a bit are assumed" in note]
+    assert not [note for note in flash if "decodes" in note]
+    assert [note for note in sram if "decodes 8 weights in a cycle" in note and "(all layers)" in note]
+    assert not [note for note in sram if "are assumed" in note]
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"traversals": ()}, r"blocks.traversals: expected \[input channels, kernel elements\] .* received \(\)"),

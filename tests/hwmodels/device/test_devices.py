@@ -26,6 +26,7 @@ from hwmodels.device.profiles import read_source_ids
 
 EXPECTED = (
     *("bit_serial_16x16", "bitfusion", "edge_tpu", "ethos_u55_128", "ethos_u55_256", "eyeriss_v1", "gap9_ne16"),
+    *("ethos_u55_128_sram", "ethos_u55_256_sram"),
     *("gemmini_default", "max78000", "mpic", "nucleo_u385rg_q", "stm32h7a3", "stm32l4r5", "stm32u575", "tpu_v1"),
 )
 ASSUMED = {
@@ -33,7 +34,9 @@ ASSUMED = {
     "bitfusion": (5, 39),
     "edge_tpu": (22, 31),
     "ethos_u55_128": (5, 40),
+    "ethos_u55_128_sram": (4, 38),
     "ethos_u55_256": (5, 41),
+    "ethos_u55_256_sram": (4, 39),
     "eyeriss_v1": (4, 29),
     "gap9_ne16": (8, 28),
     "gap9_ne16_240": (8, 28),
@@ -342,8 +345,9 @@ def test_memories_that_a_network_must_fit(name: str, sizes: dict[str, int]) -> N
         ("eyeriss_v1", {"global": 108}),
         # Four tiles of 256 x 256 weights; 4096 sums of 32 bits for each of 256 columns.
         ("tpu_v1", {"weight_fifo": 4 * 64, "unified": 24 * 1024, "accumulators": 4 * 1024}),
-        ("ethos_u55_128", {"shram": 24, "staged_weights": 384}),
-        ("ethos_u55_256", {"shram": 48, "staged_weights": 384}),
+        # Staged in two banks of 1 MB of the reference system Corstone-300.
+        ("ethos_u55_128", {"shram": 24, "staged_weights": 2048}),
+        ("ethos_u55_256", {"shram": 48, "staged_weights": 2048}),
         ("gap9_ne16", {"l1": 128}),
         ("gap9_ne16_240", {"l1": 128}),
         ("edge_tpu", {"sram": 8e6 / 1024}),
