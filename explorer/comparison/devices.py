@@ -231,7 +231,7 @@ def _accelerator(folder: Path, outcome: Outcome, study: Study) -> Accelerator:
     if accelerator.digest()[:16] != known:
         raise SearchError(
             f"{folder}: device {accelerator.name} has other numbers now ({accelerator.digest()[:16]}, was {known}); "
-            "run the study again into another --out"
+            "run the study again into another folder"
         )
     return accelerator
 

@@ -116,7 +116,7 @@ def find_format(form: str, to: Path, types: FileTypes | None = None) -> Format:
     if form not in FORMATS:
         raise ExportError(f"export: unknown format {form!r}; choose one of {', '.join(FORMATS)}")
     if to.exists() and not to.is_dir():
-        raise ExportError(f"{to}: is not a folder; choose another one for --to")
+        raise ExportError(f"{to}: is not a folder; choose another one")
     entry = FORMATS[form]
     if not entry.is_installed:
         package = str(entry.requires).replace("_", "-")

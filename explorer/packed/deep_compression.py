@@ -83,7 +83,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
         ExportError: Where the file does not give back the very network.
     """
     if to.exists() and not to.is_dir():
-        raise ExportError(f"{to}: is not a folder; choose another one for --to")
+        raise ExportError(f"{to}: is not a folder; choose another one")
     refuse_foreign({to / NETWORK: MAGIC, to / SIZES: b"layer,weights,density,"})
     with locked(to / STEPS):
         prepared = open_study(study, to / STEPS, notify)

@@ -11,7 +11,7 @@ from torch import fx
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate
 from explorer.compress.plan import NetworkPlan, plan
-from explorer.errors import ExportError
+from explorer.errors import ExplorerError, ExportError
 from explorer.session.network import Net
 from explorer.study.network import threads_for
 from explorer.study.record import FrontPoint
@@ -95,3 +95,11 @@ def remember(
     made = Compressed(model, model.graph)
     made.net, made.candidate, made.origin, made.tuned = net, candidate, origin, tuned
     return made.eval()
+
+
+def refuse_pickling(self: object) -> NoReturn:
+    """Refuse to pickle what opens the network that was searched."""
+    raise ExplorerError(
+        f"{type(self).__name__.lower()}: it is not pickled, since it opens the network that was searched; give search "
+        "a folder, and take it from explorer.load(folder, net)"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import OBJECTIVES, costs_named, score_named
 from explorer.progress import Notify, silent
 from explorer.report.front.tables import build_front_frame
-from explorer.session.compressed import Compressed, Origin, build
+from explorer.session.compressed import Compressed, Origin, build, refuse_pickling
 from explorer.session.devices import Device, find_device
 from explorer.session.display import paragraph, table
 from explorer.session.network import Net
@@ -86,6 +87,8 @@ class Point:
         """Return its network."""
         return build(self.open_net(), self.candidate, self.origin)
 
+    __reduce__ = refuse_pickling
+
     def __repr__(self) -> str:
         """Return its name, its scores and its costs."""
         costs = ", ".join(
@@ -124,17 +127,23 @@ class Front:
 
     def __getitem__(self, choice: SupportsIndex | slice | str) -> Point | tuple[Point, ...]:
         """Return a point by its place, or by name: "knee", "accurate", "cheapest", "p07", or a digest's start."""
-        if isinstance(choice, SupportsIndex | slice):
+        if isinstance(choice, slice):
             return self.points[choice]
-        if not isinstance(choice, str):
+        if not isinstance(choice, str | SupportsIndex):
             raise ExplorerError(f"front: expected the place or the name of a point, received {choice!r}")
         if not self.points:
             raise ExplorerError("front: it is empty, since no candidate kept the budgets; relax them, and search again")
+        if not isinstance(choice, str):
+            if not -len(self) <= operator.index(choice) < len(self):
+                raise ExplorerError(f"front: expected a place from 0 to {len(self) - 1}, received {choice!r}")
+            return self.points[choice]
         try:
             found = pick(self.outcome.front, self.outcome.objectives, choice)
         except ExplorerError as error:
             raise ExplorerError(str(error).replace("--pick", "front")) from None
         return next(point for point in self.points if point.found is found)
+
+    __reduce__ = refuse_pickling
 
     def __repr__(self) -> str:
         """Return a line for each point."""
@@ -177,6 +186,8 @@ class Result:
     open_net: OpenNet
     folder: Path | None = None
     """Where it is kept, None where it is not."""
+
+    __reduce__ = refuse_pickling
 
     @property
     def front(self) -> Front:

@@ -110,7 +110,7 @@ def refuse_other_study(folder: Path, study: Study) -> None:
     journal = (folder / JOURNAL).read_bytes() if (folder / JOURNAL).is_file() else b""
     if b'"op_code"' in journal.partition(b"\n")[0] and b'"sum":"' not in journal:
         raise SearchError(
-            f"{folder}: holds the results of an earlier version of explorer; choose another --out, or go on with that"
+            f"{folder}: holds the results of an earlier version of explorer; choose another folder, or go on with that"
         )
     if not ((folder / STUDY).is_file() and (folder / JOURNAL).is_file()):
         return
@@ -128,5 +128,5 @@ def refuse_changes(folder: Path, known: Mapping[str, str], identity: Mapping[str
         details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:3])
         details += f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise SearchError(
-            f"{folder}: holds the results of another study ({details}); choose another --out, or restore it"
+            f"{folder}: holds the results of another study ({details}); choose another folder, or restore it"
         )

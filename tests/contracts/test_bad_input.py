@@ -368,7 +368,7 @@ COMMANDS = {
     "out is in a file": (("run", "tiny", "--out", "tiny/images.npz/a"), ("images.npz/a: is not a folder; choose",)),
     "another study": (
         ("run", "tiny", "--out", "done", "--seed", "3"),
-        ("done: holds the results of another study (study.seed was 0, is 3); choose another --out",),
+        ("done: holds the results of another study (study.seed was 0, is 3); choose another folder",),
     ),
     "unknown point": (
         ("export", "done", "--to", "new", "--pick", "p99"),

@@ -91,7 +91,7 @@ def test_wrong_input_is_one_line(study: Path, home: Path, explorer: Callable[...
     )
     (home / "file").write_text("")
     said = explorer("compress", study, "--to", "file")
-    assert (said.code, said.err) == (2, "error: file: is not a folder; choose another one for --to\n")
+    assert (said.code, said.err) == (2, "error: file: is not a folder; choose another one\n")
     study.write_text(study.read_text() + '[deep_compression.layers."fc9"]\nkept = 0.5\n')
     said = explorer("compress", study, "--to", "out")
     assert said.code == 2

@@ -32,7 +32,7 @@ class Figure(NamedTuple):
     """Whether it is stated relative to the reference, too."""
 
 
-BESIDE = {"latency": Figure("Latency", "cycles", "latency_cycles", whole=True, has_ratio=False)}
+BESIDE = {"latency": Figure("Clock", "cycles", "latency_cycles", whole=True, has_ratio=False)}
 """What is shown right behind a cost."""
 MACS = Figure("MACs", "", "macs", whole=True)
 

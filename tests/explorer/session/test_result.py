@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,14 @@ def test_a_front_is_a_sequence_that_shows_its_points(result: explorer.Result) ->
     assert result.front[np.int64(0)].name == names[0]
     with pytest.raises(ExplorerError, match=r"expected the place or the name of a point, received 1\.5"):
         result.front[1.5]  # type: ignore[call-overload]
+    last = len(names) - 1
+    for place in (len(names), -len(names) - 1):
+        with pytest.raises(ExplorerError, match=rf"^front: expected a place from 0 to {last}, received {place}$"):
+            result.front[place]
+    for kept in (result, result.front, result.knee):
+        named = type(kept).__name__.lower()
+        with pytest.raises(ExplorerError, match=rf"^{named}: it is not pickled, .* explorer.load\(folder, net\)$"):
+            pickle.dumps(kept)
 
 
 def test_a_point_is_not_built_for_another_network(

@@ -169,7 +169,7 @@ def test_the_journal_of_an_earlier_version_is_left_as_it_is(tmp_path: Path) -> N
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "search.journal")))
     optuna.create_study(storage=storage, study_name="s").set_user_attr("identity", {"explorer": "0.4.0"})
     text = (tmp_path / "search.journal").read_bytes()
-    with pytest.raises(SearchError, match="an earlier version of explorer; choose another --out, or go on with that"):
+    with pytest.raises(SearchError, match="an earlier version of explorer; choose another folder, or go on with that"):
         refuse_other_study(tmp_path, STUDY)
     assert (tmp_path / "search.journal").read_bytes() == text
 

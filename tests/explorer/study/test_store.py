@@ -109,7 +109,7 @@ def test_scores_are_remembered(open_: Open) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the refused connection is dropped
 def test_results_of_another_study_are_refused_with_what_differs(open_: Open) -> None:
     open_()
-    with pytest.raises(SearchError, match=r"another study \(weights was a, is b\); choose another --out"):
+    with pytest.raises(SearchError, match=r"another study \(weights was a, is b\); choose another folder"):
         open_({"study": "1", "weights": "b"})
     text = r"\(device was None, is x; study was 1, is 2\)"
     with pytest.raises(SearchError, match=text):
