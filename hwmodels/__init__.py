@@ -15,6 +15,7 @@ from hwmodels.cost.explanation import Explanation
 from hwmodels.cost.fit import MemoryFit
 from hwmodels.cost.latency import BOUNDS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost
+from hwmodels.cost.residency import NOTHING_STAYS, MapKeeper, Residency
 from hwmodels.cost.systolic import SystolicCounts, systolic_counts
 from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.device.accelerator import ASSUMED, Accelerator
@@ -37,6 +38,7 @@ from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays, stack, wit
 from hwmodels.workload.network import Network
 from hwmodels.workload.networks import NETWORKS
 from hwmodels.workload.onnx_network import OnnxNetwork, read_onnx, read_onnx_jobs
+from hwmodels.workload.tensor_arrays import TensorArrays, stack_tensors, tensor_arrays
 from hwmodels.workload.topology import read_topology, write_topology
 from hwmodels.workload.widths import Workload
 
@@ -49,6 +51,7 @@ __all__ = [
     "LAWS",
     "LAYER_KINDS",
     "NETWORKS",
+    "NOTHING_STAYS",
     "PRODUCT_KINDS",
     "RUN_BITS",
     "SYSTOLIC_DATAFLOWS",
@@ -67,6 +70,7 @@ __all__ = [
     "LayerJob",
     "LayerShape",
     "LayerTerms",
+    "MapKeeper",
     "Memory",
     "MemoryFit",
     "Network",
@@ -74,7 +78,9 @@ __all__ = [
     "NetworkError",
     "OnnxNetwork",
     "Registers",
+    "Residency",
     "SystolicCounts",
+    "TensorArrays",
     "Unroll",
     "VectorUnit",
     "Workload",
@@ -105,7 +111,9 @@ __all__ = [
     "read_topology",
     "scale_to_node",
     "stack",
+    "stack_tensors",
     "systolic_counts",
+    "tensor_arrays",
     "with_widths",
     "write_jobs",
     "write_topology",

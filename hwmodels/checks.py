@@ -1,7 +1,8 @@
 """Checks that say what was expected and what was received: a record reports all its faults at once."""
 
 import difflib
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from hwmodels.bounds import Span
 
@@ -51,3 +52,8 @@ def check_text(name: str, value: object) -> list[str]:
     if isinstance(value, str) and value.strip():
         return []
     return [f"{name}: expected a non-empty text, received {shown(value)}"]
+
+
+def list_twice(names: Sequence[str]) -> list[str]:
+    """Return the names that occur more than once."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)

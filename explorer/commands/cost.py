@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -98,7 +99,7 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
     workload = priced(network, bits, batch or 1, images)
     result = hwmodels.evaluate(workload.jobs, accelerator, workload.tensors)
     if explained is not None:
-        say(_explanation(explained, workload, accelerator))
+        say(_explanation(explained, workload, accelerator, result))
         return
     if table is not None:
         _write_csv(result.layers, table)
@@ -114,18 +115,21 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
         say(line)
 
 
-def _explanation(wanted: str, workload: Priced, accelerator: Accelerator) -> str:
-    """Return the formula of one number of one layer, with its values and their sources."""
+def _explanation(wanted: str, workload: Priced, accelerator: Accelerator, result: NetworkCost) -> str:
+    """Return the formula of one number of one layer, with its values and their sources; of one image of many runs."""
     import hwmodels  # noqa: PLC0415
 
     name, _, figure = wanted.rpartition(":")
-    jobs = {job.shape.name: job for job in workload.jobs}
+    jobs = {job.shape.name: (job, layer) for job, layer in zip(workload.jobs, result.layers, strict=True)}
     if name not in jobs:
         raise typer.BadParameter(
             f"--explain: expected LAYER:FIGURE, such as {next(iter(jobs))}:energy_pj, but "
             f"{workload.name} has no layer {name!r}: {suggestion(name, jobs, 'layers')}"
         )
-    return str(hwmodels.explain(jobs[name], accelerator, figure))
+    job, layer = jobs[name]
+    if result.runs > 1:
+        job = replace(job, shape=replace(job.shape, batch=job.shape.batch // result.runs))
+    return str(hwmodels.explain(job, accelerator, figure, layer))
 
 
 def _summary(workload: Priced, result: NetworkCost) -> list[str]:

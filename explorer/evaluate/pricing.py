@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import count_channels, count_kept_classes, derive_stored_bits, plan_layer, plan_operation
 from explorer.evaluate import hardware
+from explorer.evaluate.changes import Plan, Touched
+from explorer.evaluate.staying import Staying
 from explorer.graph.layers import Layer, ModelGraph, Operation
 from explorer.settings.records import get_rules
 from hwmodels import (
@@ -23,6 +24,7 @@ from hwmodels import (
     LayerJob,
     Memory,
     NetworkCost,
+    Residency,
     evaluate,
     peak_alive,
     stack,
@@ -50,23 +52,14 @@ class Price:
     macs: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What all parts of a candidate follow from: choices by owner, classes kept by group, widths of activations."""
-
-    choices: tuple[LayerChoice, ...]
-    filter_keep_ratio: tuple[tuple[str, float], ...]
-    filters_by: str | None
-    kept: tuple[int, ...]
-    bits: Mapping[str, int]
-
-
 class Pricing:
     """Prices the candidates of a network on an accelerator; every figure is the very one of `hardware.cost`.
 
     Between two candidates only the layers, operations and activations are looked at whose choice, channels or widths
     differ, and what such a part costs is remembered by its shape and its choices. That is exact since a part costs
-    the same in any network; where weights overflow a memory, and so slow each other down, the network is priced whole.
+    the same in any network in which the same of its activations stays on chip, which is decided anew where any of them,
+    or a tile of weights, differs; where weights overflow a memory, and so slow each other down, the network is priced
+    whole.
     With `entropies`, for a device that reads weights coded by theirs, a layer's is one of its choices.
     """
 
@@ -75,10 +68,12 @@ class Pricing:
         self._parts = hardware.list_parts(graph)
         self._fused = hardware.find_fusible(graph)
         self._kinds = [_kind(part, part.name in self._fused) for part in self._parts]
-        self._touched = _Touched(graph, self._parts)
-        self._figures: dict[tuple[Any, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._touched = Touched(graph, self._parts)
+        self._figures: dict[tuple[Any, ...], _Figures] = {}
+        self._keys: list[tuple[Any, ...]] = [()] * len(self._parts)
+        self._stays = None if accelerator.map_buffer is None else Staying(graph, accelerator)
         self._widths: dict[tuple[int, ...], Mapping[str, int]] = {}
-        self._before: _Plan | None = None
+        self._before: Plan | None = None
         self._real = np.zeros((len(ENERGY_COMPONENTS) + 1, len(self._parts)))
         self._whole = np.zeros((4, len(self._parts)), dtype=np.int64)
         self._sizes = np.zeros(len(graph.activations), dtype=np.int64)
@@ -119,7 +114,7 @@ class Pricing:
         entropies = None if self.entropies is None else self.entropies.of_candidate(candidate)
         return hardware.cost(self.graph, candidate, self.accelerator, entropies)
 
-    def _plan(self, candidate: Candidate, before: _Plan | None) -> _Plan:
+    def _plan(self, candidate: Candidate, before: Plan | None) -> Plan:
         choices = candidate.layers
         if [choice.layer for choice in choices] != self._touched.owners:
             choices = candidate.choices(self._touched.owners)
@@ -131,26 +126,44 @@ class Pricing:
                 self._widths.clear()
             by_layer = {layer.name: choices[self._touched.owner[layer.chosen_by]] for layer in self.graph.layers}
             self._widths[widths] = derive_stored_bits(self.graph, by_layer)
-        return _Plan(choices, candidate.filter_keep_ratio, candidate.filters_by, kept, self._widths[widths])
+        return Plan(choices, candidate.filter_keep_ratio, candidate.filters_by, kept, self._widths[widths])
 
-    def _update(self, planned: _Plan, before: _Plan | None) -> None:
+    def _update(self, planned: Plan, before: Plan | None) -> None:
         """Put in the figures of all parts, and the sizes of all activations, that differ from those before."""
         parts, activations = self._touched.between(planned, before)
-        keys = {index: self._key(index, planned) for index in parts}
-        missing = {key: index for index, key in keys.items() if key not in self._figures}
-        if missing:
-            figures = _figures([self._job(key, index, planned) for key, index in missing.items()], self.accelerator)
-            self._figures.update(zip(missing, figures, strict=True))
-        for index, key in keys.items():
-            self._real[:, index], self._whole[:, index] = self._figures[key]
+        for index in parts:
+            self._keys[index] = self._key(index, planned)
         for index in activations:
             stored = self.graph.activations[index]
             elements = count_channels(stored.channels, planned.kept) * stored.size[0] * stored.size[1]
-            self._sizes[index] = -(-elements * planned.bits[stored.name] // 8)
+            bits = planned.bits[stored.name]
+            self._sizes[index] = -(-elements * bits // 8)
+            if self._stays is not None:
+                self._stays.sizes[index] = elements * self._stays.held[bits]
         if activations:
             self._peak = peak_alive(self._sizes, *self._alive)
+        self._put(parts, planned)
+        if self._stays is not None and (parts or activations):
+            self._put(self._stays.decide(), planned)
 
-    def _key(self, index: int, planned: _Plan) -> tuple[Any, ...]:
+    def _put(self, parts: Iterable[int], planned: Plan) -> None:
+        """Put in the figures of parts, given what stays of what they read and write."""
+        stays = self._stays
+        keys = {
+            index: self._keys[index] if stays is None else (self._keys[index], stays.codes[index]) for index in parts
+        }
+        missing = {key: index for index, key in keys.items() if key not in self._figures}
+        if missing:
+            jobs = [self._job(self._keys[index], index, planned) for index in missing.values()]
+            residency = None if stays is None else stays.residency(list(missing.values()))
+            self._figures.update(zip(missing, _list_figures(jobs, self.accelerator, residency), strict=True))
+        for index, key in keys.items():
+            found = self._figures[key]
+            self._real[:, index], self._whole[:, index] = found.real, found.whole
+            if stays is not None:
+                stays.room[:, index] = found.room
+
+    def _key(self, index: int, planned: Plan) -> tuple[Any, ...]:
         """Return all that a part's cost depends on."""
         part, kept, bits = self._parts[index], planned.kept, planned.bits
         if isinstance(part, Layer):
@@ -167,7 +180,7 @@ class Pricing:
             bits[part.target],
         )
 
-    def _job(self, key: tuple[Any, ...], index: int, planned: _Plan) -> LayerJob:
+    def _job(self, key: tuple[Any, ...], index: int, planned: Plan) -> LayerJob:
         part = self._parts[index]
         if isinstance(part, Layer):
             choice = planned.choices[self._touched.owner[part.chosen_by]]
@@ -176,50 +189,14 @@ class Pricing:
         return hardware.build_operation_job(part, built, part.name in self._fused)
 
 
-class _Touched:
-    """Which parts and activations, by their positions, a change of a choice, a group or a width touches."""
+class _Figures(NamedTuple):
+    """What a part costs."""
 
-    def __init__(self, graph: ModelGraph, parts: tuple[Layer | Operation, ...]) -> None:
-        self.owners = list(graph.weight_owners)
-        self.owner = {name: index for index, name in enumerate(self.owners)}
-        self._by_owner: defaultdict[int, list[int]] = defaultdict(list)
-        self._by_width: defaultdict[str, list[int]] = defaultdict(list)
-        self._by_group: defaultdict[int, list[int]] = defaultdict(list)
-        self._stored_by_group: defaultdict[int, list[int]] = defaultdict(list)
-        self._stored = {stored.name: index for index, stored in enumerate(graph.activations)}
-        self._parts = range(len(parts))
-        for index, part in enumerate(parts):
-            if isinstance(part, Layer):
-                self._by_owner[self.owner[part.chosen_by]].append(index)
-            shares = (*part.reads, *part.produces) if isinstance(part, Layer) else part.channels
-            for group, _ in shares:
-                self._by_group[group].append(index)
-            for name in (part.target, *((part.source,) if isinstance(part, Layer) else part.sources)):
-                self._by_width[name].append(index)
-        for index, stored in enumerate(graph.activations):
-            for group, _ in stored.channels:
-                self._stored_by_group[group].append(index)
-
-    def between(self, planned: _Plan, before: _Plan | None) -> tuple[Iterable[int], Iterable[int]]:
-        """Return positions of the parts and of the activations that may differ; all where there is nothing before."""
-        if before is None or planned.filters_by != before.filters_by:  # other filters may have another entropy
-            return self._parts, self._stored.values()
-        chosen = _differing(planned.choices, before.choices)
-        groups = [] if planned.kept is before.kept else _differing(planned.kept, before.kept)
-        widths: list[str] = []
-        if planned.bits is not before.bits:
-            widths = [name for name, bits in planned.bits.items() if bits != before.bits[name]]
-        parts = {index for owner in chosen for index in self._by_owner[owner]}
-        parts.update(index for group in groups for index in self._by_group[group])
-        parts.update(index for name in widths for index in self._by_width[name])
-        stored = {index for group in groups for index in self._stored_by_group[group]}
-        stored.update(self._stored[name] for name in widths)
-        return parts, stored
-
-
-def _differing(values: tuple[Any, ...], before: tuple[Any, ...]) -> list[int]:
-    pairs = enumerate(zip(values, before, strict=True))
-    return [index for index, (new, old) in pairs if new is not old and new != old]
+    real: np.ndarray
+    """Energies, in the order of the tables' rows."""
+    whole: np.ndarray
+    room: np.ndarray
+    """What it needs of the buffer that keeps activations: tile, all weights, lines, in bits."""
 
 
 def _kind(part: Layer | Operation, fused: bool) -> Layer | Operation | tuple[Operation, bool]:
@@ -231,14 +208,17 @@ def _kind(part: Layer | Operation, fused: bool) -> Layer | Operation | tuple[Ope
     return replace(part, name="", step=0, sources=(), target="", channels=()), fused
 
 
-def _figures(jobs: list[LayerJob], accelerator: Accelerator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the energies and the whole numbers of each job, in the order of the tables' rows."""
+def _list_figures(jobs: list[LayerJob], accelerator: Accelerator, residency: Residency | None) -> list[_Figures]:
+    """Return what each job costs."""
     arrays = stack([[job] for job in jobs])
-    costs = evaluate(arrays, accelerator)
+    costs = evaluate(arrays, accelerator, residency=residency)
     held = costs.terms.dram.weight_bits * arrays.stores_weights // costs.terms.dram.weight_passes
     real = np.array([*costs.energy_pj_by_component().values(), costs.energy_pj])
     whole = np.array([costs.macs, costs.latency_cycles, costs.weight_bytes, held[:, 0]])
-    return list(zip(real.T, whole.T, strict=True))
+    found = costs.terms.kept.room
+    shape = (3, *arrays.shape)
+    room = np.zeros(shape) if found is None else np.array([np.broadcast_to(each, arrays.shape) for each in found[:3]])
+    return list(map(_Figures, real.T, whole.T, room[:, :, 0].T))
 
 
 def _overflows(memory: Memory) -> int:

@@ -8,17 +8,19 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from hwmodels.cost.fit import fit_memories
+from hwmodels.cost.fit import MemoryFit, fit_memories
 from hwmodels.cost.latency import BOUNDS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost
 from hwmodels.cost.notes import write_notes
+from hwmodels.cost.residency import Residency
 from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.device.accelerator import Accelerator
-from hwmodels.storage.arena import peak_activation_bytes, plan_arena
+from hwmodels.storage.arena import plan_arena
 from hwmodels.storage.memory import WEIGHT_FORMATS
 from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer import LAYER_KINDS, LayerJob
 from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays
+from hwmodels.workload.tensor_arrays import TensorArrays, tensor_arrays
 from hwmodels.workload.widths import note_widths
 
 
@@ -29,11 +31,19 @@ def evaluate(
 
 
 @overload
-def evaluate(jobs: LayerArrays, accelerator: Accelerator) -> CandidateCosts: ...
+def evaluate(
+    jobs: LayerArrays,
+    accelerator: Accelerator,
+    tensors: Sequence[ActivationTensor] | TensorArrays = (),
+    residency: Residency | None = None,
+) -> CandidateCosts: ...
 
 
 def evaluate(
-    jobs: Sequence[LayerJob] | LayerArrays, accelerator: Accelerator, tensors: Sequence[ActivationTensor] = ()
+    jobs: Sequence[LayerJob] | LayerArrays,
+    accelerator: Accelerator,
+    tensors: Sequence[ActivationTensor] | TensorArrays = (),
+    residency: Residency | None = None,
 ) -> NetworkCost | CandidateCosts:
     """Return the cost of running the layers in order on the accelerator.
 
@@ -44,7 +54,10 @@ def evaluate(
         jobs: The layers of one network; or arrays of `... x layers`, such as `candidates x layers` (`hwmodels.stack`,
             `hwmodels.with_widths`), for many at once.
         accelerator: What runs them.
-        tensors: The activations of the one network, for the memory that they take.
+        tensors: The activations, for the memory that they take, and for what stays on chip on a device that keeps
+            them: without any, all of them pass memory. For many networks, those that all have in common, or arrays of
+            `... x tensors` (`hwmodels.stack_tensors`).
+        residency: For arrays, what stays of each layer's operands, rather than what follows from `tensors`.
 
     Returns:
         Records and notes for one network, arrays of costs for many candidates.
@@ -59,15 +72,26 @@ def evaluate(
         >>> cost.macs, cost.weight_bytes, cost.latency_cycles
         (40551040, 139760, 95225)
     """
+    arrays = tensors if isinstance(tensors, TensorArrays) else tensor_arrays(tensors)
     if isinstance(jobs, LayerArrays):
-        return _candidates(jobs, accelerator)
+        return _candidates(jobs, accelerator, arrays, residency)
+    return evaluate_network(jobs, accelerator, arrays)
+
+
+def evaluate_network(
+    jobs: Sequence[LayerJob], accelerator: Accelerator, tensors: TensorArrays, residency: Residency | None = None
+) -> NetworkCost:
+    """Return the cost of one network; `residency` stands for what its activations would leave on chip."""
     layers = layer_arrays(jobs)
     names = [job.shape.name for job in jobs]
-    terms = layer_terms(layers, accelerator, names)
+    terms = layer_terms(layers, accelerator, names, tensors, residency)
     costs, sums = _layer_costs(names, layers, accelerator, terms)
-    peak_bytes = peak_activation_bytes(tensors)
-    readable_bytes = int((terms.stored.find_smallest(accelerator.weight_formats) * ~layers.weights_elsewhere).sum())
-    fits = fit_memories(accelerator, readable_bytes, peak_bytes)
+    readable_bytes = terms.stored.find_smallest(accelerator.weight_formats) * ~layers.weights_elsewhere
+    peak_bytes = tensors.peak_bytes
+    fits = tuple(
+        MemoryFit(**{**fit._asdict(), "needed_bytes": int(fit.needed_bytes)})
+        for fit in fit_memories(accelerator, readable_bytes.sum(), peak_bytes, terms.kept.peak_bits)
+    )
     latency_cycles = int(sums["latency_cycles"])
     return NetworkCost(
         energy_pj=sums["energy_pj"],
@@ -75,32 +99,42 @@ def evaluate(
         latency_cycles=latency_cycles,
         latency_s=latency_cycles / accelerator.clock_hz,
         weight_bytes=int(sums["weight_bytes"]),
-        peak_activation_bytes=peak_bytes,
-        arena_bytes=plan_arena(tensors).size_bytes if tensors else 0,
+        peak_activation_bytes=int(peak_bytes),
+        arena_bytes=plan_arena(tensors.tensors).size_bytes if tensors.tensors else 0,
         dram_bits=int(sums["dram_weight_bits"] + sums["dram_input_bits"] + sums["dram_output_bits"]),
         macs=int(sums["macs"]),
+        runs=int(terms.kept.runs.item()),
         layers=costs,
         fits=fits,
-        notes=(*write_notes(names, layers, accelerator, terms, fits), *note_widths(jobs, tensors)),
+        notes=(
+            *write_notes(names, layers, accelerator, terms, fits, tensors.tensors),
+            *note_widths(jobs, tensors.tensors),
+        ),
     )
 
 
-def _candidates(layers: LayerArrays, accelerator: Accelerator) -> CandidateCosts:
+def _candidates(
+    layers: LayerArrays, accelerator: Accelerator, tensors: TensorArrays, residency: Residency | None
+) -> CandidateCosts:
     """Return the costs of arrays of layers."""
-    terms = layer_terms(layers, accelerator)
-    shape = layers.shape
+    terms = layer_terms(layers, accelerator, tensors=tensors, residency=residency)
+    shape = np.broadcast_shapes(layers.shape, (*tensors.elements.shape[:-1], 1), (*tensors.bits.shape[:-1], 1))
 
     def total(values: Any) -> Any:
         return np.broadcast_to(values, shape).sum(axis=-1)
 
     latency_cycles = total(terms.latency.latency_cycles)
+    peak_bytes = np.broadcast_to(tensors.peak_bytes, shape[:-1])
+    readable_bytes = total(terms.stored.find_smallest(accelerator.weight_formats) * ~layers.weights_elsewhere)
     return CandidateCosts(
         energy_pj=total(terms.energy.total_pj),
         latency_cycles=latency_cycles,
         latency_s=latency_cycles / accelerator.clock_hz,
         weight_bytes=total(terms.stored.smallest_bytes * ~layers.weights_elsewhere),
+        peak_activation_bytes=peak_bytes,
         dram_bits=total(terms.dram.total_bits),
         macs=total(layers.macs),
+        memory_fits=fit_memories(accelerator, readable_bytes, peak_bytes, terms.kept.peak_bits),
         terms=terms,
     )
 
@@ -121,6 +155,8 @@ def _layer_costs(
         "dram_weight_bits": terms.dram.weight_bits,
         "dram_input_bits": terms.dram.input_bits,
         "dram_output_bits": terms.dram.output_bits + terms.dram.sum_bits,
+        "kept_sram_bits": terms.sram.kept_bits,
+        **{f"resident_{field}": values for field, values in terms.kept.residency._asdict().items()},
         "weight_bytes": terms.stored.smallest_bytes * ~layers.weights_elsewhere,
         "kind": layers.kind,
         "bound": time.bound,
@@ -144,6 +180,8 @@ def _layer_costs(
         listed, sums = listed | lists, sums | totals
     for field, words in (("kind", LAYER_KINDS), ("bound", BOUNDS), ("weight_format", WEIGHT_FORMATS)):
         listed[field] = [words[index] for index in listed[field]]
+    for field in ("resident_second", "resident_output", "resident_beside"):
+        listed[field] = list(map(bool, listed[field]))
     rows = zip(*(listed[field] for field in LayerCost._fields), strict=True)
     return tuple(map(LayerCost._make, rows)), sums
 

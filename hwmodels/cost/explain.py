@@ -6,16 +6,19 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from hwmodels.checks import suggest
 from hwmodels.cost import explain_cycles as cycles
 from hwmodels.cost.citation import cite, name_place, name_units
 from hwmodels.cost.dataflow import Formula
-from hwmodels.cost.evaluate import evaluate
+from hwmodels.cost.evaluate import evaluate_network
 from hwmodels.cost.explain_storage import STORAGE_CONSTANTS, explain_storage, storage_values
 from hwmodels.cost.explanation import Explanation, FormulaTerm
 from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, LayerCost
-from hwmodels.cost.terms import layer_terms
+from hwmodels.cost.residency import NOTHING_STAYS, Residency, hold_bits
+from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.cost.traffic import find_fused
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import LAWS, TABLE_REFERENCE
@@ -23,13 +26,21 @@ from hwmodels.device.profiles import profile_entries
 from hwmodels.errors import LayerError
 from hwmodels.workload.layer import PRODUCT_KINDS, LayerJob
 from hwmodels.workload.layer_arrays import layer_arrays
+from hwmodels.workload.tensor_arrays import tensor_arrays
 
 
-def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation:
+def explain(job: LayerJob, accelerator: Accelerator, figure: str, layer: LayerCost | None = None) -> Explanation:
     """Return how one number of a layer's cost comes about; `figure` is one of `FIGURES`, which are fields of LayerCost.
 
     Evaluated with the terms' values, the formula gives whole numbers exactly, energies and shares up to rounding. The
-    layer is taken alone: in a network whose weights overflow a memory, the share of them that waits is another one.
+    layer is taken alone, but for what stays on chip in its network: in one whose weights overflow a memory, the share
+    of them that waits is another one.
+
+    Args:
+        job: The layer, of one image where its network runs image after image (`NetworkCost.runs`).
+        accelerator: What runs it.
+        figure: What is to be explained.
+        layer: Its cost in the network, from which is taken what stays; without, nothing does.
 
     Example:
         >>> import hwmodels
@@ -43,9 +54,11 @@ def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation
     if figure not in FIGURES:
         known = f"Known figures are {', '.join(FIGURES)}"
         raise LayerError(f"unknown figure {figure!r}: {f'{suggest(str(figure), FIGURES)} {known}'.lstrip()}")
-    cost = evaluate([job], accelerator).layers[0]
+    residency = NOTHING_STAYS if layer is None else _read_residency(layer)
+    cost = evaluate_network([job], accelerator, tensor_arrays(()), residency).layers[0]
     formula = _formula(job, accelerator, figure)
-    values = _values(job, accelerator, cost)
+    terms = layer_terms(layer_arrays([job]), accelerator, [cost.name], residency=residency)
+    values = _values(job, accelerator, cost, terms)
     names = dict.fromkeys(re.findall(r"(?<!\w)[A-Za-z_]\w*\b(?!\()", formula.text))
     return Explanation(
         layer=cost.name,
@@ -56,6 +69,11 @@ def explain(job: LayerJob, accelerator: Accelerator, figure: str) -> Explanation
         terms=tuple(FormulaTerm(name=n, value=values[n][0], unit=_unit(n), source=values[n][1]) for n in names),
         reference=formula.reference,
     )
+
+
+def _read_residency(layer: LayerCost) -> Residency:
+    """Return what stays of a layer's operands, as arrays of one layer."""
+    return Residency._make(np.array([getattr(layer, f"resident_{field}")]) for field in Residency._fields)
 
 
 def _formula(job: LayerJob, device: Accelerator, figure: str) -> Formula:
@@ -71,7 +89,10 @@ def _formula(job: LayerJob, device: Accelerator, figure: str) -> Formula:
 
 def _dram_weight_bits(job: LayerJob, device: Accelerator) -> Formula:
     if job.shape.kind == "matmul":
-        return Formula("k * out_channels * weight_bits * weight_passes", "the second operand (hwmodels.cost.traffic)")
+        passing = "(1 - resident_second) * " if device.map_buffer else ""
+        return Formula(
+            f"{passing}k * out_channels * weight_bits * weight_passes", "the second operand (hwmodels.cost.traffic)"
+        )
     stored = explain_storage(job, device, device.weight_formats, cite("arithmetic.weight_formats", device))
     return stored._replace(text=f"8 * ({stored.text}) * weight_passes")
 
@@ -105,7 +126,15 @@ _FORMULAS: dict[str, Formula | Callable[[LayerJob, Accelerator], Formula]] = {
         "double buffering: only the first tile is waited for (hwmodels.cost.latency)",
     ),
     "dram_weight_bits": _dram_weight_bits,
-    "dram_input_bits": Formula("inputs * memory_input_bits * input_passes", "all in each pass (hwmodels.cost.traffic)"),
+    "dram_input_bits": lambda _, device: Formula(
+        f"inputs{' / operands * (operands - resident_inputs)' if device.map_buffer else ''} * memory_input_bits * "
+        "input_passes",
+        "all in each pass (hwmodels.cost.traffic)",
+    ),
+    "kept_sram_bits": lambda _, device: Formula(
+        "resident_output * outputs * held_output_bits" if device.map_buffer else "0",
+        "each output once, to the buffer that keeps activations (hwmodels.cost.residency)",
+    ),
     "mac_pj": _mac_pj,
     "register_pj": Formula(
         "energy_factor * macs * registers_accesses_per_mac * native_bits * registers_energy_pj_per_bit",
@@ -129,6 +158,7 @@ _FORMULAS: dict[str, Formula | Callable[[LayerJob, Accelerator], Formula]] = {
         "all formats" if "dense" in device.weight_formats else cite("arithmetic.weight_formats", device),
     ),
 }
+_RESIDENT = ("resident_inputs", "resident_second", "resident_output")
 FIGURES = tuple(field for field in LayerCost._fields if field in _FORMULAS)
 """What can be explained: the fields of LayerCost that follow from others."""
 _OF_PRODUCTS = frozenset(
@@ -162,7 +192,7 @@ _UNITS = {
 """End of a name -> its unit; counts and shares have none."""
 
 
-def _values(job: LayerJob, device: Accelerator, cost: LayerCost) -> dict[str, tuple[float, str]]:
+def _values(job: LayerJob, device: Accelerator, cost: LayerCost, terms: LayerTerms) -> dict[str, tuple[float, str]]:
     """Return the value and the source of every name that a formula may hold."""
     return {
         **{figure: (getattr(cost, figure), f"explain {figure}") for figure in FIGURES},
@@ -170,7 +200,8 @@ def _values(job: LayerJob, device: Accelerator, cost: LayerCost) -> dict[str, tu
         **{name: (getattr(job, name) or 0, f"the job{text}") for name, text in _WIDTHS.items()},
         **STORAGE_CONSTANTS,
         **_profile_values(device),
-        **_chosen_values(job, device),
+        **_chosen_values(job, device, terms),
+        **{name: (int(getattr(cost, name)), "what stays on chip (hwmodels.cost.residency)") for name in _RESIDENT},
         **storage_values(job, device),
     }
 
@@ -188,9 +219,9 @@ def _profile_values(device: Accelerator) -> dict[str, tuple[float, str]]:
     return found
 
 
-def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float, str]]:
+def _chosen_values(job: LayerJob, device: Accelerator, terms: LayerTerms) -> dict[str, tuple[float, str]]:
     """Return what the widths, the precision law and the ways to block the loops make of the layer."""
-    shape, terms = job.shape, layer_terms(layer_arrays([job]), device, [job.shape.name])
+    shape = job.shape
     held_weight, held_input = terms.widths.weights.item(), terms.widths.inputs.item()
     law = f"the law {device.precision_law!r} at {held_weight} x {held_input} bits"
     law = f"{law} (hwmodels.device.precision; {cite('arithmetic.law', device)})"
@@ -199,15 +230,22 @@ def _chosen_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float,
     words = terms.counts.network_weight_words.item(), terms.counts.network_input_words.item()
     once = shape.k * shape.out_channels, shape.inputs * min(-(-shape.kernel_h // shape.stride_h), shape.out_h)
     blocked = "the cheapest blocks of"
+    passes = "the cheapest way to block the loops: hwmodels.cost.tiling"
+    if terms.kept.residency.beside.item():
+        passes = "once beside activations that stay (hwmodels.cost.residency), else the cheapest way to block the loops"
     return {
         "held_weight_bits": (held_weight, f"weight_bits rounded up to {cite('arithmetic.weight_bits', device)}"),
+        "held_output_bits": (
+            hold_bits(np.array(job.output_bits), device).item(),
+            f"output_bits rounded up to {cite('arithmetic.input_bits', device)}",
+        ),
         "held_input_bits": (held_input, f"input_bits rounded up to {cite('arithmetic.input_bits', device)}"),
         "parallel_macs": (terms.mac.parallel_macs.item(), law),
         "serial_cycles": (terms.mac.serial_cycles.item(), law),
         "macs_per_cycle_8x8": (stated.get(TABLE_REFERENCE, 0.0), cite("arithmetic.macs_per_cycle", device)),
         "mac_energy_ratio": (ratio, f"{law}, between synthesised elements: bitfusion_isca2018"),
-        "weight_passes": (terms.dram.weight_passes.item(), "the cheapest way to block the loops: hwmodels.cost.tiling"),
-        "input_passes": (terms.dram.input_passes.item(), "the cheapest way to block the loops: hwmodels.cost.tiling"),
+        "weight_passes": (terms.dram.weight_passes.item(), passes),
+        "input_passes": (terms.dram.input_passes.item(), passes),
         "register_weight_passes": (
             words[0] // max(once[0], 1),
             f"{blocked} sums in registers: hwmodels.cost.row_stationary",

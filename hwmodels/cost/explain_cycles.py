@@ -87,6 +87,8 @@ def dram_output_bits(job: LayerJob, device: Accelerator) -> Formula:
 def sram_cycles(job: LayerJob, device: Accelerator) -> Formula:
     """Return the cycles of the slowest buffer."""
     bits = {operand: f"{_SRAM_FIGURES[operand]} + {_DRAM_FIGURES[operand]}" for operand in _DRAM_FIGURES}
+    if _moves_kept(device):
+        bits |= {operand: f"{bits[operand]} + kept_sram_bits" for operand in ("inputs", "outputs")}
     waits = [_wait(bits, buffer, job.shape) for buffer in device.buffers]
     return Formula(_longest(waits), "the slowest buffer; without a bandwidth one keeps up (hwmodels.cost.latency)")
 
@@ -106,6 +108,8 @@ def first_tile_cycles(job: LayerJob, device: Accelerator) -> Formula:
         "weights": f"min(ceil({weights} * ({once} / (k * out_channels))), {once})",
         "inputs": f"min({inputs}, inputs) * memory_input_bits",
     }
+    if device.map_buffer:
+        bits["inputs"] = f"min({bits['inputs']}, dram_input_bits / input_passes)"
     waits = [_wait(bits, memory, job.shape) for memory in device.memories]
     return Formula(_longest(waits), "needs of the first fold, from the slowest memory (hwmodels.cost.traffic)")
 
@@ -115,6 +119,9 @@ def sram_pj(job: LayerJob, device: Accelerator) -> Formula:
     (sums_written, *sums_read), (to_memory, *from_memory) = _ofmap_parts(job, device), _dram_output_parts(job, device)
     reads = {**_SRAM_FIGURES, "outputs": " + ".join([*sums_read, to_memory])}
     writes = {**_DRAM_FIGURES, "outputs": " + ".join([sums_written, *from_memory])}
+    if _moves_kept(device):
+        reads["outputs"] += " + kept_sram_bits"
+        writes["inputs"] += " + kept_sram_bits"
     spent = [
         f"{moved} * {name_place(buffer)}_{side}_energy_pj_per_bit"
         for buffer in device.buffers
@@ -134,6 +141,11 @@ def dram_pj(job: LayerJob, device: Accelerator) -> Formula:
     return Formula(f"energy_factor * ({' + '.join(spent)})", "the traffic of each memory (hwmodels.cost.energy)")
 
 
+def _moves_kept(device: Accelerator) -> bool:
+    """Tell whether outputs that stay move to another buffer, which is that of the inputs."""
+    return device.map_buffer is not None and device.map_buffer is not device.find_buffer("outputs")
+
+
 def _ofmap_parts(job: LayerJob, device: Accelerator) -> list[str]:
     """Return the bits of outputs or sums that are written to their buffer, and those of sums that are read back."""
     folds = _explain_array(job, device).row_folds
@@ -146,7 +158,7 @@ def _dram_output_parts(job: LayerJob, device: Accelerator) -> list[str]:
     """Return the bits of outputs or sums that go to memory, and those of sums that come from there."""
     if job.shape.kind in PRODUCT_KINDS and device.output_traffic == "sums":
         return ["outputs * accumulator_bits", "outputs * accumulator_bits"]
-    return ["outputs * output_bits"]
+    return [f"{'(1 - resident_output) * ' if device.map_buffer else ''}outputs * output_bits"]
 
 
 def _explain_array(job: LayerJob, device: Accelerator) -> DataflowFormulas:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
+
+from hwmodels.arrays import BoolArray, IntArray, ceil_div
 from hwmodels.device.accelerator import Accelerator
 
 
@@ -45,25 +49,45 @@ class MemoryFit:
         return self.spare_bytes >= 0
 
 
-def fit_memories(accelerator: Accelerator, weight_bytes: int, activation_bytes: int) -> tuple[MemoryFit, ...]:
+class CandidateFit(NamedTuple):
+    """What candidates need of one place, in bytes: as `MemoryFit`, with one need for each."""
+
+    place: str
+    holds: tuple[str, ...]
+    needed_bytes: IntArray
+    size_bytes: int
+    required: bool
+
+    @property
+    def fits(self) -> BoolArray:
+        """Tell of each candidate whether it does."""
+        fits: BoolArray = self.needed_bytes <= self.size_bytes
+        return fits
+
+
+def fit_memories(
+    accelerator: Accelerator, weight_bytes: IntArray, activation_bytes: IntArray, staying_bits: IntArray
+) -> tuple[CandidateFit, ...]:
     """Return the fit of each memory of a stated size, then of the buffers that could keep all activations.
 
-    `weight_bytes` are those of the smallest format that the device reads, `activation_bytes` the liveness peak.
+    Args:
+        accelerator: Whose memories and buffers they are.
+        weight_bytes: In the smallest format that the device reads.
+        activation_bytes: The liveness peak.
+        staying_bits: Of activations that are to stay in the buffer that keeps them, tile of weights included.
     """
     found = []
     for memory in accelerator.memories:
         if memory.size_bytes:
             activations = {"inputs", "outputs"} & set(memory.operands)
-            needed = (weight_bytes if "weights" in memory.operands else 0) + (activation_bytes if activations else 0)
+            needed = weight_bytes * ("weights" in memory.operands) + activation_bytes * bool(activations)
             required = not memory.overflow_bandwidth_bits_per_s
-            found.append(_fit(f"memories.{memory.name}", memory.operands, needed, memory.size_bytes, required=required))
-    on_chip = [accelerator.find_buffer(operand) for operand in ("inputs", "outputs")]
+            found.append(CandidateFit(f"memories.{memory.name}", memory.operands, needed, memory.size_bytes, required))
+    keeper = accelerator.map_buffer
+    on_chip = [keeper] if keeper else [accelerator.find_buffer(operand) for operand in ("inputs", "outputs")]
     size = sum(buffer.size_bytes for buffer in dict.fromkeys(on_chip))
     names = "+".join(dict.fromkeys(buffer.name for buffer in on_chip))
-    if activation_bytes:
-        found.append(_fit(f"buffers.{names}", ("inputs", "outputs"), activation_bytes, size, required=False))
+    if np.any(activation_bytes):
+        needed = ceil_div(staying_bits, 8) if keeper else activation_bytes
+        found.append(CandidateFit(f"buffers.{names}", ("inputs", "outputs"), needed, size, required=False))
     return tuple(found)
-
-
-def _fit(place: str, holds: tuple[str, ...], needed: int, size: int, *, required: bool) -> MemoryFit:
-    return MemoryFit(place=place, holds=holds, needed_bytes=needed, size_bytes=size, required=required)

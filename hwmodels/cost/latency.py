@@ -113,10 +113,14 @@ def memory_bits(layers: LayerArrays, memory: Memory, dram: DramTraffic) -> tuple
 def buffer_bits(accelerator: Accelerator, name: str, sram: SramTraffic, dram: DramTraffic) -> tuple[IntArray, IntArray]:
     """Return the bits (read, written) of one buffer: by the array, and by the memories on the other side.
 
-    What arrives from memory is written to a buffer, and outputs on their way to memory are read from it.
+    What arrives from memory is written to a buffer, and outputs on their way to memory, or to the buffer that keeps
+    them, are read from it.
     """
     read: IntArray = np.zeros(1, dtype=np.int64)
     written: IntArray = read
+    keeper, source = accelerator.map_buffer, accelerator.find_buffer("outputs")
+    if keeper is not None and keeper is not source:
+        read, written = read + sram.kept_bits * (source.name == name), written + sram.kept_bits * (keeper.name == name)
     if accelerator.find_buffer("weights").name == name:
         read, written = read + sram.filter_read_bits, written + dram.weight_bits
     if accelerator.find_buffer("inputs").name == name:

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from hwmodels.arrays import FloatArray, IntArray
-from hwmodels.cost.fit import MemoryFit
+from hwmodels.arrays import BoolArray, FloatArray, IntArray
+from hwmodels.cost.fit import CandidateFit, MemoryFit
 from hwmodels.cost.terms import LayerTerms
 
 ENERGY_COMPONENTS = ("mac", "register", "network", "sram", "dram", "vector", "static")
@@ -45,6 +45,11 @@ class LayerCost(NamedTuple):
         dram_weight_bits: Weights, and the second operand of a product of activations.
         dram_input_bits: Inputs.
         dram_output_bits: Outputs, and sums that are read back from memory.
+        kept_sram_bits: Outputs that move to another buffer, which keeps them for later layers, rather than to memory.
+        resident_inputs: How many operands stay in a buffer, so that no memory is read for them.
+        resident_second: Whether the second operand of a product of activations does.
+        resident_output: Whether the output stays, so that it is not written to memory.
+        resident_beside: Whether any activation stays while the layer runs: weights and inputs are then fetched once.
         mac_pj: Arithmetic.
         register_pj: Registers of the array's elements.
         network_pj: Words that move between the array's elements.
@@ -88,6 +93,11 @@ class LayerCost(NamedTuple):
     dram_weight_bits: int
     dram_input_bits: int
     dram_output_bits: int
+    kept_sram_bits: int
+    resident_inputs: int
+    resident_second: bool
+    resident_output: bool
+    resident_beside: bool
     mac_pj: float
     register_pj: float
     network_pj: float
@@ -115,7 +125,9 @@ class NetworkCost:
         arena_bytes: What TensorFlow Lite Micro's planner needs; 0 when no activation tensors were given.
         dram_bits: All traffic of memories.
         macs: Of all layers.
-        layers: The cost of each.
+        runs: How many times the layers run: once for each image of a batch where the weights of all layers stay
+            meanwhile, else once for all of them.
+        layers: The cost of each, in all runs.
         fits: For each memory and buffer of a stated size what the network needs of it.
         notes: In words what the numbers alone would hide, such as widths that bring nothing on this device.
 
@@ -136,6 +148,7 @@ class NetworkCost:
     arena_bytes: int
     dram_bits: int
     macs: int
+    runs: int
     layers: tuple[LayerCost, ...]
     fits: tuple[MemoryFit, ...]
     notes: tuple[str, ...]
@@ -167,10 +180,21 @@ class CandidateCosts(NamedTuple):
     latency_cycles: IntArray
     latency_s: FloatArray
     weight_bytes: IntArray
+    peak_activation_bytes: IntArray
     dram_bits: IntArray
     macs: IntArray
+    memory_fits: tuple[CandidateFit, ...]
+    """For each memory and buffer of a stated size what the candidates need of it."""
     terms: LayerTerms
     """Fields broadcast to `... x layers`."""
+
+    @property
+    def fits(self) -> BoolArray:
+        """Whether the device has room for a candidate in all memories that must hold it."""
+        fits: BoolArray = np.ones(self.energy_pj.shape, dtype=np.bool_)
+        for fit in self.memory_fits:
+            fits = fits & (fit.fits | (not fit.required))
+        return fits
 
     def energy_pj_by_component(self) -> dict[str, FloatArray]:
         """Return the sums over the layers of each of ENERGY_COMPONENTS, in pJ."""

@@ -8,12 +8,14 @@ import numpy as np
 
 from hwmodels.arrays import BoolArray, IntArray
 from hwmodels.cost.fit import MemoryFit
+from hwmodels.cost.keep import KeptMaps
 from hwmodels.cost.latency import BOUNDS, memory_bits
 from hwmodels.cost.mapping import DATAFLOW_MODELS
 from hwmodels.cost.terms import LayerTerms
 from hwmodels.cost.traffic import DramTraffic, find_fused
 from hwmodels.device.accelerator import ASSUMED, Accelerator
 from hwmodels.storage.memory import WEIGHT_FORMATS, StoredWeights
+from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer_arrays import LayerArrays
 
 _MOST = 0.5
@@ -26,6 +28,7 @@ def write_notes(
     accelerator: Accelerator,
     terms: LayerTerms,
     fits: Sequence[MemoryFit],
+    tensors: Sequence[ActivationTensor],
 ) -> tuple[str, ...]:
     """Return the notes on one network (arrays of shape `layers`); empty if there is nothing to say."""
     return (
@@ -34,6 +37,7 @@ def write_notes(
         *_format_notes(names, accelerator, terms.stored),
         *_pass_notes(names, accelerator, terms.dram),
         *_fit_notes(accelerator, fits),
+        *_residency_notes(accelerator, terms.kept, tensors),
         *_fused_notes(names, layers, accelerator),
         *_decoder_notes(names, accelerator, terms),
         *_guess_notes(layers, accelerator, terms),
@@ -152,11 +156,39 @@ def _fit_notes(accelerator: Accelerator, fits: Sequence[MemoryFit]) -> list[str]
                 f"weights need {fit.needed_bytes} bytes, {-fit.spare_bytes} more than the {fit.size_bytes} bytes of "
                 f"{fit.place} on {accelerator.name}: the rest comes more slowly, for every run"
             )
-        else:
+        elif accelerator.map_buffer is None:
             notes.append(
                 f"the activation peak of {fit.needed_bytes} bytes exceeds the {fit.size_bytes} bytes of "
                 f"{accelerator.name}'s input and output buffers: activations live in DRAM"
             )
+    return notes
+
+
+def _residency_notes(accelerator: Accelerator, kept: KeptMaps, tensors: Sequence[ActivationTensor]) -> list[str]:
+    """Say which activations stay on chip, and which do not."""
+    buffer = accelerator.map_buffer
+    if buffer is None:
+        return []
+    if not tensors:
+        return [f"activations pass memory: which of them could stay in {buffer.name} is not known without their lives"]
+    stays = kept.stays.tolist()
+    inside = [(tensor.name, stay) for tensor, stay in zip(tensors, stays, strict=True) if not tensor.external]
+    passing = [name for name, stay in inside if not stay]
+    notes = []
+    if len(passing) < len(inside):
+        peak = -(-int(kept.peak_bits) // 8)
+        notes.append(
+            f"{len(inside) - len(passing)} of {len(inside)} activations stay in {buffer.name} between layers: at most "
+            f"{peak} bytes are alive beside a tile of weights, of {buffer.size_bytes}"
+        )
+    if passing:
+        listed = _list_names(passing)
+        notes.append(f"{buffer.name} has no room for {listed} beside what else is alive: memory is written and read")
+    if kept.runs.item() > 1:
+        notes.append(
+            f"the weights of all layers stay in {accelerator.find_buffer('weights').name}: the {kept.runs.item()} "
+            "images run one after the other, and only the first fetches them"
+        )
     return notes
 
 
@@ -210,5 +242,10 @@ def _which(names: Sequence[str], chosen: BoolArray) -> str:
     picked = [name for name, flag in zip(names, chosen.tolist(), strict=True) if flag]
     if len(picked) == len(names):
         return "all layers"
-    listed = ", ".join(picked[:3])
-    return listed if len(picked) <= 3 else f"{listed} and {len(picked) - 3} more"
+    return _list_names(picked)
+
+
+def _list_names(names: Sequence[str]) -> str:
+    """Return names, at most three of them."""
+    listed = ", ".join(names[:3])
+    return listed if len(names) <= 3 else f"{listed} and {len(names) - 3} more"

@@ -11,14 +11,18 @@ from hwmodels.arrays import IntArray
 from hwmodels.cost.dataflow import ArrayCounts, OperandWidths
 from hwmodels.cost.energy import Energy, compute_energy
 from hwmodels.cost.exact import check_counts, check_sums, refuse_overflow
+from hwmodels.cost.images import add_runs, repeat_counts, repeat_traffic, take_image
+from hwmodels.cost.keep import KeptMaps, keep_maps
 from hwmodels.cost.latency import Latency, compute_latency
 from hwmodels.cost.mapping import count_array, measure_stored
+from hwmodels.cost.residency import Residency, spare_memory
 from hwmodels.cost.traffic import DramTraffic, SramTraffic, count_dram_traffic, count_sram_traffic
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.device.precision import MacCost
 from hwmodels.errors import LayerError
 from hwmodels.storage.memory import StoredWeights
 from hwmodels.workload.layer_arrays import LayerArrays
+from hwmodels.workload.tensor_arrays import TensorArrays
 
 
 class LayerTerms(NamedTuple):
@@ -40,10 +44,19 @@ class LayerTerms(NamedTuple):
     dram: DramTraffic
     latency: Latency
     energy: Energy
+    kept: KeptMaps
 
 
-def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[str] = ()) -> LayerTerms:
+def layer_terms(
+    layers: LayerArrays,
+    accelerator: Accelerator,
+    names: Sequence[str] = (),
+    tensors: TensorArrays | None = None,
+    residency: Residency | None = None,
+) -> LayerTerms:
     """Return every term of the cost; `names` are for error texts.
+
+    What stays on chip follows from the activations, or is given for each layer.
 
     Raises:
         LayerError: an operand is wider than the device takes, there are more layers than it runs, or costs pass what
@@ -71,24 +84,34 @@ def layer_terms(layers: LayerArrays, accelerator: Accelerator, names: Sequence[s
     check_counts(layers, accelerator, mac)
     try:
         with np.errstate(over="raise", invalid="raise"):  # numpy turns a float beyond 2^63 into some whole number
-            terms = _terms(layers, accelerator, widths, mac)
+            kept = keep_maps(layers, accelerator, widths, tensors, residency)
+            terms = _terms(layers, accelerator, widths, mac, kept)
     except FloatingPointError as error:
         raise refuse_overflow(accelerator) from error
     check_sums(layers, accelerator, terms.latency, terms.dram)
     return terms
 
 
-def _terms(layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost) -> LayerTerms:
-    """Return the terms at the widths that the device holds."""
-    counts = count_array(layers, accelerator, mac)
+def _terms(
+    layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost, kept: KeptMaps
+) -> LayerTerms:
+    """Return the terms at the widths that the device holds, given what stays on chip."""
+    by_image = bool((kept.runs > 1).any())
+    one = take_image(layers, kept.runs) if by_image else layers
+    counts = count_array(one, accelerator, mac)
     stored = measure_stored(layers, accelerator)
-    sram = count_sram_traffic(layers, accelerator, widths, counts)
-    dram = count_dram_traffic(
-        layers, accelerator, widths, counts, mac, stored.find_smallest(accelerator.weight_formats)
-    )
-    time = compute_latency(layers, accelerator, counts, (sram, dram))
+    sram = count_sram_traffic(one, accelerator, widths, counts)
+    dram = count_dram_traffic(one, accelerator, widths, counts, mac, stored.find_smallest(accelerator.weight_formats))
+    if kept.room is not None:
+        sram, dram = spare_memory(one, accelerator, (sram, dram), kept.room.weights_once, kept.residency)
+    time = compute_latency(one, accelerator, counts, (sram, dram))
+    if by_image:
+        again = repeat_traffic((sram, dram), kept.runs)
+        later = compute_latency(one, accelerator, counts, (sram, again[2]))
+        counts, sram, dram = repeat_counts(counts, kept.runs), again[0], again[1]
+        time = add_runs(time, later, kept.runs)
     spent = compute_energy(layers, accelerator, widths, mac, counts, (sram, dram), time.latency_cycles)
-    return LayerTerms(widths, mac, counts, stored, sram, dram, time, spent)
+    return LayerTerms(widths, mac, counts, stored, sram, dram, time, spent, kept)
 
 
 def _held_bits(

@@ -2,9 +2,9 @@
 
 Buffer accesses are the mapping's counts times the width that the buffers hold. The counts stream all positions
 through each fold: what blocking adds to the array's own reads of its buffers is not counted. Memory traffic is the
-size of each operand times how often the loops around it fetch it (`hwmodels.cost.tiling`), and never less than once.
-No layer finds its inputs in a buffer: reuse between layers is not credited. "DRAM" stands for whatever memory is
-behind the buffers, also for an MCU's flash and SRAM.
+size of each operand times how often the loops around it fetch it (`hwmodels.cost.tiling`), and never less than once:
+what stays in a buffer between layers falls away afterwards (`hwmodels.cost.residency`). "DRAM" stands for whatever
+memory is behind the buffers, also for an MCU's flash and SRAM.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from hwmodels.device.precision import MacCost
 from hwmodels.workload.layer import LAYER_KINDS
 from hwmodels.workload.layer_arrays import LayerArrays
 
+_NONE = np.zeros(1, dtype=np.int64)
+
 
 class SramTraffic(NamedTuple):
     """Bits between the array or the vector unit and the buffers, `... x layers`."""
@@ -30,6 +32,8 @@ class SramTraffic(NamedTuple):
     ofmap_write_bits: IntArray
     ofmap_read_bits: IntArray
     """Partial sums that come back to be added to."""
+    kept_bits: IntArray = _NONE
+    """Outputs that move to the buffer that keeps them for later layers, rather than to memory."""
 
 
 class DramTraffic(NamedTuple):

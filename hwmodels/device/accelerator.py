@@ -5,15 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import product
 
 from hwmodels import bounds
-from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, shown
+from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, list_twice, shown
 from hwmodels.device.dataflows import DATAFLOWS
-from hwmodels.device.parts import OPERANDS, Blocks, Buffer, Memory, Registers, Unroll, VectorUnit
+from hwmodels.device.keeping import list_residency_problems
+from hwmodels.device.parts import (
+    OPERANDS,
+    Blocks,
+    Buffer,
+    Memory,
+    Registers,
+    Unroll,
+    VectorUnit,
+)
 from hwmodels.device.precision import LAWS, TABLE, TABLE_REFERENCE, PrecisionLaw, RateTable, tabulate
 from hwmodels.device.technology import NODES_NM
 from hwmodels.errors import DeviceError
@@ -177,6 +185,11 @@ class Accelerator:
         """Return the buffer that holds "weights", "inputs" or "outputs"."""
         return next(buffer for buffer in self.buffers if operand in buffer.operands)
 
+    @property
+    def map_buffer(self) -> Buffer | None:
+        """The buffer that keeps activations between layers; None where all of them pass memory."""
+        return next((buffer for buffer in self.buffers if "maps" in buffer.keeps), None)
+
     def find_memory(self, operand: str) -> Memory:
         """Return the memory that keeps "weights", "inputs" or "outputs"."""
         return next(memory for memory in self.memories if operand in memory.operands)
@@ -268,12 +281,13 @@ def _part_problems(device: Accelerator) -> list[str]:
     problems += device.blocks.problems()
     for table, kind in (("buffers", Buffer), ("memories", Memory)):
         names = [place.name for place in places if isinstance(place, kind)]
-        problems += [f"{table}: expected names that differ, received {name!r} twice" for name in _twice(names)]
+        problems += [f"{table}: expected names that differ, received {name!r} twice" for name in list_twice(names)]
         for operand in OPERANDS:
             holders = [place.name for place in places if isinstance(place, kind) and operand in place.operands]
             if len(holders) != 1:
                 held = ", ".join(holders) or "none"
                 problems.append(f"{table}: expected exactly one that holds the {operand}, received {held}")
+    problems += list_residency_problems(device.buffers, device.dataflow, device.output_traffic)
     least = DATAFLOWS[device.dataflow].register_words if device.dataflow in DATAFLOWS else 0
     if isinstance(device.registers.words, int) and device.registers.words < least:
         problems.append(
@@ -281,8 +295,3 @@ def _part_problems(device: Accelerator) -> list[str]:
             f"received {device.registers.words}"
         )
     return problems
-
-
-def _twice(names: list[str]) -> list[str]:
-    """Return the names that occur more than once."""
-    return sorted(name for name, count in Counter(names).items() if count > 1)

@@ -10,6 +10,8 @@ from hwmodels.checks import check_choice, check_number, check_whole_number, show
 
 OPERANDS = ("weights", "inputs", "outputs")
 READERS = ("edge", "unit")
+KEEPABLE = {"maps": "inputs", "weights": "weights"}
+"""What a buffer may keep -> the operand that must live in it."""
 FUSABLE = ("pool", "activation")
 """An addition is not among them: its second operand has to come from somewhere."""
 
@@ -26,6 +28,8 @@ class Buffer:
         write_energy_pj_per_bit: Of a bit that they write.
         bandwidth_bits_per_cycle: Reads and writes together; 0 means that it keeps up with its readers.
         read_by: The array's "edge", from where words travel on, or every "unit" by itself, one word for each MAC.
+        keeps: Of "maps", activations that stay between layers, and "weights", those of all layers that stay from
+            image to image of a batch; nothing where everything passes memory (`hwmodels.cost.residency`).
 
     Example:
         >>> import hwmodels
@@ -49,6 +53,7 @@ class Buffer:
     write_energy_pj_per_bit: float
     bandwidth_bits_per_cycle: float = 0.0
     read_by: Literal["edge", "unit"] = "edge"
+    keeps: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
@@ -62,6 +67,14 @@ class Buffer:
         ]
         for operand in self.operands:
             found += check_choice(f"{key}.operands", operand, OPERANDS)
+        for kept in self.keeps:
+            found += check_choice(f"{key}.keeps", kept, KEEPABLE)
+            needed = KEEPABLE.get(kept) if isinstance(kept, str) else None
+            if needed and needed not in self.operands:
+                found.append(
+                    f"{key}.keeps: expected {needed!r} among the operands of a buffer that keeps {kept}, received "
+                    f"{shown(list(self.operands))}"
+                )
         return found
 
 

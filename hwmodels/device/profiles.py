@@ -59,11 +59,7 @@ _PARTS: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
         ("pool_operations_per_cycle",),
     ),
     "registers": (Registers, ("words", "accesses_per_mac", "energy_pj_per_bit"), ()),
-    "unroll": (
-        Unroll,
-        (),
-        ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels", "rate"),
-    ),
+    "unroll": (Unroll, (), ("out_h", "out_w", "out_channels", "in_channels", "kernel", "depthwise_channels", "rate")),
     "blocks": (
         Blocks,
         ("traversals", "depthwise_kernel", "weights_per_cycle", "outputs_per_cycle", "outputs"),
@@ -75,7 +71,7 @@ _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
     "buffers": (
         Buffer,
         ("operands", "size_bytes", "read_energy_pj_per_bit", "write_energy_pj_per_bit"),
-        ("bandwidth_bits_per_cycle", "read_by"),
+        ("bandwidth_bits_per_cycle", "read_by", "keeps"),
     ),
     "memories": (
         Memory,
@@ -84,7 +80,8 @@ _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """Table of named tables -> the same."""
-_LISTS = frozenset({"weight_bits", "input_bits", "weight_formats", "operands", "fused", "macs_per_cycle", "traversals"})
+_WIDTHS = ("weight_bits", "input_bits")
+_LISTS = frozenset({*_WIDTHS, "weight_formats", "operands", "keeps", "fused", "macs_per_cycle", "traversals"})
 _TABLES = ("array", "arithmetic", "power")
 
 

@@ -9,11 +9,11 @@ from operator import attrgetter
 
 import numpy as np
 
-from hwmodels.arrays import IntArray, ceil_div
+from hwmodels.arrays import IntArray
 from hwmodels.checks import check_whole_number
 from hwmodels.errors import LayerError
 from hwmodels.workload.activation import ActivationTensor
-from hwmodels.workload.layer import LARGEST_EXACT
+from hwmodels.workload.tensor_arrays import tensor_arrays
 
 TFLM_ALIGNMENT_BYTES = 16
 """TensorFlow Lite Micro starts every buffer on 16 bytes (`MicroArenaBufferAlignment` of its source)."""
@@ -61,16 +61,7 @@ def peak_activation_bytes(tensors: Sequence[ActivationTensor]) -> int:
         >>> hwmodels.peak_activation_bytes(hwmodels.NETWORKS["mlperf_tiny_resnet8"]().tensors)
         49152
     """
-    if not tensors:
-        return 0
-    table = np.array([(t.elements, t.bits, t.first_step, t.last_step) for t in tensors], dtype=np.int64)
-    elements, bits, first, last = table.T
-    if elements.astype(np.float64).sum() > LARGEST_EXACT:
-        raise LayerError(
-            f"{elements.astype(np.float64).sum():.3g} elements of activations are more than can be counted exactly "
-            "(2^53): correct the sizes or the batch"
-        )
-    return peak_alive(ceil_div(elements * bits, 8), first, last)
+    return int(tensor_arrays(tensors).peak_bytes)
 
 
 def peak_alive(sizes: IntArray, first_steps: IntArray, last_steps: IntArray) -> int:

@@ -56,7 +56,9 @@ class LayerArrays:
     macs: IntArray
     weights: IntArray
     """Elements of the second operand of a product, stored or not; 0 for a layer without."""
+    operands: IntArray
     inputs: IntArray
+    """Elements that are read of all operands."""
     outputs: IntArray
     vector_operations: IntArray
     weight_bits: IntArray
@@ -109,13 +111,13 @@ def layer_arrays(jobs: Sequence[LayerJob]) -> LayerArrays:
         raise LayerError("expected at least one layer, received none: check that the network was traced")
     columns = np.array([_whole_numbers(job) for job in jobs], dtype=np.int64).T.copy()
     facts = dict(zip((*_SHAPE_FIELDS, *_WIDTH_FIELDS), columns, strict=True))
-    operands, bias = facts.pop("operands"), facts.pop("bias").astype(np.bool_)
+    bias = facts.pop("bias").astype(np.bool_)
     kind = np.array([_KIND_INDEX[job.shape.kind] for job in jobs], dtype=np.int64)
     count = len(jobs)
     return LayerArrays(
         kind=kind,
         bias=bias,
-        **_derived(kind, facts, operands),
+        **_derived(kind, facts),
         **facts,
         density=np.fromiter((job.density for job in jobs), np.float64, count),
         codebook_size=np.fromiter((job.codebook_size or 0 for job in jobs), np.int64, count),
@@ -133,7 +135,7 @@ def _known_entropy(job: LayerJob) -> float:
     return 0.0 if job.entropy_bits is None else max(job.entropy_bits, LEAST_ENTROPY_BITS)
 
 
-def _derived(kind: IntArray, facts: dict[str, IntArray], operands: IntArray) -> dict[str, Any]:
+def _derived(kind: IntArray, facts: dict[str, IntArray]) -> dict[str, Any]:
     """Return what follows from the sizes, equal to the properties of LayerShape of the same names."""
     is_product = _IS_PRODUCT[kind]
     positions = facts["batch"] * facts["out_h"] * facts["out_w"]
@@ -150,7 +152,7 @@ def _derived(kind: IntArray, facts: dict[str, IntArray], operands: IntArray) -> 
         )
         for axis in "hw"
     )
-    operations = {_POOL: outputs * window, _ADD: outputs * (operands - 1), _ACTIVATION: outputs}
+    operations = {_POOL: outputs * window, _ADD: outputs * (facts["operands"] - 1), _ACTIVATION: outputs}
     return {
         "m": np.where(is_product, positions, 1),
         "k": np.where(is_product, depth, 1),
@@ -159,7 +161,7 @@ def _derived(kind: IntArray, facts: dict[str, IntArray], operands: IntArray) -> 
         "stores_weights": _STORES_WEIGHTS[kind],
         "macs": positions * weights,
         "weights": weights,
-        "inputs": facts["batch"] * read_h * read_w * facts["in_channels"] * operands,
+        "inputs": facts["batch"] * read_h * read_w * facts["in_channels"] * facts["operands"],
         "outputs": outputs,
         "reach_h": measure_reach(facts["kernel_h"], moves["h"][1]),
         "vector_operations": sum((kind == index) * count for index, count in operations.items()),

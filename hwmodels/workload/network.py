@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from hwmodels.checks import check_whole_number
+from hwmodels.checks import check_whole_number, list_twice
 from hwmodels.errors import LayerError
 from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer import LayerJob, LayerShape
@@ -44,8 +43,7 @@ class Network:
         """Refuse a network without layers, or with two of one name."""
         if not self.layers:
             raise LayerError(f"network {self.name!r}: expected at least one layer, received none")
-        names = [layer.name for layer in self.layers]
-        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        twice = list_twice([layer.name for layer in self.layers])
         if twice:
             raise LayerError(
                 f"network {self.name!r}: expected layer names that differ, received {', '.join(twice)} twice"

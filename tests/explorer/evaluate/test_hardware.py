@@ -27,6 +27,7 @@ from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from hwmodels import LayerCost, load
 from tests.support import styles
+from tests.support.passing import keep_nothing
 
 
 class Viewed(nn.Module):
@@ -54,7 +55,7 @@ def test_what_reads_a_view_of_features_costs_what_it_costs_on_images(operation: 
     for features, shape in ((True, (3, 16, 16)), (False, (8, 4, 4))):
         images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
         graph = trace(canonicalise(Viewed(operation, features), images), images)
-        layers = cost(graph, uniform(graph), load(device)).layers
+        layers = cost(graph, uniform(graph), keep_nothing(load(device))).layers
         (layer,) = [layer for layer in layers if layer.name == "operation"]
         found.append((layer.macs, layer.latency_cycles, layer.dram_input_bits, layer.dram_output_bits))
     assert found[0] == found[1]
@@ -148,7 +149,7 @@ def test_what_writes_the_logits_writes_whole_sums() -> None:
 def test_operations_cost_energy_and_time_unless_they_are_fused(
     name: str, device: str, context: Callable[[str], CompressionContext]
 ) -> None:
-    graph, accelerator = context(name).graph, load(device)
+    graph, accelerator = context(name).graph, keep_nothing(load(device))
     whole = cost(graph, uniform(graph), accelerator)
     alone = cost(replace(graph, operations=()), uniform(graph), accelerator)
     spent = {layer.name: layer for layer in whole.layers}

@@ -47,6 +47,7 @@ def devices(draw: st.DrawFn) -> Accelerator:
         return device
     return dataclasses.replace(
         device,
+        buffers=tuple(dataclasses.replace(buffer, keeps=()) for buffer in device.buffers),
         dataflow=dataflow,
         rows=max(device.rows, draw(st.integers(4, 64))),
         columns=max(device.columns, draw(st.integers(4, 64))),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hwmodels import (
     DATAFLOWS,
     LAWS,
+    NETWORKS,
     WEIGHT_FORMATS,
     Accelerator,
     Buffer,
@@ -25,11 +27,14 @@ from hwmodels import (
     LayerShape,
     Memory,
     Registers,
+    Residency,
     Unroll,
     evaluate,
     load,
     names,
+    tensor_arrays,
 )
+from hwmodels.cost.evaluate import evaluate_network
 from hwmodels.cost.explain import FIGURES, explain
 from hwmodels.cost.explanation import Explanation
 from hwmodels.device.profiles import read_source_ids
@@ -81,11 +86,16 @@ def value_of(explained: Explanation) -> float:
     return result
 
 
-def check(job: LayerJob, device: Accelerator) -> None:
-    """Hold every figure's formula against the cost."""
-    cost = evaluate([job], device).layers[0]
+NOTHING = (0, False, False, False)
+
+
+def check(job: LayerJob, device: Accelerator, stays: tuple[int, bool, bool, bool]) -> None:
+    """Hold every figure's formula against the cost, given what of the layer's operands stays on chip."""
+    operands, second, *others = stays
+    residency = (min(operands, job.shape.operands), second and job.shape.kind == "matmul", *others)
+    cost = evaluate_network([job], device, tensor_arrays(()), Residency(*map(np.atleast_1d, residency))).layers[0]
     for figure in FIGURES:
-        explained, expected = explain(job, device, figure), getattr(cost, figure)
+        explained, expected = explain(job, device, figure, cost), getattr(cost, figure)
         assert (explained.layer, explained.figure, explained.value) == (job.shape.name, figure, expected)
         assert explained.unit == UNITS.get(figure.split("_")[-1], "")
         found = value_of(explained)
@@ -105,14 +115,22 @@ def check(job: LayerJob, device: Accelerator) -> None:
 def with_dataflow(device: Accelerator, dataflow: str) -> Accelerator:
     """The device with another dataflow, and what that needs."""
     registers = device.registers if device.registers.words else Registers(words=261, energy_pj_per_bit=0.1)
+    buffers = device.buffers
+    if dataflow == "rs":  # which keeps no activations
+        buffers = tuple(dataclasses.replace(buffer, keeps=()) for buffer in buffers)
     return dataclasses.replace(
-        device, dataflow=dataflow, rows=max(device.rows, 12), columns=max(device.columns, 14), registers=registers
+        device,
+        buffers=buffers,
+        dataflow=dataflow,
+        rows=max(device.rows, 12),
+        columns=max(device.columns, 14),
+        registers=registers,
     )
 
 
 @thinned("device layer", 2, names(), LAYERS)
 def test_every_formula_gives_its_number(device: str, layer: str) -> None:
-    check(LayerJob(shape=LAYERS[layer]), DEVICES[device])
+    check(LayerJob(shape=LAYERS[layer]), DEVICES[device], NOTHING)
 
 
 @pytest.mark.slow
@@ -120,11 +138,12 @@ def test_every_formula_gives_its_number(device: str, layer: str) -> None:
 @pytest.mark.parametrize("device", names())
 def test_every_formula_gives_its_number_on_any_dataflow(device: str, dataflow: str) -> None:
     for name in FEW:
-        check(LayerJob(shape=LAYERS[name]), with_dataflow(DEVICES[device], dataflow))
+        check(LayerJob(shape=LAYERS[name]), with_dataflow(DEVICES[device], dataflow), NOTHING)
 
 
 def test_all_numbers_but_those_of_the_layer_and_the_profile_are_explained() -> None:
     left_out = {"name", "kind", "bound", "weight_format", "buffers_pj", "macs", "vector_operations"}
+    left_out |= {"resident_inputs", "resident_second", "resident_output", "resident_beside"}
     assert set(LayerCost._fields) - set(FIGURES) == left_out
 
 
@@ -152,8 +171,8 @@ def unrolls(draw: st.DrawFn) -> Unroll:
 
 
 @st.composite
-def buffers(draw: st.DrawFn, one: Buffer) -> tuple[Buffer, ...]:
-    """Buffers of any name and size, each operand in one of them."""
+def buffers(draw: st.DrawFn, one: Buffer, *, keeps: bool) -> tuple[Buffer, ...]:
+    """Buffers of any name and size, each operand in one of them; that of inputs may keep activations."""
     return tuple(
         dataclasses.replace(
             one,
@@ -164,6 +183,7 @@ def buffers(draw: st.DrawFn, one: Buffer) -> tuple[Buffer, ...]:
             write_energy_pj_per_bit=draw(energies),
             bandwidth_bits_per_cycle=draw(bandwidths),
             read_by=draw(st.sampled_from(("edge", "edge", "unit"))),
+            keeps=("maps",) if "inputs" in operands and keeps else (),
         )
         for name, operands in zip(draw(place_names), draw(places), strict=False)
     )
@@ -191,16 +211,18 @@ def memories(draw: st.DrawFn, one: Memory) -> tuple[Memory, ...]:
 def devices(draw: st.DrawFn) -> Accelerator:
     """Devices of any dataflow, precision law, buffers and memories, with places of any name."""
     device = with_dataflow(DEVICES[draw(st.sampled_from(sorted(DEVICES)))], draw(st.sampled_from(sorted(DATAFLOWS))))
+    output_traffic = draw(st.sampled_from(("outputs", "sums")))
+    keeps = device.dataflow != "rs" and output_traffic == "outputs" and draw(st.booleans())
     return dataclasses.replace(
         device,
-        buffers=draw(buffers(device.buffers[0])),
+        buffers=draw(buffers(device.buffers[0], keeps=keeps)),
         memories=draw(memories(device.memories[0])),
         rows=draw(st.integers(1, 40)),
         columns=draw(st.integers(1, 40)),
         pipelined_folds=draw(st.booleans()),
         diagonal_groups=draw(st.booleans()),
         k_packing=draw(st.sampled_from(("dense", "channels"))),
-        output_traffic=draw(st.sampled_from(("outputs", "sums"))),
+        output_traffic=output_traffic,
         precision_law=draw(st.sampled_from(sorted(LAWS))),
         macs_per_cycle=(),
         native_bits=draw(st.sampled_from((2, 4, 8, 16))),
@@ -266,7 +288,21 @@ def jobs(draw: st.DrawFn) -> LayerJob:
 
 @cases(15, 300)
 def test_any_formula_gives_its_number(count: int) -> None:
-    settings(max_examples=count)(given(job=jobs(), device=devices())(check))()
+    stays = st.tuples(st.integers(0, 3), st.booleans(), st.booleans(), st.booleans())
+    settings(max_examples=count)(given(job=jobs(), device=devices(), stays=stays)(check))()
+
+
+def test_what_stays_is_explained() -> None:
+    network = NETWORKS["mlperf_tiny_resnet8"]()
+    device = load("gemmini_default")
+    layers = evaluate(network.jobs(), device, network.tensors).layers
+    add, job = next((layer, job) for layer, job in zip(layers, network.jobs(), strict=True) if layer.kind == "add")
+    assert (add.resident_inputs, add.resident_output, add.dram_input_bits, add.dram_output_bits) == (2, True, 0, 0)
+    explained = explain(job, device, "dram_input_bits", add)
+    assert (explained.value, value_of(explained)) == (0, 0)
+    term = next(term for term in explained.terms if term.name == "resident_inputs")
+    assert (term.value, term.source) == (2, "what stays on chip (hwmodels.cost.residency)")
+    assert explain(job, device, "dram_input_bits").value == 2 * 16 * 32 * 32 * 8, "alone, it reads memory"
 
 
 FORMATS = {

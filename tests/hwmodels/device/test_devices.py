@@ -40,7 +40,7 @@ ASSUMED = {
     "eyeriss_v1": (4, 29),
     "gap9_ne16": (8, 28),
     "gap9_ne16_240": (8, 28),
-    "gemmini_default": (9, 30),
+    "gemmini_default": (10, 31),
     "haq_bit_serial": (19, 27),
     "max78000": (10, 31),
     "mpic": (16, 25),

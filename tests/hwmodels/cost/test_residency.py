@@ -1,0 +1,223 @@
+"""What stays on chip, against a simulation step by step, and what must hold whatever stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hwmodels import (
+    NETWORKS,
+    Accelerator,
+    ActivationTensor,
+    DeviceError,
+    LayerError,
+    LayerJob,
+    NetworkCost,
+    evaluate,
+    load,
+    stack,
+    stack_tensors,
+)
+from hwmodels.workload.network_builder import ActivationFunction, FeatureMap, NetworkBuilder
+from tests.oracles.residency import Chip, find_staying
+from tests.support.passing import keep_nothing
+
+Workload = tuple[tuple[LayerJob, ...], tuple[ActivationTensor, ...]]
+
+
+def with_size(device: Accelerator, size_bytes: int, weight_bytes: int | None = None) -> Accelerator:
+    """The device with another size of the buffer that keeps activations, and of that of the weights."""
+    sizes = {"weights": weight_bytes} if weight_bytes is not None else {}
+    sizes["inputs"] = size_bytes
+    buffers = device.buffers
+    for operand, size in sizes.items():
+        buffers = tuple(replace(each, size_bytes=size) if operand in each.operands else each for each in buffers)
+    return replace(device, buffers=buffers)
+
+
+def unified(device: Accelerator) -> Accelerator:
+    """The device with one buffer for all operands."""
+    buffer = replace(device.find_buffer("inputs"), operands=("weights", "inputs", "outputs"), keeps=("maps", "weights"))
+    return replace(device, buffers=(buffer,))
+
+
+def apart(device: Accelerator) -> Accelerator:
+    """The device with a buffer for each operand, of which that of inputs keeps activations."""
+    one = device.find_buffer("inputs")
+    keeps = {"weights": ("weights",), "inputs": ("maps",), "outputs": ()}
+    return replace(
+        device,
+        buffers=tuple(replace(one, name=each, operands=(each,), keeps=kept) for each, kept in keeps.items()),
+    )
+
+
+GEMMINI = load("gemmini_default")
+DEVICES = {
+    "shared": GEMMINI,
+    "apart": apart(GEMMINI),
+    "unified": unified(GEMMINI),
+    "in place": replace(apart(load("bit_serial_16x16")), dataflow="os"),
+}
+
+
+@st.composite
+def workloads(draw: st.DrawFn, batch: int = 1) -> Workload:
+    """Networks with branches, additions, pools, functions in place and two results, at widths of their own."""
+    build = NetworkBuilder("random", batch)
+    size = draw(st.integers(2, 8))
+    maps: list[FeatureMap] = [build.image(draw(st.integers(1, 6)), size, size)]
+    for index in range(draw(st.integers(1, 9))):
+        x = maps[draw(st.integers(max(0, len(maps) - 3), len(maps) - 1))]
+        same = [other for other in maps if replace(other, tensor=0) == replace(x, tensor=0)]
+        kind = draw(st.sampled_from(("conv", "depthwise", "add", "pool", "linear")))
+        function: ActivationFunction = draw(st.sampled_from(("", "relu")))
+        if kind == "add":
+            y = draw(st.sampled_from(same))
+            maps.append(build.add(f"add{index}", x, y, function))
+        elif kind == "pool" and min(x.height, x.width) >= 2:
+            maps.append(build.pool(f"pool{index}", x, (2, 2), 2))
+        elif kind == "linear":
+            maps.append(build.linear(f"fc{index}", x, draw(st.integers(1, 40)), function))
+        elif kind == "depthwise":
+            maps.append(build.conv(f"dw{index}", x, x.channels, (3, 3), groups=x.channels, function=function))
+        else:
+            channels, kernel = draw(st.integers(1, 24)), draw(st.sampled_from((1, 3)))
+            maps.append(build.conv(f"conv{index}", x, channels, (kernel, kernel), function=function))
+    network = build.network()
+    widths = st.sampled_from((2, 4, 8))
+    tensors = tuple(replace(tensor, bits=draw(widths)) for tensor in network.tensors)
+    reads = [[t.bits for t in tensors if layer in t.readers] for layer in range(len(network.layers))]
+    writes = [next(t.bits for t in tensors if layer in t.writers) for layer in range(len(network.layers))]
+    jobs = tuple(
+        LayerJob(shape=shape, weight_bits=draw(widths), input_bits=max(read), output_bits=written)
+        for shape, read, written in zip(network.layers, reads, writes, strict=True)
+    )
+    return jobs, tensors
+
+
+def staying(cost: NetworkCost, jobs: Sequence[LayerJob], tensors: Sequence[ActivationTensor]) -> list[bool | None]:
+    """Whether each activation stays as its writers' and readers' costs say; None where they contradict each other."""
+    found: list[bool | None] = []
+    for tensor in tensors:
+        said = {cost.layers[layer].resident_output for layer in tensor.writers}
+        found.append(said.pop() if len(said) == 1 else None if said else False)
+    return found
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(workload=workloads(), size=st.integers(1, 6000), weight_size=st.integers(1, 6000))
+def test_what_stays_is_what_a_simulation_keeps(device: str, workload: Workload, size: int, weight_size: int) -> None:
+    jobs, tensors = workload
+    shared = device in ("shared", "unified")
+    chip = with_size(DEVICES[device], size, None if shared else weight_size)
+    simulated = Chip(
+        capacity=8 * size,
+        weight_capacity=None if shared else 8 * weight_size,
+        columns=chip.columns,
+        weight_widths=chip.weight_bits,
+        input_widths=chip.input_bits,
+    )
+    expected = find_staying(jobs, tensors, simulated)
+    cost, off = evaluate(jobs, chip, tensors), evaluate(jobs, keep_nothing(chip), tensors)
+    assert staying(cost, jobs, tensors) == [
+        stay if tensor.writers else False for stay, tensor in zip(expected, tensors, strict=True)
+    ]
+    for index, (layer, before) in enumerate(zip(cost.layers, off.layers, strict=True)):
+        operands = jobs[index].shape.operands
+        stay = sum(tensor.readers.count(index) for tensor, kept in zip(tensors, expected, strict=True) if kept)
+        assert layer.resident_inputs == stay
+        once = before.dram_input_bits if not layer.macs else jobs[index].shape.inputs * jobs[index].memory_input_bits
+        if layer.resident_beside or stay:
+            assert layer.dram_input_bits == (once * (operands - stay) // operands if before.dram_input_bits else 0)
+        else:
+            assert layer.dram_input_bits == before.dram_input_bits
+        assert layer.dram_output_bits == (0 if layer.resident_output else before.dram_output_bits)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(workload=workloads(), sizes=st.tuples(st.integers(1, 6000), st.integers(1, 6000)))
+def test_a_larger_buffer_never_sends_more_to_memory_and_keeping_never_more_than_not(
+    device: str, workload: Workload, sizes: tuple[int, int]
+) -> None:
+    jobs, tensors = workload
+    small, large = (evaluate(jobs, with_size(DEVICES[device], size), tensors) for size in sorted(sizes))
+    without = evaluate(jobs, keep_nothing(with_size(DEVICES[device], min(sizes))), tensors)
+    kept_small, kept_large = staying(small, jobs, tensors), staying(large, jobs, tensors)
+    assert all(after or not before for before, after in zip(kept_small, kept_large, strict=True))
+    assert large.dram_bits <= small.dram_bits <= without.dram_bits
+    for layer, before in zip(small.layers, without.layers, strict=True):
+        assert layer.dram_weight_bits <= before.dram_weight_bits
+        assert layer.dram_input_bits <= before.dram_input_bits
+        assert layer.dram_output_bits <= before.dram_output_bits
+        assert layer.latency_cycles <= before.latency_cycles
+    assert small.energy_pj <= without.energy_pj
+
+
+@given(data=st.data(), size=st.integers(1, 6000))
+def test_candidates_cost_what_each_costs_alone(data: st.DataObject, size: int) -> None:
+    jobs, tensors = data.draw(workloads())
+    widths = st.sampled_from((2, 4, 8))
+    candidates = [(jobs, tensors)]
+    for _ in range(3):
+        narrow = tuple(replace(job, weight_bits=data.draw(widths)) for job in jobs)
+        candidates.append((narrow, tuple(replace(tensor, bits=data.draw(widths)) for tensor in tensors)))
+    chip = with_size(GEMMINI, size)
+    costs = evaluate(stack([each for each, _ in candidates]), chip, stack_tensors([each for _, each in candidates]))
+    for index, (each, held) in enumerate(candidates):
+        one = evaluate(each, chip, held)
+        assert costs.energy_pj[index] == pytest.approx(one.energy_pj, rel=1e-12)
+        assert (costs.latency_cycles[index], costs.dram_bits[index]) == (one.latency_cycles, one.dram_bits)
+        assert costs.peak_activation_bytes[index] == one.peak_activation_bytes
+        assert [fit.needed_bytes[index] for fit in costs.memory_fits] == [fit.needed_bytes for fit in one.fits]
+        assert costs.fits[index] == all(fit.fits for fit in one.fits if fit.required)
+
+
+def test_the_inputs_and_the_results_pass_memory() -> None:
+    network = NETWORKS["mlperf_tiny_resnet8"]()
+    cost = evaluate(network.jobs(), GEMMINI, network.tensors)
+    by_name = {layer.name: layer for layer in cost.layers}
+    assert by_name["conv1"].dram_input_bits == 3 * 32 * 32 * 8
+    assert by_name["softmax"].dram_output_bits == 0 or "activation" in GEMMINI.vector.fused
+    moved = sum(layer.dram_input_bits + layer.dram_output_bits for layer in cost.layers)
+    assert moved == 3 * 32 * 32 * 8
+    assert cost.dram_bits == moved + 8 * 80128
+
+
+def test_images_run_one_after_the_other_where_the_weights_of_all_layers_stay() -> None:
+    one, many = NETWORKS["mlperf_tiny_resnet8"](), NETWORKS["mlperf_tiny_resnet8"](16)
+    single, batch = (evaluate(each.jobs(), GEMMINI, each.tensors) for each in (one, many))
+    assert (single.runs, batch.runs) == (1, 16)
+    assert sum(layer.dram_weight_bits for layer in batch.layers) == 8 * 80128, "all images find them"
+    assert batch.dram_bits == 8 * 80128 + 16 * (single.dram_bits - 8 * 80128)
+    assert batch.macs == 16 * single.macs
+    for name in ("mac", "vector", "register", "network"):
+        assert batch.energy_pj_by_component[name] == pytest.approx(16 * single.energy_pj_by_component[name])
+    assert 15 * single.latency_cycles < batch.latency_cycles < 16 * single.latency_cycles
+    small = with_size(GEMMINI, 100_000)
+    assert evaluate(many.jobs(), small, many.tensors).runs == 1, "weights and activations of an image take 127 KB"
+    assert any("the 16 images run one after the other" in note for note in batch.notes)
+
+
+def test_a_buffer_keeps_only_what_lives_in_it() -> None:
+    scratchpad, accumulator = GEMMINI.buffers
+    with pytest.raises(DeviceError, match=r"buffers.accumulator.keeps: expected 'inputs' among the operands"):
+        replace(GEMMINI, buffers=(scratchpad, replace(accumulator, keeps=("maps",))))
+    with pytest.raises(DeviceError, match=r"buffers.scratchpad.keeps: expected one of .*, received 'sums'"):
+        replace(GEMMINI, buffers=(replace(scratchpad, keeps=("sums",)), accumulator))
+    with pytest.raises(DeviceError, match=r"buffers.scratchpad.keeps: expected none where array.output_traffic is"):
+        replace(GEMMINI, output_traffic="sums")
+    eyeriss = load("eyeriss_v1")
+    with pytest.raises(DeviceError, match=r"buffers.global.keeps: expected none for the dataflow 'rs'"):
+        replace(eyeriss, buffers=(replace(eyeriss.buffers[0], keeps=("maps",)),))
+
+
+def test_activations_of_another_network_are_refused() -> None:
+    network, other = NETWORKS["lenet5"](), NETWORKS["resnet20"]()
+    with pytest.raises(LayerError, match=r"expected writers and readers among 11 layers, counted from 0, received 15"):
+        evaluate(network.jobs(), GEMMINI, other.tensors)
+    with pytest.raises(LayerError, match=r"expected candidates of one network.* others at position 1 than at 0"):
+        stack_tensors([network.tensors, other.tensors])
