@@ -20,6 +20,7 @@ from hwmodels import (
     NETWORKS,
     WEIGHT_FORMATS,
     Accelerator,
+    Blocks,
     Buffer,
     LayerCost,
     LayerError,
@@ -170,6 +171,17 @@ def unrolls(draw: st.DrawFn) -> Unroll:
     return Unroll(**loops, rate=draw(st.floats(0.1, 2.0)))
 
 
+blocks = st.builds(
+    Blocks,
+    traversals=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 9)), min_size=1, max_size=3).map(tuple),
+    depthwise_kernel=st.integers(1, 9),
+    weights_per_cycle=st.floats(0.1, 20.0),
+    outputs_per_cycle=st.floats(0.1, 20.0),
+    outputs=st.integers(1, 5000),
+)
+"""Sets of weights, decoders and blocks of any size."""
+
+
 @st.composite
 def buffers(draw: st.DrawFn, one: Buffer, *, keeps: bool) -> tuple[Buffer, ...]:
     """Buffers of any name and size, each operand in one of them; that of inputs may keep activations."""
@@ -244,6 +256,7 @@ def devices(draw: st.DrawFn) -> Accelerator:
         energy_factor=draw(st.floats(0.5, 2.0)),
         registers=Registers(words=draw(st.integers(3, 300)), accesses_per_mac=draw(energies), energy_pj_per_bit=0.3),
         unroll=draw(unrolls()),
+        blocks=draw(blocks),
     )
 
 
