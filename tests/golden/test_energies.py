@@ -106,7 +106,7 @@ EXPECTED = {
             "buffers.unified": _both(SRAM_64_PJ[1024] / 64 * STILLMAKER[32]),
             "buffers.accumulators": _bank(16384, STILLMAKER[32]),
             "memories.weight_memory": {"energy_pj_per_bit": DRAM_64_PJ / 64},
-            "memories.unified": {"energy_pj_per_bit": 0.0},
+            "memories.host": {"energy_pj_per_bit": 0.0},
         }
     ),
     "ethos_u55_*": _of(
