@@ -137,5 +137,14 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
         "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
         "trials": f"{len(found)}, of which {unscored} were over budget and never built, {missed} not accurate enough; "
         f"{len(scored)} networks scored{', the others being repeats' if repeated > len(scored) else ''}",
+        **_entropies_of_what(prepared),
         **({"failed": f"{len(failed)} trials could not be computed; the first: {failed[0].failure}"} if failed else {}),
     }
+
+
+def _entropies_of_what(prepared: PreparedStudy) -> dict[str, str]:
+    """Return whose integers candidates are priced with, where these are not those of the networks that are built."""
+    if prepared.entropies is None or prepared.context.quantizer.rounding == "nearest":
+        return {}
+    text = "of integers rounded to the nearest during the search; those of the front and the baselines are counted"
+    return {"weight entropies": f"{text} in the networks that are built, where adaptive rounding chooses others"}
