@@ -15,6 +15,8 @@ WIDE_CLIPPING = (0.5, 1.0)
 """Range of these clipping points, as fractions of the largest magnitude."""
 VALUES_AT_ONCE = 2**22
 """Places sorted together in the exact search: 100 MB."""
+VALUES_TRIED_AT_ONCE = 2**15
+"""Weights times clipping points that are looked at together: a small layer takes the time of its arithmetic then."""
 RANGE_FRACTIONS = 48
 """Clipping points tried for an activation, once for all candidates."""
 SMALLEST_SCALE = 1e-30
@@ -164,18 +166,28 @@ def _exact_scales(rows: torch.Tensor, limit: int) -> torch.Tensor:
 def _searched_scales(rows: torch.Tensor, peak: torch.Tensor, limit: int) -> torch.Tensor:
     """Return the best of a grid of clipping points and of a finer one around it, each with its least-squares scale."""
     best_scale, best_error = peak / limit, torch.full_like(peak, float("inf"))
+    at_once = max(1, VALUES_TRIED_AT_ONCE // rows.numel())
     middle, reach = torch.full_like(peak, sum(WIDE_CLIPPING) / 2), (WIDE_CLIPPING[1] - WIDE_CLIPPING[0]) / 2
     for _ in range(2):
         best_fraction = middle
-        for offset in torch.linspace(-reach, reach, SCALE_FRACTIONS).tolist():
-            fraction = middle + offset
-            codes = torch.round(rows / (peak * fraction / limit)[:, None]).clamp_(-limit, limit)
+        for offsets in torch.split(torch.linspace(-reach, reach, SCALE_FRACTIONS).to(rows), at_once):
+            fractions = middle + offsets[:, None]
+            codes = torch.round(rows / (peak * fractions / limit)[..., None]).clamp_(-limit, limit)
             # The largest weight of a channel never rounds to 0, so that <q, q> is at least 1.
-            scale = (rows * codes).sum(1) / codes.square().sum(1).clamp_min(1)
-            error = (rows - codes * scale[:, None]).square().sum(1)
+            scales = (rows * codes).sum(2) / codes.square().sum(2).clamp_min(1)
+            errors = (rows - codes * scales[..., None]).square().sum(2)
+            error, scale, fraction = _first_least(errors, scales, fractions)
             better = error < best_error
             best_error = torch.where(better, error, best_error)
             best_scale = torch.where(better, scale, best_scale)
             best_fraction = torch.where(better, fraction, best_fraction)
         middle, reach = best_fraction, 2 * reach / (SCALE_FRACTIONS - 1)
     return best_scale
+
+
+def _first_least(errors: torch.Tensor, *others: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Return of each column (of tried x columns) the least error and what goes with it, the first of equal ones."""
+    if len(errors) == 1:
+        return errors[0], *(each[0] for each in others)
+    least = torch.where(errors.isnan(), torch.inf, errors).argmin(0, keepdim=True)
+    return tuple(each.gather(0, least)[0] for each in (errors, *others))

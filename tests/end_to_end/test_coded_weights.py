@@ -17,7 +17,7 @@ from explorer.evaluate import hardware
 from explorer.settings import QuantizerSettings
 from hwmodels import load
 
-DEVICE = replace(load("ethos_u55_128"), weight_formats=("entropy",))
+DEVICE = load("ethos_u55_128")
 SPACE = explorer.Space(
     weight_bits=(3, 4, 8),
     activation_bits=(8,),
