@@ -8,12 +8,15 @@ from typing import Any, Literal
 
 from explorer.compress.candidate import Candidate
 from explorer.evaluate.mean_score import MeanScore
+from explorer.settings.rules import shown
 from explorer.study.typed import read_typed_record
 from hwmodels import MemoryFit
 
 Split = Literal["search", "held_out"]
 FLOAT, UNIFORM = "float", "uniform 8-bit"
 """Names of the baselines of every run."""
+FORMAT = 1
+"""Of an outcome as JSON; a version that reads it no longer as this one does has another."""
 ASSUMED_0 = "assumed 0"
 """Entry of the provenance with the numbers of the device that have no price since nobody published them."""
 
@@ -165,7 +168,7 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which `from_json` rebuilds an equal outcome."""
-        data = asdict(self)
+        data = {"format": FORMAT, **asdict(self)}
         for item in (*data["evaluations"], *(point["evaluation"] for point in data["front"])):
             item.pop("candidate")
         for item, evaluation in zip(data["evaluations"], self.evaluations, strict=True):
@@ -178,11 +181,16 @@ class Outcome:
     def from_json(cls, data: Mapping[str, Any]) -> Outcome:
         """Rebuild an outcome from `to_json` data or its parsed JSON text.
 
-        That of earlier versions has no fits, operations or coverage.
+        That of earlier versions has no fits, operations or coverage, and states no format.
 
         Raises:
-            ValueError: Names what is of another type.
+            ValueError: Names what is of another type, or the format is that of a later version.
         """
+        if isinstance(data, Mapping):
+            data = dict(data)
+            stated = data.pop("format", FORMAT)
+            if stated != FORMAT:
+                raise ValueError(f"format: expected {FORMAT}, received {shown(stated)}: another version wrote it")
         outcome: Outcome = read_typed_record(cls, data)
         return outcome
 

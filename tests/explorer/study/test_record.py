@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,6 +114,10 @@ def test_an_outcome_comes_back_from_json(outcome: Outcome) -> None:
     plain = outcome.to_json()
     assert Outcome.from_json(plain) == outcome
     assert Outcome.from_json(json.loads(json.dumps(plain, allow_nan=False))) == outcome
+    assert plain.pop("format") == 1
+    assert Outcome.from_json(plain) == outcome, "earlier versions state none"
+    with pytest.raises(ValueError, match="^format: expected 1, received 2: another version wrote it$"):
+        Outcome.from_json(plain | {"format": 2})
 
 
 @given(COSTS)
