@@ -74,7 +74,7 @@ def measure(name: str, model: nn.Module, images: Tensor) -> None:
     def price_candidate(candidate: Candidate) -> float:
         nonlocal asked, priced
         start = time.process_time()
-        energy = pricing.price(candidate).energy_uj
+        energy = pricing.price(candidate).energy_pj
         asked, priced = asked + 1, priced + time.process_time() - start
         return energy
 

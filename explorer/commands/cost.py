@@ -139,7 +139,7 @@ def _summary(workload: Priced, result: NetworkCost) -> list[str]:
     kinds = len(result.layers), sum(layer.macs > 0 for layer in result.layers)
     lines = [
         f"layers:      {kinds[0]}, {kinds[1]} of them with products; {_amount(result.macs)} MACs",
-        f"energy:      {_number(result.energy_uj)} uJ: {shares}" if parts else "energy:      0 uJ",
+        f"energy:      {_number(result.energy_pj * 1e-6)} uJ: {shares}" if parts else "energy:      0 uJ",
         f"latency:     {_number(result.latency_ms)} ms, {result.latency_cycles} cycles; {_bounds(result.layers)}",
         f"weights:     {result.weight_bytes} bytes in storage",
         f"activations: {_activations(workload, result)}",

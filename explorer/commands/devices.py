@@ -71,7 +71,7 @@ def devices_check(
     result = hwmodels.evaluate(jobs, device, tensors)
     say(
         f"ResNet-8 of MLPerf Tiny with weights of {bits[0]} bits and activations of {bits[1]} takes "
-        f"{result.energy_uj:.4g} uJ, {result.latency_ms:.4g} ms and {result.weight_bytes} bytes of weights there"
+        f"{result.energy_pj * 1e-6:.4g} uJ, {result.latency_ms:.4g} ms and {result.weight_bytes} bytes of weights there"
     )
 
 

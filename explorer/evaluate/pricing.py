@@ -43,7 +43,7 @@ _MACS, _CYCLES, _BYTES, _HELD = range(4)
 class Price:
     """The sums of `hwmodels.NetworkCost`, and nothing of its layers."""
 
-    energy_uj: float
+    energy_pj: float
     energy_pj_by_component: Mapping[str, float]
     latency_ms: float
     latency_cycles: int
@@ -101,7 +101,7 @@ class Pricing:
             return _summed(self._price_whole(candidate))
         *parts, energy_pj = self._real.sum(axis=1).tolist()
         return Price(
-            energy_uj=energy_pj * 1e-6,
+            energy_pj=energy_pj,
             energy_pj_by_component=dict(zip(ENERGY_COMPONENTS, parts, strict=True)),
             latency_ms=whole[_CYCLES] / self.accelerator.clock_hz * 1e3,
             latency_cycles=whole[_CYCLES],
@@ -228,7 +228,7 @@ def _overflows(memory: Memory) -> int:
 
 def _summed(cost: NetworkCost) -> Price:
     return Price(
-        energy_uj=cost.energy_uj,
+        energy_pj=cost.energy_pj,
         energy_pj_by_component=cost.energy_pj_by_component,
         latency_ms=cost.latency_ms,
         latency_cycles=cost.latency_cycles,

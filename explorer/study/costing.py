@@ -32,7 +32,7 @@ def candidate_cost(
 def summed_cost(graph: ModelGraph, cost: Price | NetworkCost) -> Cost:
     """Return the sums alone, with what stays in float."""
     return Cost(
-        energy_uj=cost.energy_uj,
+        energy_uj=cost.energy_pj * 1e-6,
         latency_ms=cost.latency_ms,
         latency_cycles=cost.latency_cycles,
         weight_bytes=cost.weight_bytes + hardware.count_kept_float_bytes(graph),

@@ -40,8 +40,8 @@ def calibrate(
         >>> import hwmodels
         >>> jobs = hwmodels.NETWORKS["mlperf_tiny_resnet8"]().jobs()
         >>> fitted = hwmodels.calibrate(hwmodels.load("gemmini_default"), jobs, 250e6, "my measurement")
-        >>> round(hwmodels.evaluate(jobs, fitted).energy_uj, 6), fitted.sources["power.energy_factor"]
-        (250.0, 'my measurement')
+        >>> round(hwmodels.evaluate(jobs, fitted).energy_pj), fitted.sources["power.energy_factor"]
+        (250000000, 'my measurement')
     """
     problems = [*check_number("measured_energy_pj", measured_energy_pj, MEASURED_PJ), *check_text("source", source)]
     if problems:

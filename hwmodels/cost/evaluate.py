@@ -97,7 +97,7 @@ def evaluate_network(
         energy_pj=sums["energy_pj"],
         energy_pj_by_component={name: sums[f"{name}_pj"] for name in ENERGY_COMPONENTS},
         latency_cycles=latency_cycles,
-        latency_s=latency_cycles / accelerator.clock_hz,
+        latency_ms=latency_cycles / accelerator.clock_hz * 1e3,
         weight_bytes=int(sums["weight_bytes"]),
         peak_activation_bytes=int(peak_bytes),
         arena_bytes=plan_arena(tensors.tensors).size_bytes if tensors.tensors else 0,
@@ -129,7 +129,7 @@ def _candidates(
     return CandidateCosts(
         energy_pj=total(terms.energy.total_pj),
         latency_cycles=latency_cycles,
-        latency_s=latency_cycles / accelerator.clock_hz,
+        latency_ms=latency_cycles / accelerator.clock_hz * 1e3,
         weight_bytes=total(terms.stored.smallest_bytes * ~layers.weights_elsewhere),
         peak_activation_bytes=peak_bytes,
         dram_bits=total(terms.dram.total_bits),

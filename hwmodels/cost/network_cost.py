@@ -119,7 +119,7 @@ class NetworkCost:
         energy_pj: Of all layers.
         energy_pj_by_component: The same by `ENERGY_COMPONENTS`.
         latency_cycles: Of all layers.
-        latency_s: The same in seconds.
+        latency_ms: The same in milliseconds.
         weight_bytes: Storage of all weights, biases and scales, each layer in its smallest format.
         peak_activation_bytes: What a perfect allocator needs; 0 when no activation tensors were given.
         arena_bytes: What TensorFlow Lite Micro's planner needs; 0 when no activation tensors were given.
@@ -135,14 +135,14 @@ class NetworkCost:
         >>> import hwmodels
         >>> jobs, tensors = hwmodels.NETWORKS["mlperf_tiny_resnet8"]().at(weight_bits=8, input_bits=8)
         >>> cost = hwmodels.evaluate(jobs, hwmodels.load("gap9_ne16"), tensors)
-        >>> round(cost.energy_uj, 1), round(cost.latency_ms, 2), cost.weight_bytes, cost.peak_activation_bytes
+        >>> round(cost.energy_pj / 1e6, 1), round(cost.latency_ms, 2), cost.weight_bytes, cost.peak_activation_bytes
         (30.5, 0.59, 80128, 49152)
     """
 
     energy_pj: float
     energy_pj_by_component: Mapping[str, float]
     latency_cycles: int
-    latency_s: float
+    latency_ms: float
     weight_bytes: int
     peak_activation_bytes: int
     arena_bytes: int
@@ -152,16 +152,6 @@ class NetworkCost:
     layers: tuple[LayerCost, ...]
     fits: tuple[MemoryFit, ...]
     notes: tuple[str, ...]
-
-    @property
-    def energy_uj(self) -> float:
-        """Energy in microjoules."""
-        return self.energy_pj * 1e-6
-
-    @property
-    def latency_ms(self) -> float:
-        """Latency in milliseconds."""
-        return self.latency_s * 1e3
 
 
 class CandidateCosts(NamedTuple):
@@ -178,7 +168,7 @@ class CandidateCosts(NamedTuple):
 
     energy_pj: FloatArray
     latency_cycles: IntArray
-    latency_s: FloatArray
+    latency_ms: FloatArray
     weight_bytes: IntArray
     peak_activation_bytes: IntArray
     dram_bits: IntArray

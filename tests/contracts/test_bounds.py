@@ -75,7 +75,7 @@ def test_a_device_that_is_accepted_gives_finite_costs(name: str, tmp_path: Path)
                 continue
             accepted += 1
             cost = hwmodels.evaluate(WORKLOAD, device)
-            assert math.isfinite(cost.energy_uj), (key, value)
+            assert math.isfinite(cost.energy_pj), (key, value)
             assert math.isfinite(cost.latency_ms), (key, value)
             assert 0 <= cost.latency_cycles < 2**63, (key, value)
     assert accepted > 30

@@ -93,4 +93,4 @@ def check(point: explorer.Point) -> None:
     expected = hardware.cost(graph, point.candidate, DEVICE, entropies)
     assert point.cost.weight_bytes == expected.weight_bytes
     assert point.cost.latency_cycles == expected.latency_cycles
-    assert point.cost.energy_uj == pytest.approx(expected.energy_uj, rel=1e-9)
+    assert point.cost.energy_uj == pytest.approx(expected.energy_pj * 1e-6, rel=1e-9)

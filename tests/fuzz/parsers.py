@@ -106,9 +106,9 @@ def _price(
 ) -> None:
     """Costs of what was accepted are numbers."""
     cost = hwmodels.evaluate(jobs, device, tensors)
-    assert math.isfinite(cost.energy_uj), "energy"
+    assert math.isfinite(cost.energy_pj), "energy"
     assert math.isfinite(cost.latency_ms), "latency"
-    assert cost.energy_uj >= 0, "energy below 0"
+    assert cost.energy_pj >= 0, "energy below 0"
     for layer in cost.layers:
         assert layer.macs >= 0, "MACs"
         assert (layer.macs > 0) <= layer.latency_cycles < 2**63, "cycles"

@@ -40,7 +40,7 @@ def better_operand(energies: tuple[float, ...]) -> str:
 def test_the_operand_to_narrow_is_that_of_zigzag(network: str, mode: str) -> None:
     built = NETWORKS[network]()
     costs = [evaluate(jobs, DEVICES[mode], tensors) for jobs, tensors in (built.at(*widths) for widths in WIDTHS)]
-    energies = tuple(cost.energy_uj for cost in costs)
+    energies = tuple(cost.energy_pj * 1e-6 for cost in costs)
     assert energies == pytest.approx(OURS_UJ[network, mode], abs=0.06)
     assert better_operand(energies) == better_operand(ZIGZAG_UJ[mode])
     # A decision that a per cent would turn is none.

@@ -50,7 +50,7 @@ def test_a_known_network(explorer: Explorer) -> None:
         assert out.startswith(
             f"mlperf_tiny_resnet8 on gap9_ne16, {device.title}; weights of 8 bits, activations of 8\n"
         )
-        assert f"energy:      {expected.energy_uj:.4g} uJ: " in out
+        assert f"energy:      {expected.energy_pj * 1e-6:.4g} uJ: " in out
         assert f"latency:     {expected.latency_ms:.4g} ms, {expected.latency_cycles} cycles; " in out
         assert f"weights:     {expected.weight_bytes} bytes in storage\n" in out
         assert "activations: 49152 bytes at their peak, 49152 in TensorFlow Lite Micro's arena\n" in out

@@ -88,7 +88,7 @@ def seeds_of(case: Case, relevance: Relevance) -> list[Candidate]:
     base = replace(case.base, order=order_filters(case.base.graph, relevance))
     space, pricing = make_search_space(base.graph, SPACE), Pricing(base.graph, load("bitfusion"))
     table = estimate_sensitivity(base, relevance, space)
-    seeds = choose_seeds(space, table, lambda candidate: pricing.price(candidate).energy_uj, 12)
+    seeds = choose_seeds(space, table, lambda candidate: pricing.price(candidate).energy_pj, 12)
     return [seed.candidate for seed in seeds[1:]]
 
 

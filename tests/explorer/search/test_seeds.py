@@ -41,7 +41,7 @@ class Case:
     pricing: Pricing
 
     def price_candidate(self, candidate: Candidate) -> float:
-        return self.pricing.price(candidate).energy_uj
+        return self.pricing.price(candidate).energy_pj
 
     def loss_of(self, candidate: Candidate) -> float:
         """What the table says of a candidate."""

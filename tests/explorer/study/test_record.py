@@ -116,7 +116,7 @@ def test_an_outcome_comes_back_from_json(outcome: Outcome) -> None:
     assert Outcome.from_json(json.loads(json.dumps(plain, allow_nan=False))) == outcome
     assert plain.pop("format") == 1
     assert Outcome.from_json(plain) == outcome, "earlier versions state none"
-    with pytest.raises(ValueError, match="^format: expected 1, received 2: another version wrote it$"):
+    with pytest.raises(ValueError, match=r"^format: expected 1, received 2: another version wrote it$"):
         Outcome.from_json(plain | {"format": 2})
 
 
