@@ -15,7 +15,7 @@ from torch import nn
 import explorer
 from explorer.evaluate import hardware
 from explorer.settings import QuantizerSettings
-from hwmodels import load
+from hwmodels import NetworkCost, load
 
 DEVICE = load("ethos_u55_128")
 SPACE = explorer.Space(
@@ -80,17 +80,21 @@ def test_a_front_states_what_its_networks_cost(net: explorer.Net, tmp_path: Path
         check(point)
     note = result.outcome.provenance.get("weight entropies", "")
     assert note.startswith("of integers rounded to the nearest") == (net.context.quantizer.rounding == "adaptive")
-    point = result.front[0]
-    explorer.export(point, tmp_path)
-    stated = json.loads((tmp_path / "configuration.json").read_text())
-    assert str(point.cost.weight_bytes) in json.dumps(stated)
+    tuned = explorer.finetune(net, result.front[-1], epochs=2, learning_rate=0.05)
+    for name, model in (("searched", result.front[-1].build()), ("tuned", tuned)):
+        explorer.export(model, tmp_path / name)
+        stated = json.loads((tmp_path / name / "configuration.json").read_text())
+        assert stated["cost"]["weight_bytes"] == cost_of_built(model).weight_bytes, name
+    assert cost_of_built(tuned).weight_bytes != result.front[-1].cost.weight_bytes
 
 
 def check(point: explorer.Point) -> None:
-    model = point.build()
-    graph = model.net.graph
-    entropies = counted(model, graph.layer_names)
-    expected = hardware.cost(graph, point.candidate, DEVICE, entropies)
+    expected = cost_of_built(point.build())
     assert point.cost.weight_bytes == expected.weight_bytes
     assert point.cost.latency_cycles == expected.latency_cycles
     assert point.cost.energy_uj == pytest.approx(expected.energy_pj * 1e-6, rel=1e-9)
+
+
+def cost_of_built(model: explorer.Compressed) -> NetworkCost:
+    graph = model.net.graph
+    return hardware.cost(graph, model.candidate, DEVICE, counted(model, graph.layer_names))

@@ -13,7 +13,7 @@ import pytest
 from studies.hardware.compare import compare
 
 STUDY = Path(__file__).parents[2] / "studies" / "hardware"
-DEVICES = ("bit_serial_16x16", "stm32h7a3")
+DEVICES = ("bit_serial_16x16", "stm32h7a3", "ethos_u55_128")
 SPACE = "[space]\nweight_bits = [3, 4, 8]\nactivation_bits = [8]\nfilter_keep_ratio = [0.5, 0.75, 1.0]\n[search]"
 Row = dict[str, str]
 
@@ -40,18 +40,20 @@ def rows(file: Path) -> list[Row]:
 
 def test_two_devices_are_compared(results: Path) -> None:
     chosen = {(row["device"], row["loss"]): row for row in rows(results / "choices.csv")}
-    serial, micro = (chosen[device, "0.03"] for device in DEVICES)
+    serial, micro, coded = (chosen[device, "0.03"] for device in DEVICES)
     assert float(serial["energy_ratio"]) < 1
     # Bits are time on one of them, and nothing on the other.
     assert float(serial["mean_weight_bits"]) < float(micro["mean_weight_bits"])
+    assert float(coded["mean_weight_bits"]) < float(micro["mean_weight_bits"])
     saved = {(row["device"], row["change"]): float(row["energy_ratio"]) for row in rows(results / "levers.csv")}
     assert saved["bit_serial_16x16", "4-bit weights"] < 0.95
     assert saved["stm32h7a3", "4-bit weights"] > 0.99
+    assert saved["ethos_u55_128", "4-bit weights"] < 0.95  # in bytes of 8 bits, but coded
     own = [row for row in rows(results / "transfers.csv") if row["chosen_for"] == row["run_on"]]
     assert {row["energy_ratio"] for row in own} == {"1"}
     assert all(float(row["energy_ratio"]) <= 1 for row in rows(results / "pool.csv"))
     layers = [row for row in rows(results / "layers.csv") if row["loss"] == "0.03"]
-    assert len(layers) == 2 * 3
+    assert len(layers) == 3 * 3
     names = {path.name for path in results.glob("*.svg")}
     assert names == {"fronts.svg", "transfers.svg", "choices_1.svg", "choices_3.svg"}
     for path in results.glob("*.svg"):
