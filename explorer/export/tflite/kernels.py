@@ -15,6 +15,8 @@ from explorer.arrays import Float32Array, Float64Array, Int64Array
 
 MANTISSA_BITS = 24
 """Of a float32."""
+PRODUCT_BITS = 31
+"""Bits of a product that kernels round away which round twice."""
 TRIES = 4096
 """Neighbouring float32 that are tried: within 2^-11 of the wanted scale (assumed to be next to nothing)."""
 LARGEST_SCALE = 256.0
@@ -86,6 +88,16 @@ def to_fixed_point(scales: Float32Array) -> FixedPoint:
         multipliers=np.ldexp(mantissas, MANTISSA_BITS).astype(np.int64),
         shifts=(MANTISSA_BITS - exponents).astype(np.int64),
     )
+
+
+def to_multipliers(scales: Float64Array) -> FixedPoint:
+    """Return multipliers of 31 bits and shifts to the right behind them, as kernels have that round twice.
+
+    The product leaves a rounded integer, of its upper 32 bits, which the shift rounds again, halves up.
+    """
+    mantissas, exponents = np.frexp(scales)
+    multipliers = np.minimum(np.rint(np.ldexp(mantissas, PRODUCT_BITS)), 2.0**PRODUCT_BITS - 1)
+    return FixedPoint(multipliers=multipliers.astype(np.int64), shifts=-exponents.astype(np.int64))
 
 
 def round_sums(sums: Int64Array, scales: Float32Array | np.float32) -> Int64Array:

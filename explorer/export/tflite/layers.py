@@ -123,7 +123,7 @@ def _convolve(parts: Translation, made: Rescaling, conv: Conv) -> None:
             **fields,
         )
     keep_raised(parts, conv, bank, parts.shape(conv.output))
-    keep_requantize(parts, made, conv.output, bank.fixed)
+    keep_requantize(parts, made, conv.output, bank)
 
 
 def _source(parts: Translation, name: str) -> str:
@@ -145,7 +145,7 @@ def _connect(parts: Translation, made: Rescaling, linear: Linear) -> None:
         fusedActivationFunction=made.target.activation,
     )
     keep_raised(parts, linear, bank, parts.shape(linear.output))
-    keep_requantize(parts, made, linear.output, bank.fixed)
+    keep_requantize(parts, made, linear.output, bank)
 
 
 def _bias(parts: Translation, layer: Conv | Linear) -> Float64Array:
@@ -204,7 +204,7 @@ def _sum_codes(parts: Translation, made: Rescaling, step: Conv, kernel: HeightWi
     )
     if not maps:
         write_reshape(parts, output, target, made.target.number, (channels,))
-    keep_requantize(parts, made, step.output, bank.fixed)
+    keep_requantize(parts, made, step.output, bank)
 
 
 def _as_maps(parts: Translation, step: Step, name: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from explorer.arrays import Float64Array, Int64Array
 from explorer.export.tflite.kernels import (
     LARGEST_SCALE,
+    PRODUCT_BITS,
     SMALLEST_SCALE,
     FixedPoint,
     Reach,
@@ -16,6 +17,7 @@ from explorer.export.tflite.kernels import (
     find_breakpoints,
     find_scales,
     to_fixed_point,
+    to_multipliers,
 )
 from explorer.export.tflite.translation import Clipped, Translation, refuse
 from explorer.integer.operations import Conv, Linear, Requantize, Step, Threshold
@@ -59,6 +61,7 @@ class FilterBank:
     fixed: FixedPoint
     largest: int
     is_packed: bool
+    rounds_twice: bool
 
 
 def fit(
@@ -83,7 +86,8 @@ def fit(
     reach = rows.sum(1) * 255.0 + np.abs(bias)
     if rows.max() > LARGEST_WEIGHT or reach.max() >= 2**31:
         raise refuse(made.step, "a weight takes more than 8 bits, or a sum more than 32")
-    packed = packed and bool(rows.max() <= LARGEST_PACKED)
+    packed = packed and bool(rows.max() <= LARGEST_PACKED) and bool(gains.max() < step)
+    rounds_twice = packed and weight.ndim == 4  # as the kernels of packed convolutions do
     times = np.ones(count, np.int64) if packed else _raise(rows.max(1), reach, gains / step)
     if (gains / times).max() >= LARGEST_SCALE * step:
         raise refuse(made.step, "its sums are multiplied with more than runtimes take")
@@ -91,13 +95,15 @@ def fit(
     largest = np.abs(raised).reshape(count, -1).sum(1) * 255 + np.abs(biases)
     sums = Reach(base=biases, step=times, largest=largest)
     scales = find_scales(gains / times / scale, scale, step, made.bounds, sums)
+    effective = effective_scales(scales.astype(np.float32), scale, step)
     return FilterBank(
         weight=raised.astype(np.int8),
         bias=biases.astype(np.int32),
         scales=scales,
-        fixed=to_fixed_point(effective_scales(scales.astype(np.float32), scale, step)),
+        fixed=to_multipliers(scale * scales / step) if rounds_twice else to_fixed_point(effective),
         largest=int(largest.max()),
         is_packed=packed,
+        rounds_twice=rounds_twice,
     )
 
 
@@ -120,17 +126,44 @@ def write_bank(
     ]
 
 
-def keep_requantize(parts: Translation, made: Rescaling, source: str, fixed: FixedPoint) -> None:
+def keep_requantize(parts: Translation, made: Rescaling, source: str, bank: FilterBank) -> None:
     """Append what the runtime does with the sums `source` to the program of the file."""
-    output = made.step.output
+    output, fixed = made.step.output, bank.fixed
     axes = (-1, *(1,) * (len(parts.shape(output)) - 1))
-    half, zero_point = np.int64(1) << (fixed.shifts - 1), find_zero(parts, output)
+    multipliers, shifts = (array.reshape(axes) for array in (fixed.multipliers, fixed.shifts))
+    if bank.rounds_twice:
+        source, multipliers = _keep_product(parts, made, source, multipliers), np.ones_like(multipliers)
+    half, zero_point = (np.int64(1) << shifts) >> 1, np.int64(find_zero(parts, output))
     arrays: dict[str, Integers] = {
-        "multiplier0": fixed.multipliers.astype(np.int32).reshape(axes),
-        "offset": ((np.int64(zero_point) << fixed.shifts) + half).reshape(axes),
-        "shift": fixed.shifts.astype(np.uint8).reshape(axes),
+        "multiplier0": multipliers.astype(np.int32),
+        "offset": (zero_point << shifts) + half,
+        "shift": shifts.astype(np.uint8),
     }
     keep_clipped(parts, made, (source,), ("multiplier0",), arrays)
+
+
+def _keep_product(parts: Translation, made: Rescaling, source: str, multipliers: Int64Array) -> str:
+    """Append the upper bits of sums times multipliers, rounded; returns their name."""
+    name, (low, high) = f"{made.step.output}_product", (-(2**31), 2**31 - 1)
+    arrays: dict[str, Integers] = {
+        f"{name}.multiplier0": multipliers.astype(np.int32),
+        f"{name}.offset": np.array(2 ** (PRODUCT_BITS - 1), np.int64),
+        f"{name}.shift": np.array(PRODUCT_BITS, np.uint8),
+        f"{name}.low": np.array(low, np.int32),
+        f"{name}.high": np.array(high, np.int32),
+    }
+    offset, shift, least, largest = (f"{name}.{key}" for key in ("offset", "shift", "low", "high"))
+    step = Requantize(
+        inputs=(source,),
+        output=name,
+        multipliers=(f"{name}.multiplier0",),
+        offset=offset,
+        shift=shift,
+        low=least,
+        high=largest,
+    )
+    parts.keep(step, arrays, shape=parts.shape(made.step.output), type="int32", low=low, high=high)
+    return name
 
 
 def keep_clipped(

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from explorer.cli import app
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
-from explorer.export.deploy import deploy, deploy_uniform, find_all_refusals
-from explorer.export.formats import FORMATS, Deployment, Exported, Exporter, Format
+from explorer.export.deploy import deploy, deploy_uniform, find_all_refusals, find_format
+from explorer.export.formats import FORMATS, Deployment, Exported, Exporter, FileTypes, Format
 from explorer.export.onnx import package
 from explorer.study.run import run
 from explorer.study.study_file import load_study
@@ -71,6 +71,21 @@ def test_a_new_format_is_foreseen_to_be_refused(
     monkeypatch.setitem(sys.modules, "mine", copy_of_onnx())
     monkeypatch.setitem(FORMATS, "mine", Exporter(summary="a copy", module="mine"))
     assert find_all_refusals(context("lenet5_digits")) == (("mine", "node 'conv1': mine has no rule for it"),)
+
+
+def test_types_that_a_format_does_not_take_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ExportError, match=r"format onnx has no choice of types; leave them out, or use --format tflite$"
+    ):
+        find_format("onnx", tmp_path, FileTypes(pack_int4=True))
+    with pytest.raises(ExportError, match=r"export: inputs: expected one of int8, uint8, float32, received 'int16'$"):
+        FileTypes(inputs="int16")
+
+
+def test_an_unknown_type_is_one_line_before_anything_is_read(tmp_path: Path) -> None:
+    arguments = ["export", str(tmp_path / "none"), "--to", str(tmp_path / "out"), "--outputs", "float"]
+    done = CliRunner().invoke(app, arguments)
+    assert "outputs: expected one of int8, uint8, float32, received 'float'" in str(done.exception)
 
 
 def test_the_help_says_every_format() -> None:

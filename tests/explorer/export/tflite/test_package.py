@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY
 from explorer.export.deploy import find_all_refusals, find_format
-from explorer.export.formats import FORMATS, Deployment, Exported, list_installed
+from explorer.export.formats import FORMATS, Deployment, Exported, FileTypes, list_installed
 from explorer.export.tflite import package, verify
 from explorer.export.tflite.network import decode_output
 from explorer.export.tflite.package import list_marks
@@ -31,7 +32,7 @@ from tests.support.litert import needs_litert
 @pytest.fixture
 def write(
     context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
-) -> Callable[[Path], Exported]:
+) -> Callable[..., Exported]:
     base, x = context("mixed"), images("mixed", 80)
     candidate = uniform(base.graph, 4, 6)
     with torch.no_grad():
@@ -47,12 +48,12 @@ def write(
         study="tests",
         device="edge-npu",
     )
-    return lambda folder: package.write(deployment, folder)
+    return lambda folder, **types: package.write(replace(deployment, types=FileTypes(**types)), folder)
 
 
 @needs_litert
 def test_an_export_is_complete_and_states_the_scales_of_input_and_output(
-    write: Callable[[Path], Exported], tmp_path: Path
+    write: Callable[..., Exported], tmp_path: Path
 ) -> None:
     report = write(tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.tflite", "summary.json"]
@@ -71,8 +72,17 @@ def test_an_export_is_complete_and_states_the_scales_of_input_and_output(
 
 
 @needs_litert
+def test_the_summary_says_which_types_were_chosen(write: Callable[..., Exported], tmp_path: Path) -> None:
+    report = write(tmp_path, inputs="float32", outputs="uint8", pack_int4=True)
+    assert report.verification.agreement == 1.0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["inputs"][0]["type"], summary["output"]["type"]) == ("float32", "uint8")
+    assert summary["packed_int4"] is True
+
+
+@needs_litert
 def test_other_predictions_than_the_programs_are_refused(
-    write: Callable[[Path], Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[..., Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verify, "decode_output", lambda network, codes: -decode_output(network, codes))
     with pytest.raises(ExportError, match=r"verify: model\.tflite gives the classes .* on \d+ of 80 images"):
@@ -87,7 +97,7 @@ def test_a_folder_with_a_file_of_someone_else_is_refused(tmp_path: Path) -> None
 
 
 def test_without_the_package_one_line_says_what_to_install(
-    write: Callable[[Path], Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[..., Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("ai_edge_litert.")]:
         monkeypatch.delitem(sys.modules, name)
