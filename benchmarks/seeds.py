@@ -1,6 +1,7 @@
 """How long the seeds of deep networks take, next to pricing the whole network for every change of one layer.
 
-The seeds of ResNet-32 in the space of studies/resnet20_cifar10, and of a plain chain of 300 layers, on Bit Fusion.
+The seeds of ResNet-32 in the space of studies/resnet20_cifar10, and of a plain chain of 300 layers, on Bit Fusion, and
+on Gemmini with a scratchpad in which a part of the activations stays.
 Estimated losses are drawn, since only their number matters here. The ratio compares the time with as many calls of the
 device model for the whole network.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +27,7 @@ from explorer.search.seeds import choose_seeds
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings import SpaceSettings
-from hwmodels import load
+from hwmodels import Accelerator, load
 
 SPACE = SpaceSettings(
     weight_bits=(2, 3, 4, 5, 6, 7, 8), activation_bits=(4, 6, 8), filter_keep_ratio=(0.5, 0.625, 0.75, 0.875, 1.0)
@@ -64,10 +66,17 @@ def drawn(graph: ModelGraph, space: SearchSpace) -> Sensitivity:
     )
 
 
-def measure(name: str, model: nn.Module, images: Tensor) -> None:
+def list_devices() -> tuple[Accelerator, ...]:
+    """Return a device that keeps no activations, and one that has no room for some of them."""
+    gemmini = load("gemmini_default")
+    scratchpad, accumulator = gemmini.buffers
+    return load("bitfusion"), replace(gemmini, buffers=(replace(scratchpad, size_bytes=32768), accumulator))
+
+
+def measure(name: str, model: nn.Module, images: Tensor, device: Accelerator) -> None:
     """Print the CPU seconds of a network's seeds, and what share of them pricing takes."""
     graph = trace(canonicalise(model.eval(), images), images)
-    space, device = make_search_space(graph, SPACE), load("bitfusion")
+    space = make_search_space(graph, SPACE)
     table, pricing = drawn(graph, space), Pricing(graph, device)
     asked, priced = 0, 0.0
 
@@ -86,7 +95,7 @@ def measure(name: str, model: nn.Module, images: Tensor) -> None:
         hardware.cost(graph, uniform(graph), device)
     whole = (time.process_time() - start) / WHOLE * asked
     print(
-        f"{name}: {len(seeds)} seeds in {seconds:.1f} s CPU, of which {priced:.1f} s price {asked} candidates; "
+        f"{name} on {device.name}: {len(seeds)} seeds in {seconds:.1f} s CPU, of which {priced:.1f} s price {asked} candidates; "
         f"pricing the whole network each time takes {whole:.0f} s, {whole / priced:.0f} times as long"
     )
 
@@ -95,8 +104,9 @@ def main() -> None:
     """Measure both networks."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    measure("ResNet-32", CifarResNet(blocks=5, classes=10), torch.rand(2, 3, 32, 32))
-    measure("300 layers", chain(300), torch.rand(2, 3, 16, 16))
+    for device in list_devices():
+        measure("ResNet-32", CifarResNet(blocks=5, classes=10), torch.rand(2, 3, 32, 32), device)
+        measure("300 layers", chain(300), torch.rand(2, 3, 16, 16), device)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,21 @@ def test_prices_are_those_of_every_device(name: str, context: Callable[[str], Co
         assert pricing.price(candidate) == whole(graph, candidate, device)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.7])
+@pytest.mark.parametrize("style", STYLES)
+def test_prices_are_those_of_the_whole_network_of_which_a_part_stays_on_chip(style: str, share: float) -> None:
+    images = inputs(style, 2)
+    graph = trace(canonicalise(build(style).eval(), images), images)
+    whole_device = hwmodels.load("gemmini_default")
+    widest = cost(graph, uniform(graph), whole_device)
+    scratchpad, accumulator = whole_device.buffers
+    size = max(1, int(share * widest.fits[-1].needed_bytes))
+    device = replace(whole_device, buffers=(replace(scratchpad, size_bytes=size), accumulator))
+    pricing = Pricing(graph, device)
+    for candidate in walk(graph, 12):
+        assert pricing.price(candidate) == whole(graph, candidate, device)
+
+
 @pytest.mark.parametrize("overflowing", [False, True])
 @pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "mixed"])
 def test_prices_are_those_of_the_whole_network_with_weights_coded_by_their_entropy(
