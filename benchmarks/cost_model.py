@@ -36,10 +36,14 @@ def cpu_seconds(work: Callable[[], object], repeats: int = REPEATS) -> float:
     return best
 
 
-def candidates() -> hwmodels.LayerArrays:
-    """Return ResNet-20 with widths, channels, zeros and codebooks of its own for each layer of each candidate."""
+def candidates() -> tuple[hwmodels.LayerArrays, hwmodels.TensorArrays]:
+    """Return ResNet-20 with widths, channels, zeros and codebooks of its own for each layer of each candidate.
+
+    Its activations have sizes and widths of their own, too.
+    """
     draw = random.Random(0)
-    layers = NETWORKS["resnet20"]().layers
+    network = NETWORKS["resnet20"]()
+    layers = network.layers
 
     def job(layer: hwmodels.LayerShape) -> hwmodels.LayerJob:
         share = draw.choice((0.5, 0.75, 1.0))
@@ -54,7 +58,22 @@ def candidates() -> hwmodels.LayerArrays:
             entropy_bits=draw.choice((None, 2.3, 7.3)),
         )
 
-    return hwmodels.stack([[job(layer) for layer in layers] for _ in range(CANDIDATES)])
+    def narrow(tensor: hwmodels.ActivationTensor) -> hwmodels.ActivationTensor:
+        share = draw.choice((0.5, 0.75, 1.0))
+        return replace(tensor, elements=int(tensor.elements * share), bits=draw.choice(WIDTHS))
+
+    jobs = [[job(layer) for layer in layers] for _ in range(CANDIDATES)]
+    tensors = [[narrow(tensor) for tensor in network.tensors] for _ in range(CANDIDATES)]
+    return hwmodels.stack(jobs), hwmodels.stack_tensors(tensors)
+
+
+def list_devices() -> list[tuple[str, hwmodels.Accelerator]]:
+    """Return the devices that ship, and one with room for a part of the activations only."""
+    devices = [(name, hwmodels.load(name)) for name in hwmodels.names()]
+    gemmini = hwmodels.load("gemmini_default")
+    scratchpad, accumulator = gemmini.buffers
+    small = replace(gemmini, buffers=(replace(scratchpad, size_bytes=32768), accumulator))
+    return [(name, replace(device, maximum_layers=0)) for name, device in (*devices, ("gemmini, 32 KB", small))]
 
 
 def import_cpu_seconds() -> float:
@@ -72,22 +91,20 @@ def import_cpu_seconds() -> float:
 
 def main() -> None:
     """Print evaluations per CPU-second, the time of one network and of the import, and ratios to the other tools."""
-    batch = candidates()
+    batch, tensors = candidates()
     count = batch.shape[0] * batch.shape[1]
     slowest = 0.0
     print(f"{CANDIDATES} candidates of ResNet-20, {batch.shape[1]} layers each, all components of the cost:")
-    for name in hwmodels.names():
-        device = hwmodels.load(name)
-        if device.maximum_layers:
-            device = replace(device, maximum_layers=0)
-        seconds = cpu_seconds(lambda device=device: hwmodels.evaluate(batch, device))  # type: ignore[misc]
+    for name, device in list_devices():
+        seconds = cpu_seconds(lambda device=device: hwmodels.evaluate(batch, device, tensors))  # type: ignore[misc]
         slowest = max(slowest, seconds / count)
         print(f"  {name:18} {count / seconds / 1e6:6.2f} million layers in a CPU-second")
     resnet18 = NETWORKS["resnet18"]()
     products = [job for job in resnet18.jobs() if job.shape.macs]
     device = hwmodels.load("gemmini_default")
-    for label, jobs in (("ResNet-20", NETWORKS["resnet20"]().jobs()), ("ResNet-18", resnet18.jobs())):
-        alone = cpu_seconds(lambda jobs=jobs: hwmodels.evaluate(jobs, device), repeats=100)  # type: ignore[misc]
+    for label, network in (("ResNet-20", NETWORKS["resnet20"]()), ("ResNet-18", resnet18)):
+        jobs, kept = network.at(8, 8)
+        alone = cpu_seconds(lambda jobs=jobs, kept=kept: hwmodels.evaluate(jobs, device, kept), repeats=100)  # type: ignore[misc]
         print(f"one network alone, with records and notes: {label}, {len(jobs)} layers: {alone * 1e3:.2f} ms CPU")
     one = cpu_seconds(lambda: hwmodels.evaluate(products, device), repeats=100)
     print(f"import hwmodels, beyond numpy: {import_cpu_seconds():.3f} s CPU")

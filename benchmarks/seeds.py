@@ -95,8 +95,8 @@ def measure(name: str, model: nn.Module, images: Tensor, device: Accelerator) ->
         hardware.cost(graph, uniform(graph), device)
     whole = (time.process_time() - start) / WHOLE * asked
     print(
-        f"{name} on {device.name}: {len(seeds)} seeds in {seconds:.1f} s CPU, of which {priced:.1f} s price {asked} candidates; "
-        f"pricing the whole network each time takes {whole:.0f} s, {whole / priced:.0f} times as long"
+        f"{name} on {device.name}: {len(seeds)} seeds in {seconds:.1f} s CPU, of which {priced:.1f} s price {asked} "
+        f"candidates; pricing the whole network each time takes {whole:.0f} s, {whole / priced:.0f} times as long"
     )
 
 
