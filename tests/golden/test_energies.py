@@ -114,6 +114,7 @@ EXPECTED = {
             "arithmetic": {"mac_energy_pj": PE_PJ[8]},
             "vector": {"energy_pj_per_operation": ADD_8_PJ},
             "buffers.shram": _bank(1024),
+            "buffers.decoder": _bank(128),
             "buffers.staged_weights": {
                 "read_energy_pj_per_bit": CACTI[128][0],
                 "write_energy_pj_per_bit": SRAM_64_PJ[1024] / 64,

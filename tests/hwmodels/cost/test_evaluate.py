@@ -12,6 +12,7 @@ from hwmodels import (
     LayerError,
     LayerJob,
     LayerShape,
+    Memory,
     evaluate,
     load,
     names,
@@ -167,6 +168,22 @@ def test_static_power_pays_for_time() -> None:
     assert sum(layer.static_pj for layer in cost.layers) == pytest.approx(0.1 * cost.latency_ms * 1e9)
 
 
+def test_an_energy_factor_multiplies_every_part() -> None:
+    device = dataclasses.replace(load("eyeriss_v1"), energy_factor=1.0)
+    jobs = [dataclasses.replace(job, weight_bits=16, input_bits=16) for job in JOBS]
+    once, twice = (evaluate(jobs, each) for each in (device, dataclasses.replace(device, energy_factor=2.0)))
+    for part, energy_pj in once.energy_pj_by_component.items():
+        assert twice.energy_pj_by_component[part] == pytest.approx(2 * energy_pj, rel=1e-12)
+    assert once.energy_pj_by_component["static"] > 0
+
+
+def test_the_vector_unit_takes_energy_by_the_bit() -> None:
+    shape = LayerShape(name="relu", kind="activation", in_channels=50, out_channels=50)
+    for bits, energy_pj in ((8, 50 * 0.03), (4, 50 * 0.015), (16, 50 * 0.06)):
+        cost = evaluate([LayerJob(shape=shape, input_bits=bits)], load("bitfusion"))
+        assert cost.energy_pj_by_component["vector"] == pytest.approx(energy_pj)
+
+
 def test_weights_beyond_a_memory_come_at_its_overflow_bandwidth() -> None:
     # Two layers of 6,000,000 bytes each on 8,000,000: a third of every layer comes at 3.3 Gbit/s.
     device = load("edge_tpu")
@@ -194,6 +211,55 @@ def test_a_network_that_does_not_fit_is_noted_by_how_much() -> None:
     assert not fit.fits
     note = next(note for note in cost.notes if "does not fit" in note)
     assert f"weights need {cost.weight_bytes} bytes, {cost.weight_bytes - fit.size_bytes} more than" in note
+
+
+def test_a_memory_of_one_operand_holds_that_alone() -> None:
+    sizes = {"weights": 500, "inputs": 300, "outputs": 200}
+    memories = tuple(
+        Memory(name=name, operands=(name,), bandwidth_bits_per_s=1e9, energy_pj_per_bit=1.0, size_bytes=size)
+        for name, size in sizes.items()
+    )
+    shape = LayerShape(name="fc", kind="linear", in_channels=10, out_channels=20, bias=False)
+    tensors = [ActivationTensor(name="x", elements=250, bits=8, first_step=0, last_step=0)]
+    cost = evaluate([LayerJob(shape=shape)], dataclasses.replace(load("gemmini_default"), memories=memories), tensors)
+    found = {fit.place: (fit.needed_bytes, fit.fits) for fit in cost.fits if fit.place.startswith("memories")}
+    # 200 weights and 20 scales of 4 bytes; activations of 250 bytes, of which inputs and outputs may each be all.
+    assert found == {
+        "memories.weights": (280, True),
+        "memories.inputs": (250, True),
+        "memories.outputs": (250, False),
+    }
+
+
+SMALL = LayerShape(
+    name="conv",
+    kind="conv",
+    in_channels=8,
+    out_channels=32,
+    kernel_h=3,
+    kernel_w=3,
+    in_h=8,
+    in_w=8,
+    out_h=8,
+    out_w=8,
+)
+
+
+def test_rows_that_the_channels_just_fill_take_one_kernel_position_at_a_time() -> None:
+    # 4 x 4 bits: a unit takes 4 products together, so that 16 channels are 4 rows of 16, in 9 folds of the kernel; 15
+    # channels are fewer than rows, and 135 products are 34 rows: 3 folds.
+    for channels, folds in ((16, 9), (15, 3)):
+        shape = dataclasses.replace(SMALL, in_channels=channels)
+        layer = evaluate([LayerJob(shape=shape, weight_bits=4, input_bits=4)], load("bitfusion")).layers[0]
+        assert layer.compute_cycles == (folds - 1) * 64 + (2 * 16 + 32 - 2 + 64)
+
+
+def test_sets_of_a_small_map_lie_side_by_side_in_both_directions() -> None:
+    # Eyeriss, 12 x 14: sets of 3 kernel rows and 7 output rows, 4 above each other and 2 beside each other, no element
+    # without work.
+    shape = dataclasses.replace(SMALL, in_h=7, in_w=7, out_h=7, out_w=7)
+    layer = evaluate([LayerJob(shape=shape, weight_bits=16, input_bits=16)], load("eyeriss_v1")).layers[0]
+    assert layer.mapping_efficiency == pytest.approx(1.0)
 
 
 def test_pooling_may_have_a_rate_of_its_own() -> None:

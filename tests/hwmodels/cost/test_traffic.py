@@ -48,6 +48,8 @@ def test_what_fits_is_fetched_once(dataflow: str) -> None:
         ("ws", (1024, 2048, 3199), 7, 1),
         # No line of inputs stays: weights of 8 channels do, and inputs are fetched for each of 4 such blocks.
         ("ws", (1024, 64, 16384), 1, 4),
+        # Weights of 12 channels stay: two such blocks and one of the 8 that are left.
+        ("ws", (1536, 64, 16384), 1, 3),
         # Nothing stays at all: 64 sums, half of the output buffer, are 8 positions of 8 columns: 13 blocks,
         # and in each the inputs are streamed for all 4 folds of n.
         ("ws", (64, 64, 512), 13, 4),
