@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         uniform,
     )
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 __all__ = [
     "Candidate",
     "Compressed",
