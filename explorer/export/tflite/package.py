@@ -84,7 +84,8 @@ def _tell(found: Agreement) -> str:
     if verification.of_classes:
         told, simulated = "predictions", f", {found.simulated} predictions the searched network's"
     if found.built_in < 1:
-        simulated += f"; built-in kernels, which round twice, give {found.built_in:.2%} of these {told}"
+        same = told if verification.of_classes else "integers"
+        simulated += f"; built-in kernels, which round twice, give {found.built_in:.2%} of these {same}"
     return (
         f"{verification.agreeing} of {verification.num_images} {told} and {found.equal:.2%} of all output integers are "
         f"the integer program's{simulated}"

@@ -28,7 +28,8 @@ class Agreement:
 
     Of a classifier, `verification.ties` are images on which several classes share the largest code: the first of them
     counts, in the file as in the program. Of another network, an image agrees where all of its integers do.
-    `built_in` is the share of predictions that the runtime's built-in kernels, which round twice, have in common.
+    `built_in` is the share of predictions that the runtime's built-in kernels, which round twice, have in common;
+    of integers where there are no classes.
     `simulated` counts the images whose class in the network that was searched is one with the largest code, None
     without classes.
     """
@@ -76,7 +77,7 @@ def compare(network: Network, path: Path, model: nn.Module, images: Inputs, targ
     return Agreement(
         verification=verification,
         equal=float((received == expected).mean()),
-        built_in=float(_find_equal(built_in, expected, of_classes).mean()),
+        built_in=float((_find_equal(built_in, expected, True) if of_classes else built_in == expected).mean()),
         simulated=int(_is_largest(received, run_torch(model, images)).sum()) if of_classes else None,
     )
 
