@@ -13,6 +13,7 @@ from hwmodels.cost.latency import BOUNDS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost
 from hwmodels.cost.notes import write_notes
 from hwmodels.cost.residency import Residency
+from hwmodels.cost.staging import count_staged_peak
 from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.storage.arena import plan_arena
@@ -86,11 +87,17 @@ def evaluate_network(
     names = [job.shape.name for job in jobs]
     terms = layer_terms(layers, accelerator, names, tensors, residency)
     costs, sums = _layer_costs(names, layers, accelerator, terms)
-    readable_bytes = terms.stored.find_smallest(accelerator.weight_formats) * ~layers.weights_elsewhere
-    peak_bytes = tensors.peak_bytes
+    readable_bytes = terms.stored.find_smallest(accelerator.weight_formats)
+    peak_bytes, staged_peak = tensors.peak_bytes, count_staged_peak(layers, accelerator, tensors, readable_bytes)
     fits = tuple(
         MemoryFit(**{**fit._asdict(), "needed_bytes": int(fit.needed_bytes)})
-        for fit in fit_memories(accelerator, readable_bytes.sum(), peak_bytes, terms.kept.peak_bits)
+        for fit in fit_memories(
+            accelerator,
+            (readable_bytes * ~layers.weights_elsewhere).sum(),
+            peak_bytes,
+            terms.kept.peak_bits,
+            staged_peak,
+        )
     )
     latency_cycles = int(sums["latency_cycles"])
     return NetworkCost(
@@ -125,7 +132,8 @@ def _candidates(
 
     latency_cycles = total(terms.latency.latency_cycles)
     peak_bytes = np.broadcast_to(tensors.peak_bytes, shape[:-1])
-    readable_bytes = total(terms.stored.find_smallest(accelerator.weight_formats) * ~layers.weights_elsewhere)
+    readable_bytes = terms.stored.find_smallest(accelerator.weight_formats)
+    staged_peak = count_staged_peak(layers, accelerator, tensors, readable_bytes)
     return CandidateCosts(
         energy_pj=total(terms.energy.total_pj),
         latency_cycles=latency_cycles,
@@ -134,7 +142,13 @@ def _candidates(
         peak_activation_bytes=peak_bytes,
         dram_bits=total(terms.dram.total_bits),
         macs=total(layers.macs),
-        memory_fits=fit_memories(accelerator, readable_bytes, peak_bytes, terms.kept.peak_bits),
+        memory_fits=fit_memories(
+            accelerator,
+            total(readable_bytes * ~layers.weights_elsewhere),
+            peak_bytes,
+            terms.kept.peak_bits,
+            np.broadcast_to(staged_peak, shape[:-1]),
+        ),
         terms=terms,
     )
 

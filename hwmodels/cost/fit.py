@@ -17,7 +17,7 @@ class MemoryFit:
 
     Attributes:
         place: `memories.<name>` or `buffers.<name>`.
-        holds: The operands that are kept there.
+        holds: The operands that are kept there; "staged weights" wait there only while their layer runs.
         needed_bytes: What the network needs.
         size_bytes: What there is.
         required: True for a memory that must hold what is kept in it, or the network does not run on the device. A
@@ -66,7 +66,11 @@ class CandidateFit(NamedTuple):
 
 
 def fit_memories(
-    accelerator: Accelerator, weight_bytes: IntArray, activation_bytes: IntArray, staying_bits: IntArray
+    accelerator: Accelerator,
+    weight_bytes: IntArray,
+    activation_bytes: IntArray,
+    staying_bits: IntArray,
+    staged_bytes: IntArray,
 ) -> tuple[CandidateFit, ...]:
     """Return the fit of each memory of a stated size, then of the buffers that could keep all activations.
 
@@ -75,14 +79,18 @@ def fit_memories(
         weight_bytes: In the smallest format that the device reads.
         activation_bytes: The liveness peak.
         staying_bits: Of activations that are to stay in the buffer that keeps them, tile of weights included.
+        staged_bytes: The peak of activations and of weights that are staged in their memory.
     """
     found = []
     for memory in accelerator.memories:
         if memory.size_bytes:
             activations = {"inputs", "outputs"} & set(memory.operands)
-            needed = weight_bytes * ("weights" in memory.operands) + activation_bytes * bool(activations)
+            stages = any(buffer.staged_in == memory.name for buffer in accelerator.buffers)
+            needed = weight_bytes * ("weights" in memory.operands)
+            needed = needed + (staged_bytes if stages else activation_bytes) * bool(activations)
             required = not memory.overflow_bandwidth_bits_per_s
-            found.append(CandidateFit(f"memories.{memory.name}", memory.operands, needed, memory.size_bytes, required))
+            holds = (*memory.operands, "staged weights") if stages else memory.operands
+            found.append(CandidateFit(f"memories.{memory.name}", holds, needed, memory.size_bytes, required))
     keeper = accelerator.map_buffer
     on_chip = [keeper] if keeper else [accelerator.find_buffer(operand) for operand in ("inputs", "outputs")]
     size = sum(buffer.size_bytes for buffer in dict.fromkeys(on_chip))

@@ -288,6 +288,9 @@ def _part_problems(device: Accelerator) -> list[str]:
                 held = ", ".join(holders) or "none"
                 problems.append(f"{table}: expected exactly one that holds the {operand}, received {held}")
     problems += list_residency_problems(device.buffers, device.dataflow, device.output_traffic)
+    memories = [memory.name for memory in device.memories]
+    for buffer in (buffer for buffer in device.buffers if buffer.staged_in):
+        problems += check_choice(f"buffers.{buffer.name}.staged_in", buffer.staged_in, memories)
     least = DATAFLOWS[device.dataflow].register_words if device.dataflow in DATAFLOWS else 0
     if isinstance(device.registers.words, int) and device.registers.words < least:
         problems.append(

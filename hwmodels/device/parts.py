@@ -30,6 +30,8 @@ class Buffer:
         read_by: The array's "edge", from where words travel on, or every "unit" by itself, one word for each MAC.
         keeps: Of "maps", activations that stay between layers, and "weights", those of all layers that stay from
             image to image of a batch; nothing where everything passes memory (`hwmodels.cost.residency`).
+        staged_in: The memory of whose room a buffer of weights is a part, so that activations there have less; "" where
+            it is an SRAM of its own.
 
     Example:
         >>> import hwmodels
@@ -54,6 +56,7 @@ class Buffer:
     bandwidth_bits_per_cycle: float = 0.0
     read_by: Literal["edge", "unit"] = "edge"
     keeps: tuple[str, ...] = ()
+    staged_in: str = ""
 
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""

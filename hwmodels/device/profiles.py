@@ -71,7 +71,7 @@ _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
     "buffers": (
         Buffer,
         ("operands", "size_bytes", "read_energy_pj_per_bit", "write_energy_pj_per_bit"),
-        ("bandwidth_bits_per_cycle", "read_by", "keeps"),
+        ("bandwidth_bits_per_cycle", "read_by", "keeps", "staged_in"),
     ),
     "memories": (
         Memory,
