@@ -1,4 +1,7 @@
-"""studies/hardware in small: a tiny network searched for two devices, and compared by the study's own script."""
+"""studies/hardware in small: a tiny network searched for two devices, and compared by the study's own script.
+
+Also what studies/cost_models keeps of such searches.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from explorer.comparison.devices import read_runs
+from explorer.report.devices.tables import write_rows
+from studies.cost_models.candidates import list_candidates, read_candidates
 from studies.hardware.compare import compare
 
 STUDY = Path(__file__).parents[2] / "studies" / "hardware"
@@ -59,3 +65,18 @@ def test_two_devices_are_compared(results: Path) -> None:
     for path in results.glob("*.svg"):
         shown = " ".join(element.text or "" for element in ET.parse(path).iter())
         assert "16x16" in shown, path.name
+
+
+def test_every_network_that_was_scored_is_kept_once(results: Path) -> None:
+    folders = sorted((results.parent / "runs").iterdir())
+    runs = read_runs(folders, lambda *_: None)
+    write_rows(list_candidates(folders), results / "candidates.csv")
+    kept = read_candidates(results / "candidates.csv", runs.graph)
+    scored = {
+        item.candidate.digest(): item.score.value
+        for run in runs.runs
+        for item in run.outcome.evaluations
+        if item.score is not None
+    }
+    assert len(kept) == len(scored) > 16
+    assert {item.candidate.digest(): item.accuracy for item in kept} == pytest.approx(scored)

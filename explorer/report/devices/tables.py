@@ -14,14 +14,11 @@ Row = Mapping[str, str | int | float | None]
 
 
 def list_choices(chosen: Sequence[DeviceChoice]) -> list[Row]:
-    """Return one row for each choice: accuracies, costs relative to the uniform 8-bit network, and average decisions.
-
-    Bits are averages over the layers' multiply-accumulates; `filter_keep_ratio` is a share of all layers' filters.
-    """
+    """Return one row for each choice: accuracies, costs relative to the uniform 8-bit network, average decisions."""
     rows: list[Row] = []
     for choice in chosen:
         evaluation, held_out, whole = choice.point.evaluation, choice.point.held_out, get_uniform_cost(choice.run)
-        cost, search, layers = evaluation.cost, evaluation.score, find_weighted_layers(evaluation.cost)
+        cost, search = evaluation.cost, evaluation.score
         assert search is not None  # members of a front are scored
         rows.append(
             {
@@ -38,16 +35,24 @@ def list_choices(chosen: Sequence[DeviceChoice]) -> list[Row]:
                 "latency_ratio": _ratio(cost.latency_ms, whole.latency_ms),
                 "weight_ratio": _ratio(cost.weight_bytes, whole.weight_bytes),
                 "macs_ratio": _ratio(cost.macs, whole.macs),
-                "mean_weight_bits": _mean([(row.weight_bits or 0, row.macs) for row in layers]),
-                "mean_activation_bits": _mean([(row.activation_bits, row.macs) for row in layers]),
-                "filter_keep_ratio": _ratio(
-                    sum(row.filters or 0 for row in layers), sum(row.filters_of or 0 for row in layers)
-                ),
+                **average_decisions(cost),
                 "origin": evaluation.origin,
                 "digest": evaluation.candidate.digest(),
             }
         )
     return rows
+
+
+def average_decisions(cost: Cost) -> dict[str, float | None]:
+    """Return mean bits over the layers' multiply-accumulates, and the share of all layers' filters that is kept."""
+    layers = find_weighted_layers(cost)
+    return {
+        "mean_weight_bits": _mean([(row.weight_bits or 0, row.macs) for row in layers]),
+        "mean_activation_bits": _mean([(row.activation_bits, row.macs) for row in layers]),
+        "filter_keep_ratio": _ratio(
+            sum(row.filters or 0 for row in layers), sum(row.filters_of or 0 for row in layers)
+        ),
+    }
 
 
 def list_layers(chosen: Sequence[DeviceChoice]) -> list[Row]:
