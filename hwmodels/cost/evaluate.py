@@ -8,7 +8,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from hwmodels.cost.fit import MemoryFit, fit_memories
+from hwmodels.cost.fit import fit_memories
 from hwmodels.cost.latency import BOUNDS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost
 from hwmodels.cost.notes import write_notes
@@ -90,7 +90,7 @@ def evaluate_network(
     readable_bytes = terms.stored.find_smallest(accelerator.weight_formats)
     peak_bytes, staged_peak = tensors.peak_bytes, count_staged_peak(layers, accelerator, tensors, readable_bytes)
     fits = tuple(
-        MemoryFit(**{**fit._asdict(), "needed_bytes": int(fit.needed_bytes)})
+        fit.take(())
         for fit in fit_memories(
             accelerator,
             (readable_bytes * ~layers.weights_elsewhere).sum(),
@@ -149,6 +149,9 @@ def _candidates(
             terms.kept.peak_bits,
             np.broadcast_to(staged_peak, shape[:-1]),
         ),
+        layers=layers,
+        accelerator=accelerator,
+        tensors=tensors,
         terms=terms,
     )
 

@@ -64,6 +64,10 @@ class CandidateFit(NamedTuple):
         fits: BoolArray = self.needed_bytes <= self.size_bytes
         return fits
 
+    def take(self, candidate: int | tuple[int, ...]) -> MemoryFit:
+        """Return the fit of one candidate, `()` where there is only one."""
+        return MemoryFit(**{**self._asdict(), "needed_bytes": int(np.asarray(self.needed_bytes)[candidate])})
+
 
 def fit_memories(
     accelerator: Accelerator,

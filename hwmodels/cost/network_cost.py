@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from hwmodels.arrays import BoolArray, FloatArray, IntArray
 from hwmodels.cost.fit import CandidateFit, MemoryFit
-from hwmodels.cost.terms import LayerTerms
+from hwmodels.cost.notes import write_notes
+from hwmodels.cost.terms import LayerTerms, layer_terms
+from hwmodels.device.accelerator import Accelerator
+from hwmodels.workload.layer_arrays import LayerArrays
+from hwmodels.workload.tensor_arrays import TensorArrays
 
 ENERGY_COMPONENTS = ("mac", "register", "network", "sram", "dram", "vector", "static")
 """The parts of an energy; "sram" is the sum of all buffers, "dram" that of all memories behind them."""
@@ -175,6 +179,10 @@ class CandidateCosts(NamedTuple):
     macs: IntArray
     memory_fits: tuple[CandidateFit, ...]
     """For each memory and buffer of a stated size what the candidates need of it."""
+    layers: LayerArrays
+    accelerator: Accelerator
+    tensors: TensorArrays
+    """What was priced."""
     terms: LayerTerms
     """Fields broadcast to `... x layers`."""
 
@@ -185,6 +193,21 @@ class CandidateCosts(NamedTuple):
         for fit in self.memory_fits:
             fits = fits & (fit.fits | (not fit.required))
         return fits
+
+    def list_notes(self, candidate: int | tuple[int, ...]) -> tuple[str, ...]:
+        """Return in words what the numbers of one candidate hide, as `NetworkCost.notes`, with layers by position."""
+        shape, names = self.energy_pj.shape, [f"layer {index}" for index in range(self.layers.shape[-1])]
+
+        def take(values: Any, length: int) -> Any:
+            return np.broadcast_to(values, (*shape, length))[candidate]
+
+        facts = {each.name: take(getattr(self.layers, each.name), len(names)) for each in fields(LayerArrays)}
+        layers, length = replace(self.layers, **facts), len(self.tensors.tensors)
+        sizes, widths = (take(values, length) for values in (self.tensors.elements, self.tensors.bits))
+        tensors = replace(self.tensors, elements=sizes, bits=widths)
+        terms = layer_terms(layers, self.accelerator, names, tensors)
+        fits = [fit.take(candidate) for fit in self.memory_fits]
+        return write_notes(names, layers, self.accelerator, terms, fits, tensors.tensors)
 
     def energy_pj_by_component(self) -> dict[str, FloatArray]:
         """Return the sums over the layers of each of ENERGY_COMPONENTS, in pJ."""

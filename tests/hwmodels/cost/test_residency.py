@@ -174,6 +174,12 @@ def test_candidates_cost_what_each_costs_alone(data: st.DataObject, size: int) -
         assert costs.peak_activation_bytes[index] == one.peak_activation_bytes
         assert [fit.needed_bytes[index] for fit in costs.memory_fits] == [fit.needed_bytes for fit in one.fits]
         assert costs.fits[index] == all(fit.fits for fit in one.fits if fit.required)
+        kept = ("activations stay", "has no room")
+        ours, theirs = (
+            [note for note in notes if any(words in note for words in kept)]
+            for notes in (costs.list_notes(index), one.notes)
+        )
+        assert ours == theirs
 
 
 def test_the_inputs_and_the_results_pass_memory() -> None:
