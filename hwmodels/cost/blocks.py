@@ -118,11 +118,13 @@ def _choose_passes(
     if fit.all():
         return staged, inputs
     number = ceil_div(layers.outputs, accelerator.blocks.outputs)
-    less = number * weight_bits + input_bits > weight_bits + number * input_bits
+    # A weight has a part in the outputs of each position, an input in those of each channel, and in no others.
+    weights_again, inputs_again = np.minimum(number, layers.m), np.minimum(number, layers.n)
+    less = weights_again * weight_bits + input_bits > weight_bits + inputs_again * input_bits
     weights_stay = less & (layers.m * np.minimum(layers.n, _LEAST_CHANNELS) <= accelerator.blocks.outputs)
     return (
-        np.where(fit, staged, np.where(weights_stay, 1, number)),
-        np.where(fit, inputs, np.where(weights_stay, number, 1)),
+        np.where(fit, staged, np.where(weights_stay, 1, weights_again)),
+        np.where(fit, inputs, np.where(weights_stay, inputs_again, 1)),
     )
 
 
