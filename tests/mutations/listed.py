@@ -120,6 +120,12 @@ FORMULAS = (
         "layers.is_product & (channels > accelerator.rows)",
     ),
     Mutation(
+        "residency: what is alive may take twice the buffer",
+        f"{_COST}/residency.py",
+        "fits = alive <= capacity",
+        "fits = alive <= 2 * capacity",
+    ),
+    Mutation(
         "Huffman: the oldest pair first, not the rarest",
         f"{_STORAGE}/huffman.py",
         "heappush(heap, (first + second, pair))",
