@@ -29,7 +29,7 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.reference import REFERENCE_NETWORKS
-from explorer.pareto import ascending_front
+from explorer.pareto import ascending_front, undominated
 from explorer.report.devices.tables import Row, average_decisions, write_rows
 from explorer.study.costing import candidate_cost
 from hwmodels import NETWORKS, Accelerator
@@ -61,13 +61,14 @@ BITS = ("mean_weight_bits", "mean_activation_bits")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
-    """Scored networks on one device, in one order: accuracies, and energies in uJ by mode."""
+    """Scored networks on one device, in one order: accuracies, and energies in uJ and latencies in ms by mode."""
 
     name: str
     device: Accelerator
     scored: Sequence[ScoredCandidate]
     accuracies: Float64Array
     energies: Mapping[str, Float64Array]
+    latencies: Mapping[str, Float64Array]
 
 
 def list_devices() -> dict[str, dict[str, Accelerator]]:
@@ -100,26 +101,43 @@ def price_all(
     graph: ModelGraph, name: str, modes: Mapping[str, Accelerator], scored: Sequence[ScoredCandidate]
 ) -> Priced:
     """Price the networks on a device in both modes."""
-    energies = {}
+    energies, latencies = {}, {}
     for mode, device in modes.items():
         pricing = Pricing(graph, device)
-        energies[mode] = np.array([1e-6 * pricing.price(item.candidate).energy_pj for item in scored])
-    accuracies = np.array([item.accuracy for item in scored])
-    return Priced(name=name, device=modes[STAYING], scored=scored, accuracies=accuracies, energies=energies)
+        prices = [pricing.price(item.candidate) for item in scored]
+        energies[mode] = np.array([1e-6 * price.energy_pj for price in prices])
+        latencies[mode] = np.array([price.latency_ms for price in prices])
+    return Priced(
+        name=name,
+        device=modes[STAYING],
+        scored=scored,
+        accuracies=np.array([item.accuracy for item in scored]),
+        energies=energies,
+        latencies=latencies,
+    )
 
 
 def describe_front(graph: ModelGraph, priced: Priced) -> Row:
-    """Return how the order of the energies changes, and with it the front of accuracy and energy."""
+    """Return how the order of the energies changes, and with it the front of accuracy and energy.
+
+    `timed` is the front on which latency counts as well.
+    """
     fronts = {
         mode: set(ascending_front(energies, 1.0 - priced.accuracies).tolist())
         for mode, energies in priced.energies.items()
     }
+    timed = [
+        undominated(np.stack([1.0 - priced.accuracies, energies, priced.latencies[mode]], axis=1), of_equal="first")
+        for mode, energies in priced.energies.items()
+    ]
     row: dict[str, str | int | float | None] = {
         "device": priced.name,
         "networks": len(priced.scored),
         "spearman": float(stats.spearmanr(*priced.energies.values()).statistic),
         "share_reordered": share_reordered(*priced.energies.values()),
         "front_both": len(set.intersection(*fronts.values())),
+        **{f"timed_{mode}": int(members.sum()) for mode, members in zip(fronts, timed, strict=True)},
+        "timed_both": int(np.logical_and(*timed).sum()),
     }
     for mode, members in fronts.items():
         averages = [_average(graph, priced, index) for index in sorted(members)]
@@ -226,6 +244,9 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "front, passing": ("front_passing", str),
         "front, staying": ("front_staying", str),
         "in both": ("front_both", str),
+        "with latency, passing": ("timed_passing", str),
+        "with latency, staying": ("timed_staying", str),
+        "in both of these": ("timed_both", str),
         "weight bits, passing": ("mean_weight_bits_passing", _decimals(1)),
         "weight bits, staying": ("mean_weight_bits_staying", _decimals(1)),
         "activation bits, passing": ("mean_activation_bits_passing", _decimals(1)),
