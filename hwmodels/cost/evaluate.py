@@ -16,13 +16,13 @@ from hwmodels.cost.residency import Residency
 from hwmodels.cost.staging import count_staged_peak
 from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.device.accelerator import Accelerator
+from hwmodels.errors import LayerError
 from hwmodels.storage.arena import plan_arena
 from hwmodels.storage.memory import WEIGHT_FORMATS
 from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer import LAYER_KINDS, LayerJob
 from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays
 from hwmodels.workload.tensor_arrays import TensorArrays, tensor_arrays
-from hwmodels.workload.widths import note_widths
 
 
 @overload
@@ -64,7 +64,7 @@ def evaluate(
         Records and notes for one network, arrays of costs for many candidates.
 
     Raises:
-        LayerError: there is no layer, or an operand is wider than the device takes, or there are too many layers.
+        LayerError: there is no layer or candidate, an operand is wider than the device takes, or there are too many.
 
     Example:
         >>> import hwmodels
@@ -113,10 +113,7 @@ def evaluate_network(
         runs=int(terms.kept.runs.item()),
         layers=costs,
         fits=fits,
-        notes=(
-            *write_notes(names, layers, accelerator, terms, fits, tensors.tensors),
-            *note_widths(jobs, tensors.tensors),
-        ),
+        notes=write_notes(names, layers, accelerator, terms, fits, tensors.tensors),
     )
 
 
@@ -124,8 +121,10 @@ def _candidates(
     layers: LayerArrays, accelerator: Accelerator, tensors: TensorArrays, residency: Residency | None
 ) -> CandidateCosts:
     """Return the costs of arrays of layers."""
-    terms = layer_terms(layers, accelerator, tensors=tensors, residency=residency)
     shape = np.broadcast_shapes(layers.shape, (*tensors.elements.shape[:-1], 1), (*tensors.bits.shape[:-1], 1))
+    if 0 in shape:
+        raise LayerError(f"expected at least one candidate and one layer, received arrays of shape {shape}")
+    terms = layer_terms(layers, accelerator, tensors=tensors, residency=residency)
 
     def total(values: Any) -> Any:
         return np.broadcast_to(values, shape).sum(axis=-1)
@@ -146,7 +145,7 @@ def _candidates(
             accelerator,
             total(readable_bytes * ~layers.weights_elsewhere),
             peak_bytes,
-            terms.kept.peak_bits,
+            np.broadcast_to(terms.kept.peak_bits, shape[:-1]),
             np.broadcast_to(staged_peak, shape[:-1]),
         ),
         layers=layers,

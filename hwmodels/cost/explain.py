@@ -97,6 +97,13 @@ def _dram_weight_bits(job: LayerJob, device: Accelerator) -> Formula:
     return stored._replace(text=f"8 * ({stored.text}) * weight_passes")
 
 
+def _weight_bytes(job: LayerJob, device: Accelerator) -> Formula:
+    if job.weights_elsewhere:
+        return Formula("0", "another layer of the network stores the same weights (the job: weights_elsewhere)")
+    which = "all formats" if "dense" in device.weight_formats else cite("arithmetic.weight_formats", device)
+    return explain_storage(job, device, device.storage_formats, which)
+
+
 def _mac_pj(job: LayerJob, device: Accelerator) -> Formula:
     slots = "macs"
     if device.idle_energy_share:
@@ -151,12 +158,7 @@ _FORMULAS: dict[str, Formula | Callable[[LayerJob, Accelerator], Formula]] = {
     ),
     "static_pj": Formula("energy_factor * static_w * 1e12 * latency_cycles / clock_hz", "power times time, in pJ"),
     "energy_pj": Formula(" + ".join(f"{part}_pj" for part in ENERGY_COMPONENTS), "the sum of all parts"),
-    "weight_bytes": lambda job, device: explain_storage(
-        job,
-        device,
-        device.storage_formats,
-        "all formats" if "dense" in device.weight_formats else cite("arithmetic.weight_formats", device),
-    ),
+    "weight_bytes": _weight_bytes,
 }
 _RESIDENT = ("resident_inputs", "resident_second", "resident_output")
 FIGURES = tuple(field for field in LayerCost._fields if field in _FORMULAS)

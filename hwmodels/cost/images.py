@@ -44,8 +44,12 @@ def count_runs(
     once = np.ones((*peak_bits.shape, 1), dtype=np.int64)
     buffer, weight_buffer = accelerator.find_buffer("inputs"), accelerator.find_buffer("weights")
     apart = weight_buffer is not buffer
-    num_images = int(np.gcd.reduce(layers.batch, axis=None))
-    if num_images == 1 or "weights" not in weight_buffer.keeps or (apart and weight_buffer.operands != ("weights",)):
+    num_images = np.gcd.reduce(layers.batch, axis=-1)[..., None]
+    if (
+        (num_images == 1).all()
+        or "weights" not in weight_buffer.keeps
+        or (apart and weight_buffer.operands != ("weights",))
+    ):
         return once
     stored = layers.stores_weights & ~layers.weights_elsewhere
     weight_bits = np.sum(layers.weights * widths.weights * stored, axis=-1)

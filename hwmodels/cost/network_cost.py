@@ -204,7 +204,10 @@ class CandidateCosts(NamedTuple):
         facts = {each.name: take(getattr(self.layers, each.name), len(names)) for each in fields(LayerArrays)}
         layers, length = replace(self.layers, **facts), len(self.tensors.tensors)
         sizes, widths = (take(values, length) for values in (self.tensors.elements, self.tensors.bits))
-        tensors = replace(self.tensors, elements=sizes, bits=widths)
+        lives = tuple(
+            replace(each, bits=bits) for each, bits in zip(self.tensors.tensors, widths.tolist(), strict=True)
+        )
+        tensors = TensorArrays(tensors=lives, elements=sizes, bits=widths)
         terms = layer_terms(layers, self.accelerator, names, tensors)
         fits = [fit.take(candidate) for fit in self.memory_fits]
         return write_notes(names, layers, self.accelerator, terms, fits, tensors.tensors)

@@ -17,6 +17,7 @@ from hwmodels.device.accelerator import ASSUMED, Accelerator
 from hwmodels.storage.memory import WEIGHT_FORMATS, StoredWeights
 from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer_arrays import LayerArrays
+from hwmodels.workload.widths import note_widths
 
 _MOST = 0.5
 """Share of the energy of which a reader should know that it rests on an assumption."""
@@ -42,6 +43,7 @@ def write_notes(
         *_decoder_notes(names, accelerator, terms),
         *_guess_notes(layers, accelerator, terms),
         *_unpriced_notes(accelerator),
+        *note_widths(names, layers, tensors),
     )
 
 

@@ -10,6 +10,7 @@ from hwmodels.checks import shown
 from hwmodels.errors import LayerError
 from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer import PRODUCT_KINDS, LayerJob, LayerShape
+from hwmodels.workload.layer_arrays import LayerArrays
 
 LayerWidths = Mapping[str, tuple[int, int]]
 """Name of a layer -> bits of its weights and of its inputs."""
@@ -73,27 +74,25 @@ def choose_widths(
     )
 
 
-def note_widths(jobs: Sequence[LayerJob], tensors: Sequence[ActivationTensor]) -> list[str]:
-    """Return a note for each way in which jobs contradict the widths of the activations that they read and write."""
+def note_widths(names: Sequence[str], layers: LayerArrays, tensors: Sequence[ActivationTensor]) -> list[str]:
+    """Return a note for each way in which layers contradict the widths of the activations that they read and write."""
+    writes, reads = layers.output_bits.tolist(), layers.memory_input_bits.tolist()
     read: dict[int, int] = {}
     for tensor in tensors:
         read |= {step: max(tensor.bits, read.get(step, 0)) for step in tensor.readers}
     found: dict[tuple[str, int, int], list[str]] = {}
     for tensor in tensors:
-        steps = [("writes", step, jobs[step].output_bits) for step in tensor.writers if step < len(jobs)]
+        steps = [("writes", step, writes[step]) for step in tensor.writers if step < len(names)]
         steps += [
-            ("reads", step, jobs[step].memory_input_bits)
-            for step in tensor.readers
-            if step < len(jobs) and read[step] == tensor.bits
+            ("reads", step, reads[step]) for step in tensor.readers if step < len(names) and read[step] == tensor.bits
         ]
         for does, step, bits in steps:
             if bits != tensor.bits:
-                name = f"{jobs[step].shape.name} {does} {tensor.name}"
-                found.setdefault((does, bits, tensor.bits), []).append(name)
+                found.setdefault((does, bits, tensor.bits), []).append(f"{names[step]} {does} {tensor.name}")
     return [
         f"traffic counts {bits}-bit {'inputs' if does == 'reads' else 'outputs'} where memory holds activations of "
-        f"{held} bits ({_listed(names)}): take both from network.at"
-        for (does, bits, held), names in found.items()
+        f"{held} bits ({_listed(places)}): take both from network.at"
+        for (does, bits, held), places in found.items()
     ]
 
 

@@ -18,6 +18,7 @@ from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
+from hwmodels.workload.layer_arrays import layer_arrays
 from hwmodels.workload.widths import note_widths
 
 SHARES = st.one_of(st.sampled_from([0.01, 0.5, 1.0]), st.floats(0.01, 1.0))
@@ -107,8 +108,8 @@ def check_activations(graph: ModelGraph, planned: NetworkPlan, built: fx.GraphMo
     """A stored activation is found in the built network behind its quantiser, or at the layer that writes it."""
     written = {layer.target: traced.layer(layer.name).target for layer in graph.layers}
     found = {entry.name: entry for entry in traced.activations}
-    tensors = list_activation_tensors(graph, planned)
-    assert note_widths(list_layer_jobs(graph, planned), tensors) == []
+    jobs, tensors = list_layer_jobs(graph, planned), list_activation_tensors(graph, planned)
+    assert note_widths([job.shape.name for job in jobs], layer_arrays(jobs), tensors) == []
     for stored, layer_plan, tensor in zip(graph.activations, planned.activations, tensors, strict=True):
         name = f"{stored.name}_quantizer" if stored.quantized else stored.name
         # What is stored wider than its one reader takes it goes by the name of the quantiser in front of that.

@@ -278,6 +278,8 @@ def jobs(draw: st.DrawFn) -> LayerJob:
             in_w=out_w * strides[1],
             stride_h=strides[0],
             stride_w=strides[1],
+            dilation_h=draw(st.integers(1, 2)),
+            dilation_w=draw(st.integers(1, 2)),
             out_h=out_h,
             out_w=out_w,
             bias=draw(st.booleans()),
@@ -296,6 +298,7 @@ def jobs(draw: st.DrawFn) -> LayerJob:
         index_code_bits=draw(st.none() | st.floats(0.5, 8.0)) if codebook_size else None,
         entropy_bits=draw(st.none() | st.just(0.0) | st.floats(0, 8)),
         fusible=draw(st.booleans()),
+        weights_elsewhere=draw(st.booleans()),
     )
 
 
@@ -303,6 +306,14 @@ def jobs(draw: st.DrawFn) -> LayerJob:
 def test_any_formula_gives_its_number(count: int) -> None:
     stays = st.tuples(st.integers(0, 3), st.booleans(), st.booleans(), st.booleans())
     settings(max_examples=count)(given(job=jobs(), device=devices(), stays=stays)(check))()
+
+
+def test_weights_of_another_layer_take_no_storage_but_are_fetched() -> None:
+    shared, device = LayerJob(shape=CONV, weights_elsewhere=True), load("bitfusion")
+    check(shared, device, NOTHING)
+    assert explain(shared, device, "weight_bytes").value == 0
+    own = explain(LayerJob(shape=CONV), device, "dram_weight_bits").value
+    assert explain(shared, device, "dram_weight_bits").value == own > 0
 
 
 def test_what_stays_is_explained() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwmodels import NETWORKS, ActivationTensor, LayerError, LayerShape, Network, evaluate, load, names
+from hwmodels import NETWORKS, ActivationTensor, LayerError, LayerShape, Network, evaluate, layer_arrays, load, names
 from hwmodels.workload.widths import note_widths
 
 RESNET = NETWORKS["mlperf_tiny_resnet8"]()
@@ -23,7 +23,7 @@ def test_whatever_is_chosen_agrees(name: str, bits: tuple[int, int], data: st.Da
     some = st.sampled_from([layer.name for layer in network.layers])
     layers = data.draw(st.dictionaries(some, st.tuples(widths, widths), max_size=4))
     jobs, tensors = network.at(*bits, layers)
-    assert note_widths(jobs, tensors) == []
+    assert note_widths([layer.name for layer in network.layers], layer_arrays(jobs), tensors) == []
     for job in jobs:
         if job.shape.kind in ("conv", "linear"):
             assert (job.weight_bits, job.input_bits) == layers.get(job.shape.name, bits)
@@ -74,7 +74,7 @@ def test_what_does_not_agree_is_noted() -> None:
     assert [note for note in noted if note.startswith(said)]
     other = tuple(replace(tensor, bits=6 if tensor.name == "pool" else 8) for tensor in tensors)
     advice = "take both from network.at"
-    assert note_widths(jobs, other) == [
+    assert note_widths([layer.name for layer in RESNET.layers], layer_arrays(jobs), other) == [
         f"traffic counts 8-bit outputs where memory holds activations of 6 bits (pool writes pool): {advice}",
         f"traffic counts 8-bit inputs where memory holds activations of 6 bits (fc reads pool): {advice}",
     ]

@@ -17,7 +17,7 @@ from explorer.export.onnx.qdq import export_onnx
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.models.reference import REFERENCE_NETWORKS
-from hwmodels import NETWORKS, PRODUCT_KINDS, LayerShape, read_onnx, read_onnx_jobs
+from hwmodels import NETWORKS, PRODUCT_KINDS, LayerShape, layer_arrays, read_onnx, read_onnx_jobs
 from hwmodels.workload.widths import note_widths
 
 IMAGES = {"lenet5_digits": (1, 8, 8), "option_a": (3, 8, 8), "projection": (3, 8, 8), "mixed": (3, 8, 8)}
@@ -64,7 +64,7 @@ def test_an_exported_candidate_has_the_shapes_and_widths_of_its_plan(
         assert job.memory_input_bits == other.memory_input_bits, other.shape.name
         assert job.output_bits == other.output_bits, other.shape.name
         assert job.density <= other.density, "rounding to codes may add zeros"
-    assert note_widths(read.jobs, read.network.tensors) == []
+    assert note_widths([job.shape.name for job in read.jobs], layer_arrays(read.jobs), read.network.tensors) == []
     assert read.states_widths
 
 
