@@ -79,4 +79,4 @@ def _shown(value: object) -> str:
     """Return a value of a profile as text."""
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from explorer.errors import ExportError
 from explorer.referee.comparison import Figures, VelaComparison, compare
-from explorer.referee.vela import compile_network
+from explorer.referee.vela import CompilerEndedError, compile_network, describe_configuration
 from hwmodels import Accelerator, ActivationTensor, LayerJob, evaluate, read_jobs
 
 NETWORK, SUMMARY = "model.tflite", "summary.json"
@@ -21,7 +21,8 @@ NETWORK, SUMMARY = "model.tflite", "summary.json"
 class CostedFile:
     """A file, the layers that it was costed as, on which device, and the layer of each of its tensors.
 
-    `agreement` is the share of `num_images` whose predictions were the integer program's when it was exported.
+    `agreement` is the share of `num_images` whose predictions were the integer program's when it was exported;
+    `packs_int4` says that weights of up to 4 bits are stored two to a byte.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class CostedFile:
     device: str
     num_images: int
     agreement: float
+    packs_int4: bool
     jobs: tuple[LayerJob, ...]
     tensors: tuple[ActivationTensor, ...]
     layer_of: Mapping[str, str]
@@ -55,6 +57,7 @@ def read_costed(exported: Path) -> CostedFile:
             device=str(costed["device"]),
             num_images=int(data["images"]),
             agreement=float(data["agreement"]),
+            packs_int4=bool(data["packed_int4"]),
             jobs=jobs,
             tensors=tensors,
             layer_of={str(tensor): str(layer) for tensor, layer in costed["layer_of"].items()},
@@ -77,6 +80,14 @@ def verify_compiled(costed: CostedFile, accelerator: Accelerator) -> VelaCompari
     Raises:
         ExportError: Where Vela is missing, has no such device, or refuses the file.
     """
-    compiled = compile_network(costed.path, accelerator)
+    describe_configuration(accelerator)  # what is missing is no fault of the file
+    try:
+        compiled = compile_network(costed.path, accelerator)
+    except CompilerEndedError:
+        raise
+    except ExportError as error:
+        if not costed.packs_int4:
+            raise
+        raise ExportError(f"{error}; it takes no weights packed to 4 bits: export without --int4") from error
     cost = evaluate(costed.jobs, accelerator, costed.tensors)
     return compare(cost, Figures.by_model(cost, accelerator), compiled, costed.layer_of)

@@ -22,7 +22,7 @@ from explorer.progress import Notify
 from explorer.referee.comparison import Figures
 from explorer.referee.kept import CompiledMember, KeptMembers
 from explorer.referee.order import OrderAgreement, compare_orders
-from explorer.referee.vela import compile_network, describe_configuration
+from explorer.referee.vela import CompilerEndedError, compile_network, describe_configuration
 from explorer.study.finetune import reopen
 from explorer.study.folder import locked
 from explorer.study.network import threads_for
@@ -173,6 +173,8 @@ def _compile(context: CompressionContext, candidate: Candidate, accelerator: Acc
         try:
             path = find_format(FORM, Path(folder)).try_out(model, context, Path(folder))
             compiled = compile_network(path, accelerator)
+        except CompilerEndedError:
+            raise  # not kept: it is no refusal
         except ExportError as error:
             return CompiledMember(layers=layers, vela=None, refused=str(error))
     return CompiledMember(layers=layers, vela=Figures.by_vela(compiled))

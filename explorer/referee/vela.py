@@ -26,10 +26,16 @@ DEFAULT_DEVICE = "ethos_u55_128"
 KIB = 1024
 _PROFILE = re.compile(r"ethos_u55_(32|64|128|256)(_\w+)?")
 """What a device profile is called that Vela compiles for; the number is that of its MACs."""
+_ENDED = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+"""Signals that come from outside, as where memory is short; of its own a process crashes by others."""
 _NAME = "network"
 _CONSTANTS = "Tensor Allocation for read-only NPU tensors"
 _ALLOCATED = re.compile(r"\s*\d+ +- +\d+: +0x[0-9a-f]+ - +0x[0-9a-f]+: +(\d+): +\d+: .*? *: (.+)")
 """A line of an allocation: times, addresses, bytes, bytes in use, format, and the name of the tensor."""
+
+
+class CompilerEndedError(ExportError):
+    """Vela was ended from outside, which says nothing of the network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,7 @@ def compile_network(path: Path, accelerator: Accelerator) -> Compiled:
     """Compile a file for an Ethos-U, in a temporary folder and a process of its own.
 
     Raises:
+        CompilerEndedError: Where it is ended from outside.
         ExportError: Where Vela is missing, has no such device, refuses the file, or runs none of it on the NPU.
     """
     find_version()
@@ -122,6 +129,12 @@ def compile_network(path: Path, accelerator: Accelerator) -> Compiled:
             errors="replace",
             check=False,
         )
+        if -done.returncode in _ENDED:
+            ended = signal.Signals(-done.returncode).name
+            raise CompilerEndedError(
+                f"vela: was ended from outside ({ended}) while it compiled {path.name}; "
+                "give the same command again, where memory was short with more of it"
+            )
         if done.returncode:
             raise ExportError(f"vela: {path.name} cannot be compiled: {_reason(done)}")
         return _read(Path(folder), done.stdout, path, memory_mode == SRAM_ONLY)

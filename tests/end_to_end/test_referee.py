@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,27 @@ def test_members_that_the_format_refuses_do_not_stop_the_rest(
     table = rows(said.out)
     assert len(table) == len(read_outcome(finished).front)
     assert len(table[refused]) == 3  # ours alone
+
+
+def test_a_compiler_ended_from_outside_is_no_refusal_and_asked_again(
+    finished: Path, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = subprocess.run
+
+    def end_second(command: list[str], **named: Any) -> Any:
+        if len(kept(finished)) == 1:
+            command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+        return run(command, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "run", end_second)
+        said = explorer("referee", "run")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert said.err.startswith("error: vela: was ended from outside (SIGKILL) while it compiled model.tflite; give ")
+    assert len(kept(finished)) == 1
+    said = explorer("referee", "run")
+    assert said.code == 0
+    assert "refused" not in said.out
 
 
 def test_where_no_member_can_be_compiled_it_is_an_error(

@@ -55,7 +55,7 @@ def _verify(deployment: Deployment, network: Network, path: Path, folder: Path) 
     assert verification.scores is not None
     mean, expected = verification.scores
     float32_bytes = 4 * sum(parameter.numel() for parameter in deployment.context.model.parameters())
-    tied = f"; where classes share the largest code, on {verification.ties} images, the first counts"
+    tied = f"; where classes share the largest code, on {verification.ties} of the images, the first counts"
     return Exported(
         point=point.name,
         files=(folder / NETWORK, folder / SUMMARY),

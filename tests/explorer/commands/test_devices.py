@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -50,6 +51,11 @@ def test_brackets_in_a_profile_are_shown(profile: Path, explorer: Explorer) -> N
     code, out, _ = explorer("devices", "show", profile)
     assert code == 0
     assert "[red]Own " in out
+
+
+def test_sizes_are_shown_to_the_byte(explorer: Explorer) -> None:
+    _, out, _ = explorer("devices", "show", "ethos_u55_128")
+    assert re.search(r"^memories\.sram\.size_bytes +2097152 ", out, re.MULTILINE)
 
 
 def test_what_is_assumed_to_be_0_is_said(explorer: Explorer) -> None:

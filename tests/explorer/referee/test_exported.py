@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
+from explorer.export.formats import FileTypes
+from explorer.export.tflite import package
 from explorer.referee.exported import read_costed, verify_compiled
 from hwmodels import load
 from tests.conftest import MixedNet
-from tests.support.exported_tflite import export_uniform, needs_litert, needs_vela, open_on_noise
+from tests.support.exported_tflite import deployment_of, export_uniform, needs_litert, needs_vela, open_on_noise
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,18 @@ def test_the_file_alone_can_be_named_and_the_profile_decides(exported: Path) -> 
     )
     assert few.ours.cycles > many.ours.cycles
     assert few.vela.cycles > many.vela.cycles
+
+
+@needs_vela
+def test_weights_packed_to_4_bits_are_named_as_what_the_compiler_does_not_take(tmp_path: Path) -> None:
+    base = open_on_noise(MixedNet, 3, 8, 8)
+    deployment = deployment_of(base, uniform(base.graph, 4, 8))
+    package.write(replace(deployment, types=FileTypes(pack_int4=True)), tmp_path)
+    costed = read_costed(tmp_path)
+    with pytest.raises(ExportError, match=r"^vela: .*; it takes no weights packed to 4 bits: export without --int4$"):
+        verify_compiled(costed, load("ethos_u55_128"))
+    with pytest.raises(ExportError, match=r"^--device: Vela compiles for .*, received 'bitfusion'$"):
+        verify_compiled(costed, load("bitfusion"))
 
 
 @needs_litert
