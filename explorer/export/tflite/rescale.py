@@ -69,8 +69,9 @@ def fit(
 ) -> FilterBank:
     """Return the weights, biases and scale of each filter: scale of the input times that is the gain.
 
-    Narrow weights are raised as far as 8 bits and the sums allow: runtimes that round a sum twice, on the way to its
-    code, do so in finer steps then. A filter with next to no gain is a constant: it becomes one that has a multiplier.
+    Weights of at most 4 bits are raised as far as 8 bits and the sums allow: runtimes that round a sum twice, on the
+    way to its code, do so in finer steps then. A filter with next to no gain is a constant: it becomes one that has a
+    multiplier.
     """
     count, step, scale = len(weight), parts.grid(made.step.output).scale, parts.grid(source).scale
     axes = (-1, *(1,) * (weight.ndim - 1))
@@ -108,8 +109,15 @@ def fit(
 
 
 def _raise(peaks: Int64Array, reach: Float64Array, scales: Float64Array) -> Int64Array:
-    """Return what the weights of each filter are multiplied with, from the largest weight, sum, and their scale."""
-    most = LARGEST_WEIGHT // np.maximum(peaks, 1)
+    """Return what the weights of each filter are multiplied with, from the largest weight, sum, and their scale.
+
+    One number for a layer (less for a filter whose sums would be too large) of weights of at most 4 bits leaves as few
+    different integers as before, which compilers code as well. Wider ones would take up to another bit each: at 6 bits
+    13 % more flash for ResNet-8 on an Ethos-U55.
+    """
+    if peaks.max() > LARGEST_PACKED:
+        return np.ones(len(peaks), np.int64)
+    most = np.full(len(peaks), LARGEST_WEIGHT // np.maximum(peaks.max(), 1))
     for bound in (LARGEST_RAISED / np.maximum(reach, 1), scales / SMALLEST_SCALE):
         most = np.minimum(most, bound.astype(np.int64))
     return np.where(peaks == 0, 1, np.maximum(most, 1))

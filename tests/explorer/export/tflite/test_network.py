@@ -71,6 +71,25 @@ def test_published_networks_give_the_integers_of_the_program(name: str, bits: tu
     check_equal(base, uniform(base.graph, *bits), images, tmp_path)
 
 
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 7, 8])
+def test_weights_are_the_networks_integers_or_one_multiple_of_narrow_ones(
+    bits: int, context: Callable[[str], CompressionContext]
+) -> None:
+    """More different integers, or larger ones of more than 4 bits, would be coded with more bits."""
+    base = context("projection")
+    model = apply(base, uniform(base.graph, bits, 8))
+    program = build(model, base).program
+    layers = {name: module for name, module in model.named_modules() if hasattr(module, "weight_codes")}
+    assert len(layers) == len(base.graph.layers)
+    for name, module in layers.items():
+        codes = np.abs(module.weight_codes.numpy())
+        stored = np.abs(program.arrays[f"{name}.weight"].astype(np.int64))
+        factors = np.unique(stored[stored > 0] / codes[stored > 0])  # 0 where a filter has become a constant
+        factor = 127 // (2 ** (bits - 1) - 1) if bits <= 4 else 1
+        assert factors[-1] == factor
+        assert set(factors) <= {1, factor}  # a filter with large sums stays as it is
+
+
 def nearest(x: Tensor, size: int) -> Tensor:
     return F.interpolate(x, size=(size, size), mode="nearest")
 
