@@ -30,6 +30,11 @@ def referee(folder: RunFolder, device: EthosProfile = None) -> None:
         found = referee_run(outcome, folder, accelerator, notify)
     console.print(_member_table(found))
     say(f"our profile {found.device} beside {found.compiler}; ratios are ours / Vela's, SRAM is in bytes")
+    if outcome.provenance.get("device digest") != accelerator.digest()[:16]:
+        say(
+            f"note: the run's own figures are of another profile, {outcome.device} ({outcome.device_title}); "
+            "a file of yours is named by --device"
+        )
     for member in found.members:
         if member.refused:
             say(f"refused: {member.name}: {member.refused}")
@@ -56,5 +61,7 @@ def _member_table(found: RefereedFront) -> Table:
 
 def _tell_order(found: RefereedFront, figure: str, name: str) -> str:
     agreement = found.agreement(figure)
-    tau = "undefined, all being equal" if agreement.tau is None else f"{agreement.tau:.2f}"
-    return f"{name}: Kendall's tau {tau}; {agreement.agreeing} of {agreement.pairs} pairs as Vela orders them"
+    if agreement.tau is None:
+        return f"{name}: no order, as {'our model' if agreement.pairs else 'Vela'} has all members as equal"
+    pairs = f"{agreement.agreeing} of {agreement.pairs} pairs as Vela orders them"
+    return f"{name}: Kendall's tau {agreement.tau:.2f}; {pairs}"
