@@ -121,7 +121,14 @@ def _candidates(
     layers: LayerArrays, accelerator: Accelerator, tensors: TensorArrays, residency: Residency | None
 ) -> CandidateCosts:
     """Return the costs of arrays of layers."""
-    shape = np.broadcast_shapes(layers.shape, (*tensors.elements.shape[:-1], 1), (*tensors.bits.shape[:-1], 1))
+    candidates = tensors.elements.shape[:-1], tensors.bits.shape[:-1]
+    try:
+        shape = np.broadcast_shapes(layers.shape, *((*axes, 1) for axes in candidates))
+    except ValueError:
+        raise LayerError(
+            f"expected activations of as many candidates as there are layers of, {layers.shape[:-1]}, or of one, "
+            f"received {' and '.join(map(str, dict.fromkeys(candidates)))}"
+        ) from None
     if 0 in shape:
         raise LayerError(f"expected at least one candidate and one layer, received arrays of shape {shape}")
     terms = layer_terms(layers, accelerator, tensors=tensors, residency=residency)

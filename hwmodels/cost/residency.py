@@ -102,10 +102,12 @@ class MapKeeper:
         """Link the activations and the layers.
 
         Raises:
-            LayerError: an activation names a layer that there is not, or the device keeps none.
+            LayerError: there is no activation, one names a layer that there is not, or the device keeps none.
         """
         if accelerator.map_buffer is None:
             raise LayerError(f"expected a device that keeps activations, received {accelerator.name}")
+        if not tensors:
+            raise LayerError("expected at least one activation, received none")
         self._accelerator, self._capacity = accelerator, accelerator.map_buffer.size_bytes * 8
         self._links = link_tensors(tensors, num_layers)
 

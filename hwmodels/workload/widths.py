@@ -98,6 +98,10 @@ def note_widths(names: Sequence[str], layers: LayerArrays, tensors: Sequence[Act
 
 def _check_names(shapes: Sequence[LayerShape], layers: LayerWidths) -> None:
     """Refuse names that no layer has, and what is no pair of widths."""
+    if not isinstance(layers, Mapping):
+        raise LayerError(
+            f"layers: expected names with (weight_bits, input_bits) for each, as a dict, received {shown(layers)}"
+        )
     names = [shape.name for shape in shapes]
     problems = [
         f"layers: no layer is called {shown(name)}; the layers are {_listed(names, 20)}"

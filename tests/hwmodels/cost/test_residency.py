@@ -19,6 +19,7 @@ from hwmodels import (
     DeviceError,
     LayerError,
     LayerJob,
+    MapKeeper,
     NetworkCost,
     evaluate,
     layer_arrays,
@@ -267,5 +268,11 @@ def test_activations_of_another_network_are_refused() -> None:
     network, other = NETWORKS["lenet5"](), NETWORKS["resnet20"]()
     with pytest.raises(LayerError, match=r"expected writers and readers among 11 layers, counted from 0, received 15"):
         evaluate(network.jobs(), GEMMINI, other.tensors)
+    with pytest.raises(
+        LayerError, match=r"of as many candidates as there are layers of, \(3,\), or of one, received \(2,\)$"
+    ):
+        evaluate(stack([network.jobs()] * 3), GEMMINI, stack_tensors([network.tensors] * 2))
+    with pytest.raises(LayerError, match=r"expected at least one activation, received none"):
+        MapKeeper(GEMMINI, (), len(network.layers))
     with pytest.raises(LayerError, match=r"expected candidates of one network.* others at position 1 than at 0"):
         stack_tensors([network.tensors, other.tensors])

@@ -87,10 +87,14 @@ def test_what_does_not_agree_is_noted() -> None:
     ("layers", "message"),
     [
         ({"conv9": (8, 8)}, r"layers: no layer is called 'conv9'; the layers are conv1, conv1.relu, .* and 2 more"),
+        (
+            ["conv1"],
+            r"layers: expected names with \(weight_bits, input_bits\) for each, as a dict, received \['conv1'\]",
+        ),
         ({"conv1": 8}, r"layers: expected \(weight_bits, input_bits\) for 'conv1', received 8"),
         ({"conv1": (8, 0)}, r"layer 'conv1': input_bits: expected a whole number from 1 to 32, received 0"),
     ],
 )
-def test_a_wrong_choice_is_refused(layers: dict[str, Any], message: str) -> None:
+def test_a_wrong_choice_is_refused(layers: Any, message: str) -> None:
     with pytest.raises(LayerError, match=message):
         RESNET.at(8, 8, layers)
