@@ -44,7 +44,7 @@ def show(outcome: Outcome, folder: Path) -> None:
             form = () if works[0] == DEFAULT_FORMAT else ("--format", works[0])
             say(f"next:   {command('export', folder, '--pick', 'knee', *form, '--to', folder / 'export')}")
     else:
-        say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out")
+        say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder")
 
 
 def _selection(outcome: Outcome) -> str:

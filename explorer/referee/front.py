@@ -130,7 +130,7 @@ def referee_front(
     compiler = describe_configuration(accelerator)
     if not outcome.front:
         raise ExportError(
-            "referee: the front is empty: no candidate kept the budgets; relax the budgets and run into another folder"
+            "referee: the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder"
         )
     essentials = digest(json.dumps(Study.from_json(outcome.study).essentials()))
     weights = outcome.provenance.get("weights digest", "")

@@ -57,7 +57,7 @@ def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -
     """Return the point that a user names: knee, accurate, cheapest, a point's name or the start of its digest."""
     if not points:
         raise ExportError(
-            "the front is empty: no candidate kept the budgets; relax the budgets and run into another folder"
+            "the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder"
         )
     if choice == "knee":
         return knee(points, objectives)

@@ -375,7 +375,10 @@ COMMANDS = {
         ("--pick: received 'p99'; choose one of knee, accurate, cheapest, or a point: p01",),
     ),
     "unknown point to show": (("report", "done", "--pick", "best"), ("--pick: received 'best'; choose one of knee",)),
-    "export to a file": (("export", "done", "--to", "tiny/images.npz"), ("tiny/images.npz: is not a folder", "--to")),
+    "export to a file": (
+        ("export", "done", "--to", "tiny/images.npz"),
+        ("tiny/images.npz: is not a folder", "choose another one"),
+    ),
     "front of nothing": (("front", "tiny"), ("tiny: no run was made here; make one with: explorer run",)),
     "report of nothing": (("report", "nowhere"), ("nowhere: no run was made here; make one with: explorer run",)),
     "export of nothing": (("export", "nowhere", "--to", "new"), ("nowhere: no run was made here",)),

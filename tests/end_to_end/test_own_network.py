@@ -148,7 +148,7 @@ def test_budgets_that_nothing_keeps(home: Path, explorer: Callable[..., Any]) ->
     study = home / "tiny" / "study.toml"
     study.write_text(study.read_text() + "[budgets]\nenergy_uj = 1e-9\n")
     said = explorer("run", "tiny", "--out", "run")
-    advice = "the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out"
+    advice = "the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder"
     assert (said.code, said.err) == (0, "")
     assert said.out.endswith(advice + "\n")
     assert rows(home / "run") == []

@@ -260,7 +260,7 @@ def test_front_prints_a_table_without_colours_on_a_pipe(explorer: Explorer, star
     assert firsts[:2] + firsts[3:5] == ["Search", "Network", "float", "uniform"]
     assert "50.0" in out
     assert "\x1b" not in out
-    assert "the front is empty: no candidate kept the budgets; relax [budgets] and run into another --out\n" in out
+    assert "the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder\n" in out
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:

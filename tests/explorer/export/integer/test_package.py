@@ -18,6 +18,7 @@ from explorer.errors import ExportError
 from explorer.evaluate.hardware import cost
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.export.formats import Deployment, Exported
 from explorer.export.integer import package as integer_package
 from explorer.export.integer.package import list_marks, read_program
@@ -86,9 +87,11 @@ def test_the_file_costs_what_the_network_does_that_it_was_made_of(
     read = read_onnx_jobs(tmp_path / "integer.onnx")
     assert read.states_widths
     assert read_onnx(tmp_path / "integer.onnx") == read.network
+    entropies = WeightEntropies(context("mixed")).of_candidate(uniform(graph, 4, 6))
     for device in map(load, names()):
         received = evaluate(read.jobs, device, read.network.tensors)
-        assert received == cost(graph, uniform(graph, 4, 6), device), device.name
+        expected = cost(graph, uniform(graph, 4, 6), device, entropies)
+        assert received == expected, device.name
 
 
 @pytest.mark.parametrize(
