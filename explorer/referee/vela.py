@@ -73,7 +73,7 @@ def find_version() -> str:
             return version("ethos-u-vela")
     except PackageNotFoundError:
         pass
-    raise ExportError("vela: ethos-u-vela is not installed; install it with: pip install 'explorer[ethos]'")
+    raise ExportError("vela: ethos-u-vela is not installed; install it with: pip install 'ethos-u-vela>=5.2'")
 
 
 def find_configuration(accelerator: Accelerator) -> tuple[str, str]:
@@ -84,7 +84,7 @@ def find_configuration(accelerator: Accelerator) -> tuple[str, str]:
     """
     match = _PROFILE.fullmatch(accelerator.name)
     if match is None:
-        raise ExportError(f"--device: Vela compiles for {', '.join(list_profiles())}, received {accelerator.name!r}")
+        raise ExportError(f"device: Vela compiles for {', '.join(list_profiles())}, received {accelerator.name!r}")
     return f"ethos-u55-{match[1]}", SRAM_ONLY if has_weights_in_sram(accelerator) else SHARED_SRAM
 
 

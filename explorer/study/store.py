@@ -125,7 +125,7 @@ def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], ide
     except ImportError as error:
         raise SearchError(
             f"search.storage: {_masked(url)} needs a driver that is not installed ({error}); "
-            "pip install 'explorer[postgresql]'"
+            "pip install 'psycopg[binary]'"
         ) from error
     except Exception as error:
         if isinstance(error, SearchError):

@@ -65,7 +65,7 @@ def test_weights_packed_to_4_bits_are_named_as_what_the_compiler_does_not_take(t
     costed = read_costed(tmp_path)
     with pytest.raises(ExportError, match=r"^vela: .*; it takes no weights packed to 4 bits: export without --int4$"):
         verify_compiled(costed, load("ethos_u55_128"))
-    with pytest.raises(ExportError, match=r"^--device: Vela compiles for .*, received 'bitfusion'$"):
+    with pytest.raises(ExportError, match=r"^device: Vela compiles for .*, received 'bitfusion'$"):
         verify_compiled(costed, load("bitfusion"))
 
 
