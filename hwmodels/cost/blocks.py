@@ -110,22 +110,23 @@ def _choose_passes(
     """Return the passes of staged weights, or of weights that each block of positions reads where they are kept.
 
     The latter stay for all positions, and each block of channels reads the inputs, where a block of the fewest channels
-    has room for them and less is read so.
+    has room for them and less is read so. Weights that fit a decoder are read for each block, too, if that is less.
     """
-    staged, inputs = choose_in_place(layers, accelerator, widths, counts, pass_bits)
+    staged = choose_in_place(layers, accelerator, widths, counts, pass_bits)
     weight_bits, input_bits = pass_bits
-    fit = weight_bits <= accelerator.find_buffer("weights").size_bytes * 8
-    if fit.all():
-        return staged, inputs
+    buffer = accelerator.find_buffer("weights")
+    fit = weight_bits <= buffer.size_bytes * 8
+    if buffer.staged_in and fit.all():
+        return staged
     number = ceil_div(layers.outputs, accelerator.blocks.outputs)
     # A weight has a part in the outputs of each position, an input in those of each channel, and in no others.
     weights_again, inputs_again = np.minimum(number, layers.m), np.minimum(number, layers.n)
     less = weights_again * weight_bits + input_bits > weight_bits + inputs_again * input_bits
     weights_stay = less & (layers.m * np.minimum(layers.n, _LEAST_CHANNELS) <= accelerator.blocks.outputs)
-    return (
-        np.where(fit, staged, np.where(weights_stay, 1, weights_again)),
-        np.where(fit, inputs, np.where(weights_stay, inputs_again, 1)),
-    )
+    direct = np.where(weights_stay, 1, weights_again), np.where(weights_stay, inputs_again, 1)
+    if not buffer.staged_in:
+        fit &= staged[0] * weight_bits + staged[1] * input_bits <= direct[0] * weight_bits + direct[1] * input_bits
+    return np.where(fit, staged[0], direct[0]), np.where(fit, staged[1], direct[1])
 
 
 def _count_tile(layers: LayerArrays, accelerator: Accelerator, mac: MacCost) -> WeightsInputs:

@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from hwmodels import Blocks, DeviceError, LayerJob, LayerShape, evaluate, explain, load
 from hwmodels.cost.blocks import count_coded_weights
@@ -130,3 +132,26 @@ def test_a_note_says_that_an_assumed_memory_decides_and_one_that_the_decoder_doe
 def test_a_wrong_number_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(DeviceError, match=message):
         dataclasses.replace(DEVICE, blocks=dataclasses.replace(Blocks(), **change))
+
+
+@given(
+    sizes=st.tuples(st.integers(1, 64), st.integers(1, 64), st.integers(1, 8), st.integers(1, 1500)),
+    kernel=st.sampled_from((1, 3)),
+    bits=st.integers(1, 7),
+    name=st.sampled_from(("ethos_u55_128_sram", "ethos_u55_256_sram")),
+)
+@example(sizes=(24, 16, 4, 800), kernel=1, bits=7, name="ethos_u55_128_sram")
+def test_neither_narrow_weights_nor_a_large_decoder_cost_traffic(
+    sizes: tuple[int, int, int, int], kernel: int, bits: int, name: str
+) -> None:
+    in_channels, out_channels, rows, columns = sizes
+    shape = dataclasses.replace(
+        conv(in_channels, out_channels, kernel, 1).shape, in_h=rows, out_h=rows, in_w=columns, out_w=columns
+    )
+    narrow, wide = (LayerJob(shape=shape, weight_bits=each) for each in (bits, bits + 1))
+    device = load(name)
+    activations, decoder = device.buffers
+    assert decoder.operands == ("weights",)
+    large = dataclasses.replace(device, buffers=(activations, dataclasses.replace(decoder, size_bytes=2048)))
+    assert evaluate([narrow], device).dram_bits <= evaluate([wide], device).dram_bits
+    assert evaluate([wide], large).dram_bits <= evaluate([wide], device).dram_bits
