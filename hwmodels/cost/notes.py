@@ -19,6 +19,8 @@ from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.layer_arrays import LayerArrays
 from hwmodels.workload.widths import note_widths
 
+_AS_LONG_WITH_ZEROS = {"dense", "codebook"}
+"""Formats in which a weight takes as many bits where it is 0."""
 _MOST = 0.5
 """Share of the energy of which a reader should know that it rests on an assumption."""
 
@@ -111,7 +113,9 @@ def _density_notes(names: Sequence[str], layers: LayerArrays, accelerator: Accel
     sparse = layers.density < 1.0
     if not sparse.any():
         return []
-    return [f"{accelerator.name} does not skip zeros: they save neither MACs nor time ({_which(names, sparse)})"]
+    smaller = set(accelerator.weight_formats) - _AS_LONG_WITH_ZEROS
+    saved = "no MACs, and time only where reading weights takes it" if smaller else "neither MACs nor time"
+    return [f"{accelerator.name} does not skip zeros: they save {saved} ({_which(names, sparse)})"]
 
 
 def _format_notes(names: Sequence[str], accelerator: Accelerator, stored: StoredWeights) -> list[str]:

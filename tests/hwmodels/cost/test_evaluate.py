@@ -123,6 +123,18 @@ def test_notes_say_what_the_numbers_hide() -> None:
     )
 
 
+@pytest.mark.parametrize("name", names())
+def test_zeros_are_said_to_save_time_where_they_do(name: str) -> None:
+    device = load(name)
+    shape = LayerShape(name="fc", kind="linear", in_channels=512, out_channels=512)
+    job = LayerJob(shape=shape, weight_bits=device.weight_bits[-1], input_bits=device.input_bits[-1], entropy_bits=7.0)
+    full, pruned = (evaluate([each], device) for each in (job, dataclasses.replace(job, entropy_bits=1.0, density=0.1)))
+    (told,) = (note for note in pruned.notes if "does not skip zeros" in note)
+    nothing = "neither MACs nor time" in told
+    assert nothing == (pruned.layers[0].dram_weight_bits == full.layers[0].dram_weight_bits)
+    assert pruned.latency_cycles == full.latency_cycles or not nothing
+
+
 def test_a_refetched_operand_is_noted() -> None:
     shape = LayerShape(
         name="wide", kind="conv", in_channels=512, out_channels=512, in_h=64, in_w=64, out_h=64, out_w=64
