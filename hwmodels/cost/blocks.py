@@ -28,7 +28,7 @@ _SHARE_OF_LONGER = 4
 """Blocks whose commands are in flight together: a block takes at least this part of its stages to get through."""
 
 _LEAST_CHANNELS = 16
-"""Output channels of a block, unless the layer has fewer."""
+"""Output channels of a block, unless the layer has fewer; larger blocks have a multiple of them."""
 _MANY = np.iinfo(np.int64).max
 
 
@@ -48,12 +48,12 @@ def _cut(layers: LayerArrays, accelerator: Accelerator) -> _Sets:
     window, filters = layers.kernel_h * layers.kernel_w, layers.n * layers.groups
     channels = layers.in_channels // layers.groups
     padded_channels = ceil_div(channels, unroll.in_channels) * unroll.in_channels
-    channel_folds = ceil_div(layers.n, unroll.out_channels) * layers.groups
+    channel_folds = ceil_div(_fill_blocks(layers.n), unroll.out_channels) * layers.groups
     depthwise = (layers.groups > 1) & (layers.in_channels == layers.groups)
     kernel_sets = ceil_div(window, blocks.depthwise_kernel)
     best = _Sets(
         kernel_sets * -(-blocks.depthwise_kernel // unroll.kernel),
-        layers.n * ceil_div(layers.groups, unroll.depthwise_channels),
+        layers.n * ceil_div(_fill_blocks(layers.groups), unroll.depthwise_channels),
         filters * kernel_sets * blocks.depthwise_kernel,
     )
     least = np.where(depthwise, 0, _MANY)
@@ -68,6 +68,12 @@ def _cut(layers: LayerArrays, accelerator: Accelerator) -> _Sets:
         better, least = steps < least, np.minimum(steps, least)
         best = _Sets(*(np.where(better, new, old) for new, old in zip(each, best, strict=True)))
     return best
+
+
+def _fill_blocks(channels: IntArray) -> IntArray:
+    """Return channels with those of the last block, which is computed as a whole."""
+    block = np.minimum(channels, _LEAST_CHANNELS)
+    return ceil_div(channels, block) * block
 
 
 def count_coded_weights(layers: LayerArrays, accelerator: Accelerator) -> IntArray:
@@ -139,13 +145,13 @@ def _explain(shape: LayerShape, device: Accelerator) -> DataflowFormulas:
     reference = "sets of weights, and the folds of every loop that runs side by side (hwmodels.cost.blocks)"
     positions = "batch * ceil(out_h / unroll_out_h) * ceil(out_w / unroll_out_w)"
     if shape.groups > 1 and shape.in_channels == shape.groups:
-        lanes = "n * ceil(groups / unroll_depthwise_channels)"
+        lanes = f"n * ceil({_explain_blocks('groups')} / unroll_depthwise_channels)"
         steps = _explain_steps(str(device.blocks.depthwise_kernel), lanes)
     else:
         each = [
             _explain_steps(
                 str(kernel),
-                "ceil(n / unroll_out_channels) * groups "
+                f"ceil({_explain_blocks('n')} / unroll_out_channels) * groups "
                 f"* ceil(in_channels / groups / {channels}) * ceil({channels} / unroll_in_channels)",
             )
             for channels, kernel in device.blocks.traversals
@@ -174,6 +180,12 @@ def _explain(shape: LayerShape, device: Accelerator) -> DataflowFormulas:
         filter_reads=f"k * n * {positions} * groups",
         first_tile=(f"min(n, unroll_out_channels) * {depth}", f"ceil(inputs / {number})"),
     )
+
+
+def _explain_blocks(channels: str) -> str:
+    """Return channels as whole blocks."""
+    block = f"min({channels}, {_LEAST_CHANNELS})"
+    return f"ceil({channels} / {block}) * {block}"
 
 
 def _explain_steps(kernel: str, lanes: str) -> str:

@@ -39,7 +39,11 @@ def linear(inputs: int, outputs: int) -> LayerJob:
         (conv(16, 16, 3, 16, groups=16), 3 * 2 * 4 * 128, 6 * 32, 2048),
         # One position: 256 weights take 32 cycles to decode, and 4 to multiply.
         (linear(64, 16), 2 * 2 * 4, 2 * 2 * 32, 8),
-        (linear(65, 17), 3 * 3 * 4, 3 * 3 * 32, 9),
+        # The 17th filter takes another block of 16.
+        (linear(65, 17), 3 * 4 * 4, 3 * 4 * 32, 9),
+        # 24 filters take two blocks, of 16 each, with 9 elements of 32 channels; so do 24 depthwise channels.
+        (conv(24, 24, 3, 16), 9 * 4 * 4 * 128, 9 * 4 * 32, 3072),
+        (conv(24, 24, 3, 16, groups=24), 3 * 4 * 4 * 128, 3 * 4 * 32, 3072),
     ],
 )
 def test_the_stages(job: LayerJob, array: int, decoder: int, writing: int) -> None:
