@@ -1,11 +1,12 @@
 """TensorFlow Lite files of four networks: equal to the integer program in LiteRT, and beside what Vela makes of them.
 
-Each at 8 bits, with a quarter of the filters removed, with 16 shared values a layer, with widths that differ by layer,
-and with 4-bit weights, in int8 and packed. ResNet-8 and ResNet-20 are the published ones: training images calibrate
-them, test images alone are compared. U-Net is trained for a minute on drawn squares; MobileNetV2 is not trained, its
-batch norms have seen the noise that it is compared on more of. Ratios are ours to Vela's, of bytes in flash, SRAM and
-cycles on an Ethos-U55 with 128 MACs; Vela takes no packed weights. Needs the extras [tflite] and [ethos], and for the
-ResNets EXPLORER_DATA (a folder with cifar10.npz) and EXPLORER_CHECKPOINTS; leaves them out where these are not set.
+Each at 8 bits, with a quarter of the filters removed, with 16 shared values a layer, with widths that differ by
+layer, and with 4-bit weights, in int8 and packed. ResNet-8 and ResNet-20 are the published ones: training images
+calibrate them, test images alone are compared. U-Net is briefly trained on drawn squares; MobileNetV2 is not trained:
+its batch norms have seen noise, and other noise is compared. Ratios are ours to Vela's, of bytes in flash, of SRAM
+and cycles on an Ethos-U55 with 128 MACs; Vela takes no packed weights. Needs the extras [tflite] and [ethos], and for
+the ResNets EXPLORER_DATA (a folder with cifar10.npz) and EXPLORER_CHECKPOINTS; leaves them out where these are not
+set.
 """
 
 from __future__ import annotations
