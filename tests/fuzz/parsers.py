@@ -250,7 +250,8 @@ def _costed(home: Path) -> Parser:
     content, network, device = b"a network", NETWORKS["mlperf_tiny_resnet8"](), hwmodels.load("ethos_u55_128")
     layers = json.loads(hwmodels.write_jobs(network.jobs(), network.tensors))
     costed = {"device": device.name, "sha256": hashlib.sha256(content).hexdigest(), "layer_of": {"conv1_q": "conv1"}}
-    summary = {"name": "p01", "images": 400, "agreement": 1.0, "costed": {**costed, **layers}}
+    stated = {"name": "p01", "images": 400, "agreement": 1.0, "packed_int4": False}
+    summary = {**stated, "costed": {**costed, **layers}}
 
     def read(damaged: bytes, folder: Path) -> None:
         (folder / "model.tflite").write_bytes(content)
