@@ -52,7 +52,7 @@ def devices_show(
     where = "" if profile.endswith(".toml") else "; sources are in hwmodels/sources.bib"
     say(f"{assumed} of {len(entries)} values are assumed{where}")
     if device.unpriced:
-        say(f"assumed 0, so that it has no price: {', '.join(device.unpriced)}")
+        say(f"assumed 0, a bandwidth without limit: {', '.join(device.unpriced)}")
 
 
 @devices.command("check")

@@ -240,7 +240,7 @@ def _unpriced_notes(accelerator: Accelerator) -> list[str]:
     """Say what takes nothing since nobody published it."""
     if not accelerator.unpriced:
         return []
-    return [f"assumed 0 on {accelerator.name}, so that it has no price: {', '.join(accelerator.unpriced)}"]
+    return [f"assumed 0 on {accelerator.name}, a bandwidth without limit: {', '.join(accelerator.unpriced)}"]
 
 
 def _which(names: Sequence[str], chosen: BoolArray) -> str:

@@ -156,7 +156,7 @@ def list_remarks(outcome: Outcome) -> tuple[str, ...]:
     return (
         *((covered.summary(),) if covered is not None and not covered.complete else ()),
         *(f"{item.name} cannot be computed: {item.failure}" for item in outcome.baselines if item.failure),
-        *((f"assumed 0 on {outcome.device}, so that it has no price: {unpriced}",) if unpriced else ()),
+        *((f"assumed 0 on {outcome.device}, a bandwidth without limit: {unpriced}",) if unpriced else ()),
         *(f"export as {form} will be refused: {reason}" for form, reason in outcome.refused_exports),
     )
 

@@ -61,7 +61,7 @@ def test_sizes_are_shown_to_the_byte(explorer: Explorer) -> None:
 def test_what_is_assumed_to_be_0_is_said(explorer: Explorer) -> None:
     _, out, _ = explorer("devices", "show", "bitfusion")
     assert (
-        "assumed 0, so that it has no price: array.layer_overhead_cycles, buffers.weights.bandwidth_bits_per_cycle, "
+        "assumed 0, a bandwidth without limit: array.layer_overhead_cycles, buffers.weights.bandwidth_bits_per_cycle, "
         "buffers.inputs.bandwidth_bits_per_cycle, buffers.outputs.bandwidth_bits_per_cycle, power.static_w\n"
     ) in out
     _, out, _ = explorer("devices", "show", "gap9_ne16")

@@ -126,7 +126,7 @@ def test_overhead_buffer_bandwidth_and_static_power_are_stated_or_said_to_be_ass
     keys |= {f"buffers.{buffer.name}.bandwidth_bits_per_cycle" for buffer in device.buffers}
     assert keys <= set(stated)
     assert set(device.unpriced) == {key for key in keys if not stated[key]}
-    note = f"assumed 0 on {name}, so that it has no price: {', '.join(device.unpriced)}"
+    note = f"assumed 0 on {name}, a bandwidth without limit: {', '.join(device.unpriced)}"
     assert (note in _cost(device, _conv(64, 64, 16)).notes) == bool(device.unpriced)
 
 

@@ -221,6 +221,6 @@ def test_what_the_costs_leave_out_is_said(outcome: Outcome) -> None:
     assert build_front_view(whole).remarks == build_front_view(outcome).remarks == ()
     cheap = replace(outcome, provenance={"assumed 0": "power.static_w"})
     assert build_front_view(cheap).remarks == (
-        f"assumed 0 on {outcome.device}, so that it has no price: power.static_w",
+        f"assumed 0 on {outcome.device}, a bandwidth without limit: power.static_w",
     )
     assert Outcome.from_json(json.loads(json.dumps(known.to_json()))) == known
