@@ -114,13 +114,22 @@ def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
     Raises:
         CandidateError: When the candidate does not fit the network.
     """
+    return finish(compressed_copy(context, candidate))
+
+
+def compressed_copy(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
+    """Return the network of `apply` with its batch norms, corrected, still in it: what fine-tuning starts from.
+
+    Raises:
+        CandidateError: When the candidate does not fit the network.
+    """
     resolved = context.resolve(candidate)
     model = without_filters(context, resolved.kept)
     compress_layers(model, context, resolved)
     insert_quantizers(model, context.graph, context.calibration, resolved)
     model.to(context.calibration.torch_device)
     correct_copy(model, context, resolved)
-    return finish(model)
+    return model
 
 
 def finish(model: fx.GraphModule) -> fx.GraphModule:

@@ -67,7 +67,13 @@ def compute_moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Ten
 
 
 def find_adaptive_codes(
-    weight: Tensor, given: Moments, scale: Tensor, project: Project, mask: Tensor | None = None
+    weight: Tensor,
+    given: Moments,
+    scale: Tensor,
+    project: Project,
+    mask: Tensor | None = None,
+    *,
+    fixed_scale: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return codes and scales that keep the layer's output, not the single weights, close to the float layer's.
 
@@ -76,7 +82,8 @@ def find_adaptive_codes(
     reproduce the float output best on the inputs as they are now, (s q - w')^T H (s q - w') is lowered: from
     several scales s by rounding weight after weight, the error passed on to those not yet rounded (GPTQ; Frantar
     et al., 2022), then by choosing each code anew, given all others, in turn with the least-squares scale. Of
-    all starts, nearest rounding at `scale` among them, the best is kept for each filter. Deterministic.
+    all starts, nearest rounding at `scale` among them, the best is kept for each filter. With `fixed_scale` the
+    scales stay as they are given, and so does the only start. Deterministic.
     """
     groups, size = given.received.shape[:2]
     rows = weight.detach().double().reshape(groups, -1, size)
@@ -84,9 +91,12 @@ def find_adaptive_codes(
     free = torch.ones_like(rows) if mask is None else mask.double().reshape(groups, -1, size)
     own = scale.double().reshape(groups, -1)
     order = damped.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True, stable=True)
-    count = len(STARTS)
-    problem = _Problem(target.repeat(1, count, 1), damped, free.repeat(1, count, 1), order.tolist(), project)
-    scales = torch.cat([own * start for start in STARTS], dim=1)
+    starts = (1.0,) if fixed_scale else STARTS
+    count = len(starts)
+    problem = _Problem(
+        target.repeat(1, count, 1), damped, free.repeat(1, count, 1), order.tolist(), project, fixed_scale
+    )
+    scales = torch.cat([own * start for start in starts], dim=1)
     codes, scales = _improved(problem, _fed_back(problem, scales), scales)
     nearest = project(rows / own[:, :, None]) * free
     codes, scales = torch.cat((codes, nearest), dim=1), torch.cat((scales, own), dim=1)
@@ -110,13 +120,17 @@ def compute_output_errors(weight: Tensor, codes: Tensor, scale: Tensor, given: M
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Problem:
-    """Targets and free places (groups x rows x k), second moments (groups x k x k), the order of the columns."""
+    """Targets and free places (groups x rows x k), second moments (groups x k x k), the order of the columns.
+
+    With `fixed_scale` no scale is fitted.
+    """
 
     target: Tensor
     moments: Tensor
     free: Tensor
     order: list[int]
     project: Project
+    fixed_scale: bool
 
     def code(self, real: Tensor, column: int) -> Tensor:
         """Return admissible codes of one column (groups x rows)."""
@@ -151,6 +165,9 @@ def _fed_back(problem: _Problem, scales: Tensor) -> Tensor:
 
 def _improved(problem: _Problem, codes: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
     """Fit scales and choose codes one at a time, in turn; the error never grows."""
+    if problem.fixed_scale:
+        _choose_anew(problem, codes, scales)
+        return codes, scales
     scales = _fitted(problem, codes, scales)
     for _ in range(ROUNDS):
         _choose_anew(problem, codes, scales)

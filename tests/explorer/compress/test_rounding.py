@@ -149,6 +149,19 @@ def test_changed_inputs_are_made_good_for() -> None:
     assert (own - wanted).square().mean() < 0.02 * (0.8 * wanted - wanted).square().mean()
 
 
+def test_scales_stay_as_they_are_given_where_they_are_fixed() -> None:
+    """A step that the whole layer has is no matter of one filter; errors are fed back all the same."""
+    module = layer("convolution")
+    x = inputs(module, seed=1)
+    given, step = compute_moments(module, x, x, centred=True), torch.full((12,), 0.05)
+    project = partial(find_nearest_codes, bits=8)
+    codes, scales = find_adaptive_codes(module.weight.data, given, step, project, fixed_scale=True)
+    assert torch.equal(scales, step)
+    nearest = quantize_weight(module.weight.data, step, 8)
+    other = inputs(module, seed=2)
+    assert output_error(module, codes * 0.05, other) < 0.6 * output_error(module, nearest * 0.05, other)
+
+
 def test_inputs_that_are_all_zero_change_nothing() -> None:
     module = layer("linear")
     dead = Moments(received=torch.zeros(1, 24, 24).double(), wanted=torch.zeros(1, 24, 24).double())
