@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun et al., 1998) with ReLU and max pooling, for 28 x 28 images, and its layout for 8 x 8."""
+"""LeNet-5 (LeCun et al., 1998) with ReLU and max pooling, the wider one of Caffe, and a layout for 8 x 8 images."""
 
 from __future__ import annotations
 
@@ -26,6 +26,31 @@ class LeNet5(nn.Module):
         x = F.relu(self.fc1(x))
         x = F.relu(self.fc2(x))
         return self.fc3(x)  # type: ignore[no-any-return]
+
+
+class LeNet5Caffe(nn.Module):
+    """The network that published compression figures for LeNet-5 mean, for `n x 1 x 28 x 28` images.
+
+    20 and 50 filters of 5 x 5 without padding, max pooling behind each, 500 neurons; its only nonlinearity beside the
+    poolings is the ReLU before the last layer. 430,500 weights and 580 biases are its 431,080 parameters.
+
+    Source:
+        The example LeNet of Caffe (Jia et al., 2014).
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 20, 5)
+        self.conv2 = nn.Conv2d(20, 50, 5)
+        self.fc1 = nn.Linear(50 * 4 * 4, 500)
+        self.fc2 = nn.Linear(500, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, `n x classes`."""
+        x = F.max_pool2d(self.conv1(x), 2)
+        x = F.max_pool2d(self.conv2(x), 2)
+        x = torch.flatten(x, 1)
+        return self.fc2(F.relu(self.fc1(x)))  # type: ignore[no-any-return]
 
 
 class LeNet5Digits(nn.Module):

@@ -34,7 +34,9 @@ def _cifar(blocks: int, option: str) -> ReferenceNetwork:
 REFERENCE_NETWORKS: Mapping[str, ReferenceNetwork] = {
     "lenet5_digits": ReferenceNetwork(path="explorer.models.lenet:LeNet5Digits", images="1 x 8 x 8"),
     "lenet5": ReferenceNetwork(path="explorer.models.lenet:LeNet5", images="1 x 28 x 28"),
+    "lenet5_caffe": ReferenceNetwork(path="explorer.models.lenet:LeNet5Caffe", images="1 x 28 x 28"),
     "alexnet": ReferenceNetwork(path="explorer.models.alexnet:AlexNet", images="3 x 32 x 32"),
+    "vgg7": ReferenceNetwork(path="explorer.models.vgg:Vgg7", images="3 x 32 x 32, with batch norms"),
     "vgg16": ReferenceNetwork(path="explorer.models.vgg:Vgg16", images="3 x 32 x 32, with batch norms"),
     "resnet8": ReferenceNetwork(
         path="explorer.models.mlperf_tiny:TinyResNet8", images="3 x 32 x 32, pixels in 0..255 (MLPerf Tiny)"

@@ -15,7 +15,16 @@ from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import make_sample
 from tests.support import styles
 
-REFERENCES = ("lenet5_digits", "lenet5", "resnet8", "resnet20", "resnet20_b", "mobilenet_v1", "mobilenet_v2")
+REFERENCES = (
+    "lenet5_digits",
+    "lenet5",
+    "lenet5_caffe",
+    "resnet8",
+    "resnet20",
+    "resnet20_b",
+    "mobilenet_v1",
+    "mobilenet_v2",
+)
 """The others are larger, and built of what these are built of."""
 OTHERS = {"two_inputs", "heads", "subclass"}
 """Several outputs."""
@@ -40,7 +49,7 @@ def test_contributions_add_up_in_every_style(name: str) -> None:
 @pytest.mark.parametrize("name", REFERENCES)
 def test_contributions_add_up_on_reference_networks(name: str) -> None:
     torch.manual_seed(1)
-    channels, size = {"lenet5_digits": (1, 8), "lenet5": (1, 28)}.get(name, (3, 32))
+    channels, size = {"lenet5_digits": (1, 8), "lenet5": (1, 28), "lenet5_caffe": (1, 28)}.get(name, (3, 32))
     network = REFERENCE_NETWORKS[name](10).train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

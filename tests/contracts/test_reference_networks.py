@@ -23,6 +23,7 @@ SHAPES = {
     **dict.fromkeys(REFERENCE_NETWORKS, (3, 32, 32)),
     "lenet5_digits": (1, 8, 8),
     "lenet5": (1, 28, 28),
+    "lenet5_caffe": (1, 28, 28),
 }
 """Images as small as a network takes: what is compared does not depend on their size."""
 LARGE = 2_000_000

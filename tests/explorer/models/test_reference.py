@@ -22,6 +22,7 @@ SHAPES = {
     **dict.fromkeys(REFERENCE_NETWORKS, (3, 32, 32)),
     "lenet5_digits": (1, 8, 8),
     "lenet5": (1, 28, 28),
+    "lenet5_caffe": (1, 28, 28),
     "mobilenet_v1": (3, 96, 96),
     "mobilenet_v2": (3, 64, 64),
     "resnet18": (3, 64, 64),
@@ -84,6 +85,11 @@ def test_the_unet_has_one_logit_for_each_class_and_pixel() -> None:
     [
         # Of the layers of LeCun et al., 1998: 156 + 2,416 (all maps read) + 48,120 + 10,164 + 850.
         ("lenet5", 10, 61_706),
+        # 431K in Han et al., 2015, table 3: 430,500 weights (500 + 25,000 + 400,000 + 5,000) and 580 biases.
+        ("lenet5_caffe", 10, 431_080),
+        # Convolutions as Li and Liu, 2016, list them: 4,574,592 weights, 1,792 biases, 3,584 of batch norms; behind the
+        # average 525,312 and 10,250.
+        ("vgg7", 10, 5_115_530),
         # No paper has this form; public lists of networks count it so beside VGG-16's 14,728,266. Five convolutions
         # have 2,251,584, three fully connected layers 21,020,682.
         ("alexnet", 10, 23_272_266),
@@ -108,6 +114,12 @@ def test_the_unet_has_one_logit_for_each_class_and_pixel() -> None:
 )
 def test_a_network_has_as_many_parameters_as_published(name: str, classes: int, published: int) -> None:
     assert parameters(REFERENCE_NETWORKS[name](classes)) == published
+
+
+def test_published_figures_for_lenet5_count_its_biases() -> None:
+    model = REFERENCE_NETWORKS["lenet5_caffe"](10)
+    biases = sum(value.numel() for name, value in model.named_parameters() if name.endswith("bias"))
+    assert (parameters(model) - biases, biases) == (430_500, 580)
 
 
 def test_networks_of_mlperf_tiny_have_as_many_parameters_as_their_keras_models() -> None:
