@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from torch import fx, nn
 
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.calibrate import Calibration, calibrate
-from explorer.compress.candidate import Candidate
+from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.correction import Rounding, correct
 from explorer.compress.norms import fold_norms, recalibrate_norms
 from explorer.compress.prune import Order, find_kept_positions, magnitude_order, narrow_weight, remove_filters
@@ -44,6 +45,8 @@ class CompressionContext:
     quantizer: QuantizerSettings = field(default_factory=QuantizerSettings)
     orders: Mapping[str, Order] = field(default_factory=dict)
     """Filter orders of other criteria by name, for the candidates that ask for one."""
+    step_units: Mapping[str, float] | None = None
+    """For every layer what its step is divided by, the root mean square of its weights' relevance multipliers."""
 
     @classmethod
     def of(
@@ -56,6 +59,7 @@ class CompressionContext:
         quantizer: QuantizerSettings | None = None,
         importance: Importance | None = None,
         orders: Mapping[str, Order] | None = None,
+        step_units: Mapping[str, float] | None = None,
     ) -> CompressionContext:
         """Canonicalise, trace and calibrate a trained network on images, a tensor or one for each input.
 
@@ -74,6 +78,7 @@ class CompressionContext:
             importance=importance,
             quantizer=quantizer,
             orders={} if orders is None else orders,
+            step_units=step_units,
         )
 
     def resolve(self, candidate: Candidate) -> ResolvedCandidate:
@@ -96,6 +101,22 @@ class CompressionContext:
                 f"{', '.join(self.orders) or 'none'}: name the criterion in space.filter_criteria"
             )
         return self.order if criterion is None else self.orders[criterion]
+
+    def step(self, choice: LayerChoice) -> float | None:
+        """Return the step of a layer in the units of its weights; None where the choice has none.
+
+        Raises:
+            CandidateError: When the relevance that steps are taken by is not known.
+        """
+        if choice.step is None:
+            return None
+        if self.step_units is None:
+            raise CandidateError(
+                f"candidate: layer {choice.layer!r}: step: expected null, as the relevance of weights that steps are "
+                f"taken by is not known, received {choice.step:g}; order the filters by explorer.relevance(net)"
+            )
+        unit = self.step_units[choice.layer]
+        return choice.step / unit if unit > 0 else math.inf
 
     def narrow_importance(self, layer: Layer, kept: frozenset[int]) -> torch.Tensor | None:
         """Return the importance of the weights that are left of a layer; None where all count the same."""
@@ -151,7 +172,7 @@ def compress_layers(model: fx.GraphModule, context: CompressionContext, resolved
     for layer in context.graph.layers:
         importance = context.narrow_importance(layer, resolved.kept)
         module, choice = layer_module(model, layer.name), resolved.choices[layer.name]
-        compress_weights(module, choice, importance, context.quantizer.scale_granularity)
+        compress_weights(module, choice, importance, context.quantizer.scale_granularity, context.step(choice))
 
 
 def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:

@@ -16,7 +16,7 @@ from explorer.graph.layers import ModelGraph
 from explorer.settings.records import get_rules
 from explorer.settings.rules import one_of, shown, suggestion
 from explorer.settings.sharing import GRANULARITIES
-from explorer.settings.values import CODEBOOK, PATTERN, SHARE, WEIGHT_WIDTH, WIDTH
+from explorer.settings.values import CODEBOOK, MAXIMUM_BITS, PATTERN, SHARE, STEP, WEIGHT_WIDTH, WIDTH
 
 Granularity = Literal["layer", "channel"]
 
@@ -30,6 +30,10 @@ class LayerChoice:
     `codebook_size` is the number of shared weight values, or None, and `codebook_granularity` what has them: the
     "layer", or each output "channel" of it as many of its own. `pattern` is None, or "n:m": of every m consecutive
     weights along the input at most n stay, before `weight_density` removes more.
+
+    With a `step` the integers of the layer are as many as they need to be, up to 8 bits, and stored at their entropy:
+    all its weights lie on one grid, `step` over the root mean square of their relevance multipliers, so that equal
+    steps make equal squared errors of the target in all layers.
 
     Raises:
         CandidateError: A value that does not follow its rule, or values that contradict each other.
@@ -47,6 +51,7 @@ class LayerChoice:
     codebook_size: Annotated[int | None, CODEBOOK] = None
     codebook_granularity: Annotated[Granularity, one_of(*GRANULARITIES)] = "layer"
     pattern: Annotated[str | None, PATTERN] = None
+    step: Annotated[float | None, STEP] = None
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -67,6 +72,11 @@ class LayerChoice:
             problems.append(
                 "expected weight_density 1 and pattern null with 1-bit weights, none of whose two values is 0, "
                 f"received {shown(self.weight_density)} and {shown(self.pattern)}; or use 2 bits"
+            )
+        if self.step is not None and self.weight_bits != MAXIMUM_BITS:
+            problems.append(
+                f"weight_bits: expected {MAXIMUM_BITS} with a step, which decides how many integers there are, "
+                f"received {self.weight_bits}; use {MAXIMUM_BITS}, or a step of null"
             )
         if self.codebook_size is not None and self.codebook_size >= count_levels(self.weight_bits):
             problems.append(
@@ -90,8 +100,10 @@ def canonicalise_choice(**values: Any) -> LayerChoice:
     """Return the choice for a layer, given as to LayerChoice, without what its width makes void.
 
     A codebook that could share nothing, since the width has no more values, becomes none, and 1-bit weights, which
-    cannot be 0, are not pruned: one network has one digest.
+    cannot be 0, are not pruned; a step makes any width void: one network has one digest.
     """
+    if values.get("step") is not None:
+        values["weight_bits"] = MAXIMUM_BITS
     bits, size = values.get("weight_bits", 8), values.get("codebook_size")
     if bits == 1:
         values |= {"weight_density": 1.0, "pattern": None}

@@ -163,7 +163,9 @@ def round_adaptively(
     mask = mask_weights(weight, choice)
     project = project_on(module.get_buffer("weight_codes"), choice, groups)
     try:
-        return find_adaptive_codes(weight, given, module.get_buffer("weight_scale"), project, mask)
+        return find_adaptive_codes(
+            weight, given, module.get_buffer("weight_scale"), project, mask, fixed_scale=choice.step is not None
+        )
     except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise NumericalError(f"layer {choice.layer!r}: no weights fit what it reads: {error}") from error
 

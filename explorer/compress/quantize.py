@@ -7,6 +7,8 @@ import math
 import torch
 from torch import nn
 
+from explorer.settings.values import MAXIMUM_BITS
+
 EXACT_BITS = 5
 """Up to this width the scale of least error is found exactly; above, the error is flat around its least."""
 SCALE_FRACTIONS = 64
@@ -71,6 +73,17 @@ def find_weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") ->
     else:
         scale = _searched_scales(rows, torch.where(silent, torch.ones_like(peak), peak), code_limit(bits))
     return torch.where(silent, torch.full_like(scale, SMALLEST_SCALE if bits == 1 else 1.0), scale)
+
+
+def fit_step(weight: torch.Tensor, step: float) -> torch.Tensor:
+    """Return the one scale (repeated for each output channel) that codes of 8 bits have at a step.
+
+    It is the step wherever 127 of them reach the largest weight, and that weight at most, so that no layer is lost
+    whole, whatever its relevance is.
+    """
+    peak = float(weight.detach().abs().max())
+    scale = min(max(step, peak / code_limit(MAXIMUM_BITS)), peak) if peak > 0 else 1.0
+    return torch.full_like(weight.detach().flatten(1)[:, 0], scale)
 
 
 def code_limit(bits: int) -> int:

@@ -11,7 +11,7 @@ from torch import fx, nn
 from explorer.compress.activations import input_quantizer
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.cluster import share_codes
-from explorer.compress.quantize import SMALLEST_SCALE, code_limit, find_weight_scales, quantize_weight
+from explorer.compress.quantize import SMALLEST_SCALE, code_limit, find_weight_scales, fit_step, quantize_weight
 from explorer.compress.sparsity import mask_weights
 from explorer.errors import NumericalError
 
@@ -24,22 +24,28 @@ def compress_weights(
     choice: LayerChoice,
     importance: torch.Tensor | None = None,
     scales: str = "channel",
+    step: float | None = None,
 ) -> None:
     """Prune, share and quantise one layer's weights in place, and attach the codes and scales of `find_codes`."""
-    attach_codes(module, *find_codes(module.weight.data, choice, importance, scales))
+    attach_codes(module, *find_codes(module.weight.data, choice, importance, scales, step))
 
 
 def find_codes(
-    weight: torch.Tensor, choice: LayerChoice, importance: torch.Tensor | None = None, scales: str = "channel"
+    weight: torch.Tensor,
+    choice: LayerChoice,
+    importance: torch.Tensor | None = None,
+    scales: str = "channel",
+    step: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the integer codes (a float tensor) of a layer's `weight` (out_channels x ...) and their scales.
 
     `importance` (of the weight's shape, not negative) is what an error of each weight counts in sharing; `scales`
-    are one for each "channel", or one for the whole "tensor".
+    are one for each "channel", or one for the whole "tensor"; `step` is that of the choice in the units of the weights,
+    None where it has none.
     """
     mask = mask_weights(weight, choice)
     weight = weight * mask
-    scale = find_weight_scales(weight, choice.weight_bits, scales)
+    scale = find_weight_scales(weight, choice.weight_bits, scales) if step is None else fit_step(weight, step)
     if choice.codebook_size is None:
         codes = quantize_weight(weight, scale, choice.weight_bits)
     else:

@@ -89,7 +89,8 @@ class WeightEntropies:
         classes = select_classes(context.graph, kept, context.order_by(filters_by))
         weight = narrow_weight(layer_module(context.model, layer.name).weight.data, layer, classes)
         importance = context.narrow_importance(layer, classes)
-        codes, _ = find_codes(weight, choice, importance, context.quantizer.scale_granularity)
+        step = context.step(choice)
+        codes, _ = find_codes(weight, choice, importance, context.quantizer.scale_granularity, step)
         left = [place for place, identity in enumerate(layer.output_classes) if identity in classes]
         return _measure(codes.flatten(1) * self._signs[layer.name][left, None])
 

@@ -176,6 +176,20 @@ def merge_weight_multipliers(graph: ModelGraph, relevance: Relevance, owner: str
     return calls[0] if len(calls) == 1 else np.sqrt(np.square(calls).sum(0))
 
 
+def compute_step_units(graph: ModelGraph, relevance: Relevance) -> dict[str, float]:
+    """Return for every layer the root mean square of the multipliers of its weights, that of all calls that share them.
+
+    An error of variance s^2 in each weight of a layer changes the target by a variance of s^2 times its square for
+    each weight: steps in inverse proportion to it make equal losses a weight in all layers, as reverse water-filling
+    asks for.
+    """
+    units = {
+        owner: float(np.sqrt(np.square(merge_weight_multipliers(graph, relevance, owner), dtype=np.float64).mean()))
+        for owner in graph.weight_owners
+    }
+    return {layer.name: units[layer.chosen_by] for layer in graph.layers}
+
+
 def score_classes(graph: ModelGraph, relevance: Relevance, normalised: str = "none") -> dict[int, float]:
     """Return the relevance of every channel class: the sum over the filters that it would remove.
 

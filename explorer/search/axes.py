@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -10,7 +11,7 @@ from explorer.errors import SearchError, StudyFileError
 from explorer.settings import SpaceSettings
 from explorer.settings.pattern import pattern_density
 from explorer.settings.rules import Rule, or_none, text
-from explorer.settings.values import CODEBOOK, SHARE, WEIGHT_WIDTH, WIDTH
+from explorer.settings.values import CODEBOOK, OFFSET, SHARE, STEP, WEIGHT_WIDTH, WIDTH
 from explorer.settings.values import PATTERN as PATTERN_RULE
 
 T = TypeVar("T")
@@ -101,6 +102,25 @@ FILTER_KEEP_RATIO: Knob[float] = Knob(
     name="filter_keep_ratio", setting="filter_keep_ratio", rule=SHARE, number=3, size=float
 )
 """What is decided for a channel group."""
+STEP_OFFSET: Knob[float] = Knob(
+    name="step_offset",
+    setting="step_offsets",
+    rule=OFFSET,
+    number=7,
+    size=lambda offset: -offset,
+    for_scales=lambda values: values[-1:],
+    unused=(0.0,),
+)
+"""What is decided for a layer where the network has steps: its own is larger by 2 to the power of that; finest last."""
+STEPS: Knob[float | None] = Knob(
+    name="step",
+    setting="steps",
+    rule=STEP,
+    number=8,
+    size=lambda step: math.inf if step is None else -math.log2(step),
+    unused=(None,),
+)
+"""What is decided for the network: the step of all layers, the finest last, None where widths are decided instead."""
 FILTERS_BY: Knob[str | None] = Knob(
     name="filters_by",
     setting="filter_criteria",

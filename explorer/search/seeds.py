@@ -11,7 +11,7 @@ import numpy as np
 from explorer.compress.candidate import Candidate
 from explorer.pareto import ascending_front
 from explorer.progress import Progress
-from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY
+from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY, STEP_OFFSET, STEPS
 from explorer.search.knapsack import solve_knapsack
 from explorer.search.options import LayerFront, PriceCandidate, solve_front
 from explorer.search.sensitivity import Sensitivity
@@ -71,28 +71,31 @@ def choose_seeds(
     expensive to the cheapest. Costs are what the device model says of changing one choice alone. A candidate that
     does not fit the budgets is no seed.
 
+    Where the space has steps, each of them is one more network to trade on, and up to half of the seeds are the whole
+    network at one step for all layers: these alone are a front already.
+
     Filters are removed by the study's own criterion, of which alone the table knows; for every other criterion of
     the space the last seeds hold one that removes as many by its order, where `count` leaves two or more for the own.
     """
     widest = _widest(space)
-    levels, base = (
-        _levels(_filter_levels(space, table, price_candidate, widest), table, price_candidate, progress),
-        price_candidate(widest),
-    )
-    found = []
+    filtered, base = _filter_levels(space, table, price_candidate, widest), price_candidate(widest)
+    levels = _levels(_at_steps(space, table, filtered), price_candidate, progress)
+    first = (Seed(candidate=widest, origin="seed widest"),) if fits(widest) else ()
+    criteria = _other_criteria(space)[: max(0, count - 2)]
+    left = count - len(first) - len(criteria)
+    steady = [seed for seed in _steady_seeds(space, left // 2) if seed.candidate != widest and fits(seed.candidate)]
+    known, found = {widest, *(seed.candidate for seed in steady)}, []
     for point in _evenly(_merged_front(levels), EXAMINED):
         share = point.level.front.base_cost / base
         seed = Seed(
             candidate=point.level.front.candidate(point.index),
             origin=f"seed relevance, filters removed down to {share:.0%} of the cost",
         )
-        if seed.candidate != widest and fits(seed.candidate):
+        if seed.candidate not in known and fits(seed.candidate):
             found.append(replace(point, seed=seed))
-    first = (Seed(candidate=widest, origin="seed widest"),) if fits(widest) else ()
-    criteria = _other_criteria(space)[: max(0, count - 2)]
-    chosen = _evenly(found, count - len(first) - len(criteria))
+    chosen = _evenly(found, left - len(steady))
     own = tuple(point.seed for point in reversed(chosen) if point.seed is not None)
-    return (*first, *own, *_by_other_criteria(own, criteria))
+    return (*first, *steady, *own, *_by_other_criteria(own, criteria))
 
 
 def _other_criteria(space: SearchSpace) -> list[str]:
@@ -125,6 +128,39 @@ def _widest(space: SearchSpace) -> Candidate:
     return space.candidate(indices)
 
 
+def _steady_seeds(space: SearchSpace, count: int) -> list[Seed]:
+    """Return whole networks with the same step in all layers, at most `count` of them evenly along the axis."""
+    steps = [step for step in space.steps if step is not None]
+    chosen = steps if len(steps) <= count else [steps[len(steps) * place // count] for place in range(count)]
+    return [
+        Seed(candidate=_at_step(space, _widest(space), step), origin=f"seed step {step:g} in all layers")
+        for step in reversed(chosen)
+    ]
+
+
+def _at_step(space: SearchSpace, candidate: Candidate, step: float | None) -> Candidate:
+    """Return the candidate at another step of the network, its layers without offsets where that is admissible."""
+    point = space.point(candidate)
+    point |= {axis.name: axis.nearest(step) for axis in space.axes if axis.knob is STEPS}
+    point |= {axis.name: axis.nearest(0.0) for axis in space.axes if axis.knob is STEP_OFFSET}
+    return space.candidate(point)
+
+
+def _at_steps(
+    space: SearchSpace, table: Sensitivity, starts: Sequence[Candidate]
+) -> list[tuple[Candidate, Sensitivity]]:
+    """Return each network at each step of the space, with the options that its layers have there."""
+    found = []
+    for step in space.steps:
+        options = {
+            layer: {choice: losses[choice] for choice in space.weight_choices(layer, step)}
+            for layer, losses in table.weights.items()
+        }
+        own = replace(table, weights=options)
+        found += [(start if step is None else _at_step(space, start, step), own) for start in starts]
+    return found
+
+
 def _filter_levels(
     space: SearchSpace, table: Sensitivity, price_candidate: PriceCandidate, widest: Candidate
 ) -> tuple[Candidate, ...]:
@@ -150,16 +186,16 @@ def _filter_levels(
 
 
 def _levels(
-    starts: Sequence[Candidate], table: Sensitivity, price_candidate: PriceCandidate, progress: Progress
+    starts: Sequence[tuple[Candidate, Sensitivity]], price_candidate: PriceCandidate, progress: Progress
 ) -> list[_Level]:
     """Return the front of all other choices on each network; progress counts their layers."""
     found: list[_Level] = []
-    total = sum(len(start.layers) for start in starts)
+    total = sum(len(start.layers) for start, _ in starts)
 
     def priced(done: int, layers: int) -> None:
         progress(len(found) * layers + done, total)
 
-    for start in starts:
+    for start, table in starts:
         lost = sum(table.filters[group][share] for group, share in start.filter_keep_ratio)
         if math.isinf(lost):  # with the widest alone: some filters have to go
             continue

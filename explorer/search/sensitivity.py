@@ -42,7 +42,8 @@ class Sensitivity:
     `filters[group][ratio]` the sum of the squared relevances of the filters removed, or of their scores where these
     are losses themselves.
 
-    With adaptive rounding a filter's sum counts by the share of its output error that this rounding leaves.
+    With adaptive rounding a filter's sum counts by the share of its output error that this rounding leaves; at steps,
+    of which there are many and where it hardly differs, by that at the middle one.
     An option that cannot be computed loses infinitely; every layer and group has one that can.
 
     Squares add up because errors of different weights, elements and filters are taken as independent. Summing
@@ -66,7 +67,8 @@ def estimate_sensitivity(
     for index, (layer, given) in enumerate(compute_rounding_moments(context, space)):
         module = layer_module(context.model, layer)
         multipliers = merge_weight_multipliers(context.graph, relevance, layer)
-        perturbation = partial(_perturbation, module, multipliers, context, given)
+        steady = _shares_at_steps(module, context, given, space.weight_choices(layer))
+        perturbation = partial(_perturbation, module, multipliers, context, given, steady)
         weights[layer] = compute_losses(f"layer {layer!r}: weights", space.weight_choices(layer), perturbation)
         if progress is not None:
             progress(index + 1, len(space.layers))
@@ -115,18 +117,42 @@ def _perturbation(
     multipliers: np.ndarray,
     context: CompressionContext,
     given: Moments | None,
+    steady: np.ndarray | None,
     choice: LayerChoice,
 ) -> float:
-    copied = copy.deepcopy(module)
-    importance = (context.importance or {}).get(choice.layer)
-    compress_weights(copied, choice, importance, context.quantizer.scale_granularity)
+    copied = _compressed(module, context, choice)
     with torch.no_grad():
         change = (copied.weight - module.weight).double().cpu().numpy()
-        shares = (
-            None if given is None else compute_error_ratios(copied, module.weight.data, choice, given).cpu().numpy()
-        )
+        shares = steady if choice.step is not None else _shares(copied, module, given, choice)
     squares = np.square(change * multipliers).reshape(len(change), -1).sum(1)
     return float((squares if shares is None else squares * shares).sum())
+
+
+def _compressed(
+    module: nn.Conv2d | nn.Linear, context: CompressionContext, choice: LayerChoice
+) -> nn.Conv2d | nn.Linear:
+    copied = copy.deepcopy(module)
+    importance = (context.importance or {}).get(choice.layer)
+    compress_weights(copied, choice, importance, context.quantizer.scale_granularity, context.step(choice))
+    return copied
+
+
+def _shares(
+    copied: nn.Conv2d | nn.Linear, module: nn.Conv2d | nn.Linear, given: Moments | None, choice: LayerChoice
+) -> np.ndarray | None:
+    """Return the share of each filter's error that adaptive rounding leaves; None where there is no such rounding."""
+    return None if given is None else compute_error_ratios(copied, module.weight.data, choice, given).cpu().numpy()
+
+
+def _shares_at_steps(
+    module: nn.Conv2d | nn.Linear, context: CompressionContext, given: Moments | None, choices: tuple[LayerChoice, ...]
+) -> np.ndarray | None:
+    stepped = sorted((choice for choice in choices if choice.step is not None), key=lambda choice: choice.step or 0.0)
+    if given is None or not stepped:
+        return None
+    middle = stepped[len(stepped) // 2]
+    with torch.no_grad():
+        return _shares(_compressed(module, context, middle), module, given, middle)
 
 
 def _activations(context: CompressionContext, relevance: Relevance, space: SearchSpace) -> dict[str, dict[int, float]]:

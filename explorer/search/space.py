@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,9 @@ from explorer.search.axes import (
     FILTERS_BY,
     LAYER_KNOBS,
     NETWORK,
+    STEP_OFFSET,
+    STEPS,
+    WEIGHT_BITS,
     WEIGHT_KNOBS,
     Axis,
     Knob,
@@ -30,6 +34,8 @@ class SearchSpace:
     layers: tuple[str, ...]
     axes: tuple[Axis[Any], ...]
     codebook_granularity: Granularity = "layer"
+    scales: frozenset[str] = frozenset()
+    """Layers of one weight for each filter, whose scales hold it exactly: they have no steps."""
     _by_knob: Mapping[tuple[str, str], Axis[Any]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,28 +54,42 @@ class SearchSpace:
         axis: Axis[T] | None = self._by_knob.get((knob.name, of))
         return () if axis is None else axis.values
 
-    def weight_choices(self, layer: str) -> tuple[LayerChoice, ...]:
-        """Return all distinct choices for the weights of a layer, at 8-bit activations."""
-        known = [(knob.name, self.values(knob, layer)) for knob in WEIGHT_KNOBS]
+    @property
+    def steps(self) -> tuple[float | None, ...]:
+        """The steps of the network, the finest last; None where its widths are decided, as everywhere without any."""
+        return self.values(STEPS) or (None,)
+
+    def weight_choices(self, layer: str, *steps: float | None) -> tuple[LayerChoice, ...]:
+        """Return all distinct choices for the weights of a layer, at 8-bit activations.
+
+        Args:
+            steps: The steps of the network at which they are; all that it has where none is given.
+        """
+        known = [(knob.name, self.values(knob, layer)) for knob in (*WEIGHT_KNOBS, STEP_OFFSET)]
         names = [name for name, values in known if values]
-        options = itertools.product(*(values for _, values in known if values))
-        return tuple(dict.fromkeys(self._choice(layer, dict(zip(names, option, strict=True))) for option in options))
+        options = itertools.product(steps or self.steps, *(values for _, values in known if values))
+        return tuple(
+            dict.fromkeys(self._choice(layer, step, dict(zip(names, option, strict=True))) for step, *option in options)
+        )
 
     def candidate(self, point: Mapping[str, int]) -> Candidate:
         """Return the candidate at a point {axis name: index}, without what a width makes void."""
         chosen: dict[str, dict[str, Any]] = {layer: {} for layer in self.layers}
         filter_keep_ratio: list[tuple[str, float]] = []
         filters_by: str | None = None
+        step: float | None = None
         for axis in self.axes:
             value = axis.values[point[axis.name]]
             if axis.knob is FILTERS_BY:
                 filters_by = value
+            elif axis.knob is STEPS:
+                step = value
             elif axis.knob is FILTER_KEEP_RATIO:
                 filter_keep_ratio.append((axis.of, value))
             else:
                 chosen[axis.of][axis.knob.name] = value
         return Candidate(
-            layers=tuple(self._choice(layer, values) for layer, values in chosen.items()),
+            layers=tuple(self._choice(layer, step, values) for layer, values in chosen.items()),
             filter_keep_ratio=tuple(filter_keep_ratio),
             filters_by=filters_by,
         )
@@ -78,22 +98,46 @@ class SearchSpace:
         """Return the point of a candidate: the nearest admissible value on every axis.
 
         Where None is not admissible, the largest codebook and the densest pattern are the nearest; nearest to an
-        unknown criterion is the study's own.
+        unknown criterion is the study's own. The step of the network is the one that layers' offsets take nearest to
+        their own steps.
         """
         choices = dict(zip(self.layers, candidate.choices(self.layers), strict=True))
+        step = self._nearest_step(choices)
         indices = {}
         for axis in self.axes:
             if axis.knob is FILTERS_BY:
                 wanted: Any = candidate.filters_by if candidate.filters_by in axis.values else None
             elif axis.knob is FILTER_KEEP_RATIO:
                 wanted = candidate.keep_ratio(axis.of)
+            elif axis.knob is STEPS:
+                wanted = step
+            elif axis.knob is STEP_OFFSET:
+                own = choices[axis.of].step
+                wanted = 0.0 if own is None or step is None else math.log2(own / step)
             else:
                 wanted = getattr(choices[axis.of], axis.knob.name)
             indices[axis.name] = axis.nearest(wanted)
         return indices
 
-    def _choice(self, layer: str, values: Mapping[str, Any]) -> LayerChoice:
-        return canonicalise_choice(layer=layer, codebook_granularity=self.codebook_granularity, **values)
+    def _choice(self, layer: str, step: float | None, values: Mapping[str, Any]) -> LayerChoice:
+        """Return the choice of a layer that has these values on its axes, at a step of the network."""
+        values = dict(values)
+        offset = values.pop(STEP_OFFSET.name, 0.0)
+        own = None if step is None or layer in self.scales else step * 2**offset
+        return canonicalise_choice(layer=layer, codebook_granularity=self.codebook_granularity, step=own, **values)
+
+    def _nearest_step(self, choices: Mapping[str, LayerChoice]) -> float | None:
+        own = [(layer, choice.step) for layer, choice in choices.items() if choice.step is not None]
+        if not own:
+            return None
+
+        def distance(step: float) -> float:
+            return sum(
+                min(abs(math.log2(wanted / step) - offset) for offset in self.values(STEP_OFFSET, layer) or (0.0,))
+                for layer, wanted in own
+            )
+
+        return min((step for step in self.steps if step is not None), key=distance, default=None)
 
 
 def make_search_space(
@@ -113,20 +157,37 @@ def make_search_space(
         raise SearchError(
             f"space.layers.{unknown[0]!r}: the network has no such layer or group; it has {', '.join(sorted(known))}"
         )
+    offsets = [("space", settings.step_offsets)]
+    offsets += [(f"space.layers.{entry.layer}", entry.step_offsets or STEP_OFFSET.unused) for entry in settings.layers]
+    for where, values in offsets:
+        if settings.steps == STEPS.unused and values != STEP_OFFSET.unused:
+            raise SearchError(
+                f"{where}.step_offsets: expected [0.0] without space.steps, received {list(values)}; state the steps "
+                "that these are offsets of"
+            )
     axes: list[Axis[Any]] = []
     scales = {layer.name for layer in graph.layers if layer.weights == layer.out_channels}
     for layer in graph.weight_owners:
         own = settings.for_layer(layer)
-        for knob in LAYER_KNOBS:
+        for knob in (*LAYER_KNOBS, STEP_OFFSET):
             values = knob.values(own)
-            if values != knob.unused:
+            void = knob is WEIGHT_BITS and None not in settings.steps and layer not in scales
+            if values != knob.unused and not void:
                 axes.append(Axis(knob=knob, of=layer, values=knob.for_scales(values) if layer in scales else values))
     ratios = [
         Axis(knob=FILTER_KEEP_RATIO, of=group.name, values=FILTER_KEEP_RATIO.values(settings.for_layer(group.name)))
         for group in graph.prunable
     ]
     axes += ratios
+    steps = STEPS.values(settings)
+    if steps != STEPS.unused:
+        axes.append(Axis(knob=STEPS, of=NETWORK, values=steps))
     others = tuple(name for name in settings.filter_criteria or () if name != method)
     if others and any(ratio != 1.0 for axis in ratios for ratio in axis.values):
         axes.append(Axis(knob=FILTERS_BY, of=NETWORK, values=(None, *others)))
-    return SearchSpace(layers=graph.weight_owners, axes=tuple(axes), codebook_granularity=codebook_granularity)
+    return SearchSpace(
+        layers=graph.weight_owners,
+        axes=tuple(axes),
+        codebook_granularity=codebook_granularity,
+        scales=frozenset(scales),
+    )

@@ -20,7 +20,7 @@ from explorer.graph.inputs import Inputs
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import call
 from explorer.progress import Notify
-from explorer.relevance.scores import order_filters
+from explorer.relevance.scores import compute_step_units, order_filters
 from explorer.session.display import paragraph, table
 from explorer.session.samples import make_data, read_samples, split_samples
 from explorer.settings import QuantizerSettings
@@ -87,9 +87,9 @@ class Net:
         return {**{entry.path: entry.reason for entry in self.graph.skipped}, **locked}
 
     def ordered_by(self, scores: Scores) -> Net:
-        """Return the network with its filters in the order of scores."""
-        order = order_filters(self.graph, scores.complete)
-        return replace(self, context=replace(self.context, order=order))
+        """Return the network with its filters in the order of scores, and steps of weights by them."""
+        order, units = order_filters(self.graph, scores.complete), compute_step_units(self.graph, scores.complete)
+        return replace(self, context=replace(self.context, order=order, step_units=units))
 
     def tensors(self, images: ImageSet) -> tuple[Any, Tensor]:
         """Return images and targets on the device of the network."""

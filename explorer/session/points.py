@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import ExplorerError
@@ -11,7 +12,7 @@ from explorer.progress import silent
 from explorer.session.compressed import Origin
 from explorer.session.network import Net, refuse_other
 from explorer.session.result import Point
-from explorer.session.scores import Scores, find_scores
+from explorer.session.scores import Scores, compute_scores, find_scores
 from explorer.study.network import threads_for
 from explorer.study.weights import digest_state
 from hwmodels import Accelerator
@@ -44,7 +45,18 @@ def find_net(net: Net, point: Chosen, scores: Scores | str | None) -> Net:
         )
     if scores is not None:
         return net.ordered_by(find_scores(net, scores, silent))
-    return point.open_net() if isinstance(point, Point) else net
+    return point.open_net() if isinstance(point, Point) else with_steps(net, find_candidate(point))
+
+
+def with_steps(net: Net, candidate: Candidate) -> Net:
+    """Return the network with DeepLIFT's multipliers to take steps by, where a candidate has steps and it lacks them.
+
+    Its filters stay in their order.
+    """
+    if net.context.step_units is not None or all(choice.step is None for choice in candidate.layers):
+        return net
+    units = net.ordered_by(compute_scores(net, {"method": "deeplift"}, silent)).context.step_units
+    return replace(net, context=replace(net.context, step_units=units))
 
 
 def find_entropies(net: Net, point: Chosen, accelerator: Accelerator) -> Mapping[str, float] | None:

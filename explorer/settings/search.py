@@ -21,7 +21,7 @@ from explorer.settings.rules import (
     text,
     without_effect,
 )
-from explorer.settings.values import BITS, CODEBOOKS, FILE, PATTERNS, SHARE, SHARES, WEIGHT_BITS
+from explorer.settings.values import BITS, CODEBOOKS, FILE, OFFSETS, PATTERNS, SHARE, SHARES, STEPS, WEIGHT_BITS
 
 LIMIT = number(1e-9, 1e12)
 """From femtojoules and picoseconds to a megajoule and thirty years, for one image."""
@@ -142,6 +142,7 @@ class LayerSpace:
     weight_density: Annotated[tuple[float, ...] | None, SHARES] = None
     codebook_sizes: Annotated[tuple[int | None, ...] | None, CODEBOOKS] = None
     patterns: Annotated[tuple[str | None, ...] | None, PATTERNS] = None
+    step_offsets: Annotated[tuple[float, ...] | None, OFFSETS] = None
 
     def __post_init__(self) -> None:
         validate(self, f"space.layers.{self.layer}")
@@ -153,6 +154,9 @@ class SpaceSettings:
 
     `filter_criteria` are criteria by whose order a candidate may remove its filters beside that of the study's
     own, `relevance.method`: one more choice for the network as a whole.
+
+    `steps` are values of one number for the network, in which all layers' weights are stored at their entropy instead
+    of a width; None is the widths. Each layer's step is that number times 2 to one of its `step_offsets`.
 
     Example:
         >>> import explorer
@@ -170,6 +174,8 @@ class SpaceSettings:
     weight_density: Annotated[tuple[float, ...], SHARES] = (1.0,)
     codebook_sizes: Annotated[tuple[int | None, ...], CODEBOOKS] = (None,)
     patterns: Annotated[tuple[str | None, ...], PATTERNS] = (None,)
+    steps: Annotated[tuple[float | None, ...], STEPS] = (None,)
+    step_offsets: Annotated[tuple[float, ...], OFFSETS] = (0.0,)
     filter_criteria: Annotated[
         tuple[str, ...] | None, or_none(many(text("the name of a criterion"), distinct=True))
     ] = None

@@ -18,6 +18,11 @@ SHARE = number(0, 1, above=True)
 SHARES = many(SHARE, distinct=True, ordered=True)
 CODEBOOK = or_none(integer(2, 256))
 CODEBOOKS = many(CODEBOOK, distinct=True, ordered=True)
+STEP = or_none(number(0, 1e12, above=True))
+"""Of a layer's weights, in units of their relevance: any, since criteria differ in their unit."""
+STEPS = many(STEP, distinct=True, ordered=True)
+OFFSET = number(-16, 16)
+OFFSETS = many(OFFSET, distinct=True, ordered=True)
 COUNT = integer(1, 2**31 - 1)
 """Of images, epochs or bytes: what an index of 32 bits reaches."""
 LEARNING_RATE = number(1e-12, 100)

@@ -19,7 +19,7 @@ from explorer.progress import Notify, silent
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample
-from explorer.relevance.scores import Relevance, order_filters
+from explorer.relevance.scores import Relevance, compute_step_units, order_filters
 from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
 from explorer.study.record import Coverage
 from explorer.study.relevance import (
@@ -151,6 +151,7 @@ def make_context(
                 study.sharing, graph, relevance if weighting is None else scores[weighting]
             ),
             orders={name: order_filters(graph, scores[name]) for name in others},
+            step_units=compute_step_units(graph, relevance),
         )
         notify("calibrate", 1, 1)
     return context, relevance

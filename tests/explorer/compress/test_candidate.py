@@ -40,6 +40,12 @@ from explorer.errors import CandidateError
         ({"pattern": "4:2"}, 'pattern: expected a pattern "n:m" with 1 <= n < m <= 32, .*, received "4:2"'),
         ({"pattern": "2:4:8"}, "received .2:4:8."),
         ({"pattern": 2}, "pattern: expected .*, received 2"),
+        ({"step": 0}, "step: expected a number above 0 and of at most 1e.12 or .none., received 0"),
+        ({"step": float("nan")}, "step: expected a number .*, received NaN"),
+        (
+            {"step": 0.1, "weight_bits": 4},
+            "weight_bits: expected 8 with a step, .*, received 4; use 8, or a step of null",
+        ),
         ({"weight_bits": 0, "weight_density": 2}, "weight_bits: expected.*; weight_density: expected"),
     ],
 )

@@ -16,6 +16,8 @@ from explorer.search.axes import (
     FILTERS_BY,
     LAYER_KNOBS,
     PATTERN,
+    STEP_OFFSET,
+    STEPS,
     WEIGHT_BITS,
     WEIGHT_DENSITY,
     WEIGHT_KNOBS,
@@ -25,13 +27,14 @@ from explorer.search.axes import (
 from explorer.settings import LayerSpace, SpaceSettings
 from explorer.settings.records import get_rules
 
-KNOBS: tuple[Knob[Any], ...] = (*LAYER_KNOBS, FILTER_KEEP_RATIO, FILTERS_BY)
+KNOBS: tuple[Knob[Any], ...] = (*LAYER_KNOBS, STEP_OFFSET, FILTER_KEEP_RATIO, FILTERS_BY, STEPS)
 
 
 def test_every_choice_for_a_layer_has_a_knob_of_its_name_and_rule() -> None:
-    """What a codebook belongs to is one setting of the study, [sharing] granularity."""
+    """What a codebook belongs to is one setting of the study, [sharing] granularity; steps are one of the network."""
     rules = dict(get_rules(LayerChoice))
     del rules["codebook_granularity"]
+    assert rules.pop(STEPS.name) == STEPS.rule
     assert {knob.name: knob.rule for knob in LAYER_KNOBS} == rules
     assert [knob for knob in LAYER_KNOBS if knob not in WEIGHT_KNOBS] == [ACTIVATION_BITS]
     assert {FILTER_KEEP_RATIO.name, FILTERS_BY.name} < {field.name for field in fields(Candidate)}
@@ -40,7 +43,7 @@ def test_every_choice_for_a_layer_has_a_knob_of_its_name_and_rule() -> None:
 def test_every_knob_has_its_values_in_the_study_and_those_of_a_layer_too() -> None:
     settings = {knob.setting for knob in KNOBS}
     assert settings | {"layers"} == set(get_rules(SpaceSettings))
-    assert settings - {FILTERS_BY.setting} == set(get_rules(LayerSpace))
+    assert settings - {FILTERS_BY.setting, STEPS.setting} == set(get_rules(LayerSpace))
 
 
 def test_the_numbers_in_the_search_storage_stay() -> None:
@@ -53,6 +56,8 @@ def test_the_numbers_in_the_search_storage_stay() -> None:
         "weight_density": 4,
         "pattern": 5,
         "weight_bits": 6,
+        "step_offset": 7,
+        "step": 8,
     }
 
 
@@ -61,6 +66,9 @@ def test_the_values_of_a_study_ascend() -> None:
     assert WEIGHT_BITS.values(space) == (2, 4, 8)
     assert CODEBOOK_SIZE.values(space) == (None, 4, 16)
     assert PATTERN.values(space) == ("1:4", "2:4", None)
+    stepped = SpaceSettings(steps=(0.01, None, 0.002, 0.05), step_offsets=(1, -1, 0))
+    assert STEPS.values(stepped) == (0.05, 0.01, 0.002, None)
+    assert STEP_OFFSET.values(stepped) == (1.0, 0.0, -1.0)
 
 
 @pytest.mark.parametrize(
