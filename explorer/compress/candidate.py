@@ -29,11 +29,8 @@ class LayerChoice:
     share of weights not pruned, in (0, 1], and 1 for 1-bit weights, which are -1 or 1 times a scale and never 0;
     `codebook_size` is the number of shared weight values, or None, and `codebook_granularity` what has them: the
     "layer", or each output "channel" of it as many of its own. `pattern` is None, or "n:m": of every m consecutive
-    weights along the input at most n stay, before `weight_density` removes more.
-
-    With a `step` the integers of the layer are as many as they need to be, up to 8 bits, and stored at their entropy:
-    all its weights lie on one grid, `step` over the root mean square of their relevance multipliers, so that equal
-    steps make equal squared errors of the target in all layers.
+    weights along the input at most n stay, before `weight_density` removes more. With a `step` all weights of the layer
+    lie on one grid, `step` over the root mean square of their relevance multipliers, and are stored at their entropy.
 
     Raises:
         CandidateError: A value that does not follow its rule, or values that contradict each other.
@@ -74,10 +71,7 @@ class LayerChoice:
                 f"received {shown(self.weight_density)} and {shown(self.pattern)}; or use 2 bits"
             )
         if self.step is not None and self.weight_bits != MAXIMUM_BITS:
-            problems.append(
-                f"weight_bits: expected {MAXIMUM_BITS} with a step, which decides how many integers there are, "
-                f"received {self.weight_bits}; use {MAXIMUM_BITS}, or a step of null"
-            )
+            problems.append(f"weight_bits: expected 8 with a step, received {self.weight_bits}; use a step of null")
         if self.codebook_size is not None and self.codebook_size >= count_levels(self.weight_bits):
             problems.append(
                 f"codebook_size: expected fewer than the {count_levels(self.weight_bits)} values that "
