@@ -89,8 +89,9 @@ CRITERIA: Mapping[str, Criterion] = {
     "similarity": Criterion(
         path="explorer.relevance.similarity:similarity",
         subjects=FILTERS,
-        source="He et al., 2019; Srinivas and Babu, 2015",
+        source="He et al., 2019",
     ),
+    "merging": Criterion(path="explorer.relevance.merging:merging", subjects=FILTERS, source="Srinivas and Babu, 2015"),
     "activation_mean": Criterion(
         path="explorer.relevance.activation_mean:activation_mean",
         subjects=FILTERS,

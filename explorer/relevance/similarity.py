@@ -14,10 +14,9 @@ from explorer.relevance.scores import Relevance
 def similarity(sample: Sample, progress: Progress | None = None) -> Relevance:
     """Return the sum of a filter's Euclidean distances to all other filters of its layer.
 
-    That sum is smallest for the filters next to the layer's geometric median; Srinivas and Babu (2015) remove neurons
-    by the same thought. In units of the weights, which are those of the layer itself, without its batch norm. In a
-    grouped layer kernels are compared whichever channels they read. The only filter of a layer has score 0. Images are
-    not looked at.
+    That sum is smallest for the filters next to the layer's geometric median. In units of the weights, which are those
+    of the layer itself, without its batch norm. In a grouped layer kernels are compared whichever channels they read.
+    The only filter of a layer has score 0. Images are not looked at; nothing is merged, as by `merging`.
 
     Source:
         He et al., 2019.
