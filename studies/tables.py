@@ -15,7 +15,7 @@ from pathlib import Path
 from explorer.files import replaced
 
 HERE = Path(__file__).resolve().parent
-STUDIES = ("pruning", "weight_sharing", "mixed_precision")
+STUDIES = ("pruning", "weight_sharing", "mixed_precision", "steps")
 HEADING = "\n## Tables\n"
 
 STATES = {

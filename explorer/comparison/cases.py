@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +16,7 @@ from torch import fx, nn
 from explorer.comparison.bits import choose_widths
 from explorer.comparison.points import Bools, ComparisonCell, Size
 from explorer.comparison.sample import ComputeRelevance
+from explorer.comparison.steps import build_at_entropy, measure_average, with_units
 from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import count_kept, uniform
 from explorer.compress.cluster import find_nearest, kmeans_1d
@@ -149,6 +152,22 @@ def choose_bits(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance
         )
 
     return Selection(selection=candidate.digest(), build=build, size=size)
+
+
+def choose_steps(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
+    """Give layers steps, by a criterion's multipliers or all the same, that make `level` bits a weight on average."""
+    context = with_units(prepared.context, cell, compute_relevance)
+    candidate, model = build_at_entropy(context, cell.level)
+
+    def size(built: fx.GraphModule) -> Size:
+        entropy_bytes = math.ceil(measure_average(context, built) * graph_weights / 8)
+        return Size(
+            parameters=_parameters(context.model), weight_bytes=entropy_bytes, coded_bytes=None, macs=context.graph.macs
+        )
+
+    graph_weights = sum(layer.weights for layer in context.graph.layers if layer.chosen_by == layer.name)
+    described = json.dumps([candidate.to_json(), context.step_units], sort_keys=True)
+    return Selection(selection=digest(described), build=lambda _: model, size=size)
 
 
 def measure_float_size(context: CompressionContext) -> Size:

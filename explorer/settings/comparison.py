@@ -102,6 +102,18 @@ CASES: Mapping[str, Case] = {
         state_titles={"recalibrated": "quantised, recalibrated"},
         widths_of_space=True,
     ),
+    "steps": Case(
+        path="explorer.comparison.cases:choose_steps",
+        needs="weights",
+        levels=(1.5, 2, 2.5),
+        level_text=f"bits a weight above 0, at most {WIDTHS[1]:g}",
+        is_level=lambda level: 0 < level <= WIDTHS[1],
+        states=("recalibrated",),
+        rules=("equal",),
+        axis="Entropy of a weight (bits)",
+        shown="{:g} bits",
+        state_titles={"recalibrated": "quantised, recalibrated"},
+    ),
 }
 """Name in a study file to case. A new one is a function and an entry here."""
 
@@ -114,10 +126,10 @@ class ComparisonSettings:
     """Networks compressed as each criterion says, otherwise alike, and scored on the same search images.
 
     `case`: which "filters" or single "weights" are removed, what an error of a weight counts when weights come to
-    share values ("sharing"), or which widths weights have ("bits"). `levels` are the shares removed, the values that
-    a layer shares, or the average widths in bits. `criteria` are methods of relevance that say something of the
-    case, or its own rules; all of both where None, but for Captum's form of DeepLIFT. `focus` is the one
-    whose differences to all others are reported.
+    share values ("sharing"), which widths weights have ("bits"), or which steps, coded at their entropy ("steps").
+    `levels` are the shares removed, the values that a layer shares, or the average widths or entropies in bits.
+    `criteria` are methods of relevance that say something of the case, or its own rules; all of both where None, but
+    for Captum's form of DeepLIFT. `focus` is the one whose differences to all others are reported.
 
     `seeds` draw the images that relevance is computed on, and what a criterion draws. `scopes`: the same share of
     every "layer" (channel group), the least of the whole network ("global"), or that after the scores of each layer

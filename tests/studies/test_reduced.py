@@ -22,7 +22,7 @@ from explorer.study.study_file import Study, load_study
 REPOSITORY = Path(__file__).parents[2]
 STUDIES = sorted(
     file.parent.relative_to(REPOSITORY / "studies").as_posix()
-    for name in ("pruning", "weight_sharing", "mixed_precision")
+    for name in ("pruning", "weight_sharing", "mixed_precision", "steps")
     for file in (REPOSITORY / "studies" / name).glob("*/study.toml")
 )
 

@@ -1,0 +1,47 @@
+"""Steps for an average entropy: what is built has it, and layers have the steps that their units ask for."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from torch import fx
+
+from explorer.comparison.steps import build_at_entropy
+from explorer.compress.apply import CompressionContext
+
+UNITS = {"conv1": 0.5, "conv2": 1.0, "fc1": 2.0, "fc2": 1.0, "fc3": 0.25}
+
+
+def entropy_by_counting(model: fx.GraphModule, names: tuple[str, ...]) -> float:
+    """Bits a weight over all layers, from how often each integer occurs in its layer."""
+    bits, weights = 0.0, 0
+    for name in names:
+        codes = model.get_submodule(name).get_buffer("weight_codes").flatten().tolist()
+        bits -= sum(count * math.log2(count / len(codes)) for count in Counter(codes).values())
+        weights += len(codes)
+    return bits / weights
+
+
+@pytest.mark.parametrize(("rounding", "within"), [("nearest", 0.01), ("adaptive", 0.05)])
+@pytest.mark.parametrize("wanted", [1.8, 2.5])
+def test_integers_have_the_entropy_asked_for(
+    wanted: float, rounding: str, within: float, context: Callable[[str], CompressionContext]
+) -> None:
+    base = context("lenet5_digits")
+    base = replace(base, step_units=UNITS, quantizer=replace(base.quantizer, rounding=rounding))
+    _, model = build_at_entropy(base, wanted)
+    assert abs(entropy_by_counting(model, base.graph.layer_names) - wanted) <= within
+
+
+def test_layers_have_one_step_over_their_units(context: Callable[[str], CompressionContext]) -> None:
+    base = replace(context("lenet5_digits"), step_units=UNITS)
+    candidate, model = build_at_entropy(base, 4.0)
+    (step,) = {choice.step for choice in candidate.layers}
+    assert step is not None
+    for name in ("fc1", "fc2", "fc3"):  # behind the convolutions there are batch norms, which are folded into scales
+        scale = model.get_submodule(name).get_buffer("weight_scale")
+        assert scale.min().item() == pytest.approx(step / UNITS[name], rel=1e-5), name
