@@ -135,7 +135,7 @@ def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
     Raises:
         CandidateError: When the candidate does not fit the network.
     """
-    return finish(compressed_copy(context, candidate))
+    return finish(compressed_copy(context, candidate), context.resolve(candidate).choices)
 
 
 def compressed_copy(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
@@ -153,10 +153,11 @@ def compressed_copy(context: CompressionContext, candidate: Candidate) -> fx.Gra
     return model
 
 
-def finish(model: fx.GraphModule) -> fx.GraphModule:
-    """Fold the batch norms of a compressed network, in place, and quantise its biases."""
-    fold_norms(model)
-    quantize_biases(model)
+def finish(model: fx.GraphModule, choices: Mapping[str, LayerChoice]) -> fx.GraphModule:
+    """Fold the batch norms of a compressed network, in place, and quantise its biases; scales at steps get few bits."""
+    stepped = {name for name, choice in choices.items() if choice.step is not None}
+    fold_norms(model, stepped)
+    quantize_biases(model, stepped)
     return model.eval()
 
 

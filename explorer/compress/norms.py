@@ -9,6 +9,7 @@ import torch
 from torch import fx, nn
 
 from explorer.compress.calibrate import Calibration, compute_channel_statistics
+from explorer.compress.quantize import round_significand
 from explorer.compress.weights import attach_codes, has_codes
 from explorer.graph.inputs import as_tuple
 from explorer.graph.modules import BatchNorm, layer_module
@@ -35,8 +36,12 @@ def find_norms(model: fx.GraphModule) -> dict[str, BatchNorm]:
     }
 
 
-def fold_norms(model: fx.GraphModule) -> None:
-    """Fold every batch norm that alone reads a layer into that layer's scales and bias; codes stay integers."""
+def fold_norms(model: fx.GraphModule, stepped: Collection[str] = ()) -> None:
+    """Fold every batch norm that alone reads a layer into that layer's scales and bias; codes stay integers.
+
+    Args:
+        stepped: Layers whose scales are rounded to few bits then, with biases that make good for it at the mean.
+    """
     for node in list(model.graph.nodes):
         norm = _norm(model, node) if node.op == "call_module" else None
         if norm is None:
@@ -45,7 +50,7 @@ def fold_norms(model: fx.GraphModule) -> None:
         module = model.get_submodule(str(source.target)) if source.op == "call_module" else None
         if module is None or not has_codes(module) or len(source.users) != 1:
             continue
-        _fold(module, norm)
+        _fold(module, norm, str(source.target) in stepped)
         node.replace_all_uses_with(source)
         model.graph.erase_node(node)
         model.delete_submodule(str(node.target))
@@ -89,16 +94,22 @@ def _norm(model: fx.GraphModule, node: fx.Node) -> BatchNorm | None:
     return module if isinstance(module, BatchNorm) else None
 
 
-def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm) -> None:
+def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm, rounds: bool) -> None:
     assert norm.running_mean is not None
     assert norm.running_var is not None
+    codes, before = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale")
     gain = torch.rsqrt(norm.running_var + norm.eps)
+    slope = norm.weight.data if norm.affine else torch.ones_like(gain)
+    if rounds:  # of the gain, so that the offset takes part
+        wanted = before * (gain * slope).abs()
+        gain = gain * torch.where(wanted > 0, round_significand(wanted) / wanted, 1.0)
     offset = -norm.running_mean * gain
     if norm.affine:
-        gain, offset = gain * norm.weight.data, offset * norm.weight.data + norm.bias.data
+        gain, offset = gain * slope, offset * slope + norm.bias.data
     if module.bias is not None:
         offset = offset + module.bias.data * gain
-    sign = torch.where(gain < 0, -1.0, 1.0)
-    codes, scale = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale") * gain.abs()
+    sign, scale = torch.where(gain < 0, -1.0, 1.0), before * gain.abs()
+    if rounds:
+        scale = round_significand(scale)  # what float32 left of it
     attach_codes(module, codes * sign.view(-1, *(1,) * (codes.ndim - 1)), scale)
     module.bias = nn.Parameter(offset, requires_grad=False)

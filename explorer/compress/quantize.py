@@ -23,6 +23,9 @@ RANGE_FRACTIONS = 48
 """Clipping points tried for an activation, once for all candidates."""
 SMALLEST_SCALE = 1e-30
 """Of a weight: times the scale of its input it is still a normal float32 number."""
+SCALE_SIGNIFICAND = 6
+"""Significant bits of the scales that a layer with a step has once its batch norm is folded: an error of at most 0.8 %
+of a filter's output, far below that of its weights, saves two bytes and a half for each filter of a coded file."""
 SMALLEST_RANGE = 1e-30
 """An activation of a smaller range counts as zero: its scale would not be a normal float32 number."""
 
@@ -84,6 +87,12 @@ def fit_step(weight: torch.Tensor, step: float) -> torch.Tensor:
     peak = float(weight.detach().abs().max())
     scale = min(max(step, peak / code_limit(MAXIMUM_BITS)), peak) if peak > 0 else 1.0
     return torch.full_like(weight.detach().flatten(1)[:, 0], scale)
+
+
+def round_significand(values: torch.Tensor) -> torch.Tensor:
+    """Return positive numbers rounded to SCALE_SIGNIFICAND significant bits."""
+    parts, exponents = torch.frexp(values)
+    return torch.ldexp(torch.round(parts * 2**SCALE_SIGNIFICAND) * 2.0**-SCALE_SIGNIFICAND, exponents)
 
 
 def code_limit(bits: int) -> int:

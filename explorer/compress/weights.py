@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeGuard
 
 import numpy as np
@@ -11,7 +12,14 @@ from torch import fx, nn
 from explorer.compress.activations import input_quantizer
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.cluster import share_codes
-from explorer.compress.quantize import SMALLEST_SCALE, code_limit, find_weight_scales, fit_step, quantize_weight
+from explorer.compress.quantize import (
+    SMALLEST_SCALE,
+    code_limit,
+    find_weight_scales,
+    fit_step,
+    quantize_weight,
+    round_significand,
+)
 from explorer.compress.sparsity import mask_weights
 from explorer.errors import NumericalError
 
@@ -75,11 +83,12 @@ def has_codes(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
     return isinstance(module, nn.Conv2d | nn.Linear) and "weight_codes" in dict(module.named_buffers(recurse=False))
 
 
-def quantize_biases(model: fx.GraphModule) -> None:
+def quantize_biases(model: fx.GraphModule, stepped: Collection[str] = ()) -> None:
     """Round biases to the grid of the 32-bit sums: input scale times weight scale.
 
     A filter whose bias does not fit in 32 bits on that grid, or none of whose weights is left, is its bias and next to
-    nothing else: its scale is set so that the bias fits, or keeps its precision.
+    nothing else: its scale is set so that the bias fits, or keeps its precision. In a layer of `stepped`, whose coded
+    scales and biases count, it is the scale that its filter would have.
 
     Raises:
         NumericalError: Names a layer whose bias is NaN or infinite.
@@ -97,7 +106,10 @@ def quantize_biases(model: fx.GraphModule) -> None:
         weight_codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
         lowest = (module.bias.data.abs() / (input_scale * BIAS_LIMIT)).clamp_min(SMALLEST_SCALE)
         empty = (weight_codes == 0).flatten(1).all(1)
-        scale = torch.where(empty, lowest, torch.maximum(scale, lowest))
+        if str(node.target) in stepped:
+            scale = torch.where(scale < lowest, round_significand(2 * lowest), scale)
+        else:
+            scale = torch.where(empty, lowest, torch.maximum(scale, lowest))
         attach_codes(module, weight_codes, scale)
         grid = input_scale.double() * scale.double()
         codes = torch.round(module.bias.data.double() / grid).clamp(-limit, limit)

@@ -1,72 +1,28 @@
 """A compressed network in one binary file, every byte of it counted, and back to the very same integers.
 
-Layout, numbers little-endian:
-
-    4 bytes     "XPK1"
-    4 bytes     length of the header, unsigned
-    header      JSON, deflated (RFC 1950): names, shapes and how to read what follows
-    body        for each layer: codebooks, tables, indices, runs (`explorer.packed.weight_streams`), its scales
-                (float32, one for each output channel, or a single one if all are equal), its biases (whole numbers on
-                the grid of the 32-bit sums, zigzag and 7 bits to a byte); the scales of the activation quantisers
-                (float32); arrays of other parameters as they are
-    4 bytes     CRC-32 (ISO 3309) of all that stands before
+The content of the kind "XPK1" (`explorer.packed.container` has the rest) is for each layer: codebooks, tables, indices,
+runs (`explorer.packed.weight_streams`), its scales (float32, one for each output channel, or a single one if all are
+equal), its biases (whole numbers on the grid of the 32-bit sums, zigzag and 7 bits to a byte). Files of the kind "XPE1"
+(`explorer.packed.coded`) are read here, too.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import struct
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.arrays import Float32Array
 from explorer.errors import ExportError
 from explorer.files import replaced
+from explorer.packed import coded
+from explorer.packed.container import Parts, join_parts, read_shape, split_parts
+from explorer.packed.records import PackedLayer, PackedNetwork
 from explorer.packed.weight_streams import STREAMS, WeightStreams, decode_weights, encode_weights
 
 MAGIC = b"XPK1"
-_START, _CHECKSUM = struct.Struct("<4sI"), struct.Struct("<I")
-LARGEST_HEADER = 2**26
-"""Bytes of an inflated header, and the largest number of weights of a layer divided by 64 (assumed: no network that
-is read comes near it, and a forged file cannot fill the memory)."""
-OTHER_TYPES = ("<f4", "<f8", "<i4", "<i8", "|i1", "|u1", "|b1")
-"""Types of other parameters."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PackedLayer:
-    """One layer: `codes` (int8, out_channels x ...), `scales` (float32, out_channels), `biases` (int32) or None."""
-
-    name: str
-    codes: NDArray[np.int8]
-    scales: Float32Array
-    biases: NDArray[np.int32] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackedQuantizer:
-    """One activation quantiser; `scale` is a float32 number."""
-
-    name: str
-    bits: int
-    scale: float
-    zero_point: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PackedNetwork:
-    """The integers of a whole network; `others` are what is neither a layer's nor a quantiser's, by name."""
-
-    layers: tuple[PackedLayer, ...]
-    quantizers: tuple[PackedQuantizer, ...]
-    others: tuple[tuple[str, NDArray[Any]], ...] = ()
 
 
 class LayerSize(NamedTuple):
@@ -129,38 +85,16 @@ def pack(network: PackedNetwork) -> Packing:
         )
         body += parts
         sizes.append(_layer_size(layer, streams, parts))
-    for name, values in network.others:
-        if values.dtype.str not in OTHER_TYPES:
-            raise ValueError(f"{name}: values of type {values.dtype} cannot be stored")
-    body.append(np.array([quantizer.scale for quantizer in network.quantizers], dtype="<f4").tobytes())
-    body += [values.tobytes() for _, values in network.others]
-    header = {
-        "layers": headers,
-        "quantizers": [[quantizer.name, quantizer.bits, quantizer.zero_point] for quantizer in network.quantizers],
-        "others": [[name, values.dtype.str, list(values.shape)] for name, values in network.others],
-    }
-    text = zlib.compress(json.dumps(header, separators=(",", ":")).encode(), 9)
-    content = b"".join((_START.pack(MAGIC, len(text)), text, *body))
-    return Packing(content + _CHECKSUM.pack(zlib.crc32(content)), tuple(sizes))
+    return Packing(join_parts(MAGIC, network, {"layers": headers}, body), tuple(sizes))
 
 
 def unpack(data: bytes) -> PackedNetwork:
-    """Rebuild the network that was packed, bit for bit.
+    """Rebuild the network that was packed or coded, bit for bit.
 
     Raises:
         ExportError: For anything else than the whole of such a file.
     """
-    if len(data) < _START.size + _CHECKSUM.size or data[: len(MAGIC)] != MAGIC:
-        raise ExportError("it is no packed network (its first bytes are not XPK1)")
-    content, (checksum,) = data[: -_CHECKSUM.size], _CHECKSUM.unpack(data[-_CHECKSUM.size :])
-    if zlib.crc32(content) != checksum:
-        raise ExportError("its checksum is not that of its content: it is damaged or cut off")
-    try:
-        return _read(content)
-    except (KeyError, ValueError, TypeError, IndexError, OverflowError, RecursionError, zlib.error) as error:
-        if isinstance(error, ExportError):
-            raise
-        raise ExportError(f"its header does not describe its content ({type(error).__name__})") from error
+    return split_parts(data, {MAGIC: _read_layers, coded.MAGIC: coded.read_layers})
 
 
 def write_packed(network: PackedNetwork, path: Path) -> Packing:
@@ -172,7 +106,7 @@ def write_packed(network: PackedNetwork, path: Path) -> Packing:
 
 
 def read_packed(path: Path) -> PackedNetwork:
-    """Read what `write_packed` wrote.
+    """Read what `write_packed` or `coded.write_coded` wrote.
 
     Raises:
         ExportError: Names the file and what is wrong with it.
@@ -203,42 +137,12 @@ def _layer_size(layer: PackedLayer, streams: WeightStreams, parts: list[bytes]) 
     )
 
 
-def _read(content: bytes) -> PackedNetwork:
-    _, length = _START.unpack_from(content)
-    start = _START.size + length
-    inflater = zlib.decompressobj()
-    text = inflater.decompress(content[_START.size : start], LARGEST_HEADER)
-    if start > len(content) or not inflater.eof:
-        raise ExportError("its header is damaged")
-    header, parts = json.loads(text), _Parts(content, start)
-    layers = tuple(_read_layer(entry, parts) for entry in header["layers"])
-    scales = np.frombuffer(parts.take(4 * len(header["quantizers"])), "<f4").tolist()
-    quantizers = tuple(
-        PackedQuantizer(name=str(name), bits=int(bits), scale=scale, zero_point=int(zero_point))
-        for (name, bits, zero_point), scale in zip(header["quantizers"], scales, strict=True)
-    )
-    others = tuple(_read_other(str(name), kind, shape, parts) for name, kind, shape in header["others"])
-    if parts.place != len(content):
-        raise ExportError(f"{len(content) - parts.place} of its bytes belong to nothing")
-    return PackedNetwork(layers=layers, quantizers=quantizers, others=others)
+def _read_layers(header: Mapping[str, Any], parts: Parts) -> tuple[PackedLayer, ...]:
+    return tuple(_read_layer(entry, parts) for entry in header["layers"])
 
 
-class _Parts:
-    """Takes one part after the other from the bytes of a file."""
-
-    def __init__(self, content: bytes, place: int) -> None:
-        self.content, self.place = content, place
-
-    def take(self, count: int) -> bytes:
-        """Return the next `count` bytes."""
-        if not 0 <= count <= len(self.content) - self.place:
-            raise ExportError(f"{count} bytes are needed at byte {self.place}, where {len(self.content)} are in all")
-        self.place += count
-        return self.content[self.place - count : self.place]
-
-
-def _read_layer(entry: dict[str, Any], parts: _Parts) -> PackedLayer:
-    shape = _shape(entry["shape"])
+def _read_layer(entry: dict[str, Any], parts: Parts) -> PackedLayer:
+    shape = read_shape(entry["shape"])
     stored = [parts.take(int(count)) for count in entry["bytes"]]
     streams, (scales, biases) = dict(zip(STREAMS, stored, strict=False)), stored[len(STREAMS) :]
     values = np.frombuffer(scales, "<f4").astype(np.float32)
@@ -250,21 +154,6 @@ def _read_layer(entry: dict[str, Any], parts: _Parts) -> PackedLayer:
         scales=np.broadcast_to(values, shape[:1]).copy(),
         biases=_integers(biases, shape[0]) if entry["bias"] else None,
     )
-
-
-def _read_other(name: str, kind: str, shape: list[int], parts: _Parts) -> tuple[str, NDArray[Any]]:
-    if kind not in OTHER_TYPES:
-        raise ExportError(f"{name!r} is of type {kind!r}, which is not stored")
-    dtype = np.dtype(kind)
-    sizes = _shape(shape, least=0)
-    return name, np.frombuffer(parts.take(dtype.itemsize * math.prod(sizes)), dtype).reshape(sizes)
-
-
-def _shape(sizes: list[int], least: int = 1) -> tuple[int, ...]:
-    shape = tuple(int(size) for size in sizes)
-    if len(shape) < least or any(size < least for size in shape) or math.prod(shape) > 64 * LARGEST_HEADER:
-        raise ExportError(f"{shape} is no shape of stored numbers")
-    return shape
 
 
 def _from_integers(values: NDArray[np.int32]) -> bytes:

@@ -12,7 +12,7 @@ from explorer.compress.weights import attach_codes, has_codes
 from explorer.errors import ExportError
 from explorer.graph.modules import layer_module
 from explorer.graph.names import LAYER_BUFFERS
-from explorer.packed.file import PackedLayer, PackedNetwork, PackedQuantizer
+from explorer.packed.records import PackedLayer, PackedNetwork, PackedQuantizer
 
 _OF_A_LAYER = ("weight", "bias", *LAYER_BUFFERS)
 

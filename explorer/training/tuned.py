@@ -93,7 +93,7 @@ def rebuild(context: CompressionContext, candidate: Candidate, tuned: Tuned) -> 
         attach_codes(module, tuned.codes(name, module.weight.data, choice.weight_bits), tuned.scales[name])
     insert_quantizers(model, context.graph, context.calibration, resolved)
     _load_ranges(model, tuned)
-    return finish(model.to(context.calibration.torch_device))
+    return finish(model.to(context.calibration.torch_device), resolved.choices)
 
 
 def _refuse_other(tuned: Tuned, candidate: Candidate) -> None:

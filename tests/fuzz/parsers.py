@@ -31,7 +31,8 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.checkpoint import load_checkpoint
-from explorer.packed.file import PackedLayer, PackedNetwork, PackedQuantizer, pack, read_packed
+from explorer.packed.file import pack, read_packed
+from explorer.packed.records import PackedLayer, PackedNetwork, PackedQuantizer
 from explorer.referee.comparison import Figures, compare
 from explorer.referee.exported import read_costed
 from explorer.referee.kept import KEPT, CompiledMember, KeptMembers

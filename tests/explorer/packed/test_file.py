@@ -22,15 +22,13 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import ExportError
 from explorer.packed.file import (
-    PackedLayer,
-    PackedNetwork,
-    PackedQuantizer,
     pack,
     read_packed,
     unpack,
     write_packed,
 )
 from explorer.packed.network import load_packed, packable
+from explorer.packed.records import PackedLayer, PackedNetwork, PackedQuantizer
 
 NETWORKS = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
 
@@ -232,7 +230,7 @@ def test_a_forged_header_is_refused(change: dict[str, object], message: str) -> 
 
 
 def test_an_inflated_header_is_cut_off_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("explorer.packed.file.LARGEST_HEADER", 100)
+    monkeypatch.setattr("explorer.packed.container.LARGEST_HEADER", 100)
     with pytest.raises(ExportError, match="its header is damaged"):
         unpack(forged(lambda header: header.update(more="a" * 1000)))
 

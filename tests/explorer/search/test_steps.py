@@ -33,6 +33,15 @@ SPACES = {
 }
 
 
+def with_units(base: CompressionContext) -> CompressionContext:
+    """Return the context with what steps are taken by."""
+    images = as_tuple(base.calibration.images)
+    classes = torch.arange(len(images[0])) % 5
+    relevance = deeplift(make_sample(base.model, base.graph, images, classes, target="true"))
+    units = compute_step_units(base.graph, relevance)
+    return replace(base, order=order_filters(base.graph, relevance), step_units=units)
+
+
 @pytest.mark.parametrize("kind", list(SPACES))
 def test_a_point_and_its_candidate_are_one(kind: str, context: Callable[[str], CompressionContext]) -> None:
     graph = context("lenet5_digits").graph
