@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from explorer.compress import candidate as candidates
 from explorer.compress import plan as plans
 from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.check import check
 from explorer.compress.plan import NetworkPlan
 from explorer.errors import ExplorerError, ModelError
 from explorer.evaluate.mean_score import MeanScore
@@ -130,10 +132,11 @@ def relevance(net: Net, method: str = "deeplift", *, notify: Notify = silent, **
     return compute_scores(net, {"method": method, **settings}, notify)
 
 
-def uniform(net: Net, weight_bits: int = 8, activation_bits: int = 8) -> Candidate:
+def uniform(net: Net, weight_bits: int = 8, activation_bits: int = 8, removed_blocks: Sequence[str] = ()) -> Candidate:
     """Return the point of the design space with the same widths everywhere, nothing pruned or shared.
 
-    `point.with_filters(conv2=0.5)` removes half of a layer's filters, `point.with_choice(choice)` changes a layer.
+    `point.with_filters(conv2=0.5)` removes half of a layer's filters, `point.with_choice(choice)` changes a layer;
+    `removed_blocks` are names of `net.graph.removable`.
 
     Example:
         >>> import explorer, torch
@@ -143,7 +146,7 @@ def uniform(net: Net, weight_bits: int = 8, activation_bits: int = 8) -> Candida
         (('0', 0.5),)
     """
     refuse_other(net)
-    return candidates.uniform(net.graph, weight_bits, activation_bits)
+    return candidates.uniform(net.context.shortened(removed_blocks).graph, weight_bits, activation_bits)
 
 
 def price(net: Net, point: Chosen, device: Device) -> Cost:
@@ -164,9 +167,10 @@ def price(net: Net, point: Chosen, device: Device) -> Cost:
     """
     refuse_other(net)
     candidate = find_candidate(point)
-    candidates.check(candidate, net.graph)
+    graph = net.context.shortened(candidate.removed_blocks).graph
+    check(candidate, graph)
     accelerator = find_device(device)
-    return candidate_cost(net.graph, candidate, accelerator, find_entropies(net, point, accelerator))
+    return candidate_cost(graph, candidate, accelerator, find_entropies(net, point, accelerator))
 
 
 def plan(net: Net, point: Chosen) -> NetworkPlan:
@@ -181,8 +185,9 @@ def plan(net: Net, point: Chosen) -> NetworkPlan:
     """
     refuse_other(net)
     candidate = find_candidate(point)
-    candidates.check(candidate, net.graph)
-    return plans.plan(net.graph, candidate)
+    graph = net.context.shortened(candidate.removed_blocks).graph
+    check(candidate, graph)
+    return plans.plan(graph, candidate)
 
 
 def compress(net: Net, point: Chosen, scores: Scores | str | None = None) -> Compressed:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -13,10 +12,19 @@ from torch import fx, nn
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.calibrate import Calibration, calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.check import check_blocks
 from explorer.compress.correction import Rounding, correct
 from explorer.compress.norms import fold_norms, recalibrate_norms
-from explorer.compress.prune import Order, find_kept_positions, magnitude_order, narrow_weight, remove_filters
+from explorer.compress.prune import (
+    Order,
+    copy_network,
+    find_kept_positions,
+    magnitude_order,
+    narrow_weight,
+    remove_filters,
+)
 from explorer.compress.resolve import ResolvedCandidate, resolve
+from explorer.compress.shorten import EXAMPLES, shorten
 from explorer.compress.weights import compress_weights, quantize_biases
 from explorer.errors import CandidateError
 from explorer.graph.canonical import canonicalise
@@ -28,8 +36,6 @@ from explorer.settings import QuantizerSettings
 
 Importance = Mapping[str, torch.Tensor]
 """For every layer a tensor of its weight's shape, not negative."""
-EXAMPLES = 4
-"""Images on which a canonical network must agree with the user's, and with which shapes are traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,13 @@ class CompressionContext:
     """Filter orders of other criteria by name, for the candidates that ask for one."""
     step_units: Mapping[str, float] | None = None
     """For every layer what its step is divided by, the root mean square of its weights' relevance multipliers."""
+    images: Inputs | None = None
+    """Those that the network was calibrated on, where these are more than `calibration.images`."""
+    whole: CompressionContext | None = None
+    """That of the network with all its blocks, where this is one without some of them."""
+    _shortened: dict[tuple[str, ...], CompressionContext] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(
@@ -79,7 +92,26 @@ class CompressionContext:
             quantizer=quantizer,
             orders={} if orders is None else orders,
             step_units=step_units,
+            images=images,
         )
+
+    def shortened(self, removed: Collection[str]) -> CompressionContext:
+        """Return the context of the network without these of its blocks, of which it remembers each.
+
+        Candidates that remove the blocks are planned, priced and built in it.
+
+        Raises:
+            CandidateError: A block that the whole network has not, or one that is locked.
+        """
+        whole = self.whole or self
+        names = check_blocks(whole.graph, removed)
+        if names == self.graph.removed_blocks:
+            return self
+        if not names:
+            return whole
+        if names not in whole._shortened:
+            whole._shortened[names] = shorten(whole, names)
+        return whole._shortened[names]
 
     def resolve(self, candidate: Candidate) -> ResolvedCandidate:
         """Return what a candidate comes to in this network, by the order of filters that it names.
@@ -144,6 +176,7 @@ def compressed_copy(context: CompressionContext, candidate: Candidate) -> fx.Gra
     Raises:
         CandidateError: When the candidate does not fit the network.
     """
+    context = context.shortened(candidate.removed_blocks)
     resolved = context.resolve(candidate)
     model = without_filters(context, resolved.kept)
     compress_layers(model, context, resolved)
@@ -163,7 +196,7 @@ def finish(model: fx.GraphModule, choices: Mapping[str, LayerChoice]) -> fx.Grap
 
 def without_filters(context: CompressionContext, kept: frozenset[int]) -> fx.GraphModule:
     """Return a float copy of the network with the channel classes that are kept."""
-    model = _copy(context.model)
+    model = copy_network(context.model)
     remove_filters(model, context.graph, kept)
     return model
 
@@ -199,10 +232,3 @@ def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: R
         choices = {layer.name: resolved.choices[layer.name] for layer in own if not layer.transposed}
         rounding = Rounding(reference=reference, choices=choices, num_images=settings.rounding_images)
     correct(model, context.calibration, positions, means, rounding)
-
-
-def _copy(model: fx.GraphModule) -> fx.GraphModule:
-    copied = copy.deepcopy(model)
-    for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
-        after.meta = dict(before.meta)
-    return copied

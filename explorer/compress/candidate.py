@@ -16,7 +16,7 @@ from explorer.graph.layers import ModelGraph
 from explorer.settings.records import get_rules
 from explorer.settings.rules import one_of, shown, suggestion
 from explorer.settings.sharing import GRANULARITIES
-from explorer.settings.values import CODEBOOK, MAXIMUM_BITS, PATTERN, SHARE, STEP, WEIGHT_WIDTH, WIDTH
+from explorer.settings.values import BLOCKS, CODEBOOK, MAXIMUM_BITS, PATTERN, SHARE, STEP, WEIGHT_WIDTH, WIDTH
 
 Granularity = Literal["layer", "channel"]
 
@@ -111,7 +111,8 @@ class Candidate:
     """A choice for every layer, and the share of filters kept of every channel group that may be pruned.
 
     `filters_by` names the criterion by whose order filters are removed; None is the study's own, and what it is set
-    to where no filter is removed, so that one network has one digest.
+    to where no filter is removed, so that one network has one digest. `removed_blocks` are names of
+    `ModelGraph.blocks`, in any order: for their layers nothing is chosen.
 
     Example:
         >>> import explorer
@@ -124,8 +125,14 @@ class Candidate:
     layers: tuple[LayerChoice, ...]
     filter_keep_ratio: tuple[tuple[str, float], ...]
     filters_by: str | None = None
+    removed_blocks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        try:
+            blocks = BLOCKS.read(self.removed_blocks, "removed_blocks") if self.removed_blocks else ()
+        except StudyFileError as error:
+            raise CandidateError(f"candidate: {error}") from None
+        object.__setattr__(self, "removed_blocks", tuple(sorted(blocks)))  # in an order that no network is needed for
         if self.filters_by is not None and (not isinstance(self.filters_by, str) or not self.filters_by):
             raise CandidateError(
                 f"candidate: filters_by: expected null or the name of a criterion, received {shown(self.filters_by)}"
@@ -208,11 +215,12 @@ class Candidate:
         return dict(self.filter_keep_ratio).get(group, 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data: {"layers": ..., "filter_keep_ratio": {group: ratio}}, "filters_by" where stated."""
+        """Return plain data: {"layers": ..., "filter_keep_ratio": {group: ratio}}, and the others where stated."""
         return {
             "layers": {choice.layer: choice.to_json() for choice in self.layers},
             "filter_keep_ratio": dict(self.filter_keep_ratio),
             **({} if self.filters_by is None else {"filters_by": self.filters_by}),
+            **({"removed_blocks": list(self.removed_blocks)} if self.removed_blocks else {}),
         }
 
     @classmethod
@@ -222,7 +230,10 @@ class Candidate:
         Raises:
             CandidateError: Names the part that is missing, unknown or out of range.
         """
-        if not isinstance(data, Mapping) or set(data) - {"filters_by"} != {"layers", "filter_keep_ratio"}:
+        if not isinstance(data, Mapping) or set(data) - {"filters_by", "removed_blocks"} != {
+            "layers",
+            "filter_keep_ratio",
+        }:
             received = shown(sorted(map(str, data))) if isinstance(data, Mapping) else type(data).__name__
             keys = "'layers' and 'filter_keep_ratio' ('kept_filters' before version 0.6)"
             raise CandidateError(f"candidate: expected an object with {keys}, received {received}")
@@ -236,6 +247,7 @@ class Candidate:
             layers=tuple(_choice_from_json(str(name), entry) for name, entry in layers.items()),
             filter_keep_ratio=tuple((str(name), share) for name, share in filter_keep_ratio.items()),
             filters_by=data.get("filters_by"),
+            removed_blocks=data.get("removed_blocks", ()),
         )
 
     def digest(self) -> str:
@@ -257,27 +269,8 @@ def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -
             for name in graph.weight_owners
         ),
         filter_keep_ratio=tuple((group.name, 1.0) for group in graph.prunable),
+        removed_blocks=graph.removed_blocks,
     )
-
-
-def check(candidate: Candidate, graph: ModelGraph) -> None:
-    """Raise CandidateError unless the candidate chooses for exactly the layers and groups of the network."""
-    chosen = {choice.layer for choice in candidate.layers}
-    known = set(graph.weight_owners)
-    prunable = {group.name for group in graph.prunable}
-    locked = {group.name: group.locked for group in graph.groups if group.locked}
-    problems = [
-        f"expected a layer of it, received {name!r}: {suggestion(name, sorted(known))}"
-        for name in sorted(chosen - known)
-    ]
-    problems += [f"expected a choice for layer {name!r}, received none" for name in sorted(known - chosen)]
-    for name, ratio in candidate.filter_keep_ratio:
-        if name in locked and ratio < 1.0:
-            problems.append(f"expected all filters of {name!r}, received {shown(ratio)} of them: {locked[name]}")
-        elif name not in prunable and name not in locked:
-            problems.append(f"expected a channel group, received {name!r}: {suggestion(name, sorted(prunable))}")
-    if problems:
-        raise CandidateError(f"candidate does not fit the network: {'; '.join(problems)}")
 
 
 def count_kept(ratio: float, size: int) -> int:

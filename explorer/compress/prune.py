@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,14 @@ from explorer.graph.trace_moves import get_channel_padding
 
 Order = Mapping[str, tuple[int, ...]]
 """For every prunable group its channel classes, the one to keep first in front."""
+
+
+def copy_network(model: fx.GraphModule) -> fx.GraphModule:
+    """Return a copy that still knows its shapes."""
+    copied = copy.deepcopy(model)
+    for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
+        after.meta = dict(before.meta)
+    return copied
 
 
 def select_classes(graph: ModelGraph, counts: Sequence[int], order: Order) -> frozenset[int]:

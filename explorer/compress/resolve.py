@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from explorer.compress.candidate import Candidate, LayerChoice, check
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.check import check
 from explorer.compress.plan import collect_choices, count_kept_classes, derive_stored_bits
 from explorer.compress.prune import Order, select_classes
 from explorer.graph.layers import ModelGraph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from operator import attrgetter
 from typing import Any
 
@@ -44,6 +45,16 @@ class WeightEntropies:
         self._context = context
         self._signs: dict[str, torch.Tensor] = {}
         self._found: dict[_Key, float] = {}
+        self._shortened: dict[tuple[str, ...], WeightEntropies] = {}
+
+    def shortened(self, removed: Collection[str]) -> WeightEntropies:
+        """Return the entropies of the network without these blocks, found once for each."""
+        context = self._context.shortened(removed)
+        if context is self._context:
+            return self
+        if context.graph.removed_blocks not in self._shortened:
+            self._shortened[context.graph.removed_blocks] = WeightEntropies(context)
+        return self._shortened[context.graph.removed_blocks]
 
     @classmethod
     def of(cls, context: CompressionContext, accelerator: Accelerator) -> WeightEntropies | None:
@@ -67,6 +78,8 @@ class WeightEntropies:
 
     def of_candidate(self, candidate: Candidate) -> dict[str, float]:
         """Return the entropies of all layers of a candidate, in bits a weight."""
+        if (shortened := self.shortened(candidate.removed_blocks)) is not self:
+            return shortened.of_candidate(candidate)
         graph = self._context.graph
         kept, choices = count_kept_classes(graph, candidate), collect_choices(graph, candidate)
         return {
@@ -78,7 +91,8 @@ class WeightEntropies:
         if self._context.quantizer.rounding == "nearest":
             return self.of_candidate(candidate)
         try:
-            return count_entropies(apply(self._context, candidate), self._context.graph)
+            graph = self._context.shortened(candidate.removed_blocks).graph
+            return count_entropies(apply(self._context, candidate), graph)
         except NUMERICAL:  # it cannot be computed, but costs what it does all the same
             return self.of_candidate(candidate)
 

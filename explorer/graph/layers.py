@@ -148,6 +148,21 @@ class IndexMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Layers that can be removed together, so that the network goes on with what they were given.
+
+    What `target` gives, an addition or the last node of a layer, then is what `source` gives; both are names of nodes.
+    `locked` holds the reason when the block cannot be removed, and is empty otherwise.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    source: str
+    target: str
+    locked: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
     """A part of the model that is not explored or not costed, and why."""
 
@@ -168,6 +183,10 @@ class ModelGraph:
     skipped: tuple[Skipped, ...]
     float_values: int = 0
     """Weights, biases and constants that no layer holds: they stay in float, and a device stores them, too."""
+    blocks: tuple[Block, ...] = ()
+    """Residual blocks, and layers between equal shapes, in the order of computation."""
+    removed_blocks: tuple[str, ...] = ()
+    """Names of those that the network had before they were removed."""
 
     def layer(self, name: str) -> Layer:
         """Return the layer of that name.
@@ -196,6 +215,11 @@ class ModelGraph:
         return tuple(group for group in self.groups if not group.locked)
 
     @property
+    def removable(self) -> tuple[Block, ...]:
+        """The blocks that may be removed."""
+        return tuple(block for block in self.blocks if not block.locked)
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulate operations of all layers for one image."""
         return sum(layer.macs for layer in self.layers)
@@ -221,12 +245,19 @@ class ModelGraph:
             index_maps=tuple(IndexMap(**_as_tuples(item)) for item in data["index_maps"]),
             skipped=tuple(Skipped(**item) for item in data["skipped"]),
             float_values=data.get("float_values", 0),
+            blocks=tuple(Block(**_as_tuples(item)) for item in data.get("blocks", ())),
+            removed_blocks=tuple(data.get("removed_blocks", ())),
         )
 
     def digest(self) -> str:
-        """Return SHA-256 over the canonical JSON text, first 16 hexadecimal digits; reasons' wordings are left out."""
+        """Return SHA-256 over the canonical JSON text, first 16 hexadecimal digits.
+
+        Wordings of reasons are left out, and what follows from the network: blocks.
+        """
         data = self.to_json()
-        del data["skipped"]
+        del data["skipped"], data["blocks"]
+        if not self.removed_blocks:
+            del data["removed_blocks"]
         for group in data["groups"]:
             group["locked"] = bool(group["locked"])
         if not self.float_values:

@@ -12,6 +12,7 @@ from torch import fx, nn
 
 from explorer.errors import ModelError
 from explorer.graph import trace_moves
+from explorer.graph.blocks import find_blocks
 from explorer.graph.build import build_graph
 from explorer.graph.channels import Ids
 from explorer.graph.coverage import count_stored_values
@@ -56,7 +57,8 @@ def trace(model: fx.GraphModule, example: Inputs, elementwise: tuple[type[nn.Mod
     if not tracer.found.layers:
         raise ModelError("model: no convolution (nn.Conv2d) or fully connected layer (nn.Linear) was found")
     graph = build_graph(tracer.found, get_shapes(example), shared)
-    return replace(graph, float_values=count_stored_values(model, graph.layer_names, elementwise).in_float)
+    in_float = count_stored_values(model, graph.layer_names, elementwise).in_float
+    return replace(graph, float_values=in_float, blocks=find_blocks(model, graph))
 
 
 class _GraphTracer:

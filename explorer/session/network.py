@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explorer.compress.apply import EXAMPLES, CompressionContext
+from explorer.compress.apply import CompressionContext
+from explorer.compress.shorten import EXAMPLES
 from explorer.data.images import Data, ImageSet
 from explorer.errors import DataError, ModelError
 from explorer.evaluate.score import ACCURACY, Score, ScoreFunction

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from explorer.compress.apply import EXAMPLES
+from explorer.compress.shorten import EXAMPLES
 from explorer.errors import DataError, ModelError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY, Score, ScoreFunction, score_images

@@ -23,6 +23,8 @@ STEP = or_none(number(0, 1e12, above=True))
 STEPS = many(STEP, distinct=True, ordered=True)
 OFFSET = number(-16, 16)
 OFFSETS = many(OFFSET, distinct=True, ordered=True)
+BLOCKS = many(text("the name of a block"), distinct=True)
+BLOCK_COUNTS = many(integer(0, 1000), distinct=True, ordered=True)
 COUNT = integer(1, 2**31 - 1)
 """Of images, epochs or bytes: what an index of 32 bits reaches."""
 LEARNING_RATE = number(1e-12, 100)

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from torch import fx
 
-from explorer.compress.apply import EXAMPLES, CompressionContext, apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
+from explorer.compress.shorten import EXAMPLES
 from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import WeightEntropies

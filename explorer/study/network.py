@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import fx, nn
 
-from explorer.compress.apply import EXAMPLES
 from explorer.compress.norms import find_norms
+from explorer.compress.shorten import EXAMPLES
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
 from explorer.errors import DataError, ScoreError, StudyFileError

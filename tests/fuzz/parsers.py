@@ -23,7 +23,8 @@ from PIL import Image
 from torch import nn
 
 import hwmodels
-from explorer.compress.candidate import Candidate, LayerChoice, check
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.check import check
 from explorer.data.load import load_data
 from explorer.errors import CandidateError
 from explorer.evaluate.workload import priced

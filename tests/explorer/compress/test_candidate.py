@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, LayerChoice, check, count_kept, count_levels, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, count_kept, count_levels, uniform
+from explorer.compress.check import check
 from explorer.errors import CandidateError
 
 

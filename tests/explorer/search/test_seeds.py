@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from explorer.compress.apply import CompressionContext
-from explorer.compress.candidate import Candidate, LayerChoice, check
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.check import check
 from explorer.compress.quantize import find_weight_scales, quantize_weight
 from explorer.evaluate.pricing import Pricing
 from explorer.graph.inputs import as_tuple

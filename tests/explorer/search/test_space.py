@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.compress.apply import CompressionContext
-from explorer.compress.candidate import Candidate, LayerChoice, check, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
+from explorer.compress.check import check
 from explorer.errors import SearchError
 from explorer.search.axes import (
     ACTIVATION_BITS,

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explorer.compress.apply import CompressionContext
-from explorer.compress.candidate import Candidate, LayerChoice, check, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
+from explorer.compress.check import check
 from explorer.errors import SearchError
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.graph.inputs import as_tuple
