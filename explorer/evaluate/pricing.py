@@ -136,7 +136,7 @@ class Pricing:
         for index in activations:
             stored = self.graph.activations[index]
             elements = count_channels(stored.channels, planned.kept) * stored.size[0] * stored.size[1]
-            bits = planned.bits[stored.name]
+            bits = self.accelerator.contain(planned.bits[stored.name], "activations")
             self._sizes[index] = -(-elements * bits // 8)
             if self._stays is not None:
                 self._stays.sizes[index] = elements * self._stays.held[bits]

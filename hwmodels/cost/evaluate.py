@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from hwmodels.cost.containers import contain_tensors
 from hwmodels.cost.fit import fit_memories
 from hwmodels.cost.latency import BOUNDS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost
@@ -88,7 +89,8 @@ def evaluate_network(
     terms = layer_terms(layers, accelerator, names, tensors, residency)
     costs, sums = _layer_costs(names, layers, accelerator, terms)
     readable_bytes = terms.stored.find_smallest(accelerator.weight_formats)
-    peak_bytes, staged_peak = tensors.peak_bytes, count_staged_peak(layers, accelerator, tensors, readable_bytes)
+    held = contain_tensors(tensors, accelerator)
+    peak_bytes, staged_peak = held.peak_bytes, count_staged_peak(layers, accelerator, held, readable_bytes)
     fits = tuple(
         fit.take(())
         for fit in fit_memories(
@@ -107,7 +109,7 @@ def evaluate_network(
         latency_ms=latency_cycles / accelerator.clock_hz * 1e3,
         weight_bytes=int(sums["weight_bytes"]),
         peak_activation_bytes=int(peak_bytes),
-        arena_bytes=plan_arena(tensors.tensors).size_bytes if tensors.tensors else 0,
+        arena_bytes=plan_arena(held.tensors).size_bytes if held.tensors else 0,
         dram_bits=int(sums["dram_weight_bits"] + sums["dram_input_bits"] + sums["dram_output_bits"]),
         macs=int(sums["macs"]),
         runs=int(terms.kept.runs.item()),
@@ -137,9 +139,10 @@ def _candidates(
         return np.broadcast_to(values, shape).sum(axis=-1)
 
     latency_cycles = total(terms.latency.latency_cycles)
-    peak_bytes = np.broadcast_to(tensors.peak_bytes, shape[:-1])
+    held = contain_tensors(tensors, accelerator)
+    peak_bytes = np.broadcast_to(held.peak_bytes, shape[:-1])
     readable_bytes = terms.stored.find_smallest(accelerator.weight_formats)
-    staged_peak = count_staged_peak(layers, accelerator, tensors, readable_bytes)
+    staged_peak = count_staged_peak(layers, accelerator, held, readable_bytes)
     return CandidateCosts(
         energy_pj=total(terms.energy.total_pj),
         latency_cycles=latency_cycles,

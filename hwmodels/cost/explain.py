@@ -11,6 +11,7 @@ import numpy as np
 from hwmodels.checks import suggest
 from hwmodels.cost import explain_cycles as cycles
 from hwmodels.cost.citation import cite, name_place, name_units
+from hwmodels.cost.containers import contain_job, name_second
 from hwmodels.cost.dataflow import Formula
 from hwmodels.cost.evaluate import evaluate_network
 from hwmodels.cost.explain_storage import STORAGE_CONSTANTS, explain_storage, storage_values
@@ -196,16 +197,29 @@ _UNITS = {
 
 def _values(job: LayerJob, device: Accelerator, cost: LayerCost, terms: LayerTerms) -> dict[str, tuple[float, str]]:
     """Return the value and the source of every name that a formula may hold."""
+    held = contain_job(job, device)
     return {
         **{figure: (getattr(cost, figure), f"explain {figure}") for figure in FIGURES},
         **{name: (getattr(job.shape, name), f"the layer{text}") for name, text in _SIZES.items()},
-        **{name: (getattr(job, name) or 0, f"the job{text}") for name, text in _WIDTHS.items()},
+        **{
+            name: (getattr(held, name) or 0, f"the job{text}{_held(name, job, device)}")
+            for name, text in _WIDTHS.items()
+        },
         **STORAGE_CONSTANTS,
         **_profile_values(device),
         **_chosen_values(job, device, terms),
         **{name: (int(getattr(cost, name)), "what stays on chip (hwmodels.cost.residency)") for name in _RESIDENT},
         **storage_values(job, device),
     }
+
+
+def _held(name: str, job: LayerJob, device: Accelerator) -> str:
+    """Return that memories hold the operand of a width in containers, where they do."""
+    stored = {"weight_bits": name_second(job.shape.kind), "memory_input_bits": "activations"}
+    operand = {**stored, "output_bits": "activations"}.get(name)
+    if operand is None or operand in device.packed:
+        return ""
+    return f", as memory holds it ({cite('arithmetic.packed', device)})"
 
 
 def _profile_values(device: Accelerator) -> dict[str, tuple[float, str]]:

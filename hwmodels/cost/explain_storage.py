@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwmodels.cost.containers import contain_job, contain_layers
 from hwmodels.cost.dataflow import Formula
 from hwmodels.cost.mapping import DATAFLOW_MODELS, measure_stored
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.storage.entropy import BITS_PER_ENTROPY_BIT, CHANNEL_BYTES, LAYER_BYTES, added_bits
 from hwmodels.storage.huffman import CODE_LENGTH_BITS
-from hwmodels.storage.memory import BIAS_BYTES, SCALE_BYTES, WEIGHT_FORMATS
+from hwmodels.storage.memory import BIAS_BYTES, SCALE_BYTES, WEIGHT_FORMATS, assume_entropy
 from hwmodels.storage.sparse import ROW_POINTER_BITS, RUN_BITS, count_nonzero, index_bits, round_up
 from hwmodels.workload.layer import MAXIMUM_BITS, LayerJob
 from hwmodels.workload.layer_arrays import layer_arrays
@@ -39,9 +40,10 @@ def explain_storage(job: LayerJob, device: Accelerator, formats: tuple[str, ...]
     """Return the bytes of a layer's weights in the smallest of some formats."""
     if job.shape.kind == "matmul":
         return Formula("0", "the second operand is an activation, which is not stored with the network")
-    sizes = measure_stored(layer_arrays([job]), device).bytes_by_format[:, 0].tolist()
+    held = contain_layers(layer_arrays([job]), device)
+    sizes = measure_stored(held, device).bytes_by_format[:, 0].tolist()
     smallest = min(sorted(formats, key=WEIGHT_FORMATS.index), key=lambda name: sizes[WEIGHT_FORMATS.index(name)])
-    extras = ["bias_bytes"] * job.shape.bias + ["scale_bytes"] * (job.weight_bits < MAXIMUM_BITS)
+    extras = ["bias_bytes"] * job.shape.bias + ["scale_bytes"] * (held.weight_bits.item() < MAXIMUM_BITS)
     per_channel = "code_channel_bytes" if smallest == "entropy" else f"({' + '.join(extras)})" * bool(extras)
     channels = "out_channels" + " / columns_per_channel" * (job.columns_per_channel > 1)
     text = _PACKED[smallest] + f" + {channels} * {per_channel}" * bool(per_channel)
@@ -53,17 +55,17 @@ def explain_storage(job: LayerJob, device: Accelerator, formats: tuple[str, ...]
 
 def storage_values(job: LayerJob, device: Accelerator) -> dict[str, tuple[float, str]]:
     """Return the whole numbers that weight formats make of densities, entropies, code lengths and codebooks."""
-    weights = job.shape.k * job.shape.out_channels
+    weights, weight_bits = job.shape.k * job.shape.out_channels, contain_job(job, device).weight_bits
     nonzero = count_nonzero(weights, job.density).item()
     zeros, sizes = (1 - nonzero / weights) * (nonzero > 0) if weights else 0.0, []
     for run_bits in RUN_BITS:
         zeros *= zeros
         run_entries = round_up(np.asarray(nonzero / (1 - zeros))).item()
-        sizes.append((run_entries * (job.weight_bits + run_bits), run_entries, run_bits))
+        sizes.append((run_entries * (weight_bits + run_bits), run_entries, run_bits))
     coded = round_up(np.asarray((job.index_code_bits or 0.0) * weights)).item()
     layers, known = layer_arrays([job]), job.entropy_bits is not None
     padded = DATAFLOW_MODELS[device.dataflow].coded_weights(layers, device).item()
-    entropy = weights * (layers.entropy_bits.item() if known else job.weight_bits / BITS_PER_ENTROPY_BIT)
+    entropy = weights * assume_entropy(layers).item()
     entropy += added_bits(weights, job.density, padded).item()
     unknown = f"weight_bits {job.weight_bits} / {BITS_PER_ENTROPY_BIT}, the entropy being unknown,"
     named = f"entropy_bits {job.entropy_bits}" if known else unknown

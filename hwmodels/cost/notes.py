@@ -60,13 +60,22 @@ def _width_notes(names: Sequence[str], layers: LayerArrays, accelerator: Acceler
         narrower = np.array(supported)[np.searchsorted(supported, products)] > products
         for width in np.unique(bits[narrower]).tolist():
             runs_as = next(candidate for candidate in supported if candidate > width)
+            where = _which(names, layers.is_product & (bits == width))
             notes.append(
-                f"{width}-bit {operand} run as {runs_as}-bit {operand} on {accelerator.name}: they save "
-                f"storage and DRAM traffic, but bring no MAC or SRAM gain over {runs_as} bits "
-                f"({_which(names, layers.is_product & (bits == width))})"
+                f"{width}-bit {operand} run as {runs_as}-bit {operand} on {accelerator.name}: "
+                f"{_describe_gain(operand, accelerator)} over {runs_as} bits ({where})"
             )
         notes += _law_notes(operand, bits, layers, accelerator, terms)
     return [*notes, *_time_notes(names, layers, accelerator)]
+
+
+def _describe_gain(operand: str, accelerator: Accelerator) -> str:
+    """Return what an operand saves whose width the units do not know."""
+    if ("weights" if operand == "weights" else "activations") in accelerator.packed:
+        return "they save storage and DRAM traffic, but bring no MAC or SRAM gain"
+    if operand == "weights" and "entropy" in accelerator.weight_formats:
+        return "they save what their lower entropy does when they are coded, and nothing else"
+    return "memories hold them as wide, and they save nothing"
 
 
 def _law_notes(

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from hwmodels.arrays import IntArray
+from hwmodels.cost.containers import contain_layers
 from hwmodels.cost.dataflow import ArrayCounts, OperandWidths
 from hwmodels.cost.energy import Energy, compute_energy
 from hwmodels.cost.exact import check_counts, check_sums, refuse_overflow
@@ -97,9 +98,10 @@ def _terms(
 ) -> LayerTerms:
     """Return the terms at the widths that the device holds, given what stays on chip."""
     by_image = bool((kept.runs > 1).any())
-    one = take_image(layers, kept.runs) if by_image else layers
-    counts = count_array(one, accelerator, mac)
-    stored = measure_stored(layers, accelerator)
+    counted = take_image(layers, kept.runs) if by_image else layers
+    counts = count_array(counted, accelerator, mac)
+    one = contain_layers(counted, accelerator)
+    stored = measure_stored(one, accelerator)
     sram = count_sram_traffic(one, accelerator, widths, counts)
     dram = count_dram_traffic(one, accelerator, widths, counts, mac, stored.find_smallest(accelerator.weight_formats))
     if kept.room is not None:

@@ -7,22 +7,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import product
 
 from hwmodels import bounds
 from hwmodels.checks import check_choice, check_number, check_text, check_whole_number, list_twice, shown
 from hwmodels.device.dataflows import DATAFLOWS
 from hwmodels.device.keeping import list_residency_problems
-from hwmodels.device.parts import (
-    OPERANDS,
-    Blocks,
-    Buffer,
-    Memory,
-    Registers,
-    Unroll,
-    VectorUnit,
-)
-from hwmodels.device.precision import LAWS, TABLE, TABLE_REFERENCE, PrecisionLaw, RateTable, tabulate
+from hwmodels.device.parts import OPERANDS, STORED_OPERANDS, Blocks, Buffer, Memory, Registers, Unroll, VectorUnit
+from hwmodels.device.precision import LAWS, TABLE, PrecisionLaw, RateTable, list_rate_problems, tabulate
 from hwmodels.device.technology import NODES_NM
 from hwmodels.errors import DeviceError
 from hwmodels.storage.memory import PACKED_FORMATS, WEIGHT_FORMATS
@@ -49,8 +40,10 @@ class Accelerator:
         precision_law: A key of `LAWS`, or "table": how rate and energy of a MAC follow from the widths.
         native_bits: Width for which a unit is built.
         weight_bits: Ascending widths of weights; a job's width rounds up to the next of them, which is what buffers
-            hold and what the law is applied to. Memories hold weights packed at the job's own width.
+            hold and what the law is applied to.
         input_bits: The same of inputs.
+        packed: Of "weights" and "activations", what memories hold at a job's own width; the other takes as many bits as
+            the device computes with, such as the int8 containers of a file.
         accumulator_bits: Width of a partial sum.
         mac_energy_pj: Energy of one MAC of 8 x 8 bits.
         macs_per_cycle: For the law "table", (weight_bits, input_bits, MACs) of every pair of widths.
@@ -104,6 +97,7 @@ class Accelerator:
     static_power_w: float
     weight_formats: tuple[str, ...]
     vector: VectorUnit
+    packed: tuple[str, ...] = STORED_OPERANDS
     macs_per_cycle: RateTable = ()
     rows: int = 1
     columns: int = 1
@@ -124,7 +118,13 @@ class Accelerator:
 
     def __post_init__(self) -> None:
         """Refuse fields that are out of range or contradict each other."""
-        problems = [*_number_problems(self), *_choice_problems(self), *_rate_problems(self), *_part_problems(self)]
+        rates = (self.precision_law, self.macs_per_cycle, self.weight_bits, self.input_bits)
+        problems = [
+            *_number_problems(self),
+            *_choice_problems(self),
+            *list_rate_problems(*rates),
+            *_part_problems(self),
+        ]
         if problems:
             raise DeviceError([f"device {shown(self.name)}: {problem}" for problem in problems])
 
@@ -180,6 +180,16 @@ class Accelerator:
             "power.static_w": self.static_power_w,
         }
         return tuple(key for key, cost in costs.items() if not cost and self.sources.get(key, ASSUMED) == ASSUMED)
+
+    def contain(self, bits: int, operand: str) -> int:
+        """Return the width at which memories hold "weights" or "activations" of so many bits.
+
+        Wider ones than the device computes with, as of a network's last sums, are held as they are.
+        """
+        if operand in self.packed:
+            return bits
+        widths = self.weight_bits if operand == "weights" else self.input_bits
+        return next((width for width in widths if width >= bits), bits)
 
     def find_buffer(self, operand: str) -> Buffer:
         """Return the buffer that holds "weights", "inputs" or "outputs"."""
@@ -243,6 +253,8 @@ def _choice_problems(device: Accelerator) -> list[str]:
         if not found and (not widths or list(widths) != sorted(set(widths))):
             found = [f"arithmetic.{key}: expected ascending widths, at least one, received {shown(list(widths))}"]
         problems += found
+    for operand in device.packed:
+        problems += check_choice("arithmetic.packed", operand, STORED_OPERANDS)
     for weight_format in device.weight_formats:
         problems += check_choice("arithmetic.weight_formats", weight_format, WEIGHT_FORMATS)
     if not {"dense", "entropy"} & set(device.weight_formats):
@@ -252,25 +264,6 @@ def _choice_problems(device: Accelerator) -> list[str]:
             f"received {shown(got)}"
         )
     return problems
-
-
-def _rate_problems(device: Accelerator) -> list[str]:
-    """Return what is wrong with the rates of the law "table", which must be those of every pair of widths."""
-    key, rows = "arithmetic.macs_per_cycle", device.macs_per_cycle
-    if device.precision_law != TABLE:
-        law = shown(device.precision_law)
-        return [f"{key}: expected none for the law {law}, received {shown(rows)}"] if rows else []
-    if not all(isinstance(row, tuple) and [type(each) for each in row[:-1]] == [int, int] for row in rows):
-        return [f"{key}: expected [weight_bits, input_bits, MACs] for each pair of widths, received {shown(rows)}"]
-    found = [line for *_, rate in rows for line in check_number(key, rate, bounds.MEASURED_RATE)]
-    stated = [(weight, inputs) for weight, inputs, _ in rows]
-    needed = [*product(device.weight_bits, device.input_bits)]
-    if len(stated) != len(needed) or not all(pair in stated for pair in (*needed, TABLE_REFERENCE)):
-        found.append(
-            f"{key}: expected one entry for each pair of arithmetic.weight_bits and arithmetic.input_bits, (8, 8) "
-            f"among them, received those of {shown(stated)}"
-        )
-    return found
 
 
 def _part_problems(device: Accelerator) -> list[str]:

@@ -9,6 +9,8 @@ from hwmodels import bounds
 from hwmodels.checks import check_choice, check_number, check_whole_number, shown
 
 OPERANDS = ("weights", "inputs", "outputs")
+STORED_OPERANDS = ("weights", "activations")
+"""What memories pack, or hold in containers of the widths that a device computes with."""
 READERS = ("edge", "unit")
 KEEPABLE = {"maps": "inputs", "weights": "weights"}
 """What a buffer may keep -> the operand that must live in it."""

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hwmodels import bounds
 from hwmodels.arrays import FloatArray, IntArray, IntLike, ceil_div
+from hwmodels.checks import check_number, shown
 
 
 class MacCost(NamedTuple):
@@ -138,6 +140,26 @@ def tabulate(rates: RateTable) -> PrecisionLaw:
         return MacCost(parallel, serial, np.asarray(energy_pj_8x8 * reference * serial / parallel))
 
     return law
+
+
+def list_rate_problems(
+    law: str, rows: RateTable, weight_bits: tuple[int, ...], input_bits: tuple[int, ...]
+) -> list[str]:
+    """Return what is wrong with the rates of the law "table", which must be those of every pair of widths."""
+    key = "arithmetic.macs_per_cycle"
+    if law != TABLE:
+        return [f"{key}: expected none for the law {shown(law)}, received {shown(rows)}"] if rows else []
+    if not all(isinstance(row, tuple) and [type(each) for each in row[:-1]] == [int, int] for row in rows):
+        return [f"{key}: expected [weight_bits, input_bits, MACs] for each pair of widths, received {shown(rows)}"]
+    found = [line for *_, rate in rows for line in check_number(key, rate, bounds.MEASURED_RATE)]
+    stated = [(weight, inputs) for weight, inputs, _ in rows]
+    needed = [(weight, inputs) for weight in weight_bits for inputs in input_bits]
+    if len(stated) != len(needed) or not all(pair in stated for pair in (*needed, TABLE_REFERENCE)):
+        found.append(
+            f"{key}: expected one entry for each pair of arithmetic.weight_bits and arithmetic.input_bits, (8, 8) "
+            f"among them, received those of {shown(stated)}"
+        )
+    return found
 
 
 def _broadcast(weight_bits: IntLike, input_bits: IntLike) -> tuple[IntArray, IntArray]:

@@ -47,6 +47,7 @@ _OPTIONAL: Mapping[str, str] = {
     "array.layer_overhead_cycles": "layer_overhead_cycles",
     "array.maximum_layers": "maximum_layers",
     "array.node_nm": "node_nm",
+    "arithmetic.packed": "packed",
     "arithmetic.macs_per_cycle": "macs_per_cycle",
     "arithmetic.idle_energy_share": "idle_energy_share",
     "power.energy_factor": "energy_factor",
@@ -81,7 +82,7 @@ _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
 }
 """Table of named tables -> the same."""
 _WIDTHS = ("weight_bits", "input_bits")
-_LISTS = frozenset({*_WIDTHS, "weight_formats", "operands", "keeps", "fused", "macs_per_cycle", "traversals"})
+_LISTS = frozenset({*_WIDTHS, "packed", "weight_formats", "operands", "keeps", "fused", "macs_per_cycle", "traversals"})
 _TABLES = ("array", "arithmetic", "power")
 
 

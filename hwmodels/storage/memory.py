@@ -135,10 +135,15 @@ def _sparse(layers: LayerArrays) -> list[_Packed]:
     ]
 
 
+def assume_entropy(layers: LayerArrays) -> FloatArray:
+    """Return the entropies of weights in bits; where one is unknown, that of which their width is the code."""
+    return np.where(layers.entropy_bits > 0, layers.entropy_bits, layers.weight_bits / BITS_PER_ENTROPY_BIT)
+
+
 def _coded(layers: LayerArrays, coded_weights: IntArray | None) -> IntArray:
     """Return the bytes of the format entropy, without what it takes for each channel."""
     weights = layers.k * layers.n * layers.groups
-    bits = np.where(layers.entropy_bits > 0, layers.entropy_bits, layers.weight_bits / BITS_PER_ENTROPY_BIT)
+    bits = assume_entropy(layers)
     if coded_weights is None:
         return entropy_bytes(weights, bits)
     return entropy_bytes(weights, bits, density=layers.density, coded_weights=coded_weights)

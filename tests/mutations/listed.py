@@ -66,6 +66,12 @@ CONSTANTS = (
     ),
     Mutation("MPIC: 4 x 4 bits 3.5 -> 3.0 MACs", f"{_PROFILES}/mpic.toml", "[4, 4, 3.5]", "[4, 4, 3.0]"),
     Mutation("element of 8 bits: 0.2034 -> 0.2304 pJ", "device/precision.py", "0.2034, 0.6027", "0.2304, 0.6027"),
+    Mutation(
+        "Edge TPU: 4-bit weights take half a byte",
+        f"{_PROFILES}/edge_tpu.toml",
+        "packed = { value = [],",
+        'packed = { value = ["weights"],',
+    ),
     Mutation("scale of a channel: 4 -> 2 bytes", f"{_STORAGE}/memory.py", "SCALE_BYTES = 4", "SCALE_BYTES = 2"),
 )
 """Numbers of profiles, and of published tables."""
@@ -196,6 +202,12 @@ FORMULAS = (
         "device/precision.py",
         "serial = ceil_div(weight_bits, 8) * ceil_div(input_bits, 8)",
         "serial = np.ones_like(weight_bits)",
+    ),
+    Mutation(
+        "containers: coded weights have the entropy of bytes",
+        f"{_COST}/containers.py",
+        "        entropy_bits=assume_entropy(layers),\n",
+        "",
     ),
     Mutation(
         "HAQ's array: depthwise channels without a limit",

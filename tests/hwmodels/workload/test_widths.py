@@ -44,7 +44,7 @@ def test_an_activation_is_as_wide_as_its_widest_reader_takes_it() -> None:
 
 
 def test_half_the_width_takes_half_the_memory() -> None:
-    device = load("stm32l4r5")
+    device = load("mpic")
     wide, narrow = (
         evaluate(workload.jobs, device, workload.tensors) for workload in (RESNET.at(8, 8), RESNET.at(8, 4))
     )
