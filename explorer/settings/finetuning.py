@@ -22,7 +22,8 @@ class FineTuningSettings:
     statistics of each batch and follow them ("batch"), or stay as they are ("frozen"). With `learn_scales` the scales
     of weights and activations are trained, too (Esser et al., 2020). `loss` is the user's own function of (outputs,
     targets), that of [model.training] where it is None; outputs that are no classes are held to the teacher's by their
-    squared difference, relative to its spread.
+    squared difference, relative to its spread. The share `held_aside` of the training images is not trained on: of the
+    network at the start and after each epoch, that of least loss on them is kept; with 0 it is the last one.
     """
 
     SECTION: ClassVar[str] = "finetuning"
@@ -43,6 +44,7 @@ class FineTuningSettings:
     temperature: Annotated[float, number(1e-3, 1e3)] = 4.0
     batch_norm: Annotated[str, one_of("batch", "frozen")] = "batch"
     learn_scales: Annotated[bool, boolean()] = True
+    held_aside: Annotated[float, number(0, 0.5)] = 0.05
     loss: Annotated[str | None, FUNCTION] = None
 
     def __post_init__(self) -> None:

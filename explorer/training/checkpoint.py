@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from explorer.errors import ModelError
 from explorer.files import replaced
 from explorer.models.checkpoint import read_tensors
 
-Parts = dict[str, nn.Module | torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler]
+
+class Part(Protocol):
+    """What has a state: a network, an optimiser, a schedule."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state as data."""
+        ...
+
+    def load_state_dict(self, known: Any, /) -> Any:
+        """Take it up."""
+        ...
+
+
+Parts = dict[str, Part]
 
 
 def keep(path: Path, parts: Parts, epoch: int, identity: str = "") -> None:

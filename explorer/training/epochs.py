@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -48,6 +48,12 @@ class Course:
     torch_device: torch.device
     identity: str = ""
     """Of what is trained; a state of another is refused."""
+    warm_up: float = 0.0
+    """Share of the steps in which the learning rate rises, evenly, to what the cosine gives."""
+    parts: Parts = field(default_factory=dict)
+    """What has a state besides network, optimiser and schedule."""
+    after_epoch: Callable[[int], None] = lambda _: None
+    """Called after each epoch, before its state is kept."""
 
 
 def run_epochs(
@@ -57,7 +63,10 @@ def run_epochs(
     course: Course,
     progress: EpochProgress | None = None,
 ) -> None:
-    """Take a step for every batch of every epoch that is left; the learning rate falls along half a cosine to 0.
+    """Take a step for every batch of every epoch that is left.
+
+    The learning rate falls along half a cosine to 0 (Loshchilov and Hutter, 2017), from its first step or above
+    `warm_up`.
 
     `step` is given the indices of a batch's images, and returns the loss that it went down by. The random state is that
     of the caller, and the file of the state is left where it is.
@@ -67,8 +76,8 @@ def run_epochs(
     """
     settings, unfinished = course.recipe.settings, course.recipe.unfinished
     batches = math.ceil(course.num_images / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs * batches)
-    parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    schedule = _schedule(optimizer, settings.epochs * batches, course.warm_up)
+    parts: Parts = {"model": model, "optimizer": optimizer, "schedule": schedule, **course.parts}
     done = resume(unfinished, parts, course.identity) if unfinished is not None else 0
     tell = progress or (lambda *_: None)
     tell(done * batches, settings.epochs * batches, math.nan)
@@ -84,6 +93,18 @@ def run_epochs(
         if not math.isfinite(total):
             rate = f"{course.section}.learning_rate ({settings.learning_rate:g})"
             raise ModelError(f"{course.section}: the loss is {total} in epoch {epoch}; lower {rate}")
+        course.after_epoch(epoch)
         if unfinished is not None:
             keep(unfinished, parts, epoch, course.identity)
         tell(epoch * batches, settings.epochs * batches, total / seen)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, steps: int, warm_up: float) -> torch.optim.lr_scheduler.LRScheduler:
+    if not warm_up:
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+    def share(step: int) -> float:
+        rising = min(1.0, (step + 1) / (warm_up * steps + 1))
+        return rising * (1.0 + math.cos(math.pi * step / steps)) / 2.0
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.training.augment import augment, crop, find_darkest, is_image, refuse_unmovable
 from explorer.training.epochs import Course, EpochProgress, Recipe, run_epochs
+from explorer.training.held_aside import BestState, hold_aside
 from explorer.training.loss import Loss, compute_loss
 from explorer.training.train import MOMENTUM
 from explorer.training.trainable import Trainable, trainable
@@ -31,8 +33,8 @@ BLOCK = 16
 
 SMALLEST_SHARE = 1 / 16
 """A trained scale stays above this share of where it started (assumed): at zero it could not come back."""
-
-
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises (assumed)."""
 SMALLEST_SPREAD = 1e-12
 """Variance of a teacher's outputs below which they are all the same."""
 
@@ -91,10 +93,10 @@ def finetune(
     identity = _identity(task, description) if recipe.unfinished is not None else ""
     with torch.random.fork_rng(devices=[torch_device] if torch_device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        _train(task, progress, identity)
+        kept = _train(task, progress, identity)
     if recipe.unfinished is not None:
         recipe.unfinished.unlink(missing_ok=True)
-    return task.network.collect(description)
+    return task.network.collect({**description, "kept_epoch": kept})
 
 
 def choose_layout(model: nn.Module) -> torch.memory_format:
@@ -111,21 +113,16 @@ def choose_layout(model: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if spoils else torch.channels_last
 
 
-def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> None:
+def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> int:
+    """Train the network; the epoch after which it was as it is left."""
     settings, model = task.recipe.settings, task.network.model
     model.to(memory_format=task.layout)  # type: ignore[call-overload]
     optimizer = _optimizer(task.network, settings)
     floors = [scale.detach() * SMALLEST_SHARE for scale in task.network.scales()]
-    course = Course(
-        section="finetuning",
-        recipe=task.recipe,
-        num_images=len(task.targets),
-        torch_device=task.targets.device,
-        identity=identity,
-    )
+    seen, aside = hold_aside(len(task.targets), settings.held_aside, task.targets.device)
 
     def step(chosen: Tensor) -> Tensor:
-        loss = _loss(task, chosen)
+        loss = _loss(task, seen[chosen])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -133,9 +130,41 @@ def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> 
             scale.data.clamp_(min=floor)
         return loss
 
+    best = BestState(model, partial(_measure, task, aside)) if len(aside) else None
+    if best is not None:
+        best.offer(0)
     _training_mode(model, settings)
+    course = Course(
+        section="finetuning",
+        recipe=task.recipe,
+        num_images=len(seen),
+        torch_device=task.targets.device,
+        identity=identity,
+        warm_up=WARM_UP,
+        parts={} if best is None else {"best": best},
+        after_epoch=(lambda _: None) if best is None else best.offer,
+    )
     run_epochs(model, optimizer, step, course, progress)
+    if best is not None:
+        best.restore()
     model.eval()
+    return settings.epochs if best is None else best.epoch
+
+
+def _measure(task: _TuningTask, aside: Tensor) -> tuple[float, float]:
+    """Return the loss on images held aside, as they are, of the network as it is deployed, and its excess of bytes."""
+    model, total = task.network.model, 0.0
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    for chosen in torch.split(aside, task.recipe.settings.batch_size):
+        inputs = _laid_out(take(task.inputs, chosen), task.layout)
+        with torch.no_grad():
+            outputs = run(model, inputs)
+        # A loss of the user's is asked for gradients.
+        total += float(_compare(task, outputs.requires_grad_(), inputs, task.targets[chosen]).detach()) * len(chosen)
+    for module, training in modes.items():
+        module.training = training
+    return total / len(aside), 0.0
 
 
 def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:
@@ -146,10 +175,17 @@ def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:
     share = float(torch.rand(())) if settings.mixup and float(torch.rand(())) < settings.mixup else 1.0
     if share < 1.0:
         inputs = tuple(torch.lerp(each.flip(0), each, share) for each in inputs)
-    inputs = tuple(each.contiguous(memory_format=task.layout) if is_image(each) else each for each in inputs)
+    inputs = _laid_out(inputs, task.layout)
     with _statistics_held(task.network.model) if share < 1.0 else nullcontext():
         outputs = run(task.network.model, inputs)
-    targets = task.targets[chosen]
+    return _compare(task, outputs, inputs, task.targets[chosen], share)
+
+
+def _compare(
+    task: _TuningTask, outputs: Tensor, inputs: tuple[Tensor, ...], targets: Tensor, share: float = 1.0
+) -> Tensor:
+    """Return the loss of a batch to its targets and the teacher's outputs; `share` as in `_to_targets`."""
+    settings = task.recipe.settings
     if task.teacher is None:
         return _to_targets(task.recipe.loss, outputs, targets, share)
     with torch.no_grad():
@@ -159,6 +195,10 @@ def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:
         return soft
     hard = _to_targets(task.recipe.loss, outputs, targets, share)
     return settings.teacher_weight * soft + (1.0 - settings.teacher_weight) * hard
+
+
+def _laid_out(inputs: tuple[Tensor, ...], layout: torch.memory_format) -> tuple[Tensor, ...]:
+    return tuple(each.contiguous(memory_format=layout) if is_image(each) else each for each in inputs)
 
 
 @contextmanager

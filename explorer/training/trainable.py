@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from explorer.compress.activations import insert_quantizers
-from explorer.compress.apply import CompressionContext, compress_layers, correct_copy, without_filters
+from explorer.compress.apply import CompressionContext, compress_layers, compressed_copy, without_filters
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
@@ -20,6 +20,10 @@ from explorer.graph.modules import layer_module
 from explorer.graph.names import replace_module
 from explorer.training.straight_through import SharedWeight, TrainedActivation, TrainedWeight, spread_per_channel
 from explorer.training.tuned import Tuned, load_state
+
+REACH, BINARY_REACH = 0.45, 0.95
+"""How far a float weight may start from its code, in steps: inside the interval that rounds to it, and near its edge
+where the float network's is beyond it, so that a small change brings the code that this one would have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,25 +77,28 @@ class Trainable:
 
 
 def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | None = None) -> Trainable:
-    """Build it from the float network, or from what `start` was tuned to, which has the same filters.
+    """Build it from what `apply` deploys, or from what `start` was tuned to, which has the same filters.
 
-    Masks, clusters, scales and ranges are those that `apply` would choose; where `start` was tuned for this very
-    candidate, they are its own.
+    Codes, scales, masks, clusters, norms and ranges are those of `compressed_copy`; float weights lie where the float
+    network has them, as far as they round to these codes. From a `start`, codes are those of its weights, and where it
+    was tuned for this very candidate, masks, clusters, scales and ranges are its own.
 
     Raises:
         CandidateError: When candidate, network and `start` do not fit together.
     """
     resolved = context.resolve(candidate)
-    model = without_filters(context, resolved.kept)
-    names = tuple(model.state_dict())
+    plain = without_filters(context, resolved.kept)
+    names = tuple(plain.state_dict())
     if start is not None:
-        load_state(model, start)
-    originals = {layer.name: layer_module(model, layer.name).weight.detach().clone() for layer in context.graph.layers}
-    compress_layers(model, context, resolved)
-    insert_quantizers(model, context.graph, context.calibration, resolved)
-    model.to(context.calibration.torch_device)
+        load_state(plain, start)
+    originals = {layer.name: layer_module(plain, layer.name).weight.detach().clone() for layer in context.graph.layers}
     if start is None:
-        correct_copy(model, context, resolved)
+        model = compressed_copy(context, candidate)
+    else:
+        model = plain
+        compress_layers(model, context, resolved)
+        insert_quantizers(model, context.graph, context.calibration, resolved)
+        model.to(context.calibration.torch_device)
     own = start if start is not None and start.candidate == candidate.digest() else None
     for name, choice in resolved.choices.items():
         _parametrise(layer_module(model, name), originals[name], choice, own, context.quantizer.scale_granularity)
@@ -106,12 +113,10 @@ def _parametrise(
     module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, own: Tuned | None, per: str
 ) -> None:
     """Put the float weight back, behind the quantiser of its layer."""
-    codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
+    codes, scale = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale")
     del module.weight_codes, module.weight_scale
     weight = weight.to(scale.device)
-    mask: Tensor | None = mask_weights(weight, choice)
-    if mask is not None and bool(mask.all()):
-        mask = None
+    mask: Tensor | None = _mask(weight, codes, choice)
     centroids, clusters = None, None
     if choice.codebook_size is not None:
         if mask is not None:
@@ -122,6 +127,8 @@ def _parametrise(
         if clusters is not None:
             clusters = own.clusters[choice.layer].long().to(scale.device)
             centroids = own.centroids[choice.layer].to(scale)
+    else:
+        weight = _near_codes(weight, codes, spread_per_channel(scale, weight), choice.weight_bits)
     mask = None if mask is None else mask.to(scale.device)
     module.weight = nn.Parameter(weight if mask is None else weight * mask)
     if clusters is None or centroids is None:
@@ -129,6 +136,19 @@ def _parametrise(
     else:
         quantizer = SharedWeight(choice.weight_bits, scale, mask, clusters, centroids)
     parametrize.register_parametrization(module, "weight", quantizer)
+
+
+def _mask(weight: Tensor, codes: Tensor, choice: LayerChoice) -> Tensor | None:
+    """Return which weights are not pruned: those with codes, then the largest; None where none is pruned."""
+    largest = weight.abs().max().clamp_min(torch.finfo(weight.dtype).tiny)
+    mask = mask_weights(codes.abs() + weight.abs() / (2 * largest), choice)
+    return None if bool(mask.all()) else mask
+
+
+def _near_codes(weight: Tensor, codes: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Return float weights next to those given that round to the codes."""
+    reach = BINARY_REACH if bits == 1 else REACH
+    return scale * torch.clamp(weight / scale, codes - reach, codes + reach)
 
 
 def _clusters(codes: Tensor, choice: LayerChoice) -> tuple[Tensor, Tensor]:

@@ -12,16 +12,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explorer.compress.apply import CompressionContext, apply
+from explorer.compress.apply import CompressionContext, apply, compressed_copy
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.compress.sparsity import mask_weights
 from explorer.data.load import load_data
 from explorer.errors import CandidateError, ModelError
+from explorer.graph.modules import layer_module
 from explorer.models.load import load_model
 from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
 from explorer.training.epochs import Recipe
 from explorer.training.finetune import choose_layout, finetune
+from explorer.training.held_aside import BestState, hold_aside
 from explorer.training.train import train_model
 from explorer.training.trainable import trainable
 from explorer.training.tuned import Tuned, rebuild
@@ -39,7 +41,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "pattern": {"pattern": "2:4"},
     "pruned and shared": {"weight_density": 0.4, "codebook_size": 4},
 }
-SHORT = FineTuningSettings(epochs=2, batch_size=16, learning_rate=0.002)
+SHORT = FineTuningSettings(epochs=2, batch_size=16, learning_rate=0.002, held_aside=0.0)
 
 
 def candidate(base: CompressionContext, kind: str = "bits", weight_bits: int = 4) -> Candidate:
@@ -87,6 +89,86 @@ def test_what_is_trained_is_deployed(name: str, kind: str, context: Bases, image
         with torch.no_grad():
             trained, deployed = network.model.eval()(x), built(x)
         assert (trained - deployed).abs().mean() < 0.01 * trained.std()
+
+
+@thinned("name kind", 2, NETWORKS, CHOICES)
+@pytest.mark.parametrize("rounding", ["nearest", "adaptive"])
+def test_it_begins_with_the_integers_that_are_deployed_untuned(
+    name: str, kind: str, rounding: str, context: Bases
+) -> None:
+    base = replace(context(name), quantizer=QuantizerSettings(rounding=rounding))
+    chosen = candidate(base, kind, weight_bits=3 if kind != "shared" else 4)
+    network, untuned = trainable(base, chosen), code_modules(compressed_copy(base, chosen))
+    for layer, module in untuned.items():
+        codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
+        deployed = codes * scale.view(-1, *(1,) * (codes.ndim - 1))
+        assert torch.equal(layer_module(network.model, layer).weight, deployed), layer
+    norms = {name: tensor for name, tensor in compressed_copy(base, chosen).state_dict().items() if "running" in name}
+    assert all(torch.equal(network.model.state_dict()[name], tensor) for name, tensor in norms.items())
+
+
+def test_float_weights_begin_where_the_float_network_has_them_as_far_as_codes_allow(context: Bases) -> None:
+    base = replace(context("option_a"), quantizer=QuantizerSettings(rounding="adaptive"))
+    chosen = replace(candidate(base), filter_keep_ratio=())
+    network = trainable(base, chosen).collect({})
+    inside = 0.0
+    for layer, module in code_modules(compressed_copy(base, chosen)).items():
+        scale = module.get_buffer("weight_scale").double()
+        codes = module.get_buffer("weight_codes").double().flatten(1)
+        real = base.model.get_parameter(f"{layer}.weight").double().flatten(1) / scale[:, None]
+        begun = network.state[f"{layer}.weight"].double().flatten(1) / scale[:, None]
+        near = (real - codes).abs() < 0.44
+        torch.testing.assert_close(begun[near], real[near], rtol=0, atol=1e-4)
+        assert bool(((begun - codes).abs() < 0.5).all())
+        assert bool((((begun - codes) * (real - codes))[~near] >= 0).all())  # on the side of the float weight
+        inside += float(near.double().mean()) / len(base.graph.weight_owners)
+    assert 0.5 < inside < 0.99
+
+
+def test_training_that_only_hurts_leaves_what_is_deployed_untuned(context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 48)
+    chosen = candidate(base, weight_bits=8)
+    settings = replace(SHORT, epochs=3, learning_rate=1.0, teacher_weight=1.0, held_aside=0.25)
+    result = tuned(base, chosen, x, settings)
+    assert result.description["kept_epoch"] == 0
+    assert same(result, trainable(base, chosen).collect({}))
+    last = tuned(base, chosen, x, replace(settings, held_aside=0.0))
+    assert last.description["kept_epoch"] == 3
+    assert not same(last, result)
+
+
+def test_the_best_epoch_on_images_held_aside_is_kept(context: Bases, images: Images) -> None:
+    """By the divergence from the float network on them, found from what the training was seen to leave."""
+    base, x = context("lenet5_digits"), images("lenet5_digits", 96)
+    chosen = candidate(base, weight_bits=3)
+    settings = replace(SHORT, epochs=8, learning_rate=0.02, teacher_weight=1.0, temperature=1.0, held_aside=0.25)
+    states: list[tuple[float, dict[str, Tensor]]] = []
+    whole = BestState.offer
+
+    def watched(self: BestState, epoch: int) -> None:
+        whole(self, epoch)
+        states.append((self.measure()[0], {k: v.clone() for k, v in self.model.state_dict().items()}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BestState, "offer", watched)
+        result = tuned(base, chosen, x, settings)
+    kept = result.description["kept_epoch"]
+    assert kept == min(range(9), key=lambda epoch: states[epoch][0])
+    assert all(torch.equal(result.state[k], v) for k, v in states[kept][1].items() if k in result.state)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        _, aside = hold_aside(96, 0.25, torch.device("cpu"))
+    with torch.no_grad():
+        wanted = torch.log_softmax(base.model(x[aside]), 1)
+        found = torch.log_softmax(rebuild(base, chosen, result)(x[aside]), 1)
+    assert float(-(wanted.exp() * found).sum(1).mean()) == pytest.approx(states[kept][0], rel=0.02)
+
+
+def test_images_are_held_aside_once_each() -> None:
+    for count, share, aside in ((100, 0.25, 25), (3, 0.5, 2), (2, 0.5, 1), (1, 0.5, 0), (10, 0.0, 0)):
+        seen, held = hold_aside(count, share, torch.device("cpu"))
+        assert len(held) == aside
+        assert sorted([*seen.tolist(), *held.tolist()]) == list(range(count))
 
 
 @pytest.mark.parametrize("kind", CHOICES)
@@ -181,7 +263,9 @@ def test_norms_do_not_learn_from_mixes(context: Bases, images: Images) -> None:
     assert not any(torch.equal(tuned(base, candidate(base), x).state[name], start[name]) for name in norms)
 
 
-@pytest.mark.parametrize("change", [{"optimizer": "adam", "learning_rate": 0.001}, {"batch_norm": "frozen"}])
+@pytest.mark.parametrize(
+    "change", [{"optimizer": "adam", "learning_rate": 0.001}, {"batch_norm": "frozen"}, {"held_aside": 0.2}]
+)
 @pytest.mark.parametrize("kind", ["pruned", "shared"])
 def test_an_interrupted_training_goes_on(
     kind: str, change: dict[str, Any], context: Bases, images: Images, tmp_path: Path
