@@ -26,6 +26,8 @@ class Objective:
     whole: bool = False
     """True for a count, whose budget is an integer."""
     is_cost: bool = True
+    where_named: bool = False
+    """True for a cost that takes work to know, and is known and shown only where a study names it."""
 
     def value(self, cost: object, score: float) -> float:
         """Return the score, or this one of the costs; NaN where the device has none."""
@@ -45,6 +47,7 @@ class Objective:
 SCORE = Objective(name="accuracy", title="Accuracy", heading="Accuracy", unit="%", key="accuracy", is_cost=False)
 """The one objective that is no cost, where a study does not name its own."""
 
+CODED_BYTES = "coded_bytes"
 OBJECTIVES: Mapping[str, Objective] = {
     objective.name: objective
     for objective in (
@@ -67,6 +70,15 @@ OBJECTIVES: Mapping[str, Objective] = {
             key="activation_bytes",
             whole=True,
         ),
+        Objective(
+            name=CODED_BYTES,
+            title="Coded file",
+            heading="Coded file",
+            unit="bytes",
+            key="coded_bytes",
+            whole=True,
+            where_named=True,
+        ),
     )
 }
 """By name. A new one is an entry here, an attribute of `Cost`, and what fills it in `explorer.study.costing`."""
@@ -87,7 +99,12 @@ def score_named(names: Sequence[str]) -> Objective:
     return next((objective for objective in objectives_named(names) if not objective.is_cost), SCORE)
 
 
-def costs() -> tuple[Objective, ...]:
+def costs(names: Sequence[str] = ()) -> tuple[Objective, ...]:
+    """Return the costs that are known of every candidate, and those that are known since they are among `names`."""
+    return tuple(cost for cost in every_cost() if not cost.where_named or cost.name in names)
+
+
+def every_cost() -> tuple[Objective, ...]:
     """Return all objectives that are costs."""
     return tuple(objective for objective in OBJECTIVES.values() if objective.is_cost)
 

@@ -28,7 +28,7 @@ class Report(Protocol):
 
 
 def _deep_compression(study: Study, to: Path, notify: Notify) -> Report:
-    from explorer.packed.deep_compression import deep_compress  # noqa: PLC0415  (imports torch)
+    from explorer.export.deep_compression import deep_compress  # noqa: PLC0415  (imports torch)
 
     return deep_compress(study, to, notify)
 

@@ -56,6 +56,11 @@ class WeightEntropies:
             self._shortened[context.graph.removed_blocks] = WeightEntropies(context)
         return self._shortened[context.graph.removed_blocks]
 
+    @property
+    def graph(self) -> ModelGraph:
+        """That of the network."""
+        return self._context.graph
+
     @classmethod
     def of(cls, context: CompressionContext, accelerator: Accelerator) -> WeightEntropies | None:
         """Return the entropies for a device that reads weights coded by it, None for any other."""

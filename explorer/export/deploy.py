@@ -14,6 +14,7 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.errors import ExportError
+from explorer.evaluate.coded_size import count_coded_bytes
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import count_entropies
@@ -187,7 +188,8 @@ def _deployment(
 def _cost(prepared: PreparedStudy, candidate: Candidate, model: fx.GraphModule) -> Cost:
     """Return what a candidate costs with the integers of the network that was built of it."""
     graph = prepared.context.graph
-    return candidate_cost(graph, candidate, prepared.accelerator, count_entropies(model, graph))
+    cost = candidate_cost(graph, candidate, prepared.accelerator, count_entropies(model, graph))
+    return cost if prepared.coded is None else replace(cost, coded_bytes=count_coded_bytes(model))
 
 
 def _plain(context: CompressionContext) -> fx.GraphModule:

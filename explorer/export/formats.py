@@ -146,6 +146,7 @@ class Exporter:
 FORMATS: Mapping[str, Exporter] = {
     "onnx": Exporter(summary="quantised (QDQ)", module="explorer.export.onnx.package"),
     "integer": Exporter(summary="integers only", module="explorer.export.integer.package"),
+    "coded": Exporter(summary="weights at their entropy, to store", module="explorer.export.coded"),
     "tflite": Exporter(
         summary="int8 for LiteRT",
         module="explorer.export.tflite.package",

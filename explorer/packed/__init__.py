@@ -1,1 +1,1 @@
-"""A network's weights as a packed file: pruned, shared, Huffman-coded."""
+"""A network's integers as one file: Huffman-coded as in Deep Compression, or at their entropy by a range coder."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import fx, nn
@@ -39,6 +42,23 @@ def packable(model: fx.GraphModule) -> PackedNetwork:
         quantizers=tuple(quantizers),
         others=tuple((name, np.ascontiguousarray(values)) for name, values in others),
     )
+
+
+def decode_like(model: fx.GraphModule, packed: PackedNetwork) -> fx.GraphModule:
+    """Return a network of the structure of `model` in which everything that it has learnt is that of `packed`."""
+    decoded = copy.deepcopy(model)
+    for value in decoded.state_dict().values():
+        value.zero_()
+    load_packed(decoded, packed)
+    return decoded
+
+
+def refuse_different(model: fx.GraphModule, decoded: fx.GraphModule, path: Path) -> None:
+    """Raise ExportError unless what a file was decoded to is the network that it was made of, bit for bit."""
+    own, read = model.state_dict(), decoded.state_dict()
+    different = [name for name in own if name not in read or not torch.equal(own[name], read[name])]
+    if different or len(own) != len(read):
+        raise ExportError(f"{path}: gives back another network ({', '.join(different[:3])}); please report this")
 
 
 def load_packed(model: fx.GraphModule, packed: PackedNetwork) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.objectives import SCORE, costs
+from explorer.objectives import SCORE, every_cost
 from explorer.settings.records import validate
 from explorer.settings.rules import text
 from explorer.settings.values import FUNCTION
@@ -35,7 +35,7 @@ class ScoreSettings:
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
-        taken = {word for cost in costs() for word in (cost.name, cost.key)} | RESERVED
+        taken = {word for cost in every_cost() for word in (cost.name, cost.key)} | RESERVED
         if self.function is None and self.name is not None:
             raise StudyFileError(("score.name: only a function takes it; remove it, or name score.function",))
         if self.called in taken or (self.function is not None and not self.called[0].isalpha()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.objectives import SCORE, Objective, costs
+from explorer.objectives import SCORE, Objective, every_cost
 from explorer.settings.records import get_rules, named_tables, read_record, read_values, validate
 from explorer.settings.rules import (
     Rule,
@@ -58,7 +58,7 @@ class ObjectiveSettings:
 
     def check(self, score: str) -> None:
         """Raise StudyFileError unless these are the score, by its name, and at least one cost."""
-        known = one_of(score, *(cost.name for cost in costs()))
+        known = one_of(score, *(cost.name for cost in every_cost()))
         names = many(known, distinct=True).read(self.names, "objectives.names")
         if len(names) < 2 or score not in names:
             raise refused("objectives.names", f'a list of "{score}" and at least one other', names)
@@ -93,7 +93,7 @@ class BudgetSettings:
     @staticmethod
     def key_rules() -> Mapping[str, Rule]:
         """Return the rule of each key."""
-        counted = {objective.key: BYTES if objective.whole else LIMIT for objective in costs()}
+        counted = {objective.key: BYTES if objective.whole else LIMIT for objective in every_cost()}
         return {**counted, SCORE.key: SHARE}
 
     @classmethod

@@ -11,7 +11,7 @@ from explorer.compress.plan import LayerPlan, OperationPlan, collect_choices, pl
 from explorer.evaluate import hardware
 from explorer.evaluate.pricing import Price
 from explorer.graph.layers import Layer, ModelGraph
-from explorer.objectives import SCORE, costs, score_named
+from explorer.objectives import SCORE, every_cost, score_named
 from explorer.settings import BudgetSettings
 from explorer.study.record import Cost, LayerSummary
 from hwmodels import Accelerator, LayerCost, NetworkCost
@@ -67,7 +67,7 @@ def float_cost(graph: ModelGraph, accelerator: Accelerator) -> Cost:
 
 def cost_excesses(cost: Cost, budgets: BudgetSettings) -> tuple[tuple[str, float], ...]:
     """Return (budget key, cost / limit - 1) for every cost that is limited; above 0 is over budget."""
-    limits = ((objective, budgets.limit(objective)) for objective in costs())
+    limits = ((objective, budgets.limit(objective)) for objective in every_cost())
     found = ((objective.key, objective.value(cost, 0.0), limit) for objective, limit in limits if limit is not None)
     return tuple((key, value / limit - 1.0) for key, value, limit in found if not math.isnan(value))
 

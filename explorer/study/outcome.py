@@ -14,6 +14,7 @@ from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.data.images import ImageSet
+from explorer.evaluate.coded_size import count_coded_bytes, estimate_coded_bytes
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import refuse_infinite, score_images
 from explorer.progress import Notify
@@ -84,7 +85,13 @@ def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer:
 def _built_cost(prepared: PreparedStudy, candidate: Candidate) -> Cost:
     """Return what a candidate costs with the integers that its network is built with."""
     entropies = None if prepared.entropies is None else prepared.entropies.of_built(candidate)
-    return candidate_cost(prepared.context.graph, candidate, prepared.accelerator, entropies)
+    cost = candidate_cost(prepared.context.graph, candidate, prepared.accelerator, entropies)
+    if prepared.coded is None:
+        return cost
+    try:
+        return replace(cost, coded_bytes=count_coded_bytes(apply(prepared.context, candidate)))
+    except NUMERICAL:  # it cannot be computed, but costs what it does all the same
+        return replace(cost, coded_bytes=estimate_coded_bytes(prepared.coded, candidate))
 
 
 def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]:
@@ -96,8 +103,11 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
         model.register_forward_hook(refuse_infinite)
         return model
 
+    floating = float_cost(graph, prepared.accelerator)
+    if prepared.coded is not None:
+        floating = replace(floating, coded_bytes=floating.weight_bytes)
     return (
-        _baseline(FLOAT, float_cost(graph, prepared.accelerator), lambda: prepared.context.model, scorer),
+        _baseline(FLOAT, floating, lambda: prepared.context.model, scorer),
         _baseline(UNIFORM, _built_cost(prepared, eight), build, scorer),
     )
 

@@ -15,6 +15,7 @@ from explorer.data.images import Data, ImageSet
 from explorer.digests import digest
 from explorer.evaluate.score import Score
 from explorer.evaluate.weight_entropy import WeightEntropies
+from explorer.objectives import CODED_BYTES
 from explorer.progress import Notify, silent
 from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
@@ -49,6 +50,8 @@ class PreparedStudy:
     coverage: Coverage
     entropies: WeightEntropies | None = None
     """Those of its layers at any choice, where the device reads weights coded by them."""
+    coded: WeightEntropies | None = None
+    """The same where the study names the bytes of a coded file, whatever the device reads."""
     refused_exports: tuple[tuple[str, str], ...] = ()
     """(form, reason) for each form that the network cannot be exported as, where that was looked at."""
 
@@ -70,6 +73,11 @@ class PreparedStudy:
     def tensors(self, images: ImageSet) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return inputs and targets as tensors on the torch device."""
         return images.tensors(self.torch_device)
+
+
+def names_coded_bytes(study: Study) -> bool:
+    """Return whether the bytes of a coded file are an objective of the study, or limited by it."""
+    return CODED_BYTES in study.objectives.names or study.budgets.coded_bytes is not None
 
 
 def digest_images(data: Data) -> str:
@@ -118,6 +126,7 @@ def prepare_study(
         weights_digest=digest_state(network.model),
         coverage=network.coverage,
         entropies=WeightEntropies.of(context, accelerator),
+        coded=WeightEntropies(context) if names_coded_bytes(study) else None,
         refused_exports=refused_exports,
     )
 

@@ -69,6 +69,8 @@ class Cost:
     """Energy in uJ of each of hwmodels.ENERGY_COMPONENTS that takes any."""
     layers: tuple[LayerSummary, ...]
     notes: tuple[str, ...]
+    coded_bytes: int | None = None
+    """Of the file with its weights at their entropy; None where the study does not name it."""
     fits: tuple[MemoryFit, ...] = ()
     """What the network needs of each memory and buffer of a stated size."""
 

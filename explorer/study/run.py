@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
+from explorer.evaluate.coded_size import estimate_coded_bytes
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import refuse_infinite, score_images
@@ -70,7 +72,10 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
     pricing = Pricing(graph, prepared.accelerator, prepared.entropies)
 
     def price_candidate(candidate: Candidate) -> Cost:
-        return summed_cost(graph, pricing.price(candidate))
+        cost = summed_cost(graph, pricing.price(candidate))
+        if prepared.coded is None:
+            return cost
+        return replace(cost, coded_bytes=estimate_coded_bytes(prepared.coded, candidate))
 
     needed = store.count() < min(study.search.seeds, study.search.trials)
     return Search(

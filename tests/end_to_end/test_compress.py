@@ -117,7 +117,7 @@ def test_a_file_that_gives_back_another_network_takes_no_place(
 
     assert explorer("compress", study, "--to", "out").code == 0
     before = (home / "out" / "network.bin").read_bytes()
-    monkeypatch.setattr("explorer.packed.deep_compression.load_packed", put_other)
+    monkeypatch.setattr("explorer.export.deep_compression.load_packed", put_other)
     for folder in ("out", "new"):
         said = explorer("compress", study, "--to", folder)
         assert said.code == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from explorer.evaluate.mean_score import MeanScore
-from explorer.objectives import costs
+from explorer.objectives import every_cost
 from explorer.report.front.views import BESIDE, REFERENCE, CloudView, PointView
 from explorer.report.theme import escape
 from explorer.study.record import Cost
@@ -39,7 +39,9 @@ def describe_cloud(evaluation: CloudView) -> str:
 def _cost_lines(cost: Cost) -> dict[str, str]:
     """Return one line for each cost that can be an objective, keyed by its field."""
     lines = {}
-    for objective in costs():
+    for objective in every_cost():
+        if objective.where_named and getattr(cost, objective.key) is None:
+            continue
         beside = BESIDE.get(objective.name)
         more = None if beside is None else getattr(cost, beside.key)
         told = "" if beside is None or more is None else f" ({_number(more, beside.unit, beside.whole)})"

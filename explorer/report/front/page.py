@@ -53,7 +53,7 @@ def collect_page_data(view: FrontView) -> dict[str, Any]:
         "score": score_named(view.objectives).heading,
         "score_name": score_named(view.objectives).name,
         "axes": [asdict(axis) for axis in view.axes],
-        "costs": [figure._asdict() for figure in list_cost_figures()],
+        "costs": [figure._asdict() for figure in list_cost_figures(view.objectives)],
         "figures": {axis.name: _figures(view, axis.name) for axis in view.axes},
         "points": [_point(point) for point in (*view.front, *view.baselines)],
         "marks": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from explorer.evaluate.mean_score import MeanScore
 from explorer.files import csv_cell, replaced
-from explorer.objectives import SCORE, score_named
+from explorer.objectives import SCORE, every_cost, score_named
 from explorer.report.front.views import (
     MACS,
     Figure,
@@ -23,19 +24,20 @@ from explorer.report.front.views import (
 from explorer.study.front import still_undominated
 from explorer.study.record import Outcome
 
+COSTS = tuple(cost.name for cost in every_cost())
 TEXTS = ("name", "origin", "digest")
 SIGNIFICANT = "%.9g"
 LONGEST_HEADING = 7
 """Characters of a column's heading in the terminal."""
 
 
-def list_columns(score: str = SCORE.name) -> dict[str, str]:
+def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dict[str, str]:
     """Return the columns of the front's frame and their types.
 
     `score` is what the score is called; `<cost>_ratio` is relative to the uniform 8-bit baseline;
     `undominated_held_out` tells whether the point would still be on the front if the held-out images had the say.
     """
-    figures = list_cost_figures()
+    figures = list_cost_figures(objectives)
     return {
         "name": "str",
         f"{score}_search": "float64",
@@ -61,7 +63,7 @@ def build_front_frame(outcome: Outcome) -> pd.DataFrame:
     rows = [_row(point, score) for point in list_front_points(outcome)]
     for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
         row["undominated_held_out"] = stays
-    types = list_columns(score)
+    types = list_columns(score, outcome.objectives)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
@@ -87,20 +89,22 @@ def build_front_table(outcome: Outcome) -> Table:
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("\nNetwork", no_wrap=True)
-    first, *others = (f"{_shortened(figure.heading)}\n{figure.unit}" for figure in _shown())
+    first, *others = (f"{_shortened(figure.heading)}\n{figure.unit}" for figure in _shown(outcome))
     score = score_named(outcome.objectives).name
     for heading in (f"Search\n{score} %", f"Held-out\n{score} %", first, "of\n8-bit", *others):
         table.add_column(heading, justify="right", no_wrap=True)
     baselines = list_baseline_points(outcome)
     for index, point in enumerate((*baselines, *list_front_points(outcome))):
         last_baseline = index == len(baselines) - 1
-        table.add_row(*_cells(point), end_section=last_baseline, style="dim" if index < len(baselines) else "")
+        table.add_row(
+            *_cells(point, _shown(outcome)), end_section=last_baseline, style="dim" if index < len(baselines) else ""
+        )
     return table
 
 
-def _shown() -> tuple[Figure, ...]:
+def _shown(outcome: Outcome) -> tuple[Figure, ...]:
     """Return what 80 columns have room for: MACs are left out."""
-    return tuple(figure for figure in list_cost_figures() if figure is not MACS)
+    return tuple(figure for figure in list_cost_figures(outcome.objectives) if figure is not MACS)
 
 
 def _shortened(heading: str) -> str:
@@ -116,17 +120,17 @@ def _row(point: PointView, score: str) -> dict[str, object]:
         f"{score}_held_out": point.held_out.value,
         "standard_error_held_out": point.held_out.standard_error,
         "images_held_out": point.held_out.num_images,
-        **{figure.key: getattr(point.cost, figure.key) for figure in list_cost_figures()},
+        **{figure.key: getattr(point.cost, figure.key) for figure in list_cost_figures(COSTS)},
         **{f"{key}_ratio": ratio for key, ratio in point.ratios.items()},
         "origin": point.origin,
         "digest": point.digest,
     }
 
 
-def _cells(point: PointView) -> list[Text]:
+def _cells(point: PointView, shown: tuple[Figure, ...]) -> list[Text]:
     """Return the texts of one row; `Text`, so that brackets in a name are no markup."""
-    first, *others = ((_count if figure.whole else _number)(getattr(point.cost, figure.key)) for figure in _shown())
-    ratio = point.ratios[_shown()[0].key]
+    first, *others = ((_count if figure.whole else _number)(getattr(point.cost, figure.key)) for figure in shown)
+    ratio = point.ratios[shown[0].key]
     share = "n/a" if ratio is None else f"{100.0 * ratio:.0f} %"
     cells = (point.name + point.mark, _percent(point.search), _percent(point.held_out), first, share, *others)
     return [Text(cell) for cell in cells]

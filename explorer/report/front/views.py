@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.objectives import Objective, costs
+from explorer.objectives import Objective, costs, every_cost
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import ASSUMED_0, UNIFORM, Cost, Evaluation, Outcome, Split
 
@@ -37,10 +37,14 @@ BESIDE = {"latency": Figure("Clock", "cycles", "latency_cycles", whole=True, has
 MACS = Figure("MACs", "", "macs", whole=True)
 
 
-def list_cost_figures() -> tuple[Figure, ...]:
-    """Return what is shown of a cost, in order: all that can be an objective, and what tells more of it."""
+def list_cost_figures(objectives: Sequence[str] = ()) -> tuple[Figure, ...]:
+    """Return what is shown of a cost, in order: all that can be an objective, and what tells more of it.
+
+    Args:
+        objectives: Those of the study, which may name costs that are not known otherwise.
+    """
     shown = []
-    for cost in costs():
+    for cost in costs(objectives):
         shown.append(Figure(cost.heading, cost.unit, cost.key, cost.whole))
         shown += [BESIDE[cost.name]] if cost.name in BESIDE else []
     shown += [] if any(figure.key == MACS.key for figure in shown) else [MACS]
@@ -127,7 +131,7 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         device=outcome.device,
         device_title=outcome.device_title,
         objectives=outcome.objectives,
-        axes=tuple(sorted(costs(), key=lambda axis: axis.name not in outcome.objectives)),
+        axes=tuple(sorted(costs(outcome.objectives), key=lambda axis: axis.name not in outcome.objectives)),
         front=front,
         baselines=list_baseline_points(outcome),
         cloud=tuple(
@@ -191,7 +195,7 @@ def list_front_points(outcome: Outcome) -> tuple[PointView, ...]:
             search=evaluation.score,
             held_out=member.held_out,
             cost=evaluation.cost,
-            ratios=compute_cost_ratios(evaluation.cost, reference),
+            ratios=compute_cost_ratios(evaluation.cost, reference, outcome.objectives),
             mark=marks[member.name],
         )
         points.append(point)
@@ -223,7 +227,7 @@ def list_baseline_points(outcome: Outcome) -> tuple[PointView, ...]:
             search=item.search,
             held_out=item.held_out,
             cost=item.cost,
-            ratios=compute_cost_ratios(item.cost, reference),
+            ratios=compute_cost_ratios(item.cost, reference, outcome.objectives),
         )
         for item in outcome.baselines
         if not item.failure
@@ -235,10 +239,10 @@ def get_reference_cost(outcome: Outcome) -> Cost | None:
     return next((item.cost for item in outcome.baselines if item.name == REFERENCE), None)
 
 
-def compute_cost_ratios(cost: Cost, reference: Cost | None) -> dict[str, float | None]:
-    """Return each cost over the reference's; None where either is missing or the divisor is 0."""
+def compute_cost_ratios(cost: Cost, reference: Cost | None, objectives: Sequence[str] = ()) -> dict[str, float | None]:
+    """Return each cost over the reference's, of `objectives` too; None where either is missing or the divisor is 0."""
     ratios: dict[str, float | None] = {}
-    for key in (figure.key for figure in list_cost_figures() if figure.has_ratio):
+    for key in (figure.key for figure in list_cost_figures(objectives) if figure.has_ratio):
         value, divisor = getattr(cost, key), getattr(reference, key, None)
         ratios[key] = value / divisor if value is not None and divisor else None
     return ratios
@@ -255,7 +259,7 @@ def _budgets(outcome: Outcome) -> dict[str, float]:
     budgets = outcome.study.get("budgets")
     if not isinstance(budgets, Mapping):
         return {}
-    keys = [cost.key for cost in costs()]
+    keys = [cost.key for cost in every_cost()]
     return {key: float(budgets[key]) for key in keys if budgets.get(key) is not None}
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.evaluate.mean_score import MeanScore
+from explorer.export.deep_compression import DeepCompressionReport, plan_steps, write_sizes
 from explorer.files import refuse_foreign
-from explorer.packed.deep_compression import DeepCompressionReport, plan_steps, write_sizes
 from explorer.packed.file import pack
 from explorer.packed.network import packable
 from explorer.settings import DeepCompressionSettings

@@ -19,7 +19,7 @@ from explorer.files import refuse_foreign, write_csv
 from explorer.graph.inputs import batches, join, run
 from explorer.graph.layers import ModelGraph
 from explorer.packed.file import MAGIC, LayerSize, Packing, read_packed, write_packed
-from explorer.packed.network import load_packed, packable
+from explorer.packed.network import load_packed, packable, refuse_different
 from explorer.progress import Notify
 from explorer.settings import DeepCompressionSettings, FineTuningSettings
 from explorer.settings.records import write_record
@@ -177,12 +177,7 @@ def _report(
 ) -> DeepCompressionReport:
     """Score the float, the compressed and the decoded network; ExportError unless the last two are one."""
     model, decoded = models
-    own, read = model.state_dict(), decoded.state_dict()
-    different = [name for name in own if name not in read or not torch.equal(own[name], read[name])]
-    if different or len(own) != len(read):
-        raise ExportError(
-            f"{to / NETWORK}: gives back another network ({', '.join(different[:3])}); please report this"
-        )
+    refuse_different(model, decoded, to / NETWORK)
     sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
     images, targets = join([inputs for inputs, _ in sets]), torch.cat([of_images for _, of_images in sets])
     batch = prepared.study.compute.batch_size
