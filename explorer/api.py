@@ -19,9 +19,10 @@ from explorer.progress import Notify, silent
 from explorer.session.compressed import Compressed, build
 from explorer.session.devices import Device, find_device
 from explorer.session.export import export
+from explorer.session.front import Front, Point
 from explorer.session.network import Net, open_network, open_study_network, refuse_other
 from explorer.session.points import Chosen, find_candidate, find_entropies, find_net, find_origin
-from explorer.session.result import Front, Point, Result
+from explorer.session.result import Result
 from explorer.session.scores import Scores, compute_scores
 from explorer.session.scoring import accuracy, score
 from explorer.session.search import load, run, search

@@ -10,6 +10,7 @@ from explorer.commands.terminal import command, console, say
 from explorer.export.formats import DEFAULT_FORMAT, list_installed
 
 if TYPE_CHECKING:
+    from explorer.study.recommend import Recommendation
     from explorer.study.record import Outcome
 
 
@@ -24,7 +25,6 @@ def show(outcome: Outcome, folder: Path) -> None:
     """Print the front of the run in `folder` next to its baselines, and what a reader could take wrongly."""
     from explorer.report.front.tables import build_front_table  # noqa: PLC0415
     from explorer.report.front.views import MARKS, list_front_points, list_remarks  # noqa: PLC0415
-    from explorer.study.front import knee  # noqa: PLC0415
 
     console.print(build_front_table(outcome))
     signs = "".join(point.mark for point in list_front_points(outcome))
@@ -35,16 +35,44 @@ def show(outcome: Outcome, folder: Path) -> None:
         console.print(_selection(outcome), highlight=False)
     for line in list_remarks(outcome):
         say(line)
-    say(f"report: {folder / 'report.html'}")
-    if outcome.front:
-        say(f"knee:   {knee(outcome.front, outcome.objectives).name}")
-        refused = {name for name, _ in outcome.refused_exports}
-        works = [name for name in list_installed() if name not in refused]
-        if works:
-            form = () if works[0] == DEFAULT_FORMAT else ("--format", works[0])
-            say(f"next:   {command('export', folder, '--pick', 'knee', *form, '--to', folder / 'export')}")
-    else:
+    show_tuned(outcome, folder)
+    if not outcome.front:
         say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder")
+
+
+def show_tuned(outcome: Outcome, folder: Path) -> None:
+    """Print what fine-tuning made of members of the front, which network is recommended, and what may come next."""
+    from explorer.report.front.tables import build_tuned_table  # noqa: PLC0415
+    from explorer.study.front import knee  # noqa: PLC0415
+    from explorer.study.recommend import compute_loss, recommend  # noqa: PLC0415
+
+    if any(point.tuned is not None for point in outcome.front):
+        console.print(build_tuned_table(outcome))
+    say(f"report: {folder / 'report.html'}")
+    best = recommend(outcome)
+    if best is None:
+        return
+    middle = knee(outcome.front, outcome.objectives)
+    say(f"knee:   {middle.name}, {tell_loss(compute_loss(outcome, middle))}")
+    say(f"recommended: {best.name}, {tell_loss(best.loss)}: {_reason(best, folder)}")
+    refused = {name for name, _ in outcome.refused_exports}
+    works = [name for name in list_installed() if name not in refused]
+    if works:
+        form = () if works[0] == DEFAULT_FORMAT else ("--format", works[0])
+        tuned = ("--tuned",) if best.tuned else ()
+        say(f"next:   {command('export', folder, '--pick', best.point.name, *tuned, *form, '--to', folder / 'export')}")
+
+
+def tell_loss(loss: float) -> str:
+    """Return how far a score on search images is from the float network's, in words."""
+    return f"{100.0 * abs(loss):.1f} points {'below' if loss >= 0 else 'above'} the float network on search images"
+
+
+def _reason(best: Recommendation, folder: Path) -> str:
+    if best.is_close:
+        return "the cheapest that is within one point or a standard error of that"
+    tune = command("finetune", folder, "--points", "8")
+    return "the best, and none is within one point; training them further may help: " + tune
 
 
 def _selection(outcome: Outcome) -> str:

@@ -58,7 +58,7 @@ def deploy(
     exporter = find_format(form, to, types)
     with locked(run):
         prepared = reopen(outcome, run, notify)
-        weights = read_tuned(run, point, prepared) if tuned else None
+        weights = read_tuned(run, point, prepared.weights_digest) if tuned else None
     notify("export", 0, 1)
     with threads_for(prepared.context.graph):
         candidate = point.evaluation.candidate

@@ -13,7 +13,7 @@ from explorer.export.deploy import find_format
 from explorer.export.formats import DEFAULT_FORMAT, Deployment, Exported, FileTypes
 from explorer.session.compressed import Compressed, Origin
 from explorer.session.devices import Device, find_device
-from explorer.session.result import Point
+from explorer.session.front import Point
 from explorer.settings import ComputeSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.network import threads_for

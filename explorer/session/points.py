@@ -10,8 +10,8 @@ from explorer.errors import ExplorerError
 from explorer.evaluate.weight_entropy import ENTROPY, WeightEntropies
 from explorer.progress import silent
 from explorer.session.compressed import Origin
+from explorer.session.front import Point
 from explorer.session.network import Net, refuse_other
-from explorer.session.result import Point
 from explorer.session.scores import Scores, compute_scores, find_scores
 from explorer.study.network import threads_for
 from explorer.study.weights import digest_state

@@ -2,167 +2,28 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import ExplorerError
-from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import OBJECTIVES, costs_named, score_named
 from explorer.progress import Notify, silent
-from explorer.report.front.tables import build_front_frame
-from explorer.session.compressed import Compressed, Origin, build, refuse_pickling
+from explorer.session.compressed import Compressed, refuse_pickling
 from explorer.session.devices import Device, find_device
-from explorer.session.display import paragraph, table
-from explorer.session.network import Net
+from explorer.session.display import paragraph
+from explorer.session.front import Front, OpenNet, Point
 from explorer.settings.rules import is_number, similar
-from explorer.study.front import pick
-from explorer.study.record import FLOAT, Cost, FrontPoint, Outcome, Split
+from explorer.study.recommend import Recommendation, recommend
+from explorer.study.record import FLOAT, Outcome, Split
+from explorer.training.loss import LossFunction
+from explorer.training.tuned import Tuned
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from explorer.referee.front import RefereedFront
-
-OpenNet = Callable[[], Net]
-"""Returns the network that was searched, its filters in the order that the search had them in."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Point:
-    """A member of a front: what was chosen, what it costs, and how it scores.
-
-    Example:
-        >>> import explorer, torch
-        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
-        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
-        >>> result = explorer.search(net, trials=3, scores="l2")
-        >>> point = result.front[0]
-        >>> point.name, point.build()(torch.rand(1, 1, 8, 8)).shape
-        ('p01', torch.Size([1, 10]))
-    """
-
-    found: FrontPoint
-    outcome: Outcome
-    open_net: OpenNet
-
-    @property
-    def name(self) -> str:
-        """Its name on the front: "p01", "p02", ..."""
-        return self.found.name
-
-    @property
-    def candidate(self) -> Candidate:
-        """What is chosen for each layer and group."""
-        return self.found.evaluation.candidate
-
-    @property
-    def cost(self) -> Cost:
-        """What it costs on the device, layer by layer."""
-        return self.found.evaluation.cost
-
-    @property
-    def score(self) -> MeanScore:
-        """Its score on the search images, which chose it."""
-        assert self.found.evaluation.score is not None  # a member of the front is scored
-        return self.found.evaluation.score
-
-    @property
-    def held_out(self) -> MeanScore:
-        """Its score on images that the search never saw."""
-        return self.found.held_out
-
-    @property
-    def origin(self) -> Origin:
-        """What a network that is built of it remembers."""
-        study = str(self.outcome.study["study"]["name"])
-        return Origin(point=self.found, study=study, device=self.outcome.device)
-
-    def build(self) -> Compressed:
-        """Return its network."""
-        return build(self.open_net(), self.candidate, self.origin)
-
-    __reduce__ = refuse_pickling
-
-    def __repr__(self) -> str:
-        """Return its name, its scores and its costs."""
-        costs = ", ".join(
-            f"{axis.key} {axis.value(self.cost, 0.0):.4g}" for axis in costs_named(self.outcome.objectives)
-        )
-        return f"{self.name}: {self.score.value:.2%} on search images, {self.held_out.value:.2%} held out; {costs}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Front:
-    """The members of a front, the cheapest first.
-
-    Example:
-        >>> import explorer, torch
-        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
-        >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
-        >>> result = explorer.search(net, trials=3, scores="l2")
-        >>> result.front["cheapest"].name, "0.weight_bits" in result.front.to_frame()
-        ('p01', True)
-    """
-
-    points: tuple[Point, ...]
-    outcome: Outcome
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def __iter__(self) -> Iterator[Point]:
-        return iter(self.points)
-
-    @overload
-    def __getitem__(self, choice: slice) -> tuple[Point, ...]: ...
-
-    @overload
-    def __getitem__(self, choice: SupportsIndex | str) -> Point: ...
-
-    def __getitem__(self, choice: SupportsIndex | slice | str) -> Point | tuple[Point, ...]:
-        """Return a point by its place, or by name: "knee", "accurate", "cheapest", "p07", or a digest's start."""
-        if isinstance(choice, slice):
-            return self.points[choice]
-        if not isinstance(choice, str | SupportsIndex):
-            raise ExplorerError(f"front: expected the place or the name of a point, received {choice!r}")
-        if not self.points:
-            raise ExplorerError("front: it is empty, since no candidate kept the budgets; relax them, and search again")
-        if not isinstance(choice, str):
-            if not -len(self) <= operator.index(choice) < len(self):
-                raise ExplorerError(f"front: expected a place from 0 to {len(self) - 1}, received {choice!r}")
-            return self.points[choice]
-        try:
-            found = pick(self.outcome.front, self.outcome.objectives, choice)
-        except ExplorerError as error:
-            raise ExplorerError(str(error).replace("--pick", "front")) from None
-        return next(point for point in self.points if point.found is found)
-
-    __reduce__ = refuse_pickling
-
-    def __repr__(self) -> str:
-        """Return a line for each point."""
-        return "\n".join(map(repr, self.points)) or "an empty front"
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a row for each point: scores, costs, and a column for every choice of every layer and group.
-
-        A layer's columns are called as "conv1.weight_bits", the share kept of a group's filters as
-        "conv1.filter_keep_ratio".
-        """
-        choices = pd.DataFrame([_choices(point.candidate) for point in self.points])
-        return build_front_frame(self.outcome).join(choices).set_index("name")
-
-    def _repr_html_(self) -> str:
-        frame = build_front_frame(self.outcome)
-        columns = [name for name in frame.columns if name.startswith(("name", "accuracy", "score"))]
-        columns += [axis.key for axis in costs_named(self.outcome.objectives)]
-        return table(columns, frame[columns].itertuples(index=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -186,6 +47,8 @@ class Result:
     open_net: OpenNet
     folder: Path | None = None
     """Where it is kept, None where it is not."""
+    networks: Mapping[str, Tuned] = field(default_factory=dict)
+    """What members of the front were tuned to, by the digest of the candidate, where that is not in the folder."""
 
     __reduce__ = refuse_pickling
 
@@ -232,9 +95,49 @@ class Result:
         """What the score is called, such as "accuracy"."""
         return score_named(self.outcome.objectives).name
 
-    def model(self, choice: str = "knee") -> Compressed:
-        """Return the network of a point, a `torch.nn.Module`; `choice` as in `front[choice]`."""
-        return self.front[choice].build()
+    @property
+    def recommended(self) -> Recommendation | None:
+        """The cheapest network, tuned ones among them, within one point or a standard error of the float network."""
+        return recommend(self.outcome)
+
+    def model(self, choice: str = "knee", *, tuned: bool = False) -> Compressed:
+        """Return the network of a point, a `torch.nn.Module`; `choice` as in `front[choice]`.
+
+        With `tuned` it is what `finetune` made of it; ExplorerError where it was not tuned.
+        """
+        point = self.front[choice]
+        if not tuned:
+            return point.build()
+        from explorer.session.tuning import build_tuned  # noqa: PLC0415  (needs the points of this module)
+
+        return build_tuned(self, point)
+
+    def finetune(
+        self,
+        points: int | str | Sequence[str] | None = None,
+        epochs: int | None = None,
+        *,
+        loss: LossFunction | None = None,
+        notify: Notify = silent,
+        **settings: Any,
+    ) -> Result:
+        """Return the result with members of the front trained further: so many spread over it, those named, or all.
+
+        `settings` are keys of [finetuning], by default those of the study. In a folder the networks are kept, for
+        `explorer export --tuned`, too, and found there again; an interrupted call goes on after its last full epoch.
+
+        Example:
+            >>> import explorer, torch
+            >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+            >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+            >>> result = explorer.search(net, trials=3, scores="l2").finetune(points=1, epochs=1)
+            >>> tuned = [point for point in result.front if point.tuned is not None]
+            >>> len(tuned), result.model(tuned[0].name, tuned=True).finetuning["epochs"]
+            (1, 1)
+        """
+        from explorer.session.tuning import finetune_front  # noqa: PLC0415  (needs the points of this module)
+
+        return finetune_front(self, points, epochs, loss, notify, settings)
 
     def plot(self, cost: str = "energy", *, images: Split = "search", selected: str = "knee") -> go.Figure:
         """Return a Plotly figure of the score against a cost, on "search" or "held_out" images."""
@@ -285,12 +188,3 @@ class Result:
                 f"cost: expected one of {', '.join(known)}, received {name!r}{f'; {hint}' if hint else ''}"
             )
         return name
-
-
-def _choices(candidate: Candidate) -> dict[str, object]:
-    keys = [field.name for field in fields(LayerChoice) if field.name not in {"layer", "codebook_granularity"}]
-    chosen: dict[str, object] = {
-        f"{choice.layer}.{key}": getattr(choice, key) for choice in candidate.layers for key in keys
-    }
-    chosen |= {f"{group}.filter_keep_ratio": ratio for group, ratio in candidate.filter_keep_ratio}
-    return chosen if candidate.filters_by is None else {**chosen, "filters_by": candidate.filters_by}

@@ -1,53 +1,179 @@
-"""Fine-tuning of a point of a finished run's front: trained in the run's folder, scored on held-out images."""
+"""Fine-tuning of members of a finished run's front: trained in its folder, scored on search and held-out images."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+from torch import nn
+
+from explorer.compress.apply import CompressionContext
+from explorer.data.images import Data, ImageSet
 from explorer.errors import SearchError
+from explorer.evaluate.coded_size import count_coded_bytes
 from explorer.evaluate.mean_score import MeanScore, name_score
-from explorer.evaluate.score import score_images
+from explorer.evaluate.score import Score, score_images
+from explorer.evaluate.weight_entropy import count_entropies
 from explorer.progress import Notify
-from explorer.settings import FineTuningSettings
+from explorer.settings import ComputeSettings, FineTuningSettings
 from explorer.settings.records import write_record
+from explorer.study.costing import candidate_cost
 from explorer.study.folder import locked, read_study
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.record import FrontPoint, Outcome
+from explorer.study.record import Cost, FrontPoint, Outcome, TunedScores
+from explorer.study.tuned_front import keep_scores, tuned_file
 from explorer.training.epochs import Recipe
 from explorer.training.finetune import finetune
 from explorer.training.loss import CROSS_ENTROPY, Loss, find_loss
 from explorer.training.tuned import Tuned, rebuild
-
-FOLDER = "tuned"
-"""Of a run's folder: one file for each candidate, named after its digest."""
+from hwmodels import Accelerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningReport:
-    """A point before and after fine-tuning, both on the held-out images, and the file with the result."""
+    """A point with what fine-tuning made of it, and the file with the network, where it is kept in one."""
 
-    point: str
-    file: Path
-    epochs: int
-    before: MeanScore
-    after: MeanScore
+    point: FrontPoint
+    scores: TunedScores
+    tuned: Tuned
+    file: Path | None
     score: str
+
+    @property
+    def after(self) -> MeanScore:
+        """The tuned network's score on held-out images."""
+        return self.scores.held_out
 
     def summary(self) -> str:
         """Return lines for the terminal."""
-        before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in (self.before, self.after))
-        epochs = f"{self.epochs} epoch{'s' if self.epochs > 1 else ''}"
-        scored = f"{name_score(self.score)} on {self.after.num_images} held-out images"
-        return f"{self.point}, {scored}: {before} before, {after} after {epochs}\n{self.file}"
+        pair = self.point.held_out, self.scores.held_out
+        before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in pair)
+        epochs = f"{self.scores.epochs} epoch{'s' if self.scores.epochs > 1 else ''}"
+        kept = self.tuned.description["kept_epoch"]
+        kept_of = "" if kept == self.scores.epochs else f", as it was {f'after {kept}' if kept else 'at the start'}"
+        scored = f"{name_score(self.score)} on {self.scores.held_out.num_images} held-out images"
+        return f"{self.point.name}, {scored}: {before} before, {after} after {epochs}{kept_of}" + (
+            "" if self.file is None else f"\n{self.file}"
+        )
 
 
-def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, notify: Notify) -> TuningReport:
-    """Fine-tune `point` of the run in folder `run` by its study's [finetuning], for `epochs` where given.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningPlace:
+    """What the networks of a front are tuned from and scored on; `folder`, which is locked, keeps them where given.
 
-    The result is stored in the folder; found there with equal settings it is not made again. After an interruption the
-    same call goes on after the last full epoch.
+    `accelerator` is None where the device of the search is not known here: a tuned network costs then what it did.
+    """
+
+    context: CompressionContext
+    data: Data
+    torch_device: torch.device
+    score: Score
+    seed: int
+    weights_digest: str
+    settings: FineTuningSettings
+    loss: Loss
+    accelerator: Accelerator | None
+    batch_size: int = ComputeSettings().batch_size
+    folder: Path | None = None
+
+    def tune(self, points: Sequence[FrontPoint], notify: Notify) -> tuple[TuningReport, ...]:
+        """Fine-tune points one after the other.
+
+        What is found under equal conditions is not made again; after an interruption the same call goes on.
+        """
+        with threads_for(self.context.graph):
+            known = {point.name: self._find(point) for point in points}
+            missing, made = [name for name, tuned in known.items() if tuned is None], []
+            for point in points:
+                tuned = known[point.name]
+                if tuned is None:
+                    tuned = self._tune(point, _part(missing.index(point.name), len(missing), notify))
+                made.append(self._report(point, tuned))
+            return tuple(made)
+
+    def _report(self, point: FrontPoint, tuned: Tuned) -> TuningReport:
+        candidate = point.evaluation.candidate
+        scores = TunedScores(
+            epochs=self.settings.epochs,
+            search=MeanScore(**tuned.description["search"]),
+            held_out=MeanScore(**tuned.description["held_out"]),
+            cost=self._cost(point, tuned),
+        )
+        if self.folder is not None:
+            keep_scores(self.folder, self.weights_digest, candidate.digest(), scores)
+        return TuningReport(point=point, scores=scores, tuned=tuned, file=self._file(point), score=self.score.name)
+
+    def _cost(self, point: FrontPoint, tuned: Tuned) -> Cost:
+        cost, candidate, graph = point.evaluation.cost, point.evaluation.candidate, self.context.graph
+        built = rebuild(self.context, candidate, tuned)
+        counted = None if cost.coded_bytes is None else count_coded_bytes(built)
+        if self.accelerator is not None:
+            own = self.context.shortened(candidate.removed_blocks).graph
+            cost = candidate_cost(graph, candidate, self.accelerator, count_entropies(built, own))
+        return replace(cost, coded_bytes=counted)
+
+    def _tune(self, point: FrontPoint, notify: Callable[[int, int], None]) -> Tuned:
+        file, candidate = self._file(point), point.evaluation.candidate
+        if file is not None:
+            file.parent.mkdir(exist_ok=True)
+        tuned = finetune(
+            self.context,
+            candidate,
+            *self.data.train.tensors(self.torch_device),
+            Recipe(
+                settings=self.settings,
+                seed=self.seed,
+                loss=self.loss,
+                unfinished=None if file is None else file.with_suffix(".unfinished"),
+            ),
+            progress=lambda done, count, _: notify(done, count),
+        )
+        model = rebuild(self.context, candidate, tuned)
+        scores = {name: asdict(self._score(model, images)) for name, images in self._evaluated().items()}
+        tuned = replace(tuned, description={**tuned.description, **self._conditions(), **scores})
+        if file is not None:
+            tuned.save(file)
+        return tuned
+
+    def _score(self, model: nn.Module, images: ImageSet) -> MeanScore:
+        return MeanScore.of(score_images(model, *images.tensors(self.torch_device), self.batch_size, self.score))
+
+    def _evaluated(self) -> dict[str, ImageSet]:
+        return {"search": self.data.search, "held_out": self.data.held_out}
+
+    def _file(self, point: FrontPoint) -> Path | None:
+        return None if self.folder is None else tuned_file(self.folder, point.evaluation.candidate.digest())
+
+    def _find(self, point: FrontPoint) -> Tuned | None:
+        """Return the stored result, where it was made under the same conditions."""
+        file = self._file(point)
+        if file is None or not file.is_file():
+            return None
+        tuned = Tuned.load(file)
+        same = all(tuned.description.get(key) == value for key, value in self._conditions().items())
+        return tuned if same and tuned.candidate == point.evaluation.candidate.digest() else None
+
+    def _conditions(self) -> dict[str, object]:
+        """Return what the result depends on, the candidate aside."""
+        return {
+            **write_record(self.settings),
+            "seed": self.seed,
+            "loss code": self.loss.code,
+            "weights": self.weights_digest,
+            "train": self.data.train.digest(),
+            "evaluated": {name: images.digest() for name, images in self._evaluated().items()},
+        }
+
+
+def tune(
+    outcome: Outcome, points: Sequence[FrontPoint], run: Path, epochs: int | None, notify: Notify
+) -> tuple[TuningReport, ...]:
+    """Fine-tune `points` of the run in folder `run` by its study's [finetuning], for `epochs` where given.
+
+    Networks and scores are stored in the folder.
 
     Raises:
         ExplorerError: When the model or the data are no longer what was searched, or the loss is not finite.
@@ -56,17 +182,20 @@ def tune(outcome: Outcome, point: FrontPoint, run: Path, epochs: int | None, not
         prepared = reopen(outcome, run, notify)
         settings = prepared.study.finetuning
         settings = settings if epochs is None else replace(settings, epochs=epochs)
-        file = tuned_file(run, point)
-        with threads_for(prepared.context.graph):
-            tuned = _found(file, prepared, settings) or _tune(prepared, point, settings, file, notify)
-    return TuningReport(
-        point=point.name,
-        file=file,
-        epochs=settings.epochs,
-        score=prepared.score.name,
-        before=point.held_out,
-        after=MeanScore(**tuned.description["held_out"]),
-    )
+        place = TuningPlace(
+            context=prepared.context,
+            data=prepared.data,
+            torch_device=prepared.torch_device,
+            score=prepared.score,
+            seed=prepared.study.seed,
+            weights_digest=prepared.weights_digest,
+            settings=settings,
+            loss=find_tuning_loss(prepared, settings),
+            accelerator=prepared.accelerator,
+            batch_size=prepared.study.compute.batch_size,
+            folder=run,
+        )
+        return place.tune(points, notify)
 
 
 def reopen(outcome: Outcome, run: Path, notify: Notify) -> PreparedStudy:
@@ -85,25 +214,20 @@ def reopen(outcome: Outcome, run: Path, notify: Notify) -> PreparedStudy:
     return prepared
 
 
-def read_tuned(run: Path, point: FrontPoint, prepared: PreparedStudy) -> Tuned:
+def read_tuned(run: Path, point: FrontPoint, weights_digest: str) -> Tuned:
     """Return what `tune` stored of a point.
 
     Raises:
         SearchError: When there is nothing, or it is of another network.
     """
-    file = tuned_file(run, point)
+    file = tuned_file(run, point.evaluation.candidate.digest())
     command = f"explorer finetune {run} --pick {point.name}"
     if not file.is_file():
         raise SearchError(f"{run}: {point.name} is not fine-tuned; tune it with: {command}")
     tuned = Tuned.load(file)
-    if tuned.description.get("weights") != prepared.weights_digest:
+    if tuned.description.get("weights") != weights_digest:
         raise SearchError(f"{file}: was tuned from another network; delete it, and tune again with: {command}")
     return tuned
-
-
-def tuned_file(run: Path, point: FrontPoint) -> Path:
-    """Return where the fine-tuned network of a point is stored."""
-    return run / FOLDER / f"{point.evaluation.candidate.digest()}.pt"
 
 
 def find_tuning_loss(prepared: PreparedStudy, settings: FineTuningSettings) -> Loss:
@@ -120,49 +244,6 @@ def find_tuning_loss(prepared: PreparedStudy, settings: FineTuningSettings) -> L
     return find_loss(name, study.folder, key, prepared.data.num_classes, "set finetuning.teacher_weight = 1")
 
 
-def _tune(
-    prepared: PreparedStudy, point: FrontPoint, settings: FineTuningSettings, file: Path, notify: Notify
-) -> Tuned:
-    file.parent.mkdir(exist_ok=True)
-    candidate = point.evaluation.candidate
-    tuned = finetune(
-        prepared.context,
-        candidate,
-        *prepared.tensors(prepared.data.train),
-        Recipe(
-            settings=settings,
-            seed=prepared.study.seed,
-            loss=find_tuning_loss(prepared, settings),
-            unfinished=file.with_suffix(".unfinished"),
-        ),
-        progress=lambda done, count, _: notify("fine-tune, batches", done, count),
-    )
-    notify("held-out images", 0, 1)
-    held_out = prepared.data.held_out
-    model = rebuild(prepared.context, candidate, tuned)
-    scores = score_images(model, *prepared.tensors(held_out), prepared.study.compute.batch_size, prepared.score)
-    notify("held-out images", 1, 1)
-    known = {**tuned.description, **_conditions(prepared, settings), "held_out": asdict(MeanScore.of(scores))}
-    tuned = replace(tuned, description=known)
-    tuned.save(file)
-    return tuned
-
-
-def _found(file: Path, prepared: PreparedStudy, settings: FineTuningSettings) -> Tuned | None:
-    """Return the stored result, where it was made under the same conditions."""
-    if not file.is_file():
-        return None
-    tuned = Tuned.load(file)
-    same = all(tuned.description.get(key) == value for key, value in _conditions(prepared, settings).items())
-    return tuned if same else None
-
-
-def _conditions(prepared: PreparedStudy, settings: FineTuningSettings) -> dict[str, object]:
-    """Return what the result depends on, the candidate aside."""
-    return {
-        **write_record(settings),
-        "seed": prepared.study.seed,
-        "weights": prepared.weights_digest,
-        "train": prepared.data.train.digest(),
-        "evaluated": prepared.data.held_out.digest(),
-    }
+def _part(before: int, of: int, notify: Notify) -> Callable[[int, int], None]:
+    """Return progress of one of several points as that of all."""
+    return lambda done, count: notify("fine-tune, batches", before * count + done, of * count)

@@ -13,6 +13,7 @@ from explorer.errors import SearchError
 from explorer.files import replaced
 from explorer.study.record import Outcome
 from explorer.study.study_file import Study
+from explorer.study.tuned_front import with_tuned
 
 OUTCOME, STUDY, JOURNAL, LOCK = "outcome.json", "study.json", "search.journal", ".lock"
 
@@ -55,7 +56,7 @@ def write_json(path: Path, data: object) -> None:
 
 
 def read_outcome(folder: Path) -> Outcome:
-    """Return what a finished run left in `folder`.
+    """Return what a finished run left in `folder`, with what members of its front were tuned to there.
 
     Raises:
         SearchError: When there is none, or it cannot be read.
@@ -72,12 +73,12 @@ def read_outcome(folder: Path) -> Outcome:
         outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))
         if Study.from_json(outcome.study).objectives.names != outcome.objectives:
             raise ValueError("its objectives are not those of its study")
-        return outcome
     except (OSError, ValueError, RecursionError) as error:
         raise SearchError(
             f"{path}: cannot be read as this version's outcome ({type(error).__name__}: {error}); "
             "explorer run again on this folder writes it anew"
         ) from error
+    return with_tuned(outcome, folder)
 
 
 def write_study(folder: Path, study: Study) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,13 +45,35 @@ def knee(points: Sequence[FrontPoint], objectives: Sequence[str]) -> FrontPoint:
     Costs span decades, so that on linear scales the most expensive point alone would set the distances. All
     costs together weigh as much as the score, since they rise and fall together.
     """
+    places = _places(points, objectives)
+    return points[int(np.square(places).sum(axis=1).argmin())]
+
+
+def spread(points: Sequence[FrontPoint], objectives: Sequence[str], count: int) -> tuple[FrontPoint, ...]:
+    """Return so many members of the front that lie far from each other, in its order; all where there are no more.
+
+    The first chosen is the knee, each next one is the farthest from all before, on the scales of the knee.
+    """
+    if count >= len(points):
+        return tuple(points)
+    places = _places(points, objectives)
+    chosen = [int(np.square(places).sum(axis=1).argmin())]
+    nearest = np.full(len(points), np.inf)
+    while len(chosen) < count:
+        nearest = np.minimum(nearest, np.square(places - places[chosen[-1]]).sum(axis=1))
+        chosen.append(int(nearest.argmax()))
+    return tuple(points[index] for index in sorted(chosen))
+
+
+def _places(points: Sequence[FrontPoint], objectives: Sequence[str]) -> NDArray[np.float64]:
+    """Return points x objectives, from 0 for the best of each to 1; all costs together have the weight of the score."""
     values = losses([point.evaluation for point in points], objectives)
     is_cost = np.array([objective.is_cost for objective in objectives_named(objectives)])
     values[:, is_cost] = np.log(np.maximum(values[:, is_cost], 1e-12))
     span = values.max(axis=0) - values.min(axis=0)
-    squares = np.square((values - values.min(axis=0)) / np.where(span > 0, span, 1.0))
-    distances = squares[:, ~is_cost].sum(axis=1) + squares[:, is_cost].mean(axis=1)
-    return points[int(distances.argmin())]
+    places: NDArray[np.float64] = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
+    places[:, is_cost] /= math.sqrt(max(1, int(is_cost.sum())))
+    return places
 
 
 def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -> FrontPoint:

@@ -97,6 +97,16 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TunedScores:
+    """What fine-tuning made of a member of the front; its integers, and so its cost, may be others."""
+
+    epochs: int
+    search: MeanScore
+    held_out: MeanScore
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontPoint:
     """A member of the final front, scored once more on images that the search never saw."""
 
@@ -104,6 +114,8 @@ class FrontPoint:
     """"p01", "p02", ... in ascending order of the first cost among the objectives."""
     evaluation: Evaluation
     held_out: MeanScore
+    tuned: TunedScores | None = None
+    """None where it was not fine-tuned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from explorer.study.record import Cost, Outcome
 from explorer.study.search import ComputeCost, Search, search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
+from explorer.study.tuned_front import with_tuned
 
 
 def run(study: Study, folder: Path, notify: Notify = silent, inspect: Inspect | None = None) -> Outcome:
@@ -56,7 +57,7 @@ def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent) -> O
         search(task, store, lambda done, total: notify("search", done, total))
         outcome = score_front(prepared, task, store, notify)
     write_json(folder / OUTCOME, outcome.to_json())
-    return outcome
+    return with_tuned(outcome, folder)
 
 
 def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:

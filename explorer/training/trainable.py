@@ -86,6 +86,7 @@ def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | 
     Raises:
         CandidateError: When candidate, network and `start` do not fit together.
     """
+    context = context.shortened(candidate.removed_blocks)
     resolved = context.resolve(candidate)
     plain = without_filters(context, resolved.kept)
     names = tuple(plain.state_dict())

@@ -84,6 +84,7 @@ def rebuild(context: CompressionContext, candidate: Candidate, tuned: Tuned) -> 
     Raises:
         CandidateError: When the candidate does not fit the network, or `tuned` not the candidate.
     """
+    context = context.shortened(candidate.removed_blocks)
     resolved = context.resolve(candidate)
     _refuse_other(tuned, candidate)
     model = without_filters(context, resolved.kept)

@@ -12,7 +12,8 @@ import torch
 
 from explorer.study import finetune
 from explorer.study.folder import read_outcome
-from explorer.study.front import pick
+from explorer.study.front import pick, spread
+from explorer.study.recommend import recommend
 from explorer.training.tuned import Tuned
 
 Explorer = Callable[..., Any]
@@ -40,7 +41,7 @@ def finished(home: Path, explorer: Explorer) -> Path:
 
 
 def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    front = (finished / "run" / "front.csv").read_bytes()
+    front = (finished / "run" / "front.csv").read_text().splitlines()
     said = explorer("finetune", "run", "--pick", "knee")
     assert (said.code, said.err) == (0, "")
     outcome = read_outcome(finished / "run")
@@ -52,8 +53,12 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     assert "after 4 epochs" in said.out
     assert re.search(r"fine-tune, batches: (\d+) of \1, done", said.out)
     assert f"explorer export run --pick {point.name} --tuned --to run/export" in said.out
-    assert files(finished) == {f"{point.evaluation.candidate.digest()}.pt"}
-    assert (finished / "run" / "front.csv").read_bytes() == front
+    assert files(finished) == {f"{point.evaluation.candidate.digest()}.pt", "scores.json"}
+    for before, now in zip(front[1:], (finished / "run" / "front.csv").read_text().splitlines()[1:], strict=True):
+        cells, tuned_cells = len(before.rstrip(",").split(",")), now.split(",")
+        assert tuned_cells[:cells] == before.split(",")[:cells]
+        written = f"{after:.9g}" in tuned_cells[cells:]
+        assert written == now.startswith(f"{point.name},")
 
     monkeypatch.setattr(finetune, "finetune", None)  # found, not made again
     again = explorer("finetune", "run")
@@ -72,6 +77,42 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     assert exported["layers"] != plain["layers"]
     assert "finetuning" not in plain
     assert plain["accuracy"]["held_out"]["value"] == point.held_out.value
+
+
+def test_a_front_is_tuned_and_shown_beside_the_other(finished: Path, explorer: Explorer) -> None:
+    said = explorer("finetune", "run", "--points", "3", "--epochs", "1")
+    assert (said.code, said.err) == (0, "")
+    outcome = read_outcome(finished / "run")
+    made = [point for point in outcome.front if point.tuned is not None]
+    assert [point.name for point in made] == [point.name for point in spread(outcome.front, outcome.objectives, 3)]
+    done, of = map(int, re.findall(r"fine-tune, batches: (\d+) of (\d+), done", said.out)[-1])
+    assert done == of == 3 * int(re.findall(r"fine-tune, batches: \d+ of (\d+)", said.out)[0]) // 3
+    page = (finished / "run" / "report.html").read_text()
+    assert '"fine-tuned"' in page
+    again = explorer("front", "run").out
+    for point in made:
+        assert point.tuned is not None
+        row = next(line for line in again[again.index("Fine-tuned") :].splitlines() if line.startswith(point.name))
+        assert f"{100 * point.held_out.value:.1f}" in row
+        assert f"{100 * point.tuned.held_out.value:.1f}" in row
+        assert tuned_of(finished, point.name).description["held_out"]["value"] == point.tuned.held_out.value
+    best = recommend(outcome)
+    assert best is not None
+    assert f"recommended: {best.name}, " in again
+    assert (" --tuned" in again) == best.tuned
+    assert explorer("finetune", "run", "--points", "3", "--epochs", "1").out.count(" before, ") == 3
+    assert set(files(finished)) == {f"{point.evaluation.candidate.digest()}.pt" for point in made} | {"scores.json"}
+
+
+def test_other_choices_are_refused(finished: Path, explorer: Explorer) -> None:
+    for arguments, text in (
+        (("--points", "0"), "expected a whole number from 1, received '0'"),
+        (("--points", "2", "--all"), "expected one of --pick, --points and --all, received --points and --all"),
+        (("--pick", "knee", "--points", "2"), "received --pick and --points"),
+    ):
+        said = explorer("finetune", "run", *arguments)
+        assert (said.code, said.err.count("\n")) == (2, 1)
+        assert text in said.err
 
 
 @pytest.mark.slow
@@ -97,7 +138,7 @@ def test_interrupted_and_gone_on_with(finished: Path, start: Explorer, explorer:
     assert "belongs to a training of other weights, images or settings" in other.err
     assert explorer(*command).code == 0
     resumed = tuned_of(finished)
-    (file,) = (finished / "run" / "tuned").glob("*")
+    (file,) = (finished / "run" / "tuned").glob("*.pt")
     file.unlink()
     assert explorer(*command).code == 0
     whole = tuned_of(finished)

@@ -17,6 +17,7 @@ from explorer.models.checkpoint import load_checkpoint
 from explorer.settings import TrainingSettings
 from explorer.study.folder import read_outcome, read_study
 from explorer.study.prepare import open_study
+from explorer.study.recommend import recommend
 from explorer.training.epochs import Recipe
 
 FIFTEEN_LINES = """\
@@ -123,7 +124,9 @@ def test_a_moved_run(home: Path, explorer: Callable[..., Any]) -> None:
     said = explorer("front", elsewhere)
     assert said.out.partition("report:")[0] == before
     assert f"report: {elsewhere / 'report.html'}\n" in said.out
-    assert f"explorer export '{elsewhere}' --pick knee --to '{elsewhere / 'export'}'\n" in said.out
+    best = recommend(read_outcome(elsewhere))
+    assert best is not None
+    assert f"explorer export '{elsewhere}' --pick {best.name} --to '{elsewhere / 'export'}'\n" in said.out
     for name in ("front.csv", "report.html"):
         (elsewhere / name).unlink()
     assert explorer("report", elsewhere).code == 0

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from explorer.report.front.hover import describe_cloud, describe_point
 from explorer.report.front.labels import place_labels
 from explorer.report.front.pairs import PairView, PlotPoint
-from explorer.report.theme import AXIS, BLUE, FAINT, GREEN, INK, MUTED, ORANGE, SKY, VERMILION, escape, lay_out
+from explorer.report.theme import AXIS, BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILION, escape, lay_out
 from explorer.study.record import Split
 
 SPLIT_TITLES: dict[Split, str] = {"search": "search images", "held_out": "held-out images"}
@@ -29,7 +29,14 @@ def draw_front(pair: PairView, selected: str | None = None) -> go.Figure:
 
     Traces of front and baselines carry the points' names as `customdata`. The last trace rings `selected`.
     """
-    traces = [*_cloud(pair), *_front_line(pair), *_front(pair), *_baselines(pair), _ring(pair, selected)]
+    traces = [
+        *_cloud(pair),
+        *_front_line(pair),
+        *_front(pair),
+        *_tuned(pair),
+        *_baselines(pair),
+        _ring(pair, selected),
+    ]
     figure = lay_out(
         go.Figure(traces),
         margin={"l": 68, "r": 18, "t": 30, "b": 56},
@@ -91,6 +98,14 @@ def _front_line(pair: PairView) -> Iterable[go.Scatter]:
         hoverinfo="skip",
         showlegend=False,
     )
+
+
+def _tuned(pair: PairView) -> Iterable[go.Scatter]:
+    """Draw what fine-tuning made of members, joined in the order of cost."""
+    if pair.tuned:
+        marker = {"color": PURPLE, "size": 11, "symbol": "star", "line": {"width": 1, "color": "white"}}
+        trace = _points(pair.tuned, "fine-tuned", marker)
+        yield trace.update(mode="lines+markers", line={"color": PURPLE, "width": 1, "dash": "dot"})
 
 
 def _baselines(pair: PairView) -> Iterable[go.Scatter]:

@@ -172,7 +172,10 @@
         compared ? [number(format(reference.cost[key])), number(percent(ratio(point, key)))] : null));
     const headings = [[""], [point.name, "", "number"]];
     if (compared) headings.push([data.reference, "", "number"], ["relative", "", "number"]);
-    put("numbers", table(headings, [...scores, ...costs]));
+    const tuned = point.tuned ? [["Search", "search"], ["Held-out", "held_out"]].map(([title, key]) =>
+      element("tr", null, element("th", { scope: "row" }, `${title}, fine-tuned`), number(accuracy(point.tuned[key])),
+        compared ? [number(accuracy(reference[key])), number(difference(point.tuned[key], reference[key]))] : null)) : [];
+    put("numbers", table(headings, [...scores, ...tuned, ...costs]));
   }
 
   function showComponents(point) {
@@ -257,8 +260,10 @@
   // What does not change.
 
   function showFront() {
+    const anyTuned = data.points.some((point) => point.tuned);
     const headings = [
       ["Network"], ["Search", data.score_name, "number"], ["Held-out", data.score_name, "number"],
+      ...(anyTuned ? [["Fine-tuned", `held-out ${data.score_name}`, "number"]] : []),
       ...COSTS.map(({ heading }) => [heading, "", "number"]), ["Origin"],
     ];
     const baselines = data.points.filter((point) => point.kind === "baseline");
@@ -271,7 +276,8 @@
       const last = point.kind === "baseline" && index === baselines.length - 1;
       const row = element("tr", { class: `${point.kind}${last ? " rule" : ""}` },
         cell(element("button", { type: "button", "aria-pressed": "false" }, point.name), point.mark ? ` ${point.mark}` : null),
-        number(accuracy(point.search)), number(accuracy(point.held_out)), costs, cell(point.origin));
+        number(accuracy(point.search)), number(accuracy(point.held_out)),
+        anyTuned ? number(point.tuned ? accuracy(point.tuned.held_out) : "–") : null, costs, cell(point.origin));
       row.dataset.name = point.name;
       row.addEventListener("click", () => select(point.name));
       return row;

@@ -84,6 +84,8 @@ def _caption(pair: PairView) -> str:
         )
     elif pair.best:
         parts.append(f"The line is the best search {pair.score.name} reached at that cost or less.")
+    if pair.tuned:
+        parts.append("Stars are what fine-tuning made of members of the front, in the order of cost.")
     if pair.below_range:
         noun = "evaluation lies" if pair.below_range == 1 else "evaluations lie"
         parts.append(f"{pair.below_range} {noun} below the range shown; double-click the plot to see all.")
@@ -103,6 +105,7 @@ def _point(point: PointView) -> dict[str, Any]:
         "search": _described(point.search),
         "held_out": _described(point.held_out),
         "cost": asdict(point.cost),
+        "tuned": None if point.tuned is None else _point(point.tuned),
     }
 
 

@@ -37,7 +37,8 @@ class PairView(NamedTuple):
     """Accuracy on the images of one split against one cost.
 
     `best` are the members that no other member beats in both this cost and search accuracy, in ascending order
-    of the cost; `others` are on the front for another objective's sake. `levels` are the baselines without this
+    of the cost; `others` are on the front for another objective's sake; `tuned` is what fine-tuning made of members, at
+    the cost that they have then. `levels` are the baselines without this
     cost: only their accuracy is known. `unscored` evaluations were over budget before accuracy was measured.
     Evaluations have no held-out accuracy, so `feasible` and `over_budget` are empty for that split. `y_range`
     covers front and baselines with their errors; `below_range` counts the evaluations beneath it.
@@ -49,6 +50,7 @@ class PairView(NamedTuple):
     logarithmic: bool
     best: tuple[PlotPoint, ...]
     others: tuple[PlotPoint, ...]
+    tuned: tuple[PlotPoint, ...]
     baselines: tuple[PlotPoint, ...]
     levels: tuple[PointView, ...]
     feasible: tuple[CloudPoint, ...]
@@ -67,6 +69,8 @@ def build_pair_view(view: FrontView, objective: str, split: Split) -> PairView:
     axis = OBJECTIVES[objective]
     members = _placed(view.front, axis, split)
     baselines = _placed(view.baselines, axis, split)
+    tuned_points = tuple(point.tuned for point in view.front if point.tuned is not None)
+    tuned = _placed(tuned_points, axis, split)
     best = _best(members)
     cloud = [
         CloudPoint(item, x, None if item.score is None else item.score.value)
@@ -75,8 +79,8 @@ def build_pair_view(view: FrontView, objective: str, split: Split) -> PairView:
     ]
     scored = [entry for entry in cloud if entry.y is not None] if split == "search" else []
     levels = tuple(point for point in view.baselines if _value(point.cost, axis) is None)
-    values = [entry.x for entry in (*members, *baselines)] + [entry.x for entry in cloud]
-    y_range = _y_range([*view.front, *view.baselines], split)
+    values = [entry.x for entry in (*members, *baselines, *tuned)] + [entry.x for entry in cloud]
+    y_range = _y_range([*view.front, *view.baselines, *tuned_points], split)
     return PairView(
         axis=axis,
         score=score_named(view.objectives),
@@ -84,6 +88,7 @@ def build_pair_view(view: FrontView, objective: str, split: Split) -> PairView:
         logarithmic=_spans_widely(values),
         best=best,
         others=tuple(member for member in members if member not in best),
+        tuned=tuned,
         baselines=baselines,
         levels=levels,
         feasible=tuple(entry for entry in scored if not entry.evaluation.violations),

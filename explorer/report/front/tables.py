@@ -12,7 +12,7 @@ from rich.text import Text
 
 from explorer.evaluate.mean_score import MeanScore
 from explorer.files import csv_cell, replaced
-from explorer.objectives import SCORE, every_cost, score_named
+from explorer.objectives import SCORE, costs_named, every_cost, score_named
 from explorer.report.front.views import (
     MACS,
     Figure,
@@ -34,7 +34,8 @@ LONGEST_HEADING = 7
 def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dict[str, str]:
     """Return the columns of the front's frame and their types.
 
-    `score` is what the score is called; `<cost>_ratio` is relative to the uniform 8-bit baseline;
+    `score` is what the score is called; those that end in `_tuned` are of the network after fine-tuning, where there
+    is one; `<cost>_ratio` is relative to the uniform 8-bit baseline;
     `undominated_held_out` tells whether the point would still be on the front if the held-out images had the say.
     """
     figures = list_cost_figures(objectives)
@@ -51,6 +52,10 @@ def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dic
         **{f"{figure.key}_ratio": "float64" for figure in figures if figure.has_ratio},
         "origin": "str",
         "digest": "str",
+        f"{score}_search_tuned": "float64",
+        f"{score}_held_out_tuned": "float64",
+        "standard_error_held_out_tuned": "float64",
+        **{f"{axis.key}_tuned": "Int64" if axis.whole else "float64" for axis in costs_named(objectives)},
     }
 
 
@@ -102,6 +107,30 @@ def build_front_table(outcome: Outcome) -> Table:
     return table
 
 
+def build_tuned_table(outcome: Outcome) -> Table:
+    """Return the members of the front that were fine-tuned, with scores and the first cost before and after."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("\nFine-tuned", no_wrap=True)
+    cost, score = costs_named(outcome.objectives)[0], score_named(outcome.objectives).name
+    for heading in (
+        f"Search\n{score} %",
+        "\nafter",
+        f"Held-out\n{score} %",
+        "\nafter",
+        f"{_shortened(cost.heading)}\n{cost.unit}",
+        "\nafter",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    form = _count if cost.whole else _number
+    for point in list_front_points(outcome):
+        if point.tuned is not None:
+            scores = (point.search, point.tuned.search, point.held_out, point.tuned.held_out)
+            costs = (getattr(each.cost, cost.key) for each in (point, point.tuned))
+            cells = (point.name, *map(_percent, scores), *map(form, costs))
+            table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
 def _shown(outcome: Outcome) -> tuple[Figure, ...]:
     """Return what 80 columns have room for: MACs are left out."""
     return tuple(figure for figure in list_cost_figures(outcome.objectives) if figure is not MACS)
@@ -124,6 +153,18 @@ def _row(point: PointView, score: str) -> dict[str, object]:
         **{f"{key}_ratio": ratio for key, ratio in point.ratios.items()},
         "origin": point.origin,
         "digest": point.digest,
+        **_tuned_cells(point.tuned, score),
+    }
+
+
+def _tuned_cells(tuned: PointView | None, score: str) -> dict[str, object]:
+    if tuned is None:
+        return {}
+    return {
+        f"{score}_search_tuned": tuned.search.value,
+        f"{score}_held_out_tuned": tuned.held_out.value,
+        "standard_error_held_out_tuned": tuned.held_out.standard_error,
+        **{f"{figure.key}_tuned": getattr(tuned.cost, figure.key) for figure in list_cost_figures(COSTS)},
     }
 
 

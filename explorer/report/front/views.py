@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import Objective, costs, every_cost
 from explorer.study.front import knee, still_undominated
-from explorer.study.record import ASSUMED_0, UNIFORM, Cost, Evaluation, Outcome, Split
+from explorer.study.record import ASSUMED_0, UNIFORM, Cost, Evaluation, Outcome, Split, TunedScores
 
 REFERENCE = UNIFORM
 """The baseline that costs are stated relative to."""
@@ -70,6 +70,8 @@ class PointView:
     ratios: Mapping[str, float | None]
     mark: str = ""
     """Keys of MARKS, one after the other."""
+    tuned: PointView | None = None
+    """What fine-tuning made of it, where it was fine-tuned: of the same name and digest."""
 
     def score(self, split: Split) -> MeanScore:
         """Return the mean score on the images of a split."""
@@ -198,8 +200,25 @@ def list_front_points(outcome: Outcome) -> tuple[PointView, ...]:
             ratios=compute_cost_ratios(evaluation.cost, reference, outcome.objectives),
             mark=marks[member.name],
         )
-        points.append(point)
+        points.append(replace(point, tuned=_tuned(point, member.tuned, reference, outcome.objectives)))
     return tuple(points)
+
+
+def _tuned(
+    point: PointView, tuned: TunedScores | None, reference: Cost | None, objectives: Sequence[str]
+) -> PointView | None:
+    return (
+        None
+        if tuned is None
+        else replace(
+            point,
+            origin=f"fine-tuned for {tuned.epochs} epoch{'s' if tuned.epochs > 1 else ''}",
+            search=tuned.search,
+            held_out=tuned.held_out,
+            cost=tuned.cost,
+            ratios=compute_cost_ratios(tuned.cost, reference, objectives),
+        )
+    )
 
 
 def _marks(outcome: Outcome) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The front of evaluations, and the points on it that people ask for by name."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -127,6 +128,22 @@ def test_the_knee_of_costs_alone_depends_on_ratios() -> None:
     values = [(0.5, 1.0, 10), (0.8, 2.0, 20), (0.9, 4.0, 40), (0.95, 64.0, 640)]
     scaled = [(a, 1000 * e, 7 * w) for a, e, w in values]
     assert front.knee(points(*values), OBJECTIVES).name == front.knee(points(*scaled), OBJECTIVES).name == "p03"
+
+
+def test_members_spread_over_the_front_lie_far_apart() -> None:
+    """Ten in a row, at equal distances on the scales of the knee but for two close pairs."""
+    places = [0.0, 0.02, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.98, 1.0]
+    members = points(*((0.5 + 0.4 * place, 100.0**place, 10) for place in places))
+    two, three, five = (front.spread(members, ("accuracy", "energy"), count) for count in (2, 3, 5))
+    knee = front.knee(members, ("accuracy", "energy")).name
+    assert knee in {point.name for point in two}
+    assert [point.name for point in three] == ["p01", "p06", "p10"]
+    chosen = [places[int(point.name[1:]) - 1] for point in five]
+    assert chosen == sorted(chosen)
+    assert min(b - a for a, b in itertools.pairwise(chosen)) > 0.19
+    assert front.spread(members, ("accuracy", "energy"), 10) == members
+    assert front.spread(members[:2], ("accuracy", "energy"), 8) == members[:2]
+    assert front.spread((), ("accuracy", "energy"), 8) == ()
 
 
 def test_picking_by_name() -> None:

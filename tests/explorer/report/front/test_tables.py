@@ -19,7 +19,8 @@ from explorer.study.record import Cost, Outcome
 EXPECTED = (
     "name,accuracy_search,standard_error_search,images_search,accuracy_held_out,standard_error_held_out,"
     "images_held_out,undominated_held_out,energy_uj,latency_ms,latency_cycles,weight_bytes,activation_bytes,macs,energy_uj_ratio,"
-    "latency_ms_ratio,weight_bytes_ratio,activation_bytes_ratio,macs_ratio,origin,digest"
+    "latency_ms_ratio,weight_bytes_ratio,activation_bytes_ratio,macs_ratio,origin,digest,accuracy_search_tuned,"
+    "accuracy_held_out_tuned,standard_error_held_out_tuned,energy_uj_tuned,weight_bytes_tuned"
 )
 
 
@@ -48,7 +49,7 @@ def test_an_empty_front_is_an_empty_frame_of_the_same_columns(outcome: Outcome) 
     frame = build_front_frame(replace(outcome, front=()))
 
     assert frame.empty
-    assert list(frame.columns) == list(list_columns())
+    assert list(frame.columns) == list(list_columns(objectives=outcome.objectives)) == EXPECTED.split(",")
 
 
 def test_equal_outcomes_give_equal_bytes(outcome: Outcome, tmp_path: Path) -> None:
