@@ -168,7 +168,7 @@ def price(net: Net, point: Chosen, device: Device) -> Cost:
     """
     refuse_other(net)
     candidate = find_candidate(point)
-    graph = net.context.shortened(candidate.removed_blocks).graph
+    graph = net.context.graph_without(candidate.removed_blocks)
     check(candidate, graph)
     accelerator = find_device(device)
     return candidate_cost(graph, candidate, accelerator, find_entropies(net, point, accelerator))
@@ -186,7 +186,7 @@ def plan(net: Net, point: Chosen) -> NetworkPlan:
     """
     refuse_other(net)
     candidate = find_candidate(point)
-    graph = net.context.shortened(candidate.removed_blocks).graph
+    graph = net.context.graph_without(candidate.removed_blocks)
     check(candidate, graph)
     return plans.plan(graph, candidate)
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from torch import fx
+
 from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.shorten import trace_shortened
 from explorer.errors import SearchError
-from explorer.evaluate.pricing import Pricing
+from explorer.evaluate.depth_pricing import DepthPricing
 from explorer.evaluate.weight_entropy import ENTROPY, WeightEntropies
 from explorer.graph.layers import ModelGraph
 from explorer.objectives import Objective, costs_named
@@ -60,6 +63,12 @@ class DeviceRuns:
 
     graph: ModelGraph
     runs: tuple[DeviceRun, ...]
+    model: fx.GraphModule | None = None
+    """The network itself, where candidates that lack some of its blocks are to be priced."""
+
+    def graph_without(self, removed: tuple[str, ...]) -> ModelGraph:
+        """Return the graph of the network without these blocks."""
+        return self.graph if self.model is None else trace_shortened(self.model, self.graph, removed)
 
     @property
     def accelerators(self) -> tuple[Accelerator, ...]:
@@ -118,7 +127,8 @@ def read_runs(folders: Sequence[Path], notify: Notify) -> DeviceRuns:
     )
     if any(ENTROPY in run.accelerator.weight_formats for run in runs):
         runs = tuple(_with_entropies(run, folder, notify) for run, folder in zip(runs, folders, strict=True))
-    return DeviceRuns(graph=open_network(studies[0], notify).graph, runs=runs)
+    network = open_network(studies[0], notify)
+    return DeviceRuns(graph=network.graph, runs=runs, model=network.canonical)
 
 
 def choose_networks(runs: Sequence[DeviceRun], losses: Sequence[float]) -> tuple[DeviceChoice, ...]:
@@ -161,9 +171,10 @@ def pool_choices(runs: DeviceRuns, loss: float) -> Mapping[str, float]:
     for device in runs.accelerators:
         costs: dict[bool, list[float]] = {True: [], False: []}
         for run in runs.runs:
-            pricing = Pricing(runs.graph, device, run.entropies_for(device))
+            prices = DepthPricing(runs.graph_without, device, run.entropies_for(device))
             for item in _good_enough(run, loss):
-                cost = summed_cost(runs.graph, pricing.price(item.candidate))
+                pricing = prices.without(item.candidate.removed_blocks)
+                cost = summed_cost(pricing.graph, pricing.price(item.candidate))
                 costs[run.device == device.name].append(_value(run, cost))
         if costs[True]:
             found[device.name] = min(costs[True] + costs[False]) / min(costs[True])
@@ -175,10 +186,10 @@ def find_levers(runs: DeviceRuns) -> tuple[Lever, ...]:
     eight = uniform(runs.graph)
     changed = {
         UNIFORM: eight,
-        "4-bit weights": _widths(eight, weight_bits=4),
-        "2-bit weights": _widths(eight, weight_bits=2),
-        "4-bit activations": _widths(eight, activation_bits=4),
-        "4-bit weights and activations": _widths(eight, weight_bits=4, activation_bits=4),
+        "4-bit weights": uniform(runs.graph, 4),
+        "2-bit weights": uniform(runs.graph, 2),
+        "4-bit activations": uniform(runs.graph, 8, 4),
+        "4-bit weights and activations": uniform(runs.graph, 4, 4),
         "half of the filters": replace(
             eight, filter_keep_ratio=tuple((group.name, 0.5) for group in runs.graph.prunable)
         ),
@@ -270,11 +281,6 @@ def _least_accuracy(run: DeviceRun, loss: float) -> float:
     return reference.value - loss - 0.5 / reference.num_images
 
 
-def _widths(candidate: Candidate, weight_bits: int = 8, activation_bits: int = 8) -> Candidate:
-    layers = (replace(choice, weight_bits=weight_bits, activation_bits=activation_bits) for choice in candidate.layers)
-    return replace(candidate, layers=tuple(layers))
-
-
 def _cost(runs: DeviceRuns, choice: DeviceChoice, device: Accelerator) -> Cost:
     return _price(runs, choice.run, choice.point.evaluation.candidate, device)
 
@@ -282,9 +288,8 @@ def _cost(runs: DeviceRuns, choice: DeviceChoice, device: Accelerator) -> Cost:
 def _price(runs: DeviceRuns, run: DeviceRun, candidate: Candidate, device: Accelerator) -> Cost:
     """Return what a candidate costs on a device, with its filters in the order of a run."""
     entropies = run.entropies_for(device)
-    return candidate_cost(
-        runs.graph, candidate, device, None if entropies is None else entropies.of_candidate(candidate)
-    )
+    counted = None if entropies is None else entropies.of_candidate(candidate)
+    return candidate_cost(runs.graph_without(candidate.removed_blocks), candidate, device, counted)
 
 
 def _value(run: DeviceRun, cost: Cost) -> float:

@@ -95,6 +95,11 @@ class CompressionContext:
             images=images,
         )
 
+    @property
+    def reference(self) -> fx.GraphModule:
+        """The whole float network, which every candidate is to come close to."""
+        return (self.whole or self).model
+
     def shortened(self, removed: Collection[str]) -> CompressionContext:
         """Return the context of the network without these of its blocks, of which it remembers each.
 
@@ -113,13 +118,18 @@ class CompressionContext:
             whole._shortened[names] = shorten(whole, names)
         return whole._shortened[names]
 
+    def graph_without(self, removed: Collection[str]) -> ModelGraph:
+        """Return the graph of the network without these of its blocks; CandidateError as `shortened`."""
+        return self.shortened(removed).graph
+
     def resolve(self, candidate: Candidate) -> ResolvedCandidate:
-        """Return what a candidate comes to in this network, by the order of filters that it names.
+        """Return what a candidate comes to in the network without its blocks, by the order of filters that it names.
 
         Raises:
             CandidateError: When it does not fit the network, or its criterion's order is not known.
         """
-        return resolve(self.graph, candidate, self.order_by(candidate.filters_by))
+        own = self.shortened(candidate.removed_blocks)
+        return resolve(own.graph, candidate, own.order_by(candidate.filters_by))
 
     def order_by(self, criterion: str | None) -> Order:
         """Return the order of filters by a criterion; None stands for the study's own.

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from torch import fx
+
 from explorer.compress.calibrate import calibrate
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.prune import Order, copy_network, find_kept_positions
 from explorer.graph.blocks import remove_blocks
-from explorer.graph.inputs import take
+from explorer.graph.inputs import example, take
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 
@@ -29,11 +31,7 @@ def shorten(whole: CompressionContext, removed: tuple[str, ...]) -> CompressionC
     """
     graph, calibration = whole.graph, whole.calibration
     images = calibration.images if whole.images is None else whole.images
-    model = copy_network(whole.model)
-    remove_blocks(model, graph, removed)
-    model.to(calibration.torch_device)
-    everything = frozenset(identity for group in graph.groups for identity in group.classes)
-    recalibrate_norms(model, calibration, find_kept_positions(graph, everything))
+    model = shorten_network(whole, removed)
     shortened = replace(trace(model, take(images, slice(EXAMPLES))), removed_blocks=removed)
     own = calibrate(model, shortened, images, whole.quantizer)
     return replace(
@@ -45,6 +43,26 @@ def shorten(whole: CompressionContext, removed: tuple[str, ...]) -> CompressionC
         orders={name: carry_order(order, graph, shortened) for name, order in whole.orders.items()},
         whole=whole,
     )
+
+
+def shorten_network(whole: CompressionContext, removed: tuple[str, ...]) -> fx.GraphModule:
+    """Return the float network without these blocks, its batch norms recalibrated for what they receive now."""
+    graph, calibration = whole.graph, whole.calibration
+    model = copy_network(whole.model)
+    remove_blocks(model, graph, removed)
+    model.to(calibration.torch_device)
+    everything = frozenset(identity for group in graph.groups for identity in group.classes)
+    recalibrate_norms(model, calibration, find_kept_positions(graph, everything))
+    return model
+
+
+def trace_shortened(model: fx.GraphModule, graph: ModelGraph, removed: tuple[str, ...]) -> ModelGraph:
+    """Return the graph of a network without these blocks, for which no image is needed."""
+    if not removed:
+        return graph
+    copied = copy_network(model)
+    remove_blocks(copied, graph, removed)
+    return replace(trace(copied, example(copied, graph.input_shapes, EXAMPLES)), removed_blocks=removed)
 
 
 def carry_order(order: Order, whole: ModelGraph, shortened: ModelGraph) -> Order:

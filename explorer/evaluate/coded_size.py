@@ -30,6 +30,7 @@ def estimate_coded_bytes(entropies: WeightEntropies, candidate: Candidate) -> in
     Weights take the entropy of the integers to which they round to the nearest; adaptive rounding chooses others, which
     take about as much.
     """
+    entropies = entropies.shortened(candidate.removed_blocks)
     graph = entropies.graph
     kept, choices = count_kept_classes(graph, candidate), collect_choices(graph, candidate)
     planned = plan(graph, candidate)

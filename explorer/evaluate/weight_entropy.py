@@ -96,7 +96,7 @@ class WeightEntropies:
         if self._context.quantizer.rounding == "nearest":
             return self.of_candidate(candidate)
         try:
-            graph = self._context.shortened(candidate.removed_blocks).graph
+            graph = self._context.graph_without(candidate.removed_blocks)
             return count_entropies(apply(self._context, candidate), graph)
         except NUMERICAL:  # it cannot be computed, but costs what it does all the same
             return self.of_candidate(candidate)

@@ -65,7 +65,8 @@ def _check(deployment: Deployment, coding: Coding, staging: Path, folder: Path) 
     mean, _ = verification.scores
     if not (received == expected).all():
         raise ExportError(f"{folder / NETWORK}: predicts otherwise than the network that was coded; please report this")
-    float32_bytes, size = count_float_weight_bytes(deployment.context.graph), len(coding.data)
+    whole = deployment.context.whole or deployment.context
+    float32_bytes, size = count_float_weight_bytes(whole.graph), len(coding.data)
     return Exported(
         point=point.name,
         files=(folder / NETWORK, folder / SUMMARY),

@@ -171,10 +171,11 @@ def _deployment(
     types: FileTypes | None = None,
 ) -> Deployment:
     images, targets = prepared.tensors(prepared.data.held_out)
+    removed = point.evaluation.candidate.removed_blocks
     return Deployment(
         point=point,
         model=model,
-        context=prepared.context,
+        context=prepared.context.shortened(removed),
         images=images,
         targets=targets,
         score=prepared.score,
@@ -187,7 +188,7 @@ def _deployment(
 
 def _cost(prepared: PreparedStudy, candidate: Candidate, model: fx.GraphModule) -> Cost:
     """Return what a candidate costs with the integers of the network that was built of it."""
-    graph = prepared.context.graph
+    graph = prepared.context.graph_without(candidate.removed_blocks)
     cost = candidate_cost(graph, candidate, prepared.accelerator, count_entropies(model, graph))
     return cost if prepared.coded is None else replace(cost, coded_bytes=count_coded_bytes(model))
 

@@ -54,16 +54,36 @@ def find_blocks(model: fx.GraphModule, graph: ModelGraph) -> tuple[Block, ...]:
 def remove_blocks(model: fx.GraphModule, graph: ModelGraph, removed: Collection[str]) -> None:
     """Remove blocks from a canonical network, in place: their additions give what their skips give.
 
-    What follows an addition, such as its activation, stays.
+    What follows an addition stays, but for an activation that changes nothing, since the skip has had the same.
     """
     nodes = {node.name: node for node in model.graph.nodes}
     for block in reversed(graph.blocks):  # of two in a row, what the second goes back to is itself replaced after it
         if block.name in removed:
-            nodes[block.target].replace_all_uses_with(nodes[block.source])
+            source, users = nodes[block.source], list(nodes[block.target].users)
+            nodes[block.target].replace_all_uses_with(source)
+            for user in users:
+                if _clips(model, user) is not None and _clips(model, user) is _clips(model, source):
+                    user.replace_all_uses_with(source)
     model.graph.eliminate_dead_code()
     model.graph.lint()
     model.delete_all_unused_submodules()
     model.recompile()
+
+
+def find_end(model: fx.GraphModule, node: fx.Node) -> fx.Node:
+    """Return the last of the norms and activations that alone read a node, or the node where none does."""
+    while len(node.users) == 1:
+        (user,) = node.users
+        if user.op != "call_module" or not isinstance(model.get_submodule(str(user.target)), _BEHIND):
+            break
+        node = user
+    return node
+
+
+def _clips(model: fx.GraphModule, node: fx.Node) -> type[nn.Module] | None:
+    """Return the kind of an activation that does nothing the second time, None for any other node."""
+    module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return type(module) if isinstance(module, nn.ReLU | nn.ReLU6) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +137,13 @@ def _chained(
 
     A depthwise convolution is one with the layer behind it.
     """
-    source, layers, target = node.all_input_nodes[0], [layer_at[node]], _last(node, model)
+    source, layers, target = node.all_input_nodes[0], [layer_at[node]], find_end(model, node)
     if layers[0].depthwise:
         (user,) = target.users if len(target.users) == 1 else (None,)
         behind = layer_at.get(user) if user is not None else None
         if behind is None or behind.depthwise or user is None:
             return None
-        layers, target = [*layers, behind], _last(user, model)
+        layers, target = [*layers, behind], find_end(model, user)
     if source.meta["shape"] != target.meta["shape"] or len(source.users) != 1 or target is node:
         return None
     names = [layer.name for layer in layers]
@@ -134,16 +154,6 @@ def _chained(
         locked = "it makes the network's output"
     name = names[0] if len(names) == 1 else _name(names, target, _others(layer_at, names))
     return Block(name=name, layers=tuple(names), source=source.name, target=target.name, locked=locked)
-
-
-def _last(node: fx.Node, model: fx.GraphModule) -> fx.Node:
-    """Return the last of the norm and the activation behind a layer, or the layer where nothing belongs to it."""
-    while len(node.users) == 1:
-        (user,) = node.users
-        if user.op != "call_module" or not isinstance(model.get_submodule(str(user.target)), _BEHIND):
-            break
-        node = user
-    return node
 
 
 def _layers(nodes: Collection[fx.Node], layer_at: dict[fx.Node, Layer]) -> list[str]:

@@ -167,6 +167,7 @@ def _compile_all(
 
 
 def _compile(context: CompressionContext, candidate: Candidate, accelerator: Accelerator) -> CompiledMember:
+    context = context.shortened(candidate.removed_blocks)
     model = apply(context, candidate)
     layers = describe_layers(model, context.graph, candidate)
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from explorer.errors import SearchError, StudyFileError
 from explorer.settings import SpaceSettings
 from explorer.settings.pattern import pattern_density
 from explorer.settings.rules import Rule, or_none, text
-from explorer.settings.values import CODEBOOK, OFFSET, SHARE, STEP, WEIGHT_WIDTH, WIDTH
+from explorer.settings.values import BLOCK_COUNT, CODEBOOK, OFFSET, SHARE, STEP, WEIGHT_WIDTH, WIDTH
 from explorer.settings.values import PATTERN as PATTERN_RULE
 
 T = TypeVar("T")
@@ -121,6 +121,15 @@ STEPS: Knob[float | None] = Knob(
     unused=(None,),
 )
 """What is decided for the network: the step of all layers, the finest last, None where widths are decided instead."""
+REMOVED_BLOCKS: Knob[int] = Knob(
+    name="removed_blocks",
+    setting="removed_blocks",
+    rule=BLOCK_COUNT,
+    number=9,
+    size=lambda count: -count,
+    unused=(0,),
+)
+"""What is decided for the network: how many of its blocks are removed, the least important first; none is last."""
 FILTERS_BY: Knob[str | None] = Knob(
     name="filters_by",
     setting="filter_criteria",

@@ -11,7 +11,7 @@ import numpy as np
 from explorer.compress.candidate import Candidate
 from explorer.pareto import ascending_front
 from explorer.progress import Progress
-from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY, STEP_OFFSET, STEPS
+from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY, REMOVED_BLOCKS, STEP_OFFSET, STEPS
 from explorer.search.knapsack import solve_knapsack
 from explorer.search.options import LayerFront, PriceCandidate, solve_front
 from explorer.search.sensitivity import Sensitivity
@@ -71,6 +71,8 @@ def choose_seeds(
     expensive to the cheapest. Costs are what the device model says of changing one choice alone. A candidate that
     does not fit the budgets is no seed.
 
+    Where the space has networks without blocks, each of them is a start from which filters are removed.
+
     Where the space has steps, each of them is one more network to trade on, and up to half of the seeds are the whole
     network at one step for all layers: these alone are a front already.
 
@@ -78,7 +80,12 @@ def choose_seeds(
     the space the last seeds hold one that removes as many by its order, where `count` leaves two or more for the own.
     """
     widest = _widest(space)
-    filtered, base = _filter_levels(space, table, price_candidate, widest), price_candidate(widest)
+    base = price_candidate(widest)
+    starts = _at_depths(space, widest)
+    count_of_each = max(1, FILTER_LEVELS // len(starts))
+    filtered = [
+        each for start in starts for each in _filter_levels(space, table, price_candidate, start, count_of_each)
+    ]
     levels = _levels(_at_steps(space, table, filtered), price_candidate, progress)
     first = (Seed(candidate=widest, origin="seed widest"),) if fits(widest) else ()
     criteria = _other_criteria(space)[: max(0, count - 2)]
@@ -89,7 +96,7 @@ def choose_seeds(
         share = point.level.front.base_cost / base
         seed = Seed(
             candidate=point.level.front.candidate(point.index),
-            origin=f"seed relevance, filters removed down to {share:.0%} of the cost",
+            origin=f"seed relevance, {_removed(point.level.front.start)} removed down to {share:.0%} of the cost",
         )
         if seed.candidate not in known and fits(seed.candidate):
             found.append(replace(point, seed=seed))
@@ -161,10 +168,23 @@ def _at_steps(
     return found
 
 
+def _at_depths(space: SearchSpace, widest: Candidate) -> list[Candidate]:
+    """Return the widest network without each number of blocks of the space, the fewest first."""
+    axis = next((axis for axis in space.axes if axis.knob is REMOVED_BLOCKS), None)
+    if axis is None:
+        return [widest]
+    point = space.point(widest)
+    return [space.candidate(point | {axis.name: index}) for index in range(len(axis.values) - 1, -1, -1)]
+
+
+def _removed(start: Candidate) -> str:
+    return f"{len(start.removed_blocks)} blocks and filters" if start.removed_blocks else "filters"
+
+
 def _filter_levels(
-    space: SearchSpace, table: Sensitivity, price_candidate: PriceCandidate, widest: Candidate
+    space: SearchSpace, table: Sensitivity, price_candidate: PriceCandidate, widest: Candidate, count: int
 ) -> tuple[Candidate, ...]:
-    """Return the widest network, and networks with filters removed down to equal steps of cost."""
+    """Return the widest network, and up to `count` with filters removed down to equal steps of cost in all."""
     ratios = {group: space.values(FILTER_KEEP_RATIO, group) for group, _ in widest.filter_keep_ratio}
     groups = {group: values for group, values in ratios.items() if len(values) > 1}
     if not groups:
@@ -176,9 +196,9 @@ def _filter_levels(
         losses.append(np.array([table.filters[group][ratio] for ratio in values]))
     solved = solve_knapsack(costs, losses)
     found = {widest.digest(): widest}
-    for step in range(1, FILTER_LEVELS):
+    for step in range(1, count):
         candidate = widest
-        chosen = solved.choices[solved.within(solved.costs[0] * step / FILTER_LEVELS)]
+        chosen = solved.choices[solved.within(solved.costs[0] * step / count)]
         for (group, values), option in zip(groups.items(), chosen, strict=True):
             candidate = candidate.with_filters({group: values[option]})
         found.setdefault(candidate.digest(), candidate)
@@ -197,6 +217,7 @@ def _levels(
 
     for start, table in starts:
         lost = sum(table.filters[group][share] for group, share in start.filter_keep_ratio)
+        lost += table.depths.get(len(start.removed_blocks), 0.0)
         if math.isinf(lost):  # with the widest alone: some filters have to go
             continue
         found.append(_Level(base_loss=lost, front=solve_front(table, start, price_candidate, priced)))

@@ -6,7 +6,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -53,6 +53,8 @@ class Sensitivity:
     weights: Mapping[str, Mapping[LayerChoice, float]]
     activations: Mapping[str, Mapping[int, float]]
     filters: Mapping[str, Mapping[float, float]]
+    depths: Mapping[int, float] = field(default_factory=dict)
+    """What is measured to be lost without so many blocks, in the same unit; of no others than the space has."""
 
 
 def estimate_sensitivity(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from explorer.compress.candidate import Candidate, Granularity, LayerChoice, canonicalise_choice
@@ -16,6 +16,7 @@ from explorer.search.axes import (
     FILTERS_BY,
     LAYER_KNOBS,
     NETWORK,
+    REMOVED_BLOCKS,
     STEP_OFFSET,
     STEPS,
     WEIGHT_BITS,
@@ -28,6 +29,21 @@ from explorer.settings import SpaceSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """A network without some of its blocks: what there is left to choose for."""
+
+    removed_blocks: tuple[str, ...]
+    layers: frozenset[str]
+    groups: frozenset[str]
+
+    @classmethod
+    def of(cls, graph: ModelGraph) -> Depth:
+        """Return the depth of a network."""
+        groups = frozenset(group.name for group in graph.prunable)
+        return cls(removed_blocks=graph.removed_blocks, layers=frozenset(graph.weight_owners), groups=groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
     """All decisions; a point is one index into the values of every axis."""
 
@@ -36,6 +52,8 @@ class SearchSpace:
     codebook_granularity: Granularity = "layer"
     scales: frozenset[str] = frozenset()
     """Layers of one weight for each filter, whose scales hold it exactly: they have no steps."""
+    depths: tuple[Depth, ...] = ()
+    """The networks that blocks are removed to; of the whole one alone where it is empty."""
     _by_knob: Mapping[tuple[str, str], Axis[Any]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -78,20 +96,36 @@ class SearchSpace:
         filter_keep_ratio: list[tuple[str, float]] = []
         filters_by: str | None = None
         step: float | None = None
+        removed = 0
         for axis in self.axes:
             value = axis.values[point[axis.name]]
             if axis.knob is FILTERS_BY:
                 filters_by = value
+            elif axis.knob is REMOVED_BLOCKS:
+                removed = value
             elif axis.knob is STEPS:
                 step = value
             elif axis.knob is FILTER_KEEP_RATIO:
                 filter_keep_ratio.append((axis.of, value))
             else:
                 chosen[axis.of][axis.knob.name] = value
-        return Candidate(
+        whole = Candidate(
             layers=tuple(self._choice(layer, step, values) for layer, values in chosen.items()),
             filter_keep_ratio=tuple(filter_keep_ratio),
             filters_by=filters_by,
+        )
+        return self.at_depth(whole, removed)
+
+    def at_depth(self, candidate: Candidate, removed: int) -> Candidate:
+        """Return a candidate of the whole network without so many blocks, and without choices for what is gone."""
+        depth = next((each for each in self.depths if len(each.removed_blocks) == removed), None)
+        if depth is None or not removed:
+            return candidate
+        return replace(
+            candidate,
+            layers=tuple(choice for choice in candidate.layers if choice.layer in depth.layers),
+            filter_keep_ratio=tuple(entry for entry in candidate.filter_keep_ratio if entry[0] in depth.groups),
+            removed_blocks=depth.removed_blocks,
         )
 
     def point(self, candidate: Candidate) -> dict[str, int]:
@@ -101,7 +135,10 @@ class SearchSpace:
         unknown criterion is the study's own. The step of the network is the one that layers' offsets take nearest to
         their own steps.
         """
-        choices = dict(zip(self.layers, candidate.choices(self.layers), strict=True))
+        stated = {choice.layer for choice in candidate.layers}
+        gone = [LayerChoice(layer=layer) for layer in self.layers if layer not in stated and candidate.removed_blocks]
+        filled = replace(candidate, layers=(*candidate.layers, *gone))
+        choices = dict(zip(self.layers, filled.choices(self.layers), strict=True))
         step = self._nearest_step(choices)
         indices = {}
         for axis in self.axes:
@@ -111,6 +148,8 @@ class SearchSpace:
                 wanted = candidate.keep_ratio(axis.of)
             elif axis.knob is STEPS:
                 wanted = step
+            elif axis.knob is REMOVED_BLOCKS:
+                wanted = len(candidate.removed_blocks)
             elif axis.knob is STEP_OFFSET:
                 own = choices[axis.of].step
                 wanted = 0.0 if own is None or step is None else math.log2(own / step)
@@ -141,16 +180,22 @@ class SearchSpace:
 
 
 def make_search_space(
-    graph: ModelGraph, settings: SpaceSettings, codebook_granularity: Granularity = "layer", method: str | None = None
+    graph: ModelGraph,
+    settings: SpaceSettings,
+    codebook_granularity: Granularity = "layer",
+    method: str | None = None,
+    depths: Sequence[Depth] = (),
 ) -> SearchSpace:
     """Return the axes that the study's settings give this network.
 
     Args:
         method: The study's own criterion, by whose order filters are removed unless a candidate names another.
+        depths: One for each number of blocks that may be removed; without them none is.
 
     Raises:
-        SearchError: For settings of an unknown layer.
+        SearchError: For settings of an unknown layer, and for more blocks than can be removed.
     """
+    _refuse_too_many(graph, settings.removed_blocks)
     known = {*graph.weight_owners, *(group.name for group in graph.prunable)}
     unknown = [entry.layer for entry in settings.layers if entry.layer not in known]
     if unknown:
@@ -182,6 +227,8 @@ def make_search_space(
     steps = STEPS.values(settings)
     if steps != STEPS.unused:
         axes.append(Axis(knob=STEPS, of=NETWORK, values=steps))
+    if depths and settings.removed_blocks != REMOVED_BLOCKS.unused:
+        axes.append(Axis(knob=REMOVED_BLOCKS, of=NETWORK, values=REMOVED_BLOCKS.values(settings)))
     others = tuple(name for name in settings.filter_criteria or () if name != method)
     if others and any(ratio != 1.0 for axis in ratios for ratio in axis.values):
         axes.append(Axis(knob=FILTERS_BY, of=NETWORK, values=(None, *others)))
@@ -190,4 +237,17 @@ def make_search_space(
         axes=tuple(axes),
         codebook_granularity=codebook_granularity,
         scales=frozenset(scales),
+        depths=tuple(depths),
     )
+
+
+def _refuse_too_many(graph: ModelGraph, counts: Sequence[int]) -> None:
+    """Raise SearchError for more blocks than a network has that can be removed."""
+    most = len(graph.removable)
+    if max(counts) > most:
+        locked = [f"{block.name}: {block.locked}" for block in graph.blocks if block.locked]
+        more = f"; its others stay: {locked[0]}" if locked else ""
+        raise SearchError(
+            f"space.removed_blocks: expected at most {most}, the blocks of this network that can be removed, received "
+            f"{max(counts)}{more}"
+        )

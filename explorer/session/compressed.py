@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from torch import fx
 
-from explorer.compress.apply import apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate
 from explorer.compress.plan import NetworkPlan, plan
 from explorer.errors import ExplorerError, ExportError
@@ -70,12 +70,17 @@ class Compressed(fx.GraphModule):
     @property
     def plan(self) -> NetworkPlan:
         """Every shape and width of it."""
-        return plan(self.net.graph, self.candidate)
+        return plan(find_context(self).graph, self.candidate)
 
     @property
     def size_bytes(self) -> int:
         """Bytes of its packed weights, scales and biases aside."""
         return self.plan.weight_bytes
+
+
+def find_context(model: Compressed) -> CompressionContext:
+    """Return what a network was built from: that of the network without its blocks."""
+    return model.net.context.shortened(model.candidate.removed_blocks)
 
 
 def build(net: Net, candidate: Candidate, origin: Origin | None) -> Compressed:

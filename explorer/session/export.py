@@ -11,7 +11,7 @@ from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.deploy import find_format
 from explorer.export.formats import DEFAULT_FORMAT, Deployment, Exported, FileTypes
-from explorer.session.compressed import Compressed, Origin
+from explorer.session.compressed import Compressed, Origin, find_context
 from explorer.session.devices import Device, find_device
 from explorer.session.front import Point
 from explorer.settings import ComputeSettings
@@ -71,7 +71,7 @@ def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator
             Deployment(
                 point=origin.point,
                 model=model,
-                context=net.context,
+                context=find_context(model),
                 images=images,
                 targets=targets,
                 score=net.score,
@@ -86,11 +86,11 @@ def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator
 
 def _origin(model: Compressed, accelerator: Accelerator | None) -> Origin:
     """Return what the exported file says of where it comes from; its scores are those of this very model."""
-    net, known = model.net, model.origin
+    net, known, graph = model.net, model.origin, find_context(model).graph
     if known is not None and accelerator is None and model.finetuning is not None and known.device in names():
         accelerator = load(known.device)  # other integers may cost otherwise
     if known is not None and accelerator is not None:
-        cost = candidate_cost(net.graph, model.candidate, accelerator, count_entropies(model, net.graph))
+        cost = candidate_cost(graph, model.candidate, accelerator, count_entropies(model, graph))
         evaluation = replace(known.point.evaluation, cost=cost)
         known = replace(known, point=replace(known.point, evaluation=evaluation), device=accelerator.name)
     if known is not None and model.finetuning is None:
@@ -101,7 +101,7 @@ def _origin(model: Compressed, accelerator: Accelerator | None) -> Origin:
         return replace(known, point=replace(known.point, evaluation=evaluation, held_out=MeanScore.of(scores)))
     if accelerator is None:
         raise ExportError("export: expected a device whose costs the configuration states, received none; give device=")
-    cost = candidate_cost(net.graph, model.candidate, accelerator, count_entropies(model, net.graph))
+    cost = candidate_cost(graph, model.candidate, accelerator, count_entropies(model, graph))
     evaluation = Evaluation(number=0, origin="given", candidate=model.candidate, cost=cost, score=None)
     point = FrontPoint(name="given", evaluation=evaluation, held_out=MeanScore.of(scores))
     return Origin(point=point, study=net.name, device=accelerator.name)

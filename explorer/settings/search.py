@@ -21,12 +21,24 @@ from explorer.settings.rules import (
     text,
     without_effect,
 )
-from explorer.settings.values import BITS, CODEBOOKS, FILE, OFFSETS, PATTERNS, SHARE, SHARES, STEPS, WEIGHT_BITS
+from explorer.settings.values import (
+    BITS,
+    BLOCK_COUNTS,
+    CODEBOOKS,
+    FILE,
+    OFFSETS,
+    PATTERNS,
+    SHARE,
+    SHARES,
+    STEPS,
+    WEIGHT_BITS,
+)
 
 LIMIT = number(1e-9, 1e12)
 """From femtojoules and picoseconds to a megajoule and thirty years, for one image."""
 BYTES = integer(1, 2**50)
 """Up to a data centre's memory."""
+BLOCK_CRITERIA = ("relevance", "features", "measured_kl")
 RENAMED = {"kept_filters": "filter_keep_ratio", "kept_weights": "weight_density"}
 """Keys of a choice that had another name before version 0.6."""
 NAMES = Rule("a list of objectives", lambda names, where: tuple(names) if isinstance(names, list) else names)
@@ -158,6 +170,10 @@ class SpaceSettings:
     `steps` are values of one number for the network, in which all layers' weights are stored at their entropy instead
     of a width; None is the widths. Each layer's step is that number times 2 to one of its `step_offsets`.
 
+    `removed_blocks` are numbers of blocks, residual ones or layers between equal shapes, that a candidate may lack:
+    those that are least by `block_criterion`, the "relevance" of their filters, what they add to the "features"
+    that a linear classifier reads, or the divergence of the outputs without them, "measured_kl".
+
     Example:
         >>> import explorer
         >>> space = explorer.Space(weight_bits=(2, 4, 8), layers={"fc": {"weight_bits": (8,)}})
@@ -176,6 +192,8 @@ class SpaceSettings:
     patterns: Annotated[tuple[str | None, ...], PATTERNS] = (None,)
     steps: Annotated[tuple[float | None, ...], STEPS] = (None,)
     step_offsets: Annotated[tuple[float, ...], OFFSETS] = (0.0,)
+    removed_blocks: Annotated[tuple[int, ...], BLOCK_COUNTS] = (0,)
+    block_criterion: Annotated[str, one_of(*BLOCK_CRITERIA)] = "measured_kl"
     filter_criteria: Annotated[
         tuple[str, ...] | None, or_none(many(text("the name of a criterion"), distinct=True))
     ] = None

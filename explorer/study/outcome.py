@@ -85,7 +85,8 @@ def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer:
 def _built_cost(prepared: PreparedStudy, candidate: Candidate) -> Cost:
     """Return what a candidate costs with the integers that its network is built with."""
     entropies = None if prepared.entropies is None else prepared.entropies.of_built(candidate)
-    cost = candidate_cost(prepared.context.graph, candidate, prepared.accelerator, entropies)
+    graph = prepared.context.graph_without(candidate.removed_blocks)
+    cost = candidate_cost(graph, candidate, prepared.accelerator, entropies)
     if prepared.coded is None:
         return cost
     try:

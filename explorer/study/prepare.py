@@ -21,6 +21,8 @@ from explorer.relevance.completion import fill_missing
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.sample import Sample
 from explorer.relevance.scores import Relevance, compute_step_units, order_filters
+from explorer.search.space import Depth
+from explorer.study.depths import find_depths
 from explorer.study.network import StudyNetwork, open_network, threads_for, with_weights
 from explorer.study.record import Coverage
 from explorer.study.relevance import (
@@ -52,6 +54,8 @@ class PreparedStudy:
     """Those of its layers at any choice, where the device reads weights coded by them."""
     coded: WeightEntropies | None = None
     """The same where the study names the bytes of a coded file, whatever the device reads."""
+    depths: tuple[Depth, ...] = ()
+    """The networks that blocks are removed to, one for each number of them."""
     refused_exports: tuple[tuple[str, str], ...] = ()
     """(form, reason) for each form that the network cannot be exported as, where that was looked at."""
 
@@ -67,6 +71,7 @@ class PreparedStudy:
             "images": digest_images(self.data),
             "relevance": self.relevance.digest(),
             **({"score": self.score.code} if self.score.code else {}),
+            **({"blocks": digest(json.dumps([each.removed_blocks for each in self.depths]))} if self.depths else {}),
             **({"orders": digest(json.dumps(self.context.orders))} if self.context.orders else {}),
         }
 
@@ -115,6 +120,8 @@ def prepare_study(
 ) -> PreparedStudy:
     """Score and calibrate a network that has its weights; `known` are the relevance by its criterion and the sample."""
     context, relevance = make_context(study, network, folder, notify, known)
+    with threads_for(context.graph):
+        depths = find_depths(study.space, network, context, relevance, folder, notify)
     return PreparedStudy(
         study=study,
         accelerator=accelerator,
@@ -127,6 +134,7 @@ def prepare_study(
         coverage=network.coverage,
         entropies=WeightEntropies.of(context, accelerator),
         coded=WeightEntropies(context) if names_coded_bytes(study) else None,
+        depths=depths,
         refused_exports=refused_exports,
     )
 

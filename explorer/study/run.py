@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.coded_size import estimate_coded_bytes
+from explorer.evaluate.depth_pricing import DepthPricing
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.pricing import Pricing
 from explorer.evaluate.score import refuse_infinite, score_images
 from explorer.objectives import costs_named
 from explorer.progress import Notify, Progress, silent
+from explorer.search.blocks import measure_depth_losses, measure_divergence
 from explorer.search.measured import measure_sensitivity
 from explorer.search.seeds import Seed, choose_seeds
 from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
@@ -24,6 +27,7 @@ from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
 from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
+from explorer.study.relevance import draw_relevance_sample
 from explorer.study.search import ComputeCost, Search, search
 from explorer.study.store import Store, open_store
 from explorer.study.study_file import Study
@@ -62,7 +66,8 @@ def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent) -> O
 
 def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
     study, graph = prepared.study, prepared.context.graph
-    space = make_search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
+    granularity, method = study.sharing.codebook_granularity, study.relevance.method
+    space = make_search_space(graph, study.space, granularity, method, prepared.depths)
     images, targets = prepared.tensors(prepared.data.search)
 
     def score_candidate(candidate: Candidate) -> MeanScore:
@@ -70,10 +75,11 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
         model.register_forward_hook(refuse_infinite)
         return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
 
-    pricing = Pricing(graph, prepared.accelerator, prepared.entropies)
+    prices = DepthPricing(prepared.context.graph_without, prepared.accelerator, prepared.entropies)
 
     def price_candidate(candidate: Candidate) -> Cost:
-        cost = summed_cost(graph, pricing.price(candidate))
+        pricing = prices.without(candidate.removed_blocks)
+        cost = summed_cost(pricing.graph, pricing.price(candidate))
         if prepared.coded is None:
             return cost
         return replace(cost, coded_bytes=estimate_coded_bytes(prepared.coded, candidate))
@@ -92,10 +98,21 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
 
 
 def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> Sensitivity:
+    images, _ = prepared.tensors(prepared.data.relevance)
+    context = prepared.context
     if prepared.study.relevance.sensitivity == "measured_kl":
-        images, _ = prepared.tensors(prepared.data.relevance)
-        return measure_sensitivity(prepared.context, space, images, progress)
-    return estimate_sensitivity(prepared.context, prepared.relevance, space, progress)
+        table = measure_sensitivity(context, space, images, progress)
+        return replace(table, depths=measure_depth_losses(context, space, images, measure_divergence))
+    table = estimate_sensitivity(context, prepared.relevance, space, progress)
+    if not space.depths:
+        return table
+    study, data = prepared.study, prepared.data
+    sample = draw_relevance_sample(context.model, context.graph, data.relevance, study, prepared.torch_device)
+
+    def change(found: Tensor, expected: Tensor) -> float:
+        return float(((found - expected) * sample.directions).flatten(1).sum(1).square().mean())
+
+    return replace(table, depths=measure_depth_losses(context, space, images, change))
 
 
 def _seeds(

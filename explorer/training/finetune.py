@@ -82,7 +82,7 @@ def finetune(
     refuse_unmovable(settings, "finetuning", inputs, targets, settings.crop_pixels)
     task = _TuningTask(
         network=network,
-        teacher=(context.whole or context).model.eval() if settings.teacher else None,
+        teacher=context.reference.eval() if settings.teacher else None,
         inputs=inputs,
         targets=targets.to(torch_device),
         darkest=find_darkest(inputs),

@@ -54,7 +54,7 @@ def _verify(deployment: Deployment, network: Network, path: Path, folder: Path) 
     verification = found.verification
     assert verification.scores is not None
     mean, expected = verification.scores
-    float32_bytes = 4 * sum(parameter.numel() for parameter in deployment.context.model.parameters())
+    float32_bytes = 4 * sum(parameter.numel() for parameter in deployment.context.reference.parameters())
     tied = f"; where classes share the largest code, on {verification.ties} of the images, the first counts"
     return Exported(
         point=point.name,

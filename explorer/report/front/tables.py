@@ -62,13 +62,19 @@ def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dic
 def build_front_frame(outcome: Outcome) -> pd.DataFrame:
     """Return one row for each member of the front, with those of `list_columns`; missing numbers are NA.
 
-    Scores and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them.
+    Scores and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them. Where members lack
+    blocks of the network, one more column, `removed_blocks`, names them.
     """
     score = score_named(outcome.objectives).name
     rows = [_row(point, score) for point in list_front_points(outcome)]
     for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
         row["undominated_held_out"] = stays
     types = list_columns(score, outcome.objectives)
+    removed = [member.evaluation.candidate.removed_blocks for member in outcome.front]
+    if any(removed):
+        types["removed_blocks"] = "str"
+        for row, blocks in zip(rows, removed, strict=True):
+            row["removed_blocks"] = "; ".join(blocks)
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
@@ -81,7 +87,8 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
         OSError: the file cannot be written.
     """
     frame = build_front_frame(outcome)
-    frame[list(TEXTS)] = frame[list(TEXTS)].map(csv_cell)
+    texts = [name for name in (*TEXTS, "removed_blocks") if name in frame]
+    frame[texts] = frame[texts].map(csv_cell)
     text = frame.to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
     with replaced(path) as file:
         file.write(text.encode())

@@ -168,9 +168,11 @@ def list_remarks(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _origin(evaluation: Evaluation) -> str:
-    """Return where an evaluation came from, and the criterion of its filters where it is not the study's own."""
-    by, origin = evaluation.candidate.filters_by, evaluation.origin
-    return origin if by is None or origin.endswith(f"filters by {by}") else f"{origin}, filters by {by}"
+    """Return where an evaluation came from, a criterion of its filters that is not the study's own, and its depth."""
+    by, removed, origin = evaluation.candidate.filters_by, evaluation.candidate.removed_blocks, evaluation.origin
+    if by is not None and not origin.endswith(f"filters by {by}"):
+        origin = f"{origin}, filters by {by}"
+    return f"{origin}, without {', '.join(removed)}" if removed else origin
 
 
 def list_front_points(outcome: Outcome) -> tuple[PointView, ...]:

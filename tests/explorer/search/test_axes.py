@@ -16,6 +16,7 @@ from explorer.search.axes import (
     FILTERS_BY,
     LAYER_KNOBS,
     PATTERN,
+    REMOVED_BLOCKS,
     STEP_OFFSET,
     STEPS,
     WEIGHT_BITS,
@@ -27,7 +28,7 @@ from explorer.search.axes import (
 from explorer.settings import LayerSpace, SpaceSettings
 from explorer.settings.records import get_rules
 
-KNOBS: tuple[Knob[Any], ...] = (*LAYER_KNOBS, STEP_OFFSET, FILTER_KEEP_RATIO, FILTERS_BY, STEPS)
+KNOBS: tuple[Knob[Any], ...] = (*LAYER_KNOBS, STEP_OFFSET, FILTER_KEEP_RATIO, FILTERS_BY, STEPS, REMOVED_BLOCKS)
 
 
 def test_every_choice_for_a_layer_has_a_knob_of_its_name_and_rule() -> None:
@@ -37,13 +38,13 @@ def test_every_choice_for_a_layer_has_a_knob_of_its_name_and_rule() -> None:
     assert rules.pop(STEPS.name) == STEPS.rule
     assert {knob.name: knob.rule for knob in LAYER_KNOBS} == rules
     assert [knob for knob in LAYER_KNOBS if knob not in WEIGHT_KNOBS] == [ACTIVATION_BITS]
-    assert {FILTER_KEEP_RATIO.name, FILTERS_BY.name} < {field.name for field in fields(Candidate)}
+    assert {FILTER_KEEP_RATIO.name, FILTERS_BY.name, REMOVED_BLOCKS.name} < {field.name for field in fields(Candidate)}
 
 
 def test_every_knob_has_its_values_in_the_study_and_those_of_a_layer_too() -> None:
     settings = {knob.setting for knob in KNOBS}
-    assert settings | {"layers"} == set(get_rules(SpaceSettings))
-    assert settings - {FILTERS_BY.setting, STEPS.setting} == set(get_rules(LayerSpace))
+    assert settings | {"layers", "block_criterion"} == set(get_rules(SpaceSettings))
+    assert settings - {FILTERS_BY.setting, STEPS.setting, REMOVED_BLOCKS.setting} == set(get_rules(LayerSpace))
 
 
 def test_the_numbers_in_the_search_storage_stay() -> None:
@@ -58,6 +59,7 @@ def test_the_numbers_in_the_search_storage_stay() -> None:
         "weight_bits": 6,
         "step_offset": 7,
         "step": 8,
+        "removed_blocks": 9,
     }
 
 
