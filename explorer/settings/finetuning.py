@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from explorer.settings.records import validate
 from explorer.settings.rules import boolean, integer, number, one_of
-from explorer.settings.values import COUNT, FUNCTION, LEARNING_RATE, WEIGHT_DECAY
+from explorer.settings.values import COUNT, FUNCTION, LEARNING_RATE, SHARE, WEIGHT_DECAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,8 @@ class FineTuningSettings:
     of weights and activations are trained, too (Esser et al., 2020). `loss` is the user's own function of (outputs,
     targets), that of [model.training] where it is None; outputs that are no classes are held to the teacher's by their
     squared difference, relative to its spread. The share `held_aside` of the training images is not trained on: of the
-    network at the start and after each epoch, that of least loss on them is kept; with 0 it is the last one.
+    network at the start and after each epoch, that of least loss on them is kept; with 0 it is the last one. Weights at
+    steps are priced by their code length so that they come to take the share `coded_share` of the bytes that they took.
     """
 
     SECTION: ClassVar[str] = "finetuning"
@@ -45,6 +46,7 @@ class FineTuningSettings:
     batch_norm: Annotated[str, one_of("batch", "frozen")] = "batch"
     learn_scales: Annotated[bool, boolean()] = True
     held_aside: Annotated[float, number(0, 0.5)] = 0.05
+    coded_share: Annotated[float, SHARE] = 1.0
     loss: Annotated[str | None, FUNCTION] = None
 
     def __post_init__(self) -> None:

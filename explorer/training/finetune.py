@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from explorer.training.augment import augment, crop, find_darkest, is_image, ref
 from explorer.training.epochs import Course, EpochProgress, Recipe, run_epochs
 from explorer.training.held_aside import BestState, hold_aside
 from explorer.training.loss import Loss, compute_loss
+from explorer.training.stepped import Pressure
 from explorer.training.train import MOMENTUM
 from explorer.training.trainable import Trainable, trainable
 from explorer.training.tuned import Tuned
@@ -128,9 +130,12 @@ def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> 
         optimizer.step()
         for scale, floor in zip(task.network.scales(), floors, strict=True):
             scale.data.clamp_(min=floor)
+        pressure.advance()
         return loss
 
-    best = BestState(model, partial(_measure, task, aside)) if len(aside) else None
+    batches = math.ceil(len(seen) / settings.batch_size)
+    pressure = Pressure(task.network.stepped(), settings.coded_share, batches * settings.epochs)
+    best = BestState(model, partial(_measure, task, aside, pressure)) if len(aside) else None
     if best is not None:
         best.offer(0)
     _training_mode(model, settings)
@@ -141,7 +146,7 @@ def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> 
         torch_device=task.targets.device,
         identity=identity,
         warm_up=WARM_UP,
-        parts={} if best is None else {"best": best},
+        parts={"pressure": pressure} if best is None else {"pressure": pressure, "best": best},
         after_epoch=(lambda _: None) if best is None else best.offer,
     )
     run_epochs(model, optimizer, step, course, progress)
@@ -151,7 +156,7 @@ def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> 
     return settings.epochs if best is None else best.epoch
 
 
-def _measure(task: _TuningTask, aside: Tensor) -> tuple[float, float]:
+def _measure(task: _TuningTask, aside: Tensor, pressure: Pressure) -> tuple[float, float]:
     """Return the loss on images held aside, as they are, of the network as it is deployed, and its excess of bytes."""
     model, total = task.network.model, 0.0
     modes = {module: module.training for module in model.modules()}
@@ -164,7 +169,7 @@ def _measure(task: _TuningTask, aside: Tensor) -> tuple[float, float]:
         total += float(_compare(task, outputs.requires_grad_(), inputs, task.targets[chosen]).detach()) * len(chosen)
     for module, training in modes.items():
         module.training = training
-    return total / len(aside), 0.0
+    return total / len(aside), pressure.excess
 
 
 def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from explorer.compress.quantize import ActivationQuantizer, code_limit
 from explorer.compress.sparsity import mask_weights
 from explorer.graph.modules import layer_module
 from explorer.graph.names import replace_module
+from explorer.training.stepped import SteppedWeight
 from explorer.training.straight_through import SharedWeight, TrainedActivation, TrainedWeight, spread_per_channel
 from explorer.training.tuned import Tuned, load_state
 
@@ -48,6 +49,10 @@ class Trainable:
         modules = (m for m in self.model.modules() if isinstance(m, TrainedWeight | TrainedActivation))
         return [module.scale for module in modules]
 
+    def stepped(self) -> list[SteppedWeight]:
+        """Return the quantisers of layers whose weights have a step."""
+        return [module for module in self.model.modules() if isinstance(module, SteppedWeight)]
+
     def collect(self, description: Mapping[str, Any]) -> Tuned:
         """Return what training made of it so far, copied."""
         state, quantizers = self.model.state_dict(), {}
@@ -56,6 +61,8 @@ class Trainable:
         for layer in self.layers:
             quantizer = _parametrisation(self.model, layer)
             originals[f"{layer}.weight"] = state[f"{layer}.parametrizations.weight.original"]
+            if isinstance(quantizer, SteppedWeight):  # with the price that its integers have, not just the nearest
+                originals[f"{layer}.weight"] = quantizer.eval()(originals[f"{layer}.weight"])
             tensors["scales"][layer] = _copied(quantizer.scale.expand(len(originals[f"{layer}.weight"])))
             if quantizer.mask is not None:
                 tensors["masks"][layer] = _copied(quantizer.mask)
@@ -132,10 +139,12 @@ def _parametrise(
         weight = _near_codes(weight, codes, spread_per_channel(scale, weight), choice.weight_bits)
     mask = None if mask is None else mask.to(scale.device)
     module.weight = nn.Parameter(weight if mask is None else weight * mask)
-    if clusters is None or centroids is None:
-        quantizer: nn.Module = TrainedWeight(choice.weight_bits, scale[:1] if per == "tensor" else scale, mask)
+    if clusters is not None and centroids is not None:
+        quantizer: nn.Module = SharedWeight(choice.weight_bits, scale, mask, clusters, centroids)
+    elif choice.step is not None:
+        quantizer = SteppedWeight(module.weight, scale, mask)
     else:
-        quantizer = SharedWeight(choice.weight_bits, scale, mask, clusters, centroids)
+        quantizer = TrainedWeight(choice.weight_bits, scale[:1] if per == "tensor" else scale, mask)
     parametrize.register_parametrization(module, "weight", quantizer)
 
 
@@ -187,9 +196,9 @@ def _train_ranges(model: fx.GraphModule, context: CompressionContext, candidate:
             replace_module(model, name, TrainedActivation(module, elements.get(source, largest)))
 
 
-def _parametrisation(model: nn.Module, layer: str) -> TrainedWeight | SharedWeight:
+def _parametrisation(model: nn.Module, layer: str) -> TrainedWeight | SharedWeight | SteppedWeight:
     module = model.get_submodule(f"{layer}.parametrizations.weight.0")
-    assert isinstance(module, TrainedWeight | SharedWeight)
+    assert isinstance(module, TrainedWeight | SharedWeight | SteppedWeight)
     return module
 
 
