@@ -2,14 +2,15 @@
 
 The content of the kind "XPE1" (`explorer.packed.container` has the rest): the scale of the first filter of each layer
 (float32), and one stream of a range coder (`explorer.packed.range_coding`), its words little-endian, with the weights
-of all layers, each under the prior that the header states, then the biases of all, then the scales of all as
-differences of their float32 bit patterns, without the bits that are zero in all of a layer.
+of all layers, each under the prior that the header states, but for those that an earlier layer has, too; then the
+biases of all, then the scales of all as differences of their float32 bit patterns, without the bits that are zero in
+all of a layer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,17 @@ def code(network: PackedNetwork) -> Coding:
         ValueError: For other parameters of a type that is not stored.
     """
     writer, headers, bits = Writer(), [], {}
-    for layer in network.layers:
-        prior, before = fit_prior(layer.codes), writer.num_bits
-        writer.bell(layer.codes, prior)
+    for index, layer in enumerate(network.layers):
+        before, same = writer.num_bits, _find_equal(network.layers, index)
+        if same is None:
+            prior = fit_prior(layer.codes)
+            writer.bell(layer.codes, prior)
+            told = [prior.limit, prior.spread, prior.bend]
+        else:
+            told = [-1 - same, 0, 0]
         bits[layer.name] = writer.num_bits - before
-        zeros = _count_zeros(layer.scales)
         shape = [int(size) for size in layer.codes.shape]
-        headers.append([layer.name, shape, int(layer.biases is not None), zeros, prior.limit, prior.spread, prior.bend])
+        headers.append([layer.name, shape, int(layer.biases is not None), _count_zeros(layer.scales), *told])
     before = writer.num_bits
     writer.numbers(_joined([layer.biases for layer in network.layers if layer.biases is not None]))
     between = writer.num_bits
@@ -93,7 +98,14 @@ def read_layers(header: Mapping[str, Any], parts: Parts) -> tuple[PackedLayer, .
     stated = [_Stated.of(entry) for entry in header["layers"]]
     first = np.frombuffer(parts.take(4 * len(stated)), "<f4").astype(np.float32)
     reader = Reader(parts.take(int(header["bytes"])))
-    codes = [reader.bell(int(np.prod(layer.shape)), layer.prior).astype(np.int8) for layer in stated]
+    codes: list[NDArray[np.int8]] = []
+    for layer in stated:
+        if layer.same_as is None:
+            codes.append(reader.bell(math.prod(layer.shape), layer.prior).astype(np.int8).reshape(layer.shape))
+        elif layer.same_as < len(codes) and codes[layer.same_as].shape == layer.shape:
+            codes.append(codes[layer.same_as].copy())
+        else:
+            raise ExportError(f"layer {layer.name!r} has weights of no layer before it; the data are damaged")
     counts = [layer.shape[0] if layer.has_biases else 0 for layer in stated]
     biases = _split(reader.numbers(sum(counts)), counts)
     steps = [0 if layer.zeros == ONE_SCALE else layer.shape[0] - 1 for layer in stated]
@@ -101,7 +113,7 @@ def read_layers(header: Mapping[str, Any], parts: Parts) -> tuple[PackedLayer, .
     return tuple(
         PackedLayer(
             name=layer.name,
-            codes=codes[index].reshape(layer.shape),
+            codes=codes[index],
             scales=_scales(first[index], differences[index], layer),
             biases=_as_int32(biases[index]) if layer.has_biases else None,
         )
@@ -118,17 +130,32 @@ class _Stated:
     has_biases: bool
     zeros: int
     prior: Prior
+    same_as: int | None
+    """The layer whose weights it has, None where they are its own."""
 
     @classmethod
     def of(cls, entry: Any) -> _Stated:
         name, shape, has_biases, *numbers = entry
         zeros, limit, spread, bend = (int(number) for number in numbers)
-        if not (0 <= zeros <= ONE_SCALE and 0 <= limit <= 127 and 0 <= spread <= 255 and 0 <= bend <= 255):
+        same_as = -1 - limit if limit < 0 else None
+        if not (0 <= zeros <= ONE_SCALE and limit <= 127 and 0 <= spread <= 255 and 0 <= bend <= 255):
             raise ExportError(f"layer {name!r} is described by numbers that none is coded with; the data are damaged")
         if math.prod(read_shape(shape)) > LARGEST_LAYER:
             raise ExportError(f"layer {name!r} is larger than any that is coded; the data are damaged")
-        prior = Prior(limit=limit, spread=spread, bend=bend)
-        return cls(name=str(name), shape=read_shape(shape), has_biases=bool(has_biases), zeros=zeros, prior=prior)
+        return cls(
+            name=str(name),
+            shape=read_shape(shape),
+            has_biases=bool(has_biases),
+            zeros=zeros,
+            prior=Prior(limit=max(0, limit), spread=spread, bend=bend),
+            same_as=same_as,
+        )
+
+
+def _find_equal(layers: Sequence[PackedLayer], index: int) -> int | None:
+    """Return the first layer before one that has the same weights; None where there is none."""
+    own = layers[index].codes
+    return next((place for place in range(index) if np.array_equal(layers[place].codes, own)), None)
 
 
 def _count_zeros(scales: Float32Array) -> int:

@@ -110,6 +110,7 @@ def _layer_row(layer: Layer, built: LayerPlan, choice: LayerChoice, spent: Layer
         weight_bytes=spent.weight_bytes,
         weight_format=spent.weight_format,
         bound=spent.bound,
+        step=choice.step,
     )
 
 

@@ -65,11 +65,14 @@ class _Pace:
 def draft(network: StudyNetwork, study: Study) -> CompressionContext:
     """Return what candidates are built from while nothing is trained, for what does not depend on weights.
 
-    It is calibrated on EXAMPLES images.
+    It is calibrated on EXAMPLES images, and steps are as if the relevance of all weights, not known yet, were 1.
     """
     graph, (images, _) = network.graph, network.tensors(network.data.calibration.take(slice(EXAMPLES)))
     with single_threaded(True):
-        return CompressionContext.of(network.canonical, images, graph=graph, quantizer=study.quantizer)
+        units = dict.fromkeys(graph.layer_names, 1.0)
+        return CompressionContext.of(
+            network.canonical, images, graph=graph, quantizer=study.quantizer, step_units=units
+        )
 
 
 def estimate(

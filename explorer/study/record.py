@@ -44,6 +44,8 @@ class LayerSummary:
     weight_format: str | None = None
     bound: str
     """What its time is that of: one of `hwmodels.BOUNDS`, or "fused" where the layer before takes that."""
+    step: float | None = None
+    """That of its weights in units of their relevance, None where they have a width."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

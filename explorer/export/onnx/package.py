@@ -119,6 +119,7 @@ def describe_network(model: fx.GraphModule, context: CompressionContext, candida
         codes = module.get_buffer("weight_codes")
         layers[layer.name] = {
             "weight_bits": choice.weight_bits,
+            **({} if choice.step is None else {"step": choice.step}),
             "activation_bits": choice.activation_bits,
             "kept_filter_indices": [i for i, identity in enumerate(layer.output_classes) if identity in kept],
             "kept_input_indices": [i for i, identity in enumerate(layer.input_classes) if identity in kept],

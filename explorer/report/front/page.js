@@ -237,7 +237,7 @@
       ["Energy", "µJ", "number"], ["", ""], ["Latency", "cycles", "number"], ["Weights", "bytes, format", "number"], ["Bound", "by"],
     ];
     const rows = layers.map((row) => element("tr", { class: isOperation(row) ? "operation" : "" },
-      cell(row.layer), cell(row.kind), number(`${orDash(row.weight_bits)} / ${row.activation_bits}`),
+      cell(row.layer), cell(row.kind), number(`${row.step ? `step ${row.step.toPrecision(2)}` : orDash(row.weight_bits)} / ${row.activation_bits}`),
       number(row.filters === null ? "–" : `${count(row.filters)} of ${count(row.filters_of)}`),
       number(row.weight_density === null ? "–" : percent(row.weight_density, row.weight_density < 0.1 ? 1 : 0)),
       number(orDash(row.codebook_size)), number(count(isOperation(row) ? row.vector_operations : row.macs)),

@@ -23,6 +23,7 @@ from explorer.packed.network import load_packed, packable
 from explorer.packed.records import PackedLayer, PackedNetwork, PackedQuantizer
 from tests.explorer.packed.test_file import assert_equal
 from tests.explorer.search.test_steps import with_units
+from tests.support.styles import Reused
 
 FLOATS = st.floats(2.0**-100, 2.0**100, width=32)
 
@@ -87,6 +88,19 @@ def test_any_integers_and_scales_come_back(layers: list[tuple], quantizers: list
         others=(("values", np.arange(3, dtype=np.float32)),),
     )
     assert_equal(unpack(code(network).data), network)
+
+
+def test_weights_that_layers_share_are_stored_once() -> None:
+    torch.manual_seed(0)
+    base = with_units(CompressionContext.of(Reused().eval(), torch.rand(8, 3, 8, 8)))
+    assert len(base.graph.layers) > len(base.graph.weight_owners)
+    packed = packable(apply(base, uniform(base.graph, weight_bits=4)))
+    coding = code(packed)
+    owners = {name for name, bits in coding.weight_bits.items() if bits > 0}
+    repeated = {layer.name for layer in base.graph.layers if layer.shares_weights}
+    assert repeated
+    assert owners & repeated == set()
+    assert_equal(unpack(coding.data), packed)
 
 
 def test_weights_take_their_entropy_and_little_more(context: Callable[[str], CompressionContext]) -> None:
