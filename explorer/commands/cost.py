@@ -116,7 +116,7 @@ def cost(  # noqa: PLR0913, PLR0917 - typer makes an option of each argument
 
 
 def _explanation(wanted: str, workload: Priced, accelerator: Accelerator, result: NetworkCost) -> str:
-    """Return the formula of one number of one layer, with its values and their sources; of one image of many runs."""
+    """Return the formula of one number of one layer, with its values and their sources; of one run of many."""
     import hwmodels  # noqa: PLC0415
 
     name, _, figure = wanted.rpartition(":")

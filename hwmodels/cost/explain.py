@@ -38,7 +38,7 @@ def explain(job: LayerJob, accelerator: Accelerator, figure: str, layer: LayerCo
     of them that waits is another one.
 
     Args:
-        job: The layer, of one image where its network runs image after image (`NetworkCost.runs`).
+        job: The layer, of one part of a batch that runs in several (`NetworkCost.runs`).
         accelerator: What runs it.
         figure: What is to be explained.
         layer: Its cost in the network, from which is taken what stays; without, nothing does.

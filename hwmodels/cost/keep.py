@@ -8,7 +8,7 @@ import numpy as np
 
 from hwmodels.arrays import BoolArray, IntArray, ceil_div
 from hwmodels.cost.dataflow import OperandWidths
-from hwmodels.cost.images import count_runs
+from hwmodels.cost.images import keep_weights
 from hwmodels.cost.residency import (
     NOTHING_STAYS,
     Residency,
@@ -30,7 +30,9 @@ class KeptMaps(NamedTuple):
     """What stays of activations and weights; without activations, or on a device that keeps none, nothing."""
 
     runs: IntArray = _ONCE
-    """How many times the layers run, `... x 1`: once for each image of a batch, or once for all of them."""
+    """How many times the layers run, `... x 1`: once for each even part of a batch, or once for all images."""
+    weights_stay: BoolArray = np.zeros(1, dtype=np.bool_)
+    """Whether runs after the first find the weights of all layers, `... x 1`."""
     room: Room | None = None
     """What layers need of the buffer that keeps activations; None where none does."""
     residency: Residency = NOTHING_STAYS
@@ -46,8 +48,9 @@ def keep_maps(
     widths: OperandWidths,
     tensors: TensorArrays | None,
     residency: Residency | None,
+    runs: IntArray = _ONCE,
 ) -> KeptMaps:
-    """Return what stays: as follows from the activations, or as is given."""
+    """Return what stays in so many runs, as follows from the activations; or what is given."""
     buffer = accelerator.map_buffer
     if buffer is None:
         return KeptMaps()
@@ -57,9 +60,8 @@ def keep_maps(
     if tensors is None or not tensors.tensors:
         return KeptMaps()
     links, capacity = link_tensors(tensors.tensors, layers.shape[-1]), buffer.size_bytes * 8
-    sizes = measure_sizes(tensors, accelerator)
+    sizes = ceil_div(measure_sizes(tensors, accelerator), runs)
     stays, peak_bits = decide_residency(links, room, sizes, capacity)
-    runs = count_runs(layers, accelerator, widths, links, sizes, peak_bits)
-    if (runs > 1).any():
-        stays, peak_bits = decide_residency(links, room, ceil_div(sizes, runs), capacity)
-    return KeptMaps(runs, room, describe_residency(links, stays, layers.operands), stays, peak_bits)
+    weights_stay = keep_weights(layers, accelerator, widths, links, sizes)
+    residency = describe_residency(links, stays, layers.operands)
+    return KeptMaps(np.broadcast_to(runs, (*peak_bits.shape, 1)), weights_stay, room, residency, stays, peak_bits)

@@ -129,8 +129,8 @@ class NetworkCost:
         arena_bytes: What TensorFlow Lite Micro's planner needs; 0 when no activation tensors were given.
         dram_bits: All traffic of memories.
         macs: Of all layers.
-        runs: How many times the layers run: once for each image of a batch where the weights of all layers stay
-            meanwhile, else once for all of them.
+        runs: How many times the layers run: once for each of the even parts in which a batch costs the least, on a
+            device that keeps activations; else once for all images.
         layers: The cost of each, in all runs.
         fits: For each memory and buffer of a stated size what the network needs of it.
         notes: In words what the numbers alone would hide, such as widths that bring nothing on this device.

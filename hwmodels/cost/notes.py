@@ -199,11 +199,15 @@ def _residency_notes(accelerator: Accelerator, kept: KeptMaps, tensors: Sequence
     if passing:
         listed = _list_names(passing)
         notes.append(f"{buffer.name} has no room for {listed} beside what else is alive: memory is written and read")
-    if kept.runs.item() > 1:
-        notes.append(
-            f"the weights of all layers stay in {accelerator.find_buffer('weights').name}: the {kept.runs.item()} "
-            "images run one after the other, and only the first fetches them"
+    runs = kept.runs.item()
+    if runs > 1:
+        buffer_name = accelerator.find_buffer("weights").name
+        finds = (
+            f"the weights of all layers stay in {buffer_name}, and only the first fetches them"
+            if kept.weights_stay.item()
+            else f"each fetches the weights, which {buffer_name} does not keep"
         )
+        notes.append(f"the batch runs in {runs} parts, for whose activations {buffer.name} has more room: {finds}")
     return notes
 
 

@@ -12,7 +12,7 @@ from hwmodels.cost.containers import contain_layers
 from hwmodels.cost.dataflow import ArrayCounts, OperandWidths
 from hwmodels.cost.energy import Energy, compute_energy
 from hwmodels.cost.exact import check_counts, check_sums, refuse_overflow
-from hwmodels.cost.images import add_runs, repeat_counts, repeat_traffic, take_image
+from hwmodels.cost.images import add_runs, choose_runs, list_runs, repeat_counts, repeat_traffic, take_part
 from hwmodels.cost.keep import KeptMaps, keep_maps
 from hwmodels.cost.latency import Latency, compute_latency
 from hwmodels.cost.mapping import count_array, measure_stored
@@ -87,18 +87,39 @@ def layer_terms(
         with np.errstate(over="raise", invalid="raise"):  # numpy turns a float beyond 2^63 into some whole number
             kept = keep_maps(layers, accelerator, widths, tensors, residency)
             terms = _terms(layers, accelerator, widths, mac, kept)
+            buffer, tried = accelerator.map_buffer, list_runs(layers)
+            if len(tried) > 1 and buffer is not None and (kept.peak_bits > buffer.size_bytes * 8).any():
+                terms = _terms_of_parts(layers, accelerator, widths, mac, tensors, tried)
     except FloatingPointError as error:
         raise refuse_overflow(accelerator) from error
     check_sums(layers, accelerator, terms.latency, terms.dram)
     return terms
 
 
+def _terms_of_parts(
+    layers: LayerArrays,
+    accelerator: Accelerator,
+    widths: OperandWidths,
+    mac: MacCost,
+    tensors: TensorArrays | None,
+    tried: Sequence[IntArray],
+) -> LayerTerms:
+    """Return the terms of batches that run in one of the numbers of parts to be tried."""
+
+    def terms(runs: IntArray) -> LayerTerms:
+        return _terms(layers, accelerator, widths, mac, keep_maps(layers, accelerator, widths, tensors, None, runs))
+
+    found = [terms(runs) for runs in tried]
+    energies, cycles = [each.energy.total_pj for each in found], [each.latency.latency_cycles for each in found]
+    return terms(choose_runs(layers, tried, energies, cycles))
+
+
 def _terms(
     layers: LayerArrays, accelerator: Accelerator, widths: OperandWidths, mac: MacCost, kept: KeptMaps
 ) -> LayerTerms:
     """Return the terms at the widths that the device holds, given what stays on chip."""
-    by_image = bool((kept.runs > 1).any())
-    counted = take_image(layers, kept.runs) if by_image else layers
+    in_parts = bool((kept.runs > 1).any())
+    counted = take_part(layers, kept.runs) if in_parts else layers
     counts = count_array(counted, accelerator, mac)
     one = contain_layers(counted, accelerator)
     stored = measure_stored(one, accelerator)
@@ -107,8 +128,8 @@ def _terms(
     if kept.room is not None:
         sram, dram = spare_memory(one, accelerator, (sram, dram), kept.room.weights_once, kept.residency)
     time = compute_latency(one, accelerator, counts, (sram, dram))
-    if by_image:
-        again = repeat_traffic((sram, dram), kept.runs)
+    if in_parts:
+        again = repeat_traffic((sram, dram), kept.runs, kept.weights_stay)
         later = compute_latency(one, accelerator, counts, (sram, again[2]))
         counts, sram, dram = repeat_counts(counts, kept.runs), again[0], again[1]
         time = add_runs(time, later, kept.runs)

@@ -189,20 +189,6 @@ def test_candidates_cost_what_each_costs_alone(data: st.DataObject, size: int) -
         assert ours == theirs
 
 
-@pytest.mark.parametrize("name", ["gemmini_default", "bit_serial_16x16"])
-def test_candidates_of_other_batches_run_image_after_image_as_each_does_alone(name: str) -> None:
-    device, networks = load(name), [NETWORKS["mlperf_tiny_resnet8"](batch) for batch in (1, 6, 16)]
-    if name == "bit_serial_16x16":
-        networks = [NETWORKS["lenet5"](batch) for batch in (1, 16, 64)]
-    jobs, tensors = [each.jobs() for each in networks], [each.tensors for each in networks]
-    costs = evaluate(stack(jobs), device, stack_tensors(tensors))
-    alone = [evaluate(each, device, held) for each, held in zip(jobs, tensors, strict=True)]
-    assert alone[0].runs < alone[-1].runs
-    assert costs.latency_cycles.tolist() == [one.latency_cycles for one in alone]
-    assert costs.dram_bits.tolist() == [one.dram_bits for one in alone]
-    assert costs.energy_pj.tolist() == pytest.approx([one.energy_pj for one in alone])
-
-
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("operand", ["weight_bits", "input_bits", "output_bits"])
 def test_whichever_width_makes_the_candidates_each_has_its_fits_and_notes(name: str, operand: str) -> None:
@@ -234,21 +220,6 @@ def test_the_inputs_and_the_results_pass_memory() -> None:
     moved = sum(layer.dram_input_bits + layer.dram_output_bits for layer in cost.layers)
     assert moved == 3 * 32 * 32 * 8
     assert cost.dram_bits == moved + 8 * 80128
-
-
-def test_images_run_one_after_the_other_where_the_weights_of_all_layers_stay() -> None:
-    one, many = NETWORKS["mlperf_tiny_resnet8"](), NETWORKS["mlperf_tiny_resnet8"](16)
-    single, batch = (evaluate(each.jobs(), GEMMINI, each.tensors) for each in (one, many))
-    assert (single.runs, batch.runs) == (1, 16)
-    assert sum(layer.dram_weight_bits for layer in batch.layers) == 8 * 80128, "all images find them"
-    assert batch.dram_bits == 8 * 80128 + 16 * (single.dram_bits - 8 * 80128)
-    assert batch.macs == 16 * single.macs
-    for name in ("mac", "vector", "register", "network"):
-        assert batch.energy_pj_by_component[name] == pytest.approx(16 * single.energy_pj_by_component[name])
-    assert 15 * single.latency_cycles < batch.latency_cycles < 16 * single.latency_cycles
-    small = with_size(GEMMINI, 100_000)
-    assert evaluate(many.jobs(), small, many.tensors).runs == 1, "weights and activations of an image take 127 KB"
-    assert any("the 16 images run one after the other" in note for note in batch.notes)
 
 
 def test_a_buffer_keeps_only_what_lives_in_it() -> None:
