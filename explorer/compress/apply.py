@@ -13,19 +13,23 @@ from explorer.compress.activations import insert_quantizers
 from explorer.compress.calibrate import Calibration, calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.check import check_blocks
-from explorer.compress.correction import Rounding, correct
-from explorer.compress.norms import fold_norms, recalibrate_norms
+from explorer.compress.correction import Assign, Compensation, correct
+from explorer.compress.moments import Moments
+from explorer.compress.norms import fold_norms
+from explorer.compress.problem import LayerProblem, find_fitted_codes
 from explorer.compress.prune import (
     Order,
     copy_network,
     find_kept_positions,
+    find_positions,
     magnitude_order,
     narrow_weight,
     remove_filters,
 )
 from explorer.compress.resolve import ResolvedCandidate, resolve
 from explorer.compress.shorten import EXAMPLES, shorten
-from explorer.compress.weights import compress_weights, quantize_biases
+from explorer.compress.static import StaticCodes
+from explorer.compress.weights import attach_codes, quantize_biases
 from explorer.errors import CandidateError
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import Inputs, take
@@ -60,6 +64,8 @@ class CompressionContext:
     _shortened: dict[tuple[str, ...], CompressionContext] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
+    static: StaticCodes = field(init=False, repr=False, compare=False)
+    """Codes that are known without a pass of the candidate's network; those of this very network and settings."""
 
     @classmethod
     def of(
@@ -160,6 +166,16 @@ class CompressionContext:
         unit = self.step_units[choice.layer]
         return choice.step / unit if unit > 0 else math.inf
 
+    def __post_init__(self) -> None:
+        static = StaticCodes(self.model, self.graph, self.calibration, self.quantizer, self.reference)
+        object.__setattr__(self, "static", static)
+
+    def find_static_codes(
+        self, layer: Layer, choice: LayerChoice, kept: frozenset[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the codes and scales of a layer as far as they are known without a pass, each found once."""
+        return self.static.find(layer, choice, kept, self.step(choice), lambda: self.narrow_importance(layer, kept))
+
     def narrow_importance(self, layer: Layer, kept: frozenset[int]) -> torch.Tensor | None:
         """Return the importance of the weights that are left of a layer; None where all count the same."""
         values = None if self.importance is None else self.importance.get(layer.name)
@@ -177,6 +193,7 @@ def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
     Raises:
         CandidateError: When the candidate does not fit the network.
     """
+    context = context.shortened(candidate.removed_blocks)
     return finish(compressed_copy(context, candidate), context.resolve(candidate).choices)
 
 
@@ -212,33 +229,61 @@ def without_filters(context: CompressionContext, kept: frozenset[int]) -> fx.Gra
 
 
 def compress_layers(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:
-    """Prune, share and quantise, in place, the weights of a copy whose filters are removed."""
+    """Prune, share and quantise, in place, the weights of a copy whose filters are removed.
+
+    Layers that `correct_copy` solves for keep their float weights.
+    """
+    later = context.static.solvable if context.quantizer.fitting == "propagated" else frozenset()
     for layer in context.graph.layers:
-        importance = context.narrow_importance(layer, resolved.kept)
-        module, choice = layer_module(model, layer.name), resolved.choices[layer.name]
-        compress_weights(module, choice, importance, context.quantizer.scale_granularity, context.step(choice))
+        if layer.name not in later:
+            module, choice = layer_module(model, layer.name), resolved.choices[layer.name]
+            attach_codes(module, *context.find_static_codes(layer, choice, resolved.kept))
 
 
 def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:
-    """Round adaptively where the settings ask for it, recalibrate batch norms and correct biases, in place.
+    """Solve for layers where the settings ask for it, recalibrate batch norms and correct biases, in place.
 
     What layers share is corrected for none of them.
     """
+
+    def assign(name: str, module: nn.Conv2d | nn.Linear, target: torch.Tensor, given: Moments) -> None:
+        importance = context.narrow_importance(context.graph.layer(name), resolved.kept)
+        choice = resolved.choices[name]
+        step = context.step(choice)
+        attach_codes(module, *find_fitted_codes(target, choice, given, importance, context.quantizer, step))
+
+    _correct(model, context, resolved.kept, assign if context.quantizer.fitting == "propagated" else None)
+
+
+def compensated_filters(context: CompressionContext, kept: frozenset[int]) -> fx.GraphModule:
+    """Return a float copy with the channel classes that are kept, its weights solved for and norms recalibrated."""
+    model = without_filters(context, kept)
+    model.to(context.calibration.torch_device)
+
+    def assign(name: str, module: nn.Conv2d | nn.Linear, target: torch.Tensor, given: Moments) -> None:
+        module.weight = nn.Parameter(target, requires_grad=False)
+
+    _correct(model, context, kept, assign)
+    return model.eval()
+
+
+def _correct(model: fx.GraphModule, context: CompressionContext, kept: frozenset[int], assign: Assign | None) -> None:
     settings, graph = context.quantizer, context.graph
     shared = {layer.shares_weights for layer in graph.layers}
-    own = [layer for layer in graph.layers if layer.name not in shared and layer.chosen_by == layer.name]
     means = {}
     if settings.bias_correction:
-        for layer in own:
-            places = [place for place, identity in enumerate(layer.output_classes) if identity in resolved.kept]
-            means[layer.name] = context.calibration.outputs[layer.name][places]
-    positions = find_kept_positions(graph, resolved.kept)
-    rounding = None
-    if settings.rounding == "adaptive":
-        reference = without_filters(context, resolved.kept)
-        reference.to(context.calibration.torch_device)
-        recalibrate_norms(reference, context.calibration, positions)
-        # What a filter of a transposed convolution is multiplied with depends on the place in its window.
-        choices = {layer.name: resolved.choices[layer.name] for layer in own if not layer.transposed}
-        rounding = Rounding(reference=reference, choices=choices, num_images=settings.rounding_images)
-    correct(model, context.calibration, positions, means, rounding)
+        for layer in graph.layers:
+            if layer.name not in shared and layer.chosen_by == layer.name:
+                places = find_positions(layer.output_classes, kept)
+                means[layer.name] = context.calibration.outputs[layer.name][places]
+    compensation = None
+    if assign is not None:
+        problems = {
+            layer.name: LayerProblem.of(layer_module(context.reference, layer.name), layer, kept)
+            for layer in graph.layers
+            if layer.name in context.static.solvable
+        }
+        compensation = Compensation(
+            reference=context.reference, problems=problems, assign=assign, num_images=settings.rounding_images
+        )
+    correct(model, context.calibration, find_kept_positions(graph, kept), means, compensation)

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
 
 from explorer.compress.calibrate import Calibration, compute_channel_means
-from explorer.compress.candidate import LayerChoice
+from explorer.compress.moments import LayerInputs, Moments
 from explorer.compress.norms import NormCorrector
-from explorer.compress.quantize import find_nearest_codes
-from explorer.compress.rounding import Moments, Project, compute_moments, compute_output_errors, find_adaptive_codes
-from explorer.compress.sparsity import mask_weights
-from explorer.compress.weights import attach_codes
-from explorer.errors import NumericalError
-from explorer.graph.inputs import Inputs, as_tuple, take
+from explorer.compress.problem import LayerProblem
+from explorer.graph.inputs import as_tuple, take
 from explorer.graph.modules import BatchNorm
+
+Assign = Callable[[str, nn.Conv2d | nn.Linear, Tensor, Moments], None]
+"""Gives a layer, by its name, its weights: the real ones that it should have, and the moments of what it reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rounding:
-    """What adaptive rounding needs: the float network that is to be met, and what was chosen for each layer.
+class Compensation:
+    """What it takes to solve for layers in a pass of the compressed network.
 
-    `reference` has the filters and shapes of the compressed network; `choices` are those of the layers to round;
-    `num_images` of the calibration images are looked at.
+    `reference` is the whole float network whose outputs are to be met, `problems` those of the layers to solve for,
+    `assign` what gives a layer the weights found; `num_images` of the calibration images are looked at.
     """
 
     reference: fx.GraphModule
-    choices: Mapping[str, LayerChoice]
+    problems: Mapping[str, LayerProblem]
+    assign: Assign
     num_images: int
 
 
@@ -39,37 +38,31 @@ def correct(
     calibration: Calibration,
     positions: Mapping[str, Tensor],
     means: Mapping[str, Tensor],
-    rounding: Rounding | None = None,
+    compensation: Compensation | None = None,
 ) -> None:
-    """Round weights anew, recalibrate batch norms and correct biases, in place and in depth order.
+    """Solve for weights anew, recalibrate batch norms and correct biases, in place and in depth order.
 
     `means` (layer name -> out_channels) are the float network's mean outputs: a layer listed there whose output no
-    batch norm reads has its bias moved by the mean difference (Nagel et al., 2019, section 4.2). With `rounding` the
-    codes of each layer are chosen for the inputs that it gets from the compressed layers before it, so that it makes
-    good for their errors too.
+    batch norm reads has its bias moved by the mean difference (Nagel et al., 2019, section 4.2). With `compensation`
+    the weights of each layer are solved for on the inputs that it gets from the compressed layers before it, so that
+    it makes good for their errors and for the inputs that it lost.
 
     Args:
         positions: The channels that stay at each batch norm.
     """
     with torch.no_grad():
-        _Corrector(model, calibration, positions, means, rounding).run(*as_tuple(calibration.images))
+        _Corrector(model, calibration, positions, means, compensation).run(*as_tuple(calibration.images))
 
 
-def project_on(codes: Tensor, choice: LayerChoice, groups: int) -> Project:
-    """Return the admissible codes of a layer: those of its width, or where `codes` share values the nearest of them."""
-    if choice.codebook_size is None:
-        return partial(find_nearest_codes, bits=choice.weight_bits)
-    books = (
-        codes.flatten(1) if choice.codebook_granularity == "channel" else codes.flatten()[None].expand(len(codes), -1)
+def absorbs_shift(model: fx.GraphModule, node: fx.Node) -> bool:
+    """Return whether nothing but batch norms, whose recalibration absorbs any shift, reads a layer."""
+    return all(
+        user.op == "call_module" and isinstance(model.get_submodule(str(user.target)), BatchNorm) for user in node.users
     )
-    distinct = [book.unique() for book in books]
-    most = max(len(book) for book in distinct)
-    padded = torch.stack([torch.cat((book, book[-1:].expand(most - len(book)))) for book in distinct])
-    return partial(_find_nearest, padded.double().view(groups, -1, most))
 
 
 class _Corrector(NormCorrector):
-    """Runs the compressed network and, where rounding asks for it, the float one beside it."""
+    """Runs the compressed network and, where layers are solved for, the float one beside it."""
 
     def __init__(
         self,
@@ -77,28 +70,22 @@ class _Corrector(NormCorrector):
         calibration: Calibration,
         positions: Mapping[str, Tensor],
         means: Mapping[str, Tensor],
-        rounding: Rounding | None,
+        compensation: Compensation | None,
     ) -> None:
         super().__init__(model, calibration, positions)
-        self.means, self.rounding = means, rounding
+        self.model, self.means, self.compensation = model, means, compensation
         self.beside = None
-        if rounding is not None:
-            first = take(calibration.images, slice(rounding.num_images))
-            self.beside = LayerInputs(rounding.reference, first)
+        if compensation is not None:
+            first = take(calibration.images, slice(compensation.num_images))
+            self.beside = LayerInputs(compensation.reference, first)
 
     def run_node(self, n: fx.Node) -> object:
         module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         if not isinstance(module, nn.Conv2d | nn.Linear):
             return super().run_node(n)
-        bias = module.bias
-        mean = None if bias is None or _feeds_norms(self, n) else self.means.get(str(n.target))
-        if self.beside is not None and self.rounding is not None and n.target in self.rounding.choices:
-            choice = self.rounding.choices[str(n.target)]
-            wanted = self.beside.of(n.name)
-            received = self.env[n.all_input_nodes[0]][: len(wanted)]  # several rows for each image, it may be
-            centred = mean is not None or _feeds_norms(self, n)
-            given = compute_moments(module, received, wanted, centred=centred)
-            attach_codes(module, *round_adaptively(module, self.beside.weight(str(n.target)), choice, given))
+        absorbed, bias = absorbs_shift(self.model, n), module.bias
+        mean = None if bias is None or absorbed else self.means.get(str(n.target))
+        self._solve(n, module, centred=mean is not None or absorbed)
         result = super().run_node(n)
         if mean is None or bias is None or not isinstance(result, Tensor):
             return result
@@ -106,93 +93,14 @@ class _Corrector(NormCorrector):
         module.bias = nn.Parameter(bias + shift, requires_grad=False)
         return result + shift.view(-1, *(1,) * (0 if isinstance(module, nn.Linear) else result.ndim - 2))
 
-
-class LayerInputs(fx.Interpreter):
-    """Runs a network on `images` as far as it is asked for the input of a layer; keeps nothing behind that."""
-
-    def __init__(self, model: fx.GraphModule, images: Inputs) -> None:
-        super().__init__(model)
-        self.args_iter = iter(as_tuple(images))
-        self.ahead: Iterator[fx.Node] = iter(self.graph.nodes)
-
-    def of(self, name: str) -> Tensor:
-        """Return what the layer at the node of that name reads; nodes are asked for in the order of computation."""
-        for node in self.ahead:
-            read = self.env[node.all_input_nodes[0]] if node.name == name else None
-            self.env[node] = self.run_node(node)
-            for used in self.user_to_last_uses.get(node, []):
-                del self.env[used]
-            if isinstance(read, Tensor):
-                return read
-        raise LookupError(f"node {name} is not ahead in the network")
-
-    def weight(self, layer: str) -> Tensor:
-        """Return the weight of a layer."""
-        module = self.fetch_attr(layer)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        return module.weight.data
-
-
-def compute_float_moments(
-    model: fx.GraphModule, images: Inputs, layers: Collection[str]
-) -> Iterator[tuple[str, Moments]]:
-    """Yield second moments of what these layers read in the float network, one layer at a time in depth order."""
-    inputs = LayerInputs(model, images)
-    for node in model.graph.nodes:
-        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if node.target in layers and isinstance(module, nn.Conv2d | nn.Linear):
-            with torch.no_grad():
-                read = inputs.of(node.name)
-                yield str(node.target), compute_moments(module, read, read, centred=True)
-
-
-def round_adaptively(
-    module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments
-) -> tuple[Tensor, Tensor]:
-    """Return codes and scales for the float `weight` of a layer, in place of the codes of nearest rounding that it has.
-
-    Raises:
-        NumericalError: Where the moments are NaN or infinite, or have no solution.
-    """
-    if not all(bool(torch.isfinite(entry).all()) for entry in (given.received, given.wanted)):
-        raise NumericalError(
-            f"layer {choice.layer!r}: what it reads is NaN or infinite on calibration images, so that its weights "
-            "cannot be rounded to fit it; use more bits in the layers before it, or check the network's own outputs"
-        )
-    groups = 1 if isinstance(module, nn.Linear) else module.groups
-    mask = mask_weights(weight, choice)
-    project = project_on(module.get_buffer("weight_codes"), choice, groups)
-    try:
-        return find_adaptive_codes(
-            weight, given, module.get_buffer("weight_scale"), project, mask, fixed_scale=choice.step is not None
-        )
-    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-        raise NumericalError(f"layer {choice.layer!r}: no weights fit what it reads: {error}") from error
-
-
-def compute_error_ratios(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments) -> Tensor:
-    """Return the share of its squared output error that adaptive rounding leaves each filter (out_channels, 0..1).
-
-    `module` holds the codes of nearest rounding of the float `weight`; a filter that has no error keeps share 1.
-    """
-    before = compute_output_errors(weight, module.get_buffer("weight_codes"), module.get_buffer("weight_scale"), given)
-    after = compute_output_errors(weight, *round_adaptively(module, weight, choice, given), given)
-    return torch.where(before > 0, after / before.where(before > 0, before + 1), torch.ones_like(before)).clamp_max(1)
-
-
-def _feeds_norms(interpreter: fx.Interpreter, node: fx.Node) -> bool:
-    """Return whether nothing but batch norms, whose recalibration absorbs any shift, reads a layer."""
-    return all(
-        user.op == "call_module" and isinstance(interpreter.fetch_attr(str(user.target)), BatchNorm)
-        for user in node.users
-    )
-
-
-def _find_nearest(books: Tensor, real: Tensor) -> Tensor:
-    """Return the nearest of the row's codes (groups x rows x values, ascending), the lower one on a tie.
-
-    `real` is groups x rows x k, its rows a whole number of times those of the books.
-    """
-    repeated = books.repeat(1, real.shape[1] // books.shape[1], 1)
-    middles = ((repeated[..., 1:] + repeated[..., :-1]) / 2).contiguous()
-    return repeated.gather(2, torch.searchsorted(middles, real.contiguous()))
+    def _solve(self, n: fx.Node, module: nn.Conv2d | nn.Linear, *, centred: bool) -> None:
+        """Give a layer the weights that make good for what was lost before it and in it."""
+        name = str(n.target)
+        problem = None if self.compensation is None else self.compensation.problems.get(name)
+        if self.beside is None or self.compensation is None or problem is None:
+            return
+        wanted = self.beside.of(n.name)
+        received = self.env[n.all_input_nodes[0]][: len(wanted)]  # several rows for each image, it may be
+        given = problem.measure(module, received, wanted, centred=centred)
+        target = problem.solve(given)
+        self.compensation.assign(name, module, target, Moments.settled(given.received))

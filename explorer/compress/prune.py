@@ -51,17 +51,17 @@ def remove_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int
 
 def narrow_weight(weight: torch.Tensor, layer: Layer, kept: frozenset[int]) -> torch.Tensor:
     """Return what is left of a layer's weight, or of anything of its shape, with the channel classes that are kept."""
-    weight = weight[_positions(layer.output_classes, kept)]
+    weight = weight[find_positions(layer.output_classes, kept)]
     if not layer.depthwise:
         # All groups keep the same of their inputs.
         columns = layer.input_classes[: len(layer.input_classes) // layer.groups]
-        weight = weight[:, _positions(columns, kept)]
+        weight = weight[:, find_positions(columns, kept)]
     return weight.contiguous()
 
 
 def find_kept_positions(graph: ModelGraph, kept: frozenset[int]) -> dict[str, torch.Tensor]:
     """Return for every batch norm and padding node which of its channels stay."""
-    return {entry.node: _positions(entry.classes, kept) for entry in graph.index_maps}
+    return {entry.node: find_positions(entry.classes, kept) for entry in graph.index_maps}
 
 
 def magnitude_order(model: fx.GraphModule, graph: ModelGraph) -> dict[str, tuple[int, ...]]:
@@ -81,13 +81,14 @@ def magnitude_order(model: fx.GraphModule, graph: ModelGraph) -> dict[str, tuple
     }
 
 
-def _positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
+def find_positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
+    """Return which channels stay of those of these classes."""
     return torch.tensor([i for i, identity in enumerate(classes) if identity in kept], dtype=torch.long)
 
 
 def _narrow_layer(model: fx.GraphModule, layer: Layer, kept: frozenset[int]) -> None:
     module = layer_module(model, layer.name)
-    outputs, inputs = _positions(layer.output_classes, kept), _positions(layer.input_classes, kept)
+    outputs, inputs = find_positions(layer.output_classes, kept), find_positions(layer.input_classes, kept)
     if layer.depthwise and isinstance(module, nn.Conv2d):
         module.groups = len(inputs)
     module.weight = nn.Parameter(narrow_weight(module.weight.data, layer, kept))
@@ -100,10 +101,10 @@ def _narrow_layer(model: fx.GraphModule, layer: Layer, kept: frozenset[int]) -> 
 
 
 def _narrow_module(module: nn.Module, index_map: IndexMap, kept: frozenset[int]) -> None:
-    positions = _positions(index_map.classes, kept)
+    positions = find_positions(index_map.classes, kept)
     if isinstance(module, SelectChannels):
         # What is selected is kept or removed with what it is selected from.
-        rank = {old: new for new, old in enumerate(_positions(index_map.read_classes, kept).tolist())}
+        rank = {old: new for new, old in enumerate(find_positions(index_map.read_classes, kept).tolist())}
         chosen = [rank[old] for old in module.index[positions.to(module.index.device)].tolist()]
         module.index = torch.tensor(chosen, dtype=torch.long, device=module.index.device)
     elif isinstance(module, nn.PReLU):

@@ -1,4 +1,4 @@
-"""Round the weights of a layer together, so that their errors cancel in the layer's output."""
+"""Solve, prune and round the weights of a layer together, so that errors cancel in the layer's output."""
 
 from __future__ import annotations
 
@@ -6,64 +6,67 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from explorer.graph.unfold import unfold_inputs
+from explorer.compress.moments import Moments
 
 DAMPING = 0.01
 """Share of the inputs' mean second moment added to each, so that weights that no image excites stay where they are
 (Frantar et al., 2022)."""
-PRECISION = 1e-5
-"""Share of the inputs' mean square added to each second moment: what float32 leaves uncertain of them (assumed)."""
 STARTS = (0.9, 1.0, 1.1, 1.2)
 """Scales from which rounding starts, in units of the scale of least weight error (measured on ResNet-20 at 2 to 4
 bits: 16 starts from 0.5 to 2 reach an output error at most 2 % lower)."""
 ROUNDS, SWEEPS = 4, 3
 """Fits of the scale, and passes over the weights between them (assumed: few codes still change after them)."""
-IMAGES_AT_ONCE = 64
-"""Images unfolded at a time."""
+TOLERANCE, MOST_STEPS = 1e-8, 60
+"""Share of the squared residual at which conjugate gradients end, and the steps after which they do (assumed)."""
 
 Project = Callable[[Tensor], Tensor]
 """Real-valued codes (groups x rows x k) to the nearest admissible ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Moments:
-    """Second moments of what the filters of a layer read, over images and positions, for each of its groups.
+def solve_weights(weight: Tensor, given: Moments) -> Tensor:
+    """Return the weights (out_channels x kept inputs x ...) that come closest to the float layer's outputs.
 
-    `received` (groups x k x k, float64) is E[x x^T] of the compressed layer's inputs x, `wanted` (same shape)
-    E[x y^T] with the inputs y that the float layer has in the same place; k is the number of weights of a filter.
+    `weight` (out_channels x all inputs x ...) is the float layer's. Lowers E|w' x - w y|^2 plus a share of the inputs'
+    mean second moment times the squared distance to the weights that are kept: DAMPING, and the number of weights of a
+    filter over that of samples, which is the best there is where half of what is solved for can be explained (Hoerl
+    and Kennard, 1970), so that a layer with more inputs than there are images hardly moves.
     """
+    groups, size = given.received.shape[:2]
+    share = DAMPING + (size / given.samples if given.samples else 0.0)
+    _, target = _damped_target(weight.detach().double().reshape(groups, -1, given.wanted.shape[2]), given, share)
+    return target.reshape(len(weight), -1, *weight.shape[2:]).to(weight)
 
-    received: Tensor
-    wanted: Tensor
 
+def solve_masked(weight: Tensor, given: Moments, mask: Tensor) -> Tensor:
+    """Return weights that are 0 where `mask` is False, the others moved so that the layer's output changes least.
 
-def compute_moments(module: nn.Conv2d | nn.Linear, received: Tensor, wanted: Tensor, *, centred: bool) -> Moments:
-    """Return the second moments of a layer's inputs (both N x ..., of any type); `centred` about their means.
-
-    Centred moments do not count a constant shift of the output: a batch norm or a corrected bias takes it away. What
-    is left of inputs that hardly vary is far below the squares, so that these are summed in float64: in float32 the
-    moments of constant inputs are not positive.
+    `weight` are those of `solve_weights`, and `mask` is of their shape. Every filter has its own places, so that all
+    are solved for at once by conjugate gradients, scaled by the diagonal (Hestenes and Stiefel, 1952).
     """
-    squares, products, means = [], [], []
-    for start in range(0, len(received), IMAGES_AT_ONCE):
-        part = slice(start, start + IMAGES_AT_ONCE)
-        x = unfold_inputs(module, received[part].double())
-        y = x if wanted is received else unfold_inputs(module, wanted[part].double())
-        squares.append(x @ x.mT)
-        products.append(squares[-1] if wanted is received else x @ y.mT)
-        means.append((x.sum(2), y.sum(2), x.shape[2]))
-    count = sum(entry[2] for entry in means)
-    square, product = (torch.stack(parts).sum(0) / count for parts in (squares, products))
-    uncertain = PRECISION * square.diagonal(dim1=1, dim2=2).mean(1)
-    if centred:
-        x_mean, y_mean = (torch.stack(list(sums)).sum(0) / count for sums in list(zip(*means, strict=True))[:2])
-        square = square - x_mean[:, :, None] * x_mean[:, None, :]
-        product = product - x_mean[:, :, None] * y_mean[:, None, :]
-    added = uncertain[:, None, None] * torch.eye(square.shape[1], dtype=square.dtype, device=square.device)
-    square = square + added
-    return Moments(received=square, wanted=square if wanted is received else product + added)
+    groups, size = given.received.shape[:2]
+    rows = weight.detach().double().reshape(groups, -1, size)
+    free = mask.double().reshape(groups, -1, size)
+    damped, _ = _damped(given, DAMPING)
+    inverse = free / damped.diagonal(dim1=1, dim2=2)[:, None]
+    found = rows * free
+    rest = ((rows - found) @ damped) * free
+    scaled = inverse * rest
+    direction, size_before = scaled, (rest * scaled).sum(2, keepdim=True)
+    enough = TOLERANCE * size_before
+    for _ in range(MOST_STEPS):
+        along = (direction @ damped) * free
+        curvature = (direction * along).sum(2, keepdim=True)
+        step = torch.where(curvature > 0, size_before / curvature.where(curvature > 0, 1 + curvature), 0.0)
+        found, rest = found + step * direction, rest - step * along
+        scaled = inverse * rest
+        size_now = (rest * scaled).sum(2, keepdim=True)
+        if bool((size_now <= enough).all()):
+            break
+        ratio = torch.where(size_before > 0, size_now / size_before.where(size_before > 0, 1 + size_before), 0.0)
+        direction, size_before = scaled + ratio * direction, size_now
+    return found.reshape(weight.shape).to(weight)
 
 
 def find_adaptive_codes(
@@ -86,9 +89,9 @@ def find_adaptive_codes(
     scales stay as they are given, and so does the only start. Deterministic.
     """
     groups, size = given.received.shape[:2]
-    rows = weight.detach().double().reshape(groups, -1, size)
-    damped, target = _damped_target(rows, given)
-    free = torch.ones_like(rows) if mask is None else mask.double().reshape(groups, -1, size)
+    rows = weight.detach().double().reshape(groups, -1, given.wanted.shape[2])
+    damped, target = _damped_target(rows, given, DAMPING)
+    free = torch.ones_like(target) if mask is None else mask.double().reshape(groups, -1, size)
     own = scale.double().reshape(groups, -1)
     order = damped.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True, stable=True)
     starts = (1.0,) if fixed_scale else STARTS
@@ -98,13 +101,13 @@ def find_adaptive_codes(
     )
     scales = torch.cat([own * start for start in starts], dim=1)
     codes, scales = _improved(problem, _fed_back(problem, scales), scales)
-    nearest = project(rows / own[:, :, None]) * free
+    nearest = project(given.keep(rows) / own[:, :, None]) * free
     codes, scales = torch.cat((codes, nearest), dim=1), torch.cat((scales, own), dim=1)
     errors = _errors(codes, scales, target.repeat(1, count + 1, 1), damped)
     best = errors.view(groups, count + 1, -1).argmin(1)
     chosen = best * rows.shape[1] + torch.arange(rows.shape[1], device=best.device)
     codes = codes.gather(1, chosen[:, :, None].expand(-1, -1, size))
-    return codes.reshape(weight.shape).to(weight), scales.gather(1, chosen).flatten().to(weight)
+    return codes.reshape(len(weight), -1, *weight.shape[2:]).to(weight), scales.gather(1, chosen).flatten().to(weight)
 
 
 def compute_output_errors(weight: Tensor, codes: Tensor, scale: Tensor, given: Moments) -> Tensor:
@@ -113,7 +116,7 @@ def compute_output_errors(weight: Tensor, codes: Tensor, scale: Tensor, given: M
     All of it where `given.wanted` is `given.received`, as on the float network's own inputs.
     """
     groups, size = given.received.shape[:2]
-    damped, target = _damped_target(weight.detach().double().reshape(groups, -1, size), given)
+    damped, target = _damped_target(weight.detach().double().reshape(groups, -1, size), given, DAMPING)
     grouped = codes.double().reshape(groups, -1, size)
     return _errors(grouped, scale.double().reshape(groups, -1), target, damped).flatten()
 
@@ -137,15 +140,21 @@ class _Problem:
         return self.project(real[:, :, None])[:, :, 0] * self.free[:, :, column]
 
 
-def _damped_target(rows: Tensor, given: Moments) -> tuple[Tensor, Tensor]:
+def _damped(given: Moments, share: float) -> tuple[Tensor, Tensor]:
+    """Return second moments with a share of their mean added to each, and what is added (groups x 1 x 1)."""
+    received = given.received.double()
+    mean = received.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(torch.float32).tiny)
+    ridge = share * mean[:, None, None]
+    return received + ridge * torch.eye(received.shape[1], dtype=torch.float64, device=received.device), ridge
+
+
+def _damped_target(rows: Tensor, given: Moments, share: float) -> tuple[Tensor, Tensor]:
     """Return damped second moments, and the weights that give the float output best on the inputs received."""
-    size = given.received.shape[1]
-    mean = given.received.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(torch.float32).tiny)
-    ridge = DAMPING * mean[:, None, None] * torch.eye(size, dtype=torch.float64, device=rows.device)
-    damped = given.received + ridge
+    damped, ridge = _damped(given, share)
     if given.wanted is given.received:
         return damped, rows
-    return damped, torch.linalg.solve(damped, (given.wanted + ridge) @ rows.mT).mT
+    wished = given.wanted.double() @ rows.mT + ridge * given.keep(rows).mT
+    return damped, torch.linalg.solve(damped, wished).mT
 
 
 def _fed_back(problem: _Problem, scales: Tensor) -> Tensor:

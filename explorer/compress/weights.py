@@ -78,6 +78,11 @@ def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torc
     module.weight = nn.Parameter(codes.float() * expanded, requires_grad=False)
 
 
+def get_codes(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the codes and scales of a layer that was compressed."""
+    return module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
+
+
 def has_codes(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
     """Return whether this is a layer that was compressed; one of sequences, no layer of the graph, stays in float."""
     return isinstance(module, nn.Conv2d | nn.Linear) and "weight_codes" in dict(module.named_buffers(recurse=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -14,16 +13,14 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.failures import NUMERICAL
 from explorer.compress.norms import find_fold_signs
 from explorer.compress.plan import collect_choices, count_kept_classes
-from explorer.compress.prune import narrow_weight, select_classes
-from explorer.compress.weights import find_codes
+from explorer.compress.prune import select_classes
+from explorer.compress.static import decide_weights
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.graph.modules import layer_module
-from explorer.settings.records import get_rules
 from hwmodels import Accelerator, measure_entropy
 
 ENTROPY = "entropy"
 """The format of hwmodels.WEIGHT_FORMATS whose size depends on the values of the weights."""
-_weight_decisions = attrgetter(*(key for key in get_rules(LayerChoice) if key != "activation_bits"))
 _Key = tuple[Any, ...]
 
 
@@ -75,7 +72,7 @@ class WeightEntropies:
             CandidateError: When the order of filters is not known.
         """
         touched = tuple([kept[group] for group, _ in (*layer.produces, *layer.reads)])
-        key = (layer.name, _weight_decisions(choice), touched, filters_by)
+        key = (layer.name, decide_weights(choice), touched, filters_by)
         found = self._found.get(key)
         if found is None:
             found = self._found[key] = self._compute(layer, choice, kept, filters_by)
@@ -93,7 +90,7 @@ class WeightEntropies:
 
     def of_built(self, candidate: Candidate) -> dict[str, float]:
         """Return the entropies of the network that `apply` builds; it is only built where `of_candidate` may differ."""
-        if self._context.quantizer.rounding == "nearest":
+        if self._context.quantizer.fitting != "propagated":
             return self.of_candidate(candidate)
         try:
             graph = self._context.graph_without(candidate.removed_blocks)
@@ -106,10 +103,7 @@ class WeightEntropies:
         if not self._signs:
             self._signs = find_fold_signs(context.model, context.graph.layer_names)
         classes = select_classes(context.graph, kept, context.order_by(filters_by))
-        weight = narrow_weight(layer_module(context.model, layer.name).weight.data, layer, classes)
-        importance = context.narrow_importance(layer, classes)
-        step = context.step(choice)
-        codes, _ = find_codes(weight, choice, importance, context.quantizer.scale_granularity, step)
+        codes, _ = context.find_static_codes(layer, choice, classes)
         left = [place for place, identity in enumerate(layer.output_classes) if identity in classes]
         return _measure(codes.flatten(1) * self._signs[layer.name][left, None])
 

@@ -16,12 +16,12 @@ from torch.utils.hooks import RemovableHandle
 from explorer.compress.apply import CompressionContext, without_filters
 from explorer.compress.calibrate import compute_channel_means
 from explorer.compress.candidate import LayerChoice, uniform
-from explorer.compress.correction import round_adaptively
+from explorer.compress.moments import Moments
 from explorer.compress.norms import recalibrate_norms
+from explorer.compress.problem import round_adaptively
 from explorer.compress.prune import find_kept_positions
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.compress.rounding import Moments
-from explorer.compress.weights import attach_codes, compress_weights
+from explorer.compress.weights import attach_codes, compress_weights, get_codes
 from explorer.errors import RelevanceError
 from explorer.graph.inputs import Inputs, as_tuple, run
 from explorer.graph.modules import layer_module
@@ -118,7 +118,7 @@ def _of_weights(scale: _Divergence, context: CompressionContext, given: Moments 
             weight = stack.enter_context(_restored(module))
             compress_weights(module, choice, importance, context.quantizer.scale_granularity, context.step(choice))
             if given is not None and len(calls) == 1:
-                attach_codes(module, *round_adaptively(module, weight, choice, given))
+                attach_codes(module, *round_adaptively(weight, choice, given, *get_codes(module)))
             stack.enter_context(_mean_kept(module, scale.means[name]))
         return scale.of(scale.model)
 

@@ -16,9 +16,9 @@ from torch import nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import LayerChoice, count_kept
-from explorer.compress.correction import compute_error_ratios, compute_float_moments
 from explorer.compress.failures import NUMERICAL, describe_failure
-from explorer.compress.rounding import Moments
+from explorer.compress.moments import Moments, compute_float_moments
+from explorer.compress.problem import compute_error_ratios
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.inputs import take

@@ -12,13 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from explorer.compress.moments import Moments, compute_moments
 from explorer.compress.quantize import code_limit, find_nearest_codes, find_weight_scales, quantize_weight
-from explorer.compress.rounding import (
-    Moments,
-    compute_moments,
-    compute_output_errors,
-    find_adaptive_codes,
-)
+from explorer.compress.rounding import compute_output_errors, find_adaptive_codes
 from explorer.graph.unfold import unfold_inputs
 
 LAYERS: dict[str, Callable[[], nn.Conv2d | nn.Linear]] = {

@@ -9,11 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import LayerChoice
-from explorer.compress.rounding import Moments
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.inputs import as_tuple
@@ -52,12 +51,11 @@ def fail_for(patch: pytest.MonkeyPatch, error: Exception, layer: str, bits: int 
     for module, name in ((perturbation, "compute_error_ratios"), (measured, "round_adaptively")):
         whole = getattr(module, name)
 
-        def failing(
-            of: nn.Conv2d, weight: Tensor, choice: LayerChoice, given: Moments, whole: Callable[..., object] = whole
-        ) -> object:
+        def failing(*given: object, whole: Callable[..., object] = whole) -> object:
+            choice = next(each for each in given if isinstance(each, LayerChoice))
             if choice.layer == layer and bits in (None, choice.weight_bits):
                 raise error
-            return whole(of, weight, choice, given)
+            return whole(*given)
 
         patch.setattr(module, name, failing)
 

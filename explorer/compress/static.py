@@ -1,0 +1,151 @@
+"""The integers of a layer that are known without a pass of the candidate's network, each found once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from operator import attrgetter
+
+import torch
+from torch import Tensor, fx
+
+from explorer.compress.calibrate import Calibration
+from explorer.compress.candidate import LayerChoice
+from explorer.compress.correction import absorbs_shift
+from explorer.compress.moments import LayerInputs, Moments, compute_moments
+from explorer.compress.problem import LayerProblem, find_fitted_codes
+from explorer.compress.weights import find_codes
+from explorer.graph.inputs import take
+from explorer.graph.layers import Layer, ModelGraph
+from explorer.graph.modules import layer_module
+from explorer.settings import QuantizerSettings
+from explorer.settings.records import get_rules
+
+MOMENTS_BYTES, CODES_BYTES = 2**29, 2**27
+"""Bytes of moments and of codes that are remembered (assumed: all moments of ResNet-56 take 33 MB, of VGG-16 500)."""
+decide_weights: Callable[[LayerChoice], tuple[object, ...]] = attrgetter(
+    *(key for key in get_rules(LayerChoice) if key != "activation_bits")
+)
+"""What of a choice the weights of a layer depend on."""
+
+
+class StaticCodes:
+    """Codes and scales of the layers of one network, by choice and by the channels that stay.
+
+    With compensation they are solved for on second moments of the float network alone: the inputs that stay are taken
+    to be what they are there, so that a candidate costs a solve for each of its layers, and no pass. Moments are
+    computed when they are first asked for, on the images that adaptive rounding looks at, in one pass for all layers
+    as far as MOMENTS_BYTES reaches; those of other layers take a pass each time. They are kept as float32. Where
+    `model` is the `reference` without some of its blocks, its layers make good for these, too: for the difference of
+    what they read in both float networks. Layers with shared weights and transposed convolutions are rounded to the
+    nearest, whatever the settings.
+    """
+
+    def __init__(
+        self,
+        model: fx.GraphModule,
+        graph: ModelGraph,
+        calibration: Calibration,
+        settings: QuantizerSettings,
+        reference: fx.GraphModule,
+    ) -> None:
+        self.model, self.graph, self.calibration, self.settings = model, graph, calibration, settings
+        self.reference, self.solvable = reference, list_solvable(graph)
+        self._moments: dict[str, Moments] = {}
+        self._codes = _Remembered(CODES_BYTES)
+
+    def find(
+        self,
+        layer: Layer,
+        choice: LayerChoice,
+        kept: frozenset[int],
+        step: float | None,
+        importance: Callable[[], Tensor | None],
+    ) -> tuple[Tensor, Tensor]:
+        """Return the codes (int8, out x in x ... as far as they stay) and the scales of a layer."""
+        problem = LayerProblem.of(layer_module(self.reference, layer.name), layer, kept)
+        places = tuple(problem.outputs.tolist()), tuple(problem.inputs.tolist())
+
+        def compute() -> tuple[Tensor, Tensor]:
+            codes, scale = self._compute(problem, choice, step, importance())
+            return codes.to(torch.int8), scale
+
+        return self._codes.get((layer.name, decide_weights(choice), places), compute)
+
+    def moments(self, name: str) -> Moments:
+        """Return the second moments of what a layer reads in the float network."""
+        return self._moments.get(name) or self._measure(name)
+
+    def _compute(
+        self, problem: LayerProblem, choice: LayerChoice, step: float | None, importance: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        settings, name, weight = self.settings, problem.layer.name, problem.kept_weight
+        solves = problem.loses_inputs or self.reference is not self.model
+        prunes = choice.weight_density < 1 or choice.pattern is not None
+        needed = solves or prunes or settings.rounding == "adaptive"
+        if settings.fitting != "static" or not needed or name not in self.solvable:
+            return find_codes(weight, choice, importance, settings.scale_granularity, step)
+        given = problem.select(self.moments(name))
+        target = problem.solve(given) if solves else weight
+        return find_fitted_codes(target, choice, Moments.settled(given.received), importance, settings, step)
+
+    def _measure(self, name: str) -> Moments:
+        """Measure a layer, and on the way all that are not known yet, as far as they may be remembered."""
+        images = take(self.calibration.images, slice(self.settings.rounding_images))
+        own = LayerInputs(self.model, images)
+        whole = own if self.reference is self.model else LayerInputs(self.reference, images)
+        left = MOMENTS_BYTES - sum(each.nbytes for each in self._moments.values())
+        found = None
+        for node in self.model.graph.nodes:
+            target = str(node.target)
+            if node.op != "call_module" or target not in self.solvable or target in self._moments:
+                continue
+            module = layer_module(self.model, target)
+            size = 4 * self.graph.layer(target).groups * module.weight[0].numel() ** 2 * (1 if whole is own else 2)
+            if size > left and target != name:
+                continue
+            with torch.no_grad():
+                read = own.of(node.name)
+                wanted = read if whole is own else whole.of(node.name)
+                centred = (self.settings.bias_correction and module.bias is not None) or absorbs_shift(self.model, node)
+                given = compute_moments(module, read, wanted, centred=centred).to_float32()
+            if size <= left:
+                left -= size
+                self._moments[target] = given
+            if target == name:
+                found = given
+        if found is None:
+            raise LookupError(f"layer {name} is not one that is solved for")
+        return found
+
+
+def list_solvable(graph: ModelGraph) -> frozenset[str]:
+    """Return the layers whose weights are solved for: those with weights of their own, transposed convolutions aside.
+
+    What a filter of a transposed convolution is multiplied with depends on the place in its window.
+    """
+    shared = {layer.shares_weights for layer in graph.layers}
+    return frozenset(
+        layer.name
+        for layer in graph.layers
+        if layer.name not in shared and layer.chosen_by == layer.name and not layer.transposed
+    )
+
+
+class _Remembered:
+    """Codes and scales by key; of more bytes than `limit`, those not asked for the longest are forgotten."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._found: OrderedDict[Hashable, tuple[Tensor, Tensor]] = OrderedDict()
+
+    def get(self, key: Hashable, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        found = self._found.pop(key, None)
+        if found is None:
+            found = compute()
+            self._size += sum(each.nbytes for each in found)
+        self._found[key] = found
+        while self._size > self._limit and len(self._found) > 1:
+            _, old = self._found.popitem(last=False)
+            self._size -= sum(each.nbytes for each in old)
+        return found

@@ -1,0 +1,88 @@
+"""Codes that are known without a pass: found once, forgotten beyond a limit, those of the network that is built."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from explorer.compress import moments, problem, static
+from explorer.compress.apply import CompressionContext, apply
+from explorer.compress.candidate import uniform
+from explorer.evaluate.weight_entropy import WeightEntropies, count_entropies
+from explorer.settings import QuantizerSettings
+
+ContextOf = Callable[[str], CompressionContext]
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often layers' codes were computed, and moments measured."""
+    calls = Counter[str]()
+    fit, measure = problem.find_fitted_codes, moments.compute_moments
+
+    def fitted(*given: object) -> tuple[Tensor, Tensor]:
+        calls["codes"] += 1
+        return fit(*given)  # type: ignore[arg-type]
+
+    def measured(*given: object, **settings: object) -> object:
+        calls["moments"] += 1
+        return measure(*given, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(static, "find_fitted_codes", fitted)
+    monkeypatch.setattr(static, "compute_moments", measured)
+    return calls
+
+
+@pytest.mark.parametrize("name", ["lenet5_digits", "option_a", "projection", "mixed"])
+@pytest.mark.parametrize("rounding", ["nearest", "adaptive"])
+def test_entropies_are_those_of_the_network_that_is_built(name: str, rounding: str, context: ContextOf) -> None:
+    base = replace(context(name), quantizer=QuantizerSettings(compensation="static", rounding=rounding))
+    candidate = uniform(base.graph, 4).with_filters({group.name: 0.6 for group in base.graph.prunable})
+    expected = count_entropies(apply(base, candidate), base.graph)
+    for entropies in (WeightEntropies(base), WeightEntropies(replace(base))):
+        assert entropies.of_candidate(candidate) == pytest.approx(expected, abs=1e-9)
+        assert entropies.of_built(candidate) == entropies.of_candidate(candidate)
+
+
+def test_layers_and_moments_are_found_once(context: ContextOf, counted: Counter[str]) -> None:
+    base = replace(context("option_a"), quantizer=QuantizerSettings(compensation="static"))
+    half = uniform(base.graph).with_filters({group.name: 0.5 for group in base.graph.prunable})
+    first = apply(base, half)
+    solved = counted["codes"]
+    assert solved > 0
+    assert counted["moments"] == len(base.graph.layers)
+    again = apply(base, half)
+    apply(base, replace(half, layers=tuple(replace(each, activation_bits=4) for each in half.layers)))
+    assert counted == {"codes": solved, "moments": len(base.graph.layers)}
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
+    apply(base, half.with_choice(replace(half.layers[-1], weight_bits=3)))
+    assert counted["codes"] == solved + 1
+
+
+def test_nothing_is_measured_where_nothing_is_lost(context: ContextOf, counted: Counter[str]) -> None:
+    base = replace(context("mixed"), quantizer=QuantizerSettings(compensation="static"))
+    built, plain = (apply(each, uniform(base.graph, 5)) for each in (base, context("mixed")))
+    assert not counted
+    assert all(torch.equal(value, built.state_dict()[key]) for key, value in plain.state_dict().items())
+
+
+def test_what_is_beyond_the_limits_is_found_anew(
+    context: ContextOf, counted: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = replace(context("option_a"), quantizer=QuantizerSettings(compensation="static"))
+    half = uniform(base.graph).with_filters({group.name: 0.5 for group in base.graph.prunable})
+    whole = apply(base, half).state_dict()
+    few = counted["codes"]
+    monkeypatch.setattr(static, "MOMENTS_BYTES", 4000)
+    monkeypatch.setattr(static, "CODES_BYTES", 300)
+    small = replace(base)
+    for _ in range(2):
+        found = apply(small, half).state_dict()
+        assert all(torch.equal(value, found[key]) for key, value in whole.items())
+    assert counted["codes"] == 3 * few
+    assert sum(each.nbytes for each in small.static._moments.values()) <= 4000
