@@ -13,7 +13,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.shorten import shorten_network
 from explorer.errors import SearchError
 from explorer.graph.blocks import find_end
-from explorer.graph.inputs import Inputs, as_tuple, count_images, run
+from explorer.graph.inputs import Inputs, as_tuple, batches, count_images, run
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Progress
 from explorer.relevance.scores import Relevance
@@ -21,6 +21,8 @@ from explorer.search.space import SearchSpace
 
 BlockScores = Mapping[str, float]
 """For every block that can be removed, how much the network loses with it."""
+IMAGES_AT_ONCE = 250
+"""Images whose features are computed at a time."""
 RIDGE = 1e-3
 """Of the mean square of the features, added where a classifier is fitted to them (assumed)."""
 
@@ -62,7 +64,9 @@ def compare_block_features(
         )
     nodes = {node.name: node for node in model.graph.nodes}
     ends = {block.name: (block.source, find_end(model, nodes[block.target]).name) for block in graph.removable}
-    features = _Features(model, {name for pair in ends.values() for name in pair}).of(images)
+    names = {name for pair in ends.values() for name in pair}
+    parts = [_Features(model, names).of(part) for part in batches(images, IMAGES_AT_ONCE)]
+    features = {name: torch.cat([part[name] for part in parts]) for name in names}
     right = {name: _count_right(values, labels) for name, values in features.items()}
     return {block: (right[behind] - right[front]) / len(labels) for block, (front, behind) in ends.items()}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -10,7 +12,7 @@ from torch import fx, nn
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.compress.weights import attach_codes
-from explorer.graph.layers import Layer, ModelGraph
+from explorer.graph.layers import Block, Layer, ModelGraph
 from explorer.graph.names import replace_module
 
 
@@ -31,6 +33,28 @@ def mask_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int])
         module.weight = nn.Parameter(weight)
         if module.bias is not None:
             module.bias = nn.Parameter(module.bias.data * made)
+
+
+class WithoutBlocks(fx.Interpreter):
+    """Runs the whole network with the branches of some blocks times zero, or, in a chain, with what they were given.
+
+    Every value that was computed is kept, so that a block finds what it was given.
+    """
+
+    def __init__(self, model: fx.GraphModule, blocks: Collection[Block]) -> None:
+        super().__init__(model, garbage_collect_values=False)
+        self.blocks = {block.target: block for block in blocks}
+
+    def run_node(self, n: fx.Node) -> Any:
+        block = self.blocks.get(n.name)
+        if block is None:
+            return super().run_node(n)
+        given = next(self.env[node] for node in self.env if node.name == block.source)
+        operands = [self.env[node] for node in n.all_input_nodes]
+        if len(operands) == 1:
+            return given
+        branch = next(operand for operand in operands if operand is not given)
+        return given + 0.0 * branch
 
 
 def masked(built: fx.GraphModule, context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
