@@ -23,7 +23,12 @@ def measure_entropy(integers: npt.ArrayLike) -> float:
         >>> hwmodels.measure_entropy([[0, 0, 0, 0], [5, 5, -3, 7]])
         1.75
     """
-    array = np.asarray(integers)
+    try:
+        array = np.asarray(integers)
+    except ValueError:
+        raise LayerError(
+            "integers: expected an array, received rows of different lengths: put them side by side"
+        ) from None
     if array.dtype.kind not in "iu" or not array.size:
         raise LayerError(f"integers: expected at least one integer, received {array.size} of type {array.dtype}")
     _, counts = np.unique(array, return_counts=True)

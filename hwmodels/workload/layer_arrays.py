@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwmodels.arrays import BoolArray, FloatArray, IntArray
+from hwmodels.checks import shown
 from hwmodels.errors import LayerError
 from hwmodels.workload.layer import LAYER_KINDS, MAXIMUM_BITS, PRODUCT_KINDS, SLIDING_KINDS, LayerJob
 from hwmodels.workload.window import count_read_lines, measure_reach
@@ -216,7 +217,7 @@ def with_widths(
     for field, given in (("weight_bits", weight_bits), ("input_bits", input_bits), ("output_bits", output_bits)):
         if given is None:
             continue
-        bits = np.asarray(given, dtype=np.int64)
+        bits = _read_widths(field, given)
         if bits.size and not 1 <= bits.min() <= bits.max() <= MAXIMUM_BITS:
             raise LayerError(
                 f"expected 1 <= {field} <= {MAXIMUM_BITS}, received values from {bits.min()} to {bits.max()}"
@@ -231,3 +232,16 @@ def with_widths(
     if "input_bits" in changes:
         changes["memory_input_bits"] = changes["input_bits"]
     return replace(layers, **changes)
+
+
+def _read_widths(field: str, given: npt.ArrayLike) -> IntArray:
+    """Return widths as whole numbers."""
+    try:
+        found = np.asarray(given)
+    except ValueError:
+        raise LayerError(f"{field}: expected an array of whole numbers, received rows of different lengths") from None
+    is_real = found.dtype.kind == "f" and bool(np.isfinite(found).all())
+    if found.dtype.kind not in "iu" and not (is_real and (found % 1 == 0).all()):
+        raise LayerError(f"{field}: expected an array of whole numbers, received {shown(found.tolist())}")
+    bits: IntArray = found.astype(np.int64)
+    return bits

@@ -28,3 +28,8 @@ def test_an_entropy_is_that_of_the_shares(integers: list[int]) -> None:
 def test_what_is_no_integer_is_refused(integers: npt.ArrayLike, received: str) -> None:
     with pytest.raises(LayerError, match=f"integers: expected at least one integer, received {received}"):
         measure_entropy(integers)
+
+
+def test_rows_of_different_lengths_are_refused() -> None:
+    with pytest.raises(LayerError, match=r"integers: expected an array, received rows of different lengths: put them"):
+        measure_entropy([[1, 2], [3]])

@@ -5,11 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hwmodels import NETWORKS, ActivationTensor, LayerError, LayerShape, Network, evaluate, layer_arrays, load, names
+from hwmodels import (
+    NETWORKS,
+    ActivationTensor,
+    LayerError,
+    LayerShape,
+    Network,
+    evaluate,
+    layer_arrays,
+    load,
+    names,
+    with_widths,
+)
 from hwmodels.workload.widths import note_widths
 
 RESNET = NETWORKS["mlperf_tiny_resnet8"]()
@@ -98,3 +111,22 @@ def test_what_does_not_agree_is_noted() -> None:
 def test_a_wrong_choice_is_refused(layers: Any, message: str) -> None:
     with pytest.raises(LayerError, match=message):
         RESNET.at(8, 8, layers)
+
+
+@pytest.mark.parametrize(
+    ("bits", "received"),
+    [
+        (4.7, "4.7"),
+        ([[8], [4.7]], r"\[\[8.0\], \[4.7\]\]"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (True, "True"),
+        ("8", "'8'"),
+        ([[8, 8], [4]], "rows of different lengths"),
+    ],
+)
+def test_widths_that_are_no_whole_numbers_are_refused(bits: npt.ArrayLike, received: str) -> None:
+    layers = layer_arrays(RESNET.jobs())
+    with pytest.raises(LayerError, match=f"^weight_bits: expected an array of whole numbers, received {received}$"):
+        with_widths(layers, weight_bits=bits)
+    assert with_widths(layers, weight_bits=[4.0] * len(RESNET.layers)).weight_bits.dtype == np.int64
