@@ -40,6 +40,8 @@ class KeptMaps(NamedTuple):
     """`... x tensors`."""
     peak_bits: IntArray = np.zeros((), dtype=np.int64)
     """The most that is alive at a step beside its tile of weights, `...`."""
+    is_given: bool = False
+    """Whether what stays is given, rather than found."""
 
 
 def keep_maps(
@@ -55,13 +57,13 @@ def keep_maps(
     if buffer is None:
         return KeptMaps()
     room = measure_room(layers, accelerator, buffer, widths)
-    if residency is not None:
-        return KeptMaps(room=room, residency=residency)
     if tensors is None or not tensors.tensors:
-        return KeptMaps()
+        return KeptMaps() if residency is None else KeptMaps(room=room, residency=residency, is_given=True)
     links, capacity = link_tensors(tensors.tensors, layers.shape[-1]), buffer.size_bytes * 8
     sizes = ceil_div(measure_sizes(tensors, accelerator), runs)
     stays, peak_bits = decide_residency(links, room, sizes, capacity)
+    if residency is not None:
+        return KeptMaps(room=room, residency=residency, peak_bits=peak_bits, is_given=True)
     weights_stay = keep_weights(layers, accelerator, widths, links, sizes)
     residency = describe_residency(links, stays, layers.operands)
     return KeptMaps(np.broadcast_to(runs, (*peak_bits.shape, 1)), weights_stay, room, residency, stays, peak_bits)

@@ -11,6 +11,7 @@ import numpy as np
 from hwmodels.arrays import BoolArray, FloatArray, IntArray
 from hwmodels.cost.fit import CandidateFit, MemoryFit
 from hwmodels.cost.notes import write_notes
+from hwmodels.cost.residency import Residency
 from hwmodels.cost.terms import LayerTerms, layer_terms
 from hwmodels.device.accelerator import Accelerator
 from hwmodels.workload.layer_arrays import LayerArrays
@@ -208,7 +209,9 @@ class CandidateCosts(NamedTuple):
             replace(each, bits=bits) for each, bits in zip(self.tensors.tensors, widths.tolist(), strict=True)
         )
         tensors = TensorArrays(tensors=lives, elements=sizes, bits=widths)
-        terms = layer_terms(layers, self.accelerator, names, tensors)
+        kept = self.terms.kept
+        given = Residency._make(take(each, len(names)) for each in kept.residency) if kept.is_given else None
+        terms = layer_terms(layers, self.accelerator, names, tensors, given)
         fits = [fit.take(candidate) for fit in self.memory_fits]
         return write_notes(names, layers, self.accelerator, terms, fits, tensors.tensors)
 

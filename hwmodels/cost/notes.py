@@ -184,6 +184,8 @@ def _residency_notes(accelerator: Accelerator, kept: KeptMaps, tensors: Sequence
     buffer = accelerator.map_buffer
     if buffer is None:
         return []
+    if kept.is_given:
+        return [f"what stays in {buffer.name} is given, and not what there would be room for"]
     if not tensors:
         return [f"activations pass memory: which of them could stay in {buffer.name} is not known without their lives"]
     stays = kept.stays.tolist()

@@ -88,7 +88,12 @@ def layer_terms(
             kept = keep_maps(layers, accelerator, widths, tensors, residency)
             terms = _terms(layers, accelerator, widths, mac, kept)
             buffer, tried = accelerator.map_buffer, list_runs(layers)
-            if len(tried) > 1 and buffer is not None and (kept.peak_bits > buffer.size_bytes * 8).any():
+            if (
+                len(tried) > 1
+                and buffer is not None
+                and not kept.is_given
+                and (kept.peak_bits > buffer.size_bytes * 8).any()
+            ):
                 terms = _terms_of_parts(layers, accelerator, widths, mac, tensors, tried)
     except FloatingPointError as error:
         raise refuse_overflow(accelerator) from error

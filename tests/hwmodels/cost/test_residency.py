@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from hwmodels import (
     NETWORKS,
+    NOTHING_STAYS,
     Accelerator,
     ActivationTensor,
     DeviceError,
@@ -247,3 +248,34 @@ def test_activations_of_another_network_are_refused() -> None:
         MapKeeper(GEMMINI, (), len(network.layers))
     with pytest.raises(LayerError, match=r"expected candidates of one network.* others at position 1 than at 0"):
         stack_tensors([network.tensors, other.tensors])
+
+
+@pytest.mark.parametrize("name", ["gemmini_default", "bit_serial_16x16"])
+def test_what_stays_may_be_given_beside_the_activations(name: str) -> None:
+    network, device = NETWORKS["mlperf_tiny_resnet8"](), load(name)
+    layers = layer_arrays(network.jobs())
+    found = evaluate(layers, device, network.tensors)
+    given = evaluate(layers, device, network.tensors, found.terms.kept.residency)
+    assert given.energy_pj == found.energy_pj
+    assert [fit.needed_bytes.tolist() for fit in given.memory_fits] == [
+        fit.needed_bytes.tolist() for fit in found.memory_fits
+    ]
+    nothing = evaluate(layers, device, network.tensors, NOTHING_STAYS)
+    assert nothing.dram_bits > found.dram_bits
+    for costs in (given, nothing):
+        assert f"what stays in {device.find_buffer('inputs').name} is given" in " ".join(costs.list_notes(()))
+
+
+def test_the_notes_of_a_candidate_are_of_what_stays_by_what_was_given() -> None:
+    network = NETWORKS["mlperf_tiny_resnet8"]()
+    dear = replace(GEMMINI.memories[0], energy_pj_per_bit=100.0)
+    guessed = {**GEMMINI.sources, "memories.dram.energy_pj_per_bit": "assumed"}
+    device = replace(GEMMINI, memories=(dear,), sources=guessed)
+    shares = []
+    for stays in (None, NOTHING_STAYS):
+        costs = evaluate(layer_arrays(network.jobs()), device, network.tensors, stays)
+        share = costs.energy_pj_by_component()["dram"] / costs.energy_pj
+        noted = [note for note in costs.list_notes(()) if note.startswith(f"{100 * share:.0f} % of the energy is")]
+        assert len(noted) == 1
+        shares.append(round(float(share), 2))
+    assert shares[0] < shares[1]
