@@ -40,14 +40,14 @@ AIMS: Mapping[str, Mapping[int, float]] = {
     "resnet56": {155_000: 0.924},
 }
 """Bytes of the whole file -> share right to reach."""
-CALIBRATION, ASIDE = 1024, 2000
+CALIBRATION, ASIDE = 512, 2000
 """Training images that calibrate and round, and others that choose among ways to round."""
-ROUNDING_IMAGES = (512, 1024)
+ROUNDING_IMAGES = (512,)
 LAST_OFFSET = -1.0
 """Of the last layer, whose multipliers are those of one logit of ten."""
 RANGE = (1e-3, 1e-1)
 """Of c."""
-CLOSE = 0.995
+CLOSE = 0.99
 """Share of the bytes allowed from which on c is not made finer any more."""
 
 
@@ -136,7 +136,7 @@ def fit(net: explorer.Net, aside: Aside, rounding_images: int, limit: int) -> Bu
     """Return the network with the finest steps whose file has at most `limit` bytes, nearly."""
     quantizer = replace(net.context.quantizer, rounding="adaptive", rounding_images=rounding_images)
     context = replace(net.context, quantizer=quantizer)
-    entropies, allowed = WeightEntropies(context), float(limit)
+    entropies, allowed = WeightEntropies(context), 0.985 * limit
     while True:
         low, high = RANGE
         while high / low > 1.0002:
