@@ -60,6 +60,7 @@ def check(
     console.print(_layer_table(network.graph))
     lines = (
         *_groups(network.graph),
+        *_blocks(network.graph),
         *_skipped(network.graph),
         network.coverage.summary(),
         *_exports(refused),
@@ -162,6 +163,19 @@ def _groups(graph: ModelGraph) -> list[str]:
     sets = sorted(together.items(), key=lambda item: -len(item[0]))
     lines += [f"stay or go together: {size} channels of {_named(producers)}" for producers, size in sets[:SETS]]
     return [*lines, *([f"stay or go together: {len(sets) - SETS} smaller sets"] if len(sets) > SETS else [])]
+
+
+def _blocks(graph: ModelGraph) -> list[str]:
+    """Return how many blocks may be left out, and why others may not; nothing of a network without any."""
+    if not graph.blocks:
+        return []
+    names = [block.name for block in graph.removable]
+    lines = [f"blocks may be left out: {len(names)} of {len(graph.blocks)}{': ' * bool(names)}{_named(names)}"]
+    reasons: dict[str, list[str]] = {}
+    for block in graph.blocks:
+        if block.locked:
+            reasons.setdefault(block.locked, []).append(block.name)
+    return [*lines, *(f"stay: {_named(each)}: {reason}" for reason, each in reasons.items())]
 
 
 def _skipped(graph: ModelGraph) -> list[str]:

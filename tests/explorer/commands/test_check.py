@@ -92,6 +92,7 @@ def test_layers_that_are_alike_are_one_row_and_signals_that_fade_before_training
     assert len(rows) == 3
     assert any(" 20 " in row and "4 > 4" in row for row in rows)
     assert len(said.splitlines()) < 40
+    assert "blocks may be left out: 20 of 20: 2, 5 and 18 more" in said
 
 
 def test_one_reason_is_one_line(checked: Said) -> None:
