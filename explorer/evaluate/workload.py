@@ -48,6 +48,11 @@ def priced(
     suffix = Path(network).suffix.lower()
     if suffix == ".onnx":
         return _onnx(Path(network), bits, batch)
+    if suffix == ".tflite":
+        raise NetworkError(
+            f"{network}: a .tflite file is not priced here: explorer verify {network} --vela prices one that explorer "
+            "exported, and explorer cost reads the .onnx file that explorer export --format onnx writes of the same point"
+        )
     if suffix == ".csv":
         from hwmodels import read_topology  # noqa: PLC0415
 

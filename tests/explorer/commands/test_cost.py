@@ -158,6 +158,10 @@ def test_a_file_with_every_number(explorer: Explorer, tmp_path: Path) -> None:
             "error: Invalid value for '--batch': expected a whole number from 1, received '0'; see explorer --help\n",
         ),
         (("none.csv", "--device", "bitfusion"), "error: none.csv: the topology cannot be read as text ("),
+        (
+            ("model.tflite", "--device", "ethos_u55_128"),
+            "error: model.tflite: a .tflite file is not priced here: explorer verify model.tflite --vela prices one ",
+        ),
         (("none.onnx", "--device", "bitfusion"), "error: none.onnx: the ONNX file cannot be read ("),
         (
             ("lenet5", "--device", "bitfusion", "--csv", "none/layers.csv"),
