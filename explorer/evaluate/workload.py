@@ -50,8 +50,8 @@ def priced(
         return _onnx(Path(network), bits, batch)
     if suffix == ".tflite":
         raise NetworkError(
-            f"{network}: a .tflite file is not priced here: explorer verify {network} --vela prices one that explorer "
-            "exported, and explorer cost reads the .onnx file that explorer export --format onnx writes of the same point"
+            f"{network}: a .tflite file is not priced here: explorer verify {network} --vela prices one that was "
+            "exported, and explorer cost reads the .onnx file that explorer export --format onnx writes of the point"
         )
     if suffix == ".csv":
         from hwmodels import read_topology  # noqa: PLC0415

@@ -187,6 +187,8 @@ def test_the_page_fits_its_window(browser: Browser, outcome: Outcome, tmp_path: 
     window.page.screenshot(path=tmp_path / "report.png", full_page=True)
 
     assert window.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    numbers = window.page.locator("#numbers")
+    assert numbers.evaluate("each => each.scrollWidth") <= numbers.evaluate("each => each.clientWidth")
     assert (tmp_path / "report.png").stat().st_size > 20_000
     window.close()
 
