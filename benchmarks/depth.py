@@ -1,9 +1,10 @@
 """A third of the blocks of the published ResNet-56 removed, beside the same multiply-accumulates removed as filters.
 
 CIFAR-10, weights and activations of 8 bits. Everything is chosen on training images: orders of blocks are compared with
-the divergence that each block alone causes, and the order whose network diverges least is taken. Filters go by
-DeepLIFT, the same share of every group. Both networks are scored once on the 10,000 test images, without any training,
-and with --tune after 6 epochs of the training images of cifar10.npz (20,000 there); latency is that of two devices.
+the divergence that each block alone causes, and the order whose compensated network diverges least is taken. Filters go
+by DeepLIFT, the same share of every group. Both networks are scored once on the 10,000 test images without training,
+plain and with the layers behind solved for anew, and with --tune after 6 epochs of the training images of cifar10.npz
+(20,000 there); latency is that of two devices.
 
 Needs EXPLORER_DATA (a folder with cifar10.npz) and EXPLORER_CHECKPOINTS (with resnet56-4bfd9763.th); says so and ends
 where they are not set.
@@ -28,12 +29,14 @@ from explorer.search.blocks import (
     measure_block_divergence,
     measure_divergence,
     order_blocks,
+    order_by_divergence,
     sum_block_relevance,
 )
 from explorer.settings import ModelSettings
 
 REPOSITORY = Path(__file__).parent.parent
 FILES = {"EXPLORER_DATA": "cifar10.npz", "EXPLORER_CHECKPOINTS": "resnet56-4bfd9763.th"}
+COMPENSATIONS = ("none", "static", "propagated")
 DEVICES = ("gap9_ne16", "ethos_u55_128")
 CALIBRATION, COMPARED, CLASSIFIED = 256, 128, 1000
 """Training images on which networks are calibrated, outputs compared, and features classified."""
@@ -96,21 +99,33 @@ def _choose_order(net: explorer.Net) -> tuple[str, ...]:
     print(f"{'block':10} " + " ".join(f"{name:>12}" for name in scores))
     for block in graph.removable:
         print(f"{block.name:10} " + " ".join(f"{values[block.name]:12.4f}" for values in scores.values()))
+    third = round(len(graph.blocks) / 3)
+    orders = {name: order_blocks(values) for name, values in scores.items()}
+    orders["one after the other"] = order_by_divergence(context, compared, third)
     with torch.no_grad():
         expected = context.model(*compared)
-        third = round(len(graph.blocks) / 3)
         found = {}
-        for name, values in scores.items():
-            shortened = context.shortened(order_blocks(values)[:third])
-            found[name] = measure_divergence(shortened.model(*compared), expected)
-            rank = spearmanr([scores["measured_kl"][key] for key in values], list(values.values())).statistic
-            print(
-                f"{name}: rank correlation with the divergence without each block {rank:.2f}; without {third} of "
-                f"{len(graph.blocks)} blocks by it the divergence is {found[name]:.3f} on {COMPARED} training images"
-            )
+        for name, order in orders.items():
+            candidate = explorer.uniform(net, removed_blocks=order[:third])
+            lost = {
+                compensation: measure_divergence(_build(net, candidate, compensation)(*compared), expected)
+                for compensation in COMPENSATIONS
+            }
+            found[name] = lost["propagated"]
+            rank = ""
+            if name in scores:
+                ranks = spearmanr([scores["measured_kl"][key] for key in scores[name]], list(scores[name].values()))
+                rank = f"rank correlation with the divergence without each block {ranks.statistic:.2f}; "
+            told = ", ".join(f"{value:.3f} ({compensation})" for compensation, value in lost.items())
+            print(f"{name}: {rank}without {third} of {len(graph.blocks)} blocks by it {told}", flush=True)
     best = min(found, key=lambda name: found[name])
     print(f"taken: {best}; {time.process_time() - begun:.0f} s CPU", flush=True)
-    return order_blocks(scores[best])
+    return orders[best]
+
+
+def _build(net: explorer.Net, candidate: explorer.Candidate, compensation: str) -> explorer.Compressed:
+    quantizer = replace(net.context.quantizer, compensation=compensation)
+    return explorer.compress(replace(net, context=replace(net.context, quantizer=quantizer)), candidate)
 
 
 def _narrow(net: explorer.Net, macs: int) -> explorer.Candidate:
@@ -134,11 +149,14 @@ def _tell(net: explorer.Net, name: str, candidate: explorer.Candidate, arguments
     if not arguments.images or name == "whole":  # 93.39 % in float
         return
     begun = time.process_time()
-    print(f"  untrained: {_count_right(net, explorer.compress(net, candidate), arguments.images)}", flush=True)
+    for compensation in COMPENSATIONS:
+        right = _count_right(net, _build(net, candidate, compensation), arguments.images)
+        print(f"  untrained, compensation {compensation}: {right}", flush=True)
     if arguments.tune:
         arguments.folder.mkdir(parents=True, exist_ok=True)
         file = arguments.folder / f"{name}.pt"
-        tuned = explorer.finetune(net, candidate, arguments.epochs, file=file, **TUNING)
+        solved = replace(net.context, quantizer=replace(net.context.quantizer, compensation="propagated"))
+        tuned = explorer.finetune(replace(net, context=solved), candidate, arguments.epochs, file=file, **TUNING)
         right = _count_right(net, tuned, arguments.images)
         print(f"  after {arguments.epochs} epochs of {len(net.data.train)} images: {right}", flush=True)
     print(f"  {time.process_time() - begun:.0f} s CPU", flush=True)

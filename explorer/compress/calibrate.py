@@ -83,6 +83,14 @@ def calibrate(
     )
 
 
+def measure_norm_inputs(model: fx.GraphModule, images: Inputs) -> Mapping[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Return the `norms` of a `Calibration` of a float network on these images alone."""
+    recorder = _Recorder(model, set(), None)
+    with torch.no_grad():
+        recorder.run(*as_tuple(images))
+    return recorder.norms
+
+
 def _range(values: torch.Tensor, bits: int, settings: QuantizerSettings) -> tuple[float, int]:
     if settings.activation_ranges == "percentile":
         return find_percentile_range(values, bits, settings.activation_percentile)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
 
 from explorer.compress.apply import CompressionContext
+from explorer.compress.calibrate import measure_norm_inputs
 from explorer.compress.shorten import shorten_network
 from explorer.errors import SearchError
 from explorer.graph.blocks import find_end
-from explorer.graph.inputs import Inputs, as_tuple, batches, count_images, run
+from explorer.graph.inputs import Inputs, as_tuple, batches, count_images, run, take
 from explorer.graph.layers import ModelGraph
 from explorer.progress import Progress
 from explorer.relevance.scores import Relevance
@@ -23,6 +25,8 @@ BlockScores = Mapping[str, float]
 """For every block that can be removed, how much the network loses with it."""
 IMAGES_AT_ONCE = 250
 """Images whose features are computed at a time."""
+RECALIBRATED = 128
+"""Images on which batch norms are recalibrated in each network that is tried (assumed)."""
 RIDGE = 1e-3
 """Of the mean square of the features, added where a classifier is fitted to them (assumed)."""
 
@@ -87,6 +91,37 @@ def measure_block_divergence(
             if progress is not None:
                 progress(index + 1, len(context.graph.removable))
     return found
+
+
+def order_by_divergence(
+    context: CompressionContext, images: Inputs, count: int, progress: Progress | None = None
+) -> tuple[str, ...]:
+    """Return `count` blocks, each the one whose removal after those before it makes the outputs diverge least.
+
+    Blocks that could each go alone may make good for one another, so that the least of `measure_block_divergence` are
+    no good choice together. Batch norms are recalibrated on RECALIBRATED calibration images.
+    """
+    few = take(context.calibration.images, slice(RECALIBRATED))
+    given = few if isinstance(context.calibration.images, tuple) else few[0]
+    calibration = replace(context.calibration, images=given, norms=measure_norm_inputs(context.model, given))
+    context = replace(context, calibration=calibration)
+    left, found = [block.name for block in context.graph.removable], list[str]()
+    total = sum(len(left) - place for place in range(count))
+    tried = 0
+    with torch.no_grad():
+        expected = run(context.model, images)
+        for _ in range(count):
+            lost = {}
+            for name in left:
+                outputs = run(shorten_network(context, (*found, name)), images)
+                divergence = measure_divergence(outputs, expected)
+                lost[name] = math.inf if math.isnan(divergence) else divergence
+                tried += 1
+                if progress is not None:
+                    progress(tried, total)
+            found.append(min(left, key=lambda name: lost[name]))
+            left.remove(found[-1])
+    return tuple(found)
 
 
 def measure_depth_losses(

@@ -195,7 +195,7 @@ def make_search_space(
     Raises:
         SearchError: For settings of an unknown layer, and for more blocks than can be removed.
     """
-    _refuse_too_many(graph, settings.removed_blocks)
+    refuse_too_many_blocks(graph, settings.removed_blocks)
     known = {*graph.weight_owners, *(group.name for group in graph.prunable)}
     unknown = [entry.layer for entry in settings.layers if entry.layer not in known]
     if unknown:
@@ -241,8 +241,8 @@ def make_search_space(
     )
 
 
-def _refuse_too_many(graph: ModelGraph, counts: Sequence[int]) -> None:
-    """Raise SearchError for more blocks than a network has that can be removed."""
+def refuse_too_many_blocks(graph: ModelGraph, counts: Sequence[int]) -> None:
+    """Raise SearchError for a larger number than a network has blocks that can be removed."""
     most = len(graph.removable)
     if max(counts) > most:
         locked = [f"{block.name}: {block.locked}" for block in graph.blocks if block.locked]

@@ -172,7 +172,8 @@ class SpaceSettings:
 
     `removed_blocks` are numbers of blocks, residual ones or layers between equal shapes, that a candidate may lack:
     those that are least by `block_criterion`, the "relevance" of their filters, what they add to the "features"
-    that a linear classifier reads, or the divergence of the outputs without them, "measured_kl".
+    that a linear classifier reads, or, one after the other, the divergence of the outputs that is measured without
+    them, "measured_kl".
 
     Example:
         >>> import explorer

@@ -13,11 +13,11 @@ from explorer.relevance.scores import Relevance
 from explorer.search.axes import REMOVED_BLOCKS
 from explorer.search.blocks import (
     compare_block_features,
-    measure_block_divergence,
     order_blocks,
+    order_by_divergence,
     sum_block_relevance,
 )
-from explorer.search.space import Depth
+from explorer.search.space import Depth, refuse_too_many_blocks
 from explorer.settings import SpaceSettings
 from explorer.study.folder import write_json
 from explorer.study.network import StudyNetwork
@@ -37,39 +37,40 @@ def find_depths(
 ) -> tuple[Depth, ...]:
     """Return one network for each number of blocks that the study removes; none where it removes no blocks.
 
-    Scores of blocks are kept in `folder`, and found there again.
+    The order of blocks is kept in `folder`, and found there again.
     """
     counts = REMOVED_BLOCKS.values(settings)
     if counts == REMOVED_BLOCKS.unused:
         return ()
-    order = order_blocks(_keep_scores(settings.block_criterion, network, context, relevance, folder, notify))
-    return tuple(Depth.of(context.shortened(order[:count]).graph) for count in counts)
+    refuse_too_many_blocks(context.graph, counts)
+    order = _keep_order(settings, network, context, relevance, folder, notify)
+    return tuple(Depth.of(context.graph_without(order[:count])) for count in counts)
 
 
-def _keep_scores(
-    criterion: str,
+def _keep_order(
+    settings: SpaceSettings,
     network: StudyNetwork,
     context: CompressionContext,
     relevance: Relevance,
     folder: Path,
     notify: Notify,
-) -> dict[str, float]:
-    """Return the score of each block by a criterion, from the folder where they were computed there before."""
-    graph, data = context.graph, network.data
+) -> tuple[str, ...]:
+    """Return the blocks in the order in which they go, from the folder where it was found before."""
+    graph, data, criterion, most = context.graph, network.data, settings.block_criterion, max(settings.removed_blocks)
     seen = {"relevance": "", "features": data.train.digest(), "measured_kl": data.relevance.digest()}[criterion]
-    of = (explorer.__version__, criterion, seen, digest_network(context.model), relevance.digest())
+    of = (explorer.__version__, criterion, str(most), seen, digest_network(context.model), relevance.digest())
     kept = folder / f"blocks-{digest('|'.join((*of, data.calibration.digest())))}.json"
     if kept.exists():
-        scores = json.loads(kept.read_text(encoding="utf-8"))
-        if isinstance(scores, dict) and set(scores) == {block.name for block in graph.removable}:
-            return {name: float(scores[name]) for name in (block.name for block in graph.removable)}
-    notify("blocks", 0, len(graph.removable))
+        order = json.loads(kept.read_text(encoding="utf-8"))
+        if isinstance(order, list) and len(order) >= most and set(order) <= {block.name for block in graph.removable}:
+            return tuple(order)
     if criterion == "relevance":
-        scores = sum_block_relevance(graph, relevance)
+        order = order_blocks(sum_block_relevance(graph, relevance))
     elif criterion == "features":
-        scores = compare_block_features(context.model, graph, *network.tensors(data.train.take(slice(CLASSIFIED))))
+        images, labels = network.tensors(data.train.take(slice(CLASSIFIED)))
+        order = order_blocks(compare_block_features(context.model, graph, images, labels))
     else:
         images, _ = network.tensors(data.relevance)
-        scores = measure_block_divergence(context, images, lambda done, total: notify("blocks", done, total))
-    write_json(kept, scores)
-    return scores
+        order = order_by_divergence(context, images, most, lambda done, total: notify("blocks", done, total))
+    write_json(kept, list(order))
+    return order

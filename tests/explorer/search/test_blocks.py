@@ -20,6 +20,7 @@ from explorer.search.blocks import (
     measure_depth_losses,
     measure_divergence,
     order_blocks,
+    order_by_divergence,
     sum_block_relevance,
 )
 from explorer.search.space import Depth, make_search_space
@@ -122,9 +123,9 @@ def probabilities(model: Residual, images: Tensor, without: str) -> np.ndarray:
     """By the user's own code, the branch times zero, or the layer left out."""
     with torch.no_grad():
         x = F.relu(model.stem(images))
-        x = F.relu(x + model.a(x) * (without != "a"))
-        x = F.relu(x + model.b(x) * (without != "b"))
-        x = x if without == "c" else F.relu(model.c(x))
+        x = F.relu(x + model.a(x) * ("a" not in without))
+        x = F.relu(x + model.b(x) * ("b" not in without))
+        x = x if "c" in without else F.relu(model.c(x))
         logits = model.fc(x.mean((2, 3))).double().numpy()
     shares = np.exp(logits - logits.max(1, keepdims=True))
     return np.asarray(shares / shares.sum(1, keepdims=True))
@@ -147,6 +148,24 @@ def test_divergence_is_that_of_the_probabilities_without_a_block(
     assert losses[0] == 0
     assert losses[1] == pytest.approx(expected["a"], rel=1e-4)
     assert set(losses) == {0, 1, 2}
+
+
+def test_blocks_go_one_after_the_other_by_what_diverges_least_together(
+    trained: tuple[Residual, CompressionContext, Tensor, Tensor],
+) -> None:
+    model, context, images, _ = trained
+    whole = probabilities(model, images, "")
+
+    def divergence(blocks: str) -> float:
+        return float((whole * np.log(whole / probabilities(model, images, blocks))).sum(1).mean())
+
+    first = min("abc", key=divergence)
+    second = min(set("abc") - {first}, key=lambda block: divergence(first + block))
+    said: list[tuple[int, int]] = []
+    found = order_by_divergence(context, images, 2, lambda done, total: said.append((done, total)))
+    assert found == (first, second)
+    assert said == [(done, 5) for done in range(1, 6)]
+    assert len(order_by_divergence(context, images, 3)) == 3
 
 
 def test_divergence_of_other_outputs_is_the_mean_square_and_of_maps_the_mean_over_positions() -> None:
