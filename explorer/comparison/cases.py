@@ -17,7 +17,7 @@ from explorer.comparison.bits import choose_widths
 from explorer.comparison.points import Bools, ComparisonCell, Size
 from explorer.comparison.sample import ComputeRelevance
 from explorer.comparison.steps import build_at_entropy, measure_average, with_units
-from explorer.compress.apply import CompressionContext, apply, without_filters
+from explorer.compress.apply import CompressionContext, apply, compensated_filters, without_filters
 from explorer.compress.candidate import count_kept, uniform
 from explorer.compress.cluster import find_nearest, kmeans_1d
 from explorer.compress.norms import recalibrate_norms
@@ -63,6 +63,8 @@ def choose_filters(prepared: PreparedStudy, cell: ComparisonCell, compute_releva
     kept = context.resolve(candidate).kept
 
     def build(recalibrated: bool) -> fx.GraphModule:
+        if recalibrated and context.quantizer.compensation != "none":
+            return compensated_filters(context, kept)
         return _finished(without_filters(context, kept), context, kept, recalibrated)
 
     def size(model: fx.GraphModule) -> Size:

@@ -18,14 +18,24 @@ from explorer.graph.layers import ModelGraph
 from explorer.graph.modules import layer_module
 from explorer.relevance.scores import compute_step_units
 from explorer.settings.values import MAXIMUM_BITS
+from explorer.study.relevance import measure_weight_relevance
 
+RULES = ("nearest", "ecq", "ecqx")
 HALVINGS = 20
 """Of the range of steps, from where nothing is lost to where next to nothing is left: to a thousandth of a bit."""
 
 
 def with_units(context: CompressionContext, cell: ComparisonCell, compute: ComputeRelevance) -> CompressionContext:
-    """Return the context whose steps a criterion decides: over the multipliers of a layer, or the same ("equal")."""
+    """Return the context whose steps a criterion decides: over the multipliers of a layer, or the same ("equal").
+
+    A rule of RULES takes DeepLIFT's steps, and chooses integers in another way than the study's.
+    """
     graph = context.graph
+    if cell.criterion in RULES:
+        relevance, quantizer = compute("deeplift", cell.seed), replace(context.quantizer, rounding=cell.criterion)
+        importance = measure_weight_relevance(context.model, graph, relevance)
+        units = compute_step_units(graph, relevance)
+        return replace(context, step_units=units, quantizer=quantizer, importance=importance)
     if cell.criterion == "equal":
         return replace(context, step_units=dict.fromkeys(graph.layer_names, 1.0))
     return replace(context, step_units=compute_step_units(graph, compute(cell.criterion, cell.seed)))

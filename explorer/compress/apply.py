@@ -256,14 +256,17 @@ def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: R
 
 
 def compensated_filters(context: CompressionContext, kept: frozenset[int]) -> fx.GraphModule:
-    """Return a float copy with the channel classes that are kept, its weights solved for and norms recalibrated."""
+    """Return a float copy with the channel classes that are kept, compensated as the settings ask, and corrected."""
     model = without_filters(context, kept)
     model.to(context.calibration.torch_device)
 
     def assign(name: str, module: nn.Conv2d | nn.Linear, target: torch.Tensor, given: Moments) -> None:
         module.weight = nn.Parameter(target, requires_grad=False)
 
-    _correct(model, context, kept, assign)
+    propagated = context.quantizer.fitting == "propagated"
+    for layer in () if propagated else context.graph.layers:
+        layer_module(model, layer.name).weight = nn.Parameter(context.static.solve(layer, kept), requires_grad=False)
+    _correct(model, context, kept, assign if propagated else None)
     return model.eval()
 
 

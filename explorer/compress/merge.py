@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, fx, nn
 
-from explorer.graph.layers import ModelGraph
+from explorer.graph.layers import Layer, ModelGraph
 from explorer.graph.modules import layer_module
 from explorer.graph.twins import Alike, find_alike, find_columns
 
 
-def merge_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
-    """Add, in place, the outgoing weights of each channel class that goes to those of the kept one next to it.
+def find_twins(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> dict[int, int]:
+    """Return of each channel class that goes the kept one that takes over what it gave: the one next to it.
 
     What makes the two is compared as in the criterion `merging`: filters and biases times the gains of batch norms,
-    all layers together where an addition joins them. A class nearer to zeros than to any that stays is not merged: this
-    keeps more than to merge it, on the networks tried. The filters themselves stay for `remove_filters` to remove.
-    Exact for classes that are made of equal numbers; else the nearer the better.
+    all layers together where an addition joins them. A class nearer to zeros than to any that stays has none: to drop
+    it keeps more than to merge it, on the networks tried.
 
     Source:
         Srinivas and Babu, 2015, section 3.
     """
-    twins = {gone: twin for alike in find_alike(model, graph) for gone, twin in _find_twins(alike, kept).items()}
+    return {gone: twin for alike in find_alike(model, graph) for gone, twin in _find_twins(alike, kept).items()}
+
+
+def merge_columns(weight: Tensor, layer: Layer, twins: Mapping[int, int]) -> Tensor:
+    """Return a layer's weight with the columns of each class that goes added to those of its twin.
+
+    Exact for twins that are made of equal numbers; else the nearer the better.
+    """
+    columns: defaultdict[int, list[int]] = defaultdict(list)
+    for position, identity in enumerate(find_columns(layer)):
+        columns[identity].append(position)
+    weight = weight.clone()
+    for gone, twin in twins.items():
+        if gone in columns:
+            weight[:, columns[twin]] += weight[:, columns[gone]]
+    return weight
+
+
+def merge_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
+    """Merge, in place, what `remove_filters` will remove into what stays."""
+    twins = find_twins(model, graph, kept)
     for layer in graph.layers:
-        columns: defaultdict[int, list[int]] = defaultdict(list)
-        for position, identity in enumerate(find_columns(layer)):
-            columns[identity].append(position)
         module = layer_module(model, layer.name)
-        weight = module.weight.data.clone()  # calls of one module have one tensor
-        for gone, twin in twins.items():
-            if gone in columns:
-                weight[:, columns[twin]] += weight[:, columns[gone]]
-        module.weight = nn.Parameter(weight)
+        module.weight = nn.Parameter(merge_columns(module.weight.data, layer, twins))
 
 
 def _find_twins(alike: Alike, kept: frozenset[int]) -> dict[int, int]:

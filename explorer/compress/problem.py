@@ -55,10 +55,14 @@ class LayerProblem:
     @property
     def kept_weight(self) -> Tensor:
         """The float weights of the filters and inputs that stay."""
+        return self.keep_inputs(self.weight)
+
+    def keep_inputs(self, weight: Tensor) -> Tensor:
+        """Return what stays of weights over all inputs."""
         if self.layer.depthwise:
-            return self.weight
+            return weight
         of_one_group = len(self.layer.input_classes) // self.layer.groups
-        return self.weight[:, self.inputs[self.inputs < of_one_group].to(self.weight.device)].contiguous()
+        return weight[:, self.inputs[self.inputs < of_one_group].to(weight.device)].contiguous()
 
     @property
     def columns(self) -> Tensor:
@@ -120,8 +124,8 @@ def find_fitted_codes(
     with _named(choice.layer):
         refuse_infinite(choice.layer, given)
         left = weight if bool(mask.all()) else solve_masked(weight, given, mask)
-    codes, scale = find_codes(left, choice, importance, settings.scale_granularity, step)
-    if settings.rounding == "nearest":
+    codes, scale = find_codes(left, choice, importance, settings, step)
+    if settings.rounding != "adaptive":
         return codes, scale
     return round_adaptively(weight, choice, given, codes, scale)
 

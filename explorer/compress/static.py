@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from operator import attrgetter
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from explorer.compress.calibrate import Calibration
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.correction import absorbs_shift
+from explorer.compress.merge import find_twins, merge_columns
 from explorer.compress.moments import LayerInputs, Moments, compute_moments
 from explorer.compress.problem import LayerProblem, find_fitted_codes
 from explorer.compress.weights import find_codes
@@ -53,6 +54,7 @@ class StaticCodes:
         self.reference, self.solvable = reference, list_solvable(graph)
         self._moments: dict[str, Moments] = {}
         self._codes = _Remembered(CODES_BYTES)
+        self._twins: tuple[frozenset[int], Mapping[int, int]] | None = None
 
     def find(
         self,
@@ -67,24 +69,46 @@ class StaticCodes:
         places = tuple(problem.outputs.tolist()), tuple(problem.inputs.tolist())
 
         def compute() -> tuple[Tensor, Tensor]:
-            codes, scale = self._compute(problem, choice, step, importance())
+            codes, scale = self._compute(problem, choice, kept, step, importance())
             return codes.to(torch.int8), scale
 
         return self._codes.get((layer.name, decide_weights(choice), places), compute)
+
+    def find_twins(self, kept: frozenset[int]) -> Mapping[int, int]:
+        """Return which class that stays takes over from each that goes; remembered for the last `kept`."""
+        if self._twins is None or self._twins[0] != kept:
+            self._twins = kept, find_twins(self.model, self.graph, kept)
+        return self._twins[1]
+
+    def solve(self, layer: Layer, kept: frozenset[int]) -> Tensor:
+        """Return the real weights of a layer that has lost inputs, made to fit as far as that takes no pass."""
+        problem = LayerProblem.of(layer_module(self.reference, layer.name), layer, kept)
+        if self.settings.compensation == "merge":
+            return problem.keep_inputs(merge_columns(problem.weight, layer, self.find_twins(kept)))
+        if self.settings.fitting == "static" and problem.loses_inputs and layer.name in self.solvable:
+            return problem.solve(problem.select(self.moments(layer.name)))
+        return problem.kept_weight
 
     def moments(self, name: str) -> Moments:
         """Return the second moments of what a layer reads in the float network."""
         return self._moments.get(name) or self._measure(name)
 
     def _compute(
-        self, problem: LayerProblem, choice: LayerChoice, step: float | None, importance: Tensor | None
+        self,
+        problem: LayerProblem,
+        choice: LayerChoice,
+        kept: frozenset[int],
+        step: float | None,
+        importance: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         settings, name, weight = self.settings, problem.layer.name, problem.kept_weight
+        if settings.compensation == "merge":
+            weight = self.solve(problem.layer, kept)
         solves = problem.loses_inputs or self.reference is not self.model
         prunes = choice.weight_density < 1 or choice.pattern is not None
         needed = solves or prunes or settings.rounding == "adaptive"
         if settings.fitting != "static" or not needed or name not in self.solvable:
-            return find_codes(weight, choice, importance, settings.scale_granularity, step)
+            return find_codes(weight, choice, importance, settings, step)
         given = problem.select(self.moments(name))
         target = problem.solve(given) if solves else weight
         return find_fitted_codes(target, choice, Moments.settled(given.received), importance, settings, step)

@@ -12,6 +12,7 @@ from torch import fx, nn
 from explorer.compress.activations import input_quantizer
 from explorer.compress.candidate import LayerChoice
 from explorer.compress.cluster import share_codes
+from explorer.compress.entropy_constrained import find_entropy_codes
 from explorer.compress.quantize import (
     SMALLEST_SCALE,
     code_limit,
@@ -21,8 +22,11 @@ from explorer.compress.quantize import (
     round_significand,
 )
 from explorer.compress.sparsity import mask_weights
-from explorer.errors import NumericalError
+from explorer.errors import CandidateError, NumericalError
+from explorer.settings import QuantizerSettings
 
+NEAREST = QuantizerSettings()
+ENTROPY_ROUNDINGS = ("ecq", "ecqx")
 BIAS_LIMIT = 2**30
 """Largest magnitude of a bias among 32-bit sums: half of the range is left for the products."""
 
@@ -31,30 +35,35 @@ def compress_weights(
     module: nn.Conv2d | nn.Linear,
     choice: LayerChoice,
     importance: torch.Tensor | None = None,
-    scales: str = "channel",
+    settings: QuantizerSettings = NEAREST,
     step: float | None = None,
 ) -> None:
     """Prune, share and quantise one layer's weights in place, and attach the codes and scales of `find_codes`."""
-    attach_codes(module, *find_codes(module.weight.data, choice, importance, scales, step))
+    attach_codes(module, *find_codes(module.weight.data, choice, importance, settings, step))
 
 
 def find_codes(
     weight: torch.Tensor,
     choice: LayerChoice,
     importance: torch.Tensor | None = None,
-    scales: str = "channel",
+    settings: QuantizerSettings = NEAREST,
     step: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the integer codes (a float tensor) of a layer's `weight` (out_channels x ...) and their scales.
 
-    `importance` (of the weight's shape, not negative) is what an error of each weight counts in sharing; `scales`
-    are one for each "channel", or one for the whole "tensor"; `step` is that of the choice in the units of the weights,
-    None where it has none.
+    `importance` (of the weight's shape, not negative) is what an error of each weight counts in sharing, or with
+    rounding "ecqx" its relevance; `step` is that of the choice in the units of the weights, None where it has none.
+    Rounding "adaptive" starts from the nearest codes, which these are.
+
+    Raises:
+        CandidateError: Where relevance is needed and not known.
     """
-    mask = mask_weights(weight, choice)
+    mask, granularity = mask_weights(weight, choice), settings.scale_granularity
     weight = weight * mask
-    scale = find_weight_scales(weight, choice.weight_bits, scales) if step is None else fit_step(weight, step)
-    if choice.codebook_size is None:
+    scale = find_weight_scales(weight, choice.weight_bits, granularity) if step is None else fit_step(weight, step)
+    if choice.codebook_size is None and settings.rounding in ENTROPY_ROUNDINGS and choice.weight_bits > 1:
+        codes = _weigh_bits(weight / scale.view(-1, *(1,) * (weight.ndim - 1)), choice, importance, settings) * mask
+    elif choice.codebook_size is None:
         codes = quantize_weight(weight, scale, choice.weight_bits)
     else:
         real = (weight.flatten(1) / scale[:, None]).view_as(weight).double().cpu().numpy()
@@ -63,11 +72,23 @@ def find_codes(
             code_limit(choice.weight_bits),
             choice.codebook_size,
             mask.cpu().numpy().astype(np.bool_),
-            None if importance is None else importance.double().cpu().numpy(),
+            None if importance is None or settings.rounding == "ecqx" else importance.double().cpu().numpy(),
             choice.codebook_granularity,
         )
         codes = torch.from_numpy(shared).to(weight)
     return codes, scale
+
+
+def _weigh_bits(
+    real: torch.Tensor, choice: LayerChoice, importance: torch.Tensor | None, settings: QuantizerSettings
+) -> torch.Tensor:
+    relevance = importance if settings.rounding == "ecqx" else None
+    if relevance is None and settings.rounding == "ecqx":
+        raise CandidateError(
+            f'candidate: layer {choice.layer!r}: rounding "ecqx" needs the relevance of weights, which is not known; '
+            "order the filters by explorer.relevance(net)"
+        )
+    return find_entropy_codes(real, code_limit(choice.weight_bits), settings.entropy_rate, relevance)
 
 
 def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torch.Tensor) -> None:

@@ -116,7 +116,7 @@ def _of_weights(scale: _Divergence, context: CompressionContext, given: Moments 
         for name in calls:
             module = layer_module(scale.model, name)
             weight = stack.enter_context(_restored(module))
-            compress_weights(module, choice, importance, context.quantizer.scale_granularity, context.step(choice))
+            compress_weights(module, choice, importance, context.quantizer, context.step(choice))
             if given is not None and len(calls) == 1:
                 attach_codes(module, *round_adaptively(weight, choice, given, *get_codes(module)))
             stack.enter_context(_mean_kept(module, scale.means[name]))

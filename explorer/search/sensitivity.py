@@ -106,7 +106,7 @@ def compute_losses(what: str, options: Iterable[_Option], loss: Callable[[_Optio
 
 def compute_rounding_moments(context: CompressionContext, space: SearchSpace) -> Iterator[tuple[str, Moments | None]]:
     """Yield the layers, with the second moments of their inputs where rounding looks at them."""
-    if context.quantizer.rounding == "nearest":
+    if context.quantizer.rounding != "adaptive":
         return iter([(layer, None) for layer in space.layers])
     first = take(context.calibration.images, slice(context.quantizer.rounding_images))
     transposed = [layer.name for layer in context.graph.layers if layer.transposed and layer.name in space.layers]
@@ -135,7 +135,7 @@ def _compressed(
 ) -> nn.Conv2d | nn.Linear:
     copied = copy.deepcopy(module)
     importance = (context.importance or {}).get(choice.layer)
-    compress_weights(copied, choice, importance, context.quantizer.scale_granularity, context.step(choice))
+    compress_weights(copied, choice, importance, context.quantizer, context.step(choice))
     return copied
 
 

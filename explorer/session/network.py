@@ -30,6 +30,7 @@ from explorer.study.coverage import measure_coverage
 from explorer.study.network import StudyNetwork, threads_for, with_weights
 from explorer.study.network import open_network as open_given_network
 from explorer.study.prepare import PreparedStudy
+from explorer.study.relevance import measure_weight_relevance
 from explorer.study.study_file import Study
 from explorer.user_code import digest_code
 
@@ -89,8 +90,12 @@ class Net:
 
     def ordered_by(self, scores: Scores) -> Net:
         """Return the network with its filters in the order of scores, and steps of weights by them."""
-        order, units = order_filters(self.graph, scores.complete), compute_step_units(self.graph, scores.complete)
-        return replace(self, context=replace(self.context, order=order, step_units=units))
+        graph, relevance, context = self.graph, scores.complete, self.context
+        importance = context.importance
+        if context.quantizer.rounding == "ecqx":
+            importance = measure_weight_relevance(context.model, graph, relevance)
+        order, units = order_filters(graph, relevance), compute_step_units(graph, relevance)
+        return replace(self, context=replace(context, order=order, step_units=units, importance=importance))
 
     def tensors(self, images: ImageSet) -> tuple[Any, Tensor]:
         """Return images and targets on the device of the network."""

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from explorer.errors import StudyFileError
 from explorer.settings.records import validate
 from explorer.settings.rules import boolean, number, one_of
 from explorer.settings.values import COUNT
 
 SCALE_GRANULARITIES = ("channel", "tensor")
-ROUNDINGS = ("nearest", "adaptive")
-COMPENSATIONS = ("none", "static", "propagated")
+ROUNDINGS = ("nearest", "adaptive", "ecq", "ecqx")
+COMPENSATIONS = ("none", "merge", "static", "propagated")
 RANGES = ("mse", "percentile")
 
 
@@ -22,13 +23,19 @@ class QuantizerSettings:
 
     `scale_granularity`: a scale for each output channel of a weight, or one for the whole "tensor". `rounding`: each
     weight to the "nearest" code, or "adaptive": the codes of a layer together, so that their errors cancel in its
-    output (seconds for a small network, for every candidate). `compensation`: whether layers are solved for anew, so
-    that their outputs come closest to those of the whole float network although filters, inputs and weights were
-    removed: "none"; "static", on what the layers read in the float network, which takes a solve for each layer; or
-    "propagated", on what they read in the candidate's own, which takes a pass. Adaptive rounding needs one of the two,
-    and takes a pass where "none" is said. Both look at the first `rounding_images` calibration images.
-    `front_compensation`: with which of them the networks of the front are built once the search is over; None for the
-    same.
+    output (seconds for a small network, for every candidate), "ecq": the code of least squared error in steps and
+    `entropy_rate` times the bits that it takes at its layer's entropy, or "ecqx": the same with the cost of 0 times the
+    weight's relevance over its layer's mean, |weight times multiplier| by [relevance] (Becking et al., 2022; weights
+    that share values take the nearest of them).
+
+    `compensation`: whether layers are made anew, so that their outputs come close to those of the whole float network
+    although filters, inputs and weights were removed: "none"; "merge", without images, by adding what filters that go
+    give to filters that are made alike (Srinivas and Babu, 2015); "static", solved for on what the layers read in the
+    float network, which takes a solve for each layer; or "propagated", on what they read in the candidate's own, which
+    takes a pass. Adaptive rounding needs one of the last two, and takes a pass where "none" is said. Both look at the
+    first `rounding_images` calibration images. `front_compensation`: with which of them the networks of the front are
+    built once the search is over; None for the same.
+
     `activation_ranges`: of least squared error ("mse"), or all but the share 1 - `activation_percentile` / 100 of the
     values ("percentile"). `bias_correction` takes the mean shift of the outputs off the bias where no batch norm does
     (Nagel et al., 2019). `recalibration_images`: how many of the calibration images correct batch norms and biases,
@@ -40,6 +47,7 @@ class QuantizerSettings:
     RENAMED: ClassVar[Mapping[str, str]] = {"scales": "scale_granularity"}
     scale_granularity: Annotated[str, one_of(*SCALE_GRANULARITIES)] = "channel"
     rounding: Annotated[str, one_of(*ROUNDINGS)] = "nearest"
+    entropy_rate: Annotated[float, number(0, 100)] = 0.1
     rounding_images: Annotated[int, COUNT] = 256
     compensation: Annotated[str, one_of(*COMPENSATIONS)] = "none"
     front_compensation: Annotated[str | None, one_of(*COMPENSATIONS)] = None
@@ -50,8 +58,12 @@ class QuantizerSettings:
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
+        for key in ("compensation", "front_compensation"):
+            if self.rounding == "adaptive" and getattr(self, key) == "merge":
+                problem = 'expected no merging with adaptive rounding, which solves for layers, received "merge"'
+                raise StudyFileError((f'quantizer.{key}: {problem}; use "static", or another rounding',))
 
     @property
     def fitting(self) -> str:
-        """How layers are solved for: "none", "static" or "propagated", which adaptive rounding is by default."""
+        """How layers are made to fit: by `compensation`; "propagated" with adaptive rounding and none."""
         return "propagated" if self.rounding == "adaptive" and self.compensation == "none" else self.compensation

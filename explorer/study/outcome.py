@@ -155,7 +155,7 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
 
 def _entropies_of_what(prepared: PreparedStudy) -> dict[str, str]:
     """Return whose integers candidates are priced with, where these are not those of the networks that are built."""
-    if prepared.entropies is None or prepared.context.quantizer.rounding == "nearest":
+    if prepared.entropies is None or prepared.context.quantizer.rounding != "adaptive":
         return {}
     text = "of integers rounded to the nearest during the search; those of the front and the baselines are counted"
     return {"weight entropies": f"{text} in the networks that are built, where adaptive rounding chooses others"}

@@ -31,6 +31,7 @@ from explorer.study.relevance import (
     find_weighting_criterion,
     keep_relevance,
     list_other_criteria,
+    measure_weight_relevance,
 )
 from explorer.study.study_file import Study, load_accelerator
 from explorer.study.weights import digest_network, digest_state
@@ -164,8 +165,12 @@ def make_context(
             order_filters(graph, relevance),
             graph=graph,
             quantizer=study.quantizer,
-            importance=compute_weight_importance(
-                study.sharing, graph, relevance if weighting is None else scores[weighting]
+            importance=(
+                measure_weight_relevance(canonical, graph, relevance)
+                if study.quantizer.rounding == "ecqx"
+                else compute_weight_importance(
+                    study.sharing, graph, relevance if weighting is None else scores[weighting]
+                )
             ),
             orders={name: order_filters(graph, scores[name]) for name in others},
             step_units=compute_step_units(graph, relevance),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import fx
+from torch import fx, nn
 
 import explorer
 from explorer.compress.apply import Importance
@@ -16,6 +16,7 @@ from explorer.data.images import ImageSet
 from explorer.digests import digest, sha256
 from explorer.errors import RelevanceError, StudyFileError
 from explorer.graph.layers import ModelGraph
+from explorer.graph.modules import layer_module
 from explorer.progress import Notify, silent
 from explorer.relevance.criteria import CRITERIA, Subject
 from explorer.relevance.references import REFERENCES
@@ -123,6 +124,16 @@ def compute_weight_importance(settings: SharingSettings, graph: ModelGraph, rele
         return None
     merged = {name: merge_weight_multipliers(graph, relevance, name) for name in graph.weight_owners}
     return {layer.name: torch.from_numpy(merged[layer.chosen_by]) for layer in graph.layers}
+
+
+def measure_weight_relevance(model: nn.Module, graph: ModelGraph, relevance: Relevance) -> Importance:
+    """Return |weight times multiplier| of every weight: what is lost with it alone."""
+    found = {}
+    for layer in graph.layers:
+        multipliers = torch.from_numpy(merge_weight_multipliers(graph, relevance, layer.chosen_by))
+        weight = layer_module(model, layer.name).weight.detach()
+        found[layer.name] = (weight * multipliers.to(weight.device)).abs()
+    return found
 
 
 def _saying(name: str, subject: Subject, key: str) -> str:

@@ -23,6 +23,8 @@ OPTIONS = {
     "tensor": QuantizerSettings(scale_granularity="tensor"),
     "adaptive": QuantizerSettings(rounding="adaptive", rounding_images=16),
     "adaptive, tensor": QuantizerSettings(rounding="adaptive", rounding_images=8, scale_granularity="tensor"),
+    "ecq": QuantizerSettings(rounding="ecq", entropy_rate=0.2),
+    "merge": QuantizerSettings(compensation="merge"),
     "percentile": QuantizerSettings(activation_ranges="percentile", activation_percentile=99.0),
     "no bias correction": QuantizerSettings(bias_correction=False),
     "few images": QuantizerSettings(recalibration_images=8),

@@ -17,7 +17,7 @@ CASES = {
     "weights": 'criteria = ["deeplift", "magnitude", "random"]\nlevels = [0.5, 0.8]\nscopes = ["layer", "global"]',
     "sharing": 'criteria = ["deeplift", "plain", "fisher"]\nlevels = [2, 4]',
     "bits": 'criteria = ["deeplift", "uniform", "proportional", "measured_kl", "sqnr"]\nlevels = [2.5, 4]',
-    "steps": 'criteria = ["deeplift", "equal", "sqnr"]\nlevels = [1.5, 3]',
+    "steps": 'criteria = ["deeplift", "equal", "sqnr", "ecqx"]\nlevels = [1.5, 3]',
 }
 
 

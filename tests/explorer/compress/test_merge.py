@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from explorer.compress.apply import CompressionContext
+from explorer.compress.apply import CompressionContext, apply, compensated_filters
+from explorer.compress.candidate import uniform
 from explorer.compress.merge import merge_filters
 from explorer.compress.prune import remove_filters
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.layers import ChannelGroup, ModelGraph
+from explorer.settings import QuantizerSettings
 from tests.support import styles
 
 BASES = ("lenet5_digits", "option_a", "projection", "mixed", "gated")
@@ -102,6 +104,32 @@ def test_equal_filters_are_merged_without_a_trace(
             remove_filters(model, base.graph, kept)
         assert worst(run(merged, example), expected) <= 1e-9, group.name
     assert tried
+
+
+def test_a_candidate_is_merged_where_its_quantizer_says_so(
+    context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor]
+) -> None:
+    """A network of which half of the filters are twins of the other half keeps what it gives, up to rounding."""
+    base = context("lenet5_digits")
+    whole = copied(base.model).float()
+    for group in base.graph.prunable:
+        half = group.size // 2
+        for one, other in zip(group.classes[:half], group.classes[half:], strict=True):
+            make_equal(whole, base.graph, one, other)
+    order = {group.name: group.classes for group in base.graph.prunable}
+    plain = CompressionContext.of(whole, images("lenet5_digits", 32), order, graph=base.graph)
+    merging = CompressionContext.of(
+        whole, images("lenet5_digits", 32), order, graph=base.graph, quantizer=QuantizerSettings(compensation="merge")
+    )
+    candidate = uniform(base.graph).with_filters({group.name: 0.5 for group in base.graph.prunable})
+    expected = run(copied(whole), images("lenet5_digits", 16))
+    spread = float(expected[0].std())
+    merged, removed = (run(apply(each, candidate).double(), images("lenet5_digits", 16)) for each in (merging, plain))
+    assert worst(merged, expected) < 0.1 * spread < worst(removed, expected)
+    kept = merging.resolve(candidate).kept
+    assert (
+        worst(run(compensated_filters(merging, kept).double(), images("lenet5_digits", 16)), expected) < 1e-4 * spread
+    )
 
 
 class TwoLayers(nn.Module):

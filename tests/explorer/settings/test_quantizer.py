@@ -34,3 +34,9 @@ def test_a_wrong_key_is_refused(key: str, value: object, message: str) -> None:
         read_record(QuantizerSettings, {key: value}, "quantizer")
     assert len(caught.value.problems) == 1
     assert message in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("key", ["compensation", "front_compensation"])
+def test_merging_does_not_go_with_adaptive_rounding(key: str) -> None:
+    with pytest.raises(StudyFileError, match=rf"quantizer\.{key}: expected no merging with adaptive rounding"):
+        read_record(QuantizerSettings, {"rounding": "adaptive", key: "merge"}, "quantizer")
