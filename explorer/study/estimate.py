@@ -22,6 +22,7 @@ from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.graph.inputs import take
 from explorer.relevance.criteria import CRITERIA
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
+from explorer.search.blocks import RECALIBRATED
 from explorer.search.seeds import FILTER_LEVELS
 from explorer.search.space import make_search_space
 from explorer.study.network import StudyNetwork, draw_first_sample, threads_for
@@ -95,6 +96,7 @@ def estimate(
         stages=(
             ("train, batches", training_s),
             ("relevance", relevance_s),
+            *_blocks_s(network, study, pace),
             *_seeds_s(network, study, pace),
             ("search", study.search.trials * candidate_s),
             ("held-out images", FRONT * (pace.build_s + pace.score_s * len(data.held_out)) + baselines_s),
@@ -140,6 +142,16 @@ def _price_s(context: CompressionContext, candidate: Candidate, accelerator: Acc
     pricing.price(candidate)
     others = [candidate.with_choice(replace(choice, weight_bits=bits)) for bits in range(2, 8)] * 2
     return _timed(lambda: [pricing.price(other) for other in others])[0] / len(others)
+
+
+def _blocks_s(network: StudyNetwork, study: Study, pace: _Pace) -> tuple[tuple[str, float], ...]:
+    """Return the seconds of trying out which blocks go first; none where none goes, or where that is not tried."""
+    most, count = max(study.space.removed_blocks), len(network.graph.removable)
+    if not most or study.space.block_criterion != "measured_kl":
+        return ()
+    tried = sum(count - place for place in range(most))
+    recalibrated = min(RECALIBRATED, len(network.data.calibration))
+    return (("blocks", tried * (recalibrated + len(network.data.relevance)) * pace.score_s),)
 
 
 def _seeds_s(network: StudyNetwork, study: Study, pace: _Pace) -> tuple[tuple[str, float], ...]:
