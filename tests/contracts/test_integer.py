@@ -24,7 +24,7 @@ from explorer.integer.program import IntegerProgram, Integers
 from tests.explorer.export.onnx.test_styles import basis_of
 from tests.support import styles
 from tests.support.integers import exact_codes, program_codes, share_equal, simulated_codes
-from tests.support.square import candidates
+from tests.support.square import candidates, with_made_up_units
 from tests.support.tiers import cases
 
 BASES = ["lenet5_digits", "option_a", "projection", "mixed", "gated"]
@@ -60,7 +60,7 @@ def test_random_candidates_keep_their_predictions(
     )
     @given(candidates(base.graph))
     def agrees(candidate: Candidate) -> None:
-        model = apply(base, candidate)
+        model = apply(with_made_up_units(base), candidate)
         program = lower_program(model, base.graph.input_shapes)
         check_bounds(program)
         received, logits = program_codes(program, x)

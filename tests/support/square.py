@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from dataclasses import replace
 
 import torch
 from hypothesis import strategies as st
@@ -23,12 +24,14 @@ from hwmodels.workload.widths import note_widths
 
 SHARES = st.one_of(st.sampled_from([0.01, 0.5, 1.0]), st.floats(0.01, 1.0))
 BITS = st.integers(2, 8)
+STEPS = st.one_of(st.none(), st.none(), st.floats(1e-3, 10.0))
 PATTERNS = st.sampled_from([None, None, "2:4", "1:4", "3:5"])
 
 
 @st.composite
 def choices(draw: st.DrawFn, layer: str) -> LayerChoice:
-    bits = draw(BITS)
+    step = draw(STEPS)
+    bits = draw(BITS) if step is None else 8
     size = draw(st.one_of(st.none(), st.integers(2, min(24, count_levels(bits) - 1))))
     return LayerChoice(
         layer=layer,
@@ -37,6 +40,7 @@ def choices(draw: st.DrawFn, layer: str) -> LayerChoice:
         weight_density=draw(SHARES),
         codebook_size=size,
         pattern=draw(PATTERNS),
+        step=step,
     )
 
 
@@ -48,8 +52,17 @@ def candidates(draw: st.DrawFn, graph: ModelGraph) -> Candidate:
     )
 
 
+def with_made_up_units(base: CompressionContext) -> CompressionContext:
+    """Return a context that steps can be taken in: another unit for each layer, one for all calls of its weights."""
+    owners = base.graph.weight_owners
+    return replace(
+        base, step_units={layer.name: 1.0 + 0.5 * owners.index(layer.chosen_by) for layer in base.graph.layers}
+    )
+
+
 def check_square(base: CompressionContext, candidate: Candidate, example: Inputs) -> fx.GraphModule:
     """Build the candidate's network and compare it with its plan and its jobs; returns what was built."""
+    base = with_made_up_units(base)
     built = apply(base, candidate)
     planned = plan(base.graph, candidate)
     traced = trace(built, example, (ActivationQuantizer,))
