@@ -13,6 +13,7 @@ from explorer.evaluate.coded_size import estimate_coded_bytes
 from explorer.evaluate.depth_pricing import DepthPricing
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import refuse_infinite, score_images
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.objectives import costs_named
 from explorer.progress import Notify, Progress, silent
 from explorer.search.blocks import measure_depth_losses, measure_divergence
@@ -75,26 +76,42 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
         model.register_forward_hook(refuse_infinite)
         return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
 
-    prices = DepthPricing(prepared.context.graph_without, prepared.accelerator, prepared.entropies)
-
-    def price_candidate(candidate: Candidate) -> Cost:
-        pricing = prices.without(candidate.removed_blocks)
-        cost = summed_cost(pricing.graph, pricing.price(candidate))
-        if prepared.coded is None:
-            return cost
-        return replace(cost, coded_bytes=estimate_coded_bytes(prepared.coded, candidate))
-
+    price_candidate = _make_price(prepared, prepared.entropies, prepared.coded)
     needed = store.count() < min(study.search.seeds, study.search.trials)
     return Search(
         space=space,
         settings=study.search,
         seed=study.seed,
-        seeds=_seeds(prepared, space, price_candidate, notify) if needed else (),
+        seeds=_seeds(prepared, space, _price_of_seeds(prepared, price_candidate), notify) if needed else (),
         objectives=study.objectives.names,
         price_candidate=price_candidate,
         score_candidate=score_candidate,
         budgets=study.budgets,
     )
+
+
+def _make_price(
+    prepared: PreparedStudy, entropies: WeightEntropies | None, coded: WeightEntropies | None
+) -> ComputeCost:
+    """Return the function that prices candidates, with these entropies for the device and for a coded file."""
+    prices = DepthPricing(prepared.context.graph_without, prepared.accelerator, entropies)
+
+    def price_candidate(candidate: Candidate) -> Cost:
+        pricing = prices.without(candidate.removed_blocks)
+        cost = summed_cost(pricing.graph, pricing.price(candidate))
+        return cost if coded is None else replace(cost, coded_bytes=estimate_coded_bytes(coded, candidate))
+
+    return price_candidate
+
+
+def _price_of_seeds(prepared: PreparedStudy, price_candidate: ComputeCost) -> ComputeCost:
+    """Return what prices seeds: by integers rounded to the nearest where those of each option would take a solve."""
+    known, settings = (prepared.entropies, prepared.coded), prepared.context.quantizer
+    if settings.fitting != "static" or known == (None, None):
+        return price_candidate
+    plain = replace(settings, rounding="nearest", compensation="none")
+    nearest = WeightEntropies(replace(prepared.context, quantizer=plain))
+    return _make_price(prepared, *(None if each is None else nearest for each in known))
 
 
 def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> Sensitivity:

@@ -19,10 +19,11 @@ from explorer.study.study_file import load_study
 from tests.support.tiny import quiet, write_tiny
 
 
-def test_a_searched_point_is_stored_in_the_bytes_that_the_front_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantizer", ["", '[quantizer]\nrounding = "adaptive"\ncompensation = "static"\n'])
+def test_a_searched_point_is_stored_in_the_bytes_that_the_front_says(quantizer: str, tmp_path: Path) -> None:
     file = write_tiny(
         tmp_path,
-        '"coded_bytes"]\n[budgets]\ncoded_bytes = 1_000_000\n[space]\nsteps = [0.01, 0.1, "none"]',
+        f'"coded_bytes"]\n[budgets]\ncoded_bytes = 1_000_000\n{quantizer}[space]\nsteps = [0.01, 0.1, "none"]',
         '"weight_memory"]',
     )
     outcome = run(load_study(file), tmp_path / "run", quiet)
