@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from explorer.graph.layers import Layer, ModelGraph
-from explorer.graph.modules import layer_module
 from explorer.graph.twins import Alike, find_alike, find_columns
 
 
@@ -39,14 +38,6 @@ def merge_columns(weight: Tensor, layer: Layer, twins: Mapping[int, int]) -> Ten
         if gone in columns:
             weight[:, columns[twin]] += weight[:, columns[gone]]
     return weight
-
-
-def merge_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
-    """Merge, in place, what `remove_filters` will remove into what stays."""
-    twins = find_twins(model, graph, kept)
-    for layer in graph.layers:
-        module = layer_module(model, layer.name)
-        module.weight = nn.Parameter(merge_columns(module.weight.data, layer, twins))
 
 
 def _find_twins(alike: Alike, kept: frozenset[int]) -> dict[int, int]:

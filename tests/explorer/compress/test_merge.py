@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from explorer.compress.apply import CompressionContext, apply, compensated_filters
 from explorer.compress.candidate import uniform
-from explorer.compress.merge import merge_filters
+from explorer.compress.merge import find_twins, merge_columns
 from explorer.compress.prune import remove_filters
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.layers import ChannelGroup, ModelGraph
@@ -32,6 +32,14 @@ def copied(model: fx.GraphModule) -> fx.GraphModule:
 
 def positions(classes: tuple[int, ...], identity: int) -> list[int]:
     return [place for place, each in enumerate(classes) if each == identity]
+
+
+def merge_filters(model: fx.GraphModule, graph: ModelGraph, kept: frozenset[int]) -> None:
+    """Give every layer the columns of what goes in those of what takes over."""
+    twins = find_twins(model, graph, kept)
+    for layer in graph.layers:
+        module = model.get_submodule(layer.name)
+        module.weight = nn.Parameter(merge_columns(module.get_parameter("weight").data, layer, twins))
 
 
 def make_equal(model: fx.GraphModule, graph: ModelGraph, one: int, other: int) -> None:
