@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.check import check
 from explorer.errors import CandidateError
 from explorer.models.resnet import CifarResNet
+from explorer.settings import QuantizerSettings
 from tests.support.styles import unsettle
 
 
@@ -160,3 +162,58 @@ def test_a_candidate_states_its_blocks_in_alphabetical_order_and_only_where_it_r
 def test_blocks_that_are_no_list_of_names_are_refused(blocks: object) -> None:
     with pytest.raises(CandidateError, match=r"candidate: removed_blocks.*: expected .*name of a block"):
         Candidate(layers=(), filter_keep_ratio=(), removed_blocks=blocks)  # type: ignore[arg-type]
+
+
+class Chained(nn.Module):
+    """A residual block between two convolutions, without batch norms: what the last reads changes without the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.next, self.fc = nn.Conv2d(4, 5, 3), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        x = (x + self.a(x)).relu()
+        return self.fc(self.next(x).relu().mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def windows(x: np.ndarray) -> np.ndarray:
+    """What a 3 x 3 convolution without a border multiplies its filters with, centred: positions x (channels x 9)."""
+    places = [
+        x[image, :, row : row + 3, column : column + 3].ravel()
+        for image in range(len(x))
+        for row in range(x.shape[2] - 2)
+        for column in range(x.shape[3] - 2)
+    ]
+    return np.array(places) - np.mean(places, axis=0)
+
+
+@pytest.mark.parametrize("compensation", ["static", "propagated"])
+def test_the_next_layer_makes_good_for_a_removed_block_by_least_squares(compensation: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        model, images = Chained().eval(), torch.randn(40, 3, 7, 7)
+        for weight in model.parameters():
+            weight.data.mul_(3)
+    settings = QuantizerSettings(compensation=compensation)
+    context = CompressionContext.of(model, images, quantizer=settings)
+    with torch.no_grad():
+        given = model.stem(images).relu()
+        whole = (given + model.a(given)).relu()
+    x, y = windows(given.double().numpy()), windows(whole.double().numpy())
+    kept = model.next.weight.detach().double().numpy().reshape(5, -1)
+    count, size = x.shape
+    square, cross = x.T @ x / count, x.T @ y / count
+    ridge = (0.01 + size / count) * square.diagonal().mean() * np.eye(size)
+    expected = np.linalg.solve(square + ridge, (cross + ridge) @ kept.T).T
+    built = apply(context, uniform(context.graph_without(["a"])))
+    found = built.get_submodule("next").get_parameter("weight").detach().double().numpy().reshape(5, -1)
+    step = np.abs(expected).max(1, keepdims=True) / 127
+    assert (np.abs(found - expected) <= 3 * step).all()  # 8 bits, and the inputs of 8 bits
+    assert (np.abs(found - kept) > 3 * step).any()
+    plain = apply(replace(context, quantizer=QuantizerSettings()), uniform(context.graph_without(["a"])))
+    fresh = torch.randn(40, 3, 7, 7, generator=torch.Generator().manual_seed(8))
+    with torch.no_grad():
+        wanted = model(fresh)
+        assert (built(fresh) - wanted).square().mean() < 0.9 * (plain(fresh) - wanted).square().mean()
