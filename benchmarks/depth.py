@@ -1,10 +1,10 @@
 """A third of the blocks of the published ResNet-56 removed, beside the same multiply-accumulates removed as filters.
 
 CIFAR-10, weights and activations of 8 bits. Everything is chosen on training images: orders of blocks are compared with
-the divergence that each block alone causes, and the order whose compensated network diverges least is taken. Filters go
-by DeepLIFT, the same share of every group. Both networks are scored once on the 10,000 test images without training,
-plain and with the layers behind solved for anew, and with --tune after 6 epochs of the training images of cifar10.npz
-(20,000 there); latency is that of two devices.
+the divergence that each block alone causes, and the order whose network diverges least is taken. Filters go by
+DeepLIFT, the same share of every group. Both networks are scored once on the 10,000 test images without training, plain
+and with the layers behind solved for anew, and with --tune after 6 epochs of the training images of cifar10.npz
+(20,000 there); latency is that of two devices. --order takes one order without comparing it.
 
 Needs EXPLORER_DATA (a folder with cifar10.npz) and EXPLORER_CHECKPOINTS (with resnet56-4bfd9763.th); says so and ends
 where they are not set.
@@ -24,6 +24,7 @@ import torch
 from scipy.stats import spearmanr
 
 import explorer
+from explorer.compress.shorten import shorten_network
 from explorer.search.blocks import (
     compare_block_features,
     measure_block_divergence,
@@ -36,10 +37,12 @@ from explorer.settings import ModelSettings
 
 REPOSITORY = Path(__file__).parent.parent
 FILES = {"EXPLORER_DATA": "cifar10.npz", "EXPLORER_CHECKPOINTS": "resnet56-4bfd9763.th"}
-COMPENSATIONS = ("none", "static", "propagated")
+COMPENSATIONS = ("none", "propagated")
+ALONE, SUCCESSIVE = "alone", "successive"
+"""Blocks by what each alone makes the outputs diverge, and one after the other by what they do together."""
 DEVICES = ("gap9_ne16", "ethos_u55_128")
-CALIBRATION, COMPARED, CLASSIFIED = 256, 128, 1000
-"""Training images on which networks are calibrated, outputs compared, and features classified."""
+CALIBRATION, SOLVED, COMPARED, CLASSIFIED = 256, 128, 64, 1000
+"""Training images on which networks are calibrated, layers solved for, outputs compared, and features classified."""
 TUNING: Mapping[str, Any] = {
     "learning_rate": 0.003,
     "batch_size": 64,
@@ -55,6 +58,7 @@ def main() -> None:
     """Print the orders of the blocks, then accuracy, multiply-accumulates and latency of both networks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=10_000, help="test images to score; 0: none")
+    parser.add_argument("--order", choices=[SUCCESSIVE], help="take it, and compare no others")
     parser.add_argument("--tune", action="store_true", help="train both networks, too")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "runs" / "depth", help="for what is trained")
@@ -65,8 +69,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     net = _open()
-    order = _choose_order(net)
-    third = order[: round(len(net.graph.blocks) / 3)]
+    third = _choose_order(net, arguments.order)
     print(f"removed: {' '.join(sorted(third))}", flush=True)
     shallow = explorer.uniform(net, removed_blocks=third)
     narrow = _narrow(net, explorer.plan(net, shallow).macs)
@@ -86,13 +89,15 @@ def _open() -> explorer.Net:
     return net.ordered_by(explorer.relevance(net, "deeplift"))
 
 
-def _choose_order(net: explorer.Net) -> tuple[str, ...]:
+def _choose_order(net: explorer.Net, only: str | None) -> tuple[str, ...]:
     """Print what each criterion says of each block; return the order whose network diverges least."""
     begun, context, graph = time.process_time(), net.context, net.graph
-    images, labels = net.tensors(net.data.train.take(slice(CLASSIFIED)))
     compared, _ = net.tensors(net.data.train.take(slice(CLASSIFIED, CLASSIFIED + COMPARED)))
+    if only == SUCCESSIVE:
+        return order_by_divergence(context, compared, round(len(graph.blocks) / 3))
+    images, labels = net.tensors(net.data.train.take(slice(CLASSIFIED)))
     scores = {
-        "measured_kl": measure_block_divergence(context, compared),
+        ALONE: measure_block_divergence(context, compared),
         "relevance": sum_block_relevance(graph, explorer.relevance(net, "deeplift").relevance),
         "features": compare_block_features(context.model, graph, images, labels),
     }
@@ -100,32 +105,26 @@ def _choose_order(net: explorer.Net) -> tuple[str, ...]:
     for block in graph.removable:
         print(f"{block.name:10} " + " ".join(f"{values[block.name]:12.4f}" for values in scores.values()))
     third = round(len(graph.blocks) / 3)
-    orders = {name: order_blocks(values) for name, values in scores.items()}
-    orders["one after the other"] = order_by_divergence(context, compared, third)
+    orders = {name: order_blocks(values)[:third] for name, values in scores.items()}
+    orders[SUCCESSIVE] = order_by_divergence(context, compared, third)
+    found = {}
     with torch.no_grad():
         expected = context.model(*compared)
-        found = {}
         for name, order in orders.items():
-            candidate = explorer.uniform(net, removed_blocks=order[:third])
-            lost = {
-                compensation: measure_divergence(_build(net, candidate, compensation)(*compared), expected)
-                for compensation in COMPENSATIONS
-            }
-            found[name] = lost["propagated"]
+            found[name] = measure_divergence(shorten_network(context, order)(*compared), expected)
             rank = ""
             if name in scores:
-                ranks = spearmanr([scores["measured_kl"][key] for key in scores[name]], list(scores[name].values()))
+                ranks = spearmanr([scores[ALONE][key] for key in scores[name]], list(scores[name].values()))
                 rank = f"rank correlation with the divergence without each block {ranks.statistic:.2f}; "
-            told = ", ".join(f"{value:.3f} ({compensation})" for compensation, value in lost.items())
-            print(f"{name}: {rank}without {third} of {len(graph.blocks)} blocks by it {told}", flush=True)
+            print(f"{name}: {rank}without {third} of {len(graph.blocks)} blocks by it {found[name]:.3f}", flush=True)
     best = min(found, key=lambda name: found[name])
     print(f"taken: {best}; {time.process_time() - begun:.0f} s CPU", flush=True)
     return orders[best]
 
 
-def _build(net: explorer.Net, candidate: explorer.Candidate, compensation: str) -> explorer.Compressed:
-    quantizer = replace(net.context.quantizer, compensation=compensation)
-    return explorer.compress(replace(net, context=replace(net.context, quantizer=quantizer)), candidate)
+def _solving(net: explorer.Net, compensation: str) -> explorer.Net:
+    quantizer = replace(net.context.quantizer, compensation=compensation, rounding_images=SOLVED)
+    return replace(net, context=replace(net.context, quantizer=quantizer))
 
 
 def _narrow(net: explorer.Net, macs: int) -> explorer.Candidate:
@@ -150,13 +149,13 @@ def _tell(net: explorer.Net, name: str, candidate: explorer.Candidate, arguments
         return
     begun = time.process_time()
     for compensation in COMPENSATIONS:
-        right = _count_right(net, _build(net, candidate, compensation), arguments.images)
+        right = _count_right(net, explorer.compress(_solving(net, compensation), candidate), arguments.images)
         print(f"  untrained, compensation {compensation}: {right}", flush=True)
     if arguments.tune:
         arguments.folder.mkdir(parents=True, exist_ok=True)
         file = arguments.folder / f"{name}.pt"
-        solved = replace(net.context, quantizer=replace(net.context.quantizer, compensation="propagated"))
-        tuned = explorer.finetune(replace(net, context=solved), candidate, arguments.epochs, file=file, **TUNING)
+        solved = _solving(net, "propagated")
+        tuned = explorer.finetune(solved, candidate, arguments.epochs, file=file, **TUNING)
         right = _count_right(net, tuned, arguments.images)
         print(f"  after {arguments.epochs} epochs of {len(net.data.train)} images: {right}", flush=True)
     print(f"  {time.process_time() - begun:.0f} s CPU", flush=True)

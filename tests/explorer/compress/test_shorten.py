@@ -186,7 +186,7 @@ def windows(x: np.ndarray) -> np.ndarray:
         for row in range(x.shape[2] - 2)
         for column in range(x.shape[3] - 2)
     ]
-    return np.array(places) - np.mean(places, axis=0)
+    return np.asarray(np.array(places) - np.mean(places, axis=0))
 
 
 @pytest.mark.parametrize("compensation", ["static", "propagated"])
