@@ -154,3 +154,32 @@ def test_runs_that_cannot_be_compared_are_refused(graph: ModelGraph, tmp_path: P
         read_runs([], lambda *_: None)
     with pytest.raises(SearchError, match="no run was made here"):
         read_runs([tmp_path], lambda *_: None)
+
+
+def test_a_choice_without_blocks_is_priced_without_them_on_every_device(
+    context: Callable[[str], CompressionContext],
+) -> None:
+    base = context("option_a")
+    removed = tuple(block.name for block in base.graph.removable)
+    assert removed
+    short = base.graph_without(removed)
+    candidate = uniform(short)
+    runs = DeviceRuns(
+        graph=base.graph,
+        runs=(
+            run_of(short, "gap9_ne16", [(candidate, 0.90)]),
+            run_of(base.graph, "stm32h7a3", [(widths(base.graph, 8, 8), 0.90)]),
+        ),
+        model=base.model,
+    )
+    ratios = {
+        (entry.choice.run.device, entry.device): entry.latency_ratio
+        for entry in price_transfers(runs, choose_networks(runs.runs, (0.01,)))
+    }
+    accelerator = hwmodels.load("stm32h7a3")
+    less = candidate_cost(short, candidate, accelerator).latency_ms
+    whole = candidate_cost(base.graph, uniform(base.graph), accelerator).latency_ms
+    assert less is not None
+    assert whole is not None
+    assert ratios["gap9_ne16", "stm32h7a3"] == pytest.approx(less / whole)
+    assert pool_choices(runs, 0.01)["stm32h7a3"] < 1
