@@ -92,6 +92,12 @@ CRITERIA: Mapping[str, Criterion] = {
         source="He et al., 2019",
     ),
     "merging": Criterion(path="explorer.relevance.merging:merging", subjects=FILTERS, source="Srinivas and Babu, 2015"),
+    "reconstruction": Criterion(
+        path="explorer.relevance.reconstruction:reconstruction",
+        subjects=FILTERS,
+        source="Hassibi and Stork, 1993; He et al., 2017",
+        is_loss=True,
+    ),
     "activation_mean": Criterion(
         path="explorer.relevance.activation_mean:activation_mean",
         subjects=FILTERS,
