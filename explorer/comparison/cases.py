@@ -17,9 +17,10 @@ from explorer.comparison.bits import choose_widths
 from explorer.comparison.points import Bools, ComparisonCell, Size
 from explorer.comparison.sample import ComputeRelevance
 from explorer.comparison.steps import build_at_entropy, measure_average, with_units
-from explorer.compress.apply import CompressionContext, apply, compensated_filters, without_filters
+from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import count_kept, uniform
 from explorer.compress.cluster import find_nearest, kmeans_1d
+from explorer.compress.compensate import compensated_filters
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.plan import plan
 from explorer.compress.prune import find_kept_positions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import fx, nn
@@ -13,15 +13,11 @@ from explorer.compress.activations import insert_quantizers
 from explorer.compress.calibrate import Calibration, calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.check import check_blocks
-from explorer.compress.correction import Assign, Compensation, correct
-from explorer.compress.moments import Moments
+from explorer.compress.compensate import correct_copy
 from explorer.compress.norms import fold_norms
-from explorer.compress.problem import LayerProblem, find_fitted_codes
 from explorer.compress.prune import (
     Order,
     copy_network,
-    find_kept_positions,
-    find_positions,
     magnitude_order,
     narrow_weight,
     remove_filters,
@@ -64,6 +60,7 @@ class CompressionContext:
     _shortened: dict[tuple[str, ...], CompressionContext] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
+    _of_search: list[CompressionContext] = field(init=False, default_factory=list, repr=False, compare=False)
     static: StaticCodes = field(init=False, repr=False, compare=False)
     """Codes that are known without a pass of the candidate's network; those of this very network and settings."""
 
@@ -170,6 +167,14 @@ class CompressionContext:
         static = StaticCodes(self.model, self.graph, self.calibration, self.quantizer, self.reference)
         object.__setattr__(self, "static", static)
 
+    def for_search(self) -> CompressionContext:
+        """Return the context by which a search builds candidates, where those of its front are built otherwise."""
+        if self.quantizer.front_compensation is None:
+            return self
+        if not self._of_search:
+            self._of_search.append(replace(self, quantizer=replace(self.quantizer, front_compensation=None)))
+        return self._of_search[0]
+
     def find_static_codes(
         self, layer: Layer, choice: LayerChoice, kept: frozenset[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -238,55 +243,3 @@ def compress_layers(model: fx.GraphModule, context: CompressionContext, resolved
         if layer.name not in later:
             module, choice = layer_module(model, layer.name), resolved.choices[layer.name]
             attach_codes(module, *context.find_static_codes(layer, choice, resolved.kept))
-
-
-def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:
-    """Solve for layers where the settings ask for it, recalibrate batch norms and correct biases, in place.
-
-    What layers share is corrected for none of them.
-    """
-
-    def assign(name: str, module: nn.Conv2d | nn.Linear, target: torch.Tensor, given: Moments) -> None:
-        importance = context.narrow_importance(context.graph.layer(name), resolved.kept)
-        choice = resolved.choices[name]
-        step = context.step(choice)
-        attach_codes(module, *find_fitted_codes(target, choice, given, importance, context.quantizer, step))
-
-    _correct(model, context, resolved.kept, assign if context.quantizer.fitting == "propagated" else None)
-
-
-def compensated_filters(context: CompressionContext, kept: frozenset[int]) -> fx.GraphModule:
-    """Return a float copy with the channel classes that are kept, compensated as the settings ask, and corrected."""
-    model = without_filters(context, kept)
-    model.to(context.calibration.torch_device)
-
-    def assign(name: str, module: nn.Conv2d | nn.Linear, target: torch.Tensor, given: Moments) -> None:
-        module.weight = nn.Parameter(target, requires_grad=False)
-
-    propagated = context.quantizer.fitting == "propagated"
-    for layer in () if propagated else context.graph.layers:
-        layer_module(model, layer.name).weight = nn.Parameter(context.static.solve(layer, kept), requires_grad=False)
-    _correct(model, context, kept, assign if propagated else None)
-    return model.eval()
-
-
-def _correct(model: fx.GraphModule, context: CompressionContext, kept: frozenset[int], assign: Assign | None) -> None:
-    settings, graph = context.quantizer, context.graph
-    shared = {layer.shares_weights for layer in graph.layers}
-    means = {}
-    if settings.bias_correction:
-        for layer in graph.layers:
-            if layer.name not in shared and layer.chosen_by == layer.name:
-                places = find_positions(layer.output_classes, kept)
-                means[layer.name] = context.calibration.outputs[layer.name][places]
-    compensation = None
-    if assign is not None:
-        problems = {
-            layer.name: LayerProblem.of(layer_module(context.reference, layer.name), layer, kept)
-            for layer in graph.layers
-            if layer.name in context.static.solvable
-        }
-        compensation = Compensation(
-            reference=context.reference, problems=problems, assign=assign, num_images=settings.rounding_images
-        )
-    correct(model, context.calibration, find_kept_positions(graph, kept), means, compensation)

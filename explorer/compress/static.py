@@ -82,12 +82,7 @@ class StaticCodes:
 
     def solve(self, layer: Layer, kept: frozenset[int]) -> Tensor:
         """Return the real weights of a layer that has lost inputs, made to fit as far as that takes no pass."""
-        problem = LayerProblem.of(layer_module(self.reference, layer.name), layer, kept)
-        if self.settings.compensation == "merge":
-            return problem.keep_inputs(merge_columns(problem.weight, layer, self.find_twins(kept)))
-        if self.settings.fitting == "static" and problem.loses_inputs and layer.name in self.solvable:
-            return problem.solve(problem.select(self.moments(layer.name)))
-        return problem.kept_weight
+        return self._solve(LayerProblem.of(layer_module(self.reference, layer.name), layer, kept), kept)
 
     def moments(self, name: str) -> Moments:
         """Return the second moments of what a layer reads in the float network."""
@@ -101,17 +96,22 @@ class StaticCodes:
         step: float | None,
         importance: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        settings, name, weight = self.settings, problem.layer.name, problem.kept_weight
-        if settings.compensation == "merge":
-            weight = self.solve(problem.layer, kept)
-        solves = problem.loses_inputs or self.reference is not self.model
+        settings, name, weight = self.settings, problem.layer.name, self._solve(problem, kept)
         prunes = choice.weight_density < 1 or choice.pattern is not None
-        needed = solves or prunes or settings.rounding == "adaptive"
+        needed = prunes or settings.rounding == "adaptive"
         if settings.fitting != "static" or not needed or name not in self.solvable:
             return find_codes(weight, choice, importance, settings, step)
-        given = problem.select(self.moments(name))
-        target = problem.solve(given) if solves else weight
-        return find_fitted_codes(target, choice, Moments.settled(given.received), importance, settings, step)
+        given = Moments.settled(problem.select(self.moments(name)).received)
+        return find_fitted_codes(weight, choice, given, importance, settings, step)
+
+    def _solve(self, problem: LayerProblem, kept: frozenset[int]) -> Tensor:
+        how, name = self.settings.fitting, problem.layer.name
+        if how == "merge":
+            return problem.keep_inputs(merge_columns(problem.weight, problem.layer, self.find_twins(kept)))
+        solves = problem.loses_inputs or self.reference is not self.model
+        if how == "static" and solves and name in self.solvable:
+            return problem.solve(problem.select(self.moments(name)))
+        return problem.kept_weight
 
     def _measure(self, name: str) -> Moments:
         """Measure a layer, and on the way all that are not known yet, as far as they may be remembered."""

@@ -195,7 +195,8 @@ def _cost(prepared: PreparedStudy, candidate: Candidate, model: fx.GraphModule) 
 
 def _plain(context: CompressionContext) -> fx.GraphModule:
     """Return the network with 8 bits everywhere, rounded to the nearest."""
-    return apply(replace(context, quantizer=replace(context.quantizer, rounding="nearest")), uniform(context.graph))
+    plain = replace(context.quantizer, rounding="nearest", compensation="none", front_compensation=None)
+    return apply(replace(context, quantizer=plain), uniform(context.graph))
 
 
 def _compare(exported: Exported, point: FrontPoint, name: str) -> None:

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from explorer.compress.apply import CompressionContext, without_filters
 from explorer.compress.calibrate import compute_channel_means
 from explorer.compress.candidate import LayerChoice, uniform
+from explorer.compress.compensate import compensated_filters
 from explorer.compress.moments import Moments
 from explorer.compress.norms import recalibrate_norms
 from explorer.compress.problem import round_adaptively
@@ -39,9 +41,10 @@ def measure_sensitivity(
     It is the Kullback-Leibler divergence, in nats and averaged over `images` (N x ..., or a tuple of inputs), of the
     classes' probabilities from those of the float network; 64 images rank candidates about as well as the accuracy on
     512. A layer whose weights are compressed has the float network's mean outputs put back, as correcting biases and
-    batch norms does; filters are removed by the study's own criterion, and batch norms recalibrated. One forward for
-    each value: seconds for a network of the size of ResNet-20, times the number of options. That divergences of single
-    choices add up is assumed, as with relevance.
+    batch norms does; filters are removed by the study's own criterion, compensated by moments of the float network if
+    the quantiser compensates, and batch norms recalibrated. One forward for each value: seconds for a network of the
+    size of ResNet-20, times the number of options. That divergences of single choices add up is assumed, as with
+    relevance.
 
     Raises:
         NumericalError: Where no value of a layer or group can be computed.
@@ -51,6 +54,7 @@ def measure_sensitivity(
     weights: dict[str, dict[LayerChoice, float]] = {}
     activations: dict[str, dict[int, float]] = {}
     filters: dict[str, dict[float, float]] = {}
+    compensated = _without_passes(context)
     total = len(space.layers) + len(context.graph.prunable)
 
     def report() -> None:
@@ -66,7 +70,7 @@ def measure_sensitivity(
         report()
     for group in context.graph.prunable:
         ratios = space.values(FILTER_KEEP_RATIO, group.name)
-        of_filters = partial(_of_filters, scale, context, group.name)
+        of_filters = partial(_of_filters, scale, compensated, group.name)
         filters[group.name] = compute_losses(f"channel group {group.name!r}: filters", ratios, of_filters)
         report()
     return Sensitivity(weights=weights, activations=activations, filters=filters)
@@ -133,10 +137,20 @@ def _of_activations(scale: _Divergence, context: CompressionContext, layer: str,
 
 def _of_filters(scale: _Divergence, context: CompressionContext, group: str, ratio: float) -> float:
     kept = context.resolve(uniform(context.graph).with_filters({group: ratio})).kept
+    if context.quantizer.fitting != "none":
+        return scale.of(compensated_filters(context, kept))
     model = without_filters(context, kept)
     model.to(context.calibration.torch_device).eval()
     recalibrate_norms(model, context.calibration, find_kept_positions(context.graph, kept))
     return scale.of(model)
+
+
+def _without_passes(context: CompressionContext) -> CompressionContext:
+    """Return the context that compensates for filters by moments of the float network, where it does at all."""
+    settings = context.quantizer
+    if settings.fitting != "propagated":
+        return context
+    return replace(context, quantizer=replace(settings, compensation="static", front_compensation=None))
 
 
 def _calls(context: CompressionContext, owner: str) -> Sequence[str]:

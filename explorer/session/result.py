@@ -153,9 +153,11 @@ class Result:
 
     def summary(self) -> str:
         """Return lines that say what was searched, and what came out."""
+        compensation = self.outcome.provenance.get("compensation")
         return (
             f"points on the front: {len(self.front)}; trials: {self.outcome.provenance['trials']}\n"
             f"for {self.outcome.device_title}; images: {self.outcome.provenance['images']}"
+            + (f"\ncompensation: {compensation}" if compensation else "")
         )
 
     def __repr__(self) -> str:

@@ -33,8 +33,8 @@ class QuantizerSettings:
     give to filters that are made alike (Srinivas and Babu, 2015); "static", solved for on what the layers read in the
     float network, which takes a solve for each layer; or "propagated", on what they read in the candidate's own, which
     takes a pass. Adaptive rounding needs one of the last two, and takes a pass where "none" is said. Both look at the
-    first `rounding_images` calibration images. `front_compensation`: with which of them the networks of the front are
-    built once the search is over; None for the same.
+    first `rounding_images` calibration images. `front_compensation`: with which of them the networks of the front, and
+    all that are exported, are built once the search is over; None for the same.
 
     `activation_ranges`: of least squared error ("mse"), or all but the share 1 - `activation_percentile` / 100 of the
     values ("percentile"). `bias_correction` takes the mean shift of the outputs off the bias where no batch norm does
@@ -65,5 +65,6 @@ class QuantizerSettings:
 
     @property
     def fitting(self) -> str:
-        """How layers are made to fit: by `compensation`; "propagated" with adaptive rounding and none."""
-        return "propagated" if self.rounding == "adaptive" and self.compensation == "none" else self.compensation
+        """How layers of the networks that are kept are made to fit; "propagated" with adaptive rounding and "none"."""
+        chosen = self.front_compensation or self.compensation
+        return "propagated" if self.rounding == "adaptive" and chosen == "none" else chosen

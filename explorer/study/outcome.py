@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 
 from torch import nn
@@ -17,6 +18,7 @@ from explorer.data.images import ImageSet
 from explorer.evaluate.coded_size import count_coded_bytes, estimate_coded_bytes
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import refuse_infinite, score_images
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
 from explorer.settings.sources import GIVEN
 from explorer.study import front
@@ -37,10 +39,16 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
     found = evaluations(task, store)
     members = front.front(found, task.objectives)
     baselines = _baselines(prepared, scorer)
-    points = []
+    points: list[FrontPoint] = []
+    lost = []
     for index, member in enumerate(members):
         notify("held-out images", index, len(members))
-        points.append(_front_point(f"p{index + 1:02d}", member, prepared, scorer))
+        try:
+            points.append(_front_point(f"p{len(points) + 1:02d}", member, prepared, scorer))
+        except NUMERICAL as error:
+            if prepared.context.quantizer.front_compensation is None:
+                raise
+            lost.append(describe_failure(error))
     notify("held-out images", max(1, len(members)), max(1, len(members)))
     return Outcome(
         study=prepared.study.to_json(),
@@ -51,7 +59,9 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
         front=tuple(points),
         evaluations=found,
         skipped=tuple((item.path, item.reason) for item in prepared.context.graph.skipped),
-        provenance=_provenance(prepared, task, found) | ({"journal": damage} if damage else {}),
+        provenance=_provenance(prepared, task, found)
+        | ({"left out": f"{len(lost)} members that cannot be built as the front is: {lost[0]}"} if lost else {})
+        | ({"journal": damage} if damage else {}),
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
     )
@@ -77,14 +87,21 @@ class _Scorer:
 
 
 def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer: _Scorer) -> FrontPoint:
-    candidate = member.candidate
-    held_out = scorer.score("held_out", candidate.digest(), lambda: apply(prepared.context, candidate))
-    return FrontPoint(name=name, evaluation=replace(member, cost=_built_cost(prepared, candidate)), held_out=held_out)
+    """Score a member as it is kept, on the search images again where it is built otherwise than the search did."""
+    candidate, settings = member.candidate, prepared.context.quantizer
+    own, score = candidate.digest(), member.score
+    build = partial(apply, prepared.context, candidate)
+    if settings.front_compensation is not None:
+        own = f"{own}/{settings.front_compensation}"
+        score = scorer.score("search", own, build)
+    held_out = scorer.score("held_out", own, build)
+    evaluation = replace(member, cost=_built_cost(prepared, candidate), score=score)
+    return FrontPoint(name=name, evaluation=evaluation, held_out=held_out)
 
 
 def _built_cost(prepared: PreparedStudy, candidate: Candidate) -> Cost:
     """Return what a candidate costs with the integers that its network is built with."""
-    entropies = None if prepared.entropies is None else prepared.entropies.of_built(candidate)
+    entropies = None if prepared.entropies is None else WeightEntropies(prepared.context).of_built(candidate)
     graph = prepared.context.graph_without(candidate.removed_blocks)
     cost = candidate_cost(graph, candidate, prepared.accelerator, entropies)
     if prepared.coded is None:
@@ -148,14 +165,29 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
         "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
         "trials": f"{len(found)}, of which {unscored} were over budget and never built, {missed} not accurate enough; "
         f"{len(scored)} networks scored{', the others being repeats' if repeated > len(scored) else ''}",
+        **_tell_compensation(prepared),
         **_entropies_of_what(prepared),
         **({"failed": f"{len(failed)} trials could not be computed; the first: {failed[0].failure}"} if failed else {}),
     }
 
 
+def _tell_compensation(prepared: PreparedStudy) -> dict[str, str]:
+    """Return with which compensation networks were built, where there was any."""
+    final, searched = prepared.context.quantizer.fitting, prepared.context.for_search().quantizer.fitting
+    if final == searched == "none":
+        return {}
+    if final == searched:
+        return {"compensation": final}
+    return {"compensation": f"{searched} in the search; {final} in the front, built and scored anew, and the baselines"}
+
+
 def _entropies_of_what(prepared: PreparedStudy) -> dict[str, str]:
     """Return whose integers candidates are priced with, where these are not those of the networks that are built."""
-    if prepared.entropies is None or prepared.context.quantizer.rounding != "adaptive":
+    searched, final = prepared.context.for_search().quantizer.fitting, prepared.context.quantizer.fitting
+    if prepared.entropies is None or (searched == final != "propagated"):
         return {}
-    text = "of integers rounded to the nearest during the search; those of the front and the baselines are counted"
-    return {"weight entropies": f"{text} in the networks that are built, where adaptive rounding chooses others"}
+    if searched == "propagated":
+        text = "of integers rounded to the nearest during the search; those of the front and the baselines are counted"
+        return {"weight entropies": f"{text} in the networks that are built, where integers are chosen in a pass"}
+    text = f"of the integers of {searched} compensation during the search; those of the front and the baselines are"
+    return {"weight entropies": f"{text} of the networks that are built, with {final}"}

@@ -133,8 +133,8 @@ def prepare_study(
         relevance=relevance,
         weights_digest=digest_state(network.model),
         coverage=network.coverage,
-        entropies=WeightEntropies.of(context, accelerator),
-        coded=WeightEntropies(context) if names_coded_bytes(study) else None,
+        entropies=WeightEntropies.of(context.for_search(), accelerator),
+        coded=WeightEntropies(context.for_search()) if names_coded_bytes(study) else None,
         depths=depths,
         refused_exports=refused_exports,
     )

@@ -72,7 +72,7 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
     images, targets = prepared.tensors(prepared.data.search)
 
     def score_candidate(candidate: Candidate) -> MeanScore:
-        model = apply(prepared.context, candidate)
+        model = apply(prepared.context.for_search(), candidate)
         model.register_forward_hook(refuse_infinite)
         return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
 
@@ -106,7 +106,7 @@ def _make_price(
 
 def _price_of_seeds(prepared: PreparedStudy, price_candidate: ComputeCost) -> ComputeCost:
     """Return what prices seeds: by integers rounded to the nearest where those of each option would take a solve."""
-    known, settings = (prepared.entropies, prepared.coded), prepared.context.quantizer
+    known, settings = (prepared.entropies, prepared.coded), prepared.context.for_search().quantizer
     if settings.fitting != "static" or known == (None, None):
         return price_candidate
     plain = replace(settings, rounding="nearest", compensation="none")
@@ -116,7 +116,7 @@ def _price_of_seeds(prepared: PreparedStudy, price_candidate: ComputeCost) -> Co
 
 def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> Sensitivity:
     images, _ = prepared.tensors(prepared.data.relevance)
-    context = prepared.context
+    context = prepared.context.for_search()
     if prepared.study.relevance.sensitivity == "measured_kl":
         table = measure_sensitivity(context, space, images, progress)
         return replace(table, depths=measure_depth_losses(context, space, images, measure_divergence))

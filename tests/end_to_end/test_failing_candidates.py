@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from explorer.cli import main
-from explorer.compress import apply, problem
+from explorer.compress import problem
 from explorer.compress.candidate import LayerChoice
 from explorer.errors import NumericalError
 from explorer.study.folder import read_outcome
@@ -22,14 +22,14 @@ def test_a_run_goes_on_and_ends_with_a_front(
     study = home / "tiny" / "study.toml"
     text = study.read_text() + '[quantizer]\nrounding = "adaptive"\n[space]\nweight_bits = [2, 4, 8]\n'
     study.write_text(text.replace("trials = 6", "trials = 8"))
-    whole: Callable[..., tuple[Tensor, Tensor]] = problem.find_fitted_codes
+    whole: Callable[..., tuple[Tensor, Tensor]] = problem.round_adaptively
 
     def failing(weight: Tensor, choice: LayerChoice, *given: object) -> tuple[Tensor, Tensor]:
         if choice.layer == "3" and choice.weight_bits == 8:
             raise NumericalError("layer '3': no solution")
         return whole(weight, choice, *given)
 
-    monkeypatch.setattr(apply, "find_fitted_codes", failing)
+    monkeypatch.setattr(problem, "round_adaptively", failing)
     with pytest.raises(SystemExit) as ended:
         main(["run", str(study), "--out", str(home / "run")])
     assert ended.value.code == 0

@@ -157,10 +157,12 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
 
 
 def list_remarks(outcome: Outcome) -> tuple[str, ...]:
-    """Return what the costs leave out or take as 0, which baseline is missing, and which exports will be refused."""
+    """Return what costs leave out, how networks were compensated, and which baselines and exports are missing."""
     covered, unpriced = outcome.coverage, outcome.provenance.get(ASSUMED_0)
+    told = {key: outcome.provenance.get(key) for key in ("compensation", "left out")}
     return (
         *((covered.summary(),) if covered is not None and not covered.complete else ()),
+        *(f"{key}: {what}" for key, what in told.items() if what),
         *(f"{item.name} cannot be computed: {item.failure}" for item in outcome.baselines if item.failure),
         *((f"assumed 0 on {outcome.device}, a bandwidth without limit: {unpriced}",) if unpriced else ()),
         *(f"export as {form} will be refused: {reason}" for form, reason in outcome.refused_exports),

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from explorer.compress.apply import CompressionContext, apply, compensated_filters
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
+from explorer.compress.compensate import compensated_filters
 from explorer.compress.merge import find_twins, merge_columns
 from explorer.compress.prune import remove_filters
 from explorer.graph.inputs import Inputs, as_tuple

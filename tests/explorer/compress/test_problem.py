@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from explorer.compress import moments, rounding
-from explorer.compress.apply import CompressionContext, apply, compensated_filters
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
 from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.compensate import compensated_filters
 from explorer.compress.sparsity import mask_weights
 from explorer.settings import QuantizerSettings
 

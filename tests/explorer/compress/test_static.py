@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from explorer.compress import moments, problem, static
+from explorer.compress import moments, problem, rounding, static
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.evaluate.weight_entropy import WeightEntropies, count_entropies
@@ -21,19 +21,19 @@ ContextOf = Callable[[str], CompressionContext]
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often layers' codes were computed, and moments measured."""
+    """How often layers were solved for, and moments measured."""
     calls = Counter[str]()
-    fit, measure = problem.find_fitted_codes, moments.compute_moments
+    solve, measure = rounding.solve_weights, moments.compute_moments
 
-    def fitted(*given: object) -> tuple[Tensor, Tensor]:
-        calls["codes"] += 1
-        return fit(*given)  # type: ignore[arg-type]
+    def solved(*given: object) -> Tensor:
+        calls["solved"] += 1
+        return solve(*given)  # type: ignore[arg-type]
 
     def measured(*given: object, **settings: object) -> object:
         calls["moments"] += 1
         return measure(*given, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(static, "find_fitted_codes", fitted)
+    monkeypatch.setattr(problem, "solve_weights", solved)
     monkeypatch.setattr(static, "compute_moments", measured)
     return calls
 
@@ -53,15 +53,15 @@ def test_layers_and_moments_are_found_once(context: ContextOf, counted: Counter[
     base = replace(context("option_a"), quantizer=QuantizerSettings(compensation="static"))
     half = uniform(base.graph).with_filters({group.name: 0.5 for group in base.graph.prunable})
     first = apply(base, half)
-    solved = counted["codes"]
+    solved = counted["solved"]
     assert solved > 0
     assert counted["moments"] == len(base.graph.layers)
     again = apply(base, half)
     apply(base, replace(half, layers=tuple(replace(each, activation_bits=4) for each in half.layers)))
-    assert counted == {"codes": solved, "moments": len(base.graph.layers)}
+    assert counted == {"solved": solved, "moments": len(base.graph.layers)}
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
     apply(base, half.with_choice(replace(half.layers[-1], weight_bits=3)))
-    assert counted["codes"] == solved + 1
+    assert counted["solved"] == solved + 1
 
 
 def test_nothing_is_measured_where_nothing_is_lost(context: ContextOf, counted: Counter[str]) -> None:
@@ -77,12 +77,12 @@ def test_what_is_beyond_the_limits_is_found_anew(
     base = replace(context("option_a"), quantizer=QuantizerSettings(compensation="static"))
     half = uniform(base.graph).with_filters({group.name: 0.5 for group in base.graph.prunable})
     whole = apply(base, half).state_dict()
-    few = counted["codes"]
+    few = counted["solved"]
     monkeypatch.setattr(static, "MOMENTS_BYTES", 4000)
     monkeypatch.setattr(static, "CODES_BYTES", 300)
     small = replace(base)
     for _ in range(2):
         found = apply(small, half).state_dict()
         assert all(torch.equal(value, found[key]) for key, value in whole.items())
-    assert counted["codes"] == 3 * few
+    assert counted["solved"] == 3 * few
     assert sum(each.nbytes for each in small.static._moments.values()) <= 4000
