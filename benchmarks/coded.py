@@ -42,7 +42,7 @@ AIMS: Mapping[str, Mapping[int, float]] = {
 """Bytes of the whole file -> share right to reach."""
 CALIBRATION, ASIDE = 512, 2000
 """Training images that calibrate and round, and others that choose among ways to round."""
-ROUNDING_IMAGES = (512,)
+ROUNDING_IMAGES = (384, 512)
 LAST_OFFSET = -1.0
 """Of the last layer, whose multipliers are those of one logit of ten."""
 RANGE = (1e-3, 1e-1)
@@ -58,6 +58,8 @@ class Built(NamedTuple):
     model: fx.GraphModule
     coding: Coding
     error: float
+    ratio: float
+    """Of the bytes of the file to those that were estimated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,10 +104,12 @@ def show(network: str, count: int) -> None:
     float32_bytes = count_float_weight_bytes(net.graph)
     right = explorer.accuracy(net.context.model, images, labels).value
     print(f"{network}, float: {float32_bytes:,} bytes, {right:.2%} of {len(labels)} test images right", flush=True)
+    ratio = 1.02
     for limit, aim in AIMS[network].items():
-        found = []
+        found: list[Built] = []
         for rounding_images in ROUNDING_IMAGES:
-            found.append(fit(net, aside, rounding_images, limit))
+            found.append(fit(net, aside, rounding_images, limit, ratio))
+            ratio = found[-1].ratio
             told = f"{rounding_images} images round, {len(found[-1].coding.data):,} bytes"
             print(f"... {told}: logits differ by {found[-1].error:.4f}", file=sys.stderr, flush=True)
         best = min(found, key=lambda built: built.error)
@@ -132,24 +136,28 @@ def open_network(network: str) -> explorer.Net:
     return net.ordered_by(explorer.relevance(net, "deeplift"))
 
 
-def fit(net: explorer.Net, aside: Aside, rounding_images: int, limit: int) -> Built:
-    """Return the network with the finest steps whose file has at most `limit` bytes, nearly."""
+def fit(net: explorer.Net, aside: Aside, rounding_images: int, limit: int, ratio: float) -> Built:
+    """Return the network with the finest steps whose file has at most `limit` bytes, nearly.
+
+    Adaptive rounding chooses other integers than those of which bytes are estimated: `ratio` says how many more.
+    """
     quantizer = replace(net.context.quantizer, rounding="adaptive", rounding_images=rounding_images)
     context = replace(net.context, quantizer=quantizer)
-    entropies, allowed = WeightEntropies(context), 0.985 * limit
+    entropies = WeightEntropies(replace(context, quantizer=replace(quantizer, rounding="nearest")))
     while True:
+        allowed = (1 + CLOSE) / 2 * limit / ratio
         low, high = RANGE
         while high / low > 1.0002:
             middle = (low * high) ** 0.5
-            fits = estimate_coded_bytes(entropies, at_step(net, middle)) <= allowed
-            low, high = (low, middle) if fits else (middle, high)
+            estimated = estimate_coded_bytes(entropies, at_step(net, middle))
+            low, high = (low, middle) if estimated <= allowed else (middle, high)
         model = apply(context, at_step(net, high))
         with tempfile.TemporaryDirectory() as folder:
             coding = write_coded(packable(model), Path(folder) / "network.bin")
         size = len(coding.data)
+        ratio = size / estimate_coded_bytes(entropies, at_step(net, high))
         if CLOSE * limit <= size <= limit:
-            return Built(high, model, coding, aside.error(model))
-        allowed *= (1 + CLOSE) / 2 * limit / size  # adaptive rounding chooses other integers than the estimate is of
+            return Built(high, model, coding, aside.error(model), ratio)
 
 
 def at_step(net: explorer.Net, step: float) -> explorer.Candidate:

@@ -68,7 +68,7 @@ def open_network(network: str) -> explorer.Net:
     model = replace(study.model, reference=network, checkpoint="${EXPLORER_CHECKPOINTS}/" + file)
     data = replace(study.data, calibration=ROUNDING_IMAGES, **expected)  # type: ignore[arg-type]
     quantizer = replace(study.quantizer, rounding="adaptive", rounding_images=ROUNDING_IMAGES)
-    net = explorer.open(replace(study, model=model, data=data, quantizer=quantizer))
+    net = explorer.open(replace(study, model=model, data=data, quantizer=quantizer, space=explorer.Space()))
     return net.ordered_by(explorer.relevance(net, "deeplift"))
 
 
