@@ -16,15 +16,16 @@ class FineTuningSettings:
 
     `crop_pixels` moves images by up to so many whole pixels, black coming in. In the share `mixup` of the batches each
     image is a mix with another one, in shares drawn evenly for the batch, and labels count by these shares (Zhang et
-    al., 2018); the teacher sees the mix itself (Beyer et al., 2022). With `teacher`, the share
-    `teacher_weight` of the loss is the cross-entropy to the float network's class probabilities at
-    `temperature` (Hinton et al., 2015, times temperature squared), the rest that to the labels. Norms use the
-    statistics of each batch and follow them ("batch"), or stay as they are ("frozen"). With `learn_scales` the scales
-    of weights and activations are trained, too (Esser et al., 2020). `loss` is the user's own function of (outputs,
-    targets), that of [model.training] where it is None; outputs that are no classes are held to the teacher's by their
-    squared difference, relative to its spread. The share `held_aside` of the training images is not trained on: of the
-    network at the start and after each epoch, that of least loss on them is kept; with 0 it is the last one. Weights at
-    steps are priced by their code length so that they come to take the share `coded_share` of the bytes that they took.
+    al., 2018); the teacher sees the mix itself (Beyer et al., 2022). With `teacher`, the share `teacher_weight` of the
+    loss is the cross-entropy to the float network's class probabilities at `temperature` (Hinton et al., 2015, times
+    temperature squared), the rest that to the labels; outputs that are no classes are held to the teacher's by their
+    squared difference, relative to its spread. To the teacher's share comes `feature_weight` times how far what layers
+    read is from what they read in the teacher. Norms use the statistics of
+    each batch and follow them ("batch"), or stay as they are ("frozen"). With `learn_scales` the scales of weights and
+    activations are trained, too (Esser et al., 2020). `loss` is the user's own function of (outputs, targets), that of
+    [model.training] where it is None. The share `held_aside` of the training images is not trained on: of the network
+    at the start and after each epoch, that of least loss on them is kept; with 0 it is the last one. Weights at steps
+    are priced by their code length so that they come to take the share `coded_share` of the bytes that they took.
     """
 
     SECTION: ClassVar[str] = "finetuning"
@@ -43,6 +44,7 @@ class FineTuningSettings:
     teacher: Annotated[bool, boolean()] = True
     teacher_weight: Annotated[float, number(0, 1)] = 0.9
     temperature: Annotated[float, number(1e-3, 1e3)] = 4.0
+    feature_weight: Annotated[float, number(0, 1e6)] = 10.0
     batch_norm: Annotated[str, one_of("batch", "frozen")] = "batch"
     learn_scales: Annotated[bool, boolean()] = True
     held_aside: Annotated[float, number(0, 0.5)] = 0.05

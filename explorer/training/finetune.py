@@ -23,6 +23,7 @@ from explorer.settings import FineTuningSettings
 from explorer.settings.records import write_record
 from explorer.training.augment import augment, crop, find_darkest, is_image, refuse_unmovable
 from explorer.training.epochs import Course, EpochProgress, Recipe, run_epochs
+from explorer.training.features import FeatureDistance
 from explorer.training.held_aside import BestState, hold_aside
 from explorer.training.loss import Loss, compute_loss
 from explorer.training.stepped import Pressure
@@ -47,6 +48,7 @@ class _TuningTask:
 
     network: Trainable
     teacher: nn.Module | None
+    features: FeatureDistance | None
     inputs: tuple[Tensor, ...]
     targets: Tensor
     darkest: tuple[Tensor, ...]
@@ -81,10 +83,12 @@ def finetune(
     """
     settings, torch_device = recipe.settings, context.calibration.torch_device
     inputs, network = to_device(images, torch_device), trainable(context, candidate, start)
+    teacher = context.reference.eval() if settings.teacher else None
     refuse_unmovable(settings, "finetuning", inputs, targets, settings.crop_pixels)
     task = _TuningTask(
         network=network,
-        teacher=context.reference.eval() if settings.teacher else None,
+        teacher=teacher,
+        features=network.compare_features(context, teacher) if teacher and settings.feature_weight else None,
         inputs=inputs,
         targets=targets.to(torch_device),
         darkest=find_darkest(inputs),
@@ -93,9 +97,13 @@ def finetune(
     )
     description = {**write_record(settings), "seed": recipe.seed, "images": len(targets)}
     identity = _identity(task, description) if recipe.unfinished is not None else ""
-    with torch.random.fork_rng(devices=[torch_device] if torch_device.type == "cuda" else []):
-        torch.manual_seed(recipe.seed)
-        kept = _train(task, progress, identity)
+    try:
+        with torch.random.fork_rng(devices=[torch_device] if torch_device.type == "cuda" else []):
+            torch.manual_seed(recipe.seed)
+            kept = _train(task, progress, identity)
+    finally:
+        if task.features is not None:
+            task.features.close()
     if recipe.unfinished is not None:
         recipe.unfinished.unlink(missing_ok=True)
     return task.network.collect({**description, "kept_epoch": kept})
@@ -196,6 +204,8 @@ def _compare(
     with torch.no_grad():
         taught = run(task.teacher, inputs)
     soft = _to_teacher(outputs, taught, targets, settings.temperature)
+    if task.features is not None and task.network.model.training:
+        soft = soft + settings.feature_weight * task.features.measure()
     if settings.teacher_weight == 1.0:
         return soft
     hard = _to_targets(task.recipe.loss, outputs, targets, share)

@@ -18,6 +18,7 @@ from explorer.compress.quantize import ActivationQuantizer, code_limit
 from explorer.compress.sparsity import mask_weights
 from explorer.graph.modules import layer_module
 from explorer.graph.names import replace_module
+from explorer.training.features import FeatureDistance
 from explorer.training.stepped import SteppedWeight
 from explorer.training.straight_through import SharedWeight, TrainedActivation, TrainedWeight, spread_per_channel
 from explorer.training.tuned import Tuned, load_state
@@ -52,6 +53,11 @@ class Trainable:
     def stepped(self) -> list[SteppedWeight]:
         """Return the quantisers of layers whose weights have a step."""
         return [module for module in self.model.modules() if isinstance(module, SteppedWeight)]
+
+    def compare_features(self, context: CompressionContext, teacher: nn.Module) -> FeatureDistance:
+        """Return how far what its layers read is from what those of a teacher with the same layers do."""
+        own = context.shortened(self.candidate.removed_blocks)
+        return FeatureDistance(self.model, teacher, own.graph, own.resolve(self.candidate).kept)
 
     def collect(self, description: Mapping[str, Any]) -> Tuned:
         """Return what training made of it so far, copied."""
