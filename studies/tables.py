@@ -43,7 +43,7 @@ def with_tables(text: str, results: Path) -> str:
     """
     if HEADING not in text:
         raise ValueError(f"README.md of {results.parent.name}: there is no heading {HEADING.strip()!r}")
-    folders = sorted(folder for folder in results.iterdir() if (folder / "points.csv").is_file())
+    folders = sorted(file.parent for file in results.glob("*/points.csv"))
     lines = [line for folder in folders for line in readme_tables(folder)]
     return "\n".join([text.partition(HEADING)[0] + HEADING, EXPLANATION, "", *lines]).rstrip() + "\n"
 
