@@ -209,9 +209,8 @@ def main() -> None:
     net = net.ordered_by(scores)
     space = make_search_space(net.graph, explorer.Space(activation_bits=(8,), filter_keep_ratio=SHARES))
     table = estimate_sensitivity(net.context, scores.complete, space)
-    for target in TARGETS:
-        if target.name in arguments.targets:
-            run(target, net, table, arguments)
+    for name in arguments.targets:
+        run(TARGETS[names.index(name)], net, table, arguments)
 
 
 if __name__ == "__main__":
