@@ -14,8 +14,8 @@ from explorer.graph.unfold import unfold_inputs
 
 PRECISION = 1e-5
 """Share of the inputs' mean square added to each second moment: what float32 leaves uncertain of them (assumed)."""
-IMAGES_AT_ONCE = 64
-"""Images unfolded at a time."""
+IMAGES_AT_ONCE, ELEMENTS_AT_ONCE = 64, 2**26
+"""Most images, and about the most of their elements, that are unfolded at a time (512 MB)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,8 +72,10 @@ def compute_moments(
     float64: in float32 the moments of constant inputs are not positive.
     """
     squares, products, means = [], [], []
-    for start in range(0, len(received), IMAGES_AT_ONCE):
-        part = slice(start, start + IMAGES_AT_ONCE)
+    unfolded = received[0].numel() * module.weight[0, 0].numel()
+    at_once = max(1, min(IMAGES_AT_ONCE, ELEMENTS_AT_ONCE // unfolded))
+    for start in range(0, len(received), at_once):
+        part = slice(start, start + at_once)
         x = unfold_inputs(module, received[part].double())
         y = x if wanted is received else unfold_inputs(module if whole is None else whole, wanted[part].double())
         squares.append(x @ x.mT)
