@@ -50,7 +50,7 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     after = tuned.description["held_out"]["value"]
     assert f"{point.name}, right on 100 held-out images: {point.held_out.value:.2%} (+- " in said.out
     assert f"before, {after:.2%} (+- " in said.out
-    assert "after 4 epochs" in said.out
+    assert " after 4 epochs" in said.out
     assert re.search(r"fine-tune, batches: (\d+) of \1, done", said.out)
     assert f"explorer export run --pick {point.name} --tuned --to run/export" in said.out
     assert files(finished) == {f"{point.evaluation.candidate.digest()}.pt", "scores.json"}
@@ -117,9 +117,9 @@ def test_other_choices_are_refused(finished: Path, explorer: Explorer) -> None:
 
 @pytest.mark.slow
 def test_other_epochs_are_another_tuning(finished: Path, explorer: Explorer) -> None:
-    assert "after 1 epoch\n" in explorer("finetune", "run", "--epochs", 1).out
+    assert " after 1 epoch" in explorer("finetune", "run", "--epochs", 1).out
     first = tuned_of(finished)
-    assert "after 2 epochs\n" in explorer("finetune", "run", "--epochs", 2).out
+    assert " after 2 epochs" in explorer("finetune", "run", "--epochs", 2).out
     second = tuned_of(finished)
     assert (first.description["epochs"], second.description["epochs"]) == (1, 2)
     assert any(not torch.equal(first.state[name], second.state[name]) for name in first.state)
