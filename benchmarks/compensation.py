@@ -2,11 +2,11 @@
 
 Filters go in the order of `reconstruction`, and how many of each group is decided by the divergence without them
 (`measured_kl`, static compensation): one share after the other is lowered, always the one that diverges least for the
-operations it saves; with --equal all groups keep the same share instead. All of it is chosen on training images; the
-10,000 test images are looked at once, for the figures that are printed, at 8-bit weights and activations: without
-compensation, with the static and with the propagated form. Then the CPU time that it takes to build a candidate whose
-codes are known. Needs EXPLORER_DATA (a folder with cifar10.npz) and EXPLORER_CHECKPOINTS; says so and ends where they
-are not set. --images N scores fewer.
+operations it saves; with --equal all layers that no addition joins keep the same share instead. All of it is chosen on
+training images; the 10,000 test images are looked at once, for the figures that are printed, at 8-bit weights and
+activations: without compensation, with the static and with the propagated form. Then the CPU time that it takes to
+build a candidate whose codes are known. Needs EXPLORER_DATA (a folder with cifar10.npz) and EXPLORER_CHECKPOINTS; says
+so and ends where they are not set. --images N scores fewer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--images", type=int, default=10_000, help="test images to score (default: all 10,000)")
     arguments.add_argument("--network", choices=sorted(CHECKPOINTS), default="resnet20")
-    arguments.add_argument("--equal", action="store_true", help="the same share of every group: nothing is measured")
+    arguments.add_argument("--equal", action="store_true", help="the same share of each layer that no addition joins")
     given = arguments.parse_args()
     folders = {key: os.environ.get(key, "") for key in ("EXPLORER_DATA", "EXPLORER_CHECKPOINTS")}
     files = (
@@ -108,10 +108,14 @@ def _measure(context: CompressionContext, images: torch.Tensor) -> Mapping[str, 
 
 
 def _equal(context: CompressionContext, share: float) -> Candidate:
-    """Return the candidate with the same share of every group and at most this share of the operations."""
+    """Return the candidate with the same share of every group that one layer makes, of at most these operations.
+
+    Channels that additions join stay: on training images that is better than to remove of them, too.
+    """
     graph, whole = context.graph, uniform(context.graph)
     for percent in range(100, 0, -1):
-        candidate = whole.with_filters({group.name: percent / 100 for group in graph.prunable})
+        alone = [group.name for group in graph.prunable if len(group.producers) == 1]
+        candidate = whole.with_filters(dict.fromkeys(alone, percent / 100))
         if plan(graph, candidate).macs <= share * plan(graph, whole).macs:
             return candidate
     raise ValueError(f"no share of filters leaves {share} of the operations")
