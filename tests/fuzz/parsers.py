@@ -100,7 +100,7 @@ def _study(home: Path) -> Parser:
 
 @cache
 def _workload() -> tuple[hwmodels.LayerJob, ...]:
-    return tuple(job for name in ("lenet5", "mlperf_tiny_ds_cnn", "resnet20") for job in NETWORKS[name]().jobs(8, 8))
+    return tuple(job for name in ("lenet5", "mlperf_tiny_ds_cnn", "mlperf_tiny_resnet8") for job in NETWORKS[name]().jobs(8, 8))
 
 
 def _price(
