@@ -100,7 +100,8 @@ def _study(home: Path) -> Parser:
 
 @cache
 def _workload() -> tuple[hwmodels.LayerJob, ...]:
-    return tuple(job for name in ("lenet5", "mlperf_tiny_ds_cnn", "mlperf_tiny_resnet8") for job in NETWORKS[name]().jobs(8, 8))
+    names = ("lenet5", "mlperf_tiny_ds_cnn", "mlperf_tiny_resnet8")  # a MAX78000 has 32 layers
+    return tuple(job for name in names for job in NETWORKS[name]().jobs(8, 8))
 
 
 def _price(
