@@ -31,7 +31,8 @@ def make_net(rounding: str) -> explorer.Net:
     """A network whose weights take longer to read than to multiply, trained a little to tell bright from dark."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        images = torch.rand(60, 1, 8, 8) + (torch.arange(60) % 2)[:, None, None, None]
+        # So close that the smallest networks do not have every image right.
+        images = torch.rand(60, 1, 8, 8) + 0.4 * (torch.arange(60) % 2)[:, None, None, None]
         model = nn.Sequential(
             nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 64), nn.ReLU(),
             nn.Linear(64, 2),
@@ -75,19 +76,18 @@ def test_pruned_shared_and_narrow_weights_all_pay(net: explorer.Net) -> None:
 
 def test_a_front_states_what_its_networks_cost(net: explorer.Net, tmp_path: Path) -> None:
     result = explorer.search(net, SPACE, DEVICE, ("accuracy", "latency", "weight_memory"), "l2", 16, seeds=6)
-    # Compensated, the smallest network of all has every image right.
-    assert len(result.front) > (1 if net.context.quantizer.fitting == "none" else 0)
+    assert len(result.front) > 1
     for point in result.front:
         check(point)
     note = result.outcome.provenance.get("weight entropies", "")
     assert note.startswith("of integers rounded to the nearest") == (net.context.quantizer.rounding == "adaptive")
-    tuned = explorer.finetune(net, result.front[-1], epochs=2, learning_rate=0.05)
+    # None held aside: what training does is not taken back, whatever it is worth.
+    tuned = explorer.finetune(net, result.front[-1], epochs=2, learning_rate=0.05, held_aside=0.0)
     for name, model in (("searched", result.front[-1].build()), ("tuned", tuned)):
         explorer.export(model, tmp_path / name)
         stated = json.loads((tmp_path / name / "configuration.json").read_text())
         assert stated["cost"]["weight_bytes"] == cost_of_built(model).weight_bytes, name
-    if result.front[-1].score.value < 1:  # else tuning leaves it as it is
-        assert cost_of_built(tuned).weight_bytes != result.front[-1].cost.weight_bytes
+    assert cost_of_built(tuned).weight_bytes != result.front[-1].cost.weight_bytes
 
 
 def check(point: explorer.Point) -> None:
