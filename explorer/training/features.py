@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.graph.modules import layer_module
@@ -44,8 +45,8 @@ class FeatureDistance:
             axis = 1 if own.ndim == 4 else -1
             if len(channels) < wanted.shape[axis]:
                 wanted = wanted.index_select(axis, channels.to(wanted.device))
-            size = wanted.square().mean().clamp_min(torch.finfo(wanted.dtype).tiny)
-            total = total + (own - wanted).square().mean() / size / len(self._channels)
+            found: Tensor = _Distance.apply(own, wanted)  # type: ignore[no-untyped-call]
+            total = total + found / len(self._channels)
         return total
 
     def close(self) -> None:
@@ -62,6 +63,26 @@ def choose_layers(graph: ModelGraph, kept: Collection[int]) -> tuple[Layer, ...]
         if not layer.shares_weights
         and sum(each in kept for each in layer.input_classes) >= (1.0 - LARGEST_LOSS) * len(layer.input_classes)
     )
+
+
+class _Distance(torch.autograd.Function):
+    """The squared difference of two tensors relative to the square of the second, without a square of each element.
+
+    These would be a quarter of the time of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, wanted: Tensor) -> Tensor:
+        difference = own - wanted
+        size = torch.linalg.vector_norm(wanted).square_().clamp_min_(torch.finfo(wanted.dtype).tiny)
+        ctx.save_for_backward(difference, size)
+        return torch.linalg.vector_norm(difference).square_() / size
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        difference, size = ctx.saved_tensors
+        return difference * (2.0 * gradient / size), None
 
 
 def _keeper(name: str, found: dict[str, Tensor]) -> Any:

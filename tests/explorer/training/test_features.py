@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.settings import FineTuningSettings
 from explorer.training.epochs import Recipe
-from explorer.training.features import choose_layers
+from explorer.training.features import FeatureDistance, choose_layers
 from explorer.training.finetune import finetune
 from explorer.training.trainable import Trainable, trainable
 
@@ -68,6 +69,31 @@ def test_the_distance_is_as_defined(name: str, ratio: float, context: Bases, ima
     assert float(found.measure()) == pytest.approx(distance(base, network, x), rel=1e-4)
     found.close()
     assert not any(module._forward_pre_hooks for module in base.model.modules())
+
+
+def test_its_gradient_is_that_of_the_definition(context: Bases, images: Images) -> None:
+    base, x = context("option_a"), images("option_a", 4).double()
+    own, teacher = copy.deepcopy(base.model).double().eval(), copy.deepcopy(base.model).double().eval()
+    for parameter in own.parameters():
+        parameter.requires_grad_(True).data.mul_(1.1)
+    kept = base.resolve(candidate(base, 1.0)).kept
+    found = FeatureDistance(own, teacher, base.graph, kept)
+    first = next(parameter for parameter in own.parameters() if parameter.ndim == 4)
+
+    def measure(weight: Tensor) -> Tensor:
+        torch.func.functional_call(own, {name: weight}, (x,))
+        teacher(x)
+        return torch.as_tensor(found.measure())
+
+    name = next(key for key, parameter in own.named_parameters() if parameter is first)
+    direction = torch.randn(first.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    measure(first).backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        step = 1e-6
+        change = measure(first + step * direction) - measure(first - step * direction)
+    assert first.grad is not None
+    assert float((first.grad * direction).sum()) == pytest.approx(float(change) / (2 * step), rel=1e-4)
+    found.close()
 
 
 def test_layers_that_lost_much_are_not_looked_at(context: Bases) -> None:
