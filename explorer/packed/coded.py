@@ -2,9 +2,9 @@
 
 The content of the kind "XPE1" (`explorer.packed.container` has the rest): the scale of the first filter of each layer
 (float32), and one stream of a range coder (`explorer.packed.range_coding`), its words little-endian, with the weights
-of all layers, each under the prior that the header states, but for those that an earlier layer has, too; then the
-biases of all, then the scales of all as differences of their float32 bit patterns, without the bits that are zero in
-all of a layer.
+of all layers, each under the prior that the header states and, where it states coefficients, in the contexts of
+`explorer.packed.contexts`, but for those that an earlier layer has, too; then the biases of all, then the scales of all
+as differences of their float32 bit patterns, without the bits that are zero in all of a layer.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from explorer.arrays import Float32Array, Int64Array
 from explorer.errors import ExportError
 from explorer.files import replaced
 from explorer.packed.container import Parts, join_parts, read_shape
+from explorer.packed.contexts import Coefficients, fit_coefficients, has_kernels, is_valid, transfer_kernels
 from explorer.packed.range_coding import Prior, Reader, Writer, fit_prior
 from explorer.packed.records import PackedLayer, PackedNetwork
 
@@ -66,9 +67,9 @@ def code(network: PackedNetwork) -> Coding:
     for index, layer in enumerate(network.layers):
         before, same = writer.num_bits, _find_equal(network.layers, index)
         if same is None:
-            prior = fit_prior(layer.codes)
-            writer.bell(layer.codes, prior)
-            told = [prior.limit, prior.spread, prior.bend]
+            prior, coefficients = fit_prior(layer.codes), find_coefficients(layer.codes)
+            write_weights(writer, layer.codes, prior, coefficients)
+            told = [prior.limit, prior.spread, prior.bend, *coefficients]
         else:
             told = [-1 - same, 0, 0]
         bits[layer.name] = writer.num_bits - before
@@ -83,6 +84,27 @@ def code(network: PackedNetwork) -> Coding:
     stream = writer.data()
     data = join_parts(MAGIC, network, {"layers": headers, "bytes": len(stream)}, [first.tobytes(), stream])
     return Coding(data=data, weight_bits=bits, bias_bits=bias_bits, scale_bits=scale_bits)
+
+
+def find_coefficients(codes: NDArray[np.int8]) -> Coefficients:
+    """Return with which coefficients a layer's weights are coded in contexts; none where they are shorter without."""
+    if not has_kernels(codes.shape) or not codes.any():
+        return ()
+    prior, fitted = fit_prior(codes), fit_coefficients(codes)
+    found = []
+    for coefficients in ((), fitted):
+        writer = Writer()
+        write_weights(writer, codes, prior, coefficients)
+        found.append((writer.num_bits, coefficients))
+    return min(found)[1]
+
+
+def write_weights(writer: Writer, codes: NDArray[np.int8], prior: Prior, coefficients: Coefficients) -> None:
+    """Code a layer's weights in the contexts that coefficients ask for, one after the other where there are none."""
+    if not coefficients:
+        writer.bell(codes, prior)
+        return
+    transfer_kernels(codes.astype(np.int64), prior, coefficients, writer)
 
 
 def write_coded(network: PackedNetwork, path: Path) -> Coding:
@@ -101,7 +123,7 @@ def read_layers(header: Mapping[str, Any], parts: Parts) -> tuple[PackedLayer, .
     codes: list[NDArray[np.int8]] = []
     for layer in stated:
         if layer.same_as is None:
-            codes.append(reader.bell(math.prod(layer.shape), layer.prior).astype(np.int8).reshape(layer.shape))
+            codes.append(_read_weights(reader, layer))
         elif layer.same_as < len(codes) and codes[layer.same_as].shape == layer.shape:
             codes.append(codes[layer.same_as].copy())
         else:
@@ -130,16 +152,19 @@ class _Stated:
     has_biases: bool
     zeros: int
     prior: Prior
+    coefficients: Coefficients
     same_as: int | None
     """The layer whose weights it has, None where they are its own."""
 
     @classmethod
     def of(cls, entry: Any) -> _Stated:
         name, shape, has_biases, *numbers = entry
-        zeros, limit, spread, bend = (int(number) for number in numbers)
+        zeros, limit, spread, bend, *coefficients = (int(number) for number in numbers)
         same_as = -1 - limit if limit < 0 else None
         if not (0 <= zeros <= ONE_SCALE and limit <= 127 and 0 <= spread <= 255 and 0 <= bend <= 255):
             raise ExportError(f"layer {name!r} is described by numbers that none is coded with; the data are damaged")
+        if coefficients and (not is_valid(coefficients) or not limit or not has_kernels(read_shape(shape))):
+            raise ExportError(f"layer {name!r} is coded in contexts that it has not; the data are damaged")
         if math.prod(read_shape(shape)) > LARGEST_LAYER:
             raise ExportError(f"layer {name!r} is larger than any that is coded; the data are damaged")
         return cls(
@@ -148,8 +173,16 @@ class _Stated:
             has_biases=bool(has_biases),
             zeros=zeros,
             prior=Prior(limit=max(0, limit), spread=spread, bend=bend),
+            coefficients=tuple(coefficients),
             same_as=same_as,
         )
+
+
+def _read_weights(reader: Reader, layer: _Stated) -> NDArray[np.int8]:
+    codes = np.zeros(layer.shape, dtype=np.int64)
+    if layer.coefficients:
+        return transfer_kernels(codes, layer.prior, layer.coefficients, reader).astype(np.int8)
+    return reader.bell(codes, layer.prior).astype(np.int8)
 
 
 def _find_equal(layers: Sequence[PackedLayer], index: int) -> int | None:

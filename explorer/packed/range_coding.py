@@ -85,15 +85,21 @@ class Writer:
         """Bits so far."""
         return int(self._coder.num_bits())
 
-    def bell(self, values: NDArray[Any], prior: Prior) -> None:
-        """Code numbers in -limit..limit, of any shape, in the order of memory."""
+    def bell(self, values: NDArray[Any], prior: Prior) -> NDArray[Any]:
+        """Code numbers in -limit..limit, of any shape, in the order of memory, and return them."""
         if not prior.limit:  # one symbol alone takes nothing
-            return
+            return values
         flat = values.ravel().astype(np.int32) + np.int32(prior.limit)
         counts = _Counts(prior.counts())
         for part in _chunks(flat.size):
             self._coder.encode(flat[part], counts.model())
             counts.add(flat[part])
+        return values
+
+    def symbols(self, counts: Int64Array, values: Int64Array) -> Int64Array:
+        """Code numbers 0.. under counts of at least 1, and return them."""
+        self._coder.encode(values.astype(np.int32), _Counts(counts).model())
+        return values
 
     def numbers(self, values: NDArray[Any]) -> None:
         """Code numbers of up to 32 bits and a sign: how long each is, and its bits."""
@@ -128,15 +134,18 @@ class Reader:
             raise ExportError(f"{len(data)} bytes of coded numbers are no whole words; the data are damaged")
         self._coder = constriction.stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32))
 
-    def bell(self, count: int, prior: Prior) -> Int64Array:
-        """Return so many numbers in -limit..limit."""
-        found, counts = np.zeros(count, dtype=np.int64), _Counts(prior.counts())
-        if not prior.limit:
-            return found
-        for part in _chunks(count):
-            found[part] = self._decode(counts.model(), part.stop - part.start)
-            counts.add(found[part])
-        return found - prior.limit
+    def bell(self, values: NDArray[Any], prior: Prior) -> Int64Array:
+        """Return as many numbers in -limit..limit as `values` has, in its shape."""
+        found, counts = np.zeros(values.size, dtype=np.int64), _Counts(prior.counts())
+        if prior.limit:
+            for part in _chunks(values.size):
+                found[part] = self._decode(counts.model(), part.stop - part.start)
+                counts.add(found[part])
+        return (found - prior.limit).reshape(values.shape)
+
+    def symbols(self, counts: Int64Array, values: Int64Array) -> Int64Array:
+        """Return as many numbers as `values` has."""
+        return self._decode(_Counts(counts).model(), len(values))
 
     def numbers(self, count: int) -> Int64Array:
         """Return so many numbers with their signs."""
@@ -169,12 +178,16 @@ class _Counts:
 
     def __init__(self, counts: Int64Array) -> None:
         self._counts = counts
+        self._limit()
 
     def model(self) -> Any:
         return constriction.stream.model.Categorical(self._counts.astype(np.float64), perfect=False)
 
     def add(self, symbols: NDArray[Any]) -> None:
         self._counts += SEEN * np.bincount(symbols, minlength=len(self._counts))
+        self._limit()
+
+    def _limit(self) -> None:
         while self._counts.sum() > LARGEST_TOTAL:
             self._counts = (self._counts + 1) // 2
 
