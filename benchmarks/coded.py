@@ -26,9 +26,8 @@ from torch import Tensor, fx, nn
 
 import explorer
 from explorer.compress.apply import apply
-from explorer.evaluate.coded_size import estimate_coded_bytes
+from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.hardware import count_float_weight_bytes
-from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.packed.coded import Coding, write_coded
 from explorer.packed.file import read_packed
 from explorer.packed.network import decode_like, packable, refuse_different
@@ -143,19 +142,19 @@ def fit(net: explorer.Net, aside: Aside, rounding_images: int, limit: int, ratio
     """
     quantizer = replace(net.context.quantizer, rounding="adaptive", rounding_images=rounding_images)
     context = replace(net.context, quantizer=quantizer)
-    entropies = WeightEntropies(replace(context, quantizer=replace(quantizer, rounding="nearest")))
+    sizes = CodedSizes(replace(context, quantizer=replace(quantizer, rounding="nearest")))
     while True:
         allowed = (1 + CLOSE) / 2 * limit / ratio
         low, high = RANGE
         while high / low > 1.0002:
             middle = (low * high) ** 0.5
-            estimated = estimate_coded_bytes(entropies, at_step(net, middle))
+            estimated = sizes.estimate(at_step(net, middle))
             low, high = (low, middle) if estimated <= allowed else (middle, high)
         model = apply(context, at_step(net, high))
         with tempfile.TemporaryDirectory() as folder:
             coding = write_coded(packable(model), Path(folder) / "network.bin")
         size = len(coding.data)
-        ratio = size / estimate_coded_bytes(entropies, at_step(net, high))
+        ratio = size / sizes.estimate(at_step(net, high))
         if CLOSE * limit <= size <= limit:
             return Built(high, model, coding, aside.error(model), ratio)
 

@@ -90,13 +90,19 @@ def find_coefficients(codes: NDArray[np.int8]) -> Coefficients:
     """Return with which coefficients a layer's weights are coded in contexts; none where they are shorter without."""
     if not has_kernels(codes.shape) or not codes.any():
         return ()
-    prior, fitted = fit_prior(codes), fit_coefficients(codes)
-    found = []
-    for coefficients in ((), fitted):
-        writer = Writer()
-        write_weights(writer, codes, prior, coefficients)
-        found.append((writer.num_bits, coefficients))
-    return min(found)[1]
+    tried = ((), fit_coefficients(codes))
+    return min(tried, key=lambda coefficients: _count_bits(codes, coefficients))
+
+
+def count_weight_bits(codes: NDArray[np.int8]) -> int:
+    """Return the bits that a layer's weights take, up to a word of the coder."""
+    return _count_bits(codes, find_coefficients(codes))
+
+
+def _count_bits(codes: NDArray[np.int8], coefficients: Coefficients) -> int:
+    writer = Writer()
+    write_weights(writer, codes, fit_prior(codes), coefficients)
+    return writer.num_bits
 
 
 def write_weights(writer: Writer, codes: NDArray[np.int8], prior: Prior, coefficients: Coefficients) -> None:

@@ -15,7 +15,7 @@ from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.data.images import ImageSet
-from explorer.evaluate.coded_size import count_coded_bytes, estimate_coded_bytes
+from explorer.evaluate.coded_size import count_coded_bytes
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import refuse_infinite, score_images
 from explorer.evaluate.weight_entropy import WeightEntropies
@@ -109,7 +109,7 @@ def _built_cost(prepared: PreparedStudy, candidate: Candidate) -> Cost:
     try:
         return replace(cost, coded_bytes=count_coded_bytes(apply(prepared.context, candidate)))
     except NUMERICAL:  # it cannot be computed, but costs what it does all the same
-        return replace(cost, coded_bytes=estimate_coded_bytes(prepared.coded, candidate))
+        return replace(cost, coded_bytes=prepared.coded.estimate(candidate))
 
 
 def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]:

@@ -13,6 +13,7 @@ import explorer
 from explorer.compress.apply import CompressionContext
 from explorer.data.images import Data, ImageSet
 from explorer.digests import digest
+from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.score import Score
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.objectives import CODED_BYTES
@@ -53,8 +54,8 @@ class PreparedStudy:
     coverage: Coverage
     entropies: WeightEntropies | None = None
     """Those of its layers at any choice, where the device reads weights coded by them."""
-    coded: WeightEntropies | None = None
-    """The same where the study names the bytes of a coded file, whatever the device reads."""
+    coded: CodedSizes | None = None
+    """Estimates of the bytes of a coded file, where the study names these, whatever the device reads."""
     depths: tuple[Depth, ...] = ()
     """The networks that blocks are removed to, one for each number of them."""
     refused_exports: tuple[tuple[str, str], ...] = ()
@@ -134,7 +135,7 @@ def prepare_study(
         weights_digest=digest_state(network.model),
         coverage=network.coverage,
         entropies=WeightEntropies.of(context.for_search(), accelerator),
-        coded=WeightEntropies(context.for_search()) if names_coded_bytes(study) else None,
+        coded=CodedSizes(context.for_search()) if names_coded_bytes(study) else None,
         depths=depths,
         refused_exports=refused_exports,
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.evaluate.coded_size import estimate_coded_bytes
+from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.depth_pricing import DepthPricing
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import refuse_infinite, score_images
@@ -90,28 +90,30 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
     )
 
 
-def _make_price(
-    prepared: PreparedStudy, entropies: WeightEntropies | None, coded: WeightEntropies | None
-) -> ComputeCost:
+def _make_price(prepared: PreparedStudy, entropies: WeightEntropies | None, coded: CodedSizes | None) -> ComputeCost:
     """Return the function that prices candidates, with these entropies for the device and for a coded file."""
     prices = DepthPricing(prepared.context.graph_without, prepared.accelerator, entropies)
 
     def price_candidate(candidate: Candidate) -> Cost:
         pricing = prices.without(candidate.removed_blocks)
         cost = summed_cost(pricing.graph, pricing.price(candidate))
-        return cost if coded is None else replace(cost, coded_bytes=estimate_coded_bytes(coded, candidate))
+        return cost if coded is None else replace(cost, coded_bytes=coded.estimate(candidate))
 
     return price_candidate
 
 
 def _price_of_seeds(prepared: PreparedStudy, price_candidate: ComputeCost) -> ComputeCost:
     """Return what prices seeds: by integers rounded to the nearest where those of each option would take a solve."""
-    known, settings = (prepared.entropies, prepared.coded), prepared.context.for_search().quantizer
-    if settings.fitting != "static" or known == (None, None):
+    settings = prepared.context.for_search().quantizer
+    if settings.fitting != "static" or (prepared.entropies is None and prepared.coded is None):
         return price_candidate
     plain = replace(settings, rounding="nearest", compensation="none")
-    nearest = WeightEntropies(replace(prepared.context, quantizer=plain))
-    return _make_price(prepared, *(None if each is None else nearest for each in known))
+    nearest = replace(prepared.context, quantizer=plain)
+    return _make_price(
+        prepared,
+        None if prepared.entropies is None else WeightEntropies(nearest),
+        None if prepared.coded is None else CodedSizes(nearest),
+    )
 
 
 def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> Sensitivity:

@@ -10,8 +10,7 @@ import pytest
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import LayerChoice, uniform
-from explorer.evaluate.coded_size import count_coded_bytes, estimate_coded_bytes
-from explorer.evaluate.weight_entropy import WeightEntropies
+from explorer.evaluate.coded_size import CodedSizes, count_coded_bytes
 from explorer.packed.coded import write_coded
 from explorer.packed.network import packable
 from tests.explorer.search.test_steps import with_units
@@ -35,18 +34,18 @@ def test_the_estimate_is_near_the_file(
     assert size == len(write_coded(packable(model), tmp_path / "network.bin").data)
     assert size == (tmp_path / "network.bin").stat().st_size
     # Of these networks most of the file is names, scales and biases; on one of 270,000 weights it is 1 % off.
-    assert estimate_coded_bytes(WeightEntropies(base), candidate) == pytest.approx(size, rel=0.25)
+    assert CodedSizes(base).estimate(candidate) == pytest.approx(size, rel=0.25)
 
 
 def test_coarser_steps_and_fewer_filters_take_less(context: Callable[[str], CompressionContext]) -> None:
     base = with_units(context("lenet5_digits"))
-    plain, entropies = uniform(base.graph), WeightEntropies(base)
+    plain, sizes_of = uniform(base.graph), CodedSizes(base)
     least = min(dict(base.step_units or {}).values())
     sizes = []
     for step in (0.01, 0.1, 1.0):
         layers = tuple(LayerChoice(layer=choice.layer, step=step * least) for choice in plain.layers)
         whole = replace(plain, layers=layers)
         half = replace(whole, filter_keep_ratio=tuple((name, 0.5) for name, _ in plain.filter_keep_ratio))
-        sizes.append([estimate_coded_bytes(entropies, candidate) for candidate in (whole, half)])
+        sizes.append([sizes_of.estimate(candidate) for candidate in (whole, half)])
     assert [whole for whole, _ in sizes] == sorted((whole for whole, _ in sizes), reverse=True)
     assert all(half < whole for whole, half in sizes)
