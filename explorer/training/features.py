@@ -76,7 +76,8 @@ class _Distance(torch.autograd.Function):
         difference = own - wanted
         size = torch.linalg.vector_norm(wanted).square_().clamp_min_(torch.finfo(wanted.dtype).tiny)
         ctx.save_for_backward(difference, size)
-        return torch.linalg.vector_norm(difference).square_() / size
+        distance: Tensor = torch.linalg.vector_norm(difference).square_() / size
+        return distance
 
     @staticmethod
     @once_differentiable
