@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 
-from torch import nn
+from torch import fx
 
 import explorer
 from explorer.compress.apply import apply
@@ -27,6 +27,9 @@ from explorer.study.prepare import PreparedStudy, digest_images
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
 from explorer.study.store import Store
+
+Build = Callable[[], fx.GraphModule]
+"""Builds a network."""
 
 
 def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Notify) -> Outcome:
@@ -74,7 +77,7 @@ class _Scorer:
     prepared: PreparedStudy
     store: Store
 
-    def score(self, split: str, name: str, build: Callable[[], nn.Module]) -> MeanScore:
+    def score(self, split: str, name: str, build: Build) -> MeanScore:
         """Return the mean score; NumericalError and the like where the network cannot be computed."""
         images: ImageSet = getattr(self.prepared.data, split)
         key = f"{split}/{images.digest()}/{name}"
@@ -90,16 +93,16 @@ def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer:
     """Score a member as it is kept, on the search images again where it is built otherwise than the search did."""
     candidate, settings = member.candidate, prepared.context.quantizer
     own, score = candidate.digest(), member.score
-    build = partial(apply, prepared.context, candidate)
+    build = cache(partial(apply, prepared.context, candidate))
     if settings.front_compensation is not None:
         own = f"{own}/{settings.front_compensation}"
         score = scorer.score("search", own, build)
     held_out = scorer.score("held_out", own, build)
-    evaluation = replace(member, cost=_built_cost(prepared, candidate), score=score)
+    evaluation = replace(member, cost=_built_cost(prepared, candidate, build), score=score)
     return FrontPoint(name=name, evaluation=evaluation, held_out=held_out)
 
 
-def _built_cost(prepared: PreparedStudy, candidate: Candidate) -> Cost:
+def _built_cost(prepared: PreparedStudy, candidate: Candidate, build: Build) -> Cost:
     """Return what a candidate costs with the integers that its network is built with."""
     entropies = None if prepared.entropies is None else WeightEntropies(prepared.context).of_built(candidate)
     graph = prepared.context.graph_without(candidate.removed_blocks)
@@ -107,7 +110,7 @@ def _built_cost(prepared: PreparedStudy, candidate: Candidate) -> Cost:
     if prepared.coded is None:
         return cost
     try:
-        return replace(cost, coded_bytes=count_coded_bytes(apply(prepared.context, candidate)))
+        return replace(cost, coded_bytes=count_coded_bytes(build()))
     except NUMERICAL:  # it cannot be computed, but costs what it does all the same
         return replace(cost, coded_bytes=prepared.coded.estimate(candidate))
 
@@ -116,7 +119,8 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
     graph = prepared.context.graph
     eight = uniform(graph)
 
-    def build() -> nn.Module:
+    @cache
+    def build() -> fx.GraphModule:
         model = apply(prepared.context, eight)
         model.register_forward_hook(refuse_infinite)
         return model
@@ -126,11 +130,11 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
         floating = replace(floating, coded_bytes=floating.weight_bytes)
     return (
         _baseline(FLOAT, floating, lambda: prepared.context.model, scorer),
-        _baseline(UNIFORM, _built_cost(prepared, eight), build, scorer),
+        _baseline(UNIFORM, _built_cost(prepared, eight, build), build, scorer),
     )
 
 
-def _baseline(name: str, cost: Cost, build: Callable[[], nn.Module], scorer: _Scorer) -> Baseline:
+def _baseline(name: str, cost: Cost, build: Build, scorer: _Scorer) -> Baseline:
     """Return one that cannot be computed has the reason and scores 0; costs are relative to its own all the same."""
     try:
         search, held_out = (scorer.score(split, name, build) for split in ("search", "held_out"))

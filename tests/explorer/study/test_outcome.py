@@ -160,6 +160,25 @@ def test_nothing_is_scored_twice(
     assert [point.evaluation for point in changed.front] == [point.evaluation for point in concluded.front]
 
 
+def test_a_member_is_built_once_for_both_sets_of_images(
+    parts: tuple[PreparedStudy, Search, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, task, store = parts
+    context = prepared.context
+    quantizer = replace(context.quantizer, compensation="static", front_compensation="propagated")
+    other = replace(prepared, context=replace(context, quantizer=quantizer))
+    built: list[str] = []
+
+    def counting(context: CompressionContext, candidate: Candidate) -> Any:
+        built.append(candidate.digest())
+        return apply(context, candidate)
+
+    monkeypatch.setattr(outcome, "apply", counting)
+    concluded = score_front(other, task, store, quiet)
+    members = [point.evaluation.candidate.digest() for point in concluded.front]
+    assert sorted(digest for digest in built if digest in members) == sorted(members)
+
+
 def test_where_it_came_from(concluded: Outcome, parts: tuple[PreparedStudy, Search, Store]) -> None:
     provenance = concluded.provenance
     assert provenance["weights digest"] == parts[0].weights_digest
