@@ -1,9 +1,10 @@
 """The published ResNet-20 and ResNet-56 in coded files of given sizes, without training, on the CIFAR-10 test images.
 
-One number gives the step of every layer's weights, c over the root mean square of their DeepLIFT multipliers, and all
-integers lie in one file at their entropy, with steps, biases and tables. For each size c is found by bisection on the
-bytes of the file; of a few ways to round, the one is taken whose logits are nearest to the float network's on training
-images that nothing was calibrated on. The file is read back, and what it decodes to is scored once on the
+One number gives the step of every layer's weights, c over the root mean square of their DeepLIFT multipliers and over
+the root of the share of an output's error that error feedback leaves there, and all integers lie in one file at their
+entropy, with steps, biases and tables. For each size c is found by bisection on the bytes of the file. Beside it stands
+the mean square by which logits differ from the float network's on training images that nothing was calibrated on, by
+which that rule was chosen. The file is read back, and what it decodes to is scored once on the
 10,000 test images. Needs EXPLORER_DATA (a folder with cifar10.npz) and EXPLORER_CHECKPOINTS; says so and ends where
 they are not set. --network resnet20 or resnet56 for one of them, --images N to score fewer.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -26,6 +26,8 @@ from torch import Tensor, fx, nn
 
 import explorer
 from explorer.compress.apply import apply
+from explorer.compress.moments import compute_float_moments
+from explorer.compress.rounding import compute_feedback_share
 from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.hardware import count_float_weight_bytes
 from explorer.packed.coded import Coding, write_coded
@@ -40,8 +42,7 @@ AIMS: Mapping[str, Mapping[int, float]] = {
 }
 """Bytes of the whole file -> share right to reach."""
 CALIBRATION, ASIDE = 512, 2000
-"""Training images that calibrate and round, and others that choose among ways to round."""
-ROUNDING_IMAGES = (384, 512)
+"""Training images that calibrate and round, and others."""
 LAST_OFFSET = -1.0
 """Of the last layer, whose multipliers are those of one logit of ten."""
 RANGE = (1e-3, 1e-1)
@@ -51,12 +52,11 @@ CLOSE = 0.99
 
 
 class Built(NamedTuple):
-    """A network of one step, its file, and the mean square by which its logits differ from the float network's."""
+    """A network of one step and its file."""
 
     step: float
     model: fx.GraphModule
     coding: Coding
-    error: float
     ratio: float
     """Of the bytes of the file to those that were estimated."""
 
@@ -103,15 +103,10 @@ def show(network: str, count: int) -> None:
     float32_bytes = count_float_weight_bytes(net.graph)
     right = explorer.accuracy(net.context.model, images, labels).value
     print(f"{network}, float: {float32_bytes:,} bytes, {right:.2%} of {len(labels)} test images right", flush=True)
-    ratio = 1.02
+    ratio = 1.0
     for limit, aim in AIMS[network].items():
-        found: list[Built] = []
-        for rounding_images in ROUNDING_IMAGES:
-            found.append(fit(net, aside, rounding_images, limit, ratio))
-            ratio = found[-1].ratio
-            told = f"{rounding_images} images round, {len(found[-1].coding.data):,} bytes"
-            print(f"... {told}: logits differ by {found[-1].error:.4f}", file=sys.stderr, flush=True)
-        best = min(found, key=lambda built: built.error)
+        best = fit(net, limit, ratio)
+        ratio = best.ratio
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "network.bin"
             write_coded(packable(best.model), file)
@@ -120,29 +115,35 @@ def show(network: str, count: int) -> None:
         right = explorer.accuracy(decoded, images, labels).value
         print(
             f"{network}, at most {limit:,} bytes: c = {best.step:.5f}, {float32_bytes / size:.1f} times smaller, "
-            f"{best.coding.summary}; decoded to equal integers: {right:.2%} (aim {aim:.1%}); "
+            f"{best.coding.summary}; logits differ by {aside.error(best.model):.3f} on training images; "
+            f"decoded to equal integers: {right:.2%} (aim {aim:.1%}); "
             f"{time.process_time() - start:.0f} s CPU since the start",
             flush=True,
         )
 
 
 def open_network(network: str) -> explorer.Net:
-    """Return a network ready for steps."""
+    """Return a network ready for steps, what its layers' are divided by weighted by what error feedback leaves."""
     study = explorer.load_study(STUDY)
     checkpoint = "${EXPLORER_CHECKPOINTS}/" + CHECKPOINTS[network]
     model = replace(study.model, reference=network, checkpoint=checkpoint)
-    net = explorer.open(replace(study, model=model, data=replace(study.data, calibration=CALIBRATION)))
-    return net.ordered_by(explorer.relevance(net, "deeplift"))
+    quantizer = replace(study.quantizer, rounding="adaptive", rounding_images=CALIBRATION)
+    data = replace(study.data, calibration=CALIBRATION)
+    net = explorer.open(replace(study, model=model, data=data, quantizer=quantizer))
+    net = net.ordered_by(explorer.relevance(net, "deeplift"))
+    context, units = net.context, dict(net.context.step_units or {})
+    for layer, given in compute_float_moments(context.model, context.calibration.images, context.graph.layer_names):
+        units[layer] *= compute_feedback_share(given) ** 0.5
+    return replace(net, context=replace(context, step_units=units))
 
 
-def fit(net: explorer.Net, aside: Aside, rounding_images: int, limit: int, ratio: float) -> Built:
+def fit(net: explorer.Net, limit: int, ratio: float) -> Built:
     """Return the network with the finest steps whose file has at most `limit` bytes, nearly.
 
     Adaptive rounding chooses other integers than those of which bytes are estimated: `ratio` says how many more.
     """
-    quantizer = replace(net.context.quantizer, rounding="adaptive", rounding_images=rounding_images)
-    context = replace(net.context, quantizer=quantizer)
-    sizes = CodedSizes(replace(context, quantizer=replace(quantizer, rounding="nearest")))
+    context = net.context
+    sizes = CodedSizes(replace(context, quantizer=replace(context.quantizer, rounding="nearest")))
     while True:
         allowed = (1 + CLOSE) / 2 * limit / ratio
         low, high = RANGE
@@ -156,7 +157,7 @@ def fit(net: explorer.Net, aside: Aside, rounding_images: int, limit: int, ratio
         size = len(coding.data)
         ratio = size / sizes.estimate(at_step(net, high))
         if CLOSE * limit <= size <= limit:
-            return Built(high, model, coding, aside.error(model), ratio)
+            return Built(high, model, coding, ratio)
 
 
 def at_step(net: explorer.Net, step: float) -> explorer.Candidate:

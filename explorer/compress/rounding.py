@@ -93,7 +93,7 @@ def find_adaptive_codes(
     damped, target = _damped_target(rows, given, DAMPING)
     free = torch.ones_like(target) if mask is None else mask.double().reshape(groups, -1, size)
     own = scale.double().reshape(groups, -1)
-    order = damped.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True, stable=True)
+    order = _order(damped)
     starts = (1.0,) if fixed_scale else STARTS
     count = len(starts)
     problem = _Problem(
@@ -121,6 +121,19 @@ def compute_output_errors(weight: Tensor, codes: Tensor, scale: Tensor, given: M
     return _errors(grouped, scale.double().reshape(groups, -1), target, damped).flatten()
 
 
+def compute_feedback_share(given: Moments) -> float:
+    """Return the share of the squared output error of nearest rounding that error feedback leaves (above 0, up to 1).
+
+    At fine steps errors of nearest rounding are independent of each other and count the second moment of what they
+    multiply; passed on to the weights still to come, in the order in which these are rounded, each counts what of its
+    input no later ones explain: the pivots of the moments' Cholesky decomposition (Frantar et al., 2022).
+    """
+    damped, _ = _damped(given, DAMPING)
+    order = _order(damped)
+    pivots = torch.linalg.cholesky(damped[:, order.flip(0)][:, :, order.flip(0)]).diagonal(dim1=1, dim2=2).square()
+    return float(pivots.mean() / damped.diagonal(dim1=1, dim2=2).mean())
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Problem:
     """Targets and free places (groups x rows x k), second moments (groups x k x k), the order of the columns.
@@ -146,6 +159,11 @@ def _damped(given: Moments, share: float) -> tuple[Tensor, Tensor]:
     mean = received.diagonal(dim1=1, dim2=2).mean(1).clamp_min(torch.finfo(torch.float32).tiny)
     ridge = share * mean[:, None, None]
     return received + ridge * torch.eye(received.shape[1], dtype=torch.float64, device=received.device), ridge
+
+
+def _order(damped: Tensor) -> Tensor:
+    """Return the order in which columns are rounded: what is largest first."""
+    return damped.diagonal(dim1=1, dim2=2).mean(0).argsort(descending=True, stable=True)
 
 
 def _damped_target(rows: Tensor, given: Moments, share: float) -> tuple[Tensor, Tensor]:

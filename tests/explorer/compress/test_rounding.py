@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from explorer.compress.moments import Moments, compute_moments
 from explorer.compress.quantize import code_limit, find_nearest_codes, find_weight_scales, quantize_weight
-from explorer.compress.rounding import compute_output_errors, find_adaptive_codes
+from explorer.compress.rounding import compute_feedback_share, compute_output_errors, find_adaptive_codes
 from explorer.graph.unfold import unfold_inputs
 
 LAYERS: dict[str, Callable[[], nn.Conv2d | nn.Linear]] = {
@@ -156,6 +156,22 @@ def test_scales_stay_as_they_are_given_where_they_are_fixed() -> None:
     nearest = quantize_weight(module.weight.data, step, 8)
     other = inputs(module, seed=2)
     assert output_error(module, codes * 0.05, other) < 0.6 * output_error(module, nearest * 0.05, other)
+
+
+@pytest.mark.parametrize("name", ["convolution", "grouped", "linear"])
+def test_feedback_leaves_the_share_of_the_error_that_is_said(name: str) -> None:
+    """At fine steps; choosing codes anew behind the feedback takes a little more off."""
+    module = layer(name)
+    x = inputs(module, seed=5)
+    given = compute_moments(module, x, x, centred=True)
+    weight = module.weight.detach()
+    scale = torch.full((len(weight),), float(weight.abs().max()) / 100)
+    nearest = torch.round(weight / expanded(scale, weight))
+    codes, _ = find_adaptive_codes(weight, given, scale, partial(find_nearest_codes, bits=8), fixed_scale=True)
+    errors = [float(compute_output_errors(weight, each, scale, given).mean()) for each in (codes, nearest)]
+    share = compute_feedback_share(given)
+    assert 0 < share <= 1
+    assert errors[0] / errors[1] == pytest.approx(share, rel=0.35)
 
 
 def test_inputs_that_are_all_zero_change_nothing() -> None:
