@@ -16,7 +16,7 @@ from torch import fx, nn
 from explorer.comparison.bits import choose_widths
 from explorer.comparison.points import Bools, ComparisonCell, Size
 from explorer.comparison.sample import ComputeRelevance
-from explorer.comparison.steps import build_at_entropy, measure_average, with_units
+from explorer.comparison.steps import build_at_entropy, make_choose_widths, measure_average, with_units
 from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import count_kept, uniform
 from explorer.compress.cluster import find_nearest, kmeans_1d
@@ -158,9 +158,16 @@ def choose_bits(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance
 
 
 def choose_steps(prepared: PreparedStudy, cell: ComparisonCell, compute_relevance: ComputeRelevance) -> Selection:
-    """Give layers steps, by a criterion's multipliers or all the same, that make `level` bits a weight on average."""
-    context = with_units(prepared.context, cell, compute_relevance)
-    candidate, model = build_at_entropy(context, cell.level)
+    """Give layers steps, by a criterion's multipliers or all the same, that make `level` bits a weight on average.
+
+    With "widths" they get widths by the knapsack over DeepLIFT's estimates, coded at their entropy as steps are.
+    """
+    context, choose = prepared.context, None
+    if cell.criterion == "widths":
+        choose = make_choose_widths(prepared, compute_relevance("deeplift", cell.seed))
+    else:
+        context = with_units(context, cell, compute_relevance)
+    candidate, model = build_at_entropy(context, cell.level, choose)
 
     def size(built: fx.GraphModule) -> Size:
         entropy_bytes = math.ceil(measure_average(context, built) * graph_weights / 8)

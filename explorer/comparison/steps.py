@@ -1,4 +1,4 @@
-"""Steps of weights for an average entropy: over a criterion's multipliers, or the same in all layers."""
+"""Steps of weights for an average entropy: over a criterion's multipliers, or the same in all layers; or widths."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import fx
 
+from explorer.comparison.bits import ACTIVATION_BITS, compute_budget, make_width_space
 from explorer.comparison.points import ComparisonCell
 from explorer.comparison.sample import ComputeRelevance
 from explorer.compress.apply import CompressionContext, apply
@@ -16,11 +17,19 @@ from explorer.compress.quantize import code_limit
 from explorer.evaluate.weight_entropy import WeightEntropies, count_entropies
 from explorer.graph.layers import ModelGraph
 from explorer.graph.modules import layer_module
-from explorer.relevance.scores import compute_step_units
+from explorer.relevance.scores import Relevance, compute_step_units
+from explorer.search.allocation import fit_bits
+from explorer.search.sensitivity import estimate_sensitivity
+from explorer.settings.comparison import WIDTHS
 from explorer.settings.values import MAXIMUM_BITS
+from explorer.study.prepare import PreparedStudy
 from explorer.study.relevance import measure_weight_relevance
 
 RULES = ("nearest", "ecq", "ecqx")
+WIDTH_HALVINGS = 10
+"""Of the range of average widths: to less than a hundredth of a bit."""
+Choose = Callable[[float], Candidate]
+"""Gives the candidate of an average entropy."""
 HALVINGS = 20
 """Of the range of steps, from where nothing is lost to where next to nothing is left: to a thousandth of a bit."""
 
@@ -41,25 +50,53 @@ def with_units(context: CompressionContext, cell: ComparisonCell, compute: Compu
     return replace(context, step_units=compute_step_units(graph, compute(cell.criterion, cell.seed)))
 
 
-def build_at_entropy(context: CompressionContext, average_bits: float) -> tuple[Candidate, fx.GraphModule]:
+def build_at_entropy(
+    context: CompressionContext, average_bits: float, choose: Choose | None = None
+) -> tuple[Candidate, fx.GraphModule]:
     """Return the network whose integers have about so many bits a weight, coded at their entropy, and its candidate.
 
-    One step, over each layer's unit, serves all layers. It is found without images, and where that is not exact,
-    since rounding is adaptive, corrected once by what a first network has; activations have 8 bits.
+    It is found without images, and where that is not exact, since rounding is adaptive, corrected once by what a first
+    network has; activations have 8 bits.
+
+    Args:
+        choose: Gives the candidate of an average; one step, over each layer's unit, for all layers by default.
     """
-    entropies = WeightEntropies(context)
+    estimate = _make_estimate(context)
 
-    def estimate(step: float) -> float:
-        return average(context.graph, entropies.of_candidate(with_step(context.graph, step)))
+    def choose_step(wanted: float) -> Candidate:
+        graph = context.graph
+        return with_step(graph, fit_step(context, lambda step: estimate(with_step(graph, step)), wanted))
 
-    wanted = average_bits
-    candidate = with_step(context.graph, fit_step(context, estimate, wanted))
+    choose = choose or choose_step
+    candidate = choose(average_bits)
     model = apply(context, candidate)
     if context.quantizer.rounding == "adaptive":
-        wanted *= wanted / measure_average(context, model)
-        candidate = with_step(context.graph, fit_step(context, estimate, wanted))
+        candidate = choose(average_bits**2 / measure_average(context, model))
         model = apply(context, candidate)
     return candidate, model
+
+
+def make_choose_widths(prepared: PreparedStudy, relevance: Relevance) -> Choose:
+    """Return what chooses widths, and a scale for each filter, by the knapsack over a relevance's estimates."""
+    graph, estimate = prepared.context.graph, _make_estimate(prepared.context)
+    table = estimate_sensitivity(prepared.context, relevance, make_width_space(prepared))
+    plain = uniform(graph, activation_bits=ACTIVATION_BITS)
+
+    def choose(wanted: float) -> Candidate:
+        low, high = WIDTHS
+        for _ in range(WIDTH_HALVINGS):
+            middle = (low + high) / 2
+            fitted = fit_bits(graph, table, plain, compute_budget(prepared, middle))
+            low, high = (low, middle) if estimate(fitted) > wanted else (middle, high)
+        return fit_bits(graph, table, plain, compute_budget(prepared, low))
+
+    return choose
+
+
+def _make_estimate(context: CompressionContext) -> Callable[[Candidate], float]:
+    """Return what gives a candidate's bits a weight, as far as they are known without images."""
+    entropies = WeightEntropies(context)
+    return lambda candidate: average(context.graph, entropies.of_candidate(candidate))
 
 
 def fit_step(context: CompressionContext, estimate: Callable[[float], float], average_bits: float) -> float:

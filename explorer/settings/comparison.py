@@ -109,7 +109,7 @@ CASES: Mapping[str, Case] = {
         level_text=f"bits a weight above 0, at most {WIDTHS[1]:g}",
         is_level=lambda level: 0 < level <= WIDTHS[1],
         states=("recalibrated",),
-        rules=("equal", "nearest", "ecq", "ecqx"),
+        rules=("equal", "widths", "nearest", "ecq", "ecqx"),
         axis="Entropy of a weight (bits)",
         shown="{:g} bits",
         state_titles={"recalibrated": "quantised, recalibrated"},

@@ -181,6 +181,17 @@ def test_averages_that_the_space_does_not_have_are_refused(prepared: PreparedStu
         compare(few, tmp_path / "few", quiet)
 
 
+@pytest.mark.parametrize("level", [2.0, 3.0])
+def test_widths_have_the_entropy_asked_for(choose: Callable[..., Any], prepared: PreparedStudy, level: float) -> None:
+    found = choose("steps", "widths", level)
+    model = found.build(True)
+    count = sum(layer.weights for layer in prepared.context.graph.layers)
+    assert 0.9 * level <= 8 * found.size(model).weight_bytes / count <= level + 0.01
+    scales = [layer_module(model, name).get_buffer("weight_scale") for name in prepared.context.graph.layer_names]
+    assert all(float(scale.min()) < float(scale.max()) for scale in scales)
+    assert found.selection != choose("steps", "deeplift", level).selection
+
+
 def test_a_layer_without_any_saliency_keeps_one_weight() -> None:
     cell = ComparisonCell(criterion="l1", scope="global", level=0.9, state="uncorrected", seed=0)
     masks = cases._masks({"a": np.zeros((2, 5)), "b": np.arange(1.0, 11.0)}, cell)
