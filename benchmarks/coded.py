@@ -26,8 +26,7 @@ from torch import Tensor, fx, nn
 
 import explorer
 from explorer.compress.apply import apply
-from explorer.compress.moments import compute_float_moments
-from explorer.compress.rounding import compute_feedback_share
+from explorer.compress.step_units import weigh_by_feedback
 from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.hardware import count_float_weight_bytes
 from explorer.packed.coded import Coding, write_coded
@@ -123,7 +122,7 @@ def show(network: str, count: int) -> None:
 
 
 def open_network(network: str) -> explorer.Net:
-    """Return a network ready for steps, what its layers' are divided by weighted by what error feedback leaves."""
+    """Return a network ready for steps."""
     study = explorer.load_study(STUDY)
     checkpoint = "${EXPLORER_CHECKPOINTS}/" + CHECKPOINTS[network]
     model = replace(study.model, reference=network, checkpoint=checkpoint)
@@ -131,10 +130,7 @@ def open_network(network: str) -> explorer.Net:
     data = replace(study.data, calibration=CALIBRATION)
     net = explorer.open(replace(study, model=model, data=data, quantizer=quantizer))
     net = net.ordered_by(explorer.relevance(net, "deeplift"))
-    context, units = net.context, dict(net.context.step_units or {})
-    for layer, given in compute_float_moments(context.model, context.calibration.images, context.graph.layer_names):
-        units[layer] *= compute_feedback_share(given) ** 0.5
-    return replace(net, context=replace(context, step_units=units))
+    return replace(net, context=weigh_by_feedback(net.context))
 
 
 def fit(net: explorer.Net, limit: int, ratio: float) -> Built:
