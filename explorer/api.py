@@ -82,7 +82,8 @@ def open(  # noqa: PLR0913  (a network, its images, and how they are split and s
 
     Those who choose a network (`search`) and who judge it (`held_out`) are images of their own: given in the same
     forms, or a fifth of `data` each, at most 5,000, drawn by `seed`. What is left calibrates, explains and trains;
-    `print(net)` says the counts. All images are held in memory.
+    `print(net)` says the counts. All images are held in memory, and from then on glibc keeps the memory that this
+    process frees (`explorer.allocator`), unless the environment has MALLOC_ settings of its own.
 
     A study, of `load_study`, is opened with its own network and images.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from explorer.allocator import keep_freed_memory
 from explorer.compress.apply import CompressionContext
 from explorer.compress.shorten import EXAMPLES
 from explorer.data.images import Data, ImageSet
@@ -161,6 +162,7 @@ def open_network(
     seed = SEED.read(seed, "seed")
     if not isinstance(quantizer, QuantizerSettings | None):
         raise DataError(f"quantizer: expected explorer.settings.QuantizerSettings, received {type(quantizer).__name__}")
+    keep_freed_memory()
     train = read_samples("images", data, targets)
     searched = None if search is None else read_samples("search", search)
     kept_back = None if held_out is None else read_samples("held_out", held_out)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from explorer.allocator import keep_freed_memory
 from explorer.compress.shorten import EXAMPLES
 from explorer.errors import DataError, ModelError
 from explorer.evaluate.mean_score import MeanScore
@@ -46,6 +47,7 @@ def score(
         raise ModelError(f"score: expected a network, received {type(model).__name__}; a point's is point.build()")
     if data is None and not isinstance(model, Compressed):
         raise DataError("score: expected images to score the network on, received none")
+    keep_freed_memory()
     given = model.net if isinstance(model, Compressed) else None
     images = given.data.held_out if data is None and given is not None else read_samples("images", data, targets)
     torch_device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import fx, nn
 
+from explorer.allocator import keep_freed_memory
 from explorer.compress.norms import find_norms
 from explorer.compress.shorten import EXAMPLES
 from explorer.data.images import Data, ImageSet
@@ -58,6 +59,7 @@ class StudyNetwork:
 
 def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
     """Load the images, build the network and trace it; it has its weights if they are those of a checkpoint."""
+    keep_freed_memory()
     try:
         torch_device = find_torch_device(study.compute.device)
     except ValueError as error:

@@ -13,7 +13,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 LEVELS = {
     **dict.fromkeys(("errors", "settings", "threads", "files", "npz", "arrays", "digests", "pareto", "progress"), 0),
-    **dict.fromkeys(("objectives", "dotted", "user_code"), 0),
+    **dict.fromkeys(("objectives", "dotted", "user_code", "allocator"), 0),
     **dict.fromkeys(("graph", "models", "data"), 1),
     **dict.fromkeys(("relevance", "compress"), 2),
     "search": 3,
