@@ -15,10 +15,11 @@ from explorer.commands.options import StudyPath
 from explorer.commands.progress import ProgressDisplay, duration
 from explorer.commands.terminal import command, console, say
 from explorer.export.formats import list_installed
-from explorer.objectives import costs
+from explorer.objectives import CODED_BYTES, costs
 
 if TYPE_CHECKING:
     from explorer.compress.apply import CompressionContext
+    from explorer.compress.candidate import Candidate
     from explorer.graph.layers import Layer, ModelGraph
     from explorer.study.estimate import RunEstimate
     from explorer.study.network import StudyNetwork
@@ -202,15 +203,17 @@ def _space(context: CompressionContext, study: Study, accelerator: Accelerator) 
     """Return how large the space is, and whether its costliest limits can be kept at all."""
     from explorer.compress.candidate import uniform  # noqa: PLC0415
     from explorer.evaluate.weight_entropy import WeightEntropies  # noqa: PLC0415
+    from explorer.search.axes import STEPS  # noqa: PLC0415
     from explorer.search.space import make_search_space  # noqa: PLC0415
     from explorer.study.costing import candidate_cost  # noqa: PLC0415
 
     graph, entropies = context.graph, WeightEntropies.of(context, accelerator)
     space = make_search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
+    points = space.candidate({axis.name: 0 for axis in space.axes}), uniform(graph)
     least, eight = (
         candidate_cost(graph, point, accelerator, None if entropies is None else entropies.of_candidate(point))
-        for point in (space.candidate({axis.name: 0 for axis in space.axes}), uniform(graph))
+        for point in points
     )
     for objective in costs():
         limit = study.budgets.limit(objective)
@@ -222,7 +225,28 @@ def _space(context: CompressionContext, study: Study, accelerator: Accelerator) 
             f"budget {objective.key}: at most {_amount(limit)}; uniform 8 bits takes {_amount(plain)}, the smallest "
             f"candidate {_amount(smallest)}{verdict}"
         )
+    limit = study.budgets.coded_bytes
+    if limit is not None:
+        has_steps = STEPS.values(study.space) != STEPS.unused
+        lines.append(_coded_budget(context, limit, *points[has_steps:]))
     return lines
+
+
+def _coded_budget(context: CompressionContext, limit: float, *points: Candidate) -> str:
+    """Return how far files of uniform 8 bits, the last point, and of the smallest candidate are from a limit.
+
+    What a step takes depends on the relevance of weights, which is not known yet: then there is no smallest candidate.
+    """
+    from explorer.evaluate.coded_size import CodedSizes  # noqa: PLC0415
+    from explorer.evaluate.weight_entropy import round_to_nearest  # noqa: PLC0415
+
+    sizes = CodedSizes(round_to_nearest(context))
+    *smallest, plain = (sizes.estimate(point) for point in points)
+    start = f"budget {CODED_BYTES}: at most {_amount(limit)}; uniform 8 bits takes about {_amount(plain)}, "
+    if not smallest:
+        return f"{start}what steps take is known once relevance is"
+    verdict = "" if smallest[0] <= limit else ": hardly any candidate keeps it"
+    return f"{start}the smallest candidate about {_amount(smallest[0])}{verdict}"
 
 
 def _amount(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,6 +28,12 @@ _Key = tuple[Any, ...]
 def count_entropies(model: nn.Module, graph: ModelGraph) -> dict[str, float]:
     """Return the entropy of the integers of each layer of a network that is built, in bits a weight."""
     return {name: _measure(layer_module(model, name).get_buffer("weight_codes")) for name in graph.layer_names}
+
+
+def round_to_nearest(context: CompressionContext) -> CompressionContext:
+    """Return the context of a search where integers are rounded to the nearest, for which no layer is solved for."""
+    search = context.for_search()
+    return replace(search, quantizer=replace(search.quantizer, rounding="nearest", compensation="none"))
 
 
 class WeightEntropies:

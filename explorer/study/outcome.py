@@ -11,7 +11,7 @@ from importlib.metadata import version
 from torch import fx
 
 import explorer
-from explorer.compress.apply import apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.data.images import ImageSet
@@ -51,7 +51,7 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
         except NUMERICAL as error:
             if prepared.context.quantizer.front_compensation is None:
                 raise
-            lost.append(describe_failure(error))
+            lost.append(f"evaluation {member.number}, {describe_failure(error)}")
     notify("held-out images", max(1, len(members)), max(1, len(members)))
     return Outcome(
         study=prepared.study.to_json(),
@@ -63,7 +63,7 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
         evaluations=found,
         skipped=tuple((item.path, item.reason) for item in prepared.context.graph.skipped),
         provenance=_provenance(prepared, task, found)
-        | ({"left out": f"{len(lost)} members that cannot be built as the front is: {lost[0]}"} if lost else {})
+        | ({"left out": f"cannot be built as the front is: {'; '.join(lost)}"} if lost else {})
         | ({"journal": damage} if damage else {}),
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
@@ -95,11 +95,19 @@ def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer:
     own, score = candidate.digest(), member.score
     build = cache(partial(apply, prepared.context, candidate))
     if settings.front_compensation is not None:
+        build = cache(partial(_finite, prepared.context, candidate))
         own = f"{own}/{settings.front_compensation}"
         score = scorer.score("search", own, build)
     held_out = scorer.score("held_out", own, build)
     evaluation = replace(member, cost=_built_cost(prepared, candidate, build), score=score)
     return FrontPoint(name=name, evaluation=evaluation, held_out=held_out)
+
+
+def _finite(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
+    """Return the network of a candidate, which raises NumericalError where its outputs are not finite."""
+    model = apply(context, candidate)
+    model.register_forward_hook(refuse_infinite)
+    return model
 
 
 def _built_cost(prepared: PreparedStudy, candidate: Candidate, build: Build) -> Cost:
@@ -118,13 +126,7 @@ def _built_cost(prepared: PreparedStudy, candidate: Candidate, build: Build) -> 
 def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]:
     graph = prepared.context.graph
     eight = uniform(graph)
-
-    @cache
-    def build() -> fx.GraphModule:
-        model = apply(prepared.context, eight)
-        model.register_forward_hook(refuse_infinite)
-        return model
-
+    build = cache(partial(_finite, prepared.context, eight))
     floating = float_cost(graph, prepared.accelerator)
     if prepared.coded is not None:
         floating = replace(floating, coded_bytes=floating.weight_bytes)

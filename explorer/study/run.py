@@ -13,7 +13,7 @@ from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.depth_pricing import DepthPricing
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import refuse_infinite, score_images
-from explorer.evaluate.weight_entropy import WeightEntropies
+from explorer.evaluate.weight_entropy import WeightEntropies, round_to_nearest
 from explorer.objectives import costs_named
 from explorer.progress import Notify, Progress, silent
 from explorer.search.blocks import measure_depth_losses, measure_divergence
@@ -107,8 +107,7 @@ def _price_of_seeds(prepared: PreparedStudy, price_candidate: ComputeCost) -> Co
     settings = prepared.context.for_search().quantizer
     if settings.fitting != "static" or (prepared.entropies is None and prepared.coded is None):
         return price_candidate
-    plain = replace(settings, rounding="nearest", compensation="none")
-    nearest = replace(prepared.context, quantizer=plain)
+    nearest = round_to_nearest(prepared.context)
     return _make_price(
         prepared,
         None if prepared.entropies is None else WeightEntropies(nearest),

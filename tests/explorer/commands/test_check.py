@@ -124,6 +124,31 @@ def test_budgets_that_nothing_can_keep(checked: Said) -> None:
     assert said.count("no candidate keeps it") == 1
 
 
+def coded_budget(said: str) -> list[int]:
+    """The limit, and what is said to be taken of it."""
+    [line] = [line for line in " ".join(said.split()).split("budget ") if line.startswith("coded_bytes")]
+    return [
+        int(number.replace(",", "")) for number in re.findall(r"(?:at most|takes about|candidate about) ([\d,]+)", line)
+    ]
+
+
+def test_a_budget_of_coded_bytes_is_compared_with_files(checked: Said) -> None:
+    limit, eight, smallest = coded_budget(checked("[budgets]\ncoded_bytes = 100_000\n"))
+    assert limit == 100_000 > eight > smallest > 0
+
+
+def test_a_budget_that_no_coded_file_keeps(checked: Said) -> None:
+    said = checked("[budgets]\ncoded_bytes = 10\n")
+    assert "hardly any candidate keeps it" in said
+
+
+def test_of_steps_no_file_is_told_before_their_relevance_is_known(checked: Said) -> None:
+    said = checked("[space]\nsteps = [0.01]\n[budgets]\ncoded_bytes = 10\n")
+    assert len(coded_budget(said)) == 2
+    assert "what steps take is known once relevance is" in " ".join(said.split())
+    assert "keeps it" not in said
+
+
 def test_bad_input_is_one_line(checked: Said) -> None:
     said = checked("[relevances]\n", code=2)
     assert [line for line in said.splitlines() if line.startswith("error: ")] == [

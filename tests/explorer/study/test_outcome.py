@@ -222,3 +222,34 @@ def test_a_uniform_network_that_cannot_be_computed_is_stated_and_the_front_is_th
     assert [point.name for point in view.baselines] == ["float"]
     assert f"uniform 8-bit cannot be computed: {reason}" in view.remarks
     assert [point.ratios for point in view.front] == [point.ratios for point in build_front_view(concluded).front]
+
+
+@pytest.mark.parametrize("how", ["raises", "nan"])
+def test_a_member_that_cannot_be_built_as_the_front_is_is_left_out_and_named(
+    how: str, parts: tuple[PreparedStudy, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, task, store = parts
+    settings = replace(prepared.context.quantizer, compensation="static", front_compensation="propagated")
+    lost = concluded.front[1].evaluation
+
+    def failing(context: CompressionContext, candidate: Candidate) -> torch.nn.Module:
+        model = apply(context, candidate)
+        if candidate == lost.candidate and how == "raises":
+            raise np.linalg.LinAlgError("Singular\nmatrix")
+        if candidate == lost.candidate:
+            model.register_forward_hook(lambda _, __, logits: logits * torch.nan)
+        return model
+
+    monkeypatch.setattr(outcome, "apply", failing)
+    data = replace(
+        prepared.data, **{name: getattr(prepared.data, name).take(slice(90)) for name in ("search", "held_out")}
+    )
+    found = score_front(
+        replace(prepared, data=data, context=replace(prepared.context, quantizer=settings)), task, store, quiet
+    )
+    left = [point.evaluation.candidate for point in concluded.front if point.evaluation.number != lost.number]
+    assert [point.evaluation.candidate for point in found.front] == left
+    assert [point.name for point in found.front] == [f"p{n + 1:02d}" for n in range(len(left))]
+    reason = {"raises": "Singular matrix", "nan": "its outputs are not finite for 90 of 90 images"}[how]
+    view = build_front_view(Outcome.from_json(json.loads(json.dumps(found.to_json()))))
+    assert f"left out: cannot be built as the front is: evaluation {lost.number}, {reason}" in view.remarks
