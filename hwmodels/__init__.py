@@ -15,6 +15,7 @@ from hwmodels.cost.explanation import Explanation
 from hwmodels.cost.fit import MemoryFit
 from hwmodels.cost.latency import BOUNDS
 from hwmodels.cost.network_cost import ENERGY_COMPONENTS, CandidateCosts, LayerCost, NetworkCost
+from hwmodels.cost.notes import tell_unpriced
 from hwmodels.cost.residency import NOTHING_STAYS, MapKeeper, Residency
 from hwmodels.cost.systolic import SystolicCounts, systolic_counts
 from hwmodels.cost.terms import LayerTerms, layer_terms
@@ -113,6 +114,7 @@ __all__ = [
     "stack",
     "stack_tensors",
     "systolic_counts",
+    "tell_unpriced",
     "tensor_arrays",
     "with_widths",
     "write_jobs",

@@ -255,7 +255,21 @@ def _unpriced_notes(accelerator: Accelerator) -> list[str]:
     """Say what takes nothing since nobody published it."""
     if not accelerator.unpriced:
         return []
-    return [f"assumed 0 on {accelerator.name}, a bandwidth without limit: {', '.join(accelerator.unpriced)}"]
+    told = tell_unpriced(accelerator.name, accelerator.unpriced)
+    return [f"{told}; `explorer devices show` and `Accelerator.unpriced` name them"]
+
+
+def tell_unpriced(device: str, keys: Sequence[str]) -> str:
+    """Return in words how many values of a device's profile are taken as 0, since nobody published them.
+
+    `keys` are those of `Accelerator.unpriced`.
+    """
+    values, bandwidths = len(keys), sum("bandwidth" in key for key in keys)
+    told = f"assumed 0 on {device}: {values} value{'s' * (values != 1)}"
+    if bandwidths == 0:
+        return told
+    which = "one of a bandwidth that limits" if bandwidths == 1 else f"{bandwidths} of bandwidths that limit"
+    return f"{told}, {which} nothing then"
 
 
 def _which(names: Sequence[str], chosen: BoolArray) -> str:

@@ -11,6 +11,7 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import Objective, costs, every_cost
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import ASSUMED_0, UNIFORM, Cost, Evaluation, Outcome, Split, TunedScores
+from hwmodels import tell_unpriced
 
 REFERENCE = UNIFORM
 """The baseline that costs are stated relative to."""
@@ -158,13 +159,15 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
 
 def list_remarks(outcome: Outcome) -> tuple[str, ...]:
     """Return what costs leave out, how networks were compensated, and which baselines and exports are missing."""
-    covered, unpriced = outcome.coverage, outcome.provenance.get(ASSUMED_0)
-    told = {key: outcome.provenance.get(key) for key in ("compensation", "left out")}
+    covered, zeros = outcome.coverage, filter(None, (outcome.provenance.get(ASSUMED_0),))
     return (
         *((covered.summary(),) if covered is not None and not covered.complete else ()),
-        *(f"{key}: {what}" for key, what in told.items() if what),
+        *(f"{key}: {what}" for key in ("compensation", "left out") if (what := outcome.provenance.get(key))),
         *(f"{item.name} cannot be computed: {item.failure}" for item in outcome.baselines if item.failure),
-        *((f"assumed 0 on {outcome.device}, a bandwidth without limit: {unpriced}",) if unpriced else ()),
+        *(
+            f"{tell_unpriced(outcome.device, keys.split(', '))}; report.html names them under Provenance"
+            for keys in zeros
+        ),
         *(f"export as {form} will be refused: {reason}" for form, reason in outcome.refused_exports),
     )
 

@@ -118,8 +118,8 @@ def test_notes_say_what_the_numbers_hide() -> None:
         assert any(expected in note for note in cost.notes), (expected, cost.notes)
     assert evaluate(JOBS, load("gemmini_default")).notes == (
         "activations pass memory: which of them could stay in scratchpad is not known without their lives",
-        "assumed 0 on gemmini_default, a bandwidth without limit: array.layer_overhead_cycles, "
-        "buffers.scratchpad.bandwidth_bits_per_cycle, buffers.accumulator.bandwidth_bits_per_cycle, power.static_w",
+        "assumed 0 on gemmini_default: 4 values, 2 of bandwidths that limit nothing then; `explorer devices "
+        "show` and `Accelerator.unpriced` name them",
     )
 
 

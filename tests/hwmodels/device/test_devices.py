@@ -24,6 +24,7 @@ from hwmodels import (
     load,
     names,
     profile_entries,
+    tell_unpriced,
 )
 from hwmodels.device.profiles import read_source_ids
 
@@ -126,8 +127,20 @@ def test_overhead_buffer_bandwidth_and_static_power_are_stated_or_said_to_be_ass
     keys |= {f"buffers.{buffer.name}.bandwidth_bits_per_cycle" for buffer in device.buffers}
     assert keys <= set(stated)
     assert set(device.unpriced) == {key for key in keys if not stated[key]}
-    note = f"assumed 0 on {name}, a bandwidth without limit: {', '.join(device.unpriced)}"
+    note = f"{tell_unpriced(name, device.unpriced)}; `explorer devices show` and `Accelerator.unpriced` name them"
     assert (note in _cost(device, _conv(64, 64, 16)).notes) == bool(device.unpriced)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (["power.static_w"], "1 value"),
+        (["a.bandwidth_bits_per_cycle", "power.static_w"], "2 values, one of a bandwidth that limits nothing then"),
+        (["a.bandwidth_b", "b.bandwidth_b"], "2 values, 2 of bandwidths that limit nothing then"),
+    ],
+)
+def test_how_many_values_are_taken_as_0_is_told_in_a_short_line(keys: list[str], said: str) -> None:
+    assert tell_unpriced("mine", keys) == f"assumed 0 on mine: {said}"
 
 
 def test_what_a_user_says_to_be_0_with_a_source_has_that_price() -> None:

@@ -219,8 +219,9 @@ def test_what_the_costs_leave_out_is_said(outcome: Outcome) -> None:
     )
     whole = replace(outcome, coverage=replace(part, values_counted=100, macs_counted=50))
     assert build_front_view(whole).remarks == build_front_view(outcome).remarks == ()
-    cheap = replace(outcome, provenance={"assumed 0": "power.static_w"})
+    cheap = replace(outcome, provenance={"assumed 0": "buffers.a.bandwidth_bits_per_cycle, power.static_w"})
     assert build_front_view(cheap).remarks == (
-        f"assumed 0 on {outcome.device}, a bandwidth without limit: power.static_w",
+        f"assumed 0 on {outcome.device}: 2 values, one of a bandwidth that limits nothing then; "
+        "report.html names them under Provenance",
     )
     assert Outcome.from_json(json.loads(json.dumps(known.to_json()))) == known
