@@ -24,7 +24,7 @@ from explorer.compress.prune import (
 )
 from explorer.compress.resolve import ResolvedCandidate, resolve
 from explorer.compress.shorten import EXAMPLES, shorten
-from explorer.compress.static import StaticCodes
+from explorer.compress.static import StaticCodes, StaticMemory
 from explorer.compress.weights import attach_codes, quantize_biases
 from explorer.errors import CandidateError
 from explorer.graph.canonical import canonicalise
@@ -57,6 +57,8 @@ class CompressionContext:
     """Those that the network was calibrated on, where these are more than `calibration.images`."""
     whole: CompressionContext | None = None
     """That of the network with all its blocks, where this is one without some of them."""
+    memory: StaticMemory = field(default_factory=StaticMemory, repr=False, compare=False)
+    """What `static` remembers, together with that of all contexts that are made of this one, within one limit."""
     _shortened: dict[tuple[str, ...], CompressionContext] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
@@ -164,7 +166,7 @@ class CompressionContext:
         return choice.step / unit if unit > 0 else math.inf
 
     def __post_init__(self) -> None:
-        static = StaticCodes(self.model, self.graph, self.calibration, self.quantizer, self.reference)
+        static = StaticCodes(self.model, self.graph, self.calibration, self.quantizer, self.reference, self.memory)
         object.__setattr__(self, "static", static)
 
     def for_search(self) -> CompressionContext:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from operator import attrgetter
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx
@@ -23,11 +24,40 @@ from explorer.settings import QuantizerSettings
 from explorer.settings.records import get_rules
 
 MOMENTS_BYTES, CODES_BYTES = 2**29, 2**27
-"""Bytes of moments and of codes that are remembered (assumed: all moments of ResNet-56 take 33 MB, of VGG-16 500)."""
+"""Bytes of moments and of codes that are remembered of a network and all that it is shortened to (assumed: all moments
+of ResNet-56 take 33 MB, of VGG-16 500, and twice that without some blocks)."""
 decide_weights: Callable[[LayerChoice], tuple[object, ...]] = attrgetter(
     *(key for key in get_rules(LayerChoice) if key != "activation_bits")
 )
 """What of a choice the weights of a layer depend on."""
+
+
+class StaticMemory:
+    """What the `StaticCodes` of a network, and of all that is made of it, remember together."""
+
+    def __init__(self) -> None:
+        self.codes = _Remembered()
+        self._moments: WeakKeyDictionary[StaticCodes, dict[str, Moments]] = WeakKeyDictionary()
+
+    def find_moments(self, network: StaticCodes) -> dict[str, Moments]:
+        """Return what is remembered of one network, by layer; it is now the one that was last asked for."""
+        found = self._moments[network] = self._moments.pop(network, {})
+        return found
+
+    def make_room(self, network: StaticCodes, size: int) -> bool:
+        """Return whether so many bytes more of a network may be remembered.
+
+        Other networks are forgotten for it, those not asked for the longest first; the network's own layers are not:
+        each of them would take a pass again and again.
+        """
+        taken = {each: sum(entry.nbytes for entry in known.values()) for each, known in self._moments.items()}
+        if taken.get(network, 0) + size > MOMENTS_BYTES:
+            return False
+        for other in [each for each in taken if each is not network]:
+            if sum(taken.values()) + size <= MOMENTS_BYTES:
+                break
+            del self._moments[other], taken[other]
+        return True
 
 
 class StaticCodes:
@@ -36,7 +66,8 @@ class StaticCodes:
     With compensation they are solved for on second moments of the float network alone: the inputs that stay are taken
     to be what they are there, so that a candidate costs a solve for each of its layers, and no pass. Moments are
     computed when they are first asked for, on the images that adaptive rounding looks at, in one pass for all layers
-    as far as MOMENTS_BYTES reaches; those of other layers take a pass each time. They are kept as float32. Where
+    as far as MOMENTS_BYTES reaches; those of other layers take a pass each time. They are kept as float32, in a
+    memory that may be shared with other networks. Where
     `model` is the `reference` without some of its blocks, its layers make good for these, too: for the difference of
     what they read in both float networks. Layers with shared weights and transposed convolutions are rounded to the
     nearest, whatever the settings.
@@ -49,11 +80,11 @@ class StaticCodes:
         calibration: Calibration,
         settings: QuantizerSettings,
         reference: fx.GraphModule,
+        memory: StaticMemory,
     ) -> None:
         self.model, self.graph, self.calibration, self.settings = model, graph, calibration, settings
         self.reference, self.solvable = reference, list_solvable(graph)
-        self._moments: dict[str, Moments] = {}
-        self._codes = _Remembered(CODES_BYTES)
+        self._memory, self._token = memory, object()
         self._twins: tuple[frozenset[int], Mapping[int, int]] | None = None
 
     def find(
@@ -72,7 +103,7 @@ class StaticCodes:
             codes, scale = self._compute(problem, choice, kept, step, importance())
             return codes.to(torch.int8), scale
 
-        return self._codes.get((layer.name, decide_weights(choice), places), compute)
+        return self._memory.codes.get((self._token, layer.name, decide_weights(choice), places), compute)
 
     def find_twins(self, kept: frozenset[int]) -> Mapping[int, int]:
         """Return which class that stays takes over from each that goes; remembered for the last `kept`."""
@@ -86,7 +117,7 @@ class StaticCodes:
 
     def moments(self, name: str) -> Moments:
         """Return the second moments of what a layer reads in the float network."""
-        return self._moments.get(name) or self._measure(name)
+        return self._memory.find_moments(self).get(name) or self._measure(name)
 
     def _compute(
         self,
@@ -118,24 +149,23 @@ class StaticCodes:
         images = take(self.calibration.images, slice(self.settings.rounding_images))
         own = LayerInputs(self.model, images)
         whole = own if self.reference is self.model else LayerInputs(self.reference, images)
-        left = MOMENTS_BYTES - sum(each.nbytes for each in self._moments.values())
-        found = None
+        known, found = self._memory.find_moments(self), None
         for node in self.model.graph.nodes:
             target = str(node.target)
-            if node.op != "call_module" or target not in self.solvable or target in self._moments:
+            if node.op != "call_module" or target not in self.solvable or target in known:
                 continue
             module = layer_module(self.model, target)
             size = 4 * self.graph.layer(target).groups * module.weight[0].numel() ** 2 * (1 if whole is own else 2)
-            if size > left and target != name:
+            has_room = self._memory.make_room(self, size)
+            if not has_room and target != name:
                 continue
             with torch.no_grad():
                 read = own.of(node.name)
                 wanted = read if whole is own else whole.of(node.name)
                 centred = (self.settings.bias_correction and module.bias is not None) or absorbs_shift(self.model, node)
                 given = compute_moments(module, read, wanted, centred=centred).to_float32()
-            if size <= left:
-                left -= size
-                self._moments[target] = given
+            if has_room:
+                known[target] = given
             if target == name:
                 found = given
         if found is None:
@@ -157,10 +187,10 @@ def list_solvable(graph: ModelGraph) -> frozenset[str]:
 
 
 class _Remembered:
-    """Codes and scales by key; of more bytes than `limit`, those not asked for the longest are forgotten."""
+    """Codes and scales by key; of more than CODES_BYTES, those not asked for the longest are forgotten."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit, self._size = limit, 0
+    def __init__(self) -> None:
+        self._size = 0
         self._found: OrderedDict[Hashable, tuple[Tensor, Tensor]] = OrderedDict()
 
     def get(self, key: Hashable, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -169,7 +199,7 @@ class _Remembered:
             found = compute()
             self._size += sum(each.nbytes for each in found)
         self._found[key] = found
-        while self._size > self._limit and len(self._found) > 1:
+        while self._size > CODES_BYTES and len(self._found) > 1:
             _, old = self._found.popitem(last=False)
             self._size -= sum(each.nbytes for each in old)
         return found

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from explorer.compress import moments, problem, rounding, static
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import uniform
+from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.weight_entropy import WeightEntropies, count_entropies
+from explorer.models.resnet import CifarResNet
 from explorer.settings import QuantizerSettings
 
 ContextOf = Callable[[str], CompressionContext]
@@ -85,4 +86,39 @@ def test_what_is_beyond_the_limits_is_found_anew(
         found = apply(small, half).state_dict()
         assert all(torch.equal(value, found[key]) for key, value in whole.items())
     assert counted["solved"] == 3 * few
-    assert sum(each.nbytes for each in small.static._moments.values()) <= 4000
+    assert count_bytes(small) <= 4000
+
+
+def count_bytes(context: CompressionContext) -> int:
+    """Bytes of moments that are remembered of a network alone."""
+    return sum(each.nbytes for each in context.memory.find_moments(context.static).values())
+
+
+def test_networks_without_blocks_share_one_limit_and_the_one_used_longest_ago_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model, images = CifarResNet(2, 10).eval(), torch.rand(8, 3, 8, 8)
+    whole = CompressionContext.of(model, images, quantizer=QuantizerSettings(compensation="static"))
+    names = [block.name for block in whole.graph.removable]
+
+    def without(name: str) -> Candidate:
+        point = uniform(whole.shortened([name]).graph)
+        return replace(point, removed_blocks=(name,)).with_filters({g: 0.5 for g, _ in point.filter_keep_ratio})
+
+    def sizes() -> list[int]:
+        return [sum(each.nbytes for each in known.values()) for known in whole.memory._moments.values()]
+
+    free = [apply(whole, without(name)).state_dict() for name in names]
+    assert len(names) == len(sizes()) == 4
+    limit = int(1.5 * max(sizes()))
+    monkeypatch.setattr(static, "MOMENTS_BYTES", limit)
+    monkeypatch.setattr(static, "CODES_BYTES", 1)
+    again = replace(whole, memory=static.StaticMemory())
+    for name, expected in zip(names, free, strict=True):
+        found = apply(again, without(name)).state_dict()
+        assert all(torch.equal(value, found[key]) for key, value in expected.items())
+        assert sum(each.nbytes for known in again.memory._moments.values() for each in known.values()) <= limit
+    assert count_bytes(again.shortened([names[-1]])) > 0
+    assert count_bytes(again.shortened([names[0]])) == 0
