@@ -16,10 +16,10 @@ SENSITIVITIES = ("perturbation", "measured_kl")
 class RelevanceSettings:
     """How the relevance of filters and weights is computed, and how complete it must be.
 
-    `reference` is what images are compared with, by its name or as a file with one image, `target` which logit is
-    explained, `aggregation` how the scores of single images become one. `sensitivity` is what a search's seeds take
-    for the loss by each single choice: its "perturbation" weighted by relevance, or the divergence of the outputs that
-    it causes, "measured_kl".
+    `method` is a name in `explorer.relevance.criteria.CRITERIA`. `reference` is what images are compared with, by its
+    name or as a file with one image, `target` which logit is explained, `aggregation` how the scores of single images
+    become one. `sensitivity` is what a search's seeds take for the loss by each single choice: its "perturbation"
+    weighted by relevance, or the divergence of the outputs that it causes, "measured_kl".
     """
 
     SECTION: ClassVar[str] = "relevance"

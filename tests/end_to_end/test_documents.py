@@ -18,6 +18,7 @@ import torch
 from typer.main import get_command
 
 from explorer.cli import app, main
+from explorer.relevance.criteria import CRITERIA
 from explorer.study.study_file import Study
 
 REPOSITORY = Path(__file__).parents[2]
@@ -155,6 +156,14 @@ def test_the_example_of_the_readme_is_short() -> None:
     lines = [line for line in block.text.splitlines() if line.strip()]
     assert len(lines) <= 20
     assert all(word in block.text for word in ("DataLoader", "device=", "front", "explorer.export"))
+
+
+def test_the_readme_has_a_row_for_every_criterion() -> None:
+    section = (
+        (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("### The criteria")[2].partition("###")[0]
+    )
+    first = " ".join(line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
+    assert set(re.findall(r"`(\w+)`", first)) == set(CRITERIA)
 
 
 def test_every_block_has_a_rule() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from explorer.errors import StudyFileError
+from explorer.relevance.criteria import CRITERIA
 from explorer.settings import DataSettings, SearchSettings, SpaceSettings
 from explorer.study import study_file
 from explorer.study.study_file import Study, load_accelerator, load_study
@@ -181,6 +182,19 @@ def test_each_problem_is_one_line(section: str, entries: Any, expected: str) -> 
     assert len(received) == 1
     assert expected in received[0]
     assert "\n" not in received[0]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("relevance", "method", "no_criterion"),
+        ("space", "filter_criteria", ["no_criterion"]),
+        ("comparison", "criteria", ["no_criterion"]),
+    ],
+)
+def test_an_unknown_criterion_is_answered_with_all_of_them(section: str, key: str, value: object) -> None:
+    received = next(each for each in problems(**{section: {key: value}}) if each.startswith(f"{section}.{key}"))
+    assert [name for name in CRITERIA if f'"{name}"' not in received] == []
 
 
 def test_a_data_set_from_a_file_needs_its_path_and_counts() -> None:
