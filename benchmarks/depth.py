@@ -51,7 +51,7 @@ TUNING: Mapping[str, Any] = {
     "teacher_weight": 1.0,
     "temperature": 8.0,
 }
-"""Those with which benchmarks/finetune.py tunes ResNet-20."""
+"""Those with which benchmarks.finetune tunes ResNet-20."""
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from explorer.training.epochs import Course, EpochProgress, Recipe, run_epochs
 from explorer.training.features import FeatureDistance
 from explorer.training.held_aside import BestState, hold_aside
 from explorer.training.loss import Loss, compute_loss
-from explorer.training.stepped import Pressure
+from explorer.training.stepped import Pressure, compare_rates
 from explorer.training.train import MOMENTUM
 from explorer.training.trainable import Trainable, trainable
 from explorer.training.tuned import Tuned
@@ -260,10 +260,15 @@ def _optimizer(network: Trainable, settings: FineTuningSettings) -> torch.optim.
     others = [parameter for parameter in network.model.parameters() if id(parameter) not in apart]
     for scale in scales:
         scale.requires_grad_(settings.learn_scales)
+    stepped = network.stepped_weights()
+    rates = compare_rates(list(stepped.values()), settings.optimizer)
     groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": [weight for weight in weights if weight not in stepped], "weight_decay": settings.weight_decay},
         {"params": others + (scales if settings.learn_scales else []), "weight_decay": 0.0},
     ]
+    for weight, rate in zip(stepped, rates, strict=True):
+        own = {"weight_decay": settings.weight_decay, "lr": settings.learning_rate * rate}
+        groups.append({"params": [weight], **own})
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, settings.learning_rate, MOMENTUM, nesterov=True)
     return torch.optim.Adam(groups, settings.learning_rate)

@@ -54,6 +54,16 @@ class Trainable:
         """Return the quantisers of layers whose weights have a step."""
         return [module for module in self.model.modules() if isinstance(module, SteppedWeight)]
 
+    def stepped_weights(self) -> dict[nn.Parameter, SteppedWeight]:
+        """Return the float weights of layers whose weights have a step, with their quantisers."""
+        found = {layer: _parametrisation(self.model, layer) for layer in self.layers}
+        path = "{}.parametrizations.weight.original"
+        return {
+            self.model.get_parameter(path.format(layer)): quantizer
+            for layer, quantizer in found.items()
+            if isinstance(quantizer, SteppedWeight)
+        }
+
     def compare_features(self, context: CompressionContext, teacher: nn.Module) -> FeatureDistance:
         """Return how far what its layers read is from what those of a teacher with the same layers do."""
         own = context.shortened(self.candidate.removed_blocks)

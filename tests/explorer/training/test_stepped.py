@@ -18,12 +18,14 @@ from explorer.graph.modules import layer_module
 from explorer.settings import FineTuningSettings, QuantizerSettings
 from explorer.training.epochs import Recipe
 from explorer.training.finetune import finetune
-from explorer.training.stepped import LIMIT, SteppedWeight
+from explorer.training.stepped import LIMIT, TOLERANCE, Pressure, SteppedWeight, compare_rates
 from explorer.training.trainable import trainable
 from explorer.training.tuned import Tuned, rebuild
 
 Bases = Callable[[str], CompressionContext]
 Images = Callable[[str, int], Tensor]
+SIZES_AND_STEPS = ((2, 0.1), (5, 0.3), (9, 0.02))
+"""Rows of a layer's weights, and their step."""
 SETTINGS = FineTuningSettings(epochs=4, batch_size=16, learning_rate=0.005, teacher_weight=1.0, temperature=1.0)
 
 
@@ -107,6 +109,32 @@ def test_weights_come_to_take_what_is_asked(share: float, context: Bases, images
         steps = compressed_copy(base, chosen).get_submodule(name).get_buffer("weight_scale")
         assert torch.equal(result.scales[name], steps)  # they are not trained
         assert module.get_buffer("weight_codes").abs().max() <= LIMIT
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_weights_of_all_layers_move_by_their_steps_alike(optimizer: str) -> None:
+    """Where the loss falls alike with a step of any layer: its gradient by a weight is then 1 / step."""
+    layers = [SteppedWeight(torch.randn(size, 4), torch.full((size,), step), None) for size, step in SIZES_AND_STEPS]
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in layers]
+    rates = compare_rates(layers, optimizer)
+    groups = [{"params": [weight], "lr": 1e-3 * rate} for weight, rate in zip(weights, rates, strict=True)]
+    used = torch.optim.SGD(groups) if optimizer == "sgd" else torch.optim.Adam(groups, eps=0.0)
+    for weight, (_, step) in zip(weights, SIZES_AND_STEPS, strict=True):
+        weight.grad = torch.tensor([1 / step])
+    used.step()
+    moved = [float(weight.detach()) / step for weight, (_, step) in zip(weights, SIZES_AND_STEPS, strict=True)]
+    assert moved == pytest.approx([moved[0]] * len(moved), rel=1e-4)
+    shares = [size * np.log(rate) for (size, _), rate in zip(SIZES_AND_STEPS, rates, strict=True)]
+    assert sum(shares) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_bits_that_sway_about_what_is_asked_are_no_excess() -> None:
+    layer = SteppedWeight(torch.randn(64, 64, generator=torch.Generator().manual_seed(1)), torch.full((64,), 0.5), None)
+    bits = layer.num_bits
+    for above in (0.5 * TOLERANCE, 2 * TOLERANCE):
+        pressure = Pressure([layer], 1.0, 10)
+        pressure.asked = bits / (1 + above)
+        assert pressure.excess == (pytest.approx(above, rel=1e-3) if above > TOLERANCE else 0.0)
 
 
 def test_weights_that_have_become_zero_come_back(context: Bases, images: Images) -> None:
