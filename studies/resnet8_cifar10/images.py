@@ -1,0 +1,24 @@
+"""CIFAR-10 with search images from the training set, so that the test images decide nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRAIN = 18_500
+"""Images to train on; the training set's others score candidates."""
+
+Set = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+def read() -> tuple[Set, Set, Set]:
+    """Return training, search and test images, N x 3 x 32 x 32 with pixels in 0..255 as the network takes them."""
+    with np.load(Path(os.environ["EXPLORER_DATA"]) / "cifar10.npz") as file:
+        (train, train_labels), test = (
+            (file[f"x_{part}"].transpose(0, 3, 1, 2).astype(np.float32), file[f"y_{part}"].ravel().astype(np.int64))
+            for part in ("train", "test")
+        )
+    return (train[:TRAIN], train_labels[:TRAIN]), (train[TRAIN:], train_labels[TRAIN:]), test
