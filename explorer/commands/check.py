@@ -228,7 +228,8 @@ def _space(context: CompressionContext, study: Study, accelerator: Accelerator) 
     limit = study.budgets.coded_bytes
     if limit is not None:
         has_steps = STEPS.values(study.space) != STEPS.unused
-        lines.append(_coded_budget(context, limit, *points[has_steps:]))
+        known = points[has_steps:] if study.model.checkpoint is not None else ()
+        lines.append(_coded_budget(context, limit, *known))
     return lines
 
 
@@ -236,13 +237,17 @@ def _coded_budget(context: CompressionContext, limit: float, *points: Candidate)
     """Return how far files of uniform 8 bits, the last point, and of the smallest candidate are from a limit.
 
     What a step takes depends on the relevance of weights, which is not known yet: then there is no smallest candidate.
+    Without any point the network is not trained yet: weights drawn at random have other entropies.
     """
     from explorer.evaluate.coded_size import CodedSizes  # noqa: PLC0415
     from explorer.evaluate.weight_entropy import round_to_nearest  # noqa: PLC0415
 
+    start = f"budget {CODED_BYTES}: at most {_amount(limit)}; "
+    if not points:
+        return f"{start}what files take is known once the network is trained"
     sizes = CodedSizes(round_to_nearest(context))
     *smallest, plain = (sizes.estimate(point) for point in points)
-    start = f"budget {CODED_BYTES}: at most {_amount(limit)}; uniform 8 bits takes about {_amount(plain)}, "
+    start += f"uniform 8 bits takes about {_amount(plain)}, "
     if not smallest:
         return f"{start}what steps take is known once relevance is"
     verdict = "" if smallest[0] <= limit else ": hardly any candidate keeps it"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from explorer.cli import main
 
@@ -132,20 +133,40 @@ def coded_budget(said: str) -> list[int]:
     ]
 
 
+@pytest.fixture
+def with_checkpoint(home: Path) -> None:
+    """Give the tiny study weights, as a checkpoint instead of its training."""
+    file = home / "tiny" / "study.toml"
+    torch.save(runpy.run_path(str(TINY / "network.py"))["build"]().state_dict(), home / "tiny" / "weights.pt")
+    before, _, rest = file.read_text().partition("[model.training]")
+    file.write_text(f'{before}checkpoint = "weights.pt"\n{rest[rest.index("[data]") :]}')
+
+
+@pytest.mark.usefixtures("with_checkpoint")
 def test_a_budget_of_coded_bytes_is_compared_with_files(checked: Said) -> None:
     limit, eight, smallest = coded_budget(checked("[budgets]\ncoded_bytes = 100_000\n"))
     assert limit == 100_000 > eight > smallest > 0
 
 
+@pytest.mark.usefixtures("with_checkpoint")
 def test_a_budget_that_no_coded_file_keeps(checked: Said) -> None:
     said = checked("[budgets]\ncoded_bytes = 10\n")
     assert "hardly any candidate keeps it" in said
 
 
+@pytest.mark.usefixtures("with_checkpoint")
 def test_of_steps_no_file_is_told_before_their_relevance_is_known(checked: Said) -> None:
     said = checked("[space]\nsteps = [0.01]\n[budgets]\ncoded_bytes = 10\n")
     assert len(coded_budget(said)) == 2
     assert "what steps take is known once relevance is" in " ".join(said.split())
+    assert "keeps it" not in said
+
+
+@pytest.mark.parametrize("space", ["", "[space]\nsteps = [0.01]\n"])
+def test_of_a_network_that_is_not_trained_yet_no_file_is_told(checked: Said, space: str) -> None:
+    said = checked(f"{space}[budgets]\ncoded_bytes = 10\n")
+    assert coded_budget(said) == [10]
+    assert "what files take is known once the network is trained" in " ".join(said.split())
     assert "keeps it" not in said
 
 

@@ -12,8 +12,10 @@ from explorer.errors import ExportError
 from explorer.packed.coded import code, find_coefficients, read_layers
 from explorer.packed.container import Parts
 from explorer.packed.contexts import MOST, NEIGHBOURS, fit_coefficients, has_kernels, transfer_kernels
+from explorer.packed.file import unpack
 from explorer.packed.range_coding import Prior, Reader, Writer, fit_prior
 from explorer.packed.records import PackedLayer, PackedNetwork
+from tests.explorer.packed.test_file import assert_equal
 
 KERNELS = st.one_of(st.tuples(*[st.integers(1, 4)] * 4), st.tuples(*[st.integers(1, 4)] * 3)).filter(has_kernels)
 FIXED = "d7bd0b000103eea8deed04575d469f8d13e3ed1ff93d67b90848d565"
@@ -101,7 +103,9 @@ def test_contexts_that_a_layer_has_not_are_refused(coefficients: list[int]) -> N
         read_layers(header, Parts(b"", 0))
 
 
-def test_a_file_of_smooth_kernels_states_their_coefficients() -> None:
+def test_a_file_of_smooth_kernels_is_shorter_and_comes_back() -> None:
     layer = PackedLayer(name="a", codes=make_smooth(16, 16), scales=np.ones(16, dtype=np.float32), biases=None)
-    coding = code(PackedNetwork(layers=(layer,), quantizers=()))
+    network = PackedNetwork(layers=(layer,), quantizers=())
+    coding = code(network)
     assert coding.weight_bits["a"] < count_bits(layer.codes, ())
+    assert_equal(unpack(coding.data), network)
