@@ -25,7 +25,8 @@ class FineTuningSettings:
     activations are trained, too (Esser et al., 2020). `loss` is the user's own function of (outputs, targets), that of
     [model.training] where it is None. The share `held_aside` of the training images is not trained on: of the network
     at the start and after each epoch, that of least loss on them is kept; with 0 it is the last one. Weights at steps
-    are priced by their code length so that they come to take the share `coded_share` of the bytes that they took.
+    are priced by their code length so that they come to take the share `coded_share` of the bytes that they took; their
+    learning rate is in each layer in proportion to the square of its step (with adam to the step).
     """
 
     SECTION: ClassVar[str] = "finetuning"
