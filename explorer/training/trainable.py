@@ -55,14 +55,17 @@ class Trainable:
         return [module for module in self.model.modules() if isinstance(module, SteppedWeight)]
 
     def stepped_weights(self) -> dict[nn.Parameter, SteppedWeight]:
-        """Return the float weights of layers whose weights have a step, with their quantisers."""
-        found = {layer: _parametrisation(self.model, layer) for layer in self.layers}
-        path = "{}.parametrizations.weight.original"
-        return {
-            self.model.get_parameter(path.format(layer)): quantizer
-            for layer, quantizer in found.items()
-            if isinstance(quantizer, SteppedWeight)
-        }
+        """Return the float weights of layers whose weights have a step, with their quantisers.
+
+        Without layers of zeros, whose step of 1 says nothing.
+        """
+        found: dict[nn.Parameter, SteppedWeight] = {}
+        for layer in self.layers:
+            quantizer = _parametrisation(self.model, layer)
+            weight = self.model.get_parameter(f"{layer}.parametrizations.weight.original")
+            if isinstance(quantizer, SteppedWeight) and bool(weight.any()):
+                found[weight] = quantizer
+        return found
 
     def compare_features(self, context: CompressionContext, teacher: nn.Module) -> FeatureDistance:
         """Return how far what its layers read is from what those of a teacher with the same layers do."""

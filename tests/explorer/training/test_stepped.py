@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -126,6 +127,18 @@ def test_weights_of_all_layers_move_by_their_steps_alike(optimizer: str) -> None
     assert moved == pytest.approx([moved[0]] * len(moved), rel=1e-4)
     shares = [size * np.log(rate) for (size, _), rate in zip(SIZES_AND_STEPS, rates, strict=True)]
     assert sum(shares) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_layer_of_zeros_changes_no_rate_of_others(context: Bases) -> None:
+    base = opened(context)
+    model, name = copy.deepcopy(base.model), base.graph.layer_names[1]
+    with torch.no_grad():
+        layer_module(model, name).weight.zero_()
+    network = trainable(replace(base, model=model), stepped(base, 0.15))
+    zeros = network.model.get_parameter(f"{name}.parametrizations.weight.original")
+    found = network.stepped_weights()
+    assert not zeros.any()
+    assert {id(weight) for weight in network.weights()} - {id(weight) for weight in found} == {id(zeros)}
 
 
 def test_bits_that_sway_about_what_is_asked_are_no_excess() -> None:
