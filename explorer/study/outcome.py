@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
 from explorer.settings.sources import GIVEN
 from explorer.study import front
-from explorer.study.costing import candidate_cost, float_cost
+from explorer.study.costing import candidate_cost, cost_excesses, float_cost, score_excess
 from explorer.study.prepare import PreparedStudy, digest_images
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
@@ -42,16 +42,18 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
     found = evaluations(task, store)
     members = front.front(found, task.objectives)
     baselines = _baselines(prepared, scorer)
-    points: list[FrontPoint] = []
+    built: list[FrontPoint] = []
     lost = []
     for index, member in enumerate(members):
         notify("held-out images", index, len(members))
         try:
-            points.append(_front_point(f"p{len(points) + 1:02d}", member, prepared, scorer))
+            built.append(_front_point(member, prepared, task, scorer))
         except NUMERICAL as error:
             if prepared.context.quantizer.front_compensation is None:
                 raise
             lost.append(f"evaluation {member.number}, {describe_failure(error)}")
+    points, fallen = _take_front(built, task.objectives)
+    lost += fallen
     notify("held-out images", max(1, len(members)), max(1, len(members)))
     return Outcome(
         study=prepared.study.to_json(),
@@ -59,11 +61,11 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
         device_title=prepared.accelerator.title,
         objectives=task.objectives,
         baselines=baselines,
-        front=tuple(points),
+        front=points,
         evaluations=found,
         skipped=tuple((item.path, item.reason) for item in prepared.context.graph.skipped),
         provenance=_provenance(prepared, task, found)
-        | ({"left out": f"cannot be built as the front is: {'; '.join(lost)}"} if lost else {})
+        | ({"left out": f"not on the front as it is built: {'; '.join(lost)}"} if lost else {})
         | ({"journal": damage} if damage else {}),
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
@@ -89,7 +91,25 @@ class _Scorer:
         return found
 
 
-def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer: _Scorer) -> FrontPoint:
+def _take_front(built: Sequence[FrontPoint], objectives: Sequence[str]) -> tuple[tuple[FrontPoint, ...], list[str]]:
+    """Return which members still are on the front with figures as they are built, named anew, and why others are not.
+
+    Built in another form than in the search, one may have passed another, or a limit.
+    """
+    standing = front.front([point.evaluation for point in built], objectives)
+    points = {point.evaluation.number: point for point in built}
+    fallen = [
+        f"evaluation {item.number}, over the limit of {', '.join(key for key, _ in item.violations)}"
+        if item.violations
+        else f"evaluation {item.number}, which another is better than or equal to"
+        for item in (point.evaluation for point in built)
+        if item not in standing
+    ]
+    named = (replace(points[item.number], name=f"p{place:02d}") for place, item in enumerate(standing, start=1))
+    return tuple(named), fallen
+
+
+def _front_point(member: Evaluation, prepared: PreparedStudy, task: Search, scorer: _Scorer) -> FrontPoint:
     """Score a member as it is kept, on the search images again where it is built otherwise than the search did."""
     candidate, settings = member.candidate, prepared.context.quantizer
     own, score = candidate.digest(), member.score
@@ -99,8 +119,12 @@ def _front_point(name: str, member: Evaluation, prepared: PreparedStudy, scorer:
         own = f"{own}/{settings.front_compensation}"
         score = scorer.score("search", own, build)
     held_out = scorer.score("held_out", own, build)
-    evaluation = replace(member, cost=_built_cost(prepared, candidate, build), score=score)
-    return FrontPoint(name=name, evaluation=evaluation, held_out=held_out)
+    assert score is not None
+    cost = _built_cost(prepared, candidate, build)
+    excesses = (*cost_excesses(cost, task.budgets), *score_excess(score.value, task.budgets, task.objectives))
+    violations = tuple((key, excess) for key, excess in excesses if excess > 0)
+    evaluation = replace(member, cost=cost, score=score, violations=violations)
+    return FrontPoint(name="", evaluation=evaluation, held_out=held_out)
 
 
 def _finite(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:

@@ -252,4 +252,32 @@ def test_a_member_that_cannot_be_built_as_the_front_is_is_left_out_and_named(
     assert [point.name for point in found.front] == [f"p{n + 1:02d}" for n in range(len(left))]
     reason = {"raises": "Singular matrix", "nan": "its outputs are not finite for 90 of 90 images"}[how]
     view = build_front_view(Outcome.from_json(json.loads(json.dumps(found.to_json()))))
-    assert f"left out: cannot be built as the front is: evaluation {lost.number}, {reason}" in view.remarks
+    assert f"left out: not on the front as it is built: evaluation {lost.number}, {reason}" in view.remarks
+
+
+@pytest.mark.parametrize("limit", [None, 0.3])
+def test_a_member_that_is_beaten_or_over_a_limit_as_it_is_built_is_left_out_and_named(
+    limit: float | None, parts: tuple[PreparedStudy, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, task, store = parts
+    settings = replace(prepared.context.quantizer, compensation="static", front_compensation="propagated")
+    lost = concluded.front[-1].evaluation
+
+    def misled(context: CompressionContext, candidate: Candidate) -> torch.nn.Module:
+        model = apply(context, candidate)
+        if candidate == lost.candidate:
+            model.register_forward_hook(lambda _, __, logits: -logits)
+        return model
+
+    monkeypatch.setattr(outcome, "apply", misled)
+    data = replace(
+        prepared.data, **{name: getattr(prepared.data, name).take(slice(80)) for name in ("search", "held_out")}
+    )
+    other = replace(prepared, data=data, context=replace(prepared.context, quantizer=settings))
+    found = score_front(other, replace(task, budgets=BudgetSettings(accuracy=limit)), store, quiet)
+    assert lost.number not in [point.evaluation.number for point in found.front]
+    members = [point.evaluation for point in found.front]
+    assert list(front.front(members, task.objectives)) == members
+    assert [point.name for point in found.front] == [f"p{n + 1:02d}" for n in range(len(members))]
+    reason = "over the limit of accuracy" if limit else "which another is better than or equal to"
+    assert f"evaluation {lost.number}, {reason}" in found.provenance["left out"]
