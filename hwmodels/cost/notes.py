@@ -263,6 +263,10 @@ def tell_unpriced(device: str, keys: Sequence[str]) -> str:
     """Return in words how many values of a device's profile are taken as 0, since nobody published them.
 
     `keys` are those of `Accelerator.unpriced`.
+
+    Example:
+        >>> tell_unpriced("gpu", ["mac.energy_pj", "buffers.dram.bandwidth"])
+        'assumed 0 on gpu: 2 values, one of a bandwidth that limits nothing then'
     """
     values, bandwidths = len(keys), sum("bandwidth" in key for key in keys)
     told = f"assumed 0 on {device}: {values} value{'s' * (values != 1)}"
