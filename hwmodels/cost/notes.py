@@ -265,7 +265,8 @@ def tell_unpriced(device: str, keys: Sequence[str]) -> str:
     `keys` are those of `Accelerator.unpriced`.
 
     Example:
-        >>> tell_unpriced("gpu", ["mac.energy_pj", "buffers.dram.bandwidth"])
+        >>> import hwmodels
+        >>> hwmodels.tell_unpriced("gpu", ["mac.energy_pj", "buffers.dram.bandwidth"])
         'assumed 0 on gpu: 2 values, one of a bandwidth that limits nothing then'
     """
     values, bandwidths = len(keys), sum("bandwidth" in key for key in keys)
