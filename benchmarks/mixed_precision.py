@@ -50,7 +50,7 @@ def count_cycles(net: explorer.Net, candidate: explorer.Candidate) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The right answers in percent that are wanted at no more than `most`, and how long is trained for them."""
+    """The right answers in percent that are wanted at no more than `most`, and the epochs trained for it (assumed)."""
 
     most: int
     wanted: float

@@ -159,15 +159,13 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
 
 def list_remarks(outcome: Outcome) -> tuple[str, ...]:
     """Return what costs leave out, how networks were compensated, and which baselines and exports are missing."""
-    covered, zeros = outcome.coverage, filter(None, (outcome.provenance.get(ASSUMED_0),))
+    covered, unpriced = outcome.coverage, outcome.provenance.get(ASSUMED_0)
+    zeros = tell_unpriced(outcome.device, unpriced.split(", ")) if unpriced else ""
     return (
         *((covered.summary(),) if covered is not None and not covered.complete else ()),
         *(f"{key}: {what}" for key in ("compensation", "left out") if (what := outcome.provenance.get(key))),
         *(f"{item.name} cannot be computed: {item.failure}" for item in outcome.baselines if item.failure),
-        *(
-            f"{tell_unpriced(outcome.device, keys.split(', '))}; report.html names them under Provenance"
-            for keys in zeros
-        ),
+        *((f"{zeros}; report.html names them under Provenance",) if zeros else ()),
         *(f"export as {form} will be refused: {reason}" for form, reason in outcome.refused_exports),
     )
 
