@@ -26,7 +26,6 @@ from torch import Tensor, fx, nn
 
 import explorer
 from explorer.compress.apply import apply
-from explorer.compress.step_units import weigh_by_feedback
 from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.hardware import count_float_weight_bytes
 from explorer.packed.coded import Coding, write_coded
@@ -129,8 +128,7 @@ def open_network(network: str) -> explorer.Net:
     quantizer = replace(study.quantizer, rounding="adaptive", rounding_images=CALIBRATION)
     data = replace(study.data, calibration=CALIBRATION)
     net = explorer.open(replace(study, model=model, data=data, quantizer=quantizer))
-    net = net.ordered_by(explorer.relevance(net, "deeplift"))
-    return replace(net, context=weigh_by_feedback(net.context))
+    return net.ordered_by(explorer.relevance(net, "deeplift"))
 
 
 def fit(net: explorer.Net, limit: int, ratio: float) -> Built:

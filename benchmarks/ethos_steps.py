@@ -22,7 +22,6 @@ import torch
 
 import explorer
 from explorer.compress.apply import apply
-from explorer.compress.step_units import weigh_by_feedback
 from explorer.export.formats import FORMATS
 from explorer.referee.vela import compile_network
 from hwmodels import load
@@ -72,8 +71,7 @@ def open_network(network: str) -> explorer.Net:
     data = replace(study.data, calibration=ROUNDING_IMAGES, **expected)  # type: ignore[arg-type]
     quantizer = replace(study.quantizer, rounding="adaptive", rounding_images=ROUNDING_IMAGES)
     net = explorer.open(replace(study, model=model, data=data, quantizer=quantizer, space=explorer.Space()))
-    net = net.ordered_by(explorer.relevance(net, "deeplift"))
-    return replace(net, context=weigh_by_feedback(net.context))
+    return net.ordered_by(explorer.relevance(net, "deeplift"))
 
 
 def at_step(net: explorer.Net, step: float) -> explorer.Candidate:

@@ -176,7 +176,7 @@ def choose_steps(prepared: PreparedStudy, cell: ComparisonCell, compute_relevanc
         )
 
     graph_weights = sum(layer.weights for layer in context.graph.layers if layer.chosen_by == layer.name)
-    described = json.dumps([candidate.to_json(), context.step_units], sort_keys=True)
+    described = json.dumps([candidate.to_json(), dict(context.step_units or {})], sort_keys=True)
     return Selection(selection=digest(described), build=lambda _: model, size=size)
 
 

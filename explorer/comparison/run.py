@@ -34,7 +34,7 @@ from explorer.settings.records import write_record
 from explorer.study.folder import locked, refuse_changes
 from explorer.study.names import compared_criteria
 from explorer.study.network import threads_for
-from explorer.study.prepare import PreparedStudy, open_study
+from explorer.study.prepare import STEP_UNITS, PreparedStudy, open_study
 from explorer.study.study_file import Study
 from explorer.training.epochs import Recipe
 from explorer.training.train import train_model
@@ -252,4 +252,5 @@ def _settings(study: Study) -> dict[str, str]:
         known.pop(key, None)
     training = None if settings.training is None else write_record(settings.training)
     own = {"case": settings.case, "training": training, "tuned_images": settings.tuned_images}
-    return {**known, **{f"comparison.{key}": json.dumps(value) for key, value in own.items()}}
+    weighed = STEP_UNITS if settings.case == "steps" and study.quantizer.rounding == "adaptive" else {}
+    return {**known, **{f"comparison.{key}": json.dumps(value) for key, value in own.items()}, **weighed}

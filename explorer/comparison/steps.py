@@ -14,6 +14,7 @@ from explorer.comparison.sample import ComputeRelevance
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.quantize import code_limit
+from explorer.compress.step_units import with_step_units
 from explorer.evaluate.weight_entropy import WeightEntropies, count_entropies
 from explorer.graph.layers import ModelGraph
 from explorer.graph.modules import layer_module
@@ -37,17 +38,19 @@ HALVINGS = 20
 def with_units(context: CompressionContext, cell: ComparisonCell, compute: ComputeRelevance) -> CompressionContext:
     """Return the context whose steps a criterion decides: over the multipliers of a layer, or the same ("equal").
 
-    A rule of RULES takes DeepLIFT's steps, and chooses integers in another way than the study's.
+    What error feedback leaves of an error weighs them all alike, "equal" and "random" too: it is of the layers' inputs,
+    and no criterion knows of it, so that criteria differ in nothing but what they say that an error counts. A rule of
+    RULES takes DeepLIFT's steps, and chooses integers in another way than the study's; no errors are fed back there.
     """
     graph = context.graph
     if cell.criterion in RULES:
         relevance, quantizer = compute("deeplift", cell.seed), replace(context.quantizer, rounding=cell.criterion)
         importance = measure_weight_relevance(context.model, graph, relevance)
-        units = compute_step_units(graph, relevance)
-        return replace(context, step_units=units, quantizer=quantizer, importance=importance)
+        ruled = replace(context, quantizer=quantizer, importance=importance)
+        return with_step_units(ruled, compute_step_units(graph, relevance))
     if cell.criterion == "equal":
-        return replace(context, step_units=dict.fromkeys(graph.layer_names, 1.0))
-    return replace(context, step_units=compute_step_units(graph, compute(cell.criterion, cell.seed)))
+        return with_step_units(context, dict.fromkeys(graph.layer_names, 1.0))
+    return with_step_units(context, compute_step_units(graph, compute(cell.criterion, cell.seed)))
 
 
 def build_at_entropy(

@@ -52,7 +52,7 @@ class CompressionContext:
     orders: Mapping[str, Order] = field(default_factory=dict)
     """Filter orders of other criteria by name, for the candidates that ask for one."""
     step_units: Mapping[str, float] | None = None
-    """For every layer what its step is divided by, the root mean square of its weights' relevance multipliers."""
+    """For every layer what its step is divided by: the root of what a squared error of each of its weights counts."""
     images: Inputs | None = None
     """Those that the network was calibrated on, where these are more than `calibration.images`."""
     whole: CompressionContext | None = None

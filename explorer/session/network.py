@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from explorer.allocator import keep_freed_memory
 from explorer.compress.apply import CompressionContext
 from explorer.compress.shorten import EXAMPLES
+from explorer.compress.step_units import with_step_units
 from explorer.data.images import Data, ImageSet
 from explorer.errors import DataError, ModelError
 from explorer.evaluate.score import ACCURACY, Score, ScoreFunction
@@ -95,8 +96,8 @@ class Net:
         importance = context.importance
         if context.quantizer.rounding == "ecqx":
             importance = measure_weight_relevance(context.model, graph, relevance)
-        order, units = order_filters(graph, relevance), compute_step_units(graph, relevance)
-        return replace(self, context=replace(context, order=order, step_units=units, importance=importance))
+        ordered = replace(context, order=order_filters(graph, relevance), importance=importance)
+        return replace(self, context=with_step_units(ordered, compute_step_units(graph, relevance)))
 
     def tensors(self, images: ImageSet) -> tuple[Any, Tensor]:
         """Return images and targets on the device of the network."""

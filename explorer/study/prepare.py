@@ -11,6 +11,7 @@ import torch
 
 import explorer
 from explorer.compress.apply import CompressionContext
+from explorer.compress.step_units import with_step_units
 from explorer.data.images import Data, ImageSet
 from explorer.digests import digest
 from explorer.evaluate.coded_size import CodedSizes
@@ -37,6 +38,9 @@ from explorer.study.relevance import (
 from explorer.study.study_file import Study, load_accelerator
 from explorer.study.weights import digest_network, digest_state
 from hwmodels import Accelerator
+
+STEP_UNITS = {"step units": "weighed by error feedback"}
+"""Of the identity of results whose steps are taken over such units; it tells them from earlier ones, which were not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,7 @@ class PreparedStudy:
             **({"score": self.score.code} if self.score.code else {}),
             **({"blocks": digest(json.dumps([each.removed_blocks for each in self.depths]))} if self.depths else {}),
             **({"orders": digest(json.dumps(self.context.orders))} if self.context.orders else {}),
+            **(STEP_UNITS if self.study.quantizer.rounding == "adaptive" and self.study.space.steps != (None,) else {}),
         }
 
     def tensors(self, images: ImageSet) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -174,7 +179,6 @@ def make_context(
                 )
             ),
             orders={name: order_filters(graph, scores[name]) for name in others},
-            step_units=compute_step_units(graph, relevance),
         )
         notify("calibrate", 1, 1)
-    return context, relevance
+    return with_step_units(context, compute_step_units(graph, relevance)), relevance

@@ -8,10 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import fx
 
-from explorer.comparison.steps import build_at_entropy
+from explorer.comparison.points import ComparisonCell
+from explorer.comparison.steps import build_at_entropy, with_units
 from explorer.compress.apply import CompressionContext
+from explorer.compress.step_units import with_step_units
+from explorer.graph.inputs import as_tuple
+from explorer.relevance.random_scores import random_scores
+from explorer.relevance.sample import make_sample
+from explorer.relevance.scores import compute_step_units
 
 UNITS = {"conv1": 0.5, "conv2": 1.0, "fc1": 2.0, "fc2": 1.0, "fc3": 0.25}
 
@@ -45,3 +52,24 @@ def test_layers_have_one_step_over_their_units(context: Callable[[str], Compress
     for name in ("fc1", "fc2", "fc3"):  # behind the convolutions there are batch norms, which are folded into scales
         scale = model.get_submodule(name).get_buffer("weight_scale")
         assert scale.min().item() == pytest.approx(step / UNITS[name], rel=1e-5), name
+
+
+def test_feedback_weighs_all_criteria_alike_and_no_rule_that_feeds_nothing_back(
+    context: Callable[[str], CompressionContext],
+) -> None:
+    base = context("lenet5_digits")
+    base = replace(base, quantizer=replace(base.quantizer, rounding="adaptive"))
+    images = as_tuple(base.calibration.images)
+    relevance = random_scores(make_sample(base.model, base.graph, images, torch.arange(len(images[0])) % 5))
+    plain = compute_step_units(base.graph, relevance)
+    shares = with_step_units(base, dict.fromkeys(plain, 1.0)).step_units or {}
+    assert all(share < 1 for share in shares.values())
+    for criterion, expected in {
+        "equal": shares,
+        "deeplift": {name: unit * shares[name] for name, unit in plain.items()},
+        "random": {name: unit * shares[name] for name, unit in plain.items()},
+        "nearest": plain,
+    }.items():
+        cell = ComparisonCell(criterion=criterion, scope="layer", level=2.0, state="recalibrated", seed=0)
+        found = with_units(base, cell, lambda *_: relevance).step_units
+        assert dict(found or {}) == pytest.approx(expected), criterion

@@ -264,3 +264,15 @@ def test_a_damaged_or_read_only_cache_is_no_error(
     monkeypatch.setenv("EXPLORER_CACHE", str(shared / "no_folder"))
     (tmp_path / "third").mkdir()
     assert open_study(study, tmp_path / "third", quiet).weights_digest == first.weights_digest
+
+
+def test_steps_over_units_that_error_feedback_weighs_are_other_results(study: Study, folder: Path) -> None:
+    stepped = replace(study, space=replace(study.space, steps=(0.01, None)))
+    fed_back = replace(stepped, quantizer=replace(study.quantizer, rounding="adaptive"))
+    plain, weighed = (open_study(each, folder, quiet) for each in (stepped, fed_back))
+    assert "step units" not in plain.identity()
+    assert weighed.identity()["step units"] == "weighed by error feedback"
+    before, after = plain.context.step_units or {}, weighed.context.step_units or {}
+    assert all(0 < after[name] < before[name] for name in plain.context.static.solvable)
+    no_steps = replace(fed_back, space=study.space)
+    assert "step units" not in replace(weighed, study=no_steps).identity()
