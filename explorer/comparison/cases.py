@@ -162,12 +162,15 @@ def choose_steps(prepared: PreparedStudy, cell: ComparisonCell, compute_relevanc
 
     With "widths" they get widths by the knapsack over DeepLIFT's estimates, coded at their entropy as steps are.
     """
-    context, choose = prepared.context, None
+    context, choose, decided_by = prepared.context, None, ""
     if cell.criterion == "widths":
-        choose = make_choose_widths(prepared, compute_relevance("deeplift", cell.seed))
+        relevance = compute_relevance("deeplift", cell.seed)
+        choose, decided_by = make_choose_widths(prepared, relevance), relevance.digest()
     else:
         context = with_units(context, cell, compute_relevance)
-    candidate, model = build_at_entropy(context, cell.level, choose)
+
+    def build(recalibrated: bool) -> fx.GraphModule:
+        return build_at_entropy(context, cell.level, choose)
 
     def size(built: fx.GraphModule) -> Size:
         entropy_bytes = math.ceil(measure_average(context, built) * graph_weights / 8)
@@ -176,8 +179,8 @@ def choose_steps(prepared: PreparedStudy, cell: ComparisonCell, compute_relevanc
         )
 
     graph_weights = sum(layer.weights for layer in context.graph.layers if layer.chosen_by == layer.name)
-    described = json.dumps([candidate.to_json(), dict(context.step_units or {})], sort_keys=True)
-    return Selection(selection=digest(described), build=lambda _: model, size=size)
+    described = json.dumps([cell.level, context.quantizer.rounding, dict(context.step_units or {}), decided_by])
+    return Selection(selection=digest(described), build=build, size=size)
 
 
 def measure_float_size(context: CompressionContext) -> Size:

@@ -53,10 +53,8 @@ def with_units(context: CompressionContext, cell: ComparisonCell, compute: Compu
     return with_step_units(context, compute_step_units(graph, compute(cell.criterion, cell.seed)))
 
 
-def build_at_entropy(
-    context: CompressionContext, average_bits: float, choose: Choose | None = None
-) -> tuple[Candidate, fx.GraphModule]:
-    """Return the network whose integers have about so many bits a weight, coded at their entropy, and its candidate.
+def build_at_entropy(context: CompressionContext, average_bits: float, choose: Choose | None = None) -> fx.GraphModule:
+    """Return the network whose integers have about so many bits a weight, coded at their entropy.
 
     It is found without images, and where that is not exact, since rounding is adaptive, corrected once by what a first
     network has; activations have 8 bits.
@@ -71,12 +69,10 @@ def build_at_entropy(
         return with_step(graph, fit_step(context, lambda step: estimate(with_step(graph, step)), wanted))
 
     choose = choose or choose_step
-    candidate = choose(average_bits)
-    model = apply(context, candidate)
+    model = apply(context, choose(average_bits))
     if context.quantizer.rounding == "adaptive":
-        candidate = choose(average_bits**2 / measure_average(context, model))
-        model = apply(context, candidate)
-    return candidate, model
+        return apply(context, choose(average_bits**2 / measure_average(context, model)))
+    return model
 
 
 def make_choose_widths(prepared: PreparedStudy, relevance: Relevance) -> Choose:
