@@ -15,7 +15,7 @@ from explorer.commands.options import StudyPath
 from explorer.commands.progress import ProgressDisplay, duration
 from explorer.commands.terminal import command, console, say
 from explorer.export.formats import list_installed
-from explorer.objectives import CODED_BYTES, costs
+from explorer.objectives import CODED_BYTES, Objective, costs
 
 if TYPE_CHECKING:
     from explorer.compress.apply import CompressionContext
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from explorer.study.estimate import RunEstimate
     from explorer.study.network import StudyNetwork
     from explorer.study.prepare import Inspect
+    from explorer.study.record import Cost
     from explorer.study.study_file import Study
     from hwmodels import Accelerator
 
 NAMED = 2
 """Of layers that are alike so many are named."""
+LEAST_ENTROPY = 1e-6
+"""In bits a weight, next to nothing; 0 stands for an entropy that is not known."""
 SETS = 3
 """Of channels that stay or go together so many sets are named."""
 PLACE = re.compile(r" at ([^,:]+), line (\d+)")
@@ -210,27 +213,42 @@ def _space(context: CompressionContext, study: Study, accelerator: Accelerator) 
     graph, entropies = context.graph, WeightEntropies.of(context, accelerator)
     space = make_search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
     lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
-    points = space.candidate({axis.name: 0 for axis in space.axes}), uniform(graph)
-    least, eight = (
-        candidate_cost(graph, point, accelerator, None if entropies is None else entropies.of_candidate(point))
-        for point in points
-    )
-    for objective in costs():
-        limit = study.budgets.limit(objective)
-        smallest, plain = (objective.value(cost, 0.0) for cost in (least, eight))
-        if limit is None or math.isnan(smallest):
-            continue
-        verdict = "" if smallest <= limit else ": no candidate keeps it, the front will be empty"
-        lines.append(
-            f"budget {objective.key}: at most {_amount(limit)}; uniform 8 bits takes {_amount(plain)}, the smallest "
-            f"candidate {_amount(smallest)}{verdict}"
-        )
+    smallest, plain = space.candidate({axis.name: 0 for axis in space.axes}), uniform(graph)
+    is_trained, has_steps = study.model.checkpoint is not None, STEPS.values(study.space) != STEPS.unused
+
+    def bounds(point: Candidate, known: bool) -> tuple[Cost, Cost]:
+        """Return what it costs at least and at most, by entropies that are not known yet where a device reads these."""
+        if entropies is not None and not known:
+            lowest = dict.fromkeys(graph.layer_names, LEAST_ENTROPY)
+            return candidate_cost(graph, point, accelerator, lowest), candidate_cost(graph, point, accelerator)
+        cost = candidate_cost(graph, point, accelerator, None if entropies is None else entropies.of_candidate(point))
+        return cost, cost
+
+    eight, least = bounds(plain, is_trained), bounds(smallest, is_trained and not has_steps)
+    lines += [
+        _budget(objective, limit, eight, least)
+        for objective in costs()
+        if (limit := study.budgets.limit(objective)) is not None and not math.isnan(objective.value(eight[0], 0.0))
+    ]
     limit = study.budgets.coded_bytes
     if limit is not None:
-        has_steps = STEPS.values(study.space) != STEPS.unused
-        known = points[has_steps:] if study.model.checkpoint is not None else ()
+        known = (smallest, plain)[has_steps:] if is_trained else ()
         lines.append(_coded_budget(context, limit, *known))
     return lines
+
+
+def _budget(objective: Objective, limit: float, eight: tuple[Cost, Cost], least: tuple[Cost, Cost]) -> str:
+    """Return how far uniform 8 bits and the smallest candidate, by what each costs at least and at most, are from it.
+
+    Where a device reads weights at their entropy, that is not known of weights that are to be trained, nor at steps,
+    which depend on relevance: weights drawn at random have other entropies.
+    """
+    (below, above), (low, high) = ([objective.value(cost, 0.0) for cost in pair] for pair in (eight, least))
+    verdict = "" if low <= limit else ": no candidate keeps it, the front will be empty"
+    return (
+        f"budget {objective.key}: at most {_amount(limit)}; uniform 8 bits takes {'at most ' * (below < above)}"
+        f"{_amount(above)}, the smallest candidate {'at least ' * (low < high)}{_amount(low)}{verdict}"
+    )
 
 
 def _coded_budget(context: CompressionContext, limit: float, *points: Candidate) -> str:

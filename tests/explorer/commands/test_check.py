@@ -125,6 +125,49 @@ def test_budgets_that_nothing_can_keep(checked: Said) -> None:
     assert said.count("no candidate keeps it") == 1
 
 
+def budget_line(said: str, key: str) -> str:
+    """What is said of a budget."""
+    [line] = [line for line in " ".join(said.split()).split("budget ") if line.startswith(f"{key}: ")]
+    return line.partition(" time: ")[0].strip()
+
+
+BUDGETS = "[budgets]\nweight_bytes = 1000\nenergy_uj = 0.01\nactivation_bytes = 10\n"
+
+
+def on_ethos(home: Path, seed: int = 0) -> None:
+    """Put the tiny study onto a device that reads weights at their entropy."""
+    file = home / "tiny" / "study.toml"
+    file.write_text(
+        file.read_text().replace("bitfusion", "ethos_u55_128").replace('name = "tiny"', f'name = "tiny"\nseed = {seed}')
+    )
+
+
+def test_of_weights_to_be_trained_no_entropy_is_told(home: Path, checked: Said) -> None:
+    lines = []
+    for seed in (0, 1):
+        shutil.copytree(home / "tiny", home / str(seed))
+        on_ethos(home, seed)
+        said = checked(BUDGETS)
+        lines.append([budget_line(said, key) for key in ("weight_bytes", "energy_uj", "activation_bytes")])
+        shutil.rmtree(home / "tiny")
+        (home / str(seed)).rename(home / "tiny")
+    assert lines[0] == lines[1]  # whatever is drawn at random
+    sizes, energy, activations = lines[0]
+    assert re.search(r"8 bits takes at most \d+, the smallest candidate at least \d+$", sizes)
+    assert re.search(r"at most 0.1\d+, the smallest candidate at least 0.0\d+: no candidate keeps it", energy)
+    assert re.search(r"takes \d+, the smallest candidate \d+: no candidate keeps it", activations)
+
+
+@pytest.mark.usefixtures("with_checkpoint")
+@pytest.mark.parametrize(("space", "least"), [("", ""), ("[space]\nsteps = [0.01]\n", "at least ")])
+def test_entropies_of_known_weights_are_told_but_not_at_steps(
+    space: str, least: str, home: Path, checked: Said
+) -> None:
+    on_ethos(home)
+    said = budget_line(checked(space + BUDGETS), "weight_bytes")
+    assert re.search(rf"uniform 8 bits takes \d+, the smallest candidate {least}\d+$", said)
+
+
 def coded_budget(said: str) -> list[int]:
     """The limit, and what is said to be taken of it."""
     [line] = [line for line in " ".join(said.split()).split("budget ") if line.startswith("coded_bytes")]
