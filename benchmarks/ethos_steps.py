@@ -45,7 +45,7 @@ ROUNDING_IMAGES, ASIDE = 512, 2000
 LAST_OFFSET = -1.0
 """Of the last layer, whose multipliers are those of one logit of ten."""
 RANGE, TOLERANCE = (0.002, 0.032), 1.02
-"""Of c, and the ratio of two steps, one near enough and the next one not, at which the search for c ends."""
+"""Of c, to begin with, and the ratio of two steps, one near enough and the next one not, at which it is found."""
 DEVICE, WANTED = "ethos_u55_128", 0.25
 
 
@@ -90,10 +90,14 @@ class Bench:
 
     def find_step(self, divergence: float) -> float:
         """Return the coarsest step, nearly, whose network diverges at most so far."""
+        finest, coarsest = RANGE
+        while self.at_step(finest).divergence > divergence:
+            finest /= 2
+        while self.at_step(coarsest).divergence <= divergence:
+            coarsest *= 2
         while True:
-            near = [step for step in (RANGE[0], *self.stepped) if self.at_step(step).divergence <= divergence]
-            finer = max(near)
-            coarser = min(step for step in (RANGE[1], *self.stepped) if step > finer)
+            finer = max(step for step, built in self.stepped.items() if built.divergence <= divergence)
+            coarser = min(step for step in self.stepped if step > finer)
             if coarser / finer <= TOLERANCE:
                 return finer
             low, high = (math.log(self.at_step(step).divergence) for step in (finer, coarser))
