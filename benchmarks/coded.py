@@ -15,7 +15,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, fx, nn
 
 import explorer
-from explorer.compress.apply import apply
+from explorer.compress.apply import CompressionContext, apply
 from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.hardware import count_float_weight_bytes
-from explorer.packed.coded import Coding, write_coded
+from explorer.packed.coded import Coding, code, write_coded
 from explorer.packed.file import read_packed
 from explorer.packed.network import decode_like, packable, refuse_different
 
@@ -47,6 +47,11 @@ RANGE = (1e-3, 1e-1)
 """Of c."""
 CLOSE = 0.99
 """Share of the bytes allowed from which on c is not made finer any more."""
+
+
+Build = Callable[[CompressionContext, explorer.Candidate], fx.GraphModule]
+Count = Callable[[fx.GraphModule, Coding], int]
+"""Returns the bytes that a network, whose file would be this, is said to take."""
 
 
 class Built(NamedTuple):
@@ -131,7 +136,12 @@ def open_network(network: str) -> explorer.Net:
     return net.ordered_by(explorer.relevance(net, "deeplift"))
 
 
-def fit(net: explorer.Net, limit: int, ratio: float) -> Built:
+def count_file(model: fx.GraphModule, coding: Coding) -> int:
+    """Return the bytes of a network's file."""
+    return len(coding.data)
+
+
+def fit(net: explorer.Net, limit: int, ratio: float, build: Build = apply, count: Count = count_file) -> Built:
     """Return the network with the finest steps whose file has at most `limit` bytes, nearly.
 
     Adaptive rounding chooses other integers than those of which bytes are estimated: `ratio` says how many more.
@@ -145,10 +155,9 @@ def fit(net: explorer.Net, limit: int, ratio: float) -> Built:
             middle = (low * high) ** 0.5
             estimated = sizes.estimate(at_step(net, middle))
             low, high = (low, middle) if estimated <= allowed else (middle, high)
-        model = apply(context, at_step(net, high))
-        with tempfile.TemporaryDirectory() as folder:
-            coding = write_coded(packable(model), Path(folder) / "network.bin")
-        size = len(coding.data)
+        model = build(context, at_step(net, high))
+        coding = code(packable(model))
+        size = count(model, coding)
         ratio = size / sizes.estimate(at_step(net, high))
         if CLOSE * limit <= size <= limit:
             return Built(high, model, coding, ratio)
