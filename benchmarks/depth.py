@@ -44,6 +44,7 @@ DEVICES = ("gap9_ne16", "ethos_u55_128")
 CALIBRATION, SOLVED, COMPARED, CLASSIFIED = 256, 128, 64, 1000
 """Training images on which networks are calibrated, layers solved for, outputs compared, and features classified."""
 TUNING: Mapping[str, Any] = {
+    "optimizer": "sgd",
     "learning_rate": 0.003,
     "batch_size": 64,
     "crop_pixels": 4,

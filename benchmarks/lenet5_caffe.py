@@ -75,6 +75,7 @@ def tune(net: explorer.Net, target: Target, start: explorer.Compressed | None, f
         file=folder / f"{target.ratio:g}.pt",
         notify=lambda what, done, total: print(f"  {what}: {total}", flush=True) if done == total else None,
         epochs=target.epochs,
+        optimizer="sgd",
         learning_rate=0.01,
         shift_pixels=1.0,
         teacher_weight=0.7,

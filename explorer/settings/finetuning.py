@@ -32,8 +32,8 @@ class FineTuningSettings:
     SECTION: ClassVar[str] = "finetuning"
     AFFECTS_RESULTS: ClassVar[bool] = False
     epochs: Annotated[int, integer(1, 10_000)] = 5
-    optimizer: Annotated[str, one_of("adam", "sgd")] = "sgd"
-    learning_rate: Annotated[float, LEARNING_RATE] = 0.002
+    optimizer: Annotated[str, one_of("adam", "sgd")] = "adam"
+    learning_rate: Annotated[float, LEARNING_RATE] = 0.0005
     batch_size: Annotated[int, COUNT] = 64
     weight_decay: Annotated[float, WEIGHT_DECAY] = 0.0
     shift_pixels: Annotated[float, number(0, 64)] = 0.0

@@ -82,7 +82,7 @@ def test_a_front_states_what_its_networks_cost(net: explorer.Net, tmp_path: Path
     note = result.outcome.provenance.get("weight entropies", "")
     assert note.startswith("of integers rounded to the nearest") == (net.context.quantizer.rounding == "adaptive")
     # None held aside: what training does is not taken back, whatever it is worth.
-    tuned = explorer.finetune(net, result.front[-1], epochs=2, learning_rate=0.05, held_aside=0.0)
+    tuned = explorer.finetune(net, result.front[-1], epochs=2, optimizer="sgd", learning_rate=0.05, held_aside=0.0)
     for name, model in (("searched", result.front[-1].build()), ("tuned", tuned)):
         explorer.export(model, tmp_path / name)
         stated = json.loads((tmp_path / name / "configuration.json").read_text())

@@ -13,6 +13,7 @@ from explorer.packed.network import load_packed
 
 SETTINGS = """
 [finetuning]
+optimizer = "sgd"
 learning_rate = 0.002
 [deep_compression]
 kept_convolutions = 0.5

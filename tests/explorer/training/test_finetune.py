@@ -41,7 +41,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "pattern": {"pattern": "2:4"},
     "pruned and shared": {"weight_density": 0.4, "codebook_size": 4},
 }
-SHORT = FineTuningSettings(epochs=2, batch_size=16, learning_rate=0.002, held_aside=0.0)
+SHORT = FineTuningSettings(epochs=2, batch_size=16, optimizer="sgd", learning_rate=0.002, held_aside=0.0)
 
 
 def candidate(base: CompressionContext, kind: str = "bits", weight_bits: int = 4) -> Candidate:

@@ -27,7 +27,9 @@ Bases = Callable[[str], CompressionContext]
 Images = Callable[[str, int], Tensor]
 SIZES_AND_STEPS = ((2, 0.1), (5, 0.3), (9, 0.02))
 """Rows of a layer's weights, and their step."""
-SETTINGS = FineTuningSettings(epochs=4, batch_size=16, learning_rate=0.005, teacher_weight=1.0, temperature=1.0)
+SETTINGS = FineTuningSettings(
+    epochs=4, batch_size=16, optimizer="sgd", learning_rate=0.005, teacher_weight=1.0, temperature=1.0
+)
 
 
 def opened(context: Bases, rounding: str = "nearest") -> CompressionContext:
