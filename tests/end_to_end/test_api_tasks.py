@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from explorer.export.verify import open_session
 from explorer.models.unet import UNet
 
 Shapes = tuple[Tensor, Tensor]
+RATE: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.01}
 
 
 def iou(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -109,9 +111,9 @@ def test_it_is_trained_further_by_a_loss_of_ones_own_and_exported(
     point = result.front["cheapest"]
     with pytest.raises(explorer.ExplorerError, match="loss: missing; the targets are no class numbers"):
         explorer.finetune(net, point, epochs=1, teacher_weight=0.5)
-    tuned = explorer.finetune(net, point, epochs=3, loss=pixel_loss, file=tmp_path / "cheapest.pt", learning_rate=0.01)
+    tuned = explorer.finetune(net, point, epochs=3, loss=pixel_loss, file=tmp_path / "cheapest.pt", **RATE)
     assert explorer.score(tuned).value > point.held_out.value
-    again = explorer.finetune(net, point, epochs=3, loss=pixel_loss, file=tmp_path / "cheapest.pt", learning_rate=0.01)
+    again = explorer.finetune(net, point, epochs=3, loss=pixel_loss, file=tmp_path / "cheapest.pt", **RATE)
     images = shapes[0][96:]
     assert torch.equal(again(images), tuned(images))  # found in the file
     report = explorer.export(tuned, tmp_path / "out")

@@ -111,7 +111,9 @@ def test_layers_that_lost_much_are_not_looked_at(context: Bases) -> None:
 def test_training_holds_layers_closer_to_the_teacher(context: Bases, images: Images) -> None:
     base, x = context("lenet5_digits"), images("lenet5_digits", 128)
     chosen = candidate(base, 0.9)
-    settings = FineTuningSettings(epochs=4, batch_size=16, optimizer="sgd", learning_rate=0.002, teacher_weight=1.0, held_aside=0.0)
+    settings = FineTuningSettings(
+        epochs=4, batch_size=16, optimizer="sgd", learning_rate=0.002, teacher_weight=1.0, held_aside=0.0
+    )
     found = {}
     for weight in (0.0, 10.0):
         recipe = Recipe(settings=replace(settings, feature_weight=weight), seed=1)
