@@ -43,7 +43,7 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
     members = front.front(found, task.objectives)
     baselines = _baselines(prepared, scorer)
     built: list[FrontPoint] = []
-    lost = []
+    lost: list[tuple[int, str]] = []
     for index, member in enumerate(members):
         notify("held-out images", index, len(members))
         try:
@@ -51,7 +51,7 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
         except NUMERICAL as error:
             if prepared.context.quantizer.front_compensation is None:
                 raise
-            lost.append(f"evaluation {member.number}, {describe_failure(error)}")
+            lost.append((member.number, describe_failure(error)))
     points, fallen = _take_front(built, task.objectives)
     lost += fallen
     notify("held-out images", max(1, len(members)), max(1, len(members)))
@@ -65,7 +65,7 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
         evaluations=found,
         skipped=tuple((item.path, item.reason) for item in prepared.context.graph.skipped),
         provenance=_provenance(prepared, task, found)
-        | ({"left out": f"not on the front as it is built: {'; '.join(lost)}"} if lost else {})
+        | ({"left out": f"not on the front as it is built: {_describe_lost(lost)}"} if lost else {})
         | ({"journal": damage} if damage else {}),
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
@@ -91,7 +91,9 @@ class _Scorer:
         return found
 
 
-def _take_front(built: Sequence[FrontPoint], objectives: Sequence[str]) -> tuple[tuple[FrontPoint, ...], list[str]]:
+def _take_front(
+    built: Sequence[FrontPoint], objectives: Sequence[str]
+) -> tuple[tuple[FrontPoint, ...], list[tuple[int, str]]]:
     """Return which members still are on the front with figures as they are built, named anew, and why others are not.
 
     Built in another form than in the search, one may have passed another, or a limit.
@@ -99,14 +101,27 @@ def _take_front(built: Sequence[FrontPoint], objectives: Sequence[str]) -> tuple
     standing = front.front([point.evaluation for point in built], objectives)
     points = {point.evaluation.number: point for point in built}
     fallen = [
-        f"evaluation {item.number}, over the limit of {', '.join(key for key, _ in item.violations)}"
-        if item.violations
-        else f"evaluation {item.number}, which another is better than or equal to"
+        (
+            item.number,
+            f"over the limit of {', '.join(key for key, _ in item.violations)}"
+            if item.violations
+            else "which another is better than or equal to",
+        )
         for item in (point.evaluation for point in built)
         if item not in standing
     ]
     named = (replace(points[item.number], name=f"p{place:02d}") for place, item in enumerate(standing, start=1))
     return tuple(named), fallen
+
+
+def _describe_lost(lost: Sequence[tuple[int, str]]) -> str:
+    """Return the numbers of evaluations, each reason said once."""
+    numbers: dict[str, list[str]] = {}
+    for number, reason in lost:
+        numbers.setdefault(reason, []).append(str(number))
+    return "; ".join(
+        f"evaluation{'s' if len(of) > 1 else ''} {', '.join(of)}, {reason}" for reason, of in numbers.items()
+    )
 
 
 def _front_point(member: Evaluation, prepared: PreparedStudy, task: Search, scorer: _Scorer) -> FrontPoint:

@@ -281,3 +281,8 @@ def test_a_member_that_is_beaten_or_over_a_limit_as_it_is_built_is_left_out_and_
     assert [point.name for point in found.front] == [f"p{n + 1:02d}" for n in range(len(members))]
     reason = "over the limit of accuracy" if limit else "which another is better than or equal to"
     assert f"evaluation {lost.number}, {reason}" in found.provenance["left out"]
+
+
+def test_a_reason_that_many_were_left_out_for_is_said_once() -> None:
+    lost = [(23, "over the limit of accuracy"), (4, "not finite"), (47, "over the limit of accuracy")]
+    assert outcome._describe_lost(lost) == "evaluations 23, 47, over the limit of accuracy; evaluation 4, not finite"
