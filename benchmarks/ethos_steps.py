@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, fx, nn
 
 import explorer
+from benchmarks.coded import at_step
 from explorer.compress.apply import apply
 from explorer.export.formats import FORMATS
 from explorer.referee.vela import compile_network
@@ -42,8 +43,6 @@ CHECKPOINTS: Mapping[str, tuple[str, Mapping[str, tuple[float, ...]]]] = {
 WIDTHS = (6, 5, 4, 3)
 ROUNDING_IMAGES, ASIDE = 512, 2000
 """Training images that calibrate and round, and others that networks are compared on."""
-LAST_OFFSET = -1.0
-"""Of the last layer, whose multipliers are those of one logit of ten."""
 RANGE, TOLERANCE = (0.002, 0.032), 1.02
 """Of c, to begin with, and the ratio of two steps, one near enough and the next one not, at which it is found."""
 DEVICE, WANTED = "ethos_u55_128", 0.25
@@ -79,13 +78,7 @@ class Bench:
     def at_step(self, step: float) -> Built:
         """Build the network at one step for all layers, a finer one for the last; once for each step."""
         if step not in self.stepped:
-            plain = explorer.uniform(self.net)
-            last = plain.layers[-1].layer
-            layers = (
-                explorer.LayerChoice(layer=choice.layer, step=step * (2**LAST_OFFSET if choice.layer == last else 1.0))
-                for choice in plain.layers
-            )
-            self.stepped[step] = self.build(replace(plain, layers=tuple(layers)))
+            self.stepped[step] = self.build(at_step(self.net, step))
         return self.stepped[step]
 
     def find_step(self, divergence: float) -> float:
