@@ -18,6 +18,7 @@ from explorer.commands.front import front
 from explorer.commands.referee import referee
 from explorer.commands.relevance import relevance
 from explorer.commands.report import report
+from explorer.commands.retarget import retarget
 from explorer.commands.run import run
 from explorer.commands.terminal import errors, prepare_streams
 from explorer.commands.verify import verify
@@ -32,7 +33,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for each in (run, front, report, export, verify, referee, check, finetune, compress, compare, relevance, cost):
+for each in (
+    run,
+    front,
+    retarget,
+    report,
+    export,
+    verify,
+    referee,
+    check,
+    finetune,
+    compress,
+    compare,
+    relevance,
+    cost,
+):
     app.command()(each)
 app.add_typer(devices, name="devices")
 

@@ -23,6 +23,14 @@ def front(folder: RunFolder) -> None:
 
 def show(outcome: Outcome, folder: Path) -> None:
     """Print the front of the run in `folder` next to its baselines, and what a reader could take wrongly."""
+    show_front(outcome)
+    show_tuned(outcome, folder)
+    if not outcome.front:
+        say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder")
+
+
+def show_front(outcome: Outcome) -> None:
+    """Print a front next to its baselines, and what is to be said of it."""
     from explorer.report.front.tables import build_front_table  # noqa: PLC0415
     from explorer.report.front.views import MARKS, list_front_points, list_remarks  # noqa: PLC0415
 
@@ -31,13 +39,10 @@ def show(outcome: Outcome, folder: Path) -> None:
     for sign, meaning in MARKS.items():
         if sign in signs:
             say(f"{sign} {meaning}")
-    if outcome.front:
+    if outcome.front and all(point.held_out.num_images for point in outcome.front):
         console.print(_selection(outcome), highlight=False)
     for line in list_remarks(outcome):
         say(line)
-    show_tuned(outcome, folder)
-    if not outcome.front:
-        say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder")
 
 
 def show_tuned(outcome: Outcome, folder: Path) -> None:

@@ -13,7 +13,8 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.shorten import trace_shortened
 from explorer.errors import SearchError
 from explorer.evaluate.depth_pricing import DepthPricing
-from explorer.evaluate.weight_entropy import ENTROPY, WeightEntropies
+from explorer.evaluate.known_entropies import reads_entropies
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.graph.layers import ModelGraph
 from explorer.objectives import Objective, costs_named
 from explorer.progress import Notify
@@ -54,7 +55,7 @@ class DeviceRun:
 
     def entropies_for(self, device: Accelerator) -> WeightEntropies | None:
         """Return the entropies where this device reads weights coded by them."""
-        return self.entropies if ENTROPY in device.weight_formats else None
+        return self.entropies if reads_entropies(device) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ def read_runs(folders: Sequence[Path], notify: Notify) -> DeviceRuns:
         DeviceRun(outcome=outcome, accelerator=_accelerator(folder, outcome, study), seed=study.seed)
         for folder, outcome, study in zip(folders, outcomes, studies, strict=True)
     )
-    if any(ENTROPY in run.accelerator.weight_formats for run in runs):
+    if any(reads_entropies(run.accelerator) for run in runs):
         runs = tuple(_with_entropies(run, folder, notify) for run, folder in zip(runs, folders, strict=True))
     network = open_network(studies[0], notify)
     return DeviceRuns(graph=network.graph, runs=runs, model=network.canonical)
@@ -238,10 +239,10 @@ def _refuse_other(folder: Path, found: tuple[Outcome, Study], first_folder: Path
 
 def _accelerator(folder: Path, outcome: Outcome, study: Study) -> Accelerator:
     accelerator = load_accelerator(study)
-    known = outcome.provenance.get("device digest")
-    if accelerator.digest()[:16] != known:
+    known, now = outcome.provenance.get("device digest"), accelerator.digest()[:16]
+    if now != known:
         raise SearchError(
-            f"{folder}: device {accelerator.name} has other numbers now ({accelerator.digest()[:16]}, was {known}); "
+            f"{folder}: device {accelerator.name} has other numbers now ({now}, was {known}); "
             "run the study again into another folder"
         )
     return accelerator
@@ -253,12 +254,8 @@ def _with_entropies(run: DeviceRun, folder: Path, notify: Notify) -> DeviceRun:
 
 
 def _good_enough(run: DeviceRun, loss: float) -> tuple[Evaluation, ...]:
-    least = _least_accuracy(run, loss)
-    return tuple(
-        item
-        for item in run.outcome.evaluations
-        if item.feasible and item.score is not None and item.score.value >= least
-    )
+    least, found = _least_accuracy(run, loss), run.outcome.evaluations
+    return tuple(item for item in found if item.feasible and item.score is not None and item.score.value >= least)
 
 
 def _cheapest(run: DeviceRun, loss: float) -> FrontPoint | None:

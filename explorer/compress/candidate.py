@@ -6,8 +6,9 @@ import copy
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from explorer.digests import digest
@@ -85,6 +86,10 @@ class LayerChoice:
         return {key: value for key, value in values.items() if key in _WRITTEN or value != _DEFAULTS[key]}
 
 
+decide_weights: Callable[[LayerChoice], tuple[Any, ...]] = attrgetter(
+    *(key for key in get_rules(LayerChoice) if key != "activation_bits")
+)
+"""What of a choice the weights of a layer depend on."""
 _DEFAULTS = {field.name: field.default for field in fields(LayerChoice)}
 _WRITTEN = ("weight_bits", "activation_bits", "weight_density", "codebook_size")
 """What candidates have stated since the first version."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from operator import attrgetter
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, fx
 
 from explorer.compress.calibrate import Calibration
-from explorer.compress.candidate import LayerChoice
+from explorer.compress.candidate import LayerChoice, decide_weights
 from explorer.compress.correction import absorbs_shift
 from explorer.compress.merge import find_twins, merge_columns
 from explorer.compress.moments import LayerInputs, Moments, compute_moments
@@ -21,15 +20,10 @@ from explorer.graph.inputs import take
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.graph.modules import layer_module
 from explorer.settings import QuantizerSettings
-from explorer.settings.records import get_rules
 
 MOMENTS_BYTES, CODES_BYTES = 2**29, 2**27
 """Bytes of moments and of codes that are remembered of a network and all that it is shortened to (assumed: all moments
 of ResNet-56 take 33 MB, of VGG-16 500, and twice that without some blocks)."""
-decide_weights: Callable[[LayerChoice], tuple[object, ...]] = attrgetter(
-    *(key for key in get_rules(LayerChoice) if key != "activation_bits")
-)
-"""What of a choice the weights of a layer depend on."""
 
 
 class StaticMemory:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from explorer.evaluate.known_entropies import GraphWithout, LayerEntropies
 from explorer.evaluate.pricing import Pricing
-from explorer.evaluate.weight_entropy import WeightEntropies
-from explorer.graph.layers import ModelGraph
 from hwmodels import Accelerator
-
-GraphWithout = Callable[[tuple[str, ...]], ModelGraph]
-"""The graph of a network without the blocks of these names."""
 
 
 class DepthPricing:
     """A `Pricing` for the network without each set of blocks that candidates remove, made when it is asked for."""
 
     def __init__(
-        self, graph_without: GraphWithout, accelerator: Accelerator, entropies: WeightEntropies | None = None
+        self, graph_without: GraphWithout, accelerator: Accelerator, entropies: LayerEntropies | None = None
     ) -> None:
         self._graph_without, self._accelerator, self._entropies = graph_without, accelerator, entropies
         self._found: dict[tuple[str, ...], Pricing] = {}

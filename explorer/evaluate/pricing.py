@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import count_channels, count_kept_classes, derive_stored_bits, plan_layer, plan_operation
 from explorer.evaluate import hardware
 from explorer.evaluate.changes import Plan, Touched
+from explorer.evaluate.known_entropies import LayerEntropies
 from explorer.evaluate.staying import Staying
 from explorer.graph.layers import Layer, ModelGraph, Operation
 from explorer.settings.records import get_rules
@@ -29,9 +30,6 @@ from hwmodels import (
     peak_alive,
     stack,
 )
-
-if TYPE_CHECKING:
-    from explorer.evaluate.weight_entropy import WeightEntropies
 
 REMEMBERED = 4096
 """Sets of widths of activations whose consequences are remembered."""
@@ -63,7 +61,7 @@ class Pricing:
     With `entropies`, for a device that reads weights coded by theirs, a layer's is one of its choices.
     """
 
-    def __init__(self, graph: ModelGraph, accelerator: Accelerator, entropies: WeightEntropies | None = None) -> None:
+    def __init__(self, graph: ModelGraph, accelerator: Accelerator, entropies: LayerEntropies | None = None) -> None:
         self.graph, self.accelerator, self.entropies = graph, accelerator, entropies
         self._parts = hardware.list_parts(graph)
         self._fused = hardware.find_fusible(graph)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -15,14 +14,10 @@ from explorer.compress.failures import NUMERICAL
 from explorer.compress.norms import find_fold_signs
 from explorer.compress.plan import collect_choices, count_kept_classes
 from explorer.compress.prune import select_classes
-from explorer.compress.static import decide_weights
+from explorer.evaluate.known_entropies import Key, find_key, reads_entropies
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.graph.modules import layer_module
 from hwmodels import Accelerator, measure_entropy
-
-ENTROPY = "entropy"
-"""The format of hwmodels.WEIGHT_FORMATS whose size depends on the values of the weights."""
-_Key = tuple[Any, ...]
 
 
 def count_entropies(model: nn.Module, graph: ModelGraph) -> dict[str, float]:
@@ -48,7 +43,7 @@ class WeightEntropies:
     def __init__(self, context: CompressionContext) -> None:
         self._context = context
         self._signs: dict[str, torch.Tensor] = {}
-        self._found: dict[_Key, float] = {}
+        self._found: dict[Key, float] = {}
         self._shortened: dict[tuple[str, ...], WeightEntropies] = {}
 
     def shortened(self, removed: Collection[str]) -> WeightEntropies:
@@ -68,7 +63,7 @@ class WeightEntropies:
     @classmethod
     def of(cls, context: CompressionContext, accelerator: Accelerator) -> WeightEntropies | None:
         """Return the entropies for a device that reads weights coded by it, None for any other."""
-        return cls(context) if ENTROPY in accelerator.weight_formats else None
+        return cls(context) if reads_entropies(accelerator) else None
 
     def of_layer(
         self, layer: Layer, choice: LayerChoice, kept: tuple[int, ...], filters_by: str | None = None
@@ -78,8 +73,7 @@ class WeightEntropies:
         Raises:
             CandidateError: When the order of filters is not known.
         """
-        touched = tuple([kept[group] for group, _ in (*layer.produces, *layer.reads)])
-        key = (layer.name, decide_weights(choice), touched, filters_by)
+        key = find_key(layer, choice, kept, filters_by)
         found = self._found.get(key)
         if found is None:
             found = self._found[key] = self._compute(layer, choice, kept, filters_by)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import ExplorerError
-from explorer.evaluate.weight_entropy import ENTROPY, WeightEntropies
+from explorer.evaluate.known_entropies import reads_entropies
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import silent
 from explorer.session.compressed import Origin
 from explorer.session.front import Point
@@ -61,7 +62,7 @@ def with_steps(net: Net, candidate: Candidate) -> Net:
 
 def find_entropies(net: Net, point: Chosen, accelerator: Accelerator) -> Mapping[str, float] | None:
     """Return the entropies of a point's layers where a device reads weights coded by them, None for any other."""
-    if ENTROPY not in accelerator.weight_formats:
+    if not reads_entropies(accelerator):
         return None
     context = find_net(net, point, None).context
     with threads_for(context.graph):

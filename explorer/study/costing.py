@@ -9,6 +9,7 @@ from dataclasses import replace
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import LayerPlan, OperationPlan, collect_choices, plan
 from explorer.evaluate import hardware
+from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.pricing import Price
 from explorer.graph.layers import Layer, ModelGraph
 from explorer.objectives import SCORE, every_cost, score_named
@@ -76,6 +77,16 @@ def score_excess(score: float, budgets: BudgetSettings, objectives: Sequence[str
     """Return (budget key, limit - score) where the score is limited; above 0 is too little."""
     limit = budgets.limit(SCORE)
     return () if limit is None else ((score_named(objectives).key, limit - score),)
+
+
+def list_violations(
+    cost: Cost, score: MeanScore | None, budgets: BudgetSettings, objectives: Sequence[str]
+) -> tuple[tuple[str, float], ...]:
+    """Return (budget key, excess) for each limit that is not kept; that of a score that is not known is."""
+    excesses = cost_excesses(cost, budgets)
+    if score is not None:
+        excesses += score_excess(score.value, budgets, objectives)
+    return tuple((key, excess) for key, excess in excesses if excess > 0)
 
 
 def _rows(

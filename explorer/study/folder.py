@@ -55,6 +55,12 @@ def write_json(path: Path, data: object) -> None:
         file.write((json.dumps(data, indent=1) + "\n").encode())
 
 
+def refuse_no_run(folder: Path) -> None:
+    """Raise SearchError where no run was made in `folder`, finished or not."""
+    if not any((folder / name).exists() for name in (JOURNAL, STUDY)):
+        raise SearchError(f"{folder}: no run was made here; make one with: explorer run STUDY --out {folder}")
+
+
 def read_outcome(folder: Path) -> Outcome:
     """Return what a finished run left in `folder`, with what members of its front were tuned to there.
 
@@ -63,12 +69,11 @@ def read_outcome(folder: Path) -> Outcome:
     """
     path = folder / OUTCOME
     if not path.is_file():
-        if (folder / JOURNAL).exists() or (folder / STUDY).exists():
-            raise SearchError(
-                f"{folder}: the run is not finished; explorer run again on this folder goes on, or the same search "
-                "from Python"
-            )
-        raise SearchError(f"{folder}: no run was made here; make one with: explorer run STUDY --out {folder}")
+        refuse_no_run(folder)
+        raise SearchError(
+            f"{folder}: the run is not finished; explorer run again on this folder goes on, or the same search "
+            "from Python"
+        )
     try:
         outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8")))
         if Study.from_json(outcome.study).objectives.names != outcome.objectives:

@@ -96,11 +96,14 @@ def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -
 
 
 def still_undominated(points: Sequence[FrontPoint], objectives: Sequence[str]) -> tuple[bool, ...]:
-    """Return which points no other one of the front dominates once the held-out accuracies are put in."""
+    """Return which points no other one of the front dominates once the held-out accuracies are put in.
+
+    One that was scored on no such images stays, and dominates none.
+    """
     values = losses([point.evaluation for point in points], objectives)
     for column, objective in enumerate(objectives_named(objectives)):
         if not objective.is_cost:
-            values[:, column] = [-point.held_out.value for point in points]
+            values[:, column] = [-point.held_out.value if point.held_out.num_images else math.nan for point in points]
     return tuple(bool(entry) for entry in undominated(values, of_equal="all"))
 
 

@@ -22,7 +22,7 @@ from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
 from explorer.settings.sources import GIVEN
 from explorer.study import front
-from explorer.study.costing import candidate_cost, cost_excesses, float_cost, score_excess
+from explorer.study.costing import candidate_cost, float_cost, list_violations
 from explorer.study.prepare import PreparedStudy, digest_images
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search, evaluations
@@ -136,8 +136,7 @@ def _front_point(member: Evaluation, prepared: PreparedStudy, task: Search, scor
     held_out = scorer.score("held_out", own, build)
     assert score is not None
     cost = _built_cost(prepared, candidate, build)
-    excesses = (*cost_excesses(cost, task.budgets), *score_excess(score.value, task.budgets, task.objectives))
-    violations = tuple((key, excess) for key, excess in excesses if excess > 0)
+    violations = list_violations(cost, score, task.budgets, task.objectives)
     evaluation = replace(member, cost=cost, score=score, violations=violations)
     return FrontPoint(name="", evaluation=evaluation, held_out=held_out)
 

@@ -116,6 +116,7 @@ class FrontPoint:
     """"p01", "p02", ... in ascending order of the first cost among the objectives."""
     evaluation: Evaluation
     held_out: MeanScore
+    """Of no images where it was not scored on them."""
     tuned: TunedScores | None = None
     """None where it was not fine-tuned."""
 

@@ -24,6 +24,7 @@ from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings.paths import expand_variables
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, write_json, write_study
+from explorer.study.graphs import keep_graphs
 from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
 from explorer.study.prepare import Inspect, PreparedStudy, open_study
@@ -58,6 +59,7 @@ def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent) -> O
         notify(f"{folder / JOURNAL}: {store.damage()}", 1, 1)
     write_study(folder, study)
     with threads_for(prepared.context.graph):
+        _keep_graphs(folder, prepared)
         task = _task(prepared, store, notify)
         search(task, store, lambda done, total: notify("search", done, total))
         outcome = score_front(prepared, task, store, notify)
@@ -77,6 +79,7 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
         return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
 
     price_candidate = _make_price(prepared, prepared.entropies, prepared.coded)
+    entropies = prepared.entropies or WeightEntropies(prepared.context.for_search())
     needed = store.count() < min(study.search.seeds, study.search.trials)
     return Search(
         space=space,
@@ -86,8 +89,15 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
         objectives=study.objectives.names,
         price_candidate=price_candidate,
         score_candidate=score_candidate,
+        list_entropies=lambda candidate: tuple(entropies.of_candidate(candidate).values()),
         budgets=study.budgets,
     )
+
+
+def _keep_graphs(folder: Path, prepared: PreparedStudy) -> None:
+    context = prepared.context.for_search()
+    removed = dict.fromkeys(((), *(depth.removed_blocks for depth in prepared.depths)))
+    keep_graphs(folder, [context.graph_without(blocks) for blocks in removed], WeightEntropies(context))
 
 
 def _make_price(prepared: PreparedStudy, entropies: WeightEntropies | None, coded: CodedSizes | None) -> ComputeCost:

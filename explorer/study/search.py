@@ -17,12 +17,14 @@ from explorer.search.samplers import make_sampler
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
-from explorer.study.costing import cost_excesses, score_excess
+from explorer.study.costing import cost_excesses, list_violations, score_excess
 from explorer.study.record import Cost, Evaluation
 from explorer.study.store import Store
 
 ComputeCost = Callable[[Candidate], Cost]
 ScoreCandidate = Callable[[Candidate], MeanScore]
+ListEntropies = Callable[[Candidate], Sequence[float]]
+"""Returns the entropy of the integers of each layer of a candidate, in bits a weight."""
 
 
 class _Score(NamedTuple):
@@ -46,6 +48,7 @@ class Search:
     objectives: tuple[str, ...]
     price_candidate: ComputeCost
     score_candidate: ScoreCandidate
+    list_entropies: ListEntropies
     budgets: BudgetSettings
 
 
@@ -91,7 +94,16 @@ def search(task: Search, store: Store, progress: Progress) -> None:
             for objective in objectives_named(task.objectives)
         ]
         origin = seed.origin if seed else task.settings.sampler
-        store.finish(trial, candidate, origin, score.mean, values, score.failure)
+        store.finish(
+            trial,
+            candidate,
+            origin,
+            score.mean,
+            values,
+            score.failure,
+            entropies=None if score.mean is None else list(task.list_entropies(candidate)),
+            coded_bytes=cost.coded_bytes,
+        )
         done += 1
         progress(done, trials)
 
@@ -101,9 +113,6 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
     found = []
     for item in store.stored():
         cost = task.price_candidate(item.candidate)
-        excesses = cost_excesses(cost, task.budgets)
-        if item.score is not None:
-            excesses += score_excess(item.score.value, task.budgets, task.objectives)
         found.append(
             Evaluation(
                 number=item.number,
@@ -111,7 +120,7 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
                 candidate=item.candidate,
                 cost=cost,
                 score=item.score,
-                violations=tuple((key, excess) for key, excess in excesses if excess > 0),
+                violations=list_violations(cost, item.score, task.budgets, task.objectives),
                 failure=item.failure,
             )
         )

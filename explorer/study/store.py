@@ -18,8 +18,10 @@ from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import objectives_named
+from explorer.settings.paths import expand_variables
 from explorer.study.folder import JOURNAL, refuse_changes
 from explorer.study.journal import Damage, Journal, Log, surviving
+from explorer.study.study_file import Study
 
 FINISHED = (TrialState.COMPLETE,)
 
@@ -34,6 +36,10 @@ class StoredTrial:
     score: MeanScore | None
     failure: str = ""
     """Why the candidate could not be computed; empty where it could, or was not built."""
+    entropies: tuple[float, ...] | None = None
+    """Of the integers of each of its layers, in bits a weight, where it was scored."""
+    coded_bytes: int | None = None
+    """Of a coded file, where the study names these."""
 
 
 class Store:
@@ -56,6 +62,8 @@ class Store:
                 candidate=Candidate.from_json(trial.user_attrs["candidate"]),
                 score=_read(trial.user_attrs["score"]),
                 failure=trial.user_attrs.get("failure", ""),
+                entropies=tuple(found) if (found := trial.user_attrs.get("entropies")) is not None else None,
+                coded_bytes=trial.user_attrs.get("coded_bytes"),
             )
             for index, trial in enumerate(self._finished())
         )
@@ -76,13 +84,17 @@ class Store:
         score: MeanScore | None,
         values: Sequence[float],
         failure: str = "",
+        **known: Any,
     ) -> None:
-        """Record an evaluation; it survives whatever happens after this call returns."""
+        """Record an evaluation, with more that is `known` of it; it survives whatever happens after this returns."""
         trial.set_user_attr("candidate", candidate.to_json())
         trial.set_user_attr("origin", origin)
         trial.set_user_attr("score", None if score is None else asdict(score))
         if failure:
             trial.set_user_attr("failure", failure)
+        for key, value in known.items():
+            if value is not None:
+                trial.set_user_attr(key, value)
         self.study.tell(trial, list(values))
 
     def damage(self) -> str:
@@ -143,6 +155,26 @@ def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], ide
     if journal.damage is not None:
         study.set_user_attr("damage", _damaged(journal.damage))
     return Store(study, owner, _salvaged(surviving(folder / JOURNAL), identity))
+
+
+def read_store(folder: Path, study: Study) -> Store:
+    """Open what a run has stored, as it is, to be read.
+
+    Raises:
+        SearchError: It has stored nothing yet, or the database cannot be opened.
+    """
+    url = expand_variables(study.search.storage, "search.storage")
+    if url == "journal" and not (folder / JOURNAL).is_file():
+        raise SearchError(f"{folder}: nothing was evaluated yet; explorer run again on this folder goes on")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = JournalStorage(Journal(folder / JOURNAL)) if url == "journal" else RDBStorage(url)
+        return Store(optuna.load_study(storage=storage, study_name=study.name), str(folder.absolute()))
+    except KeyError as error:
+        raise SearchError(f"{folder}: holds no search of {study.name}; run the study anew") from error
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SearchError(f"search.storage: cannot open {_masked(url)}: {first}") from error
 
 
 def _read(score: Mapping[str, Any] | None) -> MeanScore | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +23,9 @@ from explorer.report.front.views import (
 )
 from explorer.study.front import still_undominated
 from explorer.study.record import Outcome
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COSTS = tuple(cost.name for cost in every_cost())
 TEXTS = ("name", "origin", "digest")
@@ -65,6 +68,8 @@ def build_front_frame(outcome: Outcome) -> pd.DataFrame:
     Scores and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them. Where members lack
     blocks of the network, one more column, `removed_blocks`, names them.
     """
+    import pandas as pd  # noqa: PLC0415  (a third of a second, which the table in the terminal does without)
+
     score = score_named(outcome.objectives).name
     rows = [_row(point, score) for point in list_front_points(outcome)]
     for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
@@ -185,7 +190,7 @@ def _cells(point: PointView, shown: tuple[Figure, ...]) -> list[Text]:
 
 
 def _percent(score: MeanScore) -> str:
-    return f"{100.0 * score.value:.1f} ±{100.0 * score.standard_error:.1f}"
+    return "n/a" if not score.num_images else f"{100.0 * score.value:.1f} ±{100.0 * score.standard_error:.1f}"
 
 
 def _number(value: float | None) -> str:

@@ -72,6 +72,7 @@ def task_of(asked: list[str]) -> Search:
         objectives=("accuracy", "energy"),
         price_candidate=price_candidate,
         score_candidate=score_candidate,
+        list_entropies=lambda candidate: (),
         budgets=BudgetSettings(energy_uj=70.0),
     )
 

@@ -87,6 +87,7 @@ def task_of(scorer: Scorer, sampler: str = "nsga2", trials: int = 24, widths: in
         objectives=("accuracy", "energy"),
         price_candidate=price_candidate,
         score_candidate=lambda candidate: right(scorer(candidate), IMAGES),
+        list_entropies=lambda candidate: (),
         budgets=BudgetSettings(energy_uj=BUDGET),
     )
 
