@@ -46,11 +46,32 @@ def retarget(
     run = read_run(folder)
     profile = str(Path(device).absolute()) if device is not None and device.endswith(".toml") else device
     study = make_study(run.study, profile, dict(read_limit(text, run.study.objectives.names) for text in budget or ()))
+    if trials is not None and out is not None:
+        _search(run, study, folder, trials, out)
+        return
     found = retarget_run(run, study)
     _show(found, run, study)
     options = [each for text in budget or () for each in ("--budget", text)]
     options += [] if device is None else ["--device", device]
     say(f"next:   {command('retarget', folder, *options, '--trials', 50, '--out', f'{folder}-{found.outcome.device}')}")
+
+
+def _search(run: StoredRun, study: Study, source: Path, trials: int, folder: Path) -> None:
+    """Go on with a search, from what is known of the run in `source`."""
+    from explorer.commands.front import show  # noqa: PLC0415
+    from explorer.commands.progress import resumable  # noqa: PLC0415
+    from explorer.report.front.files import refuse_foreign_pages, write_pages  # noqa: PLC0415
+    from explorer.study.retarget import retarget as retarget_run  # noqa: PLC0415
+
+    refuse_foreign_pages(folder, study.score.called)
+    found = retarget_run(run, study, count=min(trials, study.search.population))
+    say(f"{len(found.outcome.front)} members of the front are known, results in {folder}")
+    with resumable(f"all finished evaluations are kept in {folder}") as notify:
+        from explorer.study.go_on import go_on  # noqa: PLC0415  (torch takes seconds to import)
+
+        outcome = go_on(source, run, found, study, trials, folder, notify)
+    write_pages(outcome, folder)
+    show(outcome, folder)
 
 
 def _show(found: Retargeted, run: StoredRun, study: Study) -> None:

@@ -65,7 +65,7 @@ class Point:
 
     @property
     def held_out(self) -> MeanScore:
-        """Its score on images that the search never saw."""
+        """Its score on images that the search never saw; of no images where it was not scored on them."""
         return self.found.held_out
 
     @property
@@ -90,7 +90,8 @@ class Point:
         costs = ", ".join(
             f"{axis.key} {axis.value(self.cost, 0.0):.4g}" for axis in costs_named(self.outcome.objectives)
         )
-        return f"{self.name}: {self.score.value:.2%} on search images, {self.held_out.value:.2%} held out; {costs}"
+        held_out = f"{self.held_out.value:.2%} held out" if self.held_out.num_images else "not scored on held-out ones"
+        return f"{self.name}: {self.score.value:.2%} on search images, {held_out}; {costs}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -14,9 +14,11 @@ from explorer.session.compressed import Compressed, refuse_pickling
 from explorer.session.devices import Device, find_device
 from explorer.session.display import paragraph
 from explorer.session.front import Front, OpenNet, Point
+from explorer.settings import BudgetSettings
 from explorer.settings.rules import is_number, similar
 from explorer.study.recommend import Recommendation, recommend
 from explorer.study.record import FLOAT, Outcome, Split
+from explorer.study.retarget import make_study, read_run, retarget
 from explorer.training.loss import LossFunction
 from explorer.training.tuned import Tuned
 
@@ -94,6 +96,23 @@ class Result:
     def score_name(self) -> str:
         """What the score is called, such as "accuracy"."""
         return score_named(self.outcome.objectives).name
+
+    def retarget(self, device: Device | None = None, budgets: Mapping[str, float] | None = None) -> Result:
+        """Return the front on another device, or within other budgets, from the scores that there are.
+
+        Nothing is evaluated: members that were on no front have a held-out score of no images. `budgets` are keyed as
+        for `explorer.search`; those that are not stated stay, on another device only that of the score.
+
+        Raises:
+            ExplorerError: The search has no folder, from whose files that is done.
+        """
+        if self.folder is None:
+            raise ExplorerError("retarget: the search kept nothing; give it a folder: explorer.search(..., folder=...)")
+        run, accelerator = read_run(self.folder), None if device is None else find_device(device)
+        limits = BudgetSettings.read(budgets or {}, self.score_name).limits
+        study = make_study(run.study, None if accelerator is None else accelerator.name, dict(limits))
+        outcome = retarget(run, study, accelerator).outcome
+        return Result(outcome=outcome, open_net=self.open_net, networks=self.networks)
 
     @property
     def recommended(self) -> Recommendation | None:

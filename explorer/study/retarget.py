@@ -34,7 +34,7 @@ OF_ANY_DEVICE = (SCORE.key, "coded_bytes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRun:
-    """What a run holds, finished or not: its study, its networks, what it evaluated, and scores by split and network.
+    """What a run holds, finished or not: its study, its networks, what it evaluated, and scores of what is no trial.
 
     `former` is what it concluded with, None where it was interrupted.
     """
@@ -42,7 +42,9 @@ class StoredRun:
     study: Study
     graphs: KeptGraphs
     trials: tuple[StoredTrial, ...]
-    scores: Mapping[tuple[str, str], MeanScore]
+    scores: Mapping[str, MeanScore]
+    identity: Mapping[str, str]
+    """What its evaluations depend on, each part by name."""
     former: Outcome | None
 
     @property
@@ -51,6 +53,11 @@ class StoredRun:
         study = self.study
         granularity, method = study.sharing.codebook_granularity, study.relevance.method
         return make_search_space(self.graphs.graph, study.space, granularity, method, self.graphs.depths)
+
+    def list_scores(self, split: str) -> dict[str, MeanScore]:
+        """Return what networks scored on the images of a split: keys are split/images/network, and more behind."""
+        parts = [(key.split("/"), score) for key, score in self.scores.items()]
+        return {name: score for (of, _, name, *_), score in reversed(parts) if of == split}
 
     def entropies_for(self, accelerator: Accelerator) -> KnownEntropies | None:
         """Return the entropies that are known, where a device reads weights coded by them."""
@@ -88,12 +95,13 @@ def read_run(folder: Path) -> StoredRun:
     study, graphs = read_study(folder), read_graphs(folder)
     with locked(folder):
         store = read_store(folder, study)
-        trials, scores = store.stored(), store.scores()
+        trials, scores, identity = store.stored(), store.scores(), store.identity()
     return StoredRun(
         study=study,
         graphs=graphs,
         trials=trials,
-        scores={_find_network(key): score for key, score in scores.items()},
+        scores=scores,
+        identity=identity,
         former=read_outcome(folder) if (folder / OUTCOME).is_file() else None,
     )
 
@@ -126,7 +134,7 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
         LayerError: It cannot run a candidate.
     """
     accelerator = accelerator or load_accelerator(study)
-    entropies = run.entropies_for(accelerator)
+    entropies, held_out = run.entropies_for(accelerator), run.list_scores("held_out")
     prices = DepthPricing(run.graphs.without, accelerator, entropies)
     found: list[Evaluation] = []
 
@@ -150,7 +158,7 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
         FrontPoint(
             name=f"p{place:02d}",
             evaluation=replace(item, cost=replace(whole_cost(item.candidate), coded_bytes=item.cost.coded_bytes)),
-            held_out=run.scores.get(("held_out", item.candidate.digest()), UNKNOWN),
+            held_out=held_out.get(item.candidate.digest(), UNKNOWN),
         )
         for place, item in enumerate(members, start=1)
     )
@@ -177,12 +185,6 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
     )
 
 
-def _find_network(key: str) -> tuple[str, str]:
-    """Return split and network of a score's key, split/images/network or split/images/network/compensation."""
-    split, _, network, *_ = key.split("/")
-    return split, network
-
-
 def _evaluate(trial: StoredTrial, cost: Cost, study: Study) -> Evaluation:
     return Evaluation(
         number=trial.number,
@@ -203,8 +205,8 @@ def _baselines(run: StoredRun, accelerator: Accelerator, whole_cost: ComputeCost
         Baseline(
             name=name,
             cost=replace(cost, coded_bytes=None if former is None else former.baseline(name).cost.coded_bytes),
-            search=run.scores.get(("search", name), UNKNOWN),
-            held_out=run.scores.get(("held_out", name), UNKNOWN),
+            search=run.list_scores("search").get(name, UNKNOWN),
+            held_out=run.list_scores("held_out").get(name, UNKNOWN),
             failure="" if former is None else former.baseline(name).failure,
         )
         for name, cost in plain.items()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -50,7 +51,19 @@ def run(study: Study, folder: Path, notify: Notify = silent, inspect: Inspect | 
         return explore(open_study(study, folder, notify, inspect), folder, notify)
 
 
-def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent) -> Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a search starts from instead of seeds of its own, and what is known already.
+
+    `known` are scores by the candidate's digest, `scores` those of what is no trial, as a store keeps them.
+    """
+
+    seeds: tuple[Seed, ...]
+    known: Mapping[str, MeanScore]
+    scores: Mapping[str, MeanScore]
+
+
+def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent, start: Start | None = None) -> Outcome:
     """Search the front of a prepared study in `folder`, which is locked, or go on with it there."""
     study = prepared.study
     url = expand_variables(study.search.storage, "search.storage")
@@ -60,14 +73,19 @@ def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent) -> O
     write_study(folder, study)
     with threads_for(prepared.context.graph):
         _keep_graphs(folder, prepared)
-        task = _task(prepared, store, notify)
+        if start is not None:
+            store.salvaged = {**start.known, **store.salvaged}
+            for key in start.scores.keys() - store.scores().keys():
+                store.remember_score(key, start.scores[key])
+        task = _task(prepared, store, notify, () if start is None else start.seeds)
         search(task, store, lambda done, total: notify("search", done, total))
         outcome = score_front(prepared, task, store, notify)
     write_json(folder / OUTCOME, outcome.to_json())
     return with_tuned(outcome, folder)
 
 
-def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
+def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Seed, ...] = ()) -> Search:
+    """Return the search of a study, with `seeds` or, where these are none, its own."""
     study, graph = prepared.study, prepared.context.graph
     granularity, method = study.sharing.codebook_granularity, study.relevance.method
     space = make_search_space(graph, study.space, granularity, method, prepared.depths)
@@ -80,12 +98,13 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify) -> Search:
 
     price_candidate = _make_price(prepared, prepared.entropies, prepared.coded)
     entropies = prepared.entropies or WeightEntropies(prepared.context.for_search())
-    needed = store.count() < min(study.search.seeds, study.search.trials)
+    if not seeds and store.count() < min(study.search.seeds, study.search.trials):
+        seeds = _seeds(prepared, space, _price_of_seeds(prepared, price_candidate), notify)
     return Search(
         space=space,
         settings=study.search,
         seed=study.seed,
-        seeds=_seeds(prepared, space, _price_of_seeds(prepared, price_candidate), notify) if needed else (),
+        seeds=seeds,
         objectives=study.objectives.names,
         price_candidate=price_candidate,
         score_candidate=score_candidate,

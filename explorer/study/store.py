@@ -101,6 +101,10 @@ class Store:
         """Return what was found damaged when the storage was opened, now or earlier; empty where nothing was."""
         return str(self.study.user_attrs.get("damage", ""))
 
+    def identity(self) -> dict[str, str]:
+        """Return what the evaluations depend on, each part by name."""
+        return dict(self.study.user_attrs.get("identity", {}))
+
     def scores(self) -> dict[str, MeanScore]:
         """Return scores by "images/network", for what is not a trial: baselines, and the front's final score."""
         return {key: MeanScore(**score) for key, score in self.study.user_attrs.get("scores", {}).items()}

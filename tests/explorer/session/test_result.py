@@ -249,3 +249,21 @@ def test_fine_tuning_and_exports_remember_the_point(result: explorer.Result, net
         assert (written["device"], written["cost"]["latency_cycles"]) == ("gemmini_default", expected.latency_cycles)
     explorer.export(result.knee, tmp_path / "integer", "integer")
     assert (tmp_path / "integer" / "program.json").is_file()
+
+
+def test_a_result_is_taken_to_another_device(net: explorer.Net, result: explorer.Result, tmp_path: Path) -> None:
+    kept = explorer.search(net, trials=6, scores="l2", folder=tmp_path / "run", budgets={"accuracy": 0.01})
+    there = kept.retarget("gemmini_default", {"energy_uj": 1e6})
+    assert there.outcome.device == "gemmini_default"
+    assert there.outcome.study["budgets"]["energy_uj"] == 1e6
+    assert there.outcome.study["budgets"]["accuracy"] == 0.01
+    point = there.front[0]
+    assert point.cost == explorer.price(net, point, "gemmini_default")
+    assert {item.candidate for item in there.outcome.evaluations} == {
+        item.candidate for item in kept.outcome.evaluations
+    }
+    unknown = [each for each in there.front if not each.held_out.num_images]
+    assert there.front.to_frame()["accuracy_held_out"].isna().sum() == len(unknown)
+    assert kept.retarget().front.to_frame().equals(kept.front.to_frame())
+    with pytest.raises(ExplorerError, match="retarget: the search kept nothing; give it a folder"):
+        result.retarget("mpic")

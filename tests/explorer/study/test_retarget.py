@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 import hwmodels
+from explorer.compress.apply import CompressionContext, apply
+from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.settings import BudgetSettings
 from explorer.study import front
 from explorer.study.folder import OUTCOME, read_outcome
+from explorer.study.go_on import go_on
 from explorer.study.graphs import GRAPHS
 from explorer.study.prepare import open_study
 from explorer.study.retarget import Retargeted, make_study, read_run, retarget
@@ -123,6 +126,45 @@ def test_an_interrupted_run_is_enough(folder: Path, tmp_path: Path) -> None:
     assert found.outcome.front
     assert (found.entered, found.left) == (None, None)
     assert not any(item.search.num_images for item in found.outcome.baselines)
+
+
+def test_a_search_goes_on_and_scores_nothing_twice(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+
+    def counted(context: CompressionContext, candidate: Candidate) -> object:
+        built.append(candidate.digest())
+        return apply(context, candidate)
+
+    monkeypatch.setattr("explorer.study.run.apply", counted)
+    monkeypatch.setattr("explorer.study.outcome.apply", counted)
+    stored = read_run(folder)
+    study = make_study(stored.study, "gemmini_default", {})
+    found = retarget(stored, study, count=4)
+    there = go_on(folder, stored, found, study, 8, tmp_path / "there", quiet)
+    members = [point.evaluation.candidate for point in found.outcome.front]
+    assert [item.candidate for item in there.evaluations[: len(members)]] == members
+    assert len(there.evaluations) == len(members) + 8
+    scored = {trial.candidate.digest(): trial.score for trial in stored.trials if trial.score is not None}
+    for item in there.evaluations:
+        assert scored.get(item.candidate.digest(), item.score) == item.score
+    searched = {item.candidate.digest() for item in there.evaluations} - scored.keys()
+    former = {point.evaluation.candidate.digest() for point in read_outcome(folder).front}
+    entered = {point.evaluation.candidate.digest() for point in there.front} - former
+    assert sorted(built) == sorted((*searched, *entered))  # once for the search, once for held-out images
+    assert {each.candidate.digest() for each in found.proposals} <= searched
+    built.clear()
+    assert go_on(folder, stored, found, study, 8, tmp_path / "there", quiet) == there
+    assert built == []
+
+
+def test_scores_of_another_network_are_refused(folder: Path, tmp_path: Path) -> None:
+    stored = read_run(folder)
+    study = make_study(stored.study, "mpic", {})
+    other = replace(stored, identity={**stored.identity, "weights": "0" * 16})
+    with pytest.raises(SearchError, match=r"its scores do not hold any more.*weights was 0000"):
+        go_on(folder, other, retarget(other, study), study, 8, tmp_path / "there", quiet)
 
 
 def test_what_a_run_lacks_is_said(folder: Path, tmp_path: Path) -> None:
