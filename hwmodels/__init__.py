@@ -35,7 +35,7 @@ from hwmodels.workload.activation import ActivationTensor
 from hwmodels.workload.entropy import measure_entropy
 from hwmodels.workload.jobs_json import read_jobs, write_jobs
 from hwmodels.workload.layer import LAYER_KINDS, PRODUCT_KINDS, LayerJob, LayerShape
-from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays, stack, with_widths
+from hwmodels.workload.layer_arrays import LayerArrays, layer_arrays, stack, with_channels, with_widths
 from hwmodels.workload.network import Network
 from hwmodels.workload.networks import NETWORKS
 from hwmodels.workload.onnx_network import OnnxNetwork, read_onnx, read_onnx_jobs
@@ -116,6 +116,7 @@ __all__ = [
     "systolic_counts",
     "tell_unpriced",
     "tensor_arrays",
+    "with_channels",
     "with_widths",
     "write_jobs",
     "write_topology",

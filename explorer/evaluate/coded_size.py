@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import fx
 
 from explorer.compress.apply import CompressionContext
-from explorer.compress.candidate import Candidate
+from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import collect_choices, count_kept_classes, plan
 from explorer.evaluate.hardware import count_kept_float_bytes
 from explorer.evaluate.weight_entropy import WeightEntropies
@@ -57,6 +57,11 @@ class CodedSizes:
                 total += self._share(layer.name, bits) * bits * built.num_weights / 8
             total += LAYER_BYTES + built.out_channels * (CHANNEL_BYTES if choice.step is None else STEPPED_BYTES)
         return round(total)
+
+    def of_whole(self, layer: str, choice: LayerChoice) -> float:
+        """Return about the bits that a weight takes of a layer from whose network no filters are removed."""
+        bits = self._entropies.of_whole(layer, choice)
+        return self._share(layer, bits) * bits
 
     def _share(self, layer: str, entropy: float) -> float:
         """Return the bits of coded weights over their entropy."""

@@ -79,6 +79,10 @@ class WeightEntropies:
             found = self._found[key] = self._compute(layer, choice, kept, filters_by)
         return found
 
+    def of_whole(self, layer: str, choice: LayerChoice) -> float:
+        """Return the entropy in bits a weight of a layer from whose network no filters are removed."""
+        return self.of_layer(self.graph.layer(layer), choice, tuple(group.size for group in self.graph.groups))
+
     def of_candidate(self, candidate: Candidate) -> dict[str, float]:
         """Return the entropies of all layers of a candidate, in bits a weight."""
         if (shortened := self.shortened(candidate.removed_blocks)) is not self:

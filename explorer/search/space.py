@@ -90,6 +90,23 @@ class SearchSpace:
             dict.fromkeys(self._choice(layer, step, dict(zip(names, option, strict=True))) for step, *option in options)
         )
 
+    def list_weight_choices(self, layer: str) -> tuple[tuple[int, ...], tuple[LayerChoice, ...]]:
+        """Return the positions of the axes that decide a layer's weights, and its choice at all their values.
+
+        The choices are in row-major order of the axes' indices, at 8-bit activations.
+        """
+        found = [
+            (place, axis)
+            for place, axis in enumerate(self.axes)
+            if axis.knob is STEPS or (axis.of == layer and axis.knob in (*WEIGHT_KNOBS, STEP_OFFSET))
+        ]
+        names = [axis.knob.name for _, axis in found]
+        choices = []
+        for option in itertools.product(*(axis.values for _, axis in found)):
+            values = dict(zip(names, option, strict=True))
+            choices.append(self._choice(layer, values.pop(STEPS.name, None), values))
+        return tuple(place for place, _ in found), tuple(choices)
+
     def candidate(self, point: Mapping[str, int]) -> Candidate:
         """Return the candidate at a point {axis name: index}, without what a width makes void."""
         chosen: dict[str, dict[str, Any]] = {layer: {} for layer in self.layers}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +20,7 @@ from explorer.objectives import costs_named
 from explorer.progress import Notify, Progress, silent
 from explorer.search.blocks import measure_depth_losses, measure_divergence
 from explorer.search.measured import measure_sensitivity
+from explorer.search.problem import Estimates
 from explorer.search.seeds import Seed, choose_seeds
 from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
 from explorer.search.space import SearchSpace, make_search_space
@@ -28,6 +30,7 @@ from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, 
 from explorer.study.graphs import keep_graphs
 from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
+from explorer.study.point_costs import PointPricing
 from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
 from explorer.study.relevance import draw_relevance_sample
@@ -97,9 +100,10 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Se
         return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
 
     price_candidate = _make_price(prepared, prepared.entropies, prepared.coded)
+    table = cache(lambda: _table(prepared, space, lambda done, total: notify("sensitivity", done, total)))
     entropies = prepared.entropies or WeightEntropies(prepared.context.for_search())
     if not seeds and store.count() < min(study.search.seeds, study.search.trials):
-        seeds = _seeds(prepared, space, _price_of_seeds(prepared, price_candidate), notify)
+        seeds = _seeds(prepared, space, table(), _make_price(prepared, *_of_options(prepared)), notify)
     return Search(
         space=space,
         settings=study.search,
@@ -110,6 +114,7 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Se
         score_candidate=score_candidate,
         list_entropies=lambda candidate: tuple(entropies.of_candidate(candidate).values()),
         budgets=study.budgets,
+        estimates=_estimates(prepared, space, table),
     )
 
 
@@ -131,17 +136,23 @@ def _make_price(prepared: PreparedStudy, entropies: WeightEntropies | None, code
     return price_candidate
 
 
-def _price_of_seeds(prepared: PreparedStudy, price_candidate: ComputeCost) -> ComputeCost:
-    """Return what prices seeds: by integers rounded to the nearest where those of each option would take a solve."""
-    settings = prepared.context.for_search().quantizer
-    if settings.fitting != "static" or (prepared.entropies is None and prepared.coded is None):
-        return price_candidate
+def _of_options(prepared: PreparedStudy) -> tuple[WeightEntropies | None, CodedSizes | None]:
+    """Return what sizes options: by integers rounded to the nearest where those of each would take a solve."""
+    if prepared.context.for_search().quantizer.fitting != "static":
+        return prepared.entropies, prepared.coded
     nearest = round_to_nearest(prepared.context)
-    return _make_price(
-        prepared,
+    return (
         None if prepared.entropies is None else WeightEntropies(nearest),
         None if prepared.coded is None else CodedSizes(nearest),
     )
+
+
+def _estimates(prepared: PreparedStudy, space: SearchSpace, table: Callable[[], Sensitivity]) -> Estimates:
+    entropies, coded = _of_options(prepared)
+    pricing = PointPricing(
+        prepared, space, entropies.of_whole if entropies else None, coded.of_whole if coded else None
+    )
+    return Estimates(price_points=pricing.price, list_losses=table)
 
 
 def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> Sensitivity:
@@ -163,9 +174,8 @@ def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> S
 
 
 def _seeds(
-    prepared: PreparedStudy, space: SearchSpace, price_candidate: ComputeCost, notify: Notify
+    prepared: PreparedStudy, space: SearchSpace, table: Sensitivity, price_candidate: ComputeCost, notify: Notify
 ) -> tuple[Seed, ...]:
-    table = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
     costs = costs_named(prepared.study.objectives.names)
 
     def values(candidate: Candidate) -> list[float]:

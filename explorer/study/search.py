@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from explorer.compress.candidate import Candidate
 from explorer.compress.failures import NUMERICAL, describe_failure
-from explorer.digests import digest
 from explorer.evaluate.mean_score import MeanScore
-from explorer.objectives import objectives_named
+from explorer.objectives import SCORE, objectives_named, score_named
 from explorer.progress import Progress
+from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
 from explorer.search.sampler import ask
 from explorer.search.samplers import make_sampler
 from explorer.search.seeds import Seed
@@ -50,6 +50,18 @@ class Search:
     score_candidate: ScoreCandidate
     list_entropies: ListEntropies
     budgets: BudgetSettings
+    estimates: Estimates | None = None
+
+    def sampling(self) -> SamplingProblem:
+        """Return what a sampler may know."""
+        return SamplingProblem(
+            space=self.space,
+            seed=self.seed,
+            population=self.settings.population,
+            score=self.objectives.index(score_named(self.objectives).name),
+            least_score=self.budgets.limit(SCORE),
+            estimates=self.estimates,
+        )
 
 
 def search(task: Search, store: Store, progress: Progress) -> None:
@@ -63,13 +75,11 @@ def search(task: Search, store: Store, progress: Progress) -> None:
     known = {own: _Score(score) for own, score in store.salvaged.items()}
     stored = [(item, _Score(item.score, item.failure)) for item in store.stored()]
     known |= {item.candidate.digest(): score for item, score in stored if score != _NOT_BUILT}
-    trials = task.settings.trials
+    trials, sampling = task.settings.trials, task.sampling()
     done = store.count()
     progress(done, trials)
     while done < trials:
-        store.study.sampler = make_sampler(
-            task.settings.sampler, _trial_seed(task.seed, done), task.settings.population
-        )
+        store.study.sampler = make_sampler(task.settings.sampler, sampling, done)
         seed = task.seeds[done] if done < len(task.seeds) else None
         queue = seed is not None and not store.waiting()
         trial, point = ask(
@@ -86,6 +96,8 @@ def search(task: Search, store: Store, progress: Progress) -> None:
                 known[own] = _scored(task, candidate)
             score = known[own]
         value = 0.0 if score.mean is None else score.mean.value
+        if score.mean is not None:
+            trial.set_user_attr(STANDARD_ERROR, score.mean.standard_error)
         # Every trial needs every constraint: one that was not scored misses the least score by all of it.
         for key, excess in (*excesses, *score_excess(value, task.budgets, task.objectives)):
             trial.set_constraint(key, excess)
@@ -132,7 +144,3 @@ def _scored(task: Search, candidate: Candidate) -> _Score:
         return _Score(task.score_candidate(candidate))
     except NUMERICAL as error:
         return _Score(None, describe_failure(error))
-
-
-def _trial_seed(seed: int, number: int) -> int:
-    return int(digest(f"{seed}/{number}")[:8], 16)

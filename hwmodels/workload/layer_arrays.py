@@ -234,6 +234,40 @@ def with_widths(
     return replace(layers, **changes)
 
 
+def with_channels(
+    layers: LayerArrays, in_channels: IntArray, out_channels: IntArray, groups: IntArray | None = None
+) -> LayerArrays:
+    """Return the layers with other channels, such as `candidates x layers` beside sizes of `layers`.
+
+    Args:
+        groups: Those of products; as they are where none are given.
+
+    Example:
+        >>> import hwmodels
+        >>> layers = hwmodels.layer_arrays(hwmodels.NETWORKS["lenet5"]().jobs())
+        >>> half = hwmodels.with_channels(layers, layers.in_channels, layers.out_channels // 2)
+        >>> layers.macs.tolist()[0], half.macs.tolist()[0]
+        (117600, 58800)
+    """
+    groups = layers.groups if groups is None else np.where(layers.is_product, groups, 1)
+    depth = layers.kernel_h * layers.kernel_w * in_channels // groups
+    weights = layers.is_product * (depth * out_channels)
+    outputs = layers.outputs // layers.out_channels * out_channels
+    return replace(
+        layers,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        groups=groups,
+        k=np.where(layers.is_product, depth, 1),
+        n=np.where(layers.is_product, out_channels // groups, 1),
+        macs=layers.m * weights,
+        weights=weights,
+        inputs=layers.inputs // layers.in_channels * in_channels,
+        outputs=outputs,
+        vector_operations=layers.vector_operations // layers.outputs * outputs,
+    )
+
+
 def _read_widths(field: str, given: npt.ArrayLike) -> IntArray:
     """Return widths as whole numbers."""
     try:

@@ -10,8 +10,10 @@ from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial
 
 from explorer.search.axes import ACTIVATION_BITS, WEIGHT_BITS, Axis
+from explorer.search.problem import Estimates, PointCosts, SamplingProblem
 from explorer.search.sampler import ResumableNSGAIISampler, ask
 from explorer.search.samplers import SAMPLERS, make_sampler
+from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
 SPACE = SearchSpace(
@@ -40,8 +42,25 @@ def values_of(point: Mapping[str, int]) -> tuple[float, float]:
     return float(sum(point.values()) + spread), float(-sum(point.values()) + spread)
 
 
-def new_study(name: str) -> optuna.Study:
-    return optuna.create_study(directions=["minimize", "minimize"], sampler=make_sampler(name, 1, POPULATION))
+def problem_of(seed: int) -> SamplingProblem:
+    """Two costs of which the first stands for the score, and a table by which narrow widths lose more."""
+    table = Sensitivity(
+        weights={
+            layer: {choice: 4.0**-choice.weight_bits for choice in SPACE.weight_choices(layer)}
+            for layer in SPACE.layers
+        },
+        activations={layer: {bits: 4.0**-bits for bits in range(2, 9)} for layer in SPACE.layers},
+        filters={},
+    )
+    estimates = Estimates(
+        price_points=lambda points: PointCosts(points.sum(1, keepdims=True).astype(float), points.sum(1) >= 0),
+        list_losses=lambda: table,
+    )
+    return SamplingProblem(space=SPACE, seed=seed, population=POPULATION, score=0, estimates=estimates)
+
+
+def new_study(name: str, seed: int = 1) -> optuna.Study:
+    return optuna.create_study(directions=["minimize", "minimize"], sampler=make_sampler(name, problem_of(seed), 0))
 
 
 def generation_of(study: optuna.Study, trial: FrozenTrial) -> int | None:
@@ -88,5 +107,4 @@ def test_a_sampler_repeats_itself_for_a_seed_and_stays_in_the_space(name: str) -
     assert first == second
     assert all(0 <= index < 7 for point in first for index in point.values())
     assert all(set(point) == {axis.name for axis in SPACE.axes} for point in first)
-    other = optuna.create_study(directions=["minimize", "minimize"], sampler=make_sampler(name, 2, POPULATION))
-    assert run(other, 14)[3:] != first[3:]
+    assert run(new_study(name, 2), 14)[3:] != first[3:]

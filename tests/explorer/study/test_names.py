@@ -15,6 +15,7 @@ from explorer.relevance.aggregation import AGGREGATIONS
 from explorer.relevance.criteria import CRITERIA, Criterion
 from explorer.relevance.references import REFERENCES
 from explorer.relevance.targets import TARGETS
+from explorer.search.problem import SamplingProblem
 from explorer.search.samplers import SAMPLERS
 from explorer.settings.comparison import CASES
 from explorer.settings.sources import SOURCES, Source
@@ -75,14 +76,14 @@ def test_names_of_several_sections_are_refused_at_once() -> None:
 
 
 def test_an_entry_is_all_that_a_new_sampler_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[tuple[int, int]] = []
+    made: list[int] = []
 
-    def mine(seed: int, population: int) -> BaseSampler:
-        made.append((seed, population))
-        return RandomSampler(seed=seed)
+    def mine(problem: SamplingProblem, number: int) -> BaseSampler:
+        made.append(number)
+        return RandomSampler(seed=problem.seed + number)
 
     file = write_tiny(tmp_path, '[search]\nsampler = "mine"')
-    with pytest.raises(StudyFileError, match=r'search.sampler: expected "nsga2" or .*, received "mine"'):
+    with pytest.raises(StudyFileError, match=r'search.sampler: expected "bayes" or .*, received "mine"'):
         load_study(file)
     monkeypatch.setitem(SAMPLERS, "mine", mine)
     outcome = run(load_study(file), tmp_path / "run", quiet)

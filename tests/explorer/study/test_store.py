@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import SearchError
-from explorer.search.samplers import make_sampler
 from explorer.study.store import Store, open_store
 from tests.support.scoring import right
 
@@ -93,7 +93,7 @@ def test_a_seed_waits_until_it_is_taken(open_: Open) -> None:
     store.study.enqueue_trial({"x": 1})
     store = open_()
     assert store.waiting()
-    store.study.sampler = make_sampler("random", 0, 5)
+    store.study.sampler = RandomSampler(seed=0)
     assert store.study.ask().suggest_int("x", 0, 3) == 1
     assert not open_().waiting()
 

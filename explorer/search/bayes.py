@@ -1,0 +1,204 @@
+"""A sampler that predicts scores by the table and by what was evaluated, and proposes what adds most to the front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from explorer.arrays import Float64Array, Int64Array
+from explorer.search.evolution import evolve
+from explorer.search.improvement import Attained, sort_undominated_first, spread_corners
+from explorer.search.loss_terms import LossTerms, list_terms
+from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
+from explorer.search.surrogate import fit_surrogate
+
+ROUND = 8
+"""Trials between two fits of the model: what is proposed meanwhile counts as pending."""
+EVOLVED = 4
+"""Draws of the posterior on each of which a population evolves, the mode among them."""
+POPULATION, GENERATIONS = 64, 12
+DRAWS = 16
+"""Draws over which the gain of a point is expected."""
+FITTED = 1000
+"""Trials that the model is fitted to; of more the undominated ones, and the latest."""
+OF_INTEREST = 0.2
+"""Share of the way from the best score down to the worst that a network can have; scores below it are of no interest
+where the study sets no limit (assumed)."""
+FAILED_ERROR = 0.1
+"""Standard error of the score of 0 that the model takes a candidate to have that cannot be computed (assumed)."""
+
+
+class _Scored(NamedTuple):
+    """Points (N x axes) with scores, standard errors and costs (N x costs)."""
+
+    points: Int64Array
+    scores: Float64Array
+    errors: Float64Array
+    costs: Float64Array
+
+
+class _Proposer:
+    """What follows from the trials that are known: points that are worth evaluating, what they cost and may score."""
+
+    def __init__(self, problem: SamplingProblem, estimates: Estimates, terms: LossTerms, known: _Scored) -> None:
+        self._estimates, self._terms = estimates, terms
+        self._sizes = np.array([len(axis.values) for axis in problem.space.axes])
+        random = np.random.default_rng([problem.seed, len(known.points)])
+        self._model = fit_surrogate(terms, known.points, known.scores, known.errors)
+        self._draws = self._model.draw(DRAWS, random)
+        scores, costs = self._model.smoothed, known.costs
+        top, bottom = self._model.mode[-2:]
+        self._least = top - OF_INTEREST * (top - bottom) if problem.least_score is None else problem.least_score
+        pool = self._evolve(known.points[sort_undominated_first(scores, costs)][:POPULATION], random)
+        priced = estimates.price_points(pool)
+        self._pool, self._costs = pool[priced.fits], priced.values[priced.fits]
+        self._scores = self._draw_scores(self._pool, random)
+        counted = costs[scores > self._least] if (scores > self._least).any() else costs
+        low = np.minimum(counted.min(0), self._costs.min(0, initial=math.inf))
+        self._front = Attained(spread_corners(low, counted.max(0)), self._least, DRAWS)
+        self._front.add(costs, np.broadcast_to(scores, (DRAWS, len(scores))))
+        self._gains = self._front.measure_gains(self._costs, self._scores)
+        self._priced: dict[bytes, tuple[Float64Array, Float64Array]] = {}
+
+    def pick(self, pending: Sequence[Int64Array], evaluated: Collection[bytes]) -> Int64Array | None:
+        """Return the point that adds most to the front beside the pending ones; None where none is left."""
+        front = self._front.copy()
+        for point in pending:
+            costs, scores = self._price(point)
+            front.add(costs, scores)
+        known = {*evaluated, *(point.tobytes() for point in pending)}
+        left = [place for place, point in enumerate(self._pool) if point.tobytes() not in known]
+        if not left:
+            return None
+        best = front.find_best(self._costs[left], self._scores[:, left], self._gains[left])
+        found: Int64Array = self._pool[left[best]]
+        return found
+
+    def _evolve(self, start: Int64Array, random: np.random.Generator) -> Int64Array:
+        """Return points that are good by some draw."""
+        parameters = (self._model.mode, *self._draws[: EVOLVED - 1])
+
+        def evaluate(populations: Sequence[Int64Array]) -> list[Float64Array]:
+            joined = np.concatenate(populations)
+            costs, fits = self._estimates.price_points(joined)
+            predicted = [
+                self._model.predict(points, own).scores for points, own in zip(populations, parameters, strict=True)
+            ]
+            scores = np.concatenate(predicted)
+            out = ~fits | (scores < self._least) | ~self._terms.is_possible(joined)
+            values = np.column_stack((np.where(out, np.nan, -scores), costs))
+            return np.split(values, np.cumsum([len(points) for points in populations])[:-1])
+
+        found = evolve(start, self._sizes, evaluate, len(parameters), POPULATION, GENERATIONS, random)
+        pool: Int64Array = np.unique(np.concatenate(found), axis=0)
+        return pool
+
+    def _price(self, point: Int64Array) -> tuple[Float64Array, Float64Array]:
+        """Return the costs of a point that is pending (1 x costs), and its score by each draw (draws x 1)."""
+        key = point.tobytes()
+        if key not in self._priced:
+            scores = np.array([self._model.predict(point[None], parameters).scores for parameters in self._draws])
+            self._priced[key] = (self._estimates.price_points(point[None]).values, scores)
+        return self._priced[key]
+
+    def _draw_scores(self, points: Int64Array, random: np.random.Generator) -> Float64Array:
+        """Return scores by each draw, with what the model cannot say of a point (draws x N)."""
+        found = [self._model.predict(points, parameters) for parameters in self._draws]
+        unknown = random.standard_normal((DRAWS, len(points))) * self._model.discrepancy
+        scores: Float64Array = np.stack([each.scores for each in found])
+        return scores + unknown * np.stack([each.slopes for each in found])
+
+
+class BayesSampler(BaseSampler):
+    """Proposes what is expected to add most to the hypervolume of the front.
+
+    Scores are predicted by a regression with the table as prior mean (`explorer.search.surrogate`), costs are known.
+    Populations evolve by NSGA-II on draws of the posterior (Thompson sampling), and of their last generations the
+    point is taken whose hypervolume improvement, expected over draws, is largest beside those that are pending.
+
+    What it proposes follows from the study's seed and from the trials that are finished and pending, in the order of
+    their numbers: it has no other memory. The model knows the results of a multiple of ROUND trials; later ones count
+    as pending.
+    """
+
+    def __init__(self, problem: SamplingProblem, seed: int) -> None:
+        """Start for one trial; `seed` is that of what is drawn while next to nothing is known."""
+        if problem.estimates is None:
+            raise ValueError("the sampler needs the costs of points and the table of losses, received neither")
+        self._problem, self._estimates = problem, problem.estimates
+        self._names = [axis.name for axis in problem.space.axes]
+        self._random = RandomSampler(seed=seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return all axes."""
+        return {axis.name: IntDistribution(0, len(axis.values) - 1) for axis in self._problem.space.axes}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the point to evaluate; nothing, so that it is drawn at random, before two scores are known."""
+        if "fixed_params" in trial.system_attrs:
+            return {}
+        trials = study.get_trials(deepcopy=False)
+        finished = [each for each in trials if each.state == TrialState.COMPLETE]
+        known = finished[: len(finished) // ROUND * ROUND]
+        found = self._propose_from(known)
+        if found is None:
+            return {}
+        last = known[-1].number
+        pending = [
+            self._point(each)
+            for each in trials
+            if last < each.number != trial.number and len(each.params) == len(self._names)
+        ]
+        point = found.pick(pending, {self._point(each).tobytes() for each in known})
+        return {} if point is None else dict(zip(self._names, point.tolist(), strict=True))
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return a value drawn at random."""
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _propose_from(self, known: Sequence[FrozenTrial]) -> _Proposer | None:
+        """Return what follows from these trials, from memory where it is the same as for the trial before."""
+        memory = self._problem.memory
+        if memory.get("known") != len(known):
+            if "terms" not in memory:
+                memory["terms"] = list_terms(self._problem.space, self._estimates.list_losses())
+            scored = self._scored(known)
+            new = (
+                None if len(scored.points) <= 1 else _Proposer(self._problem, self._estimates, memory["terms"], scored)
+            )
+            memory |= {"known": len(known), "round": new}
+        found: _Proposer | None = memory["round"]
+        return found
+
+    def _scored(self, trials: Sequence[FrozenTrial]) -> _Scored:
+        """Return what the model learns from: what was scored, and what cannot be computed as the worst there is."""
+        place = self._problem.score
+        rows = []
+        for trial in trials:
+            if STANDARD_ERROR in trial.user_attrs:
+                rows.append((self._point(trial), trial.values[place], trial.user_attrs[STANDARD_ERROR]))
+            elif any(math.isinf(value) for value in trial.values):
+                rows.append((self._point(trial), 0.0, FAILED_ERROR))
+        if not rows:
+            return _Scored(np.empty((0, 0), np.int64), np.empty(0), np.empty(0), np.empty((0, 0)))
+        points, scores, errors = (np.array(column) for column in zip(*rows, strict=True))
+        found = _Scored(points, scores, errors, self._estimates.price_points(points).values)
+        if len(points) > FITTED:
+            latest = sort_undominated_first(scores[::-1], found.costs[::-1])[:FITTED]
+            kept = np.sort(len(points) - 1 - latest)
+            found = _Scored(found.points[kept], found.scores[kept], found.errors[kept], found.costs[kept])
+        return found
+
+    def _point(self, trial: FrozenTrial) -> Int64Array:
+        return np.array([trial.params[name] for name in self._names], dtype=np.int64)

@@ -1,0 +1,232 @@
+"""The score of any point, predicted: the table's losses, corrected by Bayesian regression on what was evaluated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from explorer.arrays import Float64Array, Int64Array
+from explorer.search.loss_terms import LossTerms
+
+ITERATIONS = 6
+"""Of Gauss and Newton, for each of two values of the discrepancy; they end once nothing moves."""
+SETTLED = 0.02
+"""Of any parameter, what counts as nothing."""
+DISCREPANCY = 0.2
+DISCREPANCIES = (0.05, 0.1, 0.2, 0.4)
+"""Standard deviations, on the scale of the link, of what the model cannot say of a point: the one to start from, and
+those of which the likeliest is taken."""
+SHIFT_SD, SLOPE_SD, TOP_SD, BOTTOM_SD = 3.0, 0.5, 0.02, 0.1
+"""Prior standard deviations of the link: its place, the logarithm of its slope, and the scores without any and with all
+loss (assumed)."""
+SLOPES, PLACES = np.linspace(-1.0, 0.5, 4), np.linspace(0.0, 1.0, 21)
+"""Logarithms of slopes and quantiles of the losses among which the link is looked for first."""
+ROUGH = 0.05
+"""Standard error that is added there (assumed)."""
+LEAST_ERROR = 1e-3
+"""Standard error below which no score is taken to be known (assumed)."""
+LEAST_WHOLE = 0.1
+"""Share of the sum of its terms that a loss has at least, however its errors cancel (assumed)."""
+LINK = 4
+"""Parameters of the link, the last of all: place, logarithm of the slope, top, bottom."""
+
+
+class Prediction(NamedTuple):
+    """Scores of N points, and by how much each falls with the argument of the link."""
+
+    scores: Float64Array
+    slopes: Float64Array
+
+
+class _Linear(NamedTuple):
+    """Scores of N points near some parameters."""
+
+    scores: Float64Array
+    slopes: Float64Array
+    jacobian: Float64Array
+    """N x parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Surrogate:
+    """The posterior after N evaluations: its mode, and what draws from it take.
+
+    The loss of a point is the sum of its terms, each times the exponential of its features' weights, and of twice the
+    geometric mean of neighbours times their correlation. The score falls with the loss from `top` to `bottom` along a
+    logistic function of its logarithm. All of these are parameters with a normal prior, whose mean is the table.
+    """
+
+    terms: LossTerms
+    center: float
+    """Logarithm of the median loss, from which the link counts."""
+    mode: Float64Array
+    prior_sd: Float64Array
+    jacobian: Float64Array
+    """Of the evaluated, N x parameters."""
+    precision: Float64Array
+    """The inverse of the covariance of their scores, N x N."""
+    noise_sd: Float64Array
+    discrepancy: float
+    smoothed: Float64Array
+    """Their scores: between what was observed and what the model says, by how sure both are."""
+
+    def predict(self, points: Int64Array, parameters: Float64Array) -> Prediction:
+        """Return the scores of points (N x axes of indices) at some parameters."""
+        return _predict(self.terms, points, parameters, self.center)
+
+    def draw(self, count: int, random: np.random.Generator) -> Float64Array:
+        """Return parameters drawn from the posterior (count x parameters) by Matheron's rule."""
+        prior = random.standard_normal((count, len(self.mode))) * self.prior_sd
+        seen = prior @ self.jacobian.T + random.standard_normal((count, len(self.noise_sd))) * self.noise_sd
+        return self.mode + prior - (seen @ self.precision @ self.jacobian) * self.prior_sd**2
+
+
+def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, errors: Float64Array) -> Surrogate:
+    """Return the posterior of the parameters given scores with their standard errors.
+
+    The mode is found by Gauss and Newton's iterations, each a linear regression with a normal prior, in as many
+    unknowns as there are scores (Rasmussen and Williams, 2006, section 2.1.2); around it the posterior is taken to be
+    normal.
+
+    Args:
+        points: N x axes of indices, N >= 1.
+    """
+    errors = np.maximum(errors, LEAST_ERROR)
+    prior_sd = np.concatenate((terms.prior_sd, [SHIFT_SD, SLOPE_SD, TOP_SD, BOTTOM_SD]))
+    mean = np.zeros(len(prior_sd))
+    mean[-2] = scores.max()
+    losses = np.log(_Losses(terms, points, mean).total)
+    center = float(np.median(losses))
+    mode, discrepancy = mean.copy(), DISCREPANCY
+    mode[-4:-2] = _guess_link(losses - center, scores, errors)
+    for _ in range(2):
+        for _ in range(ITERATIONS):
+            before = mode
+            near = _linearise(terms, points, mode, center)
+            noise = np.hypot(errors, discrepancy * near.slopes)
+            spread = near.jacobian * prior_sd**2
+            covariance = spread @ near.jacobian.T
+            target = scores - near.scores + near.jacobian @ (mode - mean)
+            wanted = mean + spread.T @ np.linalg.solve(covariance + np.diag(noise**2), target)
+            mode = _step(terms, points, center, scores, noise, mean, prior_sd, mode, wanted)
+            if np.abs(mode - before).max() < SETTLED:
+                break
+        discrepancy = _find_likeliest(covariance, target, errors, near.slopes)
+    near = _linearise(terms, points, mode, center)
+    unknown = discrepancy * near.slopes
+    noise = np.hypot(errors, unknown)
+    covariance = (near.jacobian * prior_sd**2) @ near.jacobian.T
+    return Surrogate(
+        terms=terms,
+        center=center,
+        mode=mode,
+        prior_sd=prior_sd,
+        jacobian=near.jacobian,
+        precision=np.linalg.inv(covariance + np.diag(noise**2)),
+        noise_sd=noise,
+        discrepancy=discrepancy,
+        smoothed=near.scores + (unknown / noise) ** 2 * (scores - near.scores),
+    )
+
+
+class _Losses:
+    """The losses of points at some parameters, and their parts: those of terms, and the products of neighbours."""
+
+    def __init__(self, terms: LossTerms, points: Int64Array, parameters: Float64Array) -> None:
+        weights = parameters[: terms.num_features + 1]
+        self.correlations = parameters[terms.num_features + 1 : -LINK]
+        self.options = terms.options(points)
+        factors = np.exp(weights[terms.features].sum(1))
+        self.parts = (terms.losses * factors)[self.options] * terms.is_there(points)
+        self.products = 2 * np.sqrt(self.parts[:, terms.pairs[:, 0]] * self.parts[:, terms.pairs[:, 1]])
+        whole = self.parts.sum(1) + terms.least
+        self.total = np.maximum(whole + self.products @ self.correlations, LEAST_WHOLE * whole)
+
+
+def _predict(terms: LossTerms, points: Int64Array, parameters: Float64Array, center: float) -> Prediction:
+    losses = np.log(_Losses(terms, points, parameters).total) - center
+    value = _fall(np.exp(parameters[-3]) * losses + parameters[-4])
+    span = parameters[-2] - parameters[-1]
+    return Prediction(parameters[-1] + span * value, span * value * (1.0 - value))
+
+
+def _linearise(terms: LossTerms, points: Int64Array, parameters: Float64Array, center: float) -> _Linear:
+    found = _Losses(terms, points, parameters)
+    losses, slope = np.log(found.total) - center, np.exp(parameters[-3])
+    value = _fall(slope * losses + parameters[-4])
+    top, bottom = parameters[-2:]
+    slopes = (top - bottom) * value * (1.0 - value)
+    moved = found.parts.copy()
+    crossed = found.products * found.correlations / 2
+    for end in terms.pairs.T:
+        np.add.at(moved.T, end, crossed.T)
+    jacobian = np.zeros((len(points), len(parameters)))
+    rows = np.arange(len(points))[:, None, None]
+    np.add.at(jacobian, (rows, terms.features[found.options]), moved[:, :, None])
+    jacobian[:, terms.num_features] = 0.0
+    jacobian[:, terms.num_features + 1 : -LINK] = found.products
+    jacobian[:, :-LINK] *= -(slopes * slope / found.total)[:, None]
+    jacobian[:, -LINK:] = np.column_stack((-slopes, -slopes * slope * losses, value, 1.0 - value))
+    return _Linear(bottom + (top - bottom) * value, slopes, jacobian)
+
+
+def _fall(argument: Float64Array) -> Float64Array:
+    """Return the logistic function that falls from 1 to 0."""
+    value: Float64Array = 1.0 / (1.0 + np.exp(np.clip(argument, -30.0, 30.0)))
+    return value
+
+
+def _guess_link(losses: Float64Array, scores: Float64Array, errors: Float64Array) -> tuple[float, float]:
+    """Return the place and the logarithm of the slope, of a few, by which uncorrected losses come nearest to scores."""
+    best, found = np.inf, (0.0, 0.0)
+    for slope in SLOPES.tolist():
+        for place in (*np.quantile(losses, PLACES), losses.max() + 2.0):
+            argument = np.exp(slope) * (losses - place)
+            away = (scores - scores.max() * _fall(argument)) / np.hypot(errors, ROUGH)
+            error = float(away @ away) + (slope / SLOPE_SD) ** 2
+            if error < best:
+                best, found = error, (float(-np.exp(slope) * place), slope)
+    return found
+
+
+def _step(  # noqa: PLR0913, PLR0917  (what the posterior is made of)
+    terms: LossTerms,
+    points: Int64Array,
+    center: float,
+    scores: Float64Array,
+    noise: Float64Array,
+    mean: Float64Array,
+    prior_sd: Float64Array,
+    mode: Float64Array,
+    wanted: Float64Array,
+) -> Float64Array:
+    """Return parameters on the way to those wanted, as far as the posterior rises; those there are if it does not."""
+    known = prior_sd > 0
+
+    def miss(parameters: Float64Array) -> float:
+        away = (scores - _predict(terms, points, parameters, center).scores) / noise
+        moved = (parameters - mean)[known] / prior_sd[known]
+        return float(away @ away + moved @ moved)
+
+    start = miss(mode)
+    for share in (1.0, 0.5, 0.25, 0.125):
+        tried = mode + share * (wanted - mode)
+        if miss(tried) <= start:
+            return tried
+    return mode
+
+
+def _find_likeliest(
+    covariance: Float64Array, target: Float64Array, errors: Float64Array, slopes: Float64Array
+) -> float:
+    """Return the discrepancy under which what was observed is likeliest."""
+    best, found = np.inf, DISCREPANCIES[0]
+    for discrepancy in DISCREPANCIES:
+        factor = np.linalg.cholesky(covariance + np.diag(errors**2 + (discrepancy * slopes) ** 2))
+        half = np.linalg.solve(factor, target)
+        value = float(half @ half) / 2 + float(np.log(np.diag(factor)).sum())
+        if value < best:
+            best, found = value, discrepancy
+    return found

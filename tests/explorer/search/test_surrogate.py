@@ -1,0 +1,108 @@
+"""The surrogate: its derivatives, what it learns of a table that is wrong, and what its draws vary by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from explorer.arrays import Float64Array, Int64Array
+from explorer.search.axes import ACTIVATION_BITS, WEIGHT_BITS, Axis
+from explorer.search.loss_terms import LossTerms, list_terms
+from explorer.search.sensitivity import Sensitivity
+from explorer.search.space import SearchSpace
+from explorer.search.surrogate import LINK, Surrogate, _linearise, _predict, fit_surrogate
+
+LAYERS = tuple("abcdefgh")
+WIDTHS = (2, 3, 4, 6, 8)
+SPACE = SearchSpace(
+    layers=LAYERS,
+    axes=tuple(Axis(knob=knob, of=layer, values=WIDTHS) for layer in LAYERS for knob in (WEIGHT_BITS, ACTIVATION_BITS)),
+)
+ERROR = 0.005
+
+
+def table_of(factors: Float64Array) -> Sensitivity:
+    return Sensitivity(
+        weights={
+            layer: {choice: factor * 4.0**-choice.weight_bits for choice in SPACE.weight_choices(layer)}
+            for layer, factor in zip(LAYERS, factors, strict=True)
+        },
+        activations={layer: {bits: 0.3 * 4.0**-bits for bits in WIDTHS} for layer in LAYERS},
+        filters={},
+    )
+
+
+def draw(count: int, seed: int) -> Int64Array:
+    return np.random.default_rng(seed).integers(0, len(WIDTHS), (count, len(SPACE.axes)))
+
+
+def truth(points: Int64Array) -> Float64Array:
+    """Scores by another table than that which is known: some layers lose much more."""
+    factors = np.exp(np.random.default_rng(7).standard_normal(len(LAYERS)))
+    terms = list_terms(SPACE, table_of(factors))
+    losses = terms.losses[terms.options(points)].sum(1)
+    scores: Float64Array = 0.1 + 0.85 / (1.0 + 20.0 * losses)
+    return scores
+
+
+def fitted(count: int) -> tuple[LossTerms, Surrogate]:
+    terms, points = list_terms(SPACE, table_of(np.ones(len(LAYERS)))), draw(count, 0)
+    noise = np.random.default_rng(1).standard_normal(count) * ERROR
+    return terms, fit_surrogate(terms, points, truth(points) + noise, np.full(count, ERROR))
+
+
+def test_derivatives_are_differences() -> None:
+    terms, points = list_terms(SPACE, table_of(np.ones(len(LAYERS)))), draw(5, 0)
+    random = np.random.default_rng(3)
+    parameters = random.standard_normal(len(terms.prior_sd) + LINK) * 0.2
+    parameters[terms.num_features] = 0.0
+    parameters[-2:] = 0.9, 0.1
+    found = _linearise(terms, points, parameters, -3.0)
+    for place in (*random.integers(0, terms.num_features, 12), *range(terms.num_features + 1, len(parameters))):
+        moved = parameters.copy()
+        moved[place] += 1e-6
+        difference = (_predict(terms, points, moved, -3.0).scores - found.scores) / 1e-6
+        assert found.jacobian[:, place] == pytest.approx(difference, abs=2e-6)
+    assert (found.jacobian[:, terms.num_features] == 0).all()
+
+
+def test_evaluations_correct_the_table() -> None:
+    unseen = draw(200, 5)
+
+    def miss(count: int) -> float:
+        _, model = fitted(count)
+        away = model.predict(unseen, model.mode).scores - truth(unseen)
+        return float(np.sqrt((away**2).mean()))
+
+    few, many = miss(3), miss(150)
+    assert many < 0.015
+    assert many < few / 3
+
+
+def test_draws_vary_about_the_mode_less_where_more_is_known() -> None:
+    unseen = draw(50, 5)
+    spreads = []
+    for count in (5, 150):
+        _, model = fitted(count)
+        scores = np.stack([model.predict(unseen, drawn).scores for drawn in model.draw(200, np.random.default_rng(0))])
+        away = scores.mean(0) - model.predict(unseen, model.mode).scores
+        spreads.append(scores.std(0).mean())
+        assert np.abs(away).mean() < spreads[-1]
+    assert spreads[1] < spreads[0] / 3
+
+
+def test_what_is_smoothed_lies_between_what_was_observed_and_what_is_predicted() -> None:
+    _, model = fitted(60)
+    points = draw(60, 0)
+    noise = np.random.default_rng(1).standard_normal(60) * ERROR
+    observed, predicted = truth(points) + noise, model.predict(points, model.mode).scores
+    low, high = np.minimum(observed, predicted) - 1e-12, np.maximum(observed, predicted) + 1e-12
+    assert ((model.smoothed >= low) & (model.smoothed <= high)).all()
+    assert np.abs(model.smoothed - truth(points)).mean() < np.abs(noise).mean()
+
+
+def test_one_evaluation_is_enough_to_start_with() -> None:
+    terms, point = list_terms(SPACE, table_of(np.ones(len(LAYERS)))), np.full((1, len(SPACE.axes)), 4)
+    model = fit_surrogate(terms, point, np.array([0.9]), np.array([0.01]))
+    wide, narrow = model.predict(np.array([[4] * 16, [0] * 16]), model.mode).scores
+    assert narrow < wide == pytest.approx(0.9, abs=0.05)
