@@ -6,9 +6,9 @@ import copy
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from operator import attrgetter
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from explorer.digests import digest
@@ -82,19 +82,23 @@ class LayerChoice:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data without the name; later additions are left out at their default, so that digests stay."""
-        values = {key: getattr(self, key) for key in get_rules(LayerChoice)}
-        return {key: value for key, value in values.items() if key in _WRITTEN or value != _DEFAULTS[key]}
+        return dict(_write_choice(self))
 
 
-decide_weights: Callable[[LayerChoice], tuple[Any, ...]] = attrgetter(
-    *(key for key in get_rules(LayerChoice) if key != "activation_bits")
-)
-"""What of a choice the weights of a layer depend on."""
 _DEFAULTS = {field.name: field.default for field in fields(LayerChoice)}
 _WRITTEN = ("weight_bits", "activation_bits", "weight_density", "codebook_size")
 """What candidates have stated since the first version."""
+REMEMBERED = 2**16
+"""Choices that are remembered: a search meets the same ones in thousands of candidates, which share them."""
 
 
+@lru_cache(REMEMBERED)
+def _write_choice(choice: LayerChoice) -> dict[str, Any]:
+    values = {key: getattr(choice, key) for key in get_rules(LayerChoice)}
+    return {key: value for key, value in values.items() if key in _WRITTEN or value != _DEFAULTS[key]}
+
+
+@lru_cache(REMEMBERED, typed=True)
 def canonicalise_choice(**values: Any) -> LayerChoice:
     """Return the choice for a layer, given as to LayerChoice, without what its width makes void.
 
@@ -293,4 +297,12 @@ def _choice_from_json(layer: str, entry: object) -> LayerChoice:
             f"candidate: layer {shown(layer)}: expected keys of a choice, received {shown(unknown[0])}: "
             f"{suggestion(unknown[0], rules)}"
         )
-    return LayerChoice(layer=layer, **entry)
+    try:
+        return _read_choice(layer, *(each for item in entry.items() for each in item))
+    except TypeError:  # a value that cannot be looked up, which is none that a choice may have
+        return LayerChoice(layer=layer, **entry)
+
+
+@lru_cache(REMEMBERED, typed=True)
+def _read_choice(layer: str, *entries: Any) -> LayerChoice:
+    return LayerChoice(layer=layer, **dict(zip(entries[::2], entries[1::2], strict=True)))

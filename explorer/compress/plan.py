@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
 
 from explorer.compress.candidate import Candidate, LayerChoice, count_kept
 from explorer.graph.layers import Activation, GroupCount, Layer, ModelGraph, Operation
 from explorer.settings.pattern import pattern_count
+from explorer.settings.records import get_rules
 from explorer.settings.values import MAXIMUM_BITS
 
 LOGIT_BITS = 32
 """Logits leave as the 32-bit sums that they are accumulated in."""
+decide_weights: Callable[[LayerChoice], tuple[Any, ...]] = attrgetter(
+    *(key for key in get_rules(LayerChoice) if key != "activation_bits")
+)
+"""What of a choice the weights of a layer depend on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

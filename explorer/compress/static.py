@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, fx
 
 from explorer.compress.calibrate import Calibration
-from explorer.compress.candidate import LayerChoice, decide_weights
+from explorer.compress.candidate import LayerChoice
 from explorer.compress.correction import absorbs_shift
 from explorer.compress.merge import find_twins, merge_columns
 from explorer.compress.moments import LayerInputs, Moments, compute_moments
+from explorer.compress.plan import decide_weights
 from explorer.compress.problem import LayerProblem, find_fitted_codes
 from explorer.compress.weights import find_codes
 from explorer.graph.inputs import take

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from explorer.compress.candidate import Candidate, LayerChoice, decide_weights
-from explorer.compress.plan import collect_choices, count_kept_classes
+from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.plan import collect_choices, count_kept_classes, decide_weights
 from explorer.graph.layers import Layer, ModelGraph
 from hwmodels import Accelerator
 

@@ -55,6 +55,12 @@ def write_json(path: Path, data: object) -> None:
         file.write((json.dumps(data, indent=1) + "\n").encode())
 
 
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Keep what a run has found, whole or not at all."""
+    with replaced(folder / OUTCOME) as file:
+        file.writelines(part.encode() for part in outcome.write_json())
+
+
 def refuse_no_run(folder: Path) -> None:
     """Raise SearchError where no run was made in `folder`, finished or not."""
     if not any((folder / name).exists() for name in (JOURNAL, STUDY)):

@@ -192,7 +192,7 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
     unscored = sum(item.score is None for item in found) - len(failed)
     missed = sum(not item.feasible for item in found) - unscored - len(failed)
     repeated = len(found) - unscored - len(failed)
-    scored = {item.candidate.digest() for item in found if item.score is not None}
+    scored = {item.candidate for item in found if item.score is not None}
     return {
         "explorer": explorer.__version__,
         "python": platform.python_version(),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from explorer.compress.candidate import Candidate
@@ -19,6 +20,9 @@ FORMAT = 1
 """Of an outcome as JSON; a version that reads it no longer as this one does has another."""
 ASSUMED_0 = "assumed 0"
 """Entry of the provenance with the numbers of the device that have no price since nobody published them."""
+
+
+_NONE = Candidate(layers=(), filter_keep_ratio=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,13 +189,25 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data from which `from_json` rebuilds an equal outcome."""
-        data = {"format": FORMAT, **asdict(self)}
-        for item in (*data["evaluations"], *(point["evaluation"] for point in data["front"])):
-            item.pop("candidate")
-        for item, evaluation in zip(data["evaluations"], self.evaluations, strict=True):
-            item["candidate"] = evaluation.candidate.to_json()
-        for item, point in zip(data["front"], self.front, strict=True):
-            item["evaluation"]["candidate"] = point.evaluation.candidate.to_json()
+        return {**self._beside(), "evaluations": [_write_evaluation(item) for item in self.evaluations]}
+
+    def write_json(self) -> Iterator[str]:
+        """Yield the parts of the JSON text of `to_json`, one for each evaluation: all at once take much memory."""
+        yield json.dumps(self._beside())[:-1]
+        yield ', "evaluations": ['
+        for index, item in enumerate(self.evaluations):
+            yield f"{',' if index else ''}\n{json.dumps(_write_evaluation(item))}"
+        yield "]}\n"
+
+    def _beside(self) -> dict[str, Any]:
+        """Return everything but the evaluations."""
+        data = {"format": FORMAT, **asdict(replace(self, evaluations=(), front=()))}
+        bare = [replace(point, evaluation=replace(point.evaluation, candidate=_NONE)) for point in self.front]
+        data["front"] = [
+            {**asdict(without), "evaluation": _write_evaluation(point.evaluation)}
+            for without, point in zip(bare, self.front, strict=True)
+        ]
+        del data["evaluations"]
         return data
 
     @classmethod
@@ -210,6 +226,10 @@ class Outcome:
                 raise ValueError(f"format: expected {FORMAT}, received {shown(stated)}: another version wrote it")
         outcome: Outcome = read_typed_record(cls, data)
         return outcome
+
+
+def _write_evaluation(item: Evaluation) -> dict[str, Any]:
+    return {**asdict(replace(item, candidate=_NONE)), "candidate": item.candidate.to_json()}
 
 
 def _percent(part: int, whole: int) -> str:

@@ -26,7 +26,7 @@ from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
 from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings.paths import expand_variables
 from explorer.study.costing import cost_excesses, summed_cost
-from explorer.study.folder import JOURNAL, OUTCOME, locked, refuse_other_study, write_json, write_study
+from explorer.study.folder import JOURNAL, locked, refuse_other_study, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
 from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
@@ -83,7 +83,7 @@ def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent, star
         task = _task(prepared, store, notify, () if start is None else start.seeds)
         search(task, store, lambda done, total: notify("search", done, total))
         outcome = score_front(prepared, task, store, notify)
-    write_json(folder / OUTCOME, outcome.to_json())
+    write_outcome(folder, outcome)
     return with_tuned(outcome, folder)
 
 

@@ -75,7 +75,7 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
         assert (said.code, said.err) == (0, "")
     names = {path.name for path in run.iterdir()} - {".lock"}
     (relevance,) = run.glob("relevance-*.npz")
-    kept = {"front.csv", "report.html", "outcome.json", "study.json", "search.journal", relevance.name}
+    kept = {"front.csv", "report.html", "outcome.json", "study.json", "graphs.json", "search.journal", relevance.name}
     assert names == kept
     assert {path.name for path in out.iterdir()} == {"configuration.json", "model.onnx"}
 

@@ -128,7 +128,7 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         raise ExplorerError(f"report: no member of the front is called {chosen!r}; its members are {listed}")
     if chosen is None and outcome.front:
         chosen = knee(outcome.front, outcome.objectives).name
-    on_front = {point.evaluation.candidate.digest() for point in outcome.front}
+    on_front = {point.evaluation.candidate for point in outcome.front}
     return FrontView(
         title=_title(outcome.study),
         device=outcome.device,
@@ -146,7 +146,7 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
                 violations=item.violations,
             )
             for item in outcome.evaluations
-            if item.candidate.digest() not in on_front  # trials repeat a candidate now and then
+            if item.candidate not in on_front  # trials repeat a candidate now and then
         ),
         budgets=_budgets(outcome),
         chosen=chosen,
