@@ -18,11 +18,11 @@ from explorer.comparison.points import Bools, ComparisonCell, Size
 from explorer.comparison.sample import ComputeRelevance
 from explorer.comparison.steps import build_at_entropy, make_choose_widths, measure_average, with_units
 from explorer.compress.apply import CompressionContext, apply, without_filters
-from explorer.compress.candidate import count_kept, uniform
+from explorer.compress.candidate import uniform
 from explorer.compress.cluster import find_nearest, kmeans_1d
 from explorer.compress.compensate import compensated_filters
 from explorer.compress.norms import recalibrate_norms
-from explorer.compress.plan import plan
+from explorer.compress.plan import count_kept, plan
 from explorer.compress.prune import find_kept_positions
 from explorer.compress.sparsity import mask_largest
 from explorer.digests import digest

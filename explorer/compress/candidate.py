@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -183,9 +182,8 @@ class Candidate:
         try:
             return tuple(chosen[layer] for layer in layers)
         except KeyError as error:
-            raise CandidateError(
-                f"candidate: expected a choice for layer {shown(error.args[0])}, received none"
-            ) from None
+            name = shown(error.args[0])
+            raise CandidateError(f"candidate: expected a choice for layer {name}, received none") from None
 
     def with_choice(self, choice: LayerChoice) -> Candidate:
         """Return the candidate with another choice for one of its layers; parts that were checked are not again.
@@ -282,21 +280,14 @@ def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -
     )
 
 
-def count_kept(ratio: float, size: int) -> int:
-    """Return how many of `size` things a ratio keeps: the nearest integer, halves up, and at least one."""
-    return max(1, math.floor(ratio * size + 0.5))
-
-
 def _choice_from_json(layer: str, entry: object) -> LayerChoice:
     rules = get_rules(LayerChoice)
     if not isinstance(entry, Mapping):
         raise CandidateError(f"candidate: layer {shown(layer)}: expected an object, received {shown(entry)}")
     unknown = [str(key) for key in entry if key not in rules]
     if unknown:
-        raise CandidateError(
-            f"candidate: layer {shown(layer)}: expected keys of a choice, received {shown(unknown[0])}: "
-            f"{suggestion(unknown[0], rules)}"
-        )
+        hint = f"received {shown(unknown[0])}: {suggestion(unknown[0], rules)}"
+        raise CandidateError(f"candidate: layer {shown(layer)}: expected keys of a choice, {hint}")
     try:
         return _read_choice(layer, *(each for item in entry.items() for each in item))
     except TypeError:  # a value that cannot be looked up, which is none that a choice may have

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from explorer.compress.candidate import Candidate, LayerChoice, count_kept
+from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.graph.layers import Activation, GroupCount, Layer, ModelGraph, Operation
 from explorer.settings.pattern import pattern_count
 from explorer.settings.records import get_rules
@@ -206,6 +207,11 @@ def derive_stored_bits(graph: ModelGraph, choices: Mapping[str, LayerChoice]) ->
             fed = [settled[name] for name in activation.feeds]
             settled[activation.name] = min(max(fed), MAXIMUM_BITS) if fed else known[activation.name]
     return settled
+
+
+def count_kept(ratio: float, size: int) -> int:
+    """Return how many of `size` things a ratio keeps: the nearest integer, halves up, and at least one."""
+    return max(1, math.floor(ratio * size + 0.5))
 
 
 def count_channels(shares: Sequence[GroupCount], kept: Sequence[int]) -> int:

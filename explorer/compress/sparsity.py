@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.compress.candidate import LayerChoice, count_kept
+from explorer.compress.candidate import LayerChoice
+from explorer.compress.plan import count_kept
 from explorer.settings.pattern import group_count, parse_pattern
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from explorer.arrays import Float64Array, Int64Array
-from explorer.compress.candidate import LayerChoice, count_kept, uniform
-from explorer.compress.plan import collect_choices, derive_stored_bits, plan
+from explorer.compress.candidate import LayerChoice, uniform
+from explorer.compress.plan import collect_choices, count_kept, derive_stored_bits, plan
 from explorer.evaluate import hardware
 from explorer.evaluate.coded_size import CHANNEL_BYTES, FRAME_BYTES, LAYER_BYTES, STEPPED_BYTES
 from explorer.graph.layers import GroupCount, Layer, ModelGraph

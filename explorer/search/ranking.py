@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from explorer.compress.candidate import Candidate, count_kept, uniform
+from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.plan import count_kept
 from explorer.compress.prune import Order
 from explorer.errors import SearchError
 from explorer.graph.layers import ModelGraph

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from explorer.compress.apply import CompressionContext
-from explorer.compress.candidate import LayerChoice, count_kept
+from explorer.compress.candidate import LayerChoice
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.compress.moments import Moments, compute_float_moments
+from explorer.compress.plan import count_kept
 from explorer.compress.problem import compute_error_ratios
 from explorer.compress.weights import compress_weights
 from explorer.errors import NumericalError

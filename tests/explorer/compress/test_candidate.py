@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, LayerChoice, count_kept, count_levels, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, count_levels, uniform
 from explorer.compress.check import check
+from explorer.compress.plan import count_kept
 from explorer.errors import CandidateError
 
 

@@ -16,9 +16,10 @@ from explorer.compress import moments, rounding
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.apply import CompressionContext, apply, compress_layers, without_filters
 from explorer.compress.calibrate import Calibration, compute_channel_means, compute_channel_statistics
-from explorer.compress.candidate import Candidate, LayerChoice, count_kept, uniform
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.moments import LayerInputs, compute_float_moments
 from explorer.compress.norms import find_fold_signs, find_norms, recalibrate_norms
+from explorer.compress.plan import count_kept
 from explorer.compress.problem import compute_error_ratios
 from explorer.compress.prune import find_kept_positions
 from explorer.compress.weights import compress_weights

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import LayerChoice, count_kept, uniform
-from explorer.compress.plan import plan
+from explorer.compress.candidate import LayerChoice, uniform
+from explorer.compress.plan import count_kept, plan
 from explorer.compress.sparsity import mask_largest, mask_pattern, mask_weights
 from explorer.compress.weights import compress_weights
 from explorer.settings.pattern import group_count, pattern_count, pattern_density
