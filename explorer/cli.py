@@ -22,6 +22,7 @@ from explorer.commands.retarget import retarget
 from explorer.commands.run import run
 from explorer.commands.terminal import errors, prepare_streams
 from explorer.commands.verify import verify
+from explorer.commands.worker import worker
 from explorer.errors import ExplorerError, one_line
 from hwmodels import HardwareModelError
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 for each in (
     run,
+    worker,
     front,
     retarget,
     report,

@@ -76,7 +76,7 @@ def check(
         say(line)
 
 
-def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
+def announced(study: Study, folder: Path, display: ProgressDisplay, jobs: int, minutes: float | None) -> Inspect:
     """Return what tells the same of the network of a run, in short, before it is trained and searched."""
 
     def inspect(network: StudyNetwork) -> tuple[tuple[str, str], ...]:
@@ -85,7 +85,8 @@ def announced(study: Study, folder: Path, display: ProgressDisplay) -> Inspect:
         from explorer.study.study_file import load_accelerator  # noqa: PLC0415
 
         context = draft(network, study)
-        needed = estimate(network, study, context, load_accelerator(study), folder)
+        most_s = math.inf if minutes is None else 60.0 * minutes
+        needed = estimate(network, study, context, load_accelerator(study), folder).with_jobs(jobs, most_s)
         display.expect(dict(needed.stages))
         refused = find_all_refusals(context)
         for line in (network.coverage.summary(), *_exports(refused), _time(needed, study)):

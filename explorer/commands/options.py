@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from explorer.errors import StudyFileError
+
+if TYPE_CHECKING:
+    from explorer.study.study_file import Study
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")]
@@ -33,6 +38,18 @@ def integer(text: str) -> int:
         raise typer.BadParameter(f"expected an integer, received {text!r}") from None
 
 
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        parser=integer,
+        metavar="INTEGER",
+        help="Seed of training and search, from 0; equal ones give equal results on one kind of machine.",
+    ),
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="Device profile: a name, or a .toml file.")]
+
+
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
     """Return what reads a whole number of at most nine digits from `low`, to `high` where there is one."""
     expected = f"expected a whole number {f'from {low}' if high is None else f'in {low}..{high}'}"
@@ -44,6 +61,42 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def positive(text: str) -> float:
+    """Read a number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise typer.BadParameter(f"expected a number above 0, received {text!r}")
+    return number
+
+
+def apply_options(
+    study: Study,
+    *,
+    out: Path | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    storage: str | None = None,
+) -> Study:
+    """Return the study with the command line's options put in."""
+    with checking_command_line():
+        if trials is not None:
+            study = replace(study, search=replace(study.search, trials=trials))
+        if storage is not None:
+            study = replace(study, search=replace(study.search, storage=storage))
+        if seed is not None:
+            study = replace(study, heading=replace(study.heading, seed=seed))
+    if device is not None:
+        profile = str(Path(device).absolute()) if device.endswith(".toml") else device
+        study = replace(study, device=replace(study.device, profile=profile))
+    if out is not None:
+        study = replace(study, output=replace(study.output, folder=str(out.absolute())))
+    return study
 
 
 @contextmanager

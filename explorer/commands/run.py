@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from explorer.commands.check import announced
 from explorer.commands.front import show
-from explorer.commands.options import checking_command_line, integer
+from explorer.commands.options import DeviceOption, SeedOption, apply_options, integer, positive, whole_number
 from explorer.commands.progress import resumable
 from explorer.commands.terminal import from_here, say
 from explorer.errors import ExplorerError, SearchError
@@ -30,52 +31,58 @@ def run(
     trials: Annotated[
         int | None, typer.Option(parser=integer, metavar="INTEGER", help="Candidates to evaluate in all, from 1.")
     ] = None,
-    seed: Annotated[
-        int | None,
+    minutes: Annotated[
+        float | None,
         typer.Option(
-            parser=integer,
-            metavar="INTEGER",
-            help="Seed of training and search, from 0; equal ones give equal results on one kind of machine.",
+            parser=positive, metavar="NUMBER", help="Stop the search after so long; the same command goes on."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Device profile: a name, or a .toml file.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number(0, 1000),
+            metavar="INTEGER",
+            help="Processes that evaluate, one thread each, by default 1; 0 leaves that to explorer worker.",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="A database or its proxy, where workers join; not a journal file.")
+    ] = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
 ) -> None:
     """Search the Pareto front of a study; Ctrl-C keeps what was done, and the same command goes on."""
-    settings = _study(study, out, trials, seed, device)
+    until_s = math.inf if minutes is None else time.monotonic() + 60.0 * minutes
+    settings = _study(study, out=out, trials=trials, seed=seed, device=device, storage=storage)
     folder = out or from_here(settings.results_folder())
     refuse_foreign_pages(folder, settings.score.called)
     before = _num_evaluated(folder)
     say(f"study {settings.name}, results in {folder}")
     with resumable(f"all finished evaluations are kept in {folder}") as notify:
         notify("start", 0, 1)
-        from explorer.study.run import run as run_study  # noqa: PLC0415  (torch takes seconds to import)
+        from explorer.study.run import Effort  # noqa: PLC0415  (torch takes seconds to import)
+        from explorer.study.run import run as run_study  # noqa: PLC0415
 
         notify("start", 1, 1)
-        outcome = run_study(settings, folder, notify, announced(settings, folder, notify))
+        effort = Effort(jobs=1 if jobs is None else jobs, until_s=until_s)
+        inspect = announced(settings, folder, notify, effort.jobs, minutes)
+        outcome = run_study(settings, folder, notify, inspect, effort)
     write_pages(outcome, folder)
     show(outcome, folder)
     if "failed" in outcome.provenance:
         say(f"failed: {outcome.provenance['failed']}")
-    if before == len(outcome.evaluations):
+    done, wanted = len(outcome.evaluations), settings.search.trials
+    if minutes is not None and done < wanted:
+        say(f"stopped after {minutes:g} min: {done} of {wanted} candidates evaluated; the same command goes on")
+    elif before == done:
         say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")
 
 
-def _study(path: Path | None, out: Path | None, trials: int | None, seed: int | None, device: str | None) -> Study:
+def _study(path: Path | None, **options: Any) -> Study:
     """Return the study file with the command line's options put in."""
     from explorer.study.study_file import load_study  # noqa: PLC0415
 
-    study = load_study(path or _default_study())
-    with checking_command_line():
-        if trials is not None:
-            study = replace(study, search=replace(study.search, trials=trials))
-        if seed is not None:
-            study = replace(study, heading=replace(study.heading, seed=seed))
-    if device is not None:
-        profile = str(Path(device).absolute()) if device.endswith(".toml") else device
-        study = replace(study, device=replace(study.device, profile=profile))
-    if out is not None:
-        study = replace(study, output=replace(study.output, folder=str(out.absolute())))
-    return study
+    return apply_options(load_study(path or _default_study()), **options)
 
 
 def _default_study() -> Path:

@@ -23,10 +23,10 @@ def _bayes(problem: SamplingProblem, number: int) -> BaseSampler:
 def _nsga2(problem: SamplingProblem, number: int) -> BaseSampler:
     from optuna.samplers.nsgaii import PolynomialMutation  # noqa: PLC0415
 
-    from explorer.search.sampler import ResumableNSGAIISampler  # noqa: PLC0415
+    from explorer.search.sampler import NumberedNSGAIISampler  # noqa: PLC0415
 
     # Polynomial mutation stays near a parent's widths and shares, which are ordered; the default draws them anew.
-    return ResumableNSGAIISampler(
+    return NumberedNSGAIISampler(
         population_size=problem.population, mutation=PolynomialMutation(), seed=_seed(problem, number)
     )
 

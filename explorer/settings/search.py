@@ -218,7 +218,8 @@ class SearchSettings:
     """How long and how the space is searched.
 
     `seeds` counts the candidates that start the search; a search of fewer trials evaluates the first of them, and
-    goes on with the others once it is given more trials.
+    goes on with the others once it is given more trials. `lag` is how many candidates may be evaluated at once: trial n
+    is proposed from the results of trials 0 to n - lag, whoever evaluates them.
     """
 
     SECTION: ClassVar[str] = "search"
@@ -227,6 +228,7 @@ class SearchSettings:
     trials: Annotated[int, without_effect(integer(1, 1_000_000))] = 400
     population: Annotated[int, integer(2, 10_000)] = 20
     seeds: Annotated[int, integer(0, 10_000)] = 20
+    lag: Annotated[int, integer(1, 10_000)] = 8
     sampler: Annotated[str, text("the name of a sampler")] = "nsga2"
     storage: Annotated[str, without_effect(_STORAGE)] = "journal"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -47,6 +48,11 @@ class RunEstimate:
     candidate_s: float
     stages: tuple[tuple[str, float], ...]
 
+    def with_jobs(self, jobs: int, most_s: float = math.inf) -> RunEstimate:
+        """Return the estimate for a search by so many processes, or workers elsewhere where it is 0, of `most_s`."""
+        stages = ((name, min(s / max(1, jobs), most_s) if name == "search" else s) for name, s in self.stages)
+        return replace(self, stages=tuple(stages))
+
     @property
     def whole_s(self) -> float:
         """Seconds of the whole run."""
@@ -85,8 +91,9 @@ def estimate(
     network trained as a copy. What is not tried, such as loading the images, is short beside these.
     """
     data = network.data
-    with threads_for(context.graph):
+    with single_threaded(True):  # as candidates are evaluated
         pace = _measured(network, study, context, accelerator)
+    with threads_for(context.graph):
         relevance_s = _relevance_s(network, study)
         training_s = _training_s(network, study, folder)
     candidate_s = pace.build_s + pace.price_s + pace.score_s * len(data.search)

@@ -15,6 +15,7 @@ from explorer.study.record import Outcome
 from explorer.study.study_file import Study
 from explorer.study.tuned_front import with_tuned
 
+EARLIER = "holds the results of an earlier version of explorer; choose another folder, or go on with that"
 OUTCOME, STUDY, JOURNAL, LOCK = "outcome.json", "study.json", "search.journal", ".lock"
 
 
@@ -117,13 +118,12 @@ def refuse_other_study(folder: Path, study: Study) -> None:
     """Raise SearchError when `folder` holds a search of a study that differs in what results depend on.
 
     This looks at settings only, before anything is computed; the storage holds what else evaluations depend on.
-    A journal in which no line has a checksum is not damaged, but that of an earlier version.
+    A journal in which no line has a checksum is not damaged, but that of an earlier version; so is one whose trials
+    have parameters.
     """
     journal = (folder / JOURNAL).read_bytes() if (folder / JOURNAL).is_file() else b""
-    if b'"op_code"' in journal.partition(b"\n")[0] and b'"sum":"' not in journal:
-        raise SearchError(
-            f"{folder}: holds the results of an earlier version of explorer; choose another folder, or go on with that"
-        )
+    if b'"op_code"' in journal.partition(b"\n")[0] and (b'"sum":"' not in journal or b'"param_name"' in journal):
+        raise SearchError(f"{folder}: {EARLIER}")
     if not ((folder / STUDY).is_file() and (folder / JOURNAL).is_file()):
         return
     try:
@@ -133,12 +133,12 @@ def refuse_other_study(folder: Path, study: Study) -> None:
     refuse_changes(folder, known, study.essentials())
 
 
-def refuse_changes(folder: Path, known: Mapping[str, str], identity: Mapping[str, str]) -> None:
-    """Raise SearchError, naming what differs, when `identity` is not that of the results in `folder`."""
+def refuse_changes(place: Path | str, known: Mapping[str, str], identity: Mapping[str, str]) -> None:
+    """Raise SearchError, naming what differs, when `identity` is not that of the results in a place."""
     changed = sorted(key for key in identity.keys() | known.keys() if identity.get(key) != known.get(key))
     if changed:
         details = "; ".join(f"{key} was {known.get(key)}, is {identity.get(key)}" for key in changed[:3])
         details += f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise SearchError(
-            f"{folder}: holds the results of another study ({details}); choose another folder, or restore it"
+            f"{place}: holds the results of another study ({details}); choose another folder, or restore it"
         )

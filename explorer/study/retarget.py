@@ -19,7 +19,8 @@ from explorer.study.folder import OUTCOME, locked, read_outcome, read_study, ref
 from explorer.study.graphs import KeptGraphs, read_graphs
 from explorer.study.proposals import Proposal, propose
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
-from explorer.study.store import StoredTrial, read_store
+from explorer.study.storage import read_store
+from explorer.study.store import StoredTrial
 from explorer.study.study_file import Study, load_accelerator
 from hwmodels import Accelerator
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from torch import Tensor
@@ -25,9 +27,11 @@ from explorer.search.seeds import Seed, choose_seeds
 from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
 from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings.paths import expand_variables
+from explorer.study.alive import coordinating
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, locked, refuse_other_study, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
+from explorer.study.jobs import ListEntropies, ScoreCandidate, evaluate, started
 from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
 from explorer.study.point_costs import PointPricing
@@ -35,12 +39,37 @@ from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
 from explorer.study.relevance import draw_relevance_sample
 from explorer.study.search import ComputeCost, Search, search
-from explorer.study.store import Store, open_store
+from explorer.study.storage import open_store
+from explorer.study.store import Store
 from explorer.study.study_file import Study
 from explorer.study.tuned_front import with_tuned
+from explorer.threads import single_threaded
 
 
-def run(study: Study, folder: Path, notify: Notify = silent, inspect: Inspect | None = None) -> Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """With how many processes of this machine a run evaluates candidates, and when it stops although some are left."""
+
+    jobs: int = 1
+    """0 leaves them to workers elsewhere."""
+    until_s: float = math.inf
+    """By `time.monotonic`; what is begun by then is finished, and the front taken of what there is."""
+
+    def is_over(self) -> bool:
+        """Return whether it is time to stop."""
+        return time.monotonic() >= self.until_s
+
+
+EFFORT = Effort()
+
+
+def run(
+    study: Study,
+    folder: Path,
+    notify: Notify = silent,
+    inspect: Inspect | None = None,
+    effort: Effort = EFFORT,
+) -> Outcome:
     """Run the study in `folder`, or go on with it there, and return what it found.
 
     Everything found on the way is stored at once: after an interruption the same call goes on. The folder is locked
@@ -51,7 +80,7 @@ def run(study: Study, folder: Path, notify: Notify = silent, inspect: Inspect | 
     """
     with locked(folder):
         refuse_other_study(folder, study)
-        return explore(open_study(study, folder, notify, inspect), folder, notify)
+        return explore(open_study(study, folder, notify, inspect), folder, notify, effort=effort)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +95,17 @@ class Start:
     scores: Mapping[str, MeanScore]
 
 
-def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent, start: Start | None = None) -> Outcome:
-    """Search the front of a prepared study in `folder`, which is locked, or go on with it there."""
+def explore(
+    prepared: PreparedStudy,
+    folder: Path,
+    notify: Notify = silent,
+    start: Start | None = None,
+    effort: Effort = EFFORT,
+) -> Outcome:
+    """Search the front of a prepared study in `folder`, which is locked, or go on with it there.
+
+    Candidates are evaluated by one thread each, so that what is found does not depend on how many there are.
+    """
     study = prepared.study
     url = expand_variables(study.search.storage, "search.storage")
     store = open_store(folder, url, study.name, study.objectives.names, prepared.identity())
@@ -81,28 +119,54 @@ def explore(prepared: PreparedStudy, folder: Path, notify: Notify = silent, star
             for key in start.scores.keys() - store.scores().keys():
                 store.remember_score(key, start.scores[key])
         task = _task(prepared, store, notify, () if start is None else start.seeds)
-        search(task, store, lambda done, total: notify("search", done, total))
+        work = partial(evaluate, task.score_candidate, task.list_entropies)
+        with (
+            single_threaded(True),
+            started(work, effort.jobs, prepared.torch_device) as jobs,
+            coordinating(store),
+        ):
+            search(task, store, lambda done, total: notify("search", done, total), jobs, effort.is_over)
         outcome = score_front(prepared, task, store, notify)
     write_outcome(folder, outcome)
     return with_tuned(outcome, folder)
 
 
-def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Seed, ...] = ()) -> Search:
-    """Return the search of a study, with `seeds` or, where these are none, its own."""
+def make_space(prepared: PreparedStudy) -> SearchSpace:
+    """Return the space of a prepared study."""
     study, graph = prepared.study, prepared.context.graph
     granularity, method = study.sharing.codebook_granularity, study.relevance.method
-    space = make_search_space(graph, study.space, granularity, method, prepared.depths)
+    return make_search_space(graph, study.space, granularity, method, prepared.depths)
+
+
+def make_scorer(prepared: PreparedStudy) -> ScoreCandidate:
+    """Return the function that scores candidates on the images of the search."""
     images, targets = prepared.tensors(prepared.data.search)
 
     def score_candidate(candidate: Candidate) -> MeanScore:
         model = apply(prepared.context.for_search(), candidate)
         model.register_forward_hook(refuse_infinite)
-        return MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
+        return MeanScore.of(score_images(model, images, targets, prepared.study.compute.batch_size, prepared.score))
 
-    price_candidate = _make_price(prepared, prepared.entropies, prepared.coded)
-    table = cache(lambda: _table(prepared, space, lambda done, total: notify("sensitivity", done, total)))
+    return score_candidate
+
+
+def make_entropies(prepared: PreparedStudy) -> ListEntropies:
+    """Return the function that lists the entropies of a candidate's layers."""
     entropies = prepared.entropies or WeightEntropies(prepared.context.for_search())
-    if not seeds and store.count() < min(study.search.seeds, study.search.trials):
+    return lambda candidate: tuple(entropies.of_candidate(candidate).values())
+
+
+def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Seed, ...] = ()) -> Search:
+    """Return the search of a study, with `seeds` or, where these are none, its own."""
+    study, space = prepared.study, make_space(prepared)
+    price_candidate = _make_price(prepared, prepared.entropies, prepared.coded)
+
+    @cache
+    def table() -> Sensitivity:
+        with single_threaded(True):  # the same whenever it is asked for
+            return _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
+
+    if not seeds and len(store.trials()) < min(study.search.seeds, study.search.trials):
         seeds = _seeds(prepared, space, table(), _make_price(prepared, *_of_options(prepared)), notify)
     return Search(
         space=space,
@@ -111,8 +175,8 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Se
         seeds=seeds,
         objectives=study.objectives.names,
         price_candidate=price_candidate,
-        score_candidate=score_candidate,
-        list_entropies=lambda candidate: tuple(entropies.of_candidate(candidate).values()),
+        score_candidate=make_scorer(prepared),
+        list_entropies=make_entropies(prepared),
         budgets=study.budgets,
         estimates=_estimates(prepared, space, table),
     )

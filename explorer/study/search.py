@@ -1,40 +1,35 @@
-"""The search loop: ask, cost, reject over budget, apply, score, tell; interrupted anywhere, it goes on there."""
+"""The search: candidates are proposed in order, and each from results that do not depend on who evaluates them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import partial
+
+from optuna.study import StudyDirection
 
 from explorer.compress.candidate import Candidate
-from explorer.compress.failures import NUMERICAL, describe_failure
-from explorer.evaluate.mean_score import MeanScore
+from explorer.errors import SearchError
 from explorer.objectives import SCORE, objectives_named, score_named
 from explorer.progress import Progress
-from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
-from explorer.search.sampler import ask
+from explorer.search.problem import Estimates, SamplingProblem
+from explorer.search.proposals import Point, Proposals
 from explorer.search.samplers import make_sampler
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
+from explorer.study.alive import Listener
 from explorer.study.costing import cost_excesses, list_violations, score_excess
+from explorer.study.jobs import Here, Jobs, ListEntropies, ScoreCandidate, evaluate
 from explorer.study.record import Cost, Evaluation
-from explorer.study.store import Store
+from explorer.study.store import OPEN, Store, TrialResult
 
 ComputeCost = Callable[[Candidate], Cost]
-ScoreCandidate = Callable[[Candidate], MeanScore]
-ListEntropies = Callable[[Candidate], Sequence[float]]
-"""Returns the entropy of the integers of each layer of a candidate, in bits a weight."""
-
-
-class _Score(NamedTuple):
-    """None where the candidate was not built, or cannot be computed, and why."""
-
-    mean: MeanScore | None
-    failure: str = ""
-
-
-_NOT_BUILT = _Score(None)
+MOST_LOSSES = 5
+"""A candidate whose process ended so often was not unlucky (assumed)."""
+POLL_S = 0.2
+"""How often a shared storage is asked what others have found (assumed)."""
+NOT_BUILT = TrialResult()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,60 +59,217 @@ class Search:
         )
 
 
-def search(task: Search, store: Store, progress: Progress) -> None:
-    """Evaluate until the store holds `settings.trials` finished trials.
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    candidate: Candidate
+    own: str
+    """Digest of the candidate."""
+    cost: Cost
+    excesses: tuple[tuple[str, float], ...]
 
-    Each trial draws from a random state of its own, set by the study's seed and the number of finished trials:
-    an interrupted search therefore goes on exactly as it would have without the interruption. A candidate that
-    was scored before is not scored again, and one over budget is not scored at all. One that cannot be computed is
-    finished, too, with the reason: it is worse than all others, and not tried again.
+
+def search(
+    task: Search,
+    store: Store,
+    progress: Progress,
+    jobs: Jobs | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> None:
+    """Evaluate until the store holds `settings.trials` finished trials, or `is_over`: then what was begun is finished.
+
+    Trial n is proposed from the results of trials 0 to n - lag, by a sampler with a random state of its own that is set
+    by the study's seed and n. So trials are the same for any number of jobs and workers, and after any interruption.
+    A candidate that was scored before is not scored again, and one over budget is not scored at all. One that cannot be
+    computed is finished, too, with the reason: it is worse than all others, and not tried again.
+
+    Args:
+        jobs: Who evaluates on this machine; this process where it is None.
+
+    Raises:
+        SearchError: When a candidate has ended the process that evaluates it too often.
     """
-    known = {own: _Score(score) for own, score in store.salvaged.items()}
-    stored = [(item, _Score(item.score, item.failure)) for item in store.stored()]
-    known |= {item.candidate.digest(): score for item, score in stored if score != _NOT_BUILT}
-    trials, sampling = task.settings.trials, task.sampling()
-    done = store.count()
-    progress(done, trials)
-    while done < trials:
-        store.study.sampler = make_sampler(task.settings.sampler, sampling, done)
-        seed = task.seeds[done] if done < len(task.seeds) else None
-        queue = seed is not None and not store.waiting()
-        trial, point = ask(
-            store.study, task.space, task.space.point(seed.candidate) if seed is not None and queue else None
-        )
-        trial.set_user_attr("owner", store.owner)
-        candidate = task.space.candidate(point)
-        cost = task.price_candidate(candidate)
-        excesses = cost_excesses(cost, task.budgets)
-        score = _NOT_BUILT
-        if all(excess <= 0 for _, excess in excesses):
-            own = candidate.digest()
-            if own not in known:
-                known[own] = _scored(task, candidate)
-            score = known[own]
-        value = 0.0 if score.mean is None else score.mean.value
-        if score.mean is not None:
-            trial.set_user_attr(STANDARD_ERROR, score.mean.standard_error)
-        # Every trial needs every constraint: one that was not scored misses the least score by all of it.
-        for key, excess in (*excesses, *score_excess(value, task.budgets, task.objectives)):
-            trial.set_constraint(key, excess)
-        values = [
-            objective.worst if score.failure else objective.value(cost, value)
-            for objective in objectives_named(task.objectives)
-        ]
-        origin = seed.origin if seed else task.settings.sampler
-        store.finish(
-            trial,
-            candidate,
-            origin,
-            score.mean,
-            values,
-            score.failure,
-            entropies=None if score.mean is None else list(task.list_entropies(candidate)),
-            coded_bytes=cost.coded_bytes,
-        )
-        done += 1
-        progress(done, trials)
+    _Coordinator(task, store).run(
+        jobs or Here(partial(evaluate, task.score_candidate, task.list_entropies)), progress, is_over
+    )
+
+
+class _Coordinator:
+    """Proposes trials, hands them out, and completes them; all that it knows follows from the store."""
+
+    def __init__(self, task: Search, store: Store) -> None:
+        self.task, self.store, self.listener = task, store, Listener()
+        objectives = objectives_named(task.objectives)
+        directions = [StudyDirection.MINIMIZE if one.is_cost else StudyDirection.MAXIMIZE for one in objectives]
+        make = partial(make_sampler, task.settings.sampler, task.sampling())
+        self.proposals = Proposals(task.space, directions, make)
+        self.trials: list[_Trial] = []
+        self.results: dict[int, TrialResult] = {}
+        self.num_in_order = 0
+        """Trials before the first that is not finished."""
+        self.waiting: set[int] = set()
+        """Trials that no one has claimed as far as is known."""
+        self.here: set[int] = set()
+        """Trials that are evaluated by this process and its children."""
+        self.twins: dict[str, list[int]] = {}
+        """Open trials by the digest of their candidate: the first is evaluated, the others will get its result."""
+        self.losses: dict[int, int] = {}
+        self.known = {own: TrialResult(score=score) for own, score in store.salvaged.items()}
+        self._restore()
+
+    def run(self, jobs: Jobs, progress: Progress, is_over: Callable[[], bool]) -> None:
+        total = self.task.settings.trials
+        progress(len(self.results), total)
+        while len(self.results) < total:
+            over = is_over()
+            if over and not self.here:
+                return
+            if not over:
+                self._propose()
+                self._hand_out(jobs)
+            if len(self.results) < total:
+                for number, result in jobs.collect(POLL_S):
+                    self._take(number, result)
+                if self.store.shared:
+                    self._hear()
+            progress(min(len(self.results), total), total)
+
+    def _restore(self) -> None:
+        """Take up what the store holds; nothing that this process had claimed is evaluated any more."""
+        for stored in self.store.trials():
+            number, trial = stored.number, self._add(stored.candidate)
+            self.proposals.add(stored.point)
+            if stored.result is not None:
+                self._settle(number, stored.result, complete=stored.complete)
+            elif trial.own in self.known:
+                self._finish(number, self._completed(trial, self.known[trial.own]))
+            elif not self._is_twin(number):
+                if stored.running and (not self.store.shared or stored.worker.startswith(self.store.owner)):
+                    self.store.release(number)
+                self.waiting.add(number)
+
+    def _propose(self) -> None:
+        """Propose all trials that follow from what is known in order."""
+        settings = self.task.settings
+        while len(self.trials) < min(settings.trials, self.num_in_order + settings.lag):
+            number = len(self.trials)
+            for told in range(self.proposals.num_told, number - settings.lag + 1):
+                known = self.trials[told], self.results[told]
+                score = self.results[told].score
+                error = None if score is None else score.standard_error
+                self.proposals.tell(self._values(*known), dict(self._constraints(*known)), error)
+            seed = self.task.seeds[number] if number < len(self.task.seeds) else None
+            point = self.proposals.ask() if seed is None else self.proposals.add(self._point(seed.candidate))
+            trial, origin = self._add(self._candidate(point)), settings.sampler if seed is None else seed.origin
+            propose = partial(
+                self.store.propose, number, point, trial.candidate, origin, coded_bytes=trial.cost.coded_bytes
+            )
+            result = NOT_BUILT if any(excess > 0 for _, excess in trial.excesses) else self.known.get(trial.own)
+            if result is not None:
+                result = self._completed(trial, result)
+                propose(result=result, values=self._values(trial, result))
+                self._settle(number, result, complete=True)
+            elif self._is_twin(number):
+                propose(held=True)
+            else:
+                propose()
+                self.waiting.add(number)
+
+    def _hand_out(self, jobs: Jobs) -> None:
+        """Start what waits where there is room."""
+        while jobs.free and self.waiting:
+            number = min(self.waiting)
+            self.waiting.remove(number)
+            if self.store.claim(number):
+                self.here.add(number)
+                jobs.start(number, self.trials[number].candidate)
+
+    def _take(self, number: int, result: TrialResult | None) -> None:
+        """Keep what an evaluation here has found; None where it was lost with its process."""
+        self.here.remove(number)
+        if result is not None:
+            self._finish(number, result)
+            return
+        self.losses[number] = self.losses.get(number, 0) + 1
+        if self.losses[number] >= MOST_LOSSES:
+            raise SearchError(
+                f"candidate {number}: the process that evaluates it has ended {MOST_LOSSES} times; see whether memory "
+                "suffices for so many --jobs"
+            )
+        self._release(number)
+
+    def _hear(self) -> None:
+        """Take what others have found, and let trials be claimed again whose worker is not heard of any more."""
+        held = {number for numbers in self.twins.values() for number in numbers[1:]}
+        for stored in self.store.trials(OPEN):
+            number = stored.number
+            if number in self.here or number in self.results or number in held:
+                continue
+            if stored.result is not None:
+                self._settle(number, stored.result)
+            elif stored.running:
+                self.waiting.discard(number)
+                if self.listener.is_silent(number, stored.worker):
+                    self._release(number)
+            else:
+                self.waiting.add(number)
+
+    def _release(self, number: int) -> None:
+        self.listener.forget(number)
+        self.store.release(number)
+        self.waiting.add(number)
+
+    def _finish(self, number: int, result: TrialResult) -> None:
+        self.store.record(number, self.trials[number].candidate, result)
+        self._settle(number, result)
+
+    def _settle(self, number: int, result: TrialResult, *, complete: bool = False) -> None:
+        """Take a result that is recorded, for this trial and for its twins."""
+        trial = self.trials[number]
+        if not complete:
+            self.store.complete(number, self._values(trial, result))
+        self.results[number] = result
+        self.waiting.discard(number)
+        while self.num_in_order in self.results:
+            self.num_in_order += 1
+        if result != NOT_BUILT:
+            self.known[trial.own] = result
+        for twin in self.twins.pop(trial.own, [number])[1:]:
+            self._finish(twin, result)
+
+    def _is_twin(self, number: int) -> bool:
+        """Note an open trial; return whether its candidate is that of another one before it."""
+        same = self.twins.setdefault(self.trials[number].own, [])
+        same.append(number)
+        return len(same) > 1
+
+    def _completed(self, trial: _Trial, result: TrialResult) -> TrialResult:
+        """Return a known result with its entropies: one from elsewhere is a score alone."""
+        if result.score is None or result.entropies is not None:
+            return result
+        return replace(result, entropies=tuple(self.task.list_entropies(trial.candidate)))
+
+    def _add(self, candidate: Candidate) -> _Trial:
+        cost = self.task.price_candidate(candidate)
+        excesses = cost_excesses(cost, self.task.budgets)
+        self.trials.append(_Trial(candidate, candidate.digest(), cost, excesses))
+        return self.trials[-1]
+
+    def _candidate(self, point: Point) -> Candidate:
+        return self.task.space.candidate(dict(zip((axis.name for axis in self.task.space.axes), point, strict=True)))
+
+    def _point(self, candidate: Candidate) -> Point:
+        found = self.task.space.point(candidate)
+        return tuple(found[axis.name] for axis in self.task.space.axes)
+
+    def _values(self, trial: _Trial, result: TrialResult) -> list[float]:
+        value = 0.0 if result.score is None else result.score.value
+        objectives = objectives_named(self.task.objectives)
+        return [one.worst if result.failure else one.value(trial.cost, value) for one in objectives]
+
+    def _constraints(self, trial: _Trial, result: TrialResult) -> tuple[tuple[str, float], ...]:
+        """Return by how much each budget is missed; the least score by all of it where there is no score."""
+        value = 0.0 if result.score is None else result.score.value
+        return (*trial.excesses, *score_excess(value, self.task.budgets, self.task.objectives))
 
 
 def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
@@ -137,10 +289,3 @@ def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
             )
         )
     return tuple(found)
-
-
-def _scored(task: Search, candidate: Candidate) -> _Score:
-    try:
-        return _Score(task.score_candidate(candidate))
-    except NUMERICAL as error:
-        return _Score(None, describe_failure(error))

@@ -1,223 +1,251 @@
-"""The storage of a search: an Optuna study in a journal file or a database, safe against being killed."""
+"""The trials of a search in their storage, an Optuna study: proposed, claimed, recorded and completed."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-import optuna
-from optuna.storages import JournalStorage, RDBStorage
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.objectives import objectives_named
-from explorer.settings.paths import expand_variables
-from explorer.study.folder import JOURNAL, refuse_changes
-from explorer.study.journal import Damage, Journal, Log, surviving
-from explorer.study.study_file import Study
+from explorer.search.proposals import Point
 
-FINISHED = (TrialState.COMPLETE,)
+WAITING = (TrialState.WAITING,)
+OPEN = (TrialState.WAITING, TrialState.RUNNING)
+PROPOSED, RESULT, WORKER = "proposed", "result", "worker"
+"""Attributes of a trial: one packed each, since a database takes as long for one as for a hundred parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """What an evaluation found: None where the candidate was over budget, or cannot be computed, and why."""
+
+    score: MeanScore | None = None
+    failure: str = ""
+    entropies: tuple[float, ...] | None = None
+    """Of the integers of each of its layers, in bits a weight, where it was scored."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "score": None if self.score is None else asdict(self.score),
+            "failure": self.failure,
+            "entropies": self.entropies,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrialResult:
+        """Read it from JSON."""
+        score, entropies = data["score"], data["entropies"]
+        return cls(
+            score=None if score is None else MeanScore(**score),
+            failure=data["failure"],
+            entropies=None if entropies is None else tuple(entropies),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTrial:
-    """One finished trial as the storage holds it; `score` is None where it was over budget, or has a `failure`."""
+    """One trial as the storage holds it; its `result` is known before it counts as `complete`."""
 
     number: int
-    origin: str
+    point: Point
     candidate: Candidate
-    score: MeanScore | None
-    failure: str = ""
-    """Why the candidate could not be computed; empty where it could, or was not built."""
-    entropies: tuple[float, ...] | None = None
-    """Of the integers of each of its layers, in bits a weight, where it was scored."""
-    coded_bytes: int | None = None
+    origin: str
+    coded_bytes: int | None
     """Of a coded file, where the study names these."""
+    running: bool
+    complete: bool
+    result: TrialResult | None
+    worker: str = field(compare=False)
+    """Who evaluates it, or did, and how often that has been heard of; empty where no one does."""
+
+    @property
+    def score(self) -> MeanScore | None:
+        """Return its score, None where it has none."""
+        return None if self.result is None else self.result.score
+
+    @property
+    def entropies(self) -> tuple[float, ...] | None:
+        """Return those of its layers, None where it was not scored."""
+        return None if self.result is None else self.result.entropies
+
+    @property
+    def failure(self) -> str:
+        """Return why it cannot be computed, empty where that is not so."""
+        return "" if self.result is None else self.result.failure
 
 
 class Store:
-    """Finished evaluations of one search, and its Optuna study for the sampler to read."""
+    """The trials of one search by their numbers, which are those of its Optuna study.
+
+    A trial is proposed WAITING, claimed RUNNING, has its result recorded, and is COMPLETE. One process proposes and
+    completes, the coordinator; others may claim and record.
+    """
 
     def __init__(
-        self, study: optuna.Study, owner: str, salvaged: Mapping[str, MeanScore] = MappingProxyType({})
+        self,
+        storage: BaseStorage,
+        name: str,
+        owner: str,
+        *,
+        shared: bool,
+        salvaged: Mapping[str, MeanScore] = MappingProxyType({}),
     ) -> None:
-        self.study = study
+        self._storage = storage
+        self._study_id = storage.get_study_id_from_name(name)
         self.owner = owner
+        """Who this process is to others: it is the worker of what it claims."""
+        self.shared = shared
+        """Whether others may claim trials, too: a journal has no other process."""
         self.salvaged = salvaged
         """Scores by the digest of a candidate, of evaluations that the journal has lost."""
 
+    def trials(self, states: tuple[TrialState, ...] | None = None) -> tuple[StoredTrial, ...]:
+        """Return all trials, or those in some states, in the order of their numbers."""
+        found = self._storage.get_all_trials(self._study_id, deepcopy=False, states=states)
+        return tuple(_stored(trial) for trial in found)
+
     def stored(self) -> tuple[StoredTrial, ...]:
-        """Return all finished trials in the order in which they were started."""
-        return tuple(
-            StoredTrial(
-                number=index,
-                origin=trial.user_attrs["origin"],
-                candidate=Candidate.from_json(trial.user_attrs["candidate"]),
-                score=_read(trial.user_attrs["score"]),
-                failure=trial.user_attrs.get("failure", ""),
-                entropies=tuple(found) if (found := trial.user_attrs.get("entropies")) is not None else None,
-                coded_bytes=trial.user_attrs.get("coded_bytes"),
-            )
-            for index, trial in enumerate(self._finished())
-        )
+        """Return the finished trials in the order of their numbers."""
+        return self.trials((TrialState.COMPLETE,))
 
     def count(self) -> int:
         """Return the number of finished trials."""
-        return len(self._finished())
+        return len(self.stored())
 
-    def waiting(self) -> bool:
-        """Return True when a seed was put into the queue and not yet taken out."""
-        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-    def finish(
+    def propose(
         self,
-        trial: optuna.Trial,
+        number: int,
+        point: Point,
         candidate: Candidate,
         origin: str,
-        score: MeanScore | None,
-        values: Sequence[float],
-        failure: str = "",
-        **known: Any,
+        *,
+        coded_bytes: int | None = None,
+        result: TrialResult | None = None,
+        values: Sequence[float] = (),
+        held: bool = False,
     ) -> None:
-        """Record an evaluation, with more that is `known` of it; it survives whatever happens after this returns."""
-        trial.set_user_attr("candidate", candidate.to_json())
-        trial.set_user_attr("origin", origin)
-        trial.set_user_attr("score", None if score is None else asdict(score))
-        if failure:
-            trial.set_user_attr("failure", failure)
-        for key, value in known.items():
-            if value is not None:
-                trial.set_user_attr(key, value)
-        self.study.tell(trial, list(values))
+        """Add the next trial: complete where its result is known, and for no one to claim where it is `held`.
+
+        Raises:
+            SearchError: When another process has proposed one meanwhile.
+        """
+        state = TrialState.COMPLETE if result else TrialState.RUNNING if held else TrialState.WAITING
+        now = datetime.now()
+        attributes: dict[str, Any] = {
+            PROPOSED: {
+                "point": list(point),
+                "candidate": candidate.to_json(),
+                "origin": origin,
+                "coded_bytes": coded_bytes,
+            }
+        }
+        if held:
+            attributes[WORKER] = self.owner
+        if result:
+            attributes[RESULT] = result.to_json()
+        trial = FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=state,
+            value=None,
+            values=list(values) if result else None,
+            datetime_start=None if state == TrialState.WAITING else now,
+            datetime_complete=now if result else None,
+            params={},
+            distributions={},
+            user_attrs=attributes,
+            system_attrs={},
+            intermediate_values={},
+        )
+        own = self._storage.create_new_trial(self._study_id, template_trial=trial)
+        if self._storage.get_trial_number_from_id(own) != number:
+            raise SearchError("search.storage: another run proposes candidates of this study; end one of the two")
+
+    def claim(self, number: int) -> bool:
+        """Take a waiting trial; False where another has taken it."""
+        try:
+            taken = self._storage.set_trial_state_values(self._id(number), TrialState.RUNNING)
+        except UpdateFinishedTrialError:
+            return False
+        if taken:
+            self.say_alive(number, 0)
+        return taken
+
+    def say_alive(self, number: int, times: int) -> None:
+        """Let others know, for a number of times, that a trial is still evaluated here."""
+        self._set(number, WORKER, f"{self.owner} {times}")
+
+    def release(self, number: int) -> None:
+        """Let a trial be claimed again, whose worker is gone: what it may still record would be the same."""
+        self._storage.set_trial_state_values(self._id(number), TrialState.WAITING)
+
+    def record(self, number: int, candidate: Candidate, result: TrialResult) -> None:
+        """Keep what an evaluation found; nothing where it is known meanwhile."""
+        self._set(number, RESULT, {**result.to_json(), "candidate": candidate.digest()})
+
+    def complete(self, number: int, values: Sequence[float]) -> None:
+        """Finish a trial whose result is recorded; it survives whatever happens after this call returns."""
+        self._storage.set_trial_state_values(self._id(number), TrialState.COMPLETE, list(values))
 
     def damage(self) -> str:
         """Return what was found damaged when the storage was opened, now or earlier; empty where nothing was."""
-        return str(self.study.user_attrs.get("damage", ""))
+        return str(self._attributes().get("damage", ""))
 
     def identity(self) -> dict[str, str]:
         """Return what the evaluations depend on, each part by name."""
-        return dict(self.study.user_attrs.get("identity", {}))
+        return dict(self._attributes().get("identity", {}))
 
     def scores(self) -> dict[str, MeanScore]:
         """Return scores by "images/network", for what is not a trial: baselines, and the front's final score."""
-        return {key: MeanScore(**score) for key, score in self.study.user_attrs.get("scores", {}).items()}
+        return {key: MeanScore(**score) for key, score in self._attributes().get("scores", {}).items()}
 
     def remember_score(self, key: str, score: MeanScore) -> None:
         """Keep a score, so that nothing is scored twice."""
-        self.study.set_user_attr("scores", {**self.study.user_attrs.get("scores", {}), key: asdict(score)})
+        scores = {**self._attributes().get("scores", {}), key: asdict(score)}
+        self._storage.set_study_user_attr(self._study_id, "scores", scores)
 
-    def _finished(self) -> list[optuna.trial.FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=FINISHED)
+    def coordinator(self) -> str:
+        """Return who proposes, and how often that has been heard of; empty where no one does, or not any more."""
+        return str(self._attributes().get("coordinator", ""))
 
+    def say_coordinating(self, times: int | None) -> None:
+        """Let others know, for a number of times, that trials are proposed here; None for not any more."""
+        said = "" if times is None else f"{self.owner} {times}"
+        self._storage.set_study_user_attr(self._study_id, "coordinator", said)
 
-def open_store(folder: Path, url: str, name: str, objectives: Sequence[str], identity: Mapping[str, str]) -> Store:
-    """Open or create the study `name` in `folder`'s journal file, or in the database at `url`.
+    def _attributes(self) -> Mapping[str, Any]:
+        return self._storage.get_study_user_attrs(self._study_id)
 
-    The caller holds the lock on `folder`. A trial that a killed process left running is given up, and so tried again.
+    def _id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
-    Args:
-        identity: What the evaluations depend on, each part by name.
-
-    Raises:
-        SearchError: When the stored ones were made with another identity, naming what differs, or the database cannot
-            be opened.
-    """
-    directions = [
-        StudyDirection.MINIMIZE if objective.is_cost else StudyDirection.MAXIMIZE
-        for objective in objectives_named(objectives)
-    ]
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    journal = Journal(folder / JOURNAL) if url == "journal" else None
-    try:
-        storage = RDBStorage(url) if journal is None else JournalStorage(journal)
-        study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
-    except ImportError as error:
-        raise SearchError(
-            f"search.storage: {_masked(url)} needs a driver that is not installed ({error}); "
-            "pip install 'psycopg[binary]'"
-        ) from error
-    except Exception as error:
-        if isinstance(error, SearchError):
-            raise
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SearchError(f"search.storage: cannot open {_masked(url)}: {first}") from error
-    _check_identity(study, identity, folder)
-    owner = str(folder.absolute())
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        # The journal is this folder's own; a database may hold a trial that another folder's run is at.
-        if url == "journal" or trial.user_attrs.get("owner") == owner:
-            study.tell(trial.number, state=TrialState.FAIL)
-    if journal is None:
-        return Store(study, owner)
-    if journal.damage is not None:
-        study.set_user_attr("damage", _damaged(journal.damage))
-    return Store(study, owner, _salvaged(surviving(folder / JOURNAL), identity))
+    def _set(self, number: int, key: str, value: object) -> None:
+        try:
+            self._storage.set_trial_user_attr(self._id(number), key, value)
+        except UpdateFinishedTrialError:
+            return
 
 
-def read_store(folder: Path, study: Study) -> Store:
-    """Open what a run has stored, as it is, to be read.
-
-    Raises:
-        SearchError: It has stored nothing yet, or the database cannot be opened.
-    """
-    url = expand_variables(study.search.storage, "search.storage")
-    if url == "journal" and not (folder / JOURNAL).is_file():
-        raise SearchError(f"{folder}: nothing was evaluated yet; explorer run again on this folder goes on")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        storage = JournalStorage(Journal(folder / JOURNAL)) if url == "journal" else RDBStorage(url)
-        return Store(optuna.load_study(storage=storage, study_name=study.name), str(folder.absolute()))
-    except KeyError as error:
-        raise SearchError(f"{folder}: holds no search of {study.name}; run the study anew") from error
-    except Exception as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SearchError(f"search.storage: cannot open {_masked(url)}: {first}") from error
-
-
-def _read(score: Mapping[str, Any] | None) -> MeanScore | None:
-    return None if score is None else MeanScore(**score)
-
-
-def _check_identity(study: optuna.Study, identity: Mapping[str, str], folder: Path) -> None:
-    known: dict[str, Any] | None = study.user_attrs.get("identity")
-    if known is None:
-        study.set_user_attr("identity", dict(identity))
-        return
-    refuse_changes(folder, known, identity)
-
-
-def _damaged(damage: Damage) -> str:
-    return (
-        f"line {damage.line} was not what had been written there: evaluation {damage.kept + 1} and those after it "
-        f"({damage.lost} of them were found) are made again, with what scores are left in {JOURNAL}.damaged"
+def _stored(trial: FrozenTrial) -> StoredTrial:
+    attributes = trial.user_attrs
+    proposed, result = attributes[PROPOSED], attributes.get(RESULT)
+    return StoredTrial(
+        number=trial.number,
+        point=tuple(proposed["point"]),
+        candidate=Candidate.from_json(proposed["candidate"]),
+        origin=proposed["origin"],
+        coded_bytes=proposed["coded_bytes"],
+        running=trial.state == TrialState.RUNNING,
+        complete=trial.state == TrialState.COMPLETE,
+        result=None if result is None else TrialResult.from_json(result),
+        worker=attributes.get(WORKER, ""),
     )
-
-
-def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, MeanScore]:
-    """Return scores by the digest of the candidate; none where they may be those of another study."""
-    attributes: defaultdict[int, dict[str, Any]] = defaultdict(dict)
-    ours = False
-    for log in logs:
-        given = log.get("user_attr") or {}
-        ours = ours or ("trial_id" not in log and given.get("identity") == dict(identity))
-        if "trial_id" in log:
-            attributes[log["trial_id"]].update(given)
-    scored = [
-        entry for entry in attributes.values() if ours and "candidate" in entry and entry.get("score") is not None
-    ]
-    return {Candidate.from_json(entry["candidate"]).digest(): MeanScore(**entry["score"]) for entry in scored}
-
-
-def _masked(url: str) -> str:
-    """Return the URL without a password."""
-    if "@" not in url:
-        return url
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2]}"

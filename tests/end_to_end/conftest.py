@@ -16,8 +16,8 @@ import pytest
 from explorer.cli import main
 
 TINY = Path(__file__).parents[1] / "tiny_study"
-COMPLETE = 1
-"""Optuna's number of the state of a finished trial."""
+CREATE_TRIAL, COMPLETE = 4, 1
+"""Optuna's numbers of the operation that begins a trial, and of the state of a finished one."""
 
 
 class Said(NamedTuple):
@@ -31,7 +31,8 @@ class Said(NamedTuple):
 class Finished(NamedTuple):
     """A finished trial as the journal has it."""
 
-    digest: str
+    number: int
+    point: tuple[int, ...]
     score: dict[str, Any] | None
     values: tuple[float, ...]
 
@@ -104,16 +105,19 @@ def journal() -> Callable[[Path], list[Finished]]:
     def read(folder: Path) -> list[Finished]:
         file = folder / "search.journal"
         text = file.read_text() if file.is_file() else ""
-        attributes: dict[int, dict[str, Any]] = {}
+        attributes: list[dict[str, Any]] = []
         found: dict[int, tuple[float, ...]] = {}
         for line in text[: text.rfind("\n") + 1].splitlines():
             entry = json.loads(line)
+            if entry["op_code"] == CREATE_TRIAL:
+                attributes.append(entry["user_attrs"])
+            trial = entry.get("trial_id", len(attributes) - 1)
             if "trial_id" in entry:
-                attributes.setdefault(entry["trial_id"], {}).update(entry.get("user_attr") or {})
-                if entry.get("state") == COMPLETE:
-                    found[entry["trial_id"]] = tuple(entry["values"])
+                attributes[trial].update(entry.get("user_attr") or {})
+            if entry.get("state") == COMPLETE:
+                found[trial] = tuple(entry["values"])
         return [
-            Finished(json.dumps(attributes[trial]["candidate"]), attributes[trial]["score"], values)
+            Finished(trial, tuple(attributes[trial]["proposed"]["point"]), attributes[trial]["result"]["score"], values)
             for trial, values in sorted(found.items())
         ]
 

@@ -83,7 +83,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Started:
 
     seen: Started = []
 
-    def pretend(study: Study, folder: Path, notify: object, inspect: object) -> Outcome:
+    def pretend(study: Study, folder: Path, *_: object) -> Outcome:
         seen.append((study, folder))
         folder.mkdir(parents=True, exist_ok=True)
         return outcome_of(study, 2)
@@ -218,7 +218,7 @@ def test_brackets_in_a_path_are_printed(started: Started, explorer: Explorer) ->
 def test_an_interruption_is_one_line(started: Started, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
     from explorer.study import run  # noqa: PLC0415
 
-    def interrupted(study: Study, folder: Path, notify: Callable[[str, int, int], None], _: object) -> Outcome:
+    def interrupted(study: Study, folder: Path, notify: Callable[[str, int, int], None], *_: object) -> Outcome:
         notify("search", 1, 3)
         raise KeyboardInterrupt
 
@@ -244,7 +244,7 @@ def test_a_full_disk_is_one_line(started: Started, explorer: Explorer, monkeypat
 
 
 def test_a_run_that_found_all_done_says_so(started: Started, explorer: Explorer, tmp_path: Path) -> None:
-    study = Study.from_json(_study(Path("small"), None, None, None, None).to_json())
+    study = Study.from_json(_study(Path("small")).to_json())
     for held, said in ((1, False), (2, True)):
         (tmp_path / "here").mkdir(exist_ok=True)
         (tmp_path / "here" / "outcome.json").write_text(json.dumps(outcome_of(study, held).to_json()))
@@ -252,7 +252,7 @@ def test_a_run_that_found_all_done_says_so(started: Started, explorer: Explorer,
 
 
 def test_front_prints_a_table_without_colours_on_a_pipe(explorer: Explorer, started: Started, tmp_path: Path) -> None:
-    study = _study(Path("small"), None, None, None, None)
+    study = _study(Path("small"))
     (tmp_path / "outcome.json").write_text(json.dumps(outcome_of(study).to_json()))
     code, out, err = explorer("front", tmp_path)
     assert (code, err) == (0, "")

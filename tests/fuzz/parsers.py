@@ -44,7 +44,8 @@ from explorer.report.front.tables import build_front_table, write_front_csv
 from explorer.settings import DataSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.folder import JOURNAL, OUTCOME, STUDY, read_outcome, read_study
-from explorer.study.store import Store, open_store
+from explorer.study.storage import open_store
+from explorer.study.store import Store, TrialResult
 from explorer.study.study_file import load_accelerator, load_study
 from hwmodels import NETWORKS, NetworkError
 from tests.fuzz import mutations
@@ -227,9 +228,12 @@ def _journal(home: Path) -> Parser:
 
     made = Path(tempfile.mkdtemp(dir=home))
     store = opened(made)
-    for bits in (2, 4, 6, 8):
+    for number, bits in enumerate((2, 4, 6, 8)):
         candidate = Candidate(layers=(LayerChoice(layer="0", weight_bits=bits),), filter_keep_ratio=(("0", 0.5),))
-        store.finish(store.study.ask(), candidate, "seed", right(30 + bits), (0.1 * bits, 5.0, 1.0))
+        store.propose(number, (bits, 0), candidate, "seed")
+        store.claim(number)
+        store.record(number, candidate, TrialResult(score=right(30 + bits)))
+        store.complete(number, (0.1 * bits, 5.0, 1.0))
     store.remember_score("held_out/x/float", right(90))
     written, sound = opened(made).stored(), (made / JOURNAL).read_bytes()
     assert len(written) == 4

@@ -16,7 +16,8 @@ from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.journal import Journal, surviving
 from explorer.study.record import Cost
 from explorer.study.search import Search, search
-from explorer.study.store import Store, open_store
+from explorer.study.storage import open_store
+from explorer.study.store import Store
 from tests.support.costs import make_cost
 from tests.support.scoring import right
 
@@ -157,4 +158,4 @@ def test_nothing_is_taken_from_what_may_be_another_study(whole: tuple[list[bytes
     (tmp_path / "search.journal").write_bytes(b"".join(DAMAGES["lost"](lines, identity)))
     store, asked = run(tmp_path)
     assert store.stored() == found
-    assert len(asked) == len({item.candidate.digest() for item in store.stored() if item.score is not None})
+    assert len(asked) == len({item.point for item in store.stored() if item.result and item.result.score})

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import SearchError
-from explorer.study.store import Store, open_store
+from explorer.evaluate.mean_score import MeanScore
+from explorer.search.proposals import Point
+from explorer.study.storage import open_store
+from explorer.study.store import Store, TrialResult
 from tests.support.scoring import right
 
 OBJECTIVES = ("accuracy", "energy")
@@ -33,10 +36,14 @@ def open_(storage: tuple[str, str], tmp_path: Path) -> Iterator[Open]:
 
     yield open_again
     for store in opened:
-        engine = getattr(getattr(store.study._storage, "_backend", None), "engine", None)
+        engine = getattr(getattr(store._storage, "_backend", None), "engine", None)
         if engine is not None:
             engine.dispose()
     gc.collect()
+
+
+def point(bits: int) -> Point:
+    return (bits, 0, 1)
 
 
 def candidate(bits: int) -> Candidate:
@@ -45,13 +52,20 @@ def candidate(bits: int) -> Candidate:
 
 
 def finish(store: Store, bits: int, correct: int | None) -> None:
-    store.finish(
-        store.study.ask(),
-        candidate(bits),
-        "seed widest",
-        None if correct is None else right(correct),
-        (0.1 * bits, 5.0),
-    )
+    """Propose, claim, record and complete the next trial."""
+    number = len(store.trials())
+    store.propose(number, point(bits), candidate(bits), "seed widest")
+    assert store.claim(number)
+    store.record(number, candidate(bits), TrialResult(score=None if correct is None else right(correct)))
+    store.complete(number, (0.1 * bits, 5.0))
+
+
+def scores(store: Store) -> list[MeanScore | None]:
+    return [item.result.score if item.result else None for item in store.stored()]
+
+
+def states(store: Store) -> list[TrialState]:
+    return [trial.state for trial in store._storage.get_all_trials(store._study_id)]
 
 
 def test_what_was_finished_is_found_again(open_: Open) -> None:
@@ -59,43 +73,50 @@ def test_what_was_finished_is_found_again(open_: Open) -> None:
     assert (store.count(), store.stored()) == (0, ())
     finish(store, 2, 37)
     finish(store, 3, None)
+    store.propose(2, point(4), candidate(4), "nsga2", result=TrialResult(failure="no"), values=(0.0, math.inf))
     for again in (store, open_()):
-        assert [(item.number, item.origin, item.score) for item in again.stored()] == [
-            (0, "seed widest", right(37)),
-            (1, "seed widest", None),
+        assert [(item.number, item.origin, item.point, item.result) for item in again.stored()] == [
+            (0, "seed widest", point(2), TrialResult(score=right(37))),
+            (1, "seed widest", point(3), TrialResult()),
+            (2, "nsga2", point(4), TrialResult(failure="no")),
         ]
-        assert [item.candidate for item in again.stored()] == [candidate(2), candidate(3)]
-        assert again.count() == 2
-        assert [trial.values for trial in again.study.trials] == [[0.2, 5.0], [pytest.approx(0.3), 5.0]]
-        assert [direction.name for direction in again.study.directions] == ["MAXIMIZE", "MINIMIZE"]
+        assert [item.candidate for item in again.stored()] == [candidate(2), candidate(3), candidate(4)]
+        assert again.count() == 3
+        trials = again._storage.get_all_trials(again._study_id)
+        assert [trial.values for trial in trials] == [[0.2, 5.0], [pytest.approx(0.3), 5.0], [0.0, math.inf]]
+        directions = again._storage.get_study_directions(again._study_id)
+        assert [direction.name for direction in directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
-def test_a_trial_left_running_is_given_up(open_: Open) -> None:
+def test_a_trial_is_claimed_once_until_it_is_released(open_: Open) -> None:
     store = open_()
-    finish(store, 2, 1)
-    store.study.ask().set_user_attr("owner", store.owner)
-    again = open_()
-    assert [trial.state for trial in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    finish(again, 3, 2)
-    assert [(item.number, item.score) for item in again.stored()] == [(0, right(1)), (1, right(2))]
+    store.propose(0, point(2), candidate(2), "nsga2")
+    store.propose(1, point(3), candidate(3), "nsga2", held=True)
+    assert states(store) == [TrialState.WAITING, TrialState.RUNNING]
+    assert store.claim(0)
+    assert not store.claim(0)
+    assert [(item.running, item.worker.startswith(store.owner)) for item in open_().trials()] == [(True, True)] * 2
+    store.release(0)
+    assert store.claim(0)
+    store.record(0, candidate(2), TrialResult(score=right(5)))
+    assert [(item.number, item.complete, item.result) for item in open_().trials()] == [
+        (0, False, TrialResult(score=right(5))),
+        (1, False, None),
+    ]
+    store.complete(0, (0.5, 1.0))
+    store.record(0, candidate(2), TrialResult(score=right(6)))  # comes too late
+    store.say_alive(0, 3)
+    assert not store.claim(0)
+    assert scores(open_()) == [right(5)]
 
 
-def test_a_trial_that_another_folder_is_at_stays_running(open_: Open, storage: tuple[str, str]) -> None:
-    store = open_()
-    store.study.ask().set_user_attr("owner", "/another/folder")
-    expected = TrialState.FAIL if storage[0] == "journal" else TrialState.RUNNING  # a journal has one folder only
-    assert [trial.state for trial in open_().study.trials] == [expected]
-
-
-def test_a_seed_waits_until_it_is_taken(open_: Open) -> None:
-    store = open_()
-    assert not store.waiting()
-    store.study.enqueue_trial({"x": 1})
-    store = open_()
-    assert store.waiting()
-    store.study.sampler = RandomSampler(seed=0)
-    assert store.study.ask().suggest_int("x", 0, 3) == 1
-    assert not open_().waiting()
+def test_a_second_run_that_proposes_is_found_out(storage: tuple[str, str], open_: Open) -> None:
+    if storage[0] == "journal":
+        return  # its folder is locked
+    store, other = open_(), open_()
+    store.propose(0, point(2), candidate(2), "nsga2")
+    with pytest.raises(SearchError, match="another run proposes candidates of this study"):
+        other.propose(0, point(2), candidate(2), "nsga2")
 
 
 def test_scores_are_remembered(open_: Open) -> None:
@@ -135,7 +156,7 @@ def test_a_torn_last_line_is_dropped(journal: Path, cut: int) -> None:
     """The end of the last trial is lost with it, so that this one is given up; nothing else is."""
     journal.write_bytes(journal.read_bytes()[:-cut])
     store = reopened(journal)
-    assert [item.score for item in store.stored()] == [
+    assert scores(store) == [
         right(n)
         for n in (
             2,
@@ -143,7 +164,7 @@ def test_a_torn_last_line_is_dropped(journal: Path, cut: int) -> None:
         )
     ]
     finish(store, 5, 9)
-    assert [item.score for item in reopened(journal).stored()] == [
+    assert scores(reopened(journal)) == [
         right(n)
         for n in (
             2,
@@ -157,7 +178,7 @@ def test_a_torn_last_line_is_dropped(journal: Path, cut: int) -> None:
 def test_a_torn_line_of_another_process_hides_nothing_before_it(journal: Path) -> None:
     with journal.open("ab") as file:
         file.write(b'{"op_code": 4, "wor')
-    assert [item.score for item in reopened(journal).stored()] == [
+    assert scores(reopened(journal)) == [
         right(n)
         for n in (
             2,
@@ -173,7 +194,7 @@ def test_what_follows_a_corrupt_line_is_lost_and_told(journal: Path) -> None:
     whole = b"".join([*lines[:second], b"\x00\x01garbage\n", *lines[second:]])
     journal.write_bytes(whole)
     for store in (reopened(journal), reopened(journal)):
-        assert [item.score for item in store.stored()] == [right(n) for n in (2,)]
+        assert scores(store) == [right(n) for n in (2,)]
         assert store.damage().startswith(
             f"line {second + 1} was not what had been written there: evaluation 2 and those after it (2 of them were "
             "found) are made again"

@@ -1,0 +1,72 @@
+"""What a sampler proposes, and what it may know: an Optuna study in memory that is handed results in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+
+from explorer.search.problem import STANDARD_ERROR
+from explorer.search.space import SearchSpace
+
+Point = tuple[int, ...]
+"""An index into the values of each axis of a space, in the order of its axes."""
+
+
+class Proposals:
+    """Trials in the order of their numbers: those whose results the sampler knows, and behind them pending ones.
+
+    What is proposed follows from the trials before and from how many of their results were handed over: not from
+    when these became known, nor from who evaluated them. A sampler finds finished trials as COMPLETE, with values and
+    constraints, and those that are pending as RUNNING, with their parameters. It is a new one for every trial, drawing
+    from a random state of its own, and has no other memory than these trials; so a search that was interrupted is gone
+    on with by adding the points that it had proposed.
+    """
+
+    def __init__(
+        self, space: SearchSpace, directions: Sequence[StudyDirection], make_sampler: Callable[[int], BaseSampler]
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._space = space
+        self._make_sampler = make_sampler
+        self._study = optuna.create_study(directions=list(directions), sampler=RandomSampler(seed=0))
+        self._trials: list[optuna.Trial] = []
+        self.num_told = 0
+        """Trials whose results the sampler knows."""
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def ask(self) -> Point:
+        """Return the point of the next trial, proposed by a sampler made for its number."""
+        self._study.sampler = self._make_sampler(len(self))
+        return self._added()
+
+    def add(self, point: Point) -> Point:
+        """Add the next trial at a given point."""
+        names = (axis.name for axis in self._space.axes)
+        self._study.enqueue_trial(dict(zip(names, point, strict=True)))
+        return self._added()
+
+    def tell(
+        self, values: Sequence[float], constraints: Mapping[str, float], standard_error: float | None = None
+    ) -> None:
+        """Hand over the result of the first pending trial; a constraint above 0 is not kept.
+
+        Args:
+            standard_error: Of its score; None where it has none.
+        """
+        trial = self._trials[self.num_told]
+        if standard_error is not None:
+            trial.set_user_attr(STANDARD_ERROR, standard_error)
+        for key, excess in constraints.items():
+            trial.set_constraint(key, excess)
+        self._study.tell(trial, list(values))
+        self.num_told += 1
+
+    def _added(self) -> Point:
+        trial = self._study.ask()
+        self._trials.append(trial)
+        return tuple(trial.suggest_int(axis.name, 0, len(axis.values) - 1) for axis in self._space.axes)

@@ -1,0 +1,100 @@
+"""A worker: it evaluates what a run elsewhere proposes, and refuses any study but that of the run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from explorer.errors import SearchError
+from explorer.progress import Notify, silent
+from explorer.settings.paths import expand_variables
+from explorer.study.alive import Listener, saying
+from explorer.study.jobs import Evaluate, evaluate
+from explorer.study.network import open_network
+from explorer.study.prepare import PreparedStudy, open_study
+from explorer.study.run import make_entropies, make_scorer
+from explorer.study.storage import connect, join_store
+from explorer.study.store import WAITING, Store
+from explorer.study.study_file import Study
+from explorer.study.weights import trained_places
+from explorer.threads import single_threaded
+
+POLL_S = 0.5
+"""How often a worker with nothing to do asks for work (assumed)."""
+FINISHED = "the search is finished"
+SILENT = "the run has not been heard of any more; once it goes on, start the worker again"
+
+
+def evaluate_for(study: Study, folder: Path, notify: Notify = silent) -> tuple[int, str]:
+    """Evaluate candidates of the run of a study until it ends; return how many, and why it ended.
+
+    What evaluations depend on is computed here, too, from the same study file, images and weights. Weights that a
+    study trains are not trained again, which would take as long and might end in others: they are found in `folder`,
+    the run's own or a copy of it. So may relevance be; nothing but that is written there.
+
+    Raises:
+        SearchError: When the run is one of another study, image or network, naming what differs; the trained weights
+            are not there; or the storage cannot be opened.
+    """
+    url = expand_variables(study.search.storage, "search.storage")
+    if url == "journal":
+        raise SearchError(
+            "search.storage: a journal file is of one machine; expected a database URL or grpc://host:port"
+        )
+    _refuse_untrained(study, folder)
+    prepared = open_study(study, folder, notify)
+    store = _joined(prepared, url, notify)
+    trials = study.search.trials
+    with single_threaded(True):
+        work = partial(evaluate, make_scorer(prepared), make_entropies(prepared))
+        return serve(store, work, lambda count: notify("evaluate", count, trials))
+
+
+def _refuse_untrained(study: Study, folder: Path) -> None:
+    if study.model.training is None:
+        return
+    network = open_network(study)
+    places = trained_places(network.model, network.canonical, study, network.data, folder)
+    if not places.found:
+        raise SearchError(
+            f"{folder}: holds no weights that the run has trained; give its folder as --out, or a copy of it with its "
+            "weights-*.pt"
+        )
+
+
+def _joined(prepared: PreparedStudy, url: str, notify: Notify) -> Store:
+    """Return the store of the run, once it has begun."""
+    name, owner = prepared.study.name, f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    storage = connect(url)
+    notify("wait for the run", 0, 1)
+    while (store := join_store(storage, name, owner, prepared.identity())) is None or not store.coordinator():
+        time.sleep(POLL_S)
+        notify("wait for the run", 0, 1)
+    notify("wait for the run", 1, 1)
+    return store
+
+
+def serve(store: Store, work: Evaluate, progress: Callable[[int], None]) -> tuple[int, str]:
+    """Evaluate trials that wait in the store until its run ends; return how many, and why it ended."""
+    listener, evaluated = Listener(), 0
+    while True:
+        for stored in store.trials(WAITING):
+            if store.claim(stored.number):
+                with saying(partial(store.say_alive, stored.number)):
+                    result = work(stored.candidate)
+                store.record(stored.number, stored.candidate, result)
+                evaluated += 1
+                progress(evaluated)
+                break
+        else:
+            time.sleep(POLL_S)
+        coordinator = store.coordinator()
+        if not coordinator:
+            return evaluated, FINISHED
+        if listener.is_silent("coordinator", coordinator):
+            return evaluated, SILENT
