@@ -13,7 +13,7 @@ from explorer.commands.terminal import command, console, say
 from explorer.errors import SearchError
 
 if TYPE_CHECKING:
-    from explorer.study.proposals import Proposal
+    from explorer.study.propose import Proposal
     from explorer.study.record import Outcome
     from explorer.study.retarget import Retargeted, StoredRun
     from explorer.study.study_file import Study
@@ -100,7 +100,7 @@ def _show_proposals(proposals: Sequence[Proposal], outcome: Outcome) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     from explorer.objectives import costs_named, score_named  # noqa: PLC0415
-    from explorer.study.proposals import RULE  # noqa: PLC0415
+    from explorer.study.propose import RULE  # noqa: PLC0415
 
     if not proposals:
         return

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explorer.arrays import Float64Array, Int64Array
-from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
+
+if TYPE_CHECKING:
+    from explorer.search.sensitivity import Sensitivity
 
 STANDARD_ERROR = "standard_error"
 """Attribute of a trial that was scored: the standard error of its score."""

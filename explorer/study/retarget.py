@@ -17,7 +17,7 @@ from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost, list_violations, summed_cost
 from explorer.study.folder import OUTCOME, locked, read_outcome, read_study, refuse_no_run
 from explorer.study.graphs import KeptGraphs, read_graphs
-from explorer.study.proposals import Proposal, propose
+from explorer.study.propose import Proposal, propose
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.storage import read_store
 from explorer.study.store import StoredTrial
@@ -83,7 +83,7 @@ class Retargeted:
     left: tuple[str, ...] | None
     unpriced: int
     proposals: tuple[Proposal, ...]
-    """The candidates that a search would evaluate next, by `proposals.RULE`."""
+    """The candidates that a search would evaluate next, by `propose.RULE`."""
 
 
 def read_run(folder: Path) -> StoredRun:
@@ -176,13 +176,22 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
         coverage=None if run.former is None else run.former.coverage,
         refused_exports=() if run.former is None else run.former.refused_exports,
     )
+    places = {trial.number: trial.point for trial in run.trials}
     entered, left = _compare(run.former, points)
     return Retargeted(
         outcome=outcome,
         entered=entered,
         left=left,
         unpriced=len(run.trials) - len(found),
-        proposals=propose(run.space, found, points, study.objectives.names, study.budgets, price_candidate, count),
+        proposals=propose(
+            run.space,
+            [(item, places[item.number]) for item in found],
+            points,
+            study.objectives.names,
+            study.budgets,
+            price_candidate,
+            count,
+        ),
     )
 
 

@@ -159,7 +159,7 @@ def make_entropies(prepared: PreparedStudy) -> ListEntropies:
 def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Seed, ...] = ()) -> Search:
     """Return the search of a study, with `seeds` or, where these are none, its own."""
     study, space = prepared.study, make_space(prepared)
-    price_candidate = _make_price(prepared, prepared.entropies, prepared.coded)
+    price_candidate = make_price(prepared, prepared.entropies, prepared.coded)
 
     @cache
     def table() -> Sensitivity:
@@ -167,7 +167,7 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Se
             return _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
 
     if not seeds and len(store.trials()) < min(study.search.seeds, study.search.trials):
-        seeds = _seeds(prepared, space, table(), _make_price(prepared, *_of_options(prepared)), notify)
+        seeds = _seeds(prepared, space, table(), make_price(prepared, *_of_options(prepared)), notify)
     return Search(
         space=space,
         settings=study.search,
@@ -188,7 +188,7 @@ def _keep_graphs(folder: Path, prepared: PreparedStudy) -> None:
     keep_graphs(folder, [context.graph_without(blocks) for blocks in removed], WeightEntropies(context))
 
 
-def _make_price(prepared: PreparedStudy, entropies: WeightEntropies | None, coded: CodedSizes | None) -> ComputeCost:
+def make_price(prepared: PreparedStudy, entropies: WeightEntropies | None, coded: CodedSizes | None) -> ComputeCost:
     """Return the function that prices candidates, with these entropies for the device and for a coded file."""
     prices = DepthPricing(prepared.context.graph_without, prepared.accelerator, entropies)
 

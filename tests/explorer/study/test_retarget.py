@@ -22,7 +22,7 @@ from explorer.study.go_on import go_on
 from explorer.study.graphs import GRAPHS
 from explorer.study.prepare import open_study
 from explorer.study.retarget import Retargeted, make_study, read_run, retarget
-from explorer.study.run import _make_price, run
+from explorer.study.run import make_price, run
 from explorer.study.study_file import Study, load_study
 from tests.support.tiny import TINY, quiet, write_tiny
 
@@ -58,7 +58,7 @@ def test_on_every_device_costs_are_those_of_a_search_there(folder: Path) -> None
     for name in hwmodels.names():
         device = hwmodels.load(name)
         there = replace(prepared, accelerator=device, entropies=WeightEntropies.of(context, device))
-        price_candidate = _make_price(there, there.entropies, None)
+        price_candidate = make_price(there, there.entropies, None)
         found = retarget(stored, make_study(stored.study, name, {}))
         assert len(found.outcome.evaluations) + found.unpriced == len(stored.trials)
         for item in found.outcome.evaluations:

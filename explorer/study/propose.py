@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate
 from explorer.objectives import costs_named
 from explorer.search.additive_scores import AdditiveScores, compute_expected_gain
+from explorer.search.proposals import Point
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings
 from explorer.study.costing import list_violations
@@ -42,8 +43,8 @@ class Proposal:
 
 def propose(
     space: SearchSpace,
-    evaluations: Sequence[Evaluation],
-    points: Sequence[FrontPoint],
+    evaluated: Sequence[tuple[Evaluation, Point]],
+    members: Sequence[FrontPoint],
     objectives: Sequence[str],
     budgets: BudgetSettings,
     price_candidate: PriceCandidate,
@@ -53,24 +54,24 @@ def propose(
 
     Where no member of the front costs as little, the gain is over the least score of the front. Nothing is proposed
     for an empty front.
+
+    Args:
+        evaluated: Each with its point in the space.
     """
-    scored = [item for item in evaluations if item.score is not None]
-    pool = dict(_pool(space, evaluations, points, objectives))
+    scored = [(item.score.value, point) for item, point in evaluated if item.score is not None]
     priced = [
-        (candidate, origin, cost)
-        for candidate, origin in pool.items()
+        (_Tried(candidate, point, origin), cost)
+        for candidate, point, origin in _list_tried(space, evaluated, members, objectives)
         for cost in _fitting(candidate, budgets, price_candidate)
     ]
-    if not points or not priced:
+    if not members or not priced:
         return ()
-    model = AdditiveScores(
-        _rows(space, [item.candidate for item in scored]), np.array([item.score.value for item in scored if item.score])
-    )
-    mean, deviation = model.predict(_rows(space, [candidate for candidate, _, _ in priced]))
+    model = AdditiveScores(np.array([point for _, point in scored]), np.array([score for score, _ in scored]))
+    mean, deviation = model.predict(np.array([tried.point for tried, _ in priced]))
     axes = costs_named(objectives)
-    costs = np.array([[axis.value(cost, 0.0) for axis in axes] for _, _, cost in priced])
-    known = np.array([[axis.value(point.evaluation.cost, 0.0) for axis in axes] for point in points])
-    best = np.array([point.evaluation.score.value for point in points if point.evaluation.score])
+    costs = np.array([[axis.value(cost, 0.0) for axis in axes] for _, cost in priced])
+    known = np.array([[axis.value(point.evaluation.cost, 0.0) for axis in axes] for point in members])
+    best = np.array([point.evaluation.score.value for point in members if point.evaluation.score])
     chosen: list[int] = []
     gains: list[float] = []
     while len(chosen) < min(count, len(priced)):
@@ -81,38 +82,49 @@ def propose(
         known, best = np.vstack([known, costs[chosen[-1]]]), np.append(best, mean[chosen[-1]])
     return tuple(
         Proposal(
-            candidate=candidate,
-            origin=origin,
-            cost=cost,
+            candidate=priced[index][0].candidate,
+            origin=priced[index][0].origin,
+            cost=priced[index][1],
             score=float(mean[index]),
             deviation=float(deviation[index]),
             gain=gain,
         )
         for index, gain in zip(chosen, gains, strict=True)
-        for candidate, origin, cost in [priced[index]]
     )
 
 
-def _pool(
-    space: SearchSpace, evaluations: Sequence[Evaluation], points: Sequence[FrontPoint], objectives: Sequence[str]
-) -> Iterator[tuple[Candidate, str]]:
-    """Yield candidates that were never scored, each with where it is from."""
-    known = {item.candidate for item in evaluations if item.score is not None or item.failure}
-    for item in evaluations:
+class _Tried(NamedTuple):
+    """A candidate that was never scored, its point in the space, and where it is from."""
+
+    candidate: Candidate
+    point: Point
+    origin: str
+
+
+def _list_tried(
+    space: SearchSpace,
+    evaluated: Sequence[tuple[Evaluation, Point]],
+    members: Sequence[FrontPoint],
+    objectives: Sequence[str],
+) -> Iterator[_Tried]:
+    known = {item.candidate for item, _ in evaluated if item.score is not None or item.failure}
+    places = {item.number: point for item, point in evaluated}
+    for item, point in evaluated:
         if item.candidate not in known:
             known.add(item.candidate)
-            yield item.candidate, f"evaluation {item.number}, over the former budgets"
-    steps = 2 * max(1, len(space.axes))
-    for point in spread(points, objectives, max(1, TRIED // steps)) if points else ():
-        own = space.point(point.evaluation.candidate)
-        for axis in space.axes:
-            for index in (own[axis.name] - 1, own[axis.name] + 1):
+            yield _Tried(item.candidate, point, f"evaluation {item.number}, over the former budgets")
+    axes = [(place, axis) for place, axis in enumerate(space.axes) if len(axis.values) > 1]
+    for member in spread(members, objectives, max(1, TRIED // (2 * max(1, len(axes))))) if members else ():
+        own = places[member.evaluation.number]
+        for place, axis in axes:
+            for index in (own[place] - 1, own[place] + 1):
                 if 0 <= index < len(axis.values):
-                    candidate = space.candidate(own | {axis.name: index})
+                    point = (*own[:place], index, *own[place + 1 :])
+                    candidate = space.candidate(dict(zip((each.name for each in space.axes), point, strict=True)))
                     if candidate not in known:
                         known.add(candidate)
-                        change = f"{axis.values[own[axis.name]]} -> {axis.values[index]}"
-                        yield candidate, f"{point.name} with {axis.of} {axis.knob.name} {change}"
+                        change = f"{axis.values[own[place]]} -> {axis.values[index]}"
+                        yield _Tried(candidate, point, f"{member.name} with {axis.of} {axis.knob.name} {change}")
 
 
 def _fitting(candidate: Candidate, budgets: BudgetSettings, price_candidate: PriceCandidate) -> Iterator[Cost]:
@@ -123,12 +135,6 @@ def _fitting(candidate: Candidate, budgets: BudgetSettings, price_candidate: Pri
         return
     if not list_violations(cost, None, budgets, ()):
         yield cost
-
-
-def _rows(space: SearchSpace, candidates: Sequence[Candidate]) -> NDArray[np.int64]:
-    """Return candidates x axes: indices of their values."""
-    found = [list(space.point(candidate).values()) for candidate in candidates]
-    return np.array(found, dtype=np.int64).reshape(len(candidates), len(space.axes))
 
 
 def _best_within(costs: Float64Array, known: Float64Array, best: Float64Array) -> Float64Array:

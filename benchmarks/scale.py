@@ -1,0 +1,200 @@
+"""How the time of each step of a search grows with the number of its candidates, and what memory it takes.
+
+    python -m benchmarks.scale                    # 300 layers; 1,250, 2,500 and 5,000 candidates
+    python -m benchmarks.scale --candidates 5000 10000 20000 --sampler random
+
+A plain chain of convolutions with a classifier; what is chosen are the widths of weights and activations of each layer,
+and the filters of each channel group. A score costs nothing here: what is measured is what a search adds, to ask for
+candidates, to price and to store them, to open the storage again, to take the front, to write and to read outcome.json,
+to write the report, and to take the run to another device. Seconds are CPU time of one thread. The exponent of a step
+is the slope of its time over the number of candidates, both logarithmic: at 1 the last one takes as long as the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from explorer.compress.candidate import Candidate, uniform
+from explorer.evaluate.known_entropies import KnownEntropies
+from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.pricing import Pricing
+from explorer.graph.canonical import canonicalise
+from explorer.graph.layers import ModelGraph
+from explorer.graph.trace import trace
+from explorer.report.front.files import write_pages
+from explorer.search.space import make_search_space
+from explorer.settings import BudgetSettings, SearchSettings, SpaceSettings
+from explorer.study import front
+from explorer.study.costing import candidate_cost, float_cost, summed_cost
+from explorer.study.folder import read_outcome, write_outcome, write_study
+from explorer.study.graphs import keep_graphs
+from explorer.study.record import FLOAT, UNIFORM, Baseline, Evaluation, FrontPoint, Outcome
+from explorer.study.retarget import make_study, read_run, retarget
+from explorer.study.search import Search, evaluations, search
+from explorer.study.storage import open_store
+from explorer.study.store import Store
+from explorer.study.study_file import Study, load_study
+from hwmodels import Accelerator, load
+
+SPACE = SpaceSettings(weight_bits=(2, 3, 4, 6, 8), activation_bits=(4, 6, 8), filter_keep_ratio=(0.5, 0.75, 1.0))
+OBJECTIVES = ("accuracy", "energy", "weight_memory")
+IMAGES = 5000
+DEVICE, OTHER = "bitfusion", "gemmini_default"
+SHOWN = 40
+"""Members of the front that are priced layer by layer, and reported: a longer front takes longer in proportion."""
+_Result = TypeVar("_Result")
+
+
+def chain(layers: int) -> nn.Module:
+    """Return 3 x 3 convolutions with 8 channels and a classifier."""
+    convolutions = [nn.Conv2d(3 if index == 0 else 8, 8, 3, padding=1) for index in range(layers - 1)]
+    activated = [module for convolution in convolutions for module in (convolution, nn.ReLU())]
+    return nn.Sequential(*activated, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+
+
+def score(candidate: Candidate) -> MeanScore:
+    """Return a score that falls with the bits that are taken from each layer, and a little by chance."""
+    lost = sum(2.0**-choice.weight_bits + 2.0**-choice.activation_bits for choice in candidate.layers)
+    lost += 0.2 * sum(1.0 - ratio for _, ratio in candidate.filter_keep_ratio)
+    chance = random.Random(candidate.digest()).gauss(0.0, 0.005)
+    right = round(IMAGES * min(1.0, max(0.0, 0.95 - 0.5 * lost / len(candidate.layers) + chance)))
+    return MeanScore(value=right / IMAGES, num_images=IMAGES)
+
+
+def make_search(graph: ModelGraph, accelerator: Accelerator, sampler: str, trials: int) -> Search:
+    """Return a search without seeds whose scores cost nothing."""
+    pricing = Pricing(graph, accelerator)
+    return Search(
+        space=make_search_space(graph, SPACE),
+        settings=SearchSettings(trials=trials, population=50, seeds=0, sampler=sampler),
+        seed=0,
+        seeds=(),
+        objectives=OBJECTIVES,
+        price_candidate=lambda candidate: summed_cost(graph, pricing.price(candidate)),
+        score_candidate=score,
+        list_entropies=lambda candidate: (4.0,) * len(graph.layers),
+        budgets=BudgetSettings(),
+    )
+
+
+def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, float], str]:
+    """Return CPU seconds of each step, and sizes in words."""
+    network, images = chain(layers), torch.rand(4, 3, 4, 4)
+    graph, accelerator = trace(canonicalise(network, images), images), load(DEVICE)
+    study = replace(
+        load_study("studies/digits"),
+        space=SPACE,
+        budgets=BudgetSettings(),
+        search=SearchSettings(trials=trials, seeds=0, sampler=sampler),
+    )
+    seconds: dict[str, float] = {}
+
+    def step(name: str, work: Callable[[], _Result]) -> _Result:
+        start = time.process_time()
+        result = work()
+        seconds[name] = time.process_time() - start
+        return result
+
+    with tempfile.TemporaryDirectory() as home:
+        folder = Path(home)
+        write_study(folder, study)
+        keep_graphs(folder, [graph], KnownEntropies.of(lambda _: graph, [(uniform(graph), (7.0,) * layers)]))
+        step("ask, price and store", lambda: run(graph, accelerator, sampler, trials, folder, study))
+        store = step("open the storage", lambda: opened(folder, study))
+        task = make_search(graph, accelerator, sampler, trials)
+        found = step("price all again", lambda: evaluations(task, store))
+        members = step("front", lambda: front.front(found, OBJECTIVES))[:SHOWN]
+        step("remember scores", lambda: remember(store, trials // 10))
+        outcome = make_outcome(graph, accelerator, study, found, members)
+        step("write outcome.json", lambda: write_outcome(folder, outcome))
+        step("read outcome.json", lambda: read_outcome(folder))
+        step("report", lambda: write_pages(outcome, folder))
+        stored = step("retarget: read", lambda: read_run(folder))
+        step("retarget", lambda: retarget(stored, make_study(study, OTHER, {})))
+        sizes = {path.name: path.stat().st_size / 1e6 for path in folder.iterdir()}
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    files = ", ".join(f"{name} {sizes[name]:.0f} MB" for name in ("search.journal", "outcome.json", "report.html"))
+    return seconds, f"front {len(members)} of {len(found)}; {files}; most memory {memory:.2f} GB"
+
+
+def opened(folder: Path, study: Study) -> Store:
+    """Open the storage of the search, as an explorer run does that goes on."""
+    return open_store(folder, "journal", study.name, OBJECTIVES, {"study": study.digest()})
+
+
+def run(graph: ModelGraph, accelerator: Accelerator, sampler: str, trials: int, folder: Path, study: Study) -> None:
+    """Search."""
+    search(make_search(graph, accelerator, sampler, trials), opened(folder, study), lambda done, total: None)
+
+
+def remember(store: Store, count: int) -> None:
+    """Keep scores as of members of a front."""
+    for number in range(count):
+        store.remember_score(f"held_out/0/{number}", MeanScore(value=0.5, num_images=IMAGES))
+
+
+def make_outcome(
+    graph: ModelGraph,
+    accelerator: Accelerator,
+    study: Study,
+    found: tuple[Evaluation, ...],
+    members: Sequence[Evaluation],
+) -> Outcome:
+    """Return the outcome of the search, whose held-out scores are those of the search."""
+    costs = {FLOAT: float_cost(graph, accelerator), UNIFORM: candidate_cost(graph, uniform(graph), accelerator)}
+    eight = score(uniform(graph))
+    return Outcome(
+        study=study.to_json(),
+        device=accelerator.name,
+        device_title=accelerator.title,
+        objectives=OBJECTIVES,
+        baselines=tuple(Baseline(name=name, cost=cost, search=eight, held_out=eight) for name, cost in costs.items()),
+        front=tuple(
+            FrontPoint(
+                name=f"p{place:02d}",
+                evaluation=replace(item, cost=candidate_cost(graph, item.candidate, accelerator)),
+                held_out=item.score or eight,
+            )
+            for place, item in enumerate(members, start=1)
+        ),
+        evaluations=found,
+        skipped=(),
+        provenance={},
+    )
+
+
+def main() -> None:
+    """Measure all sizes, each in a process of its own, and print exponents between them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", type=int, default=300)
+    parser.add_argument("--candidates", type=int, nargs="+", default=[1250, 2500, 5000])
+    parser.add_argument("--sampler", default="nsga2")
+    wanted = parser.parse_args()
+    before: dict[str, float] = {}
+    last = 0
+    for trials in wanted.candidates:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            seconds, sizes = pool.apply(measure, (wanted.layers, trials, wanted.sampler))
+        print(f"{trials:,} candidates of {wanted.layers} layers: {sizes}")
+        for name, spent in seconds.items():
+            slope = math.log(spent / before[name]) / math.log(trials / last) if before else math.nan
+            grown = "" if math.isnan(slope) else f", exponent {slope:.2f}"
+            print(f"  {name:22} {spent:9.2f} s {1e3 * spent / trials:9.3f} ms each{grown}", flush=True)
+        before, last = seconds, trials
+
+
+if __name__ == "__main__":
+    main()
