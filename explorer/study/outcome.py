@@ -11,13 +11,14 @@ from importlib.metadata import version
 from torch import fx
 
 import explorer
-from explorer.compress.apply import CompressionContext, apply
+from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.data.images import ImageSet
 from explorer.evaluate.coded_size import count_coded_bytes
+from explorer.evaluate.engine import name_engine
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import refuse_infinite, score_images
+from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
 from explorer.settings.sources import GIVEN
@@ -79,14 +80,18 @@ class _Scorer:
     prepared: PreparedStudy
     store: Store
 
-    def score(self, split: str, name: str, build: Build) -> MeanScore:
-        """Return the mean score; NumericalError and the like where the network cannot be computed."""
+    def score(self, split: str, name: str, build: Build, *, finite: bool = False) -> MeanScore:
+        """Return the mean score; NumericalError and the like where the network cannot be computed.
+
+        With `finite` that includes where an output is NaN or infinite.
+        """
         images: ImageSet = getattr(self.prepared.data, split)
         key = f"{split}/{images.digest()}/{name}"
         found = self.store.scores().get(key)
         if found is None:
-            batch = self.prepared.study.compute.batch_size
-            found = MeanScore.of(score_images(build(), *self.prepared.tensors(images), batch, self.prepared.score))
+            batch, score = self.prepared.study.compute.batch_size, self.prepared.score
+            inputs, targets = self.prepared.tensors(images)
+            found = MeanScore.of(score_images(build(), inputs, targets, batch, score, finite=finite))
             self.store.remember_score(key, found)
         return found
 
@@ -128,24 +133,16 @@ def _front_point(member: Evaluation, prepared: PreparedStudy, task: Search, scor
     """Score a member as it is kept, on the search images again where it is built otherwise than the search did."""
     candidate, settings = member.candidate, prepared.context.quantizer
     own, score = candidate.digest(), member.score
-    build = cache(partial(apply, prepared.context, candidate))
-    if settings.front_compensation is not None:
-        build = cache(partial(_finite, prepared.context, candidate))
+    build, anew = cache(partial(apply, prepared.context, candidate)), settings.front_compensation is not None
+    if anew:
         own = f"{own}/{settings.front_compensation}"
-        score = scorer.score("search", own, build)
-    held_out = scorer.score("held_out", own, build)
+        score = scorer.score("search", own, build, finite=True)
+    held_out = scorer.score("held_out", own, build, finite=anew)
     assert score is not None
     cost = _built_cost(prepared, candidate, build)
     violations = list_violations(cost, score, task.budgets, task.objectives)
     evaluation = replace(member, cost=cost, score=score, violations=violations)
     return FrontPoint(name="", evaluation=evaluation, held_out=held_out)
-
-
-def _finite(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
-    """Return the network of a candidate, which raises NumericalError where its outputs are not finite."""
-    model = apply(context, candidate)
-    model.register_forward_hook(refuse_infinite)
-    return model
 
 
 def _built_cost(prepared: PreparedStudy, candidate: Candidate, build: Build) -> Cost:
@@ -164,7 +161,7 @@ def _built_cost(prepared: PreparedStudy, candidate: Candidate, build: Build) -> 
 def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]:
     graph = prepared.context.graph
     eight = uniform(graph)
-    build = cache(partial(_finite, prepared.context, eight))
+    build = cache(partial(apply, prepared.context, eight))
     floating = float_cost(graph, prepared.accelerator)
     if prepared.coded is not None:
         floating = replace(floating, coded_bytes=floating.weight_bytes)
@@ -177,7 +174,8 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
 def _baseline(name: str, cost: Cost, build: Build, scorer: _Scorer) -> Baseline:
     """Return one that cannot be computed has the reason and scores 0; costs are relative to its own all the same."""
     try:
-        search, held_out = (scorer.score(split, name, build) for split in ("search", "held_out"))
+        finite = name == UNIFORM
+        search, held_out = (scorer.score(split, name, build, finite=finite) for split in ("search", "held_out"))
     except NUMERICAL as error:
         data = scorer.prepared.data
         search, held_out = (MeanScore(value=0.0, num_images=len(images)) for images in (data.search, data.held_out))
@@ -209,6 +207,7 @@ def _provenance(prepared: PreparedStudy, task: Search, found: tuple[Evaluation, 
         "design space": f"{task.space.size:.2g} points on {len(task.space.axes)} axes",
         "trials": f"{len(found)}, of which {unscored} were over budget and never built, {missed} not accurate enough; "
         f"{len(scored)} networks scored{', the others being repeats' if repeated > len(scored) else ''}",
+        "scored by": name_engine(prepared.torch_device),
         **_tell_compensation(prepared),
         **_entropies_of_what(prepared),
         **({"failed": f"{len(failed)} trials could not be computed; the first: {failed[0].failure}"} if failed else {}),

@@ -16,7 +16,7 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.depth_pricing import DepthPricing
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import refuse_infinite, score_images
+from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import WeightEntropies, round_to_nearest
 from explorer.objectives import costs_named
 from explorer.progress import Notify, Progress, silent
@@ -144,8 +144,8 @@ def make_scorer(prepared: PreparedStudy) -> ScoreCandidate:
 
     def score_candidate(candidate: Candidate) -> MeanScore:
         model = apply(prepared.context.for_search(), candidate)
-        model.register_forward_hook(refuse_infinite)
-        return MeanScore.of(score_images(model, images, targets, prepared.study.compute.batch_size, prepared.score))
+        batch = prepared.study.compute.batch_size
+        return MeanScore.of(score_images(model, images, targets, batch, prepared.score, finite=True))
 
     return score_candidate
 

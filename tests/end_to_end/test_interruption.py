@@ -89,9 +89,9 @@ def test_ctrl_c(home: Path, start: Callable[..., Any], journal: Callable[..., An
 def test_more_trials_go_on(home: Path, explorer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
 
-    def counting(model: Any, images: Any, labels: Any, batch_size: int, score: Any) -> Any:
+    def counting(model: Any, images: Any, labels: Any, batch_size: int, score: Any, **named: bool) -> Any:
         counted.append(len(labels))
-        return score_images(model, images, labels, batch_size, score)
+        return score_images(model, images, labels, batch_size, score, **named)
 
     monkeypatch.setattr(outcome, "score_images", counting)
     on_held_out: set[str] = set()

@@ -14,6 +14,7 @@ from explorer.compress.activations import input_quantizer
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.compress.quantize import ActivationQuantizer
+from explorer.compress.weights import has_codes
 from explorer.graph.inputs import Inputs, as_tuple, count_images, take
 from explorer.integer.interpret import run_program
 from explorer.integer.program import IntegerProgram
@@ -78,18 +79,23 @@ def simulated_codes(model: fx.GraphModule, images: Inputs) -> tuple[Codes, NDArr
 
 
 def exact_codes(model: fx.GraphModule, images: Inputs) -> tuple[Codes, NDArray[np.float64]]:
-    """The same in float64, weights and biases from their codes; the inputs alone are quantised in float32."""
+    """The same in exact arithmetic."""
+    return simulated_codes(*exactly(model, images))
+
+
+def exactly(model: fx.GraphModule, images: Inputs) -> tuple[fx.GraphModule, tuple[Tensor, ...]]:
+    """(Network, images) in float64, weights and biases from their codes; the inputs alone are quantised in float32."""
     quantizers = [reading_quantizer(model, node) for node in model.graph.nodes if node.op == "placeholder"]
     exact = copy.deepcopy(model).double()
     for node in exact.graph.nodes:
         module = exact.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if module is not None and has_codes(module):
             codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale").double()
             module.weight.data = codes.double() * scale.view(-1, *(1,) * (codes.ndim - 1))
             if module.bias is not None:
                 module.bias.data = module.get_buffer("bias_codes").double() * scale * input_quantizer(exact, node).scale
     pairs = zip(quantizers, as_tuple(images), strict=True)
-    return simulated_codes(exact, tuple(quantizer(tensor).double() for quantizer, tensor in pairs))
+    return exact, tuple(quantizer(tensor).double() for quantizer, tensor in pairs)
 
 
 def reading_quantizer(model: fx.GraphModule, node: fx.Node) -> ActivationQuantizer:

@@ -78,7 +78,7 @@ def test_a_wrong_score_function_is_one_line(given: Any, told: str) -> None:
 
 def test_infinite_outputs_of_any_shape_are_refused() -> None:
     outputs = torch.zeros(3, 1, 2, 2)
-    refuse_infinite(Echo(), (), outputs)
+    refuse_infinite(outputs)
     outputs[1, 0, 1, 1] = float("inf")
     with pytest.raises(NumericalError, match="its outputs are not finite for 1 of 3 images"):
-        refuse_infinite(Echo(), (), outputs)
+        refuse_infinite(outputs)

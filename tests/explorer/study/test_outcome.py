@@ -147,9 +147,9 @@ def test_nothing_is_scored_twice(
 ) -> None:
     counted: list[int] = []
 
-    def counting(model: Any, images: torch.Tensor, labels: torch.Tensor, batch_size: int, score: Score) -> Any:
+    def counting(model: Any, images: Any, labels: torch.Tensor, batch_size: int, score: Score, **named: bool) -> Any:
         counted.append(len(labels))
-        return score_images(model, images, labels, batch_size, score)
+        return score_images(model, images, labels, batch_size, score, **named)
 
     monkeypatch.setattr(outcome, "score_images", counting)
     assert score_front(*parts, quiet) == concluded
