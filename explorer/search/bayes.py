@@ -17,6 +17,7 @@ from explorer.search.evolution import evolve
 from explorer.search.improvement import Attained, sort_undominated_first, spread_corners
 from explorer.search.loss_terms import LossTerms, list_terms
 from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
+from explorer.search.space import list_decided
 from explorer.search.surrogate import fit_surrogate
 
 ROUND = 8
@@ -134,6 +135,7 @@ class BayesSampler(BaseSampler):
             raise ValueError("the sampler needs the costs of points and the table of losses, received neither")
         self._problem, self._estimates = problem, problem.estimates
         self._names = [axis.name for axis in problem.space.axes]
+        self._num_decided = len(list_decided(problem.space))
         self._random = RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -156,7 +158,7 @@ class BayesSampler(BaseSampler):
         pending = [
             self._point(each)
             for each in trials
-            if last < each.number != trial.number and len(each.params) == len(self._names)
+            if last < each.number != trial.number and len(each.params) == self._num_decided
         ]
         point = found.pick(pending, {self._point(each).tobytes() for each in known})
         return {} if point is None else dict(zip(self._names, point.tolist(), strict=True))
@@ -201,4 +203,4 @@ class BayesSampler(BaseSampler):
         return found
 
     def _point(self, trial: FrozenTrial) -> Int64Array:
-        return np.array([trial.params[name] for name in self._names], dtype=np.int64)
+        return np.array([trial.params.get(name, 0) for name in self._names], dtype=np.int64)

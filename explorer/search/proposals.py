@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import optuna
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 
 from explorer.search.problem import STANDARD_ERROR
-from explorer.search.space import SearchSpace
+from explorer.search.space import SearchSpace, list_decided
 
 Point = tuple[int, ...]
 """An index into the values of each axis of a space, in the order of its axes."""
@@ -32,12 +34,16 @@ class Proposals:
         self._space = space
         self._make_sampler = make_sampler
         self._study = optuna.create_study(directions=list(directions), sampler=RandomSampler(seed=0))
-        self._trials: list[optuna.Trial] = []
+        self._distributions: dict[str, BaseDistribution] = {
+            axis.name: IntDistribution(0, len(axis.values) - 1) for axis in list_decided(space)
+        }
+        """Shared by all trials: made anew for each they would take more memory than all else."""
+        self._pending: deque[optuna.Trial] = deque()
         self.num_told = 0
         """Trials whose results the sampler knows."""
 
     def __len__(self) -> int:
-        return len(self._trials)
+        return self.num_told + len(self._pending)
 
     def ask(self) -> Point:
         """Return the point of the next trial, proposed by a sampler made for its number."""
@@ -46,8 +52,8 @@ class Proposals:
 
     def add(self, point: Point) -> Point:
         """Add the next trial at a given point."""
-        names = (axis.name for axis in self._space.axes)
-        self._study.enqueue_trial(dict(zip(names, point, strict=True)))
+        fixed = {axis.name: index for axis, index in zip(self._space.axes, point, strict=True)}
+        self._study.enqueue_trial({name: fixed[name] for name in self._distributions})
         return self._added()
 
     def tell(
@@ -58,7 +64,7 @@ class Proposals:
         Args:
             standard_error: Of its score; None where it has none.
         """
-        trial = self._trials[self.num_told]
+        trial = self._pending.popleft()
         if standard_error is not None:
             trial.set_user_attr(STANDARD_ERROR, standard_error)
         for key, excess in constraints.items():
@@ -67,6 +73,7 @@ class Proposals:
         self.num_told += 1
 
     def _added(self) -> Point:
-        trial = self._study.ask()
-        self._trials.append(trial)
-        return tuple(trial.suggest_int(axis.name, 0, len(axis.values) - 1) for axis in self._space.axes)
+        trial = self._study.ask(self._distributions)
+        self._pending.append(trial)
+        chosen = trial.params
+        return tuple(chosen.get(axis.name, 0) for axis in self._space.axes)

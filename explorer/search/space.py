@@ -258,6 +258,11 @@ def make_search_space(
     )
 
 
+def list_decided(space: SearchSpace) -> tuple[Axis[Any], ...]:
+    """Return the axes of more than one value: no trial has a parameter of another."""
+    return tuple(axis for axis in space.axes if len(axis.values) > 1)
+
+
 def refuse_too_many_blocks(graph: ModelGraph, counts: Sequence[int]) -> None:
     """Raise SearchError for a larger number than a network has blocks that can be removed."""
     most = len(graph.removable)

@@ -22,6 +22,9 @@ OPEN = (TrialState.WAITING, TrialState.RUNNING)
 PROPOSED, RESULT, WORKER = "proposed", "result", "worker"
 """Attributes of a trial: one packed each, since a database takes as long for one as for a hundred parameters."""
 
+SCORE = "score/"
+"""What the attribute of a study begins with that is a score: one for each, so that one more does not write them all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
@@ -107,6 +110,7 @@ class Store:
         """Whether others may claim trials, too: a journal has no other process."""
         self.salvaged = salvaged
         """Scores by the digest of a candidate, of evaluations that the journal has lost."""
+        self._scores: dict[str, MeanScore] | None = None
 
     def trials(self, states: tuple[TrialState, ...] | None = None) -> tuple[StoredTrial, ...]:
         """Return all trials, or those in some states, in the order of their numbers."""
@@ -206,12 +210,15 @@ class Store:
 
     def scores(self) -> dict[str, MeanScore]:
         """Return scores by "images/network", for what is not a trial: baselines, and the front's final score."""
-        return {key: MeanScore(**score) for key, score in self._attributes().get("scores", {}).items()}
+        if self._scores is None:
+            stored = [(key, score) for key, score in self._attributes().items() if key.startswith(SCORE)]
+            self._scores = {key.removeprefix(SCORE): MeanScore(**score) for key, score in stored}
+        return self._scores
 
     def remember_score(self, key: str, score: MeanScore) -> None:
         """Keep a score, so that nothing is scored twice."""
-        scores = {**self._attributes().get("scores", {}), key: asdict(score)}
-        self._storage.set_study_user_attr(self._study_id, "scores", scores)
+        self._storage.set_study_user_attr(self._study_id, f"{SCORE}{key}", asdict(score))
+        self.scores()[key] = score
 
     def coordinator(self) -> str:
         """Return who proposes, and how often that has been heard of; empty where no one does, or not any more."""
