@@ -15,6 +15,7 @@ from explorer.commands.devices import devices
 from explorer.commands.export import export
 from explorer.commands.finetune import finetune
 from explorer.commands.front import front
+from explorer.commands.proxy import proxy
 from explorer.commands.referee import referee
 from explorer.commands.relevance import relevance
 from explorer.commands.report import report
@@ -37,6 +38,7 @@ app = typer.Typer(
 for each in (
     run,
     worker,
+    proxy,
     front,
     retarget,
     report,

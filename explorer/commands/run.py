@@ -58,6 +58,8 @@ def run(
     refuse_foreign_pages(folder, settings.score.called)
     before = _num_evaluated(folder)
     say(f"study {settings.name}, results in {folder}")
+    if (jobs or 1) > settings.search.lag:
+        say(f"no more than {settings.search.lag} of {jobs} jobs have work at once: that is search.lag of the study")
     with resumable(f"all finished evaluations are kept in {folder}") as notify:
         notify("start", 0, 1)
         from explorer.study.run import Effort  # noqa: PLC0415  (torch takes seconds to import)

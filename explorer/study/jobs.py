@@ -104,6 +104,11 @@ class Processes:
         """How many processes have no candidate."""
         return sum(child.number is None for child in self._children)
 
+    @property
+    def children(self) -> tuple[int, ...]:
+        """The ids of the processes."""
+        return tuple(child.process.pid or 0 for child in self._children)
+
     def start(self, number: int, candidate: Candidate) -> None:
         """Send a candidate to a process that has none."""
         child = next(child for child in self._children if child.number is None)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
+from explorer.errors import SearchError
 from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.depth_pricing import DepthPricing
 from explorer.evaluate.mean_score import MeanScore
@@ -108,6 +109,8 @@ def explore(
     """
     study = prepared.study
     url = expand_variables(study.search.storage, "search.storage")
+    if url == "journal" and not effort.jobs:
+        raise SearchError("--jobs 0 leaves candidates to workers elsewhere: expected a database as --storage")
     store = open_store(folder, url, study.name, study.objectives.names, prepared.identity())
     if store.damage():
         notify(f"{folder / JOURNAL}: {store.damage()}", 1, 1)

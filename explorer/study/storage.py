@@ -17,13 +17,15 @@ from explorer.objectives import objectives_named
 from explorer.settings.paths import expand_variables
 from explorer.study.folder import EARLIER, JOURNAL, refuse_changes
 from explorer.study.journal import Damage, Journal, Log, surviving
-from explorer.study.store import PROPOSED, RESULT, Store
+from explorer.study.store import COORDINATOR, PROPOSED, RESULT, Store
 from explorer.study.study_file import Study
 
 PROXY = "grpc"
 """Scheme of the URL of a proxy: grpc://host:port."""
 PROXY_PORT = 13000
 """That of Optuna's `run_grpc_proxy_server`."""
+PACKAGES = {"grpc": "pip install grpcio protobuf", "postgresql": "pip install 'psycopg[binary]'"}
+"""What has to be installed for a storage, by the extra of the package that has it."""
 READY_S = 10.0
 """A proxy that does not answer within this time is not there (assumed)."""
 
@@ -84,21 +86,24 @@ def read_store(folder: Path, study: Study) -> Store:
     return Store(storage, study.name, str(folder.absolute()), shared=url != "journal")
 
 
-def join_store(storage: BaseStorage, name: str, owner: str, identity: Mapping[str, str]) -> Store | None:
-    """Return the study `name` in a storage for a worker called `owner`; None where no run has begun it.
+def is_coordinated(storage: BaseStorage, name: str) -> bool:
+    """Return whether a run of the study `name` proposes candidates in a storage; it may have fallen silent."""
+    try:
+        study_id = storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return bool(storage.get_study_user_attrs(study_id).get(COORDINATOR))
+
+
+def join_store(storage: BaseStorage, name: str, owner: str, identity: Mapping[str, str]) -> Store:
+    """Return the study `name` in a storage for a worker called `owner`.
 
     Raises:
         SearchError: When its evaluations depend on something else, naming what.
     """
-    try:
-        study_id = storage.get_study_id_from_name(name)
-    except KeyError:
-        return None
-    known: dict[str, str] | None = storage.get_study_user_attrs(study_id).get("identity")
-    if known is None:
-        return None
-    refuse_changes(f"search.storage: study {name}", known, identity)
-    return Store(storage, name, owner, shared=True)
+    store = Store(storage, name, owner, shared=True)
+    refuse_changes(f"search.storage: study {name}", store.identity(), identity)
+    return store
 
 
 def connect(url: str) -> BaseStorage:
@@ -117,9 +122,9 @@ def connect(url: str) -> BaseStorage:
         proxy.wait_server_ready(READY_S)
         return proxy
     except ImportError as error:
-        package = "grpcio protobuf" if url.startswith(PROXY) else "'psycopg[binary]'"
+        advice = PACKAGES["grpc" if url.startswith(PROXY) else "postgresql"]
         raise SearchError(
-            f"search.storage: {shown} needs a package that is not installed ({error}); pip install {package}"
+            f"search.storage: {shown} needs a package that is not installed ({error}); {advice}"
         ) from error
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]

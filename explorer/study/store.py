@@ -19,6 +19,8 @@ from explorer.search.proposals import Point
 
 WAITING = (TrialState.WAITING,)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
+COORDINATOR = "coordinator"
+"""Attribute of the study: who proposes, and how often that has been heard of."""
 PROPOSED, RESULT, WORKER = "proposed", "result", "worker"
 """Attributes of a trial: one packed each, since a database takes as long for one as for a hundred parameters."""
 
@@ -222,12 +224,12 @@ class Store:
 
     def coordinator(self) -> str:
         """Return who proposes, and how often that has been heard of; empty where no one does, or not any more."""
-        return str(self._attributes().get("coordinator", ""))
+        return str(self._attributes().get(COORDINATOR, ""))
 
     def say_coordinating(self, times: int | None) -> None:
         """Let others know, for a number of times, that trials are proposed here; None for not any more."""
         said = "" if times is None else f"{self.owner} {times}"
-        self._storage.set_study_user_attr(self._study_id, "coordinator", said)
+        self._storage.set_study_user_attr(self._study_id, COORDINATOR, said)
 
     def _attributes(self) -> Mapping[str, Any]:
         return self._storage.get_study_user_attrs(self._study_id)

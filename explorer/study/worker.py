@@ -16,9 +16,9 @@ from explorer.settings.paths import expand_variables
 from explorer.study.alive import Listener, saying
 from explorer.study.jobs import Evaluate, evaluate
 from explorer.study.network import open_network
-from explorer.study.prepare import PreparedStudy, open_study
+from explorer.study.prepare import open_study
 from explorer.study.run import make_entropies, make_scorer
-from explorer.study.storage import connect, join_store
+from explorer.study.storage import connect, is_coordinated, join_store
 from explorer.study.store import WAITING, Store
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places
@@ -46,10 +46,16 @@ def evaluate_for(study: Study, folder: Path, notify: Notify = silent) -> tuple[i
         raise SearchError(
             "search.storage: a journal file is of one machine; expected a database URL or grpc://host:port"
         )
+    storage = connect(url)
+    owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    notify("wait for the run", 0, 1)
+    while not is_coordinated(storage, study.name):
+        time.sleep(POLL_S)
+        notify("wait for the run", 0, 1)
+    notify("wait for the run", 1, 1)
     _refuse_untrained(study, folder)
     prepared = open_study(study, folder, notify)
-    store = _joined(prepared, url, notify)
-    trials = study.search.trials
+    store, trials = join_store(storage, study.name, owner, prepared.identity()), study.search.trials
     with single_threaded(True):
         work = partial(evaluate, make_scorer(prepared), make_entropies(prepared))
         return serve(store, work, lambda count: notify("evaluate", count, trials))
@@ -59,24 +65,11 @@ def _refuse_untrained(study: Study, folder: Path) -> None:
     if study.model.training is None:
         return
     network = open_network(study)
-    places = trained_places(network.model, network.canonical, study, network.data, folder)
-    if not places.found:
+    if not trained_places(network.model, network.canonical, study, network.data, folder).found:
         raise SearchError(
             f"{folder}: holds no weights that the run has trained; give its folder as --out, or a copy of it with its "
             "weights-*.pt"
         )
-
-
-def _joined(prepared: PreparedStudy, url: str, notify: Notify) -> Store:
-    """Return the store of the run, once it has begun."""
-    name, owner = prepared.study.name, f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-    storage = connect(url)
-    notify("wait for the run", 0, 1)
-    while (store := join_store(storage, name, owner, prepared.identity())) is None or not store.coordinator():
-        time.sleep(POLL_S)
-        notify("wait for the run", 0, 1)
-    notify("wait for the run", 1, 1)
-    return store
 
 
 def serve(store: Store, work: Evaluate, progress: Callable[[int], None]) -> tuple[int, str]:

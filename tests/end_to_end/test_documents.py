@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+import yaml
 from typer.main import get_command
 
 from explorer.cli import app, main
@@ -172,3 +173,48 @@ def test_every_block_has_a_rule() -> None:
         assert len(re.findall("^```", document.read_text(encoding="utf-8"), re.MULTILINE)) == 2 * len(
             blocks_of(document)
         )
+
+
+def commands_in(tree: Any) -> Iterator[list[str]]:
+    """Every list under the key "command" in a YAML document."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key == "command":
+                yield value
+            else:
+                yield from commands_in(value)
+    elif isinstance(tree, list):
+        for each in tree:
+            yield from commands_in(each)
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "kubernetes.yaml"])
+def test_files_for_several_machines_have_commands_that_can_be_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    file = REPOSITORY / "docs" / "distributed" / name
+    found = [words for tree in yaml.safe_load_all(file.read_text(encoding="utf-8")) for words in commands_in(tree)]
+    assert [words[1] for words in found] == (["run", "worker"])
+    for words in found:
+        check_command(words, runs=False)
+
+
+def test_compose_builds_what_there_is_and_shares_the_folder_of_the_run() -> None:
+    file = REPOSITORY / "docs" / "distributed" / "compose.yaml"
+    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for name in ("coordinator", "worker"):
+        service = tree["services"][name]
+        assert service["volumes"] == ["runs:/runs"]
+        assert set(service["depends_on"]) <= set(tree["services"])
+        assert (file.parent / service["build"]["context"]).resolve() == REPOSITORY
+        assert service["command"][3:7] == tree["services"]["coordinator"]["command"][3:7]
+        for copied in re.findall(r"/explorer/([\w./]+)", service["build"]["dockerfile_inline"]):
+            assert (REPOSITORY / copied).exists(), copied
+
+
+def test_the_job_for_slurm_has_commands_that_can_be_read() -> None:
+    text = (REPOSITORY / "docs" / "distributed" / "slurm.sh").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("srun")]
+    assert len(lines) == 2
+    for line in lines:
+        words = shlex.split(line.removesuffix("&"))
+        check_command(words[words.index("explorer") :], runs=False)

@@ -27,7 +27,7 @@ from explorer.study import alive, worker
 from explorer.study.alive import Listener, coordinating, saying
 from explorer.study.jobs import Processes, evaluate
 from explorer.study.search import Search, search
-from explorer.study.storage import connect, join_store, open_store
+from explorer.study.storage import connect, is_coordinated, join_store, open_store
 from explorer.study.store import Store, TrialResult
 from explorer.study.worker import FINISHED, SILENT, serve
 from tests.explorer.study.test_search import Scorer, found, silent, task_of
@@ -184,10 +184,10 @@ def clear(store: Store) -> None:
 
 def join(url: str, name: str, log: Log) -> None:
     """A worker in a process of its own."""
-    store, storage = None, connect(url)
-    while store is None or not store.coordinator():
-        store = join_store(storage, name, f"worker {os.getpid()}", IDENTITY)
+    storage = connect(url)
+    while not is_coordinated(storage, name):
         time.sleep(0.02)
+    store = join_store(storage, name, f"worker {os.getpid()}", IDENTITY)
     serve(store, partial(evaluate, log.score, no_entropies), lambda count: None)
     os.kill(os.getpid(), signal.SIGKILL)  # no clearing up of what the test's process has open
 
@@ -234,8 +234,13 @@ def test_four_workers_of_which_two_are_killed(url: str, tmp_path: Path, monkeypa
 def test_a_worker_of_another_study_is_refused(url: str, tmp_path: Path) -> None:
     name = f"test-{os.getpid()}-{tmp_path.name}"
     storage = connect(url)
-    assert join_store(storage, name, "w", IDENTITY) is None
+    assert not is_coordinated(storage, name)
     store = open_store(tmp_path, url, name, OBJECTIVES, IDENTITY)
+    assert not is_coordinated(storage, name)
+    with coordinating(store):
+        assert is_coordinated(storage, name)
+    assert not is_coordinated(storage, name)
+    assert join_store(storage, name, "w", IDENTITY).count() == 0
     with pytest.raises(SearchError, match=rf"study {name}: holds the results of another study \(study was 1, is 2\)"):
         join_store(storage, name, "w", {"study": "2"})
     clear(store)
