@@ -19,8 +19,8 @@ from explorer.study.study_file import Study
 
 KEPT = ("weights-*.pt", "relevance-*.npz", "blocks-*.json")
 """What a run has computed of its network: the same whatever the device."""
-MAY_DIFFER = ("device", "budgets", "search")
-"""Parts of what evaluations depend on that no score does."""
+MAY_DIFFER = ("device", "budgets", "search", "engine")
+"""Parts of what evaluations depend on that no score does; by another engine it is the same but for rounding."""
 
 
 def go_on(

@@ -15,6 +15,7 @@ from explorer.compress.step_units import with_step_units
 from explorer.data.images import Data, ImageSet
 from explorer.digests import digest
 from explorer.evaluate.coded_size import CodedSizes
+from explorer.evaluate.engine import name_engine
 from explorer.evaluate.score import Score
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.objectives import CODED_BYTES
@@ -76,6 +77,7 @@ class PreparedStudy:
             "weights": self.weights_digest,
             "images": digest_images(self.data),
             "relevance": self.relevance.digest(),
+            "engine": name_engine(self.torch_device).partition(",")[0],
             **({"score": self.score.code} if self.score.code else {}),
             **({"blocks": digest(json.dumps([each.removed_blocks for each in self.depths]))} if self.depths else {}),
             **({"orders": digest(json.dumps(self.context.orders))} if self.context.orders else {}),

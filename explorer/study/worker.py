@@ -51,7 +51,6 @@ def evaluate_for(study: Study, folder: Path, notify: Notify = silent) -> tuple[i
     notify("wait for the run", 0, 1)
     while not is_coordinated(storage, study.name):
         time.sleep(POLL_S)
-        notify("wait for the run", 0, 1)
     notify("wait for the run", 1, 1)
     _refuse_untrained(study, folder)
     prepared = open_study(study, folder, notify)
