@@ -64,7 +64,7 @@ def _log_odds(scores: Float64Array) -> Float64Array:
 
 def _agreement(points: NDArray[np.int64], others: NDArray[np.int64]) -> Float64Array:
     """Return on how many axes each point agrees with each other one."""
-    found = np.zeros((len(points), len(others)))
+    found = np.zeros((len(points), len(others)), dtype=np.int32)
     for axis in range(points.shape[1]):
         found += points[:, axis, None] == others[None, :, axis]
-    return found
+    return found.astype(np.float64)

@@ -20,7 +20,7 @@ from explorer.study.front import spread
 from explorer.study.record import Cost, Evaluation, FrontPoint
 
 TRIED = 500
-"""Neighbours of members of the front that are priced at most, but for those of one member (assumed)."""
+"""Neighbours of members of the front that are priced at most: where one has more, every second, third ... (assumed)."""
 PriceCandidate = Callable[[Candidate], Cost]
 """Returns what a candidate costs; LookupError where that is not known without its network."""
 RULE = (
@@ -108,19 +108,20 @@ def _list_tried(
     objectives: Sequence[str],
 ) -> Iterator[_Tried]:
     known = {item.candidate for item, _ in evaluated if item.score is not None or item.failure}
-    places = {item.number: point for item, point in evaluated}
+    places, names = {item.number: point for item, point in evaluated}, [axis.name for axis in space.axes]
     for item, point in evaluated:
         if item.candidate not in known:
             known.add(item.candidate)
             yield _Tried(item.candidate, point, f"evaluation {item.number}, over the former budgets")
-    axes = [(place, axis) for place, axis in enumerate(space.axes) if len(axis.values) > 1]
-    for member in spread(members, objectives, max(1, TRIED // (2 * max(1, len(axes))))) if members else ():
+    decided = [(place, axis) for place, axis in enumerate(space.axes) if len(axis.values) > 1]
+    axes = decided[:: 1 + 2 * len(decided) // TRIED]
+    for member in spread(members, objectives, TRIED // max(1, 2 * len(axes))) if members else ():
         own = places[member.evaluation.number]
         for place, axis in axes:
             for index in (own[place] - 1, own[place] + 1):
                 if 0 <= index < len(axis.values):
                     point = (*own[:place], index, *own[place + 1 :])
-                    candidate = space.candidate(dict(zip((each.name for each in space.axes), point, strict=True)))
+                    candidate = space.candidate(dict(zip(names, point, strict=True)))
                     if candidate not in known:
                         known.add(candidate)
                         change = f"{axis.values[own[place]]} -> {axis.values[index]}"
