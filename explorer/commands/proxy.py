@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ def proxy(
     ] = None,
 ) -> None:
     """Serve a database to workers as grpc://host:port, until Ctrl-C."""
+    from optuna.exceptions import ExperimentalWarning  # noqa: PLC0415
     from optuna.storages import run_grpc_proxy_server  # noqa: PLC0415
 
     from explorer.study.storage import PACKAGES, connect  # noqa: PLC0415
@@ -31,7 +33,9 @@ def proxy(
     opened, number = connect(storage), PORT if port is None else port
     say(f"serves grpc://{host}:{number}")
     try:
-        run_grpc_proxy_server(opened, host=host, port=number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            run_grpc_proxy_server(opened, host=host, port=number)
     except ImportError as error:
         needs = f"explorer proxy needs a package that is not installed ({error}); {PACKAGES['grpc']}"
         raise SearchError(needs) from error

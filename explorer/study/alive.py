@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from explorer.errors import SearchError
 from explorer.study.store import Store
 
 BEAT_S = 5.0
@@ -44,10 +45,22 @@ def saying(say: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def coordinating(store: Store) -> Iterator[None]:
-    """Let workers know that trials are proposed, and at the end, whatever it is, that none will come."""
+    """Let workers know that trials are proposed, and at the end, whatever it is, that none will come.
+
+    Raises:
+        SearchError: When another run says the same.
+    """
     if not store.shared:
         yield
         return
+    before = store.coordinator()
+    if before:  # one that was killed has not said that it ended; one that is there says something new
+        time.sleep(2 * BEAT_S)
+        if store.coordinator() != before:
+            raise SearchError(
+                f"search.storage: another run proposes candidates of this study, in {before.rpartition(' ')[0]}; wait "
+                "for it, or give the study another name"
+            )
     store.say_coordinating(0)
     try:
         with saying(store.say_coordinating):

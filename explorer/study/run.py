@@ -40,7 +40,7 @@ from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
 from explorer.study.relevance import draw_relevance_sample
 from explorer.study.search import ComputeCost, Search, search
-from explorer.study.storage import open_store
+from explorer.study.storage import naming_faults, open_store
 from explorer.study.store import Store
 from explorer.study.study_file import Study
 from explorer.study.tuned_front import with_tuned
@@ -124,6 +124,7 @@ def explore(
         task = _task(prepared, store, notify, () if start is None else start.seeds)
         work = partial(evaluate, task.score_candidate, task.list_entropies)
         with (
+            naming_faults(url),
             single_threaded(True),
             started(work, effort.jobs, prepared.torch_device) as jobs,
             coordinating(store),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, get_storage
 from optuna.study import StudyDirection
 
@@ -26,6 +29,8 @@ PROXY_PORT = 13000
 """That of Optuna's `run_grpc_proxy_server`."""
 PACKAGES = {"grpc": "pip install grpcio protobuf", "postgresql": "pip install 'psycopg[binary]'"}
 """What has to be installed for a storage, by the extra of the package that has it."""
+DRIVERS = ("grpc", "psycopg", "sqlalchemy")
+"""Packages whose errors are those of a storage."""
 READY_S = 10.0
 """A proxy that does not answer within this time is not there (assumed)."""
 
@@ -106,6 +111,23 @@ def join_store(storage: BaseStorage, name: str, owner: str, identity: Mapping[st
     return store
 
 
+@contextmanager
+def naming_faults(url: str) -> Iterator[None]:
+    """Say in one line that a storage failed in the middle of the work.
+
+    Raises:
+        SearchError: Instead of what the database or the network raised.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, StorageInternalError) and type(error).__module__.partition(".")[0] not in DRIVERS:
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        kept = "what was recorded is kept, and the same command goes on"
+        raise SearchError(f"search.storage: {_masked(url)} has failed: {first}; {kept}") from error
+
+
 def connect(url: str) -> BaseStorage:
     """Open the database or the proxy at a URL.
 
@@ -118,7 +140,9 @@ def connect(url: str) -> BaseStorage:
         parts = urlsplit(url)
         if parts.scheme != PROXY:
             return get_storage(url)
-        proxy = GrpcStorageProxy(host=parts.hostname or "localhost", port=parts.port or PROXY_PORT)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            proxy = GrpcStorageProxy(host=parts.hostname or "localhost", port=parts.port or PROXY_PORT)
         proxy.wait_server_ready(READY_S)
         return proxy
     except ImportError as error:

@@ -18,7 +18,7 @@ from explorer.study.jobs import Evaluate, evaluate
 from explorer.study.network import open_network
 from explorer.study.prepare import open_study
 from explorer.study.run import make_entropies, make_scorer
-from explorer.study.storage import connect, is_coordinated, join_store
+from explorer.study.storage import connect, is_coordinated, join_store, naming_faults
 from explorer.study.store import WAITING, Store
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places
@@ -55,7 +55,7 @@ def evaluate_for(study: Study, folder: Path, notify: Notify = silent) -> tuple[i
     _refuse_untrained(study, folder)
     prepared = open_study(study, folder, notify)
     store, trials = join_store(storage, study.name, owner, prepared.identity()), study.search.trials
-    with single_threaded(True):
+    with naming_faults(url), single_threaded(True):
         work = partial(evaluate, make_scorer(prepared), make_entropies(prepared))
         return serve(store, work, lambda count: notify("evaluate", count, trials))
 

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -27,7 +28,7 @@ from explorer.study import alive, worker
 from explorer.study.alive import Listener, coordinating, saying
 from explorer.study.jobs import Processes, evaluate
 from explorer.study.search import Search, search
-from explorer.study.storage import connect, is_coordinated, join_store, open_store
+from explorer.study.storage import connect, is_coordinated, join_store, naming_faults, open_store
 from explorer.study.store import Store, TrialResult
 from explorer.study.worker import FINISHED, SILENT, serve
 from tests.explorer.study.test_search import Scorer, found, silent, task_of
@@ -166,6 +167,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def proxy(database: str, port: int) -> None:
+    warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     run_grpc_proxy_server(optuna.storages.get_storage(database), host="127.0.0.1", port=port)
 
@@ -193,12 +195,11 @@ def join(url: str, name: str, log: Log) -> None:
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_four_workers_of_which_two_are_killed(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alive, "BEAT_S", 0.2)
     monkeypatch.setattr(alive, "SILENT_S", 2.0)
-    monkeypatch.setattr(worker, "POLL_S", 0.02)
+    monkeypatch.setattr(worker, "POLL_S", 0.1)
     log, name, trials, draw = Log(tmp_path / "log", 0.02), f"test-{os.getpid()}-{tmp_path.name}", 200, random.Random(3)
     workers = [FORK.Process(target=join, args=(url, name, log)) for _ in range(4)]
     for each in workers:
@@ -230,7 +231,6 @@ def test_four_workers_of_which_two_are_killed(url: str, tmp_path: Path, monkeypa
 
 
 @pytest.mark.postgresql
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_worker_of_another_study_is_refused(url: str, tmp_path: Path) -> None:
     name = f"test-{os.getpid()}-{tmp_path.name}"
     storage = connect(url)
@@ -250,11 +250,16 @@ def test_a_worker_of_another_study_is_refused(url: str, tmp_path: Path) -> None:
 class Pretended:
     """A store with nothing to do, whose coordinator says what it is told to."""
 
+    shared = True
+
     def __init__(self, *words: str) -> None:
         self.words = list(words)
 
     def trials(self, states: object) -> tuple[object, ...]:
         return ()
+
+    def say_coordinating(self, times: int | None) -> None:
+        self.heard = times
 
     def coordinator(self) -> str:
         return self.words.pop(0) if len(self.words) > 1 else self.words[0]
@@ -266,6 +271,31 @@ def test_a_worker_ends_with_the_run_or_when_it_falls_silent(monkeypatch: pytest.
     for words, ends in ((("a 0", "a 1", ""), FINISHED), (("a 0", "a 1"), SILENT)):
         store: Store = Pretended(*words)  # type: ignore[assignment]
         assert serve(store, lambda candidate: TrialResult(), lambda count: None) == (0, ends)
+
+
+def test_a_second_run_is_refused_while_the_first_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alive, "BEAT_S", 0.01)
+    there: Store = Pretended("/runs/a 4", "/runs/a 5")  # type: ignore[assignment]
+    with pytest.raises(SearchError, match="another run proposes candidates of this study, in /runs/a; wait for it"):
+        coordinating(there).__enter__()
+    gone = Pretended("/runs/a 4")
+    with coordinating(gone):  # type: ignore[arg-type]
+        assert gone.heard is not None
+    assert gone.heard is None
+
+
+class StorageInternalFault(optuna.exceptions.StorageInternalError):
+    """As Optuna raises where a database fails."""
+
+
+@pytest.mark.parametrize("error", [StorageInternalFault("gone\nfor good"), RuntimeError("a fault of the program")])
+def test_a_storage_that_fails_is_one_line(error: Exception) -> None:
+    ours = isinstance(error, RuntimeError)
+    with pytest.raises(RuntimeError if ours else SearchError) as caught, naming_faults("postgresql://u:secret@host/db"):
+        raise error
+    if not ours:
+        text = "search.storage: postgresql://***@host/db has failed: gone; what was recorded is kept"
+        assert str(caught.value).startswith(text)
 
 
 def test_who_says_something_new_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
