@@ -216,6 +216,7 @@ def measure(name: str, candidates: int, count: int) -> None:
 def main() -> None:
     """Print both networks' figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=tuple(NETWORKS), nargs="+", default=tuple(NETWORKS))
     parser.add_argument("--candidates", type=int, default=3, help="of each network")
     parser.add_argument("--images", type=int, default=5000, help="to score each on")
     arguments = parser.parse_args()
@@ -225,7 +226,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     print(f"scored by: {name_engine(torch.device('cpu'))}")
-    for name in NETWORKS:
+    for name in arguments.network:
         measure(name, arguments.candidates, arguments.images)
 
 
