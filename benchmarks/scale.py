@@ -24,13 +24,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from explorer.compress.candidate import Candidate, uniform
+from explorer.evaluate.image_scores import pack_scores
 from explorer.evaluate.known_entropies import KnownEntropies
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.pricing import Pricing
+from explorer.evaluate.sampled import SampledScore
 from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
@@ -39,11 +42,12 @@ from explorer.search.space import make_search_space
 from explorer.settings import BudgetSettings, SearchSettings, SpaceSettings
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost, summed_cost
+from explorer.study.evaluated import evaluations
 from explorer.study.folder import read_outcome, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
 from explorer.study.record import FLOAT, UNIFORM, Baseline, Evaluation, FrontPoint, Outcome
 from explorer.study.retarget import make_study, read_run, retarget
-from explorer.study.search import Search, evaluations, search
+from explorer.study.search import Search, search
 from explorer.study.storage import open_store
 from explorer.study.store import Store
 from explorer.study.study_file import Study, load_study
@@ -52,6 +56,8 @@ from hwmodels import Accelerator, load
 SPACE = SpaceSettings(weight_bits=(2, 3, 4, 6, 8), activation_bits=(4, 6, 8), filter_keep_ratio=(0.5, 0.75, 1.0))
 OBJECTIVES = ("accuracy", "energy", "weight_memory")
 IMAGES = 5000
+RIGHT = (np.random.default_rng(0).random(IMAGES) < 0.9).astype(float)
+"""Scores of images, as the storage keeps them of each candidate."""
 DEVICE, OTHER = "bitfusion", "gemmini_default"
 SHOWN = 40
 """Members of the front that are priced layer by layer, and reported: a longer front takes longer in proportion."""
@@ -84,7 +90,7 @@ def make_search(graph: ModelGraph, accelerator: Accelerator, sampler: str, trial
         seeds=(),
         objectives=OBJECTIVES,
         price_candidate=lambda candidate: summed_cost(graph, pricing.price(candidate)),
-        score_candidate=score,
+        score_candidate=lambda candidate, rival: SampledScore(mean=score(candidate), scores=RIGHT),
         list_entropies=lambda candidate: (4.0,) * len(graph.layers),
         budgets=BudgetSettings(),
     )
@@ -143,7 +149,7 @@ def run(graph: ModelGraph, accelerator: Accelerator, sampler: str, trials: int, 
 def remember(store: Store, count: int) -> None:
     """Keep scores as of members of a front."""
     for number in range(count):
-        store.remember_score(f"held_out/0/{number}", MeanScore(value=0.5, num_images=IMAGES))
+        store.remember_score(f"held_out/0/{number}", pack_scores(RIGHT))
 
 
 def make_outcome(

@@ -30,9 +30,10 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study.jobs import Evaluate, Processes, evaluate
 from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.run import make_entropies, make_scorer, make_space
+from explorer.study.run import make_entropies, make_space
+from explorer.study.sampling import compute_order, make_scorer
 from explorer.study.storage import connect, open_store
-from explorer.study.store import OPEN, TrialResult
+from explorer.study.store import OPEN, Proposed, TrialResult
 from explorer.study.study_file import load_study
 
 CHOICES, TRIALS = 48, 40
@@ -57,7 +58,7 @@ def measure(work: Evaluate, candidates: list[Candidate], count: int) -> Pace:
         wanted, found, before, start_s = len(left), 0, cpu_of(processes), time.perf_counter()
         while found < wanted:
             while processes.free and left:
-                processes.start(*left.pop())
+                processes.start(*left.pop(), "")
             found += len(processes.collect(1.0))
     wall_s, cpu_s = time.perf_counter() - start_s, cpu_of(processes) - before
     processes.close()
@@ -79,7 +80,8 @@ def compare_jobs(prepared: PreparedStudy, count: int, pairs: int) -> None:
     candidates = [
         space.candidate({axis.name: draw.randrange(len(axis.values)) for axis in space.axes}) for _ in range(count)
     ]
-    work, ratios, costs = partial(evaluate, make_scorer(prepared), make_entropies(prepared)), [], []
+    work = partial(evaluate, make_scorer(prepared, compute_order(prepared)), make_entropies(prepared))
+    ratios, costs = [], []
     for pair in range(pairs):
         load = os.getloadavg()[0]
         one, two = (measure(work, candidates, jobs) for jobs in (1, 2))
@@ -120,7 +122,7 @@ def time_packed(folder: Path, url: str) -> float:
     result = TrialResult(score=MeanScore(value=0.9, num_images=100), entropies=(1.5,) * len(layers))
     start_s = time.process_time()
     for number in range(TRIALS):
-        store.propose(number, (1,) * CHOICES, candidate, "nsga2")
+        store.propose(number, Proposed((1,) * CHOICES, candidate, "nsga2"))
         store.trials(OPEN)
         store.claim(number)
         store.record(number, candidate, result)

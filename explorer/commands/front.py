@@ -89,5 +89,10 @@ def _selection(outcome: Outcome) -> str:
     return (
         f"Compared with the float network, the front does {abs(gap):.1f} points {'better' if gap >= 0 else 'worse'} on "
         f"the search images, which chose it, than on the held-out ones; {stays} of {len(outcome.front)} points would "
-        "also be on the front of the held-out images."
+        "also be on the front of the held-out images"
+        f"{_tell_ties(sum(bool(point.tied_with) for point in outcome.front))}."
     )
+
+
+def _tell_ties(count: int) -> str:
+    return f", and {count} cost more than another without being shown to be better there" if count else ""

@@ -15,8 +15,9 @@ from explorer.objectives import SCORE
 class MeanScore:
     """Mean score in [0, 1] over `num_images` images.
 
-    `deviation` is the sample standard deviation of the images' scores; None where each image is right (1) or
-    wrong (0), since it follows from the mean then.
+    `deviation` is the standard deviation of the images' scores; None where each image is right (1) or wrong (0), since
+    it follows from the mean then. Where these are a sample of `population` images, the mean is an estimate of that over
+    all of them, `sampling_error` its standard error, and the deviation that of all.
 
     Example:
         >>> import explorer, numpy
@@ -28,37 +29,54 @@ class MeanScore:
     value: float
     num_images: int
     deviation: float | None = None
+    sampling_error: float = 0.0
+    population: int | None = None
+    """None where all images were scored."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.value <= 1:
             raise ValueError(f"a mean score must be in [0, 1], but got {self.value!r}")
         if self.deviation is not None and not 0 <= self.deviation < math.inf:
             raise ValueError(f"the deviation of scores must be finite and not below 0, but got {self.deviation!r}")
+        if not 0 <= self.sampling_error < math.inf:
+            raise ValueError(f"the sampling error must be finite and not below 0, but got {self.sampling_error!r}")
+        if self.population is not None and self.population <= self.num_images:
+            raise ValueError(
+                f"a sample of {self.num_images} images must be of more than these, but got {self.population!r}"
+            )
 
     @classmethod
     def of(cls, scores: NDArray[np.float64]) -> MeanScore:
         """Summarise the scores of single images (N,), each in [0, 1]; of no image the mean is 0."""
         count = len(scores)
         value = min(1.0, float(scores.sum()) / count) if count else 0.0
-        if bool(((scores == 0) | (scores == 1)).all()):
+        if is_right_or_wrong(scores):
             return cls(value=value, num_images=count)
         return cls(value=value, num_images=count, deviation=float(scores.std(ddof=1)) if count > 1 else 0.5)
 
     @property
     def standard_error(self) -> float:
-        """Standard error of `value`, in [0, 0.5].
+        """Standard error of `value` as the network's score on images of this kind, not below 0.
 
-        deviation / sqrt(num_images); of right and wrong images that of a binomial proportion with the Agresti-Coull
-        correction (two images of each kind added), so that it is not zero where all images are right.
+        That of all images, deviation / sqrt(population); of right and wrong images that of a binomial proportion with
+        the Agresti-Coull correction (two images of each kind added), so that it is not zero where all images are right.
+        The sampling error is added in squares.
         """
+        count = self.num_images if self.population is None else self.population
         if self.deviation is not None:
-            return self.deviation / math.sqrt(self.num_images)
-        adjusted = (self.value * self.num_images + 2.0) / (self.num_images + 4.0)
-        return math.sqrt(adjusted * (1.0 - adjusted) / (self.num_images + 4.0))
+            return math.hypot(self.deviation / math.sqrt(count), self.sampling_error)
+        adjusted = (self.value * count + 2.0) / (count + 4.0)
+        return math.hypot(math.sqrt(adjusted * (1.0 - adjusted) / (count + 4.0)), self.sampling_error)
 
     def __repr__(self) -> str:
         """Return it in per cent with its standard error, and of how many images."""
-        return f"{self.value:.2%} ±{self.standard_error:.2%} of {self.num_images:,} images"
+        of = "" if self.population is None else f" of {self.population:,}"
+        return f"{self.value:.2%} ±{self.standard_error:.2%} of {self.num_images:,}{of} images"
+
+
+def is_right_or_wrong(scores: NDArray[np.float64]) -> bool:
+    """Return whether each image (N,) is right (1) or wrong (0)."""
+    return bool(((scores == 0) | (scores == 1)).all())
 
 
 def tell_score(name: str, mean: MeanScore) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from explorer.errors import NumericalError, ScoreError
-from explorer.evaluate.engine import run_network
+from explorer.evaluate.engine import Runner
 from explorer.evaluate.mean_score import MeanScore, tell_score
 from explorer.graph.inputs import Inputs
 from explorer.graph.lines import apply_to_outputs
@@ -53,7 +53,13 @@ ACCURACY = Score(name="accuracy", function=largest_logit_is_right)
 
 
 def score_images(
-    model: nn.Module, inputs: Inputs, targets: Tensor, batch_size: int, score: Score = ACCURACY, *, finite: bool = False
+    model: nn.Module | Runner,
+    inputs: Inputs,
+    targets: Tensor,
+    batch_size: int,
+    score: Score = ACCURACY,
+    *,
+    finite: bool = False,
 ) -> NDArray[np.float64]:
     """Score of each image (N,), each in [0, 1]; a compressed network is run by the fastest arithmetic there is.
 
@@ -67,9 +73,9 @@ def score_images(
         ScoreError: The score function fails, or does not give one finite number in [0, 1] for each image.
     """
     found, start = [], 0
-    model.eval()
+    runner = model if isinstance(model, Runner) else Runner(model, batch_size)
     with torch.inference_mode():
-        for outputs, count in run_network(model, inputs, batch_size):
+        for outputs, count in runner(inputs):
             if finite:
                 refuse_infinite(outputs)
             found.append(score_outputs(score, outputs, targets[start : start + count]))

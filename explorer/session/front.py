@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import SupportsIndex, overload
 
 import pandas as pd
@@ -145,6 +145,12 @@ class Front:
     def __repr__(self) -> str:
         """Return a line for each point."""
         return "\n".join(map(repr, self.points)) or "an empty front"
+
+    def without_ties(self) -> Front:
+        """Return those that the held-out images show to be better than every other one that costs no more."""
+        front = tuple(point for point in self.outcome.front if not point.tied_with)
+        points = tuple(each for each in self.points if not each.found.tied_with)
+        return Front(points=points, outcome=replace(self.outcome, front=front))
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row for each point: scores, costs, and a column for every choice of every layer and group.

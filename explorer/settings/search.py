@@ -219,7 +219,9 @@ class SearchSettings:
 
     `seeds` counts the candidates that start the search; a search of fewer trials evaluates the first of them, and
     goes on with the others once it is given more trials. `lag` is how many candidates may be evaluated at once: trial n
-    is proposed from the results of trials 0 to n - lag, whoever evaluates them.
+    is proposed from the results of trials 0 to n - lag, whoever evaluates them. `sampling_error` is the largest
+    standard error of a score as an estimate of that on all search images, in shares: a candidate is scored on as few as
+    that takes, members of the front on all of them; 0 scores every candidate on all.
     """
 
     SECTION: ClassVar[str] = "search"
@@ -229,6 +231,7 @@ class SearchSettings:
     population: Annotated[int, integer(2, 10_000)] = 20
     seeds: Annotated[int, integer(0, 10_000)] = 20
     lag: Annotated[int, integer(1, 10_000)] = 8
+    sampling_error: Annotated[float, number(0.0, 0.5)] = 0.007
     sampler: Annotated[str, text("the name of a sampler")] = "nsga2"
     storage: Annotated[str, without_effect(_STORAGE)] = "journal"
 

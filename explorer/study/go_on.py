@@ -42,8 +42,13 @@ def go_on(
     study = replace(study, search=replace(study.search, trials=len(members) + trials))
     start = Start(
         seeds=(*members, *proposed),
-        scores=run.scores,
-        known={trial.candidate.digest(): trial.score for trial in run.trials if trial.score is not None},
+        images=run.images,
+        sample=run.sample,
+        known={
+            trial.candidate.digest(): replace(trial.result, beaten=False)
+            for trial in run.trials
+            if trial.result is not None and trial.score is not None
+        },
     )
     with locked(folder):
         refuse_other_study(folder, study)

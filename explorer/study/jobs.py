@@ -18,24 +18,36 @@ from typing import Protocol
 
 import torch
 
+from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.errors import SearchError
-from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.image_scores import pack_scores, unpack_scores
+from explorer.evaluate.sampled import SampledScore
 from explorer.study.store import TrialResult
 
-Evaluate = Callable[[Candidate], TrialResult]
-ScoreCandidate = Callable[[Candidate], MeanScore]
+Evaluate = Callable[[Candidate, str], TrialResult]
+"""Of a candidate and the packed scores of its rival, empty where it has none."""
+ScoreCandidate = Callable[[Candidate, Float64Array | None], SampledScore]
+"""Of a candidate and the scores of its rival on the first images of the sample (n)."""
 ListEntropies = Callable[[Candidate], Sequence[float]]
 """Returns the entropy of the integers of each layer of a candidate, in bits a weight."""
 PARENT_S = 0.2
 """How often a process looks whether the one that started it is still there (assumed)."""
 
 
-def evaluate(score_candidate: ScoreCandidate, list_entropies: ListEntropies, candidate: Candidate) -> TrialResult:
+def evaluate(
+    score_candidate: ScoreCandidate, list_entropies: ListEntropies, candidate: Candidate, rival: str
+) -> TrialResult:
     """Return what is found of a candidate; one that cannot be computed has the reason."""
     try:
-        return TrialResult(score=score_candidate(candidate), entropies=tuple(list_entropies(candidate)))
+        found = score_candidate(candidate, unpack_scores(rival) if rival else None)
+        return TrialResult(
+            score=found.mean,
+            entropies=tuple(list_entropies(candidate)),
+            images=pack_scores(found.scores) if len(found.scores) else "",
+            beaten=found.beaten,
+        )
     except NUMERICAL as error:
         return TrialResult(failure=describe_failure(error))
 
@@ -47,8 +59,8 @@ class Jobs(Protocol):
     def free(self) -> int:
         """How many candidates can be started."""
 
-    def start(self, number: int, candidate: Candidate) -> None:
-        """Start the evaluation of a trial's candidate."""
+    def start(self, number: int, candidate: Candidate, rival: str) -> None:
+        """Start the evaluation of a trial's candidate, beside the packed scores of its rival."""
 
     def collect(self, wait_s: float) -> list[tuple[int, TrialResult | None]]:
         """Return what is finished, waiting a while for the first; None for a trial that was lost with its process."""
@@ -59,24 +71,24 @@ class Here:
 
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
-        self._started: list[tuple[int, Candidate]] = []
+        self._started: list[tuple[int, Candidate, str]] = []
 
     @property
     def free(self) -> int:
         """One, unless one is started."""
         return 1 - len(self._started)
 
-    def start(self, number: int, candidate: Candidate) -> None:
+    def start(self, number: int, candidate: Candidate, rival: str) -> None:
         """Take the candidate that is evaluated next."""
-        self._started.append((number, candidate))
+        self._started.append((number, candidate, rival))
 
     def collect(self, wait_s: float) -> list[tuple[int, TrialResult | None]]:
         """Evaluate what was started, however long it takes."""
         if not self._started:
             time.sleep(wait_s)
             return []
-        number, candidate = self._started.pop()
-        return [(number, self._evaluate(candidate))]
+        number, candidate, rival = self._started.pop()
+        return [(number, self._evaluate(candidate, rival))]
 
 
 @dataclass(slots=True)
@@ -109,12 +121,12 @@ class Processes:
         """The ids of the processes."""
         return tuple(child.process.pid or 0 for child in self._children)
 
-    def start(self, number: int, candidate: Candidate) -> None:
+    def start(self, number: int, candidate: Candidate, rival: str) -> None:
         """Send a candidate to a process that has none."""
         child = next(child for child in self._children if child.number is None)
         child.number = number
         try:
-            child.connection.send(candidate)
+            child.connection.send((candidate, rival))
         except OSError:
             return  # the process was killed while it had nothing to do: found out as any other, when it is collected
 
@@ -185,11 +197,11 @@ def _serve(evaluate: Evaluate, connection: Connection, parent: int) -> None:
     torch.set_num_threads(1)
     while True:
         try:
-            candidate = connection.recv()
+            candidate, rival = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            answer: TrialResult | Exception = evaluate(candidate)
+            answer: TrialResult | Exception = evaluate(candidate, rival)
         except Exception as error:  # whatever it is, it is raised where the candidate came from
             answer = _portable(error)
         connection.send(answer)

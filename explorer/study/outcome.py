@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
-
-from torch import fx
 
 import explorer
 from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL, describe_failure
-from explorer.data.images import ImageSet
 from explorer.evaluate.coded_size import count_coded_bytes
 from explorer.evaluate.engine import name_engine
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
 from explorer.settings.sources import GIVEN
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost, list_violations
+from explorer.study.evaluated import evaluations
+from explorer.study.final_scores import Build, FinalScores, name_built, score_front_on_all, with_ties
 from explorer.study.prepare import PreparedStudy, digest_images
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
-from explorer.study.search import Search, evaluations
+from explorer.study.search import Search
 from explorer.study.store import Store
-
-Build = Callable[[], fx.GraphModule]
-"""Builds a network."""
 
 
 def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Notify) -> Outcome:
@@ -39,8 +34,8 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
     The held-out scores have no influence on which points are on the front, nor on the search when it is
     continued later.
     """
-    scorer, damage = _Scorer(prepared, store), store.damage()
-    found = evaluations(task, store)
+    scorer, damage = FinalScores(prepared, store), store.damage()
+    found = score_front_on_all(evaluations(task, store), task, scorer, notify)
     members = front.front(found, task.objectives)
     baselines = _baselines(prepared, scorer)
     built: list[FrontPoint] = []
@@ -54,6 +49,7 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
                 raise
             lost.append((member.number, describe_failure(error)))
     points, fallen = _take_front(built, task.objectives)
+    points = with_ties(points, task.objectives, scorer)
     lost += fallen
     notify("held-out images", max(1, len(members)), max(1, len(members)))
     return Outcome(
@@ -71,29 +67,6 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Scorer:
-    """Scores networks, and remembers every score in the store."""
-
-    prepared: PreparedStudy
-    store: Store
-
-    def score(self, split: str, name: str, build: Build, *, finite: bool = False) -> MeanScore:
-        """Return the mean score; NumericalError and the like where the network cannot be computed.
-
-        With `finite` that includes where an output is NaN or infinite.
-        """
-        images: ImageSet = getattr(self.prepared.data, split)
-        key = f"{split}/{images.digest()}/{name}"
-        found = self.store.scores().get(key)
-        if found is None:
-            batch, score = self.prepared.study.compute.batch_size, self.prepared.score
-            inputs, targets = self.prepared.tensors(images)
-            found = MeanScore.of(score_images(build(), inputs, targets, batch, score, finite=finite))
-            self.store.remember_score(key, found)
-        return found
 
 
 def _take_front(
@@ -129,13 +102,12 @@ def _describe_lost(lost: Sequence[tuple[int, str]]) -> str:
     )
 
 
-def _front_point(member: Evaluation, prepared: PreparedStudy, task: Search, scorer: _Scorer) -> FrontPoint:
+def _front_point(member: Evaluation, prepared: PreparedStudy, task: Search, scorer: FinalScores) -> FrontPoint:
     """Score a member as it is kept, on the search images again where it is built otherwise than the search did."""
     candidate, settings = member.candidate, prepared.context.quantizer
-    own, score = candidate.digest(), member.score
+    own, score = name_built(candidate, prepared.context), member.score
     build, anew = cache(partial(apply, prepared.context, candidate)), settings.front_compensation is not None
     if anew:
-        own = f"{own}/{settings.front_compensation}"
         score = scorer.score("search", own, build, finite=True)
     held_out = scorer.score("held_out", own, build, finite=anew)
     assert score is not None
@@ -158,7 +130,7 @@ def _built_cost(prepared: PreparedStudy, candidate: Candidate, build: Build) -> 
         return replace(cost, coded_bytes=prepared.coded.estimate(candidate))
 
 
-def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]:
+def _baselines(prepared: PreparedStudy, scorer: FinalScores) -> tuple[Baseline, ...]:
     graph = prepared.context.graph
     eight = uniform(graph)
     build = cache(partial(apply, prepared.context, eight))
@@ -171,7 +143,7 @@ def _baselines(prepared: PreparedStudy, scorer: _Scorer) -> tuple[Baseline, ...]
     )
 
 
-def _baseline(name: str, cost: Cost, build: Build, scorer: _Scorer) -> Baseline:
+def _baseline(name: str, cost: Cost, build: Build, scorer: FinalScores) -> Baseline:
     """Return one that cannot be computed has the reason and scores 0; costs are relative to its own all the same."""
     try:
         finite = name == UNIFORM

@@ -123,6 +123,8 @@ class FrontPoint:
     """Of no images where it was not scored on them."""
     tuned: TunedScores | None = None
     """None where it was not fine-tuned."""
+    tied_with: str = ""
+    """A point that costs no more, and that the held-out images do not show it to be better than; empty where none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

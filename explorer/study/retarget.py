@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.depth_pricing import DepthPricing
+from explorer.evaluate.image_scores import unpack_scores
 from explorer.evaluate.known_entropies import KnownEntropies, reads_entropies
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import SCORE
@@ -22,6 +25,7 @@ from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Eva
 from explorer.study.storage import read_store
 from explorer.study.store import StoredTrial
 from explorer.study.study_file import Study, load_accelerator
+from explorer.study.ties import find_ties
 from hwmodels import Accelerator
 
 ComputeCost = Callable[[Candidate], Cost]
@@ -43,7 +47,10 @@ class StoredRun:
     study: Study
     graphs: KeptGraphs
     trials: tuple[StoredTrial, ...]
-    scores: Mapping[str, MeanScore]
+    images: Mapping[str, str]
+    """Packed scores of what is no trial, as the store keeps them."""
+    sample: Mapping[str, Any]
+    """The order in which images are scored."""
     identity: Mapping[str, str]
     """What its evaluations depend on, each part by name."""
     former: Outcome | None
@@ -55,10 +62,19 @@ class StoredRun:
         granularity, method = study.sharing.codebook_granularity, study.relevance.method
         return make_search_space(self.graphs.graph, study.space, granularity, method, self.graphs.depths)
 
+    def list_images(self, split: str) -> dict[str, Float64Array]:
+        """Return the scores of the images of a split (N) by network: keys are split/images/network, and more behind."""
+        parts = [(key.split("/"), images) for key, images in self.images.items()]
+        return {name: unpack_scores(images) for (of, _, name, *_), images in reversed(parts) if of == split}
+
     def list_scores(self, split: str) -> dict[str, MeanScore]:
-        """Return what networks scored on the images of a split: keys are split/images/network, and more behind."""
-        parts = [(key.split("/"), score) for key, score in self.scores.items()]
-        return {name: score for (of, _, name, *_), score in reversed(parts) if of == split}
+        """Return the mean scores of networks on the images of a split."""
+        return {name: MeanScore.of(images) for name, images in self.list_images(split).items()}
+
+    def list_full_scores(self) -> dict[str, MeanScore]:
+        """Return what candidates scored on all images of the search, in the form that it scores them in."""
+        parts = [(key.split("/"), images) for key, images in self.images.items() if key.startswith("search/")]
+        return {of[2]: MeanScore.of(unpack_scores(images)) for of, images in parts if len(of) == 3}
 
     def entropies_for(self, accelerator: Accelerator) -> KnownEntropies | None:
         """Return the entropies that are known, where a device reads weights coded by them."""
@@ -96,12 +112,14 @@ def read_run(folder: Path) -> StoredRun:
     study, graphs = read_study(folder), read_graphs(folder)
     with locked(folder):
         store = read_store(folder, study)
-        trials, scores, identity = store.stored(), store.scores(), store.identity()
+        trials, images, identity = store.stored(), store.image_scores(), store.identity()
+        sample = store.sample() or {}
     return StoredRun(
         study=study,
         graphs=graphs,
         trials=trials,
-        scores=scores,
+        images=images,
+        sample=sample,
         identity=identity,
         former=read_outcome(folder) if (folder / OUTCOME).is_file() else None,
     )
@@ -137,6 +155,7 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
     accelerator = accelerator or load_accelerator(study)
     entropies, held_out = run.entropies_for(accelerator), run.list_scores("held_out")
     prices = DepthPricing(run.graphs.without, accelerator, entropies)
+    full = run.list_full_scores()
     found: list[Evaluation] = []
 
     def price_candidate(candidate: Candidate) -> Cost:
@@ -148,7 +167,8 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
             cost = price_candidate(trial.candidate)
         except LookupError:  # nobody knows its weights, since it was over the former budget
             continue
-        found.append(_evaluate(trial, replace(cost, coded_bytes=trial.coded_bytes), study))
+        score = None if trial.score is None else full.get(trial.candidate.digest(), trial.score)
+        found.append(_evaluate(trial, replace(cost, coded_bytes=trial.coded_bytes), score, study))
     members = front.front(found, study.objectives.names)
 
     def whole_cost(candidate: Candidate) -> Cost:
@@ -163,6 +183,14 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
         )
         for place, item in enumerate(members, start=1)
     )
+    held_out_images = run.list_images("held_out")
+    known = {
+        point.name: held_out_images[own]
+        for point in points
+        if (own := point.evaluation.candidate.digest()) in held_out_images
+    }
+    ties = find_ties([point for point in points if point.name in known], study.objectives.names, known)
+    points = tuple(replace(point, tied_with=ties.get(point.name, "")) for point in points)
     outcome = Outcome(
         study=study.to_json(),
         device=accelerator.name,
@@ -195,14 +223,14 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
     )
 
 
-def _evaluate(trial: StoredTrial, cost: Cost, study: Study) -> Evaluation:
+def _evaluate(trial: StoredTrial, cost: Cost, score: MeanScore | None, study: Study) -> Evaluation:
     return Evaluation(
         number=trial.number,
         origin=trial.origin,
         candidate=trial.candidate,
         cost=cost,
-        score=trial.score,
-        violations=list_violations(cost, trial.score, study.budgets, study.objectives.names),
+        score=score,
+        violations=list_violations(cost, score, study.budgets, study.objectives.names),
         failure=trial.failure,
     )
 

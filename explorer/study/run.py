@@ -8,16 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from explorer.compress.apply import apply
 from explorer.compress.candidate import Candidate, uniform
 from explorer.errors import SearchError
 from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.depth_pricing import DepthPricing
-from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import WeightEntropies, round_to_nearest
 from explorer.objectives import costs_named
 from explorer.progress import Notify, Progress, silent
@@ -32,16 +30,17 @@ from explorer.study.alive import coordinating
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, locked, refuse_other_study, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
-from explorer.study.jobs import ListEntropies, ScoreCandidate, evaluate, started
+from explorer.study.jobs import ListEntropies, evaluate, started
 from explorer.study.network import threads_for
 from explorer.study.outcome import score_front
 from explorer.study.point_costs import PointPricing
 from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
 from explorer.study.relevance import draw_relevance_sample
+from explorer.study.sampling import make_scorer, order_sample
 from explorer.study.search import ComputeCost, Search, search
 from explorer.study.storage import naming_faults, open_store
-from explorer.study.store import Store
+from explorer.study.store import Store, TrialResult
 from explorer.study.study_file import Study
 from explorer.study.tuned_front import with_tuned
 from explorer.threads import single_threaded
@@ -88,12 +87,14 @@ def run(
 class Start:
     """What a search starts from instead of seeds of its own, and what is known already.
 
-    `known` are scores by the candidate's digest, `scores` those of what is no trial, as a store keeps them.
+    `known` are results by the candidate's digest, `images` scores of what is no trial and `sample` the order of the
+    images, as a store keeps them.
     """
 
     seeds: tuple[Seed, ...]
-    known: Mapping[str, MeanScore]
-    scores: Mapping[str, MeanScore]
+    known: Mapping[str, TrialResult]
+    images: Mapping[str, str]
+    sample: Mapping[str, Any]
 
 
 def explore(
@@ -119,8 +120,9 @@ def explore(
         _keep_graphs(folder, prepared)
         if start is not None:
             store.salvaged = {**start.known, **store.salvaged}
-            for key in start.scores.keys() - store.scores().keys():
-                store.remember_score(key, start.scores[key])
+            store.keep_sample(start.sample)
+            for key in start.images.keys() - store.image_scores().keys():
+                store.remember_score(key, start.images[key])
         task = _task(prepared, store, notify, () if start is None else start.seeds)
         work = partial(evaluate, task.score_candidate, task.list_entropies)
         with (
@@ -140,18 +142,6 @@ def make_space(prepared: PreparedStudy) -> SearchSpace:
     study, graph = prepared.study, prepared.context.graph
     granularity, method = study.sharing.codebook_granularity, study.relevance.method
     return make_search_space(graph, study.space, granularity, method, prepared.depths)
-
-
-def make_scorer(prepared: PreparedStudy) -> ScoreCandidate:
-    """Return the function that scores candidates on the images of the search."""
-    images, targets = prepared.tensors(prepared.data.search)
-
-    def score_candidate(candidate: Candidate) -> MeanScore:
-        model = apply(prepared.context.for_search(), candidate)
-        batch = prepared.study.compute.batch_size
-        return MeanScore.of(score_images(model, images, targets, batch, prepared.score, finite=True))
-
-    return score_candidate
 
 
 def make_entropies(prepared: PreparedStudy) -> ListEntropies:
@@ -179,7 +169,7 @@ def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Se
         seeds=seeds,
         objectives=study.objectives.names,
         price_candidate=price_candidate,
-        score_candidate=make_scorer(prepared),
+        score_candidate=make_scorer(prepared, order_sample(prepared, store)),
         list_entropies=make_entropies(prepared),
         budgets=study.budgets,
         estimates=_estimates(prepared, space, table),

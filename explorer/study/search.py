@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
-from explorer.objectives import SCORE, objectives_named, score_named
+from explorer.objectives import SCORE, costs_named, objectives_named, score_named
 from explorer.progress import Progress
 from explorer.search.problem import Estimates, SamplingProblem
 from explorer.search.proposals import Point, Proposals
@@ -19,10 +19,11 @@ from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.alive import Listener
-from explorer.study.costing import cost_excesses, list_violations, score_excess
+from explorer.study.costing import cost_excesses, score_excess
 from explorer.study.jobs import Here, Jobs, ListEntropies, ScoreCandidate, evaluate
-from explorer.study.record import Cost, Evaluation
-from explorer.study.store import OPEN, Store, TrialResult
+from explorer.study.record import Cost
+from explorer.study.rivals import Rivals
+from explorer.study.store import OPEN, Proposed, Store, TrialResult
 
 ComputeCost = Callable[[Candidate], Cost]
 MOST_LOSSES = 5
@@ -59,13 +60,15 @@ class Search:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Trial:
     candidate: Candidate
     own: str
     """Digest of the candidate."""
     cost: Cost
     excesses: tuple[tuple[str, float], ...]
+    rival: int | None
+    """The trial whose images it is compared on."""
 
 
 def search(
@@ -113,7 +116,8 @@ class _Coordinator:
         self.twins: dict[str, list[int]] = {}
         """Open trials by the digest of their candidate: the first is evaluated, the others will get its result."""
         self.losses: dict[int, int] = {}
-        self.known = {own: TrialResult(score=score) for own, score in store.salvaged.items()}
+        self.rivals = Rivals()
+        self.known = dict(store.salvaged)
         self._restore()
 
     def run(self, jobs: Jobs, progress: Progress, is_over: Callable[[], bool]) -> None:
@@ -136,7 +140,7 @@ class _Coordinator:
     def _restore(self) -> None:
         """Take up what the store holds; nothing that this process had claimed is evaluated any more."""
         for stored in self.store.trials():
-            number, trial = stored.number, self._add(stored.candidate)
+            number, trial = stored.number, self._add(stored.candidate, stored.rival)
             self.proposals.add(stored.point)
             if stored.result is not None:
                 self._settle(number, stored.result, complete=stored.complete)
@@ -153,16 +157,13 @@ class _Coordinator:
         while len(self.trials) < min(settings.trials, self.num_in_order + settings.lag):
             number = len(self.trials)
             for told in range(self.proposals.num_told, number - settings.lag + 1):
-                known = self.trials[told], self.results[told]
-                score = self.results[told].score
-                error = None if score is None else score.standard_error
-                self.proposals.tell(self._values(*known), dict(self._constraints(*known)), error)
+                self._tell(told)
             seed = self.task.seeds[number] if number < len(self.task.seeds) else None
             point = self.proposals.ask() if seed is None else self.proposals.add(self._point(seed.candidate))
             trial, origin = self._add(self._candidate(point)), settings.sampler if seed is None else seed.origin
-            propose = partial(
-                self.store.propose, number, point, trial.candidate, origin, coded_bytes=trial.cost.coded_bytes
-            )
+            trial.rival = self.rivals.find(self._costs(trial))
+            proposed = Proposed(point, trial.candidate, origin, trial.cost.coded_bytes, trial.rival)
+            propose = partial(self.store.propose, number, proposed)
             result = NOT_BUILT if any(excess > 0 for _, excess in trial.excesses) else self.known.get(trial.own)
             if result is not None:
                 result = self._completed(trial, result)
@@ -174,6 +175,15 @@ class _Coordinator:
                 propose()
                 self.waiting.add(number)
 
+    def _tell(self, number: int) -> None:
+        """Let the sampler know a result, and candidates that cost no less be compared with it."""
+        trial, result = self.trials[number], self.results[number]
+        values, constraints = self._values(trial, result), dict(self._constraints(trial, result))
+        self.proposals.tell(values, constraints, None if result.score is None else result.score.standard_error)
+        kept = all(excess <= 0 for excess in constraints.values())
+        if result.score is not None and result.images and not result.beaten and kept:
+            self.rivals.add(number, self._costs(trial), result.score.value)
+
     def _hand_out(self, jobs: Jobs) -> None:
         """Start what waits where there is room."""
         while jobs.free and self.waiting:
@@ -181,7 +191,8 @@ class _Coordinator:
             self.waiting.remove(number)
             if self.store.claim(number):
                 self.here.add(number)
-                jobs.start(number, self.trials[number].candidate)
+                trial = self.trials[number]
+                jobs.start(number, trial.candidate, "" if trial.rival is None else self.results[trial.rival].images)
 
     def _take(self, number: int, result: TrialResult | None) -> None:
         """Keep what an evaluation here has found; None where it was lost with its process."""
@@ -248,10 +259,10 @@ class _Coordinator:
             return result
         return replace(result, entropies=tuple(self.task.list_entropies(trial.candidate)))
 
-    def _add(self, candidate: Candidate) -> _Trial:
+    def _add(self, candidate: Candidate, rival: int | None = None) -> _Trial:
         cost = self.task.price_candidate(candidate)
         excesses = cost_excesses(cost, self.task.budgets)
-        self.trials.append(_Trial(candidate, candidate.digest(), cost, excesses))
+        self.trials.append(_Trial(candidate, candidate.digest(), cost, excesses, rival))
         return self.trials[-1]
 
     def _candidate(self, point: Point) -> Candidate:
@@ -266,26 +277,10 @@ class _Coordinator:
         objectives = objectives_named(self.task.objectives)
         return [one.worst if result.failure else one.value(trial.cost, value) for one in objectives]
 
+    def _costs(self, trial: _Trial) -> list[float]:
+        return [one.value(trial.cost, 0.0) for one in costs_named(self.task.objectives)]
+
     def _constraints(self, trial: _Trial, result: TrialResult) -> tuple[tuple[str, float], ...]:
         """Return by how much each budget is missed; the least score by all of it where there is no score."""
         value = 0.0 if result.score is None else result.score.value
         return (*trial.excesses, *score_excess(value, self.task.budgets, self.task.objectives))
-
-
-def evaluations(task: Search, store: Store) -> tuple[Evaluation, ...]:
-    """Return everything that was evaluated, with its cost computed anew."""
-    found = []
-    for item in store.stored():
-        cost = task.price_candidate(item.candidate)
-        found.append(
-            Evaluation(
-                number=item.number,
-                origin=item.origin,
-                candidate=item.candidate,
-                cost=cost,
-                score=item.score,
-                violations=list_violations(cost, item.score, task.budgets, task.objectives),
-                failure=item.failure,
-            )
-        )
-    return tuple(found)

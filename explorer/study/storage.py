@@ -15,12 +15,11 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, get_s
 from optuna.study import StudyDirection
 
 from explorer.errors import SearchError
-from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import objectives_named
 from explorer.settings.paths import expand_variables
 from explorer.study.folder import EARLIER, JOURNAL, refuse_changes
 from explorer.study.journal import Damage, Journal, Log, surviving
-from explorer.study.store import COORDINATOR, PROPOSED, RESULT, Store
+from explorer.study.store import COORDINATOR, PROPOSED, RESULT, Store, TrialResult
 from explorer.study.study_file import Study
 
 PROXY = "grpc"
@@ -175,12 +174,12 @@ def _damaged(damage: Damage) -> str:
     )
 
 
-def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, MeanScore]:
-    """Return scores by the digest of the candidate; none where they may be those of another study."""
+def _salvaged(logs: Iterable[Log], identity: Mapping[str, str]) -> dict[str, TrialResult]:
+    """Return results by the digest of the candidate; none where they may be those of another study."""
     found, ours = {}, False
     for log in logs:
         given = log.get("user_attr") or {}
         ours = ours or ("trial_id" not in log and given.get("identity") == dict(identity))
         if RESULT in given and given[RESULT]["score"] is not None:
-            found[given[RESULT]["candidate"]] = MeanScore(**given[RESULT]["score"])
+            found[given[RESULT]["candidate"]] = TrialResult.from_json(given[RESULT])
     return found if ours else {}

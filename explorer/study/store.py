@@ -24,8 +24,8 @@ COORDINATOR = "coordinator"
 """Attribute of the study: who proposes, and how often that has been heard of."""
 PROPOSED, RESULT, WORKER = "proposed", "result", "worker"
 """Attributes of a trial: one packed each, since a database takes as long for one as for a hundred parameters."""
-SCORE = "score/"
-"""What the attribute of a study begins with that is a score: one for each, so that one more does not write them all."""
+SCORED, SAMPLE = "score/", "sample"
+"""Attributes of the study: scores of one network on one set of images, for each of these, and the order of images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,10 @@ class TrialResult:
     failure: str = ""
     entropies: tuple[float, ...] | None = None
     """Of the integers of each of its layers, in bits a weight, where it was scored."""
+    images: str = ""
+    """Packed scores of the images that it was scored on, in the order of the sample; empty where they are not known."""
+    beaten: bool = False
+    """Whether it was scored no further since another network was better and cost no more."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -43,6 +47,8 @@ class TrialResult:
             "score": None if self.score is None else asdict(self.score),
             "failure": self.failure,
             "entropies": self.entropies,
+            "images": self.images,
+            "beaten": self.beaten,
         }
 
     @classmethod
@@ -53,7 +59,28 @@ class TrialResult:
             score=None if score is None else MeanScore(**score),
             failure=data["failure"],
             entropies=None if entropies is None else tuple(entropies),
+            images=data["images"],
+            beaten=data["beaten"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """What is to be evaluated, at which point of the space, and where it came from."""
+
+    point: Point
+    candidate: Candidate
+    origin: str
+    coded_bytes: int | None = None
+    """Of a coded file, where the study names these."""
+    rival: int | None = None
+    """The trial that it is compared with on the same images, to end its evaluation early."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        text = json.dumps(self.candidate.to_json(), separators=(",", ":"))  # in a third of the memory
+        of_space = {"point": list(self.point), "candidate": text}
+        return {**of_space, "origin": self.origin, "coded_bytes": self.coded_bytes, "rival": self.rival}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +96,8 @@ class StoredTrial:
     running: bool
     complete: bool
     result: TrialResult | None
+    rival: int | None = None
+    """The trial that it is compared with on the same images, to end its evaluation early."""
     worker: str = field(compare=False)
     """Who evaluates it, or did, and how often that has been heard of; empty where no one does."""
 
@@ -102,7 +131,7 @@ class Store:
         owner: str,
         *,
         shared: bool,
-        salvaged: Mapping[str, MeanScore] = MappingProxyType({}),
+        salvaged: Mapping[str, TrialResult] = MappingProxyType({}),
     ) -> None:
         self._storage = storage
         self._study_id = storage.get_study_id_from_name(name)
@@ -111,8 +140,8 @@ class Store:
         self.shared = shared
         """Whether others may claim trials, too: a journal has no other process."""
         self.salvaged = salvaged
-        """Scores by the digest of a candidate, of evaluations that the journal has lost."""
-        self._scores: dict[str, MeanScore] | None = None
+        """Results by the digest of a candidate, of evaluations that the journal has lost."""
+        self._image_scores: dict[str, str] | None = None
 
     def trials(self, states: tuple[TrialState, ...] | None = None) -> tuple[StoredTrial, ...]:
         """Return all trials, or those in some states, in the order of their numbers."""
@@ -130,11 +159,8 @@ class Store:
     def propose(
         self,
         number: int,
-        point: Point,
-        candidate: Candidate,
-        origin: str,
+        proposed: Proposed,
         *,
-        coded_bytes: int | None = None,
         result: TrialResult | None = None,
         values: Sequence[float] = (),
         held: bool = False,
@@ -146,14 +172,7 @@ class Store:
         """
         state = TrialState.COMPLETE if result else TrialState.RUNNING if held else TrialState.WAITING
         now = datetime.now()
-        attributes: dict[str, Any] = {
-            PROPOSED: {
-                "point": list(point),
-                "candidate": json.dumps(candidate.to_json(), separators=(",", ":")),  # as text in a third of the memory
-                "origin": origin,
-                "coded_bytes": coded_bytes,
-            }
-        }
+        attributes: dict[str, Any] = {PROPOSED: proposed.to_json()}
         if held:
             attributes[WORKER] = self.owner
         if result:
@@ -175,6 +194,11 @@ class Store:
         own = self._storage.create_new_trial(self._study_id, template_trial=trial)
         if self._storage.get_trial_number_from_id(own) != number:
             raise SearchError("search.storage: another run proposes candidates of this study; end one of the two")
+
+    def read_images(self, number: int | None) -> str:
+        """Return the packed scores of the images that a finished trial was scored on; empty for none."""
+        found = None if number is None else self._storage.get_trial(self._id(number))
+        return "" if found is None else str(found.user_attrs[RESULT]["images"])
 
     def claim(self, number: int) -> bool:
         """Take a waiting trial; False where another has taken it."""
@@ -210,17 +234,26 @@ class Store:
         """Return what the evaluations depend on, each part by name."""
         return dict(self._attributes().get("identity", {}))
 
-    def scores(self) -> dict[str, MeanScore]:
-        """Return scores by "images/network", for what is not a trial: baselines, and the front's final score."""
-        if self._scores is None:
-            stored = [(key, score) for key, score in self._attributes().items() if key.startswith(SCORE)]
-            self._scores = {key.removeprefix(SCORE): MeanScore(**score) for key, score in stored}
-        return self._scores
+    def image_scores(self) -> dict[str, str]:
+        """Return the packed scores of images by "images/network", for what is not a trial: baselines, and the front."""
+        if self._image_scores is None:
+            kept = self._attributes().items()
+            self._image_scores = {key.removeprefix(SCORED): packed for key, packed in kept if key.startswith(SCORED)}
+        return self._image_scores
 
-    def remember_score(self, key: str, score: MeanScore) -> None:
-        """Keep a score, so that nothing is scored twice."""
-        self._storage.set_study_user_attr(self._study_id, f"{SCORE}{key}", asdict(score))
-        self.scores()[key] = score
+    def remember_score(self, key: str, images: str) -> None:
+        """Keep packed scores of images, so that nothing is scored twice."""
+        self._storage.set_study_user_attr(self._study_id, SCORED + key, images)
+        self.image_scores()[key] = images
+
+    def sample(self) -> Mapping[str, Any] | None:
+        """Return the order in which images are scored, None where it is not known yet."""
+        kept: Mapping[str, Any] | None = self._attributes().get(SAMPLE)
+        return kept
+
+    def keep_sample(self, order: Mapping[str, Any]) -> None:
+        """Keep the order in which every process is to score images."""
+        self._storage.set_study_user_attr(self._study_id, SAMPLE, dict(order))
 
     def coordinator(self) -> str:
         """Return who proposes, and how often that has been heard of; empty where no one does, or not any more."""
@@ -253,8 +286,14 @@ def _stored(trial: FrozenTrial) -> StoredTrial:
         candidate=Candidate.from_json(json.loads(proposed["candidate"])),
         origin=proposed["origin"],
         coded_bytes=proposed["coded_bytes"],
+        rival=proposed["rival"],
         running=trial.state == TrialState.RUNNING,
         complete=trial.state == TrialState.COMPLETE,
         result=None if result is None else TrialResult.from_json(result),
         worker=attributes.get(WORKER, ""),
     )
+
+
+def name_scores(split: str, images: str, network: str) -> str:
+    """Return the key of the scores of a network on the images of a split, whose digest is given."""
+    return f"{split}/{images}/{network}"

@@ -17,7 +17,8 @@ from explorer.study.alive import Listener, saying
 from explorer.study.jobs import Evaluate, evaluate
 from explorer.study.network import open_network
 from explorer.study.prepare import open_study
-from explorer.study.run import make_entropies, make_scorer
+from explorer.study.run import make_entropies
+from explorer.study.sampling import make_scorer, order_sample
 from explorer.study.storage import connect, is_coordinated, join_store, naming_faults
 from explorer.study.store import WAITING, Store
 from explorer.study.study_file import Study
@@ -56,7 +57,7 @@ def evaluate_for(study: Study, folder: Path, notify: Notify = silent) -> tuple[i
     prepared = open_study(study, folder, notify)
     store, trials = join_store(storage, study.name, owner, prepared.identity()), study.search.trials
     with naming_faults(url), single_threaded(True):
-        work = partial(evaluate, make_scorer(prepared), make_entropies(prepared))
+        work = partial(evaluate, make_scorer(prepared, order_sample(prepared, store)), make_entropies(prepared))
         return serve(store, work, lambda count: notify("evaluate", count, trials))
 
 
@@ -78,7 +79,7 @@ def serve(store: Store, work: Evaluate, progress: Callable[[int], None]) -> tupl
         for stored in store.trials(WAITING):
             if store.claim(stored.number):
                 with saying(partial(store.say_alive, stored.number)):
-                    result = work(stored.candidate)
+                    result = work(stored.candidate, store.read_images(stored.rival))
                 store.record(stored.number, stored.candidate, result)
                 evaluated += 1
                 progress(evaluated)

@@ -128,7 +128,7 @@ def journal() -> Callable[[Path], list[Finished]]:
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The candidates that searches of this process score, as JSON, in order."""
     from explorer.compress.apply import apply  # noqa: PLC0415
-    from explorer.study import run  # noqa: PLC0415
+    from explorer.study import sampling  # noqa: PLC0415
 
     seen: list[str] = []
 
@@ -136,5 +136,5 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(json.dumps(candidate.to_json()))
         return apply(context, candidate)
 
-    monkeypatch.setattr(run, "apply", recorded)
+    monkeypatch.setattr(sampling, "apply", recorded)
     return seen

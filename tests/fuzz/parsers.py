@@ -45,13 +45,13 @@ from explorer.settings import DataSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.folder import JOURNAL, OUTCOME, STUDY, read_outcome, read_study
 from explorer.study.storage import open_store
-from explorer.study.store import Store, TrialResult
+from explorer.study.store import Proposed, Store, TrialResult
 from explorer.study.study_file import load_accelerator, load_study
 from hwmodels import NETWORKS, NetworkError
 from tests.fuzz import mutations
 from tests.fuzz.onnx_mutations import damage_onnx
 from tests.fuzz.run import Parser
-from tests.support.scoring import right
+from tests.support.scoring import pack_right, right
 
 TINY = Path(__file__).parents[1] / "tiny_study"
 DEVICES = Path(hwmodels.__file__).parent / "device" / "catalogue"
@@ -230,11 +230,11 @@ def _journal(home: Path) -> Parser:
     store = opened(made)
     for number, bits in enumerate((2, 4, 6, 8)):
         candidate = Candidate(layers=(LayerChoice(layer="0", weight_bits=bits),), filter_keep_ratio=(("0", 0.5),))
-        store.propose(number, (bits, 0), candidate, "seed")
+        store.propose(number, Proposed((bits, 0), candidate, "seed"))
         store.claim(number)
         store.record(number, candidate, TrialResult(score=right(30 + bits)))
         store.complete(number, (0.1 * bits, 5.0, 1.0))
-    store.remember_score("held_out/x/float", right(90))
+    store.remember_score("held_out/x/float", pack_right(90))
     written, sound = opened(made).stored(), (made / JOURNAL).read_bytes()
     assert len(written) == 4
 
@@ -246,7 +246,9 @@ def _journal(home: Path) -> Parser:
             found = store.stored()
             assert found == written[: len(found)], "evaluations that were never made"
             assert len(found) == 4 or cut_off or store.damage(), "lost in silence"
-            assert set(store.scores().items()) <= {("held_out/x/float", right(90))}, "scores that were never made"
+            assert set(store.image_scores().items()) <= {("held_out/x/float", pack_right(90))}, (
+                "scores that were never made"
+            )
 
     lines = mutations.damage_lines(mutations.TOML_VALUES)
     mutate = (mutations.damage_json_lines, lines, mutations.damage_bytes)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COSTS = tuple(cost.name for cost in every_cost())
-TEXTS = ("name", "origin", "digest")
+TEXTS = ("name", "tied_with", "origin", "digest")
 SIGNIFICANT = "%.9g"
 LONGEST_HEADING = 7
 """Characters of a column's heading in the terminal."""
@@ -39,7 +39,8 @@ def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dic
 
     `score` is what the score is called; those that end in `_tuned` are of the network after fine-tuning, where there
     is one; `<cost>_ratio` is relative to the uniform 8-bit baseline;
-    `undominated_held_out` tells whether the point would still be on the front if the held-out images had the say.
+    `undominated_held_out` tells whether the point would still be on the front if the held-out images had the say, and
+    `tied_with` names a point that costs no more, where they do not show this one to be better.
     """
     figures = list_cost_figures(objectives)
     return {
@@ -51,6 +52,7 @@ def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dic
         "standard_error_held_out": "float64",
         "images_held_out": "int64",
         "undominated_held_out": "bool",
+        "tied_with": "str",
         **{figure.key: "Int64" if figure.whole else "float64" for figure in figures},
         **{f"{figure.key}_ratio": "float64" for figure in figures if figure.has_ratio},
         "origin": "str",
@@ -72,8 +74,9 @@ def build_front_frame(outcome: Outcome) -> pd.DataFrame:
 
     score = score_named(outcome.objectives).name
     rows = [_row(point, score) for point in list_front_points(outcome)]
-    for row, stays in zip(rows, still_undominated(outcome.front, outcome.objectives), strict=True):
-        row["undominated_held_out"] = stays
+    stays = still_undominated(outcome.front, outcome.objectives)
+    for row, still, point in zip(rows, stays, outcome.front, strict=True):
+        row |= {"undominated_held_out": still, "tied_with": point.tied_with}
     types = list_columns(score, outcome.objectives)
     removed = [member.evaluation.candidate.removed_blocks for member in outcome.front]
     if any(removed):

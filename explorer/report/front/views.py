@@ -18,6 +18,7 @@ REFERENCE = UNIFORM
 MARKS = {
     "*": "the knee, nearest to the best of all objectives at once",
     "~": "would not be on the front of the held-out images",
+    "=": "a tie: the held-out images do not show it to be better than one that costs no more (paired test, 95 %)",
 }
 """What the signs behind the names of members of a front say."""
 
@@ -233,7 +234,7 @@ def _marks(outcome: Outcome) -> dict[str, str]:
     chosen = knee(outcome.front, outcome.objectives).name
     stays = still_undominated(outcome.front, outcome.objectives)
     return {
-        point.name: ("*" if point.name == chosen else "") + ("" if still else "~")
+        point.name: ("*" if point.name == chosen else "") + ("" if still else "~") + ("=" if point.tied_with else "")
         for point, still in zip(outcome.front, stays, strict=True)
     }
 

@@ -14,7 +14,7 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.errors import NumericalError
 from explorer.evaluate import codes, onednn
-from explorer.evaluate.engine import compile_network, is_compressed, name_engine, run_network
+from explorer.evaluate.engine import Runner, compile_network, is_compressed, name_engine
 from explorer.evaluate.score import score_images
 from explorer.graph.modules import layer_module
 
@@ -35,12 +35,12 @@ def pixels(images: Callable[[str, int], Tensor]) -> Tensor:
 
 def outputs(model: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
     with torch.inference_mode():
-        return torch.cat([output for output, _ in run_network(model, images, batch_size)])
+        return torch.cat([output for output, _ in Runner(model, batch_size)(images)])
 
 
 def test_parts_are_counted(small: fx.GraphModule, pixels: Tensor) -> None:
     with torch.inference_mode():
-        assert [(len(output), count) for output, count in run_network(small, pixels, 16)] == [
+        assert [(len(output), count) for output, count in Runner(small, 16)(pixels)] == [
             (16, 16),
             (16, 16),
             (8, 8),

@@ -17,7 +17,7 @@ from explorer.errors import NumericalError, SearchError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study.jobs import Here, Jobs, Processes, evaluate, started
 from explorer.study.store import TrialResult
-from tests.support.scoring import right
+from tests.support.scoring import right, scored_alone
 
 CPU = torch.device("cpu")
 
@@ -38,8 +38,8 @@ def score(given: Candidate) -> MeanScore:
     return right(bits)
 
 
-def evaluated(given: Candidate) -> TrialResult:
-    return evaluate(score, lambda _: (), given)
+def evaluated(given: Candidate, rival: str) -> TrialResult:
+    return evaluate(scored_alone(score), lambda _: (), given, rival)
 
 
 def collected(jobs: Jobs, count: int) -> dict[int, TrialResult | None]:
@@ -57,7 +57,7 @@ def test_everything_that_was_started_comes_back(count: int) -> None:
         for number, bits in enumerate((5, 3, 6, 7, 8)):
             while not jobs.free:
                 found |= dict(jobs.collect(0.1))
-            jobs.start(number, candidate(bits))
+            jobs.start(number, candidate(bits), "")
         found |= collected(jobs, 5 - len(found))
     assert {number: found[number] for number in (0, 2, 3, 4)} == {
         number: TrialResult(score=right(bits), entropies=()) for number, bits in ((0, 5), (2, 6), (3, 7), (4, 8))
@@ -68,21 +68,21 @@ def test_everything_that_was_started_comes_back(count: int) -> None:
 def test_a_killed_process_loses_its_candidate_and_is_replaced() -> None:
     with started(evaluated, 2, CPU) as jobs:
         assert isinstance(jobs, Processes)
-        jobs.start(0, candidate(2))
-        jobs.start(1, candidate(5))
+        jobs.start(0, candidate(2), "")
+        jobs.start(1, candidate(5), "")
         assert collected(jobs, 1) == {1: TrialResult(score=right(5), entropies=())}
         for child in jobs._children:  # the other one has nothing to do
             assert child.process.pid is not None
             os.kill(child.process.pid, signal.SIGKILL)
         assert collected(jobs, 1) == {0: None}
         assert jobs.free == 2
-        jobs.start(2, candidate(6))
-        jobs.start(3, candidate(7))
+        jobs.start(2, candidate(6), "")
+        jobs.start(3, candidate(7), "")
         found = collected(jobs, 2)
         lost = [number for number, result in found.items() if result is None]  # sent to the one that was dead
         assert len(lost) <= 1
         for number in lost:
-            jobs.start(number, candidate(number + 4))
+            jobs.start(number, candidate(number + 4), "")
         assert found | (collected(jobs, len(lost)) if lost else {}) == {
             2: TrialResult(score=right(6), entropies=()),
             3: TrialResult(score=right(7), entropies=()),
@@ -91,7 +91,7 @@ def test_a_killed_process_loses_its_candidate_and_is_replaced() -> None:
 
 def test_an_error_of_the_program_is_raised_here() -> None:
     with started(evaluated, 2, CPU) as jobs:
-        jobs.start(0, candidate(4))
+        jobs.start(0, candidate(4), "")
         with pytest.raises(LookupError, match="a fault of the program"):
             collected(jobs, 1)
 
@@ -112,7 +112,7 @@ import os, signal, torch
 from explorer.study.jobs import started
 from tests.explorer.study.test_jobs import candidate, evaluated
 with started(evaluated, 2, torch.device("cpu")) as jobs:
-    jobs.start(0, candidate(2))
+    jobs.start(0, candidate(2), "")
     print(*(child.process.pid for child in jobs._children), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """

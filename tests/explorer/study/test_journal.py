@@ -19,7 +19,7 @@ from explorer.study.search import Search, search
 from explorer.study.storage import open_store
 from explorer.study.store import Store
 from tests.support.costs import make_cost
-from tests.support.scoring import right
+from tests.support.scoring import right, scored_alone
 
 TRIALS = 12
 SPACE = SearchSpace(
@@ -72,7 +72,7 @@ def task_of(asked: list[str]) -> Search:
         seeds=(),
         objectives=("accuracy", "energy"),
         price_candidate=price_candidate,
-        score_candidate=score_candidate,
+        score_candidate=scored_alone(score_candidate),
         list_entropies=lambda candidate: (),
         budgets=BudgetSettings(energy_uj=70.0),
     )

@@ -87,7 +87,8 @@ def test_an_entry_is_all_that_a_new_sampler_takes(tmp_path: Path, monkeypatch: p
         load_study(file)
     monkeypatch.setitem(SAMPLERS, "mine", mine)
     outcome = run(load_study(file), tmp_path / "run", quiet)
-    assert len(made) == len(outcome.evaluations) == 6
+    assert made == [item.number for item in outcome.evaluations if item.origin == "mine"] == [3, 4, 5]
+    assert len(outcome.evaluations) == 6
     assert "mine" in {evaluation.origin for evaluation in outcome.evaluations}
 
 

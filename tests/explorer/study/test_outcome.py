@@ -17,7 +17,7 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.score import Score, score_images
 from explorer.report.front.views import build_front_view
 from explorer.settings import BudgetSettings
-from explorer.study import front, outcome
+from explorer.study import final_scores, front, outcome
 from explorer.study.outcome import score_front
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Outcome
@@ -151,7 +151,7 @@ def test_nothing_is_scored_twice(
         counted.append(len(labels))
         return score_images(model, images, labels, batch_size, score, **named)
 
-    monkeypatch.setattr(outcome, "score_images", counting)
+    monkeypatch.setattr(final_scores, "score_images", counting)
     assert score_front(*parts, quiet) == concluded
     assert counted == []
     prepared, task, store = parts

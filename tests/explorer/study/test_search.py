@@ -20,13 +20,14 @@ from explorer.search.proposals import Point
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
+from explorer.study.evaluated import evaluations
 from explorer.study.front import front
 from explorer.study.record import Cost
-from explorer.study.search import Search, evaluations, search
+from explorer.study.search import Search, search
 from explorer.study.storage import open_store
-from explorer.study.store import Store, StoredTrial, TrialResult
+from explorer.study.store import Proposed, Store, StoredTrial, TrialResult
 from tests.support.costs import make_cost
-from tests.support.scoring import right
+from tests.support.scoring import right, scored_alone
 from tests.support.tiers import thinned
 
 LAYERS = ("a", "b", "c")
@@ -87,7 +88,7 @@ def task_of(scorer: Scorer, sampler: str = "nsga2", trials: int = 24, widths: in
         seeds=tuple(Seed(candidate=space.candidate(p), origin=f"seed {i}") for i, p in enumerate(points)),
         objectives=("accuracy", "energy"),
         price_candidate=price_candidate,
-        score_candidate=lambda candidate: right(scorer(candidate), IMAGES),
+        score_candidate=scored_alone(lambda candidate: right(scorer(candidate), IMAGES)),
         list_entropies=lambda candidate: (),
         budgets=BudgetSettings(energy_uj=BUDGET),
     )
@@ -172,7 +173,7 @@ def test_a_seed_that_was_proposed_when_the_process_died_is_taken_once(
 ) -> None:
     store, task = open_(), task_of(Scorer())
     seed = task.seeds[0]
-    store.propose(0, tuple(task.space.point(seed.candidate).values()), seed.candidate, seed.origin)
+    store.propose(0, Proposed(tuple(task.space.point(seed.candidate).values()), seed.candidate, seed.origin))
     search(task, open_(), silent)
     assert found(open_()) == whole("nsga2")
 

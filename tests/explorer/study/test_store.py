@@ -16,8 +16,8 @@ from explorer.errors import SearchError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.search.proposals import Point
 from explorer.study.storage import open_store
-from explorer.study.store import Store, TrialResult
-from tests.support.scoring import right
+from explorer.study.store import Proposed, Store, TrialResult
+from tests.support.scoring import pack_right, right
 
 OBJECTIVES = ("accuracy", "energy")
 IDENTITY = {"study": "1", "weights": "a"}
@@ -54,7 +54,7 @@ def candidate(bits: int) -> Candidate:
 def finish(store: Store, bits: int, correct: int | None) -> None:
     """Propose, claim, record and complete the next trial."""
     number = len(store.trials())
-    store.propose(number, point(bits), candidate(bits), "seed widest")
+    store.propose(number, Proposed(point(bits), candidate(bits), "seed widest"))
     assert store.claim(number)
     store.record(number, candidate(bits), TrialResult(score=None if correct is None else right(correct)))
     store.complete(number, (0.1 * bits, 5.0))
@@ -73,7 +73,8 @@ def test_what_was_finished_is_found_again(open_: Open) -> None:
     assert (store.count(), store.stored()) == (0, ())
     finish(store, 2, 37)
     finish(store, 3, None)
-    store.propose(2, point(4), candidate(4), "nsga2", result=TrialResult(failure="no"), values=(0.0, math.inf))
+    failed = TrialResult(failure="no")
+    store.propose(2, Proposed(point(4), candidate(4), "nsga2"), result=failed, values=(0.0, math.inf))
     for again in (store, open_()):
         assert [(item.number, item.origin, item.point, item.result) for item in again.stored()] == [
             (0, "seed widest", point(2), TrialResult(score=right(37))),
@@ -90,8 +91,8 @@ def test_what_was_finished_is_found_again(open_: Open) -> None:
 
 def test_a_trial_is_claimed_once_until_it_is_released(open_: Open) -> None:
     store = open_()
-    store.propose(0, point(2), candidate(2), "nsga2")
-    store.propose(1, point(3), candidate(3), "nsga2", held=True)
+    store.propose(0, Proposed(point(2), candidate(2), "nsga2"))
+    store.propose(1, Proposed(point(3), candidate(3), "nsga2"), held=True)
     assert states(store) == [TrialState.WAITING, TrialState.RUNNING]
     assert store.claim(0)
     assert not store.claim(0)
@@ -114,17 +115,17 @@ def test_a_second_run_that_proposes_is_found_out(storage: tuple[str, str], open_
     if storage[0] == "journal":
         return  # its folder is locked
     store, other = open_(), open_()
-    store.propose(0, point(2), candidate(2), "nsga2")
+    store.propose(0, Proposed(point(2), candidate(2), "nsga2"))
     with pytest.raises(SearchError, match="another run proposes candidates of this study"):
-        other.propose(0, point(2), candidate(2), "nsga2")
+        other.propose(0, Proposed(point(2), candidate(2), "nsga2"))
 
 
 def test_scores_are_remembered(open_: Open) -> None:
     store = open_()
-    assert store.scores() == {}
-    store.remember_score("search/float", right(30))
-    store.remember_score("held_out/float", right(29))
-    assert open_().scores() == {"search/float": right(30), "held_out/float": right(29)}
+    assert store.image_scores() == {}
+    store.remember_score("search/float", pack_right(30))
+    store.remember_score("held_out/float", pack_right(29))
+    assert open_().image_scores() == {"search/float": pack_right(30), "held_out/float": pack_right(29)}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the refused connection is dropped
@@ -199,7 +200,7 @@ def test_what_follows_a_corrupt_line_is_lost_and_told(journal: Path) -> None:
             f"line {second + 1} was not what had been written there: evaluation 2 and those after it (2 of them were "
             "found) are made again"
         )
-    assert store.salvaged == {candidate(bits).digest(): right(bits) for bits in (2, 3, 4)}
+    assert store.salvaged == {candidate(bits).digest(): TrialResult(score=right(bits)) for bits in (2, 3, 4)}
     assert (journal.parent / "search.journal.damaged").read_bytes() == whole
 
 

@@ -169,7 +169,7 @@ def problems(**sections: Any) -> tuple[str, ...]:
         ("search", {"device": "cpu"}, "search.device: is device of [compute] now; move the key there"),
         ("search", {"batch_size": 8}, "search.batch_size: is batch_size of [compute] now; move the key there"),
         ("search", {"trails": 5}, "search.trails: unknown key; did you mean 'trials'?"),
-        ("search", {"x": 5}, "search.x: unknown key; known are trials, population, seeds, sampler"),
+        ("search", {"x": 5}, "search.x: unknown key; known are trials, population, seeds, lag, sampling_error"),
         ("search", [], "search: expected a table [search], received []"),
         ("output", {"folder": " "}, 'output.folder: expected a path, received " "'),
         ("serach", {"trials": 5}, "serach: unknown section; did you mean 'search'?"),

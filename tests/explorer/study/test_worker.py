@@ -32,7 +32,7 @@ from explorer.study.storage import connect, is_coordinated, join_store, naming_f
 from explorer.study.store import Store, TrialResult
 from explorer.study.worker import FINISHED, SILENT, serve
 from tests.explorer.study.test_search import Scorer, found, silent, task_of
-from tests.support.scoring import right
+from tests.support.scoring import right, scored_alone
 
 OBJECTIVES, IDENTITY = ("accuracy", "energy"), {"study": "1"}
 FORK = multiprocessing.get_context("fork")
@@ -67,7 +67,7 @@ def task(log: Log, trials: int) -> Search:
 
 
 def task_with(score: Callable[[Candidate], MeanScore], trials: int) -> Search:
-    return replace(task_of(EXACT, trials=trials), score_candidate=score)
+    return replace(task_of(EXACT, trials=trials), score_candidate=scored_alone(score))
 
 
 def no_entropies(_: Candidate) -> tuple[float, ...]:
@@ -113,7 +113,7 @@ def test_a_candidate_that_ends_every_process_is_named(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    processes = Processes(partial(evaluate, kills, no_entropies), 1)
+    processes = Processes(partial(evaluate, scored_alone(kills), no_entropies), 1)
     try:
         store = open_store(tmp_path, "journal", "s", OBJECTIVES, IDENTITY)
         with pytest.raises(SearchError, match="candidate 0: the process that evaluates it has ended 5 times"):
@@ -190,7 +190,7 @@ def join(url: str, name: str, log: Log) -> None:
     while not is_coordinated(storage, name):
         time.sleep(0.02)
     store = join_store(storage, name, f"worker {os.getpid()}", IDENTITY)
-    serve(store, partial(evaluate, log.score, no_entropies), lambda count: None)
+    serve(store, partial(evaluate, scored_alone(log.score), no_entropies), lambda count: None)
     os.kill(os.getpid(), signal.SIGKILL)  # no clearing up of what the test's process has open
 
 
@@ -215,7 +215,7 @@ def test_four_workers_of_which_two_are_killed(url: str, tmp_path: Path, monkeypa
             os.kill(victim.pid, signal.SIGKILL)
             victim.join()
 
-    nobody = Processes(partial(evaluate, log.score, no_entropies), 0)
+    nobody = Processes(partial(evaluate, scored_alone(log.score), no_entropies), 0)
     with coordinating(store):
         search(task(log, trials), store, killing, nobody)
     for each in workers:
@@ -270,7 +270,7 @@ def test_a_worker_ends_with_the_run_or_when_it_falls_silent(monkeypatch: pytest.
     monkeypatch.setattr(alive, "SILENT_S", 0.2)
     for words, ends in ((("a 0", "a 1", ""), FINISHED), (("a 0", "a 1"), SILENT)):
         store: Store = Pretended(*words)  # type: ignore[assignment]
-        assert serve(store, lambda candidate: TrialResult(), lambda count: None) == (0, ends)
+        assert serve(store, lambda candidate, rival: TrialResult(), lambda count: None) == (0, ends)
 
 
 def test_a_second_run_is_refused_while_the_first_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from explorer.study.record import Cost, Outcome
 
 EXPECTED = (
     "name,accuracy_search,standard_error_search,images_search,accuracy_held_out,standard_error_held_out,"
-    "images_held_out,undominated_held_out,energy_uj,latency_ms,latency_cycles,weight_bytes,activation_bytes,macs,energy_uj_ratio,"
+    "images_held_out,undominated_held_out,tied_with,energy_uj,latency_ms,latency_cycles,"
+    "weight_bytes,activation_bytes,macs,energy_uj_ratio,"
     "latency_ms_ratio,weight_bytes_ratio,activation_bytes_ratio,macs_ratio,origin,digest,accuracy_search_tuned,"
     "accuracy_held_out_tuned,standard_error_held_out_tuned,energy_uj_tuned,weight_bytes_tuned"
 )

@@ -1,0 +1,104 @@
+"""Scores on whole sets of images, each kept: those of the front and the baselines, on search and held-out ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import fx
+
+from explorer.arrays import Float64Array
+from explorer.compress.apply import CompressionContext, apply
+from explorer.compress.candidate import Candidate
+from explorer.compress.failures import NUMERICAL, describe_failure
+from explorer.data.images import ImageSet
+from explorer.evaluate.image_scores import pack_scores, unpack_scores
+from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import score_images
+from explorer.progress import Notify
+from explorer.study import front
+from explorer.study.costing import list_violations
+from explorer.study.prepare import PreparedStudy
+from explorer.study.record import Evaluation, FrontPoint
+from explorer.study.search import Search
+from explorer.study.store import Store, name_scores
+from explorer.study.ties import find_ties
+
+Build = Callable[[], fx.GraphModule]
+"""Builds a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalScores:
+    """Scores networks, and remembers every score in the store."""
+
+    prepared: PreparedStudy
+    store: Store
+
+    def score(self, split: str, name: str, build: Build, *, finite: bool = False) -> MeanScore:
+        """Return the mean score; NumericalError and the like where the network cannot be computed.
+
+        With `finite` that includes where an output is NaN or infinite.
+        """
+        images: ImageSet = getattr(self.prepared.data, split)
+        key = name_scores(split, images.digest(), name)
+        packed = self.store.image_scores().get(key)
+        if packed is None:
+            batch, score = self.prepared.study.compute.batch_size, self.prepared.score
+            inputs, targets = self.prepared.tensors(images)
+            packed = pack_scores(score_images(build(), inputs, targets, batch, score, finite=finite))
+            self.store.remember_score(key, packed)
+        return MeanScore.of(unpack_scores(packed))
+
+    def find_held_out(self, candidate: Candidate) -> Float64Array:
+        """Return the scores of the held-out images (N) that a member of the front has got."""
+        name = name_built(candidate, self.prepared.context)
+        return unpack_scores(
+            self.store.image_scores()[name_scores("held_out", self.prepared.data.held_out.digest(), name)]
+        )
+
+
+def score_front_on_all(
+    found: Sequence[Evaluation], task: Search, scorer: FinalScores, notify: Notify
+) -> tuple[Evaluation, ...]:
+    """Return the evaluations, of which those on the front are scored on all images of the search.
+
+    What looked better on a part of the images than it is may leave the front then, and let others in.
+    """
+    known: dict[str, Evaluation] = {}
+    while True:
+        found = [
+            replace(known.get(item.candidate.digest(), item), number=item.number, origin=item.origin) for item in found
+        ]
+        members = front.front(found, task.objectives)
+        partial_scores = [item for item in members if item.score is not None and item.score.population is not None]
+        if not partial_scores:
+            return tuple(found)
+        for index, item in enumerate(partial_scores):
+            notify("all search images", index, len(partial_scores))
+            known[item.candidate.digest()] = _score_on_all(item, task, scorer)
+        notify("all search images", len(partial_scores), len(partial_scores))
+
+
+def _score_on_all(item: Evaluation, task: Search, scorer: FinalScores) -> Evaluation:
+    own = item.candidate.digest()
+    try:
+        build = partial(apply, scorer.prepared.context.for_search(), item.candidate)
+        score = scorer.score("search", own, build, finite=True)
+    except NUMERICAL as error:
+        return replace(item, score=None, failure=describe_failure(error))
+    return replace(item, score=score, violations=list_violations(item.cost, score, task.budgets, task.objectives))
+
+
+def with_ties(points: Sequence[FrontPoint], objectives: Sequence[str], scorer: FinalScores) -> tuple[FrontPoint, ...]:
+    """Return the members of a front, each with what it is tied with on the held-out images."""
+    scores = {point.name: scorer.find_held_out(point.evaluation.candidate) for point in points}
+    ties = find_ties(points, objectives, scores)
+    return tuple(replace(point, tied_with=ties.get(point.name, "")) for point in points)
+
+
+def name_built(candidate: Candidate, context: CompressionContext) -> str:
+    """Return what the scores of a candidate's network are kept as in the form that the front has it in."""
+    final = context.quantizer.front_compensation
+    return candidate.digest() if final is None else f"{candidate.digest()}/{final}"
