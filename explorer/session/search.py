@@ -35,7 +35,7 @@ from explorer.study.finetune import reopen
 from explorer.study.folder import locked, read_outcome, read_study, refuse_other_study
 from explorer.study.prepare import PreparedStudy, digest_images, make_context, open_study, prepare_study
 from explorer.study.record import Outcome
-from explorer.study.run import explore
+from explorer.study.run import EFFORT, Effort, explore
 from explorer.study.study_file import Heading, Study, load_study
 from explorer.study.weights import digest_state
 from hwmodels import Accelerator
@@ -123,8 +123,10 @@ def load(folder: str | Path, net: Net | None = None, notify: Notify = silent) ->
     return Result(outcome=outcome, open_net=open_net, folder=folder)
 
 
-def run(study: Study | str | Path, folder: str | Path | None = None, notify: Notify = silent) -> Result:
+def run(study: Study | str | Path, folder: str | Path | None = None, notify: Notify = silent, jobs: int = 1) -> Result:
     """Run a study, or the study of a file or folder, and return what it found; in a folder it can be gone on with.
+
+    So many `jobs`, processes of one thread each, evaluate its candidates: the front does not depend on how many.
 
     Example:
         >>> import explorer
@@ -135,7 +137,7 @@ def run(study: Study | str | Path, folder: str | Path | None = None, notify: Not
         'bitfusion'
     """
     read = study if isinstance(study, Study) else load_study(study)
-    return _run(read, None if folder is None else Path(folder), notify)
+    return _run(read, None if folder is None else Path(folder), notify, Effort(jobs=jobs))
 
 
 def _mapping(name: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -193,19 +195,21 @@ def _search(
     return Result(outcome=outcome, open_net=lambda: replace(net, context=prepared.context), folder=folder)
 
 
-def _run(study: Study, folder: Path | None, notify: Notify) -> Result:
+def _run(study: Study, folder: Path | None, notify: Notify, effort: Effort) -> Result:
     """Run a study of a file, in `folder` where one is given, and return what was found."""
-    outcome, prepared = _explore(study, folder, lambda place: open_study(study, place, notify), notify)
+    outcome, prepared = _explore(study, folder, lambda place: open_study(study, place, notify), notify, effort)
     return Result(outcome=outcome, open_net=lambda: net_of_study(prepared), folder=folder)
 
 
-def _explore(study: Study, folder: Path | None, opened: Open, notify: Notify) -> tuple[Outcome, PreparedStudy]:
+def _explore(
+    study: Study, folder: Path | None, opened: Open, notify: Notify, effort: Effort = EFFORT
+) -> tuple[Outcome, PreparedStudy]:
     if folder is not None:
         refuse_foreign_pages(folder, study.score.called)
     with _place(folder) as place, locked(place):
         refuse_other_study(place, study)
         prepared = opened(place)
-        outcome = explore(prepared, place, notify)
+        outcome = explore(prepared, place, notify, effort=effort)
     if folder is not None:
         write_pages(outcome, folder)
     return outcome, prepared

@@ -7,11 +7,13 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from explorer import load_study, run
 from explorer.study.folder import read_outcome
 
 TRIALS = 60
@@ -32,7 +34,10 @@ def front(folder: Path) -> bytes:
 def test_the_front_does_not_depend_on_how_many_evaluate_it(home: Path, explorer: Callable[..., Any]) -> None:
     for jobs in (1, 2, 4):
         assert explorer("run", "tiny", "--trials", TRIALS, "--jobs", jobs, "--out", f"jobs{jobs}").code == 0
-    assert front(home / "jobs2") == front(home / "jobs1") == front(home / "jobs4")
+    study = load_study(home / "tiny")
+    from_python = replace(study, search=replace(study.search, trials=TRIALS))
+    assert len(run(from_python, home / "python", jobs=3).outcome.evaluations) == TRIALS
+    assert front(home / "jobs2") == front(home / "jobs1") == front(home / "jobs4") == front(home / "python")
     found = [read_outcome(home / f"jobs{jobs}") for jobs in (1, 2, 4)]
     assert found[0].evaluations == found[1].evaluations == found[2].evaluations
     assert len(found[0].evaluations) == TRIALS
