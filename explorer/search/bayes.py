@@ -27,7 +27,7 @@ EVOLVED = 4
 POPULATION, GENERATIONS = 64, 12
 DRAWS = 16
 """Draws over which the gain of a point is expected."""
-FITTED = 1000
+FITTED = 500
 """Trials that the model is fitted to; of more the undominated ones, and the latest."""
 OF_INTEREST = 0.2
 """Share of the way from the best score down to the worst that a network can have; scores below it are of no interest

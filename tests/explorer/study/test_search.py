@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from explorer.arrays import Int64Array
 from explorer.compress.candidate import Candidate
 from explorer.errors import NumericalError
 from explorer.search.axes import ACTIVATION_BITS, CODEBOOK_SIZE, WEIGHT_BITS, WEIGHT_DENSITY, Axis
+from explorer.search.problem import Estimates, PointCosts
 from explorer.search.proposals import Point
 from explorer.search.seeds import Seed
+from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.evaluated import evaluations
@@ -91,7 +94,26 @@ def task_of(scorer: Scorer, sampler: str = "nsga2", trials: int = 24, widths: in
         score_candidate=scored_alone(lambda candidate: right(scorer(candidate), IMAGES)),
         list_entropies=lambda candidate: (),
         budgets=BudgetSettings(energy_uj=BUDGET),
+        estimates=estimates_of(space),
     )
+
+
+def estimates_of(space: SearchSpace) -> Estimates:
+    """The very costs, and losses that fall with the widths."""
+
+    def price_points(points: Int64Array) -> PointCosts:
+        named = [dict(zip((axis.name for axis in space.axes), point, strict=True)) for point in points.tolist()]
+        costs = np.array([[price_candidate(space.candidate(point)).energy_uj] for point in named], dtype=np.float64)
+        return PointCosts(costs, costs[:, 0] <= BUDGET)
+
+    table = Sensitivity(
+        weights={
+            layer: {choice: 0.5**choice.weight_bits for choice in space.weight_choices(layer)} for layer in LAYERS
+        },
+        activations={layer: {4: 0.1, 8: 0.01} for layer in LAYERS},
+        filters={},
+    )
+    return Estimates(price_points=price_points, list_losses=lambda: table)
 
 
 @pytest.fixture
@@ -137,7 +159,7 @@ def whole(tmp_path: Path) -> Callable[[str], list[Found]]:
     return run
 
 
-@pytest.mark.parametrize("sampler", ["nsga2", "random", "tpe"])
+@pytest.mark.parametrize("sampler", ["bayes", "nsga2", "random", "tpe"])
 def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
     sampler: str, open_: Open, whole: Callable[[str], list[Found]]
 ) -> None:
