@@ -14,6 +14,8 @@ from explorer.graph.modules import TransposedConv2d, inputs_first
 
 WHOLE = 2e-7
 """Share of a bias in units of the sums up to which float32 may have moved it from a whole number."""
+EXACT_SUM, NEIGHBOURS = 2.0**24, 2
+"""Largest whole number up to which float32 holds all, and steps of its precision that a gain is moved by at most."""
 Unary = Callable[[Tensor], Tensor]
 Binary = Callable[[Tensor, Tensor], Tensor]
 
@@ -90,12 +92,14 @@ def make_layer(module: nn.Conv2d | nn.Linear, scale: float, to: Target | None) -
     """
     codes, own = get_codes(module)
     grid, unit = own.double() * scale, 1.0 if to is None else to.grid.scale
-    gain = (grid / unit).float().view(-1, *(1,) * (codes.ndim - 2))
-    bias = None
-    if module.bias is not None:
-        bias = module.bias.detach().double() / grid
-        whole = torch.round(bias)
-        bias = torch.where((bias - whole).abs() <= WHOLE * whole.abs(), whole, bias).float()
+    gain = (grid / unit).float()
+    if to is not None:
+        sums, expected = find_borders(grid / unit, to)
+        gain = choose_factors(
+            grid / unit, lambda tried: (torch.round(sums.float() * tried[:, None]) != expected).sum(1)
+        )
+    gain = gain.view(-1, *(1,) * (codes.ndim - 2))
+    bias = None if module.bias is None else count_biases(module.bias.detach().double(), grid).float()
     add_up = _make_sums(module, codes.float(), bias)
 
     def compute(x: Tensor) -> Tensor:
@@ -103,6 +107,45 @@ def make_layer(module: nn.Conv2d | nn.Linear, scale: float, to: Target | None) -
         return found if to is None else to.round(found)
 
     return compute
+
+
+def choose_factors(factor: Tensor, count_wrong: Unary) -> Tensor:
+    """Return float32 factors (one for each filter) by which as few sums as can be round to a wrong code.
+
+    Sums are whole numbers, of which few come often: where one of them lies on the border of two codes up to the
+    precision of float32, so do many values of a filter. Of the neighbours of its factor it gets the best.
+
+    Args:
+        count_wrong: How many sums round wrong with such factors, for each filter.
+    """
+    best = factor.float()
+    least = count_wrong(best)
+    if bool(least.any()):
+        for end in (torch.inf, 0.0):
+            tried = factor.float()
+            for _ in range(NEIGHBOURS):
+                tried = torch.nextafter(tried, torch.full_like(tried, end))
+                left = count_wrong(tried)
+                best, least = torch.where(left < least, tried, best), torch.minimum(left, least)
+    return best
+
+
+def find_borders(gain: Tensor, to: Target) -> tuple[Tensor, Tensor]:
+    """Return the sums (filters x borders) on both sides of each border of two codes, and their codes, not shifted.
+
+    `gain` (one for each filter, float64) is what a sum, the bias among it, is multiplied with.
+    """
+    borders = torch.arange(to.low - to.grid.zero_point, to.high - to.grid.zero_point, device=gain.device) + 0.5
+    below = torch.floor(borders / gain[:, None])
+    sums = torch.cat((below, below + 1), dim=1).clamp(-EXACT_SUM, EXACT_SUM).nan_to_num()
+    return sums, torch.round(sums * gain[:, None])
+
+
+def count_biases(bias: Tensor, grid: Tensor) -> Tensor:
+    """Return biases as multiples of the grids of their filters' sums (both float64), whole where they may be so."""
+    count = bias / grid
+    whole = torch.round(count)
+    return torch.where((count - whole).abs() <= WHOLE * whole.abs(), whole, count)
 
 
 def channels_last(x: Tensor) -> Tensor:

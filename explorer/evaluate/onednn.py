@@ -10,7 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from explorer.compress.weights import get_codes
-from explorer.evaluate.codes import Binary, CodeGrid, Target, Unary, add, channels_last, quantize, unpack
+from explorer.evaluate.codes import (
+    Binary,
+    CodeGrid,
+    Target,
+    Unary,
+    add,
+    channels_last,
+    choose_factors,
+    count_biases,
+    find_borders,
+    quantize,
+    unpack,
+)
 from explorer.graph.modules import TransposedConv2d
 from explorer.graph.torch_private import list_padding
 
@@ -50,11 +62,28 @@ def make_layer(module: nn.Conv2d | nn.Linear, grid: CodeGrid, to: Target | None)
     """Return what computes a layer that `can_compute` accepts on codes of `grid`: codes of `to`, or float32 values."""
     codes, scale = get_codes(module)
     bias = None if module.bias is None else module.bias.detach()
+    if to is not None:
+        scale = _choose_scales(scale, bias, grid, to)
     if isinstance(module, nn.Linear):
         return _make_linear(codes, scale, bias, grid, to)
     padding: list[int] = list_padding(module)[::-2]  # its sides are equal
     places = ([int(step) for step in module.stride], padding, [int(step) for step in module.dilation])
     return _make_conv(codes, scale, bias, grid, to, places, module.groups)
+
+
+def _choose_scales(scale: Tensor, bias: Tensor | None, grid: CodeGrid, to: Target) -> Tensor:
+    """Return scales with which sums round as they do in float64, oneDNN's order of float32 operations kept."""
+    sums_grid = scale.double() * grid.scale
+    sums, expected = find_borders(sums_grid / to.grid.scale, to)
+    added = torch.zeros_like(scale) if bias is None else bias
+    products = ((sums - count_biases(added.double(), sums_grid)[:, None]).float()) * grid.scale
+    unit, zero_point = torch.tensor(1.0) / to.grid.scale, to.grid.zero_point
+
+    def count_wrong(tried: Tensor) -> Tensor:
+        values = (products * tried[:, None] + added[:, None]) * unit + zero_point
+        return (torch.round(values) != expected + zero_point).sum(1)
+
+    return choose_factors(scale, count_wrong)
 
 
 def make_rounding(grid: CodeGrid, to: Target) -> Unary:
