@@ -381,6 +381,16 @@ COMMANDS = {
     ),
     "front of nothing": (("front", "tiny"), ("tiny: no run was made here; make one with: explorer run",)),
     "report of nothing": (("report", "nowhere"), ("nowhere: no run was made here; make one with: explorer run",)),
+    "retarget of nothing": (("retarget", "tiny", "--device", "mpic"), ("tiny: no run was made here; make one with",)),
+    "retarget to nothing": (("retarget", "done", "--device", "tpu"), ("device.profile: 'tpu'", "Known devices are")),
+    "limit without a unit": (
+        ("retarget", "done", "--budget", "energy<=3"),
+        ("--budget 'energy<=3': expected one of pJ, nJ, uJ",),
+    ),
+    "trials without a folder": (
+        ("retarget", "done", "--trials", "5"),
+        ("expected --trials with --out, received --trials alone",),
+    ),
     "export of nothing": (("export", "nowhere", "--to", "new"), ("nowhere: no run was made here",)),
 }
 
