@@ -19,7 +19,7 @@ from explorer.study.costing import list_violations
 from explorer.study.front import spread
 from explorer.study.record import Cost, Evaluation, FrontPoint
 
-TRIED = 500
+TRIED = 300
 """Neighbours of members of the front that are priced at most: where one has more, every second, third ... (assumed)."""
 PriceCandidate = Callable[[Candidate], Cost]
 """Returns what a candidate costs; LookupError where that is not known without its network."""
