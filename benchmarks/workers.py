@@ -95,8 +95,8 @@ def compare_jobs(prepared: PreparedStudy, count: int, pairs: int) -> None:
         )
     cost = statistics.median(costs)
     print(
-        f"median ratio {statistics.median(ratios):.2f}; an evaluation takes {cost:.2f} times the CPU time with two, so "
-        f"that on idle cores two are {2 / cost:.2f} times as fast"
+        f"median ratio {statistics.median(ratios):.2f}; an evaluation takes {cost:.2f} times the CPU time with two, by "
+        f"which two would be {2 / cost:.2f} times as fast"
     )
 
 
