@@ -19,7 +19,7 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, FileTypes, Format, list_installed
-from explorer.export.verify import run_onnx
+from explorer.export.verify import TOLERANCE, run_onnx
 from explorer.files import refuse_foreign
 from explorer.graph.inputs import take
 from explorer.progress import Notify, silent
@@ -201,7 +201,7 @@ def _plain(context: CompressionContext) -> fx.GraphModule:
 
 def _compare(exported: Exported, point: FrontPoint, name: str) -> None:
     """Raise ExportError where predictions are equal, but the score is not the one that was reported."""
-    if abs(exported.score.value - point.held_out.value) > 0.01:
+    if round(abs(exported.score.value - point.held_out.value), 9) > TOLERANCE:  # one image of 100 is no more than that
         raise ExportError(
             f"export: {exported.files[0]} has {name} {exported.score.value:.2%} on the held-out images, the "
             f"report says {point.held_out.value:.2%}; the data have changed since: run the study again"

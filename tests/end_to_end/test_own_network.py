@@ -104,9 +104,12 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
         searched = apply(prepared.context, point.evaluation.candidate)(images).argmax(1).numpy()
     assert (predictions == searched).mean() >= 0.99
     configuration = json.loads((out / "configuration.json").read_text())
-    held_out = float(row["accuracy_held_out"])
-    assert configuration["network"]["accuracy"] == {**configuration["accuracy"]["held_out"], "value": held_out}
-    assert (predictions == labels.numpy()).mean() == pytest.approx(held_out)
+    held_out, measured = float(row["accuracy_held_out"]), configuration["network"]["accuracy"]["value"]
+    assert configuration["accuracy"]["held_out"]["value"] == held_out
+    assert (predictions == labels.numpy()).mean() == pytest.approx(measured)
+    # The search's arithmetic is exact. That of the file is float32, which puts a sum at the border of two codes on the
+    # other side now and then: of these 2-bit layers for one image in 100.
+    assert abs(measured - held_out) <= 0.01 + 1e-9
 
     size = (out / "model.onnx").stat().st_size
     assert f"bytes in float32, {size:,} exported" in said.out
