@@ -25,6 +25,8 @@ STRATA = 8
 """More gain next to nothing (Cochran 1977, section 5A.8: six are mostly enough)."""
 FIRST_WAVE = 128
 """Images after which a score is looked at first (assumed)."""
+LEAST_SAMPLED = 1024
+"""Images of which a part is worth scoring; fewer are scored in less time than a candidate is built in (assumed)."""
 GROWTH = 1.5
 """How many times as many images each next wave has (assumed)."""
 FLIPS = 0.1
@@ -94,7 +96,7 @@ class SampleOrder:
     def waves(self) -> tuple[int, ...]:
         """Return after how many images a score is looked at; the last is all."""
         count, found, wave = len(self.order), [], float(FIRST_WAVE)
-        while GROWTH * wave <= count:
+        while count >= LEAST_SAMPLED and GROWTH * wave <= count:
             found.append(round(wave))
             wave *= GROWTH
         return (*found, count)

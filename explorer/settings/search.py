@@ -220,8 +220,8 @@ class SearchSettings:
     `seeds` counts the candidates that start the search; a search of fewer trials evaluates the first of them, and
     goes on with the others once it is given more trials. `lag` is how many candidates may be evaluated at once: trial n
     is proposed from the results of trials 0 to n - lag, whoever evaluates them. `sampling_error` is the largest
-    standard error of a score as an estimate of that on all search images, in shares: a candidate is scored on as few as
-    that takes, members of the front on all of them; 0 scores every candidate on all.
+    standard error of a score as an estimate of that on all search images, in shares: where these are 1,024 or more, a
+    candidate is scored on as few as that takes, members of the front on all of them; 0 scores every candidate on all.
     """
 
     SECTION: ClassVar[str] = "search"

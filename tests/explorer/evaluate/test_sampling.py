@@ -62,6 +62,7 @@ def test_waves_are_growing_beginnings_up_to_all_images() -> None:
         waves = SampleOrder.of(np.ones(count), None, 0).waves()
         assert waves[-1] == count
         assert all(later >= 1.49 * wave for wave, later in itertools.pairwise(waves))
+    assert SampleOrder.of(np.ones(1023), None, 0).waves() == (1023,)
     assert SampleOrder.of(np.ones(5000), None, 0).waves() == (128, 192, 288, 432, 648, 972, 1458, 2187, 3280, 5000)
 
 

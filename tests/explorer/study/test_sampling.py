@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from explorer.evaluate import sampling
 from explorer.evaluate.image_scores import unpack_scores
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.sampling import FIRST_WAVE, SampleOrder
@@ -30,6 +32,13 @@ def study_with(error: float) -> Study:
         space=SpaceSettings(weight_bits=(1, 2, 3, 4, 8), activation_bits=(2, 4, 8)),
         search=SearchSettings(trials=TRIALS, seeds=8, population=8, lag=4, sampling_error=error),
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_are_sampled() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "LEAST_SAMPLED", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
