@@ -50,7 +50,7 @@ from explorer.search.samplers import make_sampler
 from explorer.settings import ObjectiveSettings
 from explorer.study.costing import cost_excesses, score_excess
 from explorer.study.prepare import open_study
-from explorer.study.run import _task
+from explorer.study.run import make_search
 from explorer.study.storage import open_store
 from explorer.study.study_file import Study
 
@@ -96,7 +96,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         prepared = open_study(self.study, folder)
         store = open_store(folder, "journal", self.study.name, self.study.objectives.names, prepared.identity())
-        self.task = _task(prepared, store, silent)
+        self.task = make_search(prepared, store, silent)
         self.prepared = prepared
         self.scores_file = folder / "scores.jsonl"
         lines = self.scores_file.read_text().splitlines() if self.scores_file.exists() else []

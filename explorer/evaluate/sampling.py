@@ -32,6 +32,8 @@ GROWTH = 1.5
 FLIPS = 0.1
 """Share of images whose class a typical candidate changes: sets the scale of margins that changes are likely below
 (assumed; it decides how many images are saved, not what their mean is)."""
+TYPICAL_VARIANCE = 0.07
+"""Of differences in a stratified sample: what `python -m benchmarks.sampling` finds of ResNet-20 without a rival."""
 LEAST_DEVIATION = 0.2
 """Least deviation that a stratum is taken to have, as a share of the largest: no stratum is left unseen (assumed)."""
 
@@ -163,6 +165,14 @@ def _packed(values: Int64Array, dtype: str) -> str:
 
 def _unpacked(text: str, dtype: str) -> Int64Array:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype).astype(np.int64)
+
+
+def expect_images(count: int, largest_error: float) -> float:
+    """Return on about how many of so many images a score is found to this standard error, of which 0 asks for all."""
+    if largest_error == 0.0 or count < LEAST_SAMPLED:
+        return float(count)
+    drawn = TYPICAL_VARIANCE / largest_error**2
+    return min(float(count), max(float(FIRST_WAVE), drawn / (1.0 + drawn / count)))  # of a finite population
 
 
 def find_margins(outputs: Tensor) -> Float64Array:

@@ -18,6 +18,7 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.failures import NUMERICAL
 from explorer.compress.shorten import EXAMPLES
 from explorer.evaluate.pricing import Pricing
+from explorer.evaluate.sampling import expect_images
 from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.graph.inputs import take
@@ -96,7 +97,8 @@ def estimate(
     with threads_for(context.graph):
         relevance_s = _relevance_s(network, study)
         training_s = _training_s(network, study, folder)
-    candidate_s = pace.build_s + pace.price_s + pace.score_s * len(data.search)
+    num_scored = expect_images(len(data.search), study.search.sampling_error)
+    candidate_s = pace.build_s + pace.price_s + pace.score_s * num_scored
     baselines_s = 2 * pace.score_s * (len(data.search) + len(data.held_out))
     return RunEstimate(
         candidate_s=candidate_s,

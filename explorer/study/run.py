@@ -123,7 +123,7 @@ def explore(
             store.keep_sample(start.sample)
             for key in start.images.keys() - store.image_scores().keys():
                 store.remember_score(key, start.images[key])
-        task = _task(prepared, store, notify, () if start is None else start.seeds)
+        task = make_search(prepared, store, notify, () if start is None else start.seeds)
         work = partial(evaluate, task.score_candidate, task.list_entropies)
         with (
             naming_faults(url),
@@ -150,7 +150,7 @@ def make_entropies(prepared: PreparedStudy) -> ListEntropies:
     return lambda candidate: tuple(entropies.of_candidate(candidate).values())
 
 
-def _task(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Seed, ...] = ()) -> Search:
+def make_search(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Seed, ...] = ()) -> Search:
     """Return the search of a study, with `seeds` or, where these are none, its own."""
     study, space = prepared.study, make_space(prepared)
     price_candidate = make_price(prepared, prepared.entropies, prepared.coded)

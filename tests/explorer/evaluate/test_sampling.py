@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.sampling import FIRST_WAVE, SampleOrder, find_margins
+from explorer.evaluate.sampling import FIRST_WAVE, SampleOrder, expect_images, find_margins
 
 COUNT = 2000
 
@@ -99,6 +99,13 @@ def test_scores_between_right_and_wrong_have_the_deviation_of_all_images() -> No
 def test_few_images_and_networks_that_are_always_right_or_wrong(reference: np.ndarray) -> None:
     order = SampleOrder.of(reference, np.zeros(len(reference)), 0)
     assert order.estimate(reference[order.order]) == MeanScore.of(reference)
+
+
+def test_as_many_images_are_expected_as_are_taken() -> None:
+    assert (expect_images(1023, 0.007), expect_images(5000, 0.0)) == (1023, 5000)
+    assert 800 < expect_images(5000, 0.007) < 1400  # 1,103 were taken of ResNet-20's
+    assert expect_images(5000, 0.1) == FIRST_WAVE
+    assert expect_images(50_000, 0.007) < 1.3 * expect_images(5000, 0.007)
 
 
 def test_margins_are_those_between_the_two_largest_logits() -> None:

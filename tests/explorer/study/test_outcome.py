@@ -21,7 +21,7 @@ from explorer.study import final_scores, front, outcome
 from explorer.study.outcome import score_front
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Outcome
-from explorer.study.run import _task, run
+from explorer.study.run import make_search, run
 from explorer.study.search import Search
 from explorer.study.storage import open_store
 from explorer.study.store import Store
@@ -61,7 +61,7 @@ def parts(folder: Path) -> tuple[PreparedStudy, Search, Store]:
     study = study_of(folder)
     prepared = open_study(study, folder, quiet)
     store = open_store(folder, "journal", study.name, study.objectives.names, prepared.identity())
-    return prepared, _task(prepared, store, quiet), store
+    return prepared, make_search(prepared, store, quiet), store
 
 
 @pytest.fixture
