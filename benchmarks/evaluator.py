@@ -8,6 +8,7 @@ in float32. Each candidate is timed by all three, one after the other; ratios ar
 and the range. The fixed part is what a candidate costs before its first image. Predictions are compared with those of
 the integer program that is exported, run by onnxruntime.
 
+All run with the memory settings of the environment, from which the naive evaluator gains most.
 Needs EXPLORER_DATA and EXPLORER_CHECKPOINTS; says so and ends where they are not set.
 """
 

@@ -24,6 +24,7 @@ from explorer.study.folder import (
     write_json,
     write_study,
 )
+from explorer.study.journal import Journal
 from explorer.study.study_file import Study
 
 STUDY = Study.from_json(
@@ -179,3 +180,11 @@ def test_of_many_changes_three_are_named() -> None:
     with pytest.raises(SearchError, match=r"\(a was 1, is 2; b was 1, is 2; c was 1, is 2; and 3 more\)"):
         refuse_changes(Path("run"), before, {**dict.fromkeys("abcde", "2"), "f": "3"})
     refuse_changes(Path("run"), before, dict(before))
+
+
+def test_a_journal_whose_trials_have_parameters_is_one_of_an_earlier_version(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=JournalStorage(Journal(tmp_path / "search.journal")), study_name="s")
+    refuse_other_study(tmp_path, STUDY)
+    study.ask().suggest_int("0.weight_bits/conv1", 0, 3)
+    with pytest.raises(SearchError, match="an earlier version of explorer; choose another folder, or go on with that"):
+        refuse_other_study(tmp_path, STUDY)
