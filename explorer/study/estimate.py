@@ -38,7 +38,7 @@ from hwmodels import Accelerator
 ENOUGH_S = 0.2
 """What takes this long is not timed on more images."""
 FRONT = 30
-"""Members of the front that will be scored on held-out images (assumed)."""
+"""Members of the front that will be scored on held-out images, and on all of the search where a part was (assumed)."""
 _Result = TypeVar("_Result")
 
 
@@ -98,6 +98,7 @@ def estimate(
         relevance_s = _relevance_s(network, study)
         training_s = _training_s(network, study, folder)
     num_scored = expect_images(len(data.search), study.search.sampling_error)
+    whole_s = pace.build_s + pace.score_s * len(data.search)
     candidate_s = pace.build_s + pace.price_s + pace.score_s * num_scored
     baselines_s = 2 * pace.score_s * (len(data.search) + len(data.held_out))
     return RunEstimate(
@@ -108,6 +109,7 @@ def estimate(
             *_blocks_s(network, study, pace),
             *_seeds_s(network, study, pace),
             ("search", study.search.trials * candidate_s),
+            *((("all search images", FRONT * whole_s),) if num_scored < len(data.search) else ()),
             ("held-out images", FRONT * (pace.build_s + pace.score_s * len(data.held_out)) + baselines_s),
         ),
     )
