@@ -120,7 +120,8 @@ def explore(
         _keep_graphs(folder, prepared)
         if start is not None:
             store.salvaged = {**start.known, **store.salvaged}
-            store.keep_sample(start.sample)
+            if start.sample:  # a run that was interrupted before has none
+                store.keep_sample(start.sample)
             for key in start.images.keys() - store.image_scores().keys():
                 store.remember_score(key, start.images[key])
         task = make_search(prepared, store, notify, () if start is None else start.seeds)

@@ -129,6 +129,20 @@ def test_an_interrupted_run_is_enough(folder: Path, tmp_path: Path) -> None:
     assert not any(item.held_out.num_images for item in found.outcome.baselines)
 
 
+def test_a_search_goes_on_from_a_run_that_was_interrupted_before_its_first_score(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / OUTCOME).unlink()
+    lines = (tmp_path / "run" / "search.journal").read_bytes().splitlines(keepends=True)
+    begun = [place for place, line in enumerate(lines) if b'"sample"' in line or b'"proposed"' in line]
+    (tmp_path / "run" / "search.journal").write_bytes(b"".join(lines[: begun[0]]))
+    stored = read_run(tmp_path / "run")
+    assert not stored.trials
+    study = make_study(stored.study, "gemmini_default", {})
+    there = go_on(tmp_path / "run", stored, retarget(stored, study), study, 6, tmp_path / "there", quiet)
+    assert len(there.evaluations) == 6
+    assert there.front
+
+
 def test_a_search_goes_on_and_scores_nothing_twice(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
