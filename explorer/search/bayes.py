@@ -21,14 +21,15 @@ from explorer.search.space import list_decided
 from explorer.search.surrogate import fit_surrogate
 
 ROUND = 8
-"""Trials between two fits of the model: what is proposed meanwhile counts as pending."""
+"""Trials between two fits of the model: what is proposed meanwhile counts as pending (assumed)."""
 EVOLVED = 4
-"""Draws of the posterior on each of which a population evolves, the mode among them."""
+"""Draws of the posterior on each of which a population evolves, the mode among them (assumed)."""
 POPULATION, GENERATIONS = 64, 12
+"""Of that evolution (assumed)."""
 DRAWS = 16
-"""Draws over which the gain of a point is expected."""
+"""Draws over which the gain of a point is expected (assumed)."""
 FITTED = 500
-"""Trials that the model is fitted to; of more the undominated ones, and the latest."""
+"""Trials that the model is fitted to; of more the undominated ones, and the latest (assumed)."""
 OF_INTEREST = 0.2
 """Share of the way from the best score down to the worst that a network can have; scores below it are of no interest
 where the study sets no limit (assumed)."""

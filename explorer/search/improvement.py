@@ -7,7 +7,7 @@ import numpy as np
 from explorer.arrays import Float64Array, Int64Array
 
 CORNERS = 512
-"""Places in the space of costs where the best score within these costs is asked for; their mean is the volume."""
+"""Places in the space of costs where the best score within these is asked for; their mean is the volume (assumed)."""
 AT_ONCE = 16
 """Points whose gains are measured together."""
 

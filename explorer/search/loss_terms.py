@@ -20,7 +20,7 @@ from explorer.search.space import SearchSpace
 LEAST_SHARE = 1e-6
 """Of the median loss of all options, added to each point's: what is lost to 8 bits is never nothing (assumed)."""
 IMPOSSIBLE = 1e3
-"""Times the largest finite loss of a term, what stands for an option that cannot be computed."""
+"""Times the largest finite loss of a term, what stands for an option that cannot be computed (assumed)."""
 KIND_SD, TERM_SD, VALUE_SD, OWN_SD, PAIR_SD = 1.0, 0.7, 0.4, 0.3, 0.2
 """Prior standard deviations of the logarithm of a factor: of all terms of a kind, of one term, of a value in all terms
 of a kind, of a value in one term; and of the correlation of the errors of two neighbours (assumed)."""

@@ -11,18 +11,18 @@ from explorer.arrays import Float64Array, Int64Array
 from explorer.search.loss_terms import LossTerms
 
 ITERATIONS = 6
-"""Of Gauss and Newton, for each of two values of the discrepancy; they end once nothing moves."""
+"""Of Gauss and Newton, for each of two values of the discrepancy; they end once nothing moves (assumed)."""
 SETTLED = 0.02
-"""Of any parameter, what counts as nothing."""
+"""Of any parameter, what counts as nothing (assumed)."""
 DISCREPANCY = 0.2
 DISCREPANCIES = (0.05, 0.1, 0.2, 0.4)
 """Standard deviations, on the scale of the link, of what the model cannot say of a point: the one to start from, and
-those of which the likeliest is taken."""
+those of which the likeliest is taken (assumed)."""
 SHIFT_SD, SLOPE_SD, TOP_SD, BOTTOM_SD = 3.0, 0.5, 0.02, 0.1
 """Prior standard deviations of the link: its place, the logarithm of its slope, and the scores without any and with all
 loss (assumed)."""
 SLOPES, PLACES = np.linspace(-1.0, 0.5, 4), np.linspace(0.0, 1.0, 21)
-"""Logarithms of slopes and quantiles of the losses among which the link is looked for first."""
+"""Logarithms of slopes and quantiles of the losses among which the link is looked for first (assumed)."""
 ROUGH = 0.05
 """Standard error that is added there (assumed)."""
 LEAST_ERROR = 1e-3
