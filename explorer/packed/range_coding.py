@@ -7,6 +7,7 @@ between machines takes part, so that what one has written any other reads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,34 +45,39 @@ class Prior:
 
     def counts(self) -> Int64Array:
         """Return a count of at least 1 for each number."""
-        weight, ratio = 1 << 24, (self.spread << 16) // (self.spread + 8)
-        tail = []
-        for _ in range(self.limit):
-            weight = weight * ratio >> 16
-            ratio = ratio * ((1 << 16) - self.bend**2) >> 16
-            tail.append(weight)
-        weights = np.array([*tail[::-1], 1 << 24, *tail], dtype=np.int64)
-        counts: Int64Array = weights * PRIOR_TOTAL // weights.sum() + 1
-        return counts
+        found: Int64Array = _list_counts(self.limit, [(self.spread, self.bend)])[0]
+        return found
 
 
 def fit_prior(values: NDArray[Any]) -> Prior:
     """Return the prior under which whole numbers have the shortest code, nearly: a grid, and a finer one around it."""
     limit = int(np.abs(values.astype(np.int64)).max(initial=0))
     occurs = np.bincount(values.astype(np.int64).ravel() + limit, minlength=2 * limit + 1)
-    found: dict[tuple[int, int], float] = {}
 
-    def length(shape: tuple[int, int]) -> float:
-        if shape not in found:
-            counts = Prior(limit=limit, spread=shape[0], bend=shape[1]).counts()
-            found[shape] = float(-(occurs * np.log2(counts / counts.sum())).sum())
-        return found[shape]
+    def shortest(shapes: list[tuple[int, int]]) -> tuple[int, int]:
+        counts = _list_counts(limit, shapes)
+        lengths = -(occurs * np.log2(counts / counts.sum(1, keepdims=True))).sum(1)
+        return shapes[int(lengths.argmin())]
 
-    best = min(((spread, bend) for spread in range(0, 256, 15) for bend in range(0, 256, 15)), key=length)
+    best = shortest([(spread, bend) for spread in range(0, 256, 15) for bend in range(0, 256, 15)])
     for reach in (8, 4, 2, 1):
         near = [(best[0] + a, best[1] + b) for a in (-reach, 0, reach) for b in (-reach, 0, reach)]
-        best = min((shape for shape in near if min(shape) >= 0 and max(shape) <= 255), key=length)
+        best = shortest([shape for shape in near if min(shape) >= 0 and max(shape) <= 255])
     return Prior(limit=limit, spread=best[0], bend=best[1])
+
+
+def _list_counts(limit: int, shapes: Sequence[tuple[int, int]]) -> Int64Array:
+    """Return the counts of priors, of (spread, bend) each (shapes x 2 limit + 1)."""
+    spread, bend = np.array(shapes, dtype=np.int64).T
+    weight, ratio = np.full(len(shapes), 1 << 24), (spread << 16) // (spread + 8)
+    tail = np.empty((limit, len(shapes)), dtype=np.int64)
+    for place in range(limit):
+        weight = weight * ratio >> 16
+        ratio = ratio * ((1 << 16) - bend**2) >> 16
+        tail[place] = weight
+    weights = np.concatenate([tail[::-1], np.full((1, len(shapes)), 1 << 24), tail]).T.copy()
+    counts: Int64Array = weights * PRIOR_TOTAL // weights.sum(1, keepdims=True) + 1
+    return counts
 
 
 class Writer:
