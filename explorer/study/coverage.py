@@ -1,4 +1,4 @@
-"""What share of a network is explored and costed, counted by torch itself, and said before the work."""
+"""What share of a network is explored and costed, counted by torch's own formulas, and said before the work."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import ExitStack
 import torch
 from torch import fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from explorer.graph.coverage import count_stored_values
 from explorer.graph.inputs import Inputs, as_tuple, take
 from explorer.graph.layers import ModelGraph
+from explorer.graph.torch_private import FlopCounter
 from explorer.study.record import Coverage
 
 
@@ -28,12 +28,12 @@ def measure_coverage(model: fx.GraphModule, graph: ModelGraph, example: Inputs) 
 
 
 def count_multiply_accumulates(model: fx.GraphModule, image: Inputs) -> int:
-    """Return multiply-accumulates of convolutions and matrix products for one image (1 x ...), by torch's counter.
+    """Return multiply-accumulates of convolutions and matrix products for one image (1 x ...), by torch's formulas.
 
     Fused forms of attention and of recurrent layers are taken apart first, since the counter does not know all of them.
     """
     fused_attention = torch.backends.mha.get_fastpath_enabled()
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounter()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused_attention)
         torch.backends.mha.set_fastpath_enabled(False)
@@ -43,4 +43,4 @@ def count_multiply_accumulates(model: fx.GraphModule, image: Inputs) -> int:
         stack.enter_context(torch.no_grad())
         stack.enter_context(counter)
         model(*as_tuple(image))
-    return int(counter.get_total_flops()) // 2
+    return counter.total // 2
