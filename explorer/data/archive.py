@@ -21,8 +21,8 @@ MAXIMUM_CLASSES = 100_000
 KNOWN_CLASSES = {"mnist": 10, "cifar10": 10}
 """Of sources whose files have a fixed number of them."""
 
-Raw = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""(images `n x channels x height x width`, scaled to 0..1 where they were uint8; labels)."""
+Raw = tuple[NDArray[np.uint8] | NDArray[np.float32], NDArray[np.int64]]
+"""(images `n x channels x height x width`, labels)."""
 
 
 def read_published(settings: DataSettings, folder: str | Path, input_shape: tuple[int, int, int] | None) -> ReadSets:
@@ -36,9 +36,9 @@ def read_published(settings: DataSettings, folder: str | Path, input_shape: tupl
     (train_x, train_y), (test_x, test_y) = read_archive(path)
     train, search, held_out = split_published({"x_train": len(train_y), "x_test": len(test_y)}, settings, path)
     sets = ReadSets(
-        train=ImageSet(inputs=(train_x[train],), targets=train_y[train]),
-        search=ImageSet(inputs=(test_x[search],), targets=test_y[search]),
-        held_out=ImageSet(inputs=(test_x[held_out],), targets=test_y[held_out]),
+        train=ImageSet(inputs=(scale_pixels(train_x[train]),), targets=train_y[train]),
+        search=ImageSet(inputs=(scale_pixels(test_x[search]),), targets=test_y[search]),
+        held_out=ImageSet(inputs=(scale_pixels(test_x[held_out]),), targets=test_y[held_out]),
         num_classes=known,
     )
     highest = max(int(images.targets.max()) for images in (sets.train, sets.search, sets.held_out))
@@ -52,8 +52,8 @@ def read_published(settings: DataSettings, folder: str | Path, input_shape: tupl
 def read_archive(path: Path) -> tuple[Raw, Raw]:
     """Return the training and the test images of a .npz file with x_train, y_train, x_test and y_test.
 
-    Images are uint8 as `n x height x width [x channels]`, or floats as `n x channels x height x width`, which stay as
-    they are. Pickled arrays are refused.
+    Images are uint8 as `n x height x width [x channels]`, or floats as `n x channels x height x width`. Pickled arrays
+    are refused.
 
     Raises:
         DataError: Names the file, the key and what to do.
@@ -83,7 +83,16 @@ def read_archive(path: Path) -> tuple[Raw, Raw]:
     return train, test
 
 
-def _as_images(array: NDArray[np.generic], where: str) -> NDArray[np.float32]:
+def scale_pixels(images: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return images with pixels from 0 to 1 where they were uint8; floats as they are."""
+    if images.dtype == np.float32:
+        return images.astype(np.float32, copy=False)
+    scaled = np.ascontiguousarray(images, dtype=np.float32)
+    scaled /= np.float32(255)
+    return scaled
+
+
+def _as_images(array: NDArray[np.generic], where: str) -> NDArray[np.uint8] | NDArray[np.float32]:
     integer = array.dtype == np.uint8
     if not integer and array.dtype.kind != "f":
         raise DataError(f"{where}: expected uint8 or float images, received {array.dtype}; convert them")
@@ -102,8 +111,8 @@ def _as_images(array: NDArray[np.generic], where: str) -> NDArray[np.float32]:
                 f"{LARGEST_PIXEL:g}; remove or repair them"
             )
         return images
-    channels_first = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(channels_first).astype(np.float32) / np.float32(255)
+    pixels = array.astype(np.uint8, copy=False)
+    return pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
 
 
 def _as_labels(array: NDArray[np.generic], where: str) -> NDArray[np.int64]:

@@ -60,7 +60,8 @@ def _normalised(images: ImageSet, settings: DataSettings) -> ImageSet:
             )
     along = (channels, *(1,) * (images.images.ndim - 2))
     shift, divisor = (np.asarray(scale[key], np.float32).reshape(along) for key in ("mean", "std"))
-    normalised = ((images.images - shift) / divisor).astype(np.float32, copy=False)
+    normalised = np.subtract(images.images, shift, dtype=np.float32)
+    normalised /= divisor
     return ImageSet(inputs=(normalised,), targets=images.targets)
 
 
