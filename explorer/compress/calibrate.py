@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import fx, nn
@@ -16,9 +18,33 @@ from explorer.graph.inputs import Inputs, as_tuple, take
 from explorer.graph.layers import ModelGraph
 from explorer.settings import QuantizerSettings
 from explorer.settings.values import MAXIMUM_BITS, MINIMUM_BITS
+from explorer.threads import single_threaded
 
 SAMPLED_VALUES = 65536
 """Values kept of each activation for the search of its range (assumed: enough for a width of 8 bits)."""
+_Found = TypeVar("_Found")
+
+
+class ByWidth(Mapping[int, _Found]):
+    """What is found for each admissible width of an activation, when it is first asked for."""
+
+    def __init__(self, find: Callable[[int], _Found]) -> None:
+        self._find = find
+        self._known: dict[int, _Found] = {}
+
+    def __getitem__(self, bits: int) -> _Found:
+        if not MINIMUM_BITS <= bits <= MAXIMUM_BITS:
+            raise KeyError(bits)
+        if bits not in self._known:
+            with single_threaded(True):  # the same whenever it is asked for
+                self._known[bits] = self._find(bits)
+        return self._known[bits]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(MINIMUM_BITS, MAXIMUM_BITS + 1))
+
+    def __len__(self) -> int:
+        return MAXIMUM_BITS - MINIMUM_BITS + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +77,7 @@ class Calibration:
 def calibrate(
     model: fx.GraphModule, graph: ModelGraph, images: Inputs, settings: QuantizerSettings | None = None
 ) -> Calibration:
-    """Run the float network once over `images` (a batch of inputs) and find all ranges, for all widths.
+    """Run the float network once over `images` (a batch of inputs), for the ranges of all widths.
 
     Activations that share a scale, since they are concatenated, get the range that serves all of them. Statistics
     are those of the first `recalibration_images`, which are also what candidates are corrected with.
@@ -62,17 +88,13 @@ def calibrate(
     )
     with torch.no_grad():
         recorder.run(*as_tuple(images))
-    widths = range(MINIMUM_BITS, MAXIMUM_BITS + 1)
-    ranges: dict[str, dict[int, tuple[float, int]]] = {}
-    errors: dict[str, dict[int, float]] = {}
+    ranges: dict[str, Mapping[int, tuple[float, int]]] = {}
+    errors: dict[str, Mapping[int, float]] = {}
     for name, values in _pooled(recorder.samples, graph).items():
         if not bool(torch.isfinite(values).all()):
             raise ModelError(f"model: activation {name!r} is NaN or infinite on calibration images; check the weights")
-        ranges[name] = {bits: _range(values, bits, settings) for bits in widths}
-        errors[name] = {
-            bits: float((ActivationQuantizer(bits, *ranges[name][bits])(values) - values).abs().mean())
-            for bits in widths
-        }
+        ranges[name] = ByWidth(partial(_find_range, values, settings))
+        errors[name] = ByWidth(partial(_find_error, values, ranges[name]))
     kept = take(images, slice(settings.recalibration_images))
     return Calibration(
         images=kept if isinstance(images, tuple) else kept[0],
@@ -91,7 +113,11 @@ def measure_norm_inputs(model: fx.GraphModule, images: Inputs) -> Mapping[str, t
     return recorder.norms
 
 
-def _range(values: torch.Tensor, bits: int, settings: QuantizerSettings) -> tuple[float, int]:
+def _find_error(values: torch.Tensor, ranges: Mapping[int, tuple[float, int]], bits: int) -> float:
+    return float((ActivationQuantizer(bits, *ranges[bits])(values) - values).abs().mean())
+
+
+def _find_range(values: torch.Tensor, settings: QuantizerSettings, bits: int) -> tuple[float, int]:
     if settings.activation_ranges == "percentile":
         return find_percentile_range(values, bits, settings.activation_percentile)
     return find_activation_range(values, bits)
