@@ -70,7 +70,7 @@ def search(sampler: str, lag: int, seed: int) -> list[float]:
     for number in range(max(COUNTS)):
         while proposals.num_told <= number - lag:
             proposals.tell(value_of(points[proposals.num_told]), {})
-        points.append(proposals.add(UNIFORM[number]) if number < len(UNIFORM) else proposals.ask())
+        points.append(proposals.add(UNIFORM[number]) if number < len(UNIFORM) else proposals.ask()[0])
     return [hypervolume([value_of(point) for point in points[:count]]) for count in COUNTS]
 
 

@@ -169,7 +169,7 @@ def search(bench: Bench, name: str, seed: int, trials: int) -> tuple[list[Found]
             given = task.space.point(seeds[number].candidate)
             point = proposals.add(tuple(given[axis] for axis in names))
         else:
-            point = proposals.ask()
+            point = proposals.ask()[0]
         spent += time.process_time() - start
         candidate = task.space.candidate(dict(zip(names, point, strict=True)))
         costs, excesses = bench.price(candidate)

@@ -33,8 +33,9 @@ from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.run import make_entropies, make_space
 from explorer.study.sampling import compute_order, make_scorer
 from explorer.study.storage import connect, open_store
-from explorer.study.store import OPEN, Proposed, TrialResult
+from explorer.study.store import OPEN
 from explorer.study.study_file import load_study
+from explorer.study.trials import Proposed, TrialResult
 
 CHOICES, TRIALS = 48, 40
 OBJECTIVES = ("accuracy", "energy")

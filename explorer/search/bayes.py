@@ -16,7 +16,7 @@ from explorer.arrays import Float64Array, Int64Array
 from explorer.search.evolution import evolve
 from explorer.search.improvement import Attained, sort_undominated_first, spread_corners
 from explorer.search.loss_terms import LossTerms, list_terms
-from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
+from explorer.search.problem import EXPECTED_GAIN, STANDARD_ERROR, Estimates, SamplingProblem
 from explorer.search.space import list_decided
 from explorer.search.surrogate import fit_surrogate
 
@@ -69,8 +69,13 @@ class _Proposer:
         self._gains = self._front.measure_gains(self._costs, self._scores)
         self._priced: dict[bytes, tuple[Float64Array, Float64Array]] = {}
 
-    def pick(self, pending: Sequence[Int64Array], evaluated: Collection[bytes]) -> Int64Array | None:
-        """Return the point that adds most to the front beside the pending ones; None where none is left."""
+    def pick(
+        self, pending: Sequence[Int64Array], evaluated: Collection[bytes]
+    ) -> tuple[Int64Array | None, float | None]:
+        """Return the point that adds most to the front beside the pending ones, None where none is left.
+
+        And what share of the front's hypervolume it is expected to add, None while there is no front.
+        """
         front = self._front.copy()
         for point in pending:
             costs, scores = self._price(point)
@@ -78,10 +83,10 @@ class _Proposer:
         known = {*evaluated, *(point.tobytes() for point in pending)}
         left = [place for place, point in enumerate(self._pool) if point.tobytes() not in known]
         if not left:
-            return None
-        best = front.find_best(self._costs[left], self._scores[:, left], self._gains[left])
-        found: Int64Array = self._pool[left[best]]
-        return found
+            return None, None
+        best, gain = front.find_best(self._costs[left], self._scores[:, left], self._gains[left])
+        attained = float(front.best.mean()) - self._least
+        return self._pool[left[best]], gain / attained if attained > 0 else None
 
     def _evolve(self, start: Int64Array, random: np.random.Generator) -> Int64Array:
         """Return points that are good by some draw."""
@@ -161,7 +166,9 @@ class BayesSampler(BaseSampler):
             for each in trials
             if last < each.number != trial.number and len(each.params) == self._num_decided
         ]
-        point = found.pick(pending, {self._point(each).tobytes() for each in known})
+        point, gain = found.pick(pending, {self._point(each).tobytes() for each in known})
+        if gain is not None:
+            study._storage.set_trial_user_attr(trial._trial_id, EXPECTED_GAIN, gain)
         return {} if point is None else dict(zip(self._names, point.tolist(), strict=True))
 
     def sample_independent(

@@ -47,8 +47,8 @@ class Attained:
             total += (np.maximum(score[:, None] - best, 0.0) * within).sum(1)
         return total / (len(self.best) * len(self.corners))
 
-    def find_best(self, costs: Float64Array, scores: Float64Array, bounds: Float64Array) -> int:
-        """Return the place of the point that adds most; each adds at most its bound.
+    def find_best(self, costs: Float64Array, scores: Float64Array, bounds: Float64Array) -> tuple[int, float]:
+        """Return the place of the point that adds most, and how much; each adds at most its bound.
 
         What a point adds only falls as others come to the front, so that what it once added is such a bound: points are
         looked at from the largest bound on, until no other can add more than the best so far.
@@ -62,7 +62,7 @@ class Attained:
             gains = self.measure_gains(costs[part], scores[:, part])
             if gains.max() > best:
                 best, found = float(gains.max()), int(part[gains.argmax()])
-        return found
+        return found, best
 
 
 def spread_corners(low: Float64Array, high: Float64Array, count: int = CORNERS) -> Float64Array:

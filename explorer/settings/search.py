@@ -222,6 +222,8 @@ class SearchSettings:
     is proposed from the results of trials 0 to n - lag, whoever evaluates them. `sampling_error` is the largest
     standard error of a score as an estimate of that on all search images, in shares: where these are 1,024 or more, a
     candidate is scored on as few as that takes, members of the front on all of them; 0 scores every candidate on all.
+    With `least_gain` the search ends before its last trial once a further one is expected to add less than this share
+    to the hypervolume of the front, by a sampler that predicts it; 0 ends it by `trials` alone.
     """
 
     SECTION: ClassVar[str] = "search"
@@ -232,6 +234,7 @@ class SearchSettings:
     seeds: Annotated[int, integer(0, 10_000)] = 20
     lag: Annotated[int, integer(1, 10_000)] = 8
     sampling_error: Annotated[float, number(0.0, 0.5)] = 0.007
+    least_gain: Annotated[float, without_effect(number(0.0, 1.0))] = 0.0
     sampler: Annotated[str, text("the name of a sampler")] = "nsga2"
     storage: Annotated[str, without_effect(_STORAGE)] = "journal"
 

@@ -24,7 +24,7 @@ from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.errors import SearchError
 from explorer.evaluate.image_scores import pack_scores, unpack_scores
 from explorer.evaluate.sampled import SampledScore
-from explorer.study.store import TrialResult
+from explorer.study.trials import TrialResult
 
 Evaluate = Callable[[Candidate, str], TrialResult]
 """Of a candidate and the packed scores of its rival, empty where it has none."""

@@ -23,9 +23,9 @@ from explorer.study.graphs import KeptGraphs, read_graphs
 from explorer.study.propose import Proposal, propose
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.storage import read_store
-from explorer.study.store import StoredTrial
 from explorer.study.study_file import Study, load_accelerator
 from explorer.study.ties import find_ties
+from explorer.study.trials import StoredTrial
 from hwmodels import Accelerator
 
 ComputeCost = Callable[[Candidate], Cost]

@@ -40,8 +40,9 @@ from explorer.study.relevance import draw_relevance_sample
 from explorer.study.sampling import make_scorer, order_sample
 from explorer.study.search import ComputeCost, Search, search
 from explorer.study.storage import naming_faults, open_store
-from explorer.study.store import Store, TrialResult
+from explorer.study.store import Store
 from explorer.study.study_file import Study
+from explorer.study.trials import TrialResult
 from explorer.study.tuned_front import with_tuned
 from explorer.threads import single_threaded
 

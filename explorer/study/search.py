@@ -17,13 +17,15 @@ from explorer.search.proposals import Point, Proposals
 from explorer.search.samplers import make_sampler
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
+from explorer.search.stop import add_little
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.alive import Listener
 from explorer.study.costing import cost_excesses, score_excess
 from explorer.study.jobs import Here, Jobs, ListEntropies, ScoreCandidate, evaluate
 from explorer.study.record import Cost
 from explorer.study.rivals import Rivals
-from explorer.study.store import OPEN, Proposed, Store, TrialResult
+from explorer.study.store import OPEN, Store
+from explorer.study.trials import Proposed, TrialResult
 
 ComputeCost = Callable[[Candidate], Cost]
 MOST_LOSSES = 5
@@ -69,6 +71,8 @@ class _Trial:
     excesses: tuple[tuple[str, float], ...]
     rival: int | None
     """The trial whose images it is compared on."""
+    expected_gain: float | None = None
+    """What share it is expected to add to the hypervolume, where the sampler says so."""
 
 
 def search(
@@ -79,6 +83,8 @@ def search(
     is_over: Callable[[], bool] = lambda: False,
 ) -> None:
     """Evaluate until the store holds `settings.trials` finished trials, or `is_over`: then what was begun is finished.
+
+    So is it once `settings.least_gain` is more than a trial is expected to add.
 
     Trial n is proposed from the results of trials 0 to n - lag, by a sampler with a random state of its own that is set
     by the study's seed and n. So trials are the same for any number of jobs and workers, and after any interruption.
@@ -121,26 +127,31 @@ class _Coordinator:
         self._restore()
 
     def run(self, jobs: Jobs, progress: Progress, is_over: Callable[[], bool]) -> None:
-        total = self.task.settings.trials
-        progress(len(self.results), total)
-        while len(self.results) < total:
+        progress(len(self.results), self._total())
+        while len(self.results) < self._total():
             over = is_over()
             if over and not self.here:
                 return
             if not over:
                 self._propose()
                 self._hand_out(jobs)
-            if len(self.results) < total:
+            if len(self.results) < self._total():
                 for number, result in jobs.collect(POLL_S):
                     self._take(number, result)
                 if self.store.shared:
                     self._hear()
-            progress(min(len(self.results), total), total)
+            progress(min(len(self.results), self._total()), self._total())
+
+    def _total(self) -> int:
+        """Return how many trials there are to be: those there are once a further one would add too little."""
+        settings = self.task.settings
+        over = add_little([trial.expected_gain for trial in self.trials], settings.least_gain)
+        return len(self.trials) if over else settings.trials
 
     def _restore(self) -> None:
         """Take up what the store holds; nothing that this process had claimed is evaluated any more."""
         for stored in self.store.trials():
-            number, trial = stored.number, self._add(stored.candidate, stored.rival)
+            number, trial = stored.number, self._add(stored.candidate, stored.rival, stored.expected_gain)
             self.proposals.add(stored.point)
             if stored.result is not None:
                 self._settle(number, stored.result, complete=stored.complete)
@@ -154,15 +165,18 @@ class _Coordinator:
     def _propose(self) -> None:
         """Propose all trials that follow from what is known in order."""
         settings = self.task.settings
-        while len(self.trials) < min(settings.trials, self.num_in_order + settings.lag):
+        while len(self.trials) < min(self._total(), self.num_in_order + settings.lag):
             number = len(self.trials)
             for told in range(self.proposals.num_told, number - settings.lag + 1):
                 self._tell(told)
             seed = self.task.seeds[number] if number < len(self.task.seeds) else None
-            point = self.proposals.ask() if seed is None else self.proposals.add(self._point(seed.candidate))
-            trial, origin = self._add(self._candidate(point)), settings.sampler if seed is None else seed.origin
+            if seed is None:
+                (point, gain), origin = self.proposals.ask(), settings.sampler
+            else:
+                point, gain, origin = self.proposals.add(self._point(seed.candidate)), None, seed.origin
+            trial = self._add(self._candidate(point), expected_gain=gain)
             trial.rival = self.rivals.find(self._costs(trial))
-            proposed = Proposed(point, trial.candidate, origin, trial.cost.coded_bytes, trial.rival)
+            proposed = Proposed(point, trial.candidate, origin, trial.cost.coded_bytes, trial.rival, gain)
             propose = partial(self.store.propose, number, proposed)
             result = NOT_BUILT if any(excess > 0 for _, excess in trial.excesses) else self.known.get(trial.own)
             if result is not None:
@@ -259,10 +273,10 @@ class _Coordinator:
             return result
         return replace(result, entropies=tuple(self.task.list_entropies(trial.candidate)))
 
-    def _add(self, candidate: Candidate, rival: int | None = None) -> _Trial:
+    def _add(self, candidate: Candidate, rival: int | None = None, expected_gain: float | None = None) -> _Trial:
         cost = self.task.price_candidate(candidate)
         excesses = cost_excesses(cost, self.task.budgets)
-        self.trials.append(_Trial(candidate, candidate.digest(), cost, excesses, rival))
+        self.trials.append(_Trial(candidate, candidate.digest(), cost, excesses, rival, expected_gain))
         return self.trials[-1]
 
     def _candidate(self, point: Point) -> Candidate:

@@ -19,8 +19,9 @@ from explorer.objectives import objectives_named
 from explorer.settings.paths import expand_variables
 from explorer.study.folder import EARLIER, JOURNAL, refuse_changes
 from explorer.study.journal import Damage, Journal, Log, surviving
-from explorer.study.store import COORDINATOR, PROPOSED, RESULT, Store, TrialResult
+from explorer.study.store import COORDINATOR, Store
 from explorer.study.study_file import Study
+from explorer.study.trials import PROPOSED, RESULT, TrialResult
 
 PROXY = "grpc"
 """Scheme of the URL of a proxy: grpc://host:port."""

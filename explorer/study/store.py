@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -15,106 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
-from explorer.evaluate.mean_score import MeanScore
-from explorer.search.proposals import Point
+from explorer.study.trials import PROPOSED, RESULT, WORKER, Proposed, StoredTrial, TrialResult, read_trial
 
 WAITING = (TrialState.WAITING,)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 COORDINATOR = "coordinator"
 """Attribute of the study: who proposes, and how often that has been heard of."""
-PROPOSED, RESULT, WORKER = "proposed", "result", "worker"
-"""Attributes of a trial: one packed each, since a database takes as long for one as for a hundred parameters."""
 SCORED, SAMPLE = "score/", "sample"
 """Attributes of the study: scores of one network on one set of images, for each of these, and the order of images."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialResult:
-    """What an evaluation found: None where the candidate was over budget, or cannot be computed, and why."""
-
-    score: MeanScore | None = None
-    failure: str = ""
-    entropies: tuple[float, ...] | None = None
-    """Of the integers of each of its layers, in bits a weight, where it was scored."""
-    images: str = ""
-    """Packed scores of the images that it was scored on, in the order of the sample; empty where they are not known."""
-    beaten: bool = False
-    """Whether it was scored no further since another network was better and cost no more."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return {
-            "score": None if self.score is None else asdict(self.score),
-            "failure": self.failure,
-            "entropies": self.entropies,
-            "images": self.images,
-            "beaten": self.beaten,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TrialResult:
-        """Read it from JSON."""
-        score, entropies = data["score"], data["entropies"]
-        return cls(
-            score=None if score is None else MeanScore(**score),
-            failure=data["failure"],
-            entropies=None if entropies is None else tuple(entropies),
-            images=data["images"],
-            beaten=data["beaten"],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Proposed:
-    """What is to be evaluated, at which point of the space, and where it came from."""
-
-    point: Point
-    candidate: Candidate
-    origin: str
-    coded_bytes: int | None = None
-    """Of a coded file, where the study names these."""
-    rival: int | None = None
-    """The trial that it is compared with on the same images, to end its evaluation early."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        text = json.dumps(self.candidate.to_json(), separators=(",", ":"))  # in a third of the memory
-        of_space = {"point": list(self.point), "candidate": text}
-        return {**of_space, "origin": self.origin, "coded_bytes": self.coded_bytes, "rival": self.rival}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredTrial:
-    """One trial as the storage holds it; its `result` is known before it counts as `complete`."""
-
-    number: int
-    point: Point
-    candidate: Candidate
-    origin: str
-    coded_bytes: int | None
-    """Of a coded file, where the study names these."""
-    running: bool
-    complete: bool
-    result: TrialResult | None
-    rival: int | None = None
-    """The trial that it is compared with on the same images, to end its evaluation early."""
-    worker: str = field(compare=False)
-    """Who evaluates it, or did, and how often that has been heard of; empty where no one does."""
-
-    @property
-    def score(self) -> MeanScore | None:
-        """Return its score, None where it has none."""
-        return None if self.result is None else self.result.score
-
-    @property
-    def entropies(self) -> tuple[float, ...] | None:
-        """Return those of its layers, None where it was not scored."""
-        return None if self.result is None else self.result.entropies
-
-    @property
-    def failure(self) -> str:
-        """Return why it cannot be computed, empty where that is not so."""
-        return "" if self.result is None else self.result.failure
 
 
 class Store:
@@ -146,7 +52,7 @@ class Store:
     def trials(self, states: tuple[TrialState, ...] | None = None) -> tuple[StoredTrial, ...]:
         """Return all trials, or those in some states, in the order of their numbers."""
         found = self._storage.get_all_trials(self._study_id, deepcopy=False, states=states)
-        return tuple(_stored(trial) for trial in found)
+        return tuple(read_trial(trial) for trial in found)
 
     def stored(self) -> tuple[StoredTrial, ...]:
         """Return the finished trials in the order of their numbers."""
@@ -275,23 +181,6 @@ class Store:
             self._storage.set_trial_user_attr(self._id(number), key, value)
         except UpdateFinishedTrialError:
             return
-
-
-def _stored(trial: FrozenTrial) -> StoredTrial:
-    attributes = trial.user_attrs
-    proposed, result = attributes[PROPOSED], attributes.get(RESULT)
-    return StoredTrial(
-        number=trial.number,
-        point=tuple(proposed["point"]),
-        candidate=Candidate.from_json(json.loads(proposed["candidate"])),
-        origin=proposed["origin"],
-        coded_bytes=proposed["coded_bytes"],
-        rival=proposed["rival"],
-        running=trial.state == TrialState.RUNNING,
-        complete=trial.state == TrialState.COMPLETE,
-        result=None if result is None else TrialResult.from_json(result),
-        worker=attributes.get(WORKER, ""),
-    )
 
 
 def name_scores(split: str, images: str, network: str) -> str:

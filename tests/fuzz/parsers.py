@@ -45,8 +45,9 @@ from explorer.settings import DataSettings
 from explorer.study.costing import candidate_cost
 from explorer.study.folder import JOURNAL, OUTCOME, STUDY, read_outcome, read_study
 from explorer.study.storage import open_store
-from explorer.study.store import Proposed, Store, TrialResult
+from explorer.study.store import Store
 from explorer.study.study_file import load_accelerator, load_study
+from explorer.study.trials import Proposed, TrialResult
 from hwmodels import NETWORKS, NetworkError
 from tests.fuzz import mutations
 from tests.fuzz.onnx_mutations import damage_onnx

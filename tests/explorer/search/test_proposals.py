@@ -63,7 +63,7 @@ def run(proposals: Proposals, points: list[Point], trials: int, lag: int) -> lis
     """Go on from the points that stand there already."""
     for number in range(len(points), trials):
         tell(proposals, points, number - lag + 1)
-        points.append(proposals.add(SEEDS[number]) if number < len(SEEDS) else proposals.ask())
+        points.append(proposals.add(SEEDS[number]) if number < len(SEEDS) else proposals.ask()[0])
     return points
 
 

@@ -16,7 +16,7 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import NumericalError, SearchError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study.jobs import Here, Jobs, Processes, evaluate, started
-from explorer.study.store import TrialResult
+from explorer.study.trials import TrialResult
 from tests.support.scoring import right, scored_alone
 
 CPU = torch.device("cpu")

@@ -22,13 +22,15 @@ from explorer.search.proposals import Point
 from explorer.search.seeds import Seed
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
+from explorer.search.stop import MEAN_GAINS, add_little
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.evaluated import evaluations
 from explorer.study.front import front
 from explorer.study.record import Cost
 from explorer.study.search import Search, search
 from explorer.study.storage import open_store
-from explorer.study.store import Proposed, Store, StoredTrial, TrialResult
+from explorer.study.store import Store
+from explorer.study.trials import Proposed, StoredTrial, TrialResult
 from tests.support.costs import make_cost
 from tests.support.scoring import right, scored_alone
 from tests.support.tiers import thinned
@@ -210,6 +212,25 @@ def test_a_finished_search_does_nothing_and_a_longer_one_goes_on(open_: Open) ->
     assert found(open_())[:10] == first
     assert told[1:] == sorted(set(told[1:]))
     assert (told[1], told[-1]) == ((10, 13), (13, 13))
+
+
+def test_a_search_ends_where_little_is_left_to_gain_and_no_interruption_moves_that(tmp_path: Path) -> None:
+    stores = []
+    for name, breaks in (("whole", [None]), ("broken", [1, 20, 3, 0, 7, None])):
+        (tmp_path / name).mkdir()
+        for breaks_at in breaks:
+            task = task_of(Scorer(breaks_at), "bayes", trials=300)
+            task = replace(task, settings=replace(task.settings, least_gain=0.01))
+            stores.append(open_store(tmp_path / name, "journal", "s", ("accuracy", "energy"), {"study": "1"}))
+            with contextlib.suppress(BrokenOffError):
+                search(task, stores[-1], silent)
+    assert found(stores[0]) == found(stores[-1])
+    gains = [each.expected_gain for each in stores[0].trials()]
+    assert MEAN_GAINS < len(gains) < 300
+    assert all(add_little(gains[:number], 0.01) == (number == len(gains)) for number in range(len(gains) + 1))
+    told: list[tuple[int, int]] = []
+    search(task_of(Scorer(0), "bayes", trials=len(gains)), stores[0], lambda *done: told.append(done))
+    assert told == [(len(gains), len(gains))]
 
 
 def test_seeds_come_first_with_their_origins(open_: Open) -> None:

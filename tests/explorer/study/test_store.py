@@ -16,7 +16,8 @@ from explorer.errors import SearchError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.search.proposals import Point
 from explorer.study.storage import open_store
-from explorer.study.store import Proposed, Store, TrialResult
+from explorer.study.store import Store
+from explorer.study.trials import Proposed, TrialResult
 from tests.support.scoring import pack_right, right
 
 OBJECTIVES = ("accuracy", "energy")

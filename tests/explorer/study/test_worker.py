@@ -29,7 +29,8 @@ from explorer.study.alive import Listener, coordinating, saying
 from explorer.study.jobs import Processes, evaluate
 from explorer.study.search import Search, search
 from explorer.study.storage import connect, is_coordinated, join_store, naming_faults, open_store
-from explorer.study.store import Store, TrialResult
+from explorer.study.store import Store
+from explorer.study.trials import TrialResult
 from explorer.study.worker import FINISHED, SILENT, serve
 from tests.explorer.study.test_search import Scorer, found, silent, task_of
 from tests.support.scoring import right, scored_alone
