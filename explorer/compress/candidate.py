@@ -97,6 +97,11 @@ def _write_choice(choice: LayerChoice) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key in _WRITTEN or value != _DEFAULTS[key]}
 
 
+@lru_cache(REMEMBERED)
+def _share_pair(group: str, ratio: float) -> tuple[str, float]:
+    return group, ratio
+
+
 @lru_cache(REMEMBERED, typed=True)
 def canonicalise_choice(**values: Any) -> LayerChoice:
     """Return the choice for a layer, given as to LayerChoice, without what its width makes void.
@@ -148,7 +153,7 @@ class Candidate:
         ratios = []
         for group, ratio in self.filter_keep_ratio:
             try:
-                ratios.append((group, SHARE.read(ratio, "filter_keep_ratio")))
+                ratios.append(_share_pair(group, SHARE.read(ratio, "filter_keep_ratio")))
             except StudyFileError as error:
                 raise CandidateError(f"candidate: group {shown(group)}: {error}") from None
         object.__setattr__(self, "filter_keep_ratio", tuple(ratios))

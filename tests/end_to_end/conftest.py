@@ -117,7 +117,7 @@ def journal() -> Callable[[Path], list[Finished]]:
             if entry.get("state") == COMPLETE:
                 found[trial] = tuple(entry["values"])
         return [
-            Finished(trial, tuple(attributes[trial]["proposed"]["point"]), attributes[trial]["result"]["score"], values)
+            Finished(trial, tuple(attributes[trial]["proposal"]["point"]), attributes[trial]["result"]["score"], values)
             for trial, values in sorted(found.items())
         ]
 

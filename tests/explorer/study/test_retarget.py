@@ -133,7 +133,7 @@ def test_a_search_goes_on_from_a_run_that_was_interrupted_before_its_first_score
     shutil.copytree(folder, tmp_path / "run")
     (tmp_path / "run" / OUTCOME).unlink()
     lines = (tmp_path / "run" / "search.journal").read_bytes().splitlines(keepends=True)
-    begun = [place for place, line in enumerate(lines) if b'"sample"' in line or b'"proposed"' in line]
+    begun = [place for place, line in enumerate(lines) if b'"sample"' in line or b'"proposal"' in line]
     (tmp_path / "run" / "search.journal").write_bytes(b"".join(lines[: begun[0]]))
     stored = read_run(tmp_path / "run")
     assert not stored.trials
