@@ -89,17 +89,13 @@ _WRITTEN = ("weight_bits", "activation_bits", "weight_density", "codebook_size")
 """What candidates have stated since the first version."""
 REMEMBERED = 2**16
 """Choices that are remembered: a search meets the same ones in thousands of candidates, which share them."""
+_share_pair = lru_cache(REMEMBERED)(tuple[str, float])
 
 
 @lru_cache(REMEMBERED)
 def _write_choice(choice: LayerChoice) -> dict[str, Any]:
     values = {key: getattr(choice, key) for key in get_rules(LayerChoice)}
     return {key: value for key, value in values.items() if key in _WRITTEN or value != _DEFAULTS[key]}
-
-
-@lru_cache(REMEMBERED)
-def _share_pair(group: str, ratio: float) -> tuple[str, float]:
-    return group, ratio
 
 
 @lru_cache(REMEMBERED, typed=True)
@@ -153,7 +149,7 @@ class Candidate:
         ratios = []
         for group, ratio in self.filter_keep_ratio:
             try:
-                ratios.append(_share_pair(group, SHARE.read(ratio, "filter_keep_ratio")))
+                ratios.append(_share_pair((group, SHARE.read(ratio, "filter_keep_ratio"))))
             except StudyFileError as error:
                 raise CandidateError(f"candidate: group {shown(group)}: {error}") from None
         object.__setattr__(self, "filter_keep_ratio", tuple(ratios))

@@ -16,7 +16,7 @@ from explorer.arrays import Float64Array, Int64Array
 from explorer.search.evolution import evolve
 from explorer.search.improvement import Attained, sort_undominated_first, spread_corners
 from explorer.search.loss_terms import LossTerms, list_terms
-from explorer.search.problem import EXPECTED_GAIN, STANDARD_ERROR, Estimates, SamplingProblem
+from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
 from explorer.search.space import list_decided
 from explorer.search.surrogate import fit_surrogate
 
@@ -133,12 +133,17 @@ class BayesSampler(BaseSampler):
     What it proposes follows from the study's seed and from the trials that are finished and pending, in the order of
     their numbers: it has no other memory. The model knows the results of a multiple of ROUND trials; later ones count
     as pending.
+
+    Attributes:
+        expected_gain: The hypervolume that what it proposes is expected to add to the front, as a share of what that has;
+            None where that is not known.
     """
 
     def __init__(self, problem: SamplingProblem, seed: int) -> None:
         """Start for one trial; `seed` is that of what is drawn while next to nothing is known."""
         if problem.estimates is None:
             raise ValueError("the sampler needs the costs of points and the table of losses, received neither")
+        self.expected_gain: float | None = None
         self._problem, self._estimates = problem, problem.estimates
         self._names = [axis.name for axis in problem.space.axes]
         self._num_decided = len(list_decided(problem.space))
@@ -166,9 +171,7 @@ class BayesSampler(BaseSampler):
             for each in trials
             if last < each.number != trial.number and len(each.params) == self._num_decided
         ]
-        point, gain = found.pick(pending, {self._point(each).tobytes() for each in known})
-        if gain is not None:
-            study._storage.set_trial_user_attr(trial._trial_id, EXPECTED_GAIN, gain)
+        point, self.expected_gain = found.pick(pending, {self._point(each).tobytes() for each in known})
         return {} if point is None else dict(zip(self._names, point.tolist(), strict=True))
 
     def sample_independent(

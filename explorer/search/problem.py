@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 STANDARD_ERROR = "standard_error"
 """Attribute of a trial that was scored: the standard error of its score."""
-EXPECTED_GAIN = "expected_gain"
-"""Attribute of a trial by a sampler that knows it: the hypervolume that it is expected to add to the front, as a share
-of what the front has."""
 
 
 class PointCosts(NamedTuple):

@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import StudyDirection
 
-from explorer.search.problem import EXPECTED_GAIN, STANDARD_ERROR
+from explorer.search.problem import STANDARD_ERROR
 from explorer.search.space import SearchSpace, list_decided
 
 Point = tuple[int, ...]
@@ -46,10 +46,12 @@ class Proposals:
         return self.num_told + len(self._pending)
 
     def ask(self) -> tuple[Point, float | None]:
-        """Return the point of the next trial, proposed by a sampler made for its number, and its EXPECTED_GAIN."""
-        self._study.sampler = self._make_sampler(len(self))
-        point = self._added()
-        return point, self._study.get_trials(deepcopy=False)[-1].user_attrs.get(EXPECTED_GAIN)
+        """Return the point of the next trial, proposed by a sampler made for its number.
+
+        And what share it is expected to add to the hypervolume of the front, by a sampler that says so.
+        """
+        self._study.sampler = sampler = self._make_sampler(len(self))
+        return self._added(), getattr(sampler, "expected_gain", None)
 
     def add(self, point: Point) -> Point:
         """Add the next trial at a given point."""
