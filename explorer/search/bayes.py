@@ -135,8 +135,8 @@ class BayesSampler(BaseSampler):
     as pending.
 
     Attributes:
-        expected_gain: The hypervolume that what it proposes is expected to add to the front, as a share of what that has;
-            None where that is not known.
+        expected_gain: The hypervolume that what it proposes is expected to add to the front, as a share of what that
+            has; None where that is not known.
     """
 
     def __init__(self, problem: SamplingProblem, seed: int) -> None:
