@@ -21,7 +21,7 @@ from explorer.compress.apply import CompressionContext, apply, without_filters
 from explorer.compress.candidate import uniform
 from explorer.compress.cluster import find_nearest, kmeans_1d
 from explorer.compress.compensate import compensated_filters
-from explorer.compress.norms import recalibrate_norms
+from explorer.compress.correction import correct
 from explorer.compress.plan import count_kept, plan
 from explorer.compress.prune import find_kept_positions
 from explorer.compress.sparsity import mask_largest
@@ -199,7 +199,7 @@ def _finished(
 ) -> fx.GraphModule:
     model.to(context.calibration.torch_device).eval()
     if recalibrated:
-        recalibrate_norms(model, context.calibration, find_kept_positions(context.graph, kept))
+        correct(model, context.calibration, find_kept_positions(context.graph, kept))
     return model
 
 

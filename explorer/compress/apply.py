@@ -14,6 +14,7 @@ from explorer.compress.calibrate import Calibration, calibrate
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.check import check_blocks
 from explorer.compress.compensate import correct_copy
+from explorer.compress.compiled.codes import NotFiniteError
 from explorer.compress.norms import fold_norms
 from explorer.compress.prune import (
     Order,
@@ -212,11 +213,18 @@ def compressed_copy(context: CompressionContext, candidate: Candidate) -> fx.Gra
     """
     context = context.shortened(candidate.removed_blocks)
     resolved = context.resolve(candidate)
+    try:
+        return _compressed_copy(context, resolved, integer=True)
+    except NotFiniteError:  # which float numbers can hold
+        return _compressed_copy(context, resolved, integer=False)
+
+
+def _compressed_copy(context: CompressionContext, resolved: ResolvedCandidate, *, integer: bool) -> fx.GraphModule:
     model = without_filters(context, resolved.kept)
     compress_layers(model, context, resolved)
     insert_quantizers(model, context.graph, context.calibration, resolved)
     model.to(context.calibration.torch_device)
-    correct_copy(model, context, resolved)
+    correct_copy(model, context, resolved, integer=integer)
     return model
 
 

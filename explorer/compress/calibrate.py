@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -133,18 +133,34 @@ def _pooled(samples: Mapping[str, torch.Tensor], graph: ModelGraph) -> dict[str,
     return {name: together[scale_of[name]] for name in samples}
 
 
-def compute_channel_statistics(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (mean, biased variance) per channel, over the batch and the positions of N x C x ..."""
-    axes = [axis for axis in range(values.ndim) if axis != 1]
-    mean = values.mean(axes, keepdim=True)
-    return mean.flatten(), (values - mean).square_().mean(axes)  # torch's own variance takes 30 times as long
+def compute_channel_statistics(parts: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (mean, biased variance) per channel, over the batch and the positions of N x C x ..., given in parts."""
+    counts, means, variances = [], [], []
+    for values in parts:
+        axes = [axis for axis in range(values.ndim) if axis != 1]
+        mean = values.mean(axes, keepdim=True)
+        counts.append(len(values))
+        means.append(mean.flatten().double())
+        variances.append((values - mean).square_().mean(axes).double())  # torch's own takes 30 times as long
+    mean = _average(means, counts)
+    between = [(part - mean).square() for part in means]
+    variance = _average(variances, counts) + _average(between, counts)
+    return mean.float(), variance.float()
 
 
-def compute_channel_means(module: nn.Module, outputs: torch.Tensor) -> torch.Tensor:
-    """Return the mean of each channel of a layer over the batch and the positions; a linear layer's are last."""
-    if isinstance(module, nn.Linear):
-        return outputs.flatten(0, -2).mean(0)
-    return outputs.mean([axis for axis in range(outputs.ndim) if axis != 1])
+def compute_channel_means(module: nn.Module, parts: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return the mean of each channel of a layer's outputs, given in parts, over the batch and the positions."""
+    counts, means = [], []
+    for outputs in parts:
+        axes = range(outputs.ndim - 1) if isinstance(module, nn.Linear) else (0, *range(2, outputs.ndim))
+        counts.append(len(outputs))
+        means.append(outputs.mean(tuple(axes)).double())
+    return _average(means, counts).float()
+
+
+def _average(means: Sequence[torch.Tensor], counts: Sequence[int]) -> torch.Tensor:
+    total: torch.Tensor = sum(mean * (count / sum(counts)) for mean, count in zip(means, counts, strict=True))  # type: ignore[assignment]
+    return total
 
 
 class _Recorder(fx.Interpreter):
@@ -160,10 +176,10 @@ class _Recorder(fx.Interpreter):
     def run_node(self, n: fx.Node) -> object:
         module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            self.norms[n.name] = compute_channel_statistics(self.env[n.all_input_nodes[0]][: self.count])
+            self.norms[n.name] = compute_channel_statistics([self.env[n.all_input_nodes[0]][: self.count]])
         result = super().run_node(n)
         if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(result, torch.Tensor):
-            self.outputs[str(n.target)] = compute_channel_means(module, result[: self.count])
+            self.outputs[str(n.target)] = compute_channel_means(module, [result[: self.count]])
         if n.name in self.names and isinstance(result, torch.Tensor):
             self.samples[n.name] = _sampled(result.flatten()).float().cpu()
         return result

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from explorer.compress.apply import CompressionContext
 
 
-def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate) -> None:
+def correct_copy(
+    model: fx.GraphModule, context: CompressionContext, resolved: ResolvedCandidate, *, integer: bool
+) -> None:
     """Solve for layers where the settings ask for it, recalibrate batch norms and correct biases, in place.
 
-    What layers share is corrected for none of them.
+    What layers share is corrected for none of them. `integer` and NotFiniteError as for `correct`.
     """
 
     def assign(name: str, module: nn.Conv2d | nn.Linear, target: torch.Tensor, given: Moments) -> None:
@@ -31,7 +33,8 @@ def correct_copy(model: fx.GraphModule, context: CompressionContext, resolved: R
         step = context.step(choice)
         attach_codes(module, *find_fitted_codes(target, choice, given, importance, context.quantizer, step))
 
-    _correct(model, context, resolved.kept, assign if context.quantizer.fitting == "propagated" else None)
+    propagated = context.quantizer.fitting == "propagated"
+    _correct(model, context, resolved.kept, assign if propagated else None, integer=integer)
 
 
 def compensated_filters(context: CompressionContext, kept: frozenset[int]) -> fx.GraphModule:
@@ -50,7 +53,14 @@ def compensated_filters(context: CompressionContext, kept: frozenset[int]) -> fx
     return model.eval()
 
 
-def _correct(model: fx.GraphModule, context: CompressionContext, kept: frozenset[int], assign: Assign | None) -> None:
+def _correct(
+    model: fx.GraphModule,
+    context: CompressionContext,
+    kept: frozenset[int],
+    assign: Assign | None,
+    *,
+    integer: bool = True,
+) -> None:
     settings, graph = context.quantizer, context.graph
     shared = {layer.shares_weights for layer in graph.layers}
     means = {}
@@ -69,4 +79,4 @@ def _correct(model: fx.GraphModule, context: CompressionContext, kept: frozenset
         compensation = Compensation(
             reference=context.reference, problems=problems, assign=assign, num_images=settings.rounding_images
         )
-    correct(model, context.calibration, find_kept_positions(graph, kept), means, compensation)
+    correct(model, context.calibration, find_kept_positions(graph, kept), means, compensation, integer=integer)

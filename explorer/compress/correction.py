@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from explorer.compress.calibrate import Calibration, compute_channel_means
+from explorer.compress.calibrate import Calibration, compute_channel_means, compute_channel_statistics
+from explorer.compress.compiled.compiler import Compiler, count_images_at_once
+from explorer.compress.compiled.onednn import find_fault
+from explorer.compress.compiled.rules import holds_codes
 from explorer.compress.moments import LayerInputs, Moments
-from explorer.compress.norms import NormCorrector
+from explorer.compress.norms import find_own_norm, recalibrate_norm
 from explorer.compress.problem import LayerProblem
-from explorer.graph.inputs import as_tuple, take
+from explorer.graph.inputs import batches, count_images, take
 from explorer.graph.modules import BatchNorm
 
 Assign = Callable[[str, nn.Conv2d | nn.Linear, Tensor, Moments], None]
@@ -37,8 +42,10 @@ def correct(
     model: fx.GraphModule,
     calibration: Calibration,
     positions: Mapping[str, Tensor],
-    means: Mapping[str, Tensor],
+    means: Mapping[str, Tensor] | None = None,
     compensation: Compensation | None = None,
+    *,
+    integer: bool = True,
 ) -> None:
     """Solve for weights anew, recalibrate batch norms and correct biases, in place and in depth order.
 
@@ -49,9 +56,14 @@ def correct(
 
     Args:
         positions: The channels that stay at each batch norm.
+        integer: Compute by oneDNN's integer operators where they can be used, as scores are computed.
+
+    Raises:
+        NotFiniteError: Integers were asked for, and the calibration images make a value NaN.
     """
+    integer = integer and calibration.torch_device.type == "cpu" and not find_fault()
     with torch.no_grad():
-        _Corrector(model, calibration, positions, means, compensation).run(*as_tuple(calibration.images))
+        _Corrector(model, calibration, positions, means or {}, compensation, integer).run()
 
 
 def absorbs_shift(model: fx.GraphModule, node: fx.Node) -> bool:
@@ -61,8 +73,11 @@ def absorbs_shift(model: fx.GraphModule, node: fx.Node) -> bool:
     )
 
 
-class _Corrector(NormCorrector):
-    """Runs the compressed network and, where layers are solved for, the float one beside it."""
+class _Corrector:
+    """Compiles the compressed network and runs it, layer by layer, the float one beside it where layers are solved for.
+
+    What a layer gives is corrected before what reads it is computed: by the steps that the candidate is scored by.
+    """
 
     def __init__(
         self,
@@ -71,27 +86,71 @@ class _Corrector(NormCorrector):
         positions: Mapping[str, Tensor],
         means: Mapping[str, Tensor],
         compensation: Compensation | None,
+        integer: bool,
     ) -> None:
-        super().__init__(model, calibration, positions)
-        self.model, self.means, self.compensation = model, means, compensation
+        self.model, self.calibration, self.positions = model, calibration, positions
+        self.means, self.compensation, self.compiler = means, compensation, Compiler(model, integer=integer)
+        images = calibration.images
+        size = count_images_at_once(model, count_images(images), integer=integer)
+        self.parts = list(batches(images, size))
+        self.values: dict[int, list[Any]] = {}
+        """Of each tensor of the compiler, what it is for each part of the images."""
         self.beside = None
         if compensation is not None:
-            first = take(calibration.images, slice(compensation.num_images))
+            first = take(images, slice(compensation.num_images))
             self.beside = LayerInputs(compensation.reference, first)
 
-    def run_node(self, n: fx.Node) -> object:
-        module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
-        if not isinstance(module, nn.Conv2d | nn.Linear):
-            return super().run_node(n)
-        absorbed, bias = absorbs_shift(self.model, n), module.bias
-        mean = None if bias is None or absorbed else self.means.get(str(n.target))
-        self._solve(n, module, centred=mean is not None or absorbed)
-        result = super().run_node(n)
-        if mean is None or bias is None or not isinstance(result, Tensor):
-            return result
-        shift = mean - compute_channel_means(module, result)
-        module.bias = nn.Parameter(bias + shift, requires_grad=False)
-        return result + shift.view(-1, *(1,) * (0 if isinstance(module, nn.Linear) else result.ndim - 2))
+    def run(self) -> None:
+        """Correct all layers and batch norms."""
+        nodes, read_last = list(self.model.graph.nodes), defaultdict(list)
+        for read, reader in {read: node for node in nodes for read in node.all_input_nodes}.items():
+            read_last[reader].append(read)
+        for node in nodes[:-1]:
+            module = self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                self._correct_layer(node, module)
+            elif isinstance(module, BatchNorm) and node not in self.compiler:
+                self._recalibrate(node, module, self._compute(self.compiler.real(node.all_input_nodes[0])))
+            self.compiler.lower(node)
+            self._take_steps()
+            for read in read_last[node]:
+                for tensor in self.compiler.forget(read):
+                    self.values.pop(tensor, None)
+
+    def _correct_layer(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
+        """Correct a layer and the batch norm that is computed with it, before both are."""
+        bias, absorbed = module.bias, absorbs_shift(self.model, node)
+        mean = None if bias is None or absorbed else self.means.get(str(node.target))
+        self._solve(node, module, centred=mean is not None or absorbed)
+        own = find_own_norm(self.model, node) if holds_codes(module) else None
+        if own is None and mean is None:
+            return
+        function, tensor = self.compiler.layer_alone(node, module)
+        outputs = map(function, self._compute(tensor))
+        if own is not None:
+            self._recalibrate(*own, outputs)
+        elif bias is not None and mean is not None:
+            shift = mean - compute_channel_means(module, outputs)
+            module.bias = nn.Parameter(bias + shift, requires_grad=False)
+
+    def _recalibrate(self, node: fx.Node, norm: BatchNorm, received: Iterable[Tensor]) -> None:
+        places = self.positions[node.name]
+        mean, variance = (statistic[places] for statistic in self.calibration.norms[node.name])
+        recalibrate_norm(norm, compute_channel_statistics(received), (mean, variance))
+
+    def _compute(self, tensor: int) -> list[Any]:
+        """Return what a tensor of the compiler is for each part of the images."""
+        self._take_steps()
+        return self.values[tensor]
+
+    def _take_steps(self) -> None:
+        for number, images in zip(self.compiler.inputs, zip(*self.parts, strict=True), strict=False):
+            self.values.setdefault(number, list(images))
+        for number, constant in self.compiler.constants.items():
+            self.values.setdefault(number, [constant] * len(self.parts))
+        for step in self.compiler.take_steps():
+            read = [self.values[source] for source in step.sources]
+            self.values[step.result] = [step.function(*(each[k] for each in read)) for k in range(len(self.parts))]
 
     def _solve(self, n: fx.Node, module: nn.Conv2d | nn.Linear, *, centred: bool) -> None:
         """Give a layer the weights that make good for what was lost before it and in it."""
@@ -100,7 +159,8 @@ class _Corrector(NormCorrector):
         if self.beside is None or self.compensation is None or problem is None:
             return
         wanted = self.beside.of(n.name)
-        received = self.env[n.all_input_nodes[0]][: len(wanted)]  # several rows for each image, it may be
+        read = torch.cat(self._compute(self.compiler.real(n.all_input_nodes[0])))
+        received = read[: len(wanted)]  # several rows for each image, it may be
         given = problem.measure(module, received, wanted, centred=centred)
         target = problem.solve(given)
         self.compensation.assign(name, module, target, Moments.settled(given.received))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import fx
 
 from explorer.compress.calibrate import calibrate
-from explorer.compress.norms import recalibrate_norms
+from explorer.compress.correction import correct
 from explorer.compress.prune import Order, copy_network, find_kept_positions
 from explorer.graph.blocks import remove_blocks
 from explorer.graph.inputs import example, take
@@ -52,7 +52,7 @@ def shorten_network(whole: CompressionContext, removed: tuple[str, ...]) -> fx.G
     remove_blocks(model, graph, removed)
     model.to(calibration.torch_device)
     everything = frozenset(identity for group in graph.groups for identity in group.classes)
-    recalibrate_norms(model, calibration, find_kept_positions(graph, everything))
+    correct(model, calibration, find_kept_positions(graph, everything))
     return model
 
 

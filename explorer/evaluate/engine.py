@@ -6,7 +6,6 @@ activation functions that clip and quantisers are part of the layer before them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -14,16 +13,12 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, fx, nn
 
+from explorer.compress.compiled import onednn
+from explorer.compress.compiled.codes import NotFiniteError
+from explorer.compress.compiled.compiler import Compiler, Step, count_images_at_once
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.evaluate import onednn
-from explorer.evaluate.codes import NotFiniteError
-from explorer.evaluate.compiler import Compiler, Step
 from explorer.graph.inputs import Inputs, as_tuple, batches, count_images, run, take
 from explorer.graph.torch_private import find_hooks
-
-CACHED_BYTES, FEWEST_IMAGES = 2**21, 16
-"""Bytes of the largest activation of the batches that are computed fastest (measured: ResNet-20 at 32 images in
-float32, at 128 in codes), and images that share the reading of weights even where they are more (assumed)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +56,8 @@ def compile_network(model: fx.GraphModule, batch_size: int, *, integer: bool) ->
     """
     compiler = Compiler(model, integer=integer)
     steps, output = compiler.compile()
-    shapes = [node.meta.get("shape") for node in model.graph.nodes]
-    largest = max((math.prod(shape[1:]) for shape in shapes if shape), default=1) * (1 if integer else 4)
-    on_cpu = all(tensor.device.type == "cpu" for tensor in model.parameters())
-    fitting = max(FEWEST_IMAGES, CACHED_BYTES // largest) if on_cpu else batch_size
-    return Engine(steps, compiler.inputs, output, compiler.constants, min(batch_size, fitting))
+    at_once = count_images_at_once(model, batch_size, integer=integer)
+    return Engine(steps, compiler.inputs, output, compiler.constants, at_once)
 
 
 class Runner:

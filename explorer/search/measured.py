@@ -18,8 +18,8 @@ from explorer.compress.apply import CompressionContext, without_filters
 from explorer.compress.calibrate import compute_channel_means
 from explorer.compress.candidate import LayerChoice, uniform
 from explorer.compress.compensate import compensated_filters
+from explorer.compress.correction import correct
 from explorer.compress.moments import Moments
-from explorer.compress.norms import recalibrate_norms
 from explorer.compress.problem import round_adaptively
 from explorer.compress.prune import find_kept_positions
 from explorer.compress.quantize import ActivationQuantizer
@@ -96,7 +96,7 @@ class _Divergence:
     @contextmanager
     def _recorded(self, name: str) -> Iterator[None]:
         def record(module: nn.Module, _: object, output: Tensor) -> None:
-            self.means[name] = compute_channel_means(module, output)
+            self.means[name] = compute_channel_means(module, [output])
 
         with _hooked(layer_module(self.model, name).register_forward_hook(record)):
             yield
@@ -141,7 +141,7 @@ def _of_filters(scale: _Divergence, context: CompressionContext, group: str, rat
         return scale.of(compensated_filters(context, kept))
     model = without_filters(context, kept)
     model.to(context.calibration.torch_device).eval()
-    recalibrate_norms(model, context.calibration, find_kept_positions(context.graph, kept))
+    correct(model, context.calibration, find_kept_positions(context.graph, kept))
     return scale.of(model)
 
 
@@ -183,7 +183,7 @@ def _mean_kept(module: nn.Module, mean: Tensor) -> Iterator[None]:
     """Move each channel of the output, within it, to that mean."""
 
     def move(_: nn.Module, __: object, output: Tensor) -> Tensor:
-        shift = mean - compute_channel_means(module, output)
+        shift = mean - compute_channel_means(module, [output])
         return output + shift.view(-1, *(1,) * (0 if isinstance(module, nn.Linear) else output.ndim - 2))
 
     with _hooked(module.register_forward_hook(move)):

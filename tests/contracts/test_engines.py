@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
-from explorer.evaluate import onednn
+from explorer.compress.compiled import onednn
 from explorer.evaluate.engine import compile_network
 from explorer.graph.inputs import Inputs, batches
 from explorer.models.checkpoint import load_checkpoint

@@ -14,7 +14,8 @@ from torch import Tensor, fx, nn
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import SAMPLED_VALUES, _sampled, calibrate, compute_channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
-from explorer.compress.norms import fold_norms, recalibrate_norms
+from explorer.compress.correction import correct
+from explorer.compress.norms import fold_norms
 from explorer.compress.plan import collect_choices, derive_stored_bits
 from explorer.compress.prune import find_kept_positions
 from explorer.compress.quantize import ActivationQuantizer
@@ -46,7 +47,7 @@ def test_recalibration_leaves_the_float_network_as_it_is(
 ) -> None:
     base = context(name)
     model = copy.deepcopy(base.model)
-    recalibrate_norms(model, base.calibration, every_class(base))
+    correct(model, base.calibration, every_class(base))
     assert find_norms(model)
     for path, norm in find_norms(model).items():
         own = base.model.get_submodule(path)
@@ -69,9 +70,9 @@ def test_recalibration_follows_what_a_norm_receives() -> None:
     assert norm.running_var is not None
     conv.weight.data *= 2
     with torch.no_grad():
-        float_mean, _ = compute_channel_statistics(model.get_submodule("0")(x))
-        new_mean, _ = compute_channel_statistics(conv(x))
-    recalibrate_norms(changed, calibration, {"_1": torch.arange(4)})
+        float_mean, _ = compute_channel_statistics([model.get_submodule("0")(x)])
+        new_mean, _ = compute_channel_statistics([conv(x)])
+    correct(changed, calibration, {"_1": torch.arange(4)})
     mended = changed.get_submodule("1")
     expected = new_mean + (norm.running_mean - float_mean) * 2
     assert torch.allclose(mended.get_buffer("running_mean"), expected, atol=1e-5)
@@ -255,7 +256,7 @@ def test_absolute_recalibration_hurts_the_float_network_and_relative_does_not(
     """Published ResNet-20 was trained on padded, flipped crops: statistics of clean images are not its own."""
     base, images, labels = trained
     relative, absolute = copy.deepcopy(base.model), copy.deepcopy(base.model)
-    recalibrate_norms(relative, base.calibration, every_class(base))
+    correct(relative, base.calibration, every_class(base))
     for norm in find_norms(absolute).values():
         norm.reset_running_stats()
         norm.momentum = None
@@ -277,7 +278,7 @@ def test_relative_recalibration_mends_a_pruned_network(
     inner = tuple((group.name, 0.75) for group in base.graph.prunable if len(group.producers) == 1)
     candidate = replace(uniform(base.graph), filter_keep_ratio=inner)
     mended = count_correct(apply(base, candidate), images, labels, 200)
-    monkeypatch.setattr("explorer.compress.compensate.correct", lambda *_: None)
+    monkeypatch.setattr("explorer.compress.compensate.correct", lambda *_, **__: None)
     plain = count_correct(apply(base, candidate), images, labels, 200)
     assert mended >= plain + 20
 

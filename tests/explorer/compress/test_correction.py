@@ -17,8 +17,9 @@ from explorer.compress.activations import insert_quantizers
 from explorer.compress.apply import CompressionContext, apply, compress_layers, without_filters
 from explorer.compress.calibrate import Calibration, compute_channel_means, compute_channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
+from explorer.compress.correction import correct
 from explorer.compress.moments import LayerInputs, compute_float_moments
-from explorer.compress.norms import find_fold_signs, find_norms, recalibrate_norms
+from explorer.compress.norms import find_fold_signs, find_norms
 from explorer.compress.plan import count_kept
 from explorer.compress.problem import compute_error_ratios
 from explorer.compress.prune import find_kept_positions
@@ -41,7 +42,7 @@ def statistics_at_once(model: fx.GraphModule, images: Tensor) -> dict[str, tuple
     class Recorder(fx.Interpreter):
         def run_node(self, n: fx.Node) -> object:
             if n.name in norms:
-                received[n.name] = compute_channel_statistics(self.env[n.all_input_nodes[0]])
+                received[n.name] = compute_channel_statistics([self.env[n.all_input_nodes[0]]])
             return super().run_node(n)
 
     norms = find_norms(model)
@@ -57,7 +58,7 @@ def recompute_absolutely(model: fx.GraphModule, images: Tensor) -> None:
         def run_node(self, n: fx.Node) -> object:
             if n.name in norms:
                 norms[n.name].running_mean, norms[n.name].running_var = compute_channel_statistics(
-                    self.env[n.all_input_nodes[0]]
+                    [self.env[n.all_input_nodes[0]]]
                 )
             return super().run_node(n)
 
@@ -141,7 +142,7 @@ def test_absolute_statistics_of_clean_images_change_the_float_network_and_relati
     own = logits(base.model, images)
     absolute, relative = copy.deepcopy(base.model), copy.deepcopy(base.model)
     recompute_absolutely(absolute, images)
-    recalibrate_norms(relative, base.calibration, every_class(base.graph))
+    correct(relative, base.calibration, every_class(base.graph))
     assert (logits(relative, images) - own).abs().max() < 1e-4 * own.abs().max()
     assert (logits(absolute, images).argmax(1) == own.argmax(1)).float().mean() < 0.9
 
@@ -151,7 +152,7 @@ def test_all_layers_at_once_is_worse_than_in_depth_order(deep: tuple[Compression
     own = logits(base.model, images)
     at_once, in_order = rough(base, 3), rough(base, 3)
     recalibrate_at_once(at_once, base.calibration)
-    recalibrate_norms(in_order, base.calibration, every_class(base.graph))
+    correct(in_order, base.calibration, every_class(base.graph))
     errors = [float((logits(model, images) - own).square().mean()) for model in (at_once, in_order, rough(base, 3))]
     assert errors[1] < 0.5 * errors[0]
     assert errors[1] < 0.5 * errors[2]
@@ -166,7 +167,7 @@ def test_all_layers_at_once_destroys_the_published_network(checkpoints: Path, ci
     base = CompressionContext.of(network.eval(), clean)
     at_once, in_order = rough(base, 3), rough(base, 3)
     recalibrate_at_once(at_once, base.calibration)
-    recalibrate_norms(in_order, base.calibration, every_class(base.graph))
+    correct(in_order, base.calibration, every_class(base.graph))
     right = [float((logits(entry, test).argmax(1) == labels).float().mean()) for entry in (in_order, at_once)]
     assert right[0] > right[1] + 0.2
 
@@ -201,7 +202,7 @@ def mean_shifts(base: CompressionContext, images: Tensor, candidate: Candidate) 
             with torch.no_grad():
                 module = model.get_submodule(layer)
                 outputs.append(module(LayerInputs(model, images).of(node.name)))
-        means = [compute_channel_means(base.model.get_submodule(layer), entry) for entry in outputs]
+        means = [compute_channel_means(base.model.get_submodule(layer), [entry]) for entry in outputs]
         found.append(float((means[1] - means[0]).abs().max() / outputs[0].std()))
     return found
 

@@ -12,8 +12,9 @@ from torch import Tensor, fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
+from explorer.compress.compiled import codes, compiler, onednn
+from explorer.compress.weights import LayerCodes
 from explorer.errors import NumericalError
-from explorer.evaluate import codes, onednn
 from explorer.evaluate.engine import Runner, compile_network, is_compressed, name_engine
 from explorer.evaluate.score import score_images
 from explorer.graph.modules import layer_module
@@ -66,11 +67,9 @@ def test_weights_that_are_not_their_codes_any_more_count(small: fx.GraphModule, 
 
 
 def test_parts_too_large_for_the_caches_are_split(small: fx.GraphModule, monkeypatch: pytest.MonkeyPatch) -> None:
-    from explorer.evaluate import engine  # noqa: PLC0415
-
-    monkeypatch.setattr(engine, "CACHED_BYTES", 4 * 8 * 8 * 20)  # 20 images of the largest activation, in codes
+    monkeypatch.setattr(compiler, "CACHED_BYTES", 4 * 8 * 8 * 20)  # 20 images of the largest activation, in codes
     assert compile_network(small, 256, integer=True).images_at_once == 20
-    assert compile_network(small, 256, integer=False).images_at_once == engine.FEWEST_IMAGES
+    assert compile_network(small, 256, integer=False).images_at_once == compiler.FEWEST_IMAGES
     assert compile_network(small, 7, integer=True).images_at_once == 7
 
 
@@ -80,7 +79,7 @@ def test_a_scale_that_overflows_is_seen(small: fx.GraphModule, pixels: Tensor) -
     layer = layer_module(small, "fc")
     layer.weight_scale.fill_(3e38)  # type: ignore[operator]
     layer.weight.data = layer.get_buffer("weight_codes").float() * 3e38
-    assert not onednn.can_compute(layer)
+    assert not onednn.can_compute(layer, LayerCodes.of(layer))
     with pytest.raises(NumericalError, match="not finite"):
         score_images(small, pixels, LABELS, 16, finite=True)
 
