@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from explorer.commands.options import RunFolder
 from explorer.commands.terminal import command, console, say
+from explorer.errors import SearchError
 from explorer.export.formats import DEFAULT_FORMAT, list_installed
 
 if TYPE_CHECKING:
@@ -14,11 +18,34 @@ if TYPE_CHECKING:
     from explorer.study.record import Outcome
 
 
-def front(folder: RunFolder) -> None:
+def front(
+    folder: RunFolder,
+    after_tuning: Annotated[
+        bool, typer.Option("--after-tuning", help="By what an epoch of tuning would make of all that was evaluated.")
+    ] = False,
+) -> None:
     """Print the front of a finished run, next to the float and the uniform 8-bit network."""
     from explorer.study.folder import read_outcome  # noqa: PLC0415
 
-    show(read_outcome(folder), folder)
+    outcome = read_outcome(folder)
+    if after_tuning:
+        show_after_tuning(outcome, folder)
+    else:
+        show(outcome, folder)
+
+
+def show_after_tuning(outcome: Outcome, folder: Path) -> None:
+    """Print the front of a run by scores after tuning, most of which are predicted."""
+    from explorer.report.front.tables import MEASURED, build_after_tuning_table  # noqa: PLC0415
+    from explorer.study.after_tuning import find_front_after_tuning  # noqa: PLC0415
+
+    try:
+        found = find_front_after_tuning(outcome)
+    except SearchError as error:
+        raise SearchError(f"{folder}: {error}") from None
+    console.print(build_after_tuning_table(replace(outcome, front=found)))
+    say(f"{MEASURED} was tuned for an epoch, and scored then; the others are predicted from these")
+    say(f"costs are those before tuning; {outcome.provenance['beacons']}")
 
 
 def show(outcome: Outcome, folder: Path) -> None:

@@ -155,7 +155,7 @@ def _tuned(prepared: PreparedStudy, planned: tuple[PipelineStep, ...], folder: P
             Recipe(
                 settings=settings,
                 seed=prepared.study.seed + number,
-                loss=find_tuning_loss(prepared, settings),
+                loss=find_tuning_loss(prepared.study, prepared.data, settings),
                 unfinished=file.with_suffix(".unfinished"),
             ),
             start=tuned,

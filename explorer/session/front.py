@@ -59,7 +59,7 @@ class Point:
 
     @property
     def score(self) -> MeanScore:
-        """Its score on the search images, which chose it."""
+        """Its score on the search images, which chose it; on a front after tuning that after it."""
         assert self.found.evaluation.score is not None  # a member of the front is scored
         return self.found.evaluation.score
 
@@ -90,6 +90,9 @@ class Point:
         costs = ", ".join(
             f"{axis.key} {axis.value(self.cost, 0.0):.4g}" for axis in costs_named(self.outcome.objectives)
         )
+        if self.found.untuned is not None:
+            how = "predicted" if self.found.predicted else "measured"
+            return f"{self.name}: {self.score!r} after tuning, {how}, {self.found.untuned.value:.2%} before; {costs}"
         held_out = f"{self.held_out.value:.2%} held out" if self.held_out.num_images else "not scored on held-out ones"
         return f"{self.name}: {self.score.value:.2%} on search images, {held_out}; {costs}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from explorer.session.display import paragraph
 from explorer.session.front import Front, OpenNet, Point
 from explorer.settings import BudgetSettings
 from explorer.settings.rules import is_number, similar
+from explorer.study.after_tuning import find_front_after_tuning
 from explorer.study.recommend import Recommendation, recommend
 from explorer.study.record import FLOAT, Outcome, Split
 from explorer.study.retarget import make_study, read_run, retarget
@@ -59,6 +60,19 @@ class Result:
         """The points that no other one beats in everything."""
         points = (Point(found=point, outcome=self.outcome, open_net=self.open_net) for point in self.outcome.front)
         return Front(points=tuple(points), outcome=self.outcome)
+
+    def front_after_tuning(self) -> Front:
+        """Return the points that no other one would beat in everything after an epoch of tuning, the cheapest first.
+
+        Their scores are those on search images after it: measured of the beacons, and predicted from these of all
+        others. Costs are those before tuning. The search has to be one with `beacons`.
+
+        Raises:
+            ExplorerError: No candidate of the search was tuned.
+        """
+        outcome = replace(self.outcome, front=find_front_after_tuning(self.outcome))
+        points = (Point(found=point, outcome=outcome, open_net=self.open_net) for point in outcome.front)
+        return Front(points=tuple(points), outcome=outcome)
 
     @property
     def knee(self) -> Point:

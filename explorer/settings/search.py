@@ -224,6 +224,7 @@ class SearchSettings:
     candidate is scored on as few as that takes, members of the front on all of them; 0 scores every candidate on all.
     With `least_gain` the search ends before its last trial once a further one is expected to add less than this share
     to the hypervolume of the front, by a sampler that predicts it; 0 ends it by `trials` alone.
+    So many `beacons` are tuned for an epoch once the search is over, to tell what the others would gain.
     """
 
     SECTION: ClassVar[str] = "search"
@@ -236,6 +237,7 @@ class SearchSettings:
     sampling_error: Annotated[float, number(0.0, 0.5)] = 0.007
     least_gain: Annotated[float, without_effect(number(0.0, 1.0))] = 0.0
     sampler: Annotated[str, text("the name of a sampler")] = "nsga2"
+    beacons: Annotated[int, without_effect(integer(0, 1_000))] = 0
     storage: Annotated[str, without_effect(_STORAGE)] = "journal"
 
     def __post_init__(self) -> None:

@@ -27,11 +27,14 @@ from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.blocks import RECALIBRATED
 from explorer.search.seeds import FILTER_LEVELS
 from explorer.search.space import make_search_space
+from explorer.study.beacons import EPOCHS
+from explorer.study.finetune import find_tuning_loss
 from explorer.study.network import StudyNetwork, draw_first_sample, threads_for
 from explorer.study.study_file import Study
 from explorer.study.weights import trained_places, training_loss
 from explorer.threads import single_threaded
 from explorer.training.epochs import Recipe
+from explorer.training.finetune import finetune
 from explorer.training.train import train_model
 from hwmodels import Accelerator
 
@@ -53,8 +56,8 @@ class RunEstimate:
 
     def with_jobs(self, jobs: int, most_s: float = math.inf) -> RunEstimate:
         """Return the estimate for a search by so many processes, or workers elsewhere where it is 0, of `most_s`."""
-        stages = ((name, min(s / max(1, jobs), most_s) if name == "search" else s) for name, s in self.stages)
-        return replace(self, stages=tuple(stages))
+        shared = ((name, s / max(1, jobs) if name in {"search", "beacons"} else s) for name, s in self.stages)
+        return replace(self, stages=tuple((name, min(s, most_s) if name == "search" else s) for name, s in shared))
 
     @property
     def whole_s(self) -> float:
@@ -111,6 +114,7 @@ def estimate(
             *_blocks_s(network, study, pace),
             *_seeds_s(network, study, pace),
             ("search", study.search.trials * candidate_s),
+            *_beacons_s(network, study, context, whole_s),
             *((("all search images", FRONT * whole_s),) if num_scored < len(data.search) else ()),
             ("held-out images", FRONT * (pace.build_s + pace.score_s * len(data.held_out)) + baselines_s),
         ),
@@ -206,6 +210,25 @@ def _training_s(network: StudyNetwork, study: Study, folder: Path) -> float:
 
     image_s = _seconds_each(train, min(len(data.train), 2 * training.batch_size))
     return image_s * len(data.train) * training.epochs
+
+
+def _beacons_s(
+    network: StudyNetwork, study: Study, context: CompressionContext, whole_s: float
+) -> tuple[tuple[str, float], ...]:
+    """Return the seconds of tuning candidates for an epoch and scoring them on all images; none without beacons."""
+    if not study.search.beacons:
+        return ()
+    data, settings = network.data, replace(study.finetuning, epochs=EPOCHS, held_aside=0.0)
+    once = Recipe(settings=settings, seed=study.seed, loss=find_tuning_loss(study, data, settings))
+    inputs, targets = network.tensors(data.train)
+    candidate = uniform(context.graph)
+
+    def train(count: int) -> None:
+        finetune(context, candidate, take(inputs, slice(count)), targets[:count], once)
+
+    with single_threaded(True):
+        image_s = _seconds_each(train, min(len(data.train), 2 * settings.batch_size))
+    return (("beacons", study.search.beacons * (image_s * len(data.train) * EPOCHS + whole_s)),)
 
 
 def _seconds_each(work: Callable[[int], object], most: int) -> float:

@@ -24,6 +24,7 @@ from explorer.study.folder import locked, read_study
 from explorer.study.network import threads_for
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Cost, FrontPoint, Outcome, TunedScores
+from explorer.study.study_file import Study
 from explorer.study.tuned_front import keep_scores, tuned_file
 from explorer.training.epochs import Recipe
 from explorer.training.finetune import finetune
@@ -190,7 +191,7 @@ def tune(
             seed=prepared.study.seed,
             weights_digest=prepared.weights_digest,
             settings=settings,
-            loss=find_tuning_loss(prepared, settings),
+            loss=find_tuning_loss(prepared.study, prepared.data, settings),
             accelerator=prepared.accelerator,
             batch_size=prepared.study.compute.batch_size,
             folder=run,
@@ -230,18 +231,18 @@ def read_tuned(run: Path, point: FrontPoint, weights_digest: str) -> Tuned:
     return tuned
 
 
-def find_tuning_loss(prepared: PreparedStudy, settings: FineTuningSettings) -> Loss:
+def find_tuning_loss(study: Study, data: Data, settings: FineTuningSettings) -> Loss:
     """Return what candidates are fine-tuned by: the study's loss, or that of its training, or cross entropy.
 
     Raises:
         ModelError: Where none is named for targets that are no class numbers, and the teacher alone does not do.
     """
-    study, training = prepared.study, prepared.study.model.training
+    training = study.model.training
     name = settings.loss or (None if training is None else training.loss)
     if name is None and settings.teacher and settings.teacher_weight == 1.0:
         return CROSS_ENTROPY  # counts nothing
     key = "finetuning.loss" if settings.loss or training is None or training.loss is None else "model.training.loss"
-    return find_loss(name, study.folder, key, prepared.data.num_classes, "set finetuning.teacher_weight = 1")
+    return find_loss(name, study.folder, key, data.num_classes, "set finetuning.teacher_weight = 1")
 
 
 def _part(before: int, of: int, notify: Notify) -> Callable[[int, int], None]:

@@ -19,6 +19,8 @@ from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
 from explorer.settings.sources import GIVEN
 from explorer.study import front
+from explorer.study.after_tuning import Reference, describe_beacons
+from explorer.study.beacons import list_beacons
 from explorer.study.costing import candidate_cost, float_cost, list_violations
 from explorer.study.evaluated import evaluations
 from explorer.study.final_scores import Build, FinalScores, name_built, score_front_on_all, with_ties
@@ -28,7 +30,9 @@ from explorer.study.search import Search
 from explorer.study.store import Store
 
 
-def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Notify) -> Outcome:
+def score_front(
+    prepared: PreparedStudy, task: Search, store: Store, notify: Notify, beacons: Store | None = None
+) -> Outcome:
     """Take the front of all evaluations and score its members, once each, on the held-out images.
 
     The held-out scores have no influence on which points are on the front, nor on the search when it is
@@ -52,6 +56,7 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
     points = with_ties(points, task.objectives, scorer)
     lost += fallen
     notify("held-out images", max(1, len(members)), max(1, len(members)))
+    tuned = () if beacons is None else list_beacons(found, beacons)
     return Outcome(
         study=prepared.study.to_json(),
         device=prepared.accelerator.name,
@@ -63,9 +68,11 @@ def score_front(prepared: PreparedStudy, task: Search, store: Store, notify: Not
         skipped=tuple((item.path, item.reason) for item in prepared.context.graph.skipped),
         provenance=_provenance(prepared, task, found)
         | ({"left out": f"not on the front as it is built: {_describe_lost(lost)}"} if lost else {})
+        | ({"beacons": describe_beacons(found, tuned, Reference.of(baselines))} if tuned else {})
         | ({"journal": damage} if damage else {}),
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
+        beacons=tuned,
     )
 
 

@@ -125,6 +125,18 @@ class FrontPoint:
     """None where it was not fine-tuned."""
     tied_with: str = ""
     """A point that costs no more, and that the held-out images do not show it to be better than; empty where none."""
+    untuned: MeanScore | None = None
+    """On a front after tuning the score before; the evaluation's is that after it."""
+    predicted: bool = False
+    """Whether that is predicted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beacon:
+    """An evaluation, by its number, whose network was tuned, and what that then scored on the search images."""
+
+    number: int
+    score: MeanScore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +196,8 @@ class Outcome:
     """How much of the network the costs are of; None in the outcome of an earlier version."""
     refused_exports: tuple[tuple[str, str], ...] = ()
     """(form, reason) for each form that the network cannot be exported as."""
+    beacons: tuple[Beacon, ...] = ()
+    """What was tuned, so as to tell what the others would gain."""
 
     def baseline(self, name: str) -> Baseline:
         """Return FLOAT or UNIFORM."""

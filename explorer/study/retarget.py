@@ -203,6 +203,7 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
         provenance=_provenance(run, accelerator),
         coverage=None if run.former is None else run.former.coverage,
         refused_exports=() if run.former is None else run.former.refused_exports,
+        beacons=() if run.former is None else run.former.beacons,
     )
     places = {trial.number: trial.point for trial in run.trials}
     entered, left = _compare(run.former, points)

@@ -27,6 +27,7 @@ from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
 from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings.paths import expand_variables
 from explorer.study.alive import coordinating
+from explorer.study.beacons import Tuning, plan_beacons
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, locked, refuse_other_study, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
@@ -127,14 +128,20 @@ def explore(
                 store.remember_score(key, start.images[key])
         task = make_search(prepared, store, notify, () if start is None else start.seeds)
         work = partial(evaluate, task.score_candidate, task.list_entropies)
+        tuning = Tuning.open(prepared, store, create=True) if study.search.beacons else None
+        tune = work if tuning is None else tuning.evaluate
         with (
             naming_faults(url),
             single_threaded(True),
             started(work, effort.jobs, prepared.torch_device) as jobs,
+            started(tune, 0 if tuning is None else effort.jobs, prepared.torch_device) as tuners,
             coordinating(store),
         ):
             search(task, store, lambda done, total: notify("search", done, total), jobs, effort.is_over)
-        outcome = score_front(prepared, task, store, notify)
+            plan = None if tuning is None else plan_beacons(tuning, task, store)
+            if tuning is not None and plan is not None:
+                search(plan, tuning.beacons, lambda done, total: notify("beacons", done, total), tuners)
+        outcome = score_front(prepared, task, store, notify, None if tuning is None else tuning.beacons)
     write_outcome(folder, outcome)
     return with_tuned(outcome, folder)
 

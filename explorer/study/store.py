@@ -38,9 +38,11 @@ class Store:
         *,
         shared: bool,
         salvaged: Mapping[str, TrialResult] = MappingProxyType({}),
+        kind: str = "",
     ) -> None:
         self._storage = storage
-        self._study_id = storage.get_study_id_from_name(name)
+        self._name, self._kind = name, kind
+        self._study_id = storage.get_study_id_from_name(name + kind)
         self.owner = owner
         """Who this process is to others: it is the worker of what it claims."""
         self.shared = shared
@@ -48,6 +50,21 @@ class Store:
         self.salvaged = salvaged
         """Results by the digest of a candidate, of evaluations that the journal has lost."""
         self._image_scores: dict[str, str] | None = None
+
+    def beside(self, kind: str, *, create: bool = False) -> Store:
+        """Return trials of another kind of the same search, whose numbers are their own: in a study beside this one.
+
+        Raises:
+            KeyError: When there are none, and they are not to be created.
+        """
+        try:
+            self._storage.get_study_id_from_name(self._name + kind)
+        except KeyError:
+            if not create:
+                raise
+            self._storage.create_new_study(self._storage.get_study_directions(self._study_id), self._name + kind)
+        salvaged = {own.removesuffix(kind): found for own, found in self.salvaged.items() if own.endswith(kind)}
+        return Store(self._storage, self._name, self.owner, shared=self.shared, salvaged=salvaged, kind=kind)
 
     def trials(self, states: tuple[TrialState, ...] | None = None) -> tuple[StoredTrial, ...]:
         """Return all trials, or those in some states, in the order of their numbers."""
@@ -126,7 +143,7 @@ class Store:
 
     def record(self, number: int, candidate: Candidate, result: TrialResult) -> None:
         """Keep what an evaluation found; nothing where it is known meanwhile."""
-        self._set(number, RESULT, {**result.to_json(), "candidate": candidate.digest()})
+        self._set(number, RESULT, {**result.to_json(), "candidate": candidate.digest() + self._kind})
 
     def complete(self, number: int, values: Sequence[float]) -> None:
         """Finish a trial whose result is recorded; it survives whatever happens after this call returns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -14,9 +14,10 @@ from explorer.errors import SearchError
 from explorer.progress import Notify, silent
 from explorer.settings.paths import expand_variables
 from explorer.study.alive import Listener, saying
+from explorer.study.beacons import Tuning
 from explorer.study.jobs import Evaluate, evaluate
 from explorer.study.network import open_network
-from explorer.study.prepare import open_study
+from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.run import make_entropies
 from explorer.study.sampling import make_scorer, order_sample
 from explorer.study.storage import connect, is_coordinated, join_store, naming_faults
@@ -58,7 +59,8 @@ def evaluate_for(study: Study, folder: Path, notify: Notify = silent) -> tuple[i
     store, trials = join_store(storage, study.name, owner, prepared.identity()), study.search.trials
     with naming_faults(url), single_threaded(True):
         work = partial(evaluate, make_scorer(prepared, order_sample(prepared, store)), make_entropies(prepared))
-        return serve(store, work, lambda count: notify("evaluate", count, trials))
+        others = [_join_beacons(store, prepared)] if study.search.beacons else []
+        return serve([(store, work), *others], lambda count: notify("evaluate", count, trials))
 
 
 def _refuse_untrained(study: Study, folder: Path) -> None:
@@ -72,22 +74,39 @@ def _refuse_untrained(study: Study, folder: Path) -> None:
         )
 
 
-def serve(store: Store, work: Evaluate, progress: Callable[[int], None]) -> tuple[int, str]:
-    """Evaluate trials that wait in the store until its run ends; return how many, and why it ended."""
+def _join_beacons(store: Store, prepared: PreparedStudy) -> tuple[Store, Evaluate]:
+    try:
+        tuning = Tuning.open(prepared, store)
+    except KeyError as error:
+        raise SearchError(
+            "search.beacons: the run tunes none, or by another [finetuning] or on other images; give both the same "
+            "study file"
+        ) from error
+    return tuning.beacons, tuning.evaluate
+
+
+def serve(tasks: Sequence[tuple[Store, Evaluate]], progress: Callable[[int], None]) -> tuple[int, str]:
+    """Evaluate trials that wait in stores until the run of the first ends; return how many, and why it ended."""
     listener, evaluated = Listener(), 0
     while True:
-        for stored in store.trials(WAITING):
-            if store.claim(stored.number):
-                with saying(partial(store.say_alive, stored.number)):
-                    result = work(stored.candidate, store.read_images(stored.rival))
-                store.record(stored.number, stored.candidate, result)
-                evaluated += 1
-                progress(evaluated)
-                break
+        if any(_evaluate_next(store, work) for store, work in tasks):
+            evaluated += 1
+            progress(evaluated)
         else:
             time.sleep(POLL_S)
-        coordinator = store.coordinator()
+        coordinator = tasks[0][0].coordinator()
         if not coordinator:
             return evaluated, FINISHED
         if listener.is_silent("coordinator", coordinator):
             return evaluated, SILENT
+
+
+def _evaluate_next(store: Store, work: Evaluate) -> bool:
+    """Evaluate the first trial that waits in a store and that no other claims; False where there is none."""
+    for stored in store.trials(WAITING):
+        if store.claim(stored.number):
+            with saying(partial(store.say_alive, stored.number)):
+                result = work(stored.candidate, store.read_images(stored.rival))
+            store.record(stored.number, stored.candidate, result)
+            return True
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 COSTS = tuple(cost.name for cost in every_cost())
 TEXTS = ("name", "tied_with", "origin", "digest")
 SIGNIFICANT = "%.9g"
+MEASURED = "+"
+"""Behind the name of a network that was really tuned."""
 LONGEST_HEADING = 7
 """Characters of a column's heading in the terminal."""
 
@@ -143,6 +146,24 @@ def build_tuned_table(outcome: Outcome) -> Table:
             costs = (getattr(each.cost, cost.key) for each in (point, point.tuned))
             cells = (point.name, *map(_percent, scores), *map(form, costs))
             table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def build_after_tuning_table(outcome: Outcome) -> Table:
+    """Return a front after tuning, scores before and after; the outcome has it as its front.
+
+    A "+" behind a name says that the score was measured; the others are predicted.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("\nNetwork", no_wrap=True)
+    first, *others = (f"{_shortened(figure.heading)}\n{figure.unit}" for figure in _shown(outcome))
+    score = score_named(outcome.objectives).name
+    for heading in (f"Search\n{score} %", "\ntuned", first, "of\n8-bit", *others):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for point, member in zip(list_front_points(outcome), outcome.front, strict=True):
+        assert member.untuned is not None
+        name, tuned, _, *costs = _cells(replace(point, mark="" if member.predicted else MEASURED), _shown(outcome))
+        table.add_row(name, Text(_percent(member.untuned)), tuned, *costs)
     return table
 
 

@@ -191,7 +191,7 @@ def join(url: str, name: str, log: Log) -> None:
     while not is_coordinated(storage, name):
         time.sleep(0.02)
     store = join_store(storage, name, f"worker {os.getpid()}", IDENTITY)
-    serve(store, partial(evaluate, scored_alone(log.score), no_entropies), lambda count: None)
+    serve([(store, partial(evaluate, scored_alone(log.score), no_entropies))], lambda count: None)
     os.kill(os.getpid(), signal.SIGKILL)  # no clearing up of what the test's process has open
 
 
@@ -271,7 +271,7 @@ def test_a_worker_ends_with_the_run_or_when_it_falls_silent(monkeypatch: pytest.
     monkeypatch.setattr(alive, "SILENT_S", 0.2)
     for words, ends in ((("a 0", "a 1", ""), FINISHED), (("a 0", "a 1"), SILENT)):
         store: Store = Pretended(*words)  # type: ignore[assignment]
-        assert serve(store, lambda candidate, rival: TrialResult(), lambda count: None) == (0, ends)
+        assert serve([(store, lambda candidate, rival: TrialResult())], lambda count: None) == (0, ends)
 
 
 def test_a_second_run_is_refused_while_the_first_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
