@@ -2,7 +2,7 @@
 
 The study is studies/resnet20_cifar10 as it is, of which the first 80 candidates are taken. Of those that lose at most
 42 points 30 are chosen evenly along their scores, and each is really tuned for one epoch by the study's [finetuning] on
-10,000 training images, and scored before and after on all 5,000 search images.
+4,000 training images, and scored before and after on all 5,000 search images.
 
 Results are appended to tuned.jsonl in the folder as they come; interrupted, the same command goes on. Needs
 EXPLORER_DATA and EXPLORER_CHECKPOINTS.
@@ -47,6 +47,7 @@ def tune(net: explorer.Net, candidate: explorer.Candidate) -> dict[str, Any]:
     images, begun = net.tensors(net.data.search), time.process_time()
     before = explorer.accuracy(explorer.compress(net, candidate), *images)
     tuned = explorer.finetune(net, candidate, epochs=1)
+    assert tuned.finetuning is not None
     kept = tuned.finetuning["kept_epoch"]
     after, spent = explorer.accuracy(tuned, *images), time.process_time() - begun
     return {"before": before.value, "after": after.value, "kept_epoch": kept, "cpu_s": round(spent, 1)}
@@ -69,7 +70,7 @@ def tune_all(net: explorer.Net, candidates: list[explorer.Candidate], file: Path
 def main() -> None:
     """Tune, and compare the orders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=10_000, help="training images")
+    parser.add_argument("--images", type=int, default=4_000, help="training images")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "runs" / "beacons")
     parser.add_argument("--trials", type=int, default=TRIALS)
     parser.add_argument("--candidates", type=int, default=CANDIDATES)
