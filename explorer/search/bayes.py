@@ -18,7 +18,7 @@ from explorer.search.improvement import Attained, sort_undominated_first, spread
 from explorer.search.loss_terms import LossTerms, list_terms
 from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
 from explorer.search.space import list_decided
-from explorer.search.surrogate import fit_surrogate
+from explorer.search.surrogate import Prediction, fit_surrogate
 
 ROUND = 8
 """Trials between two fits of the model: what is proposed meanwhile counts as pending (assumed)."""
@@ -61,13 +61,16 @@ class _Proposer:
         pool = self._evolve(known.points[sort_undominated_first(scores, costs)][:POPULATION], random)
         priced = estimates.price_points(pool)
         self._pool, self._costs = pool[priced.fits], priced.values[priced.fits]
-        self._scores = self._draw_scores(self._pool, random)
+        expected = self._predict(self._pool)
+        unknown = random.standard_normal((DRAWS, len(self._pool))) * self._model.discrepancy
+        self._scores = expected.scores + unknown * expected.slopes  # with what the model cannot say of a point
         counted = costs[scores > self._least] if (scores > self._least).any() else costs
         low = np.minimum(counted.min(0), self._costs.min(0, initial=math.inf))
         self._front = Attained(spread_corners(low, counted.max(0)), self._least, DRAWS)
         self._front.add(costs, np.broadcast_to(scores, (DRAWS, len(scores))))
         self._gains = self._front.measure_gains(self._costs, self._scores)
-        self._priced: dict[bytes, tuple[Float64Array, Float64Array]] = {}
+        rows = zip(self._pool, self._costs, expected.scores.T, strict=True)
+        self._known = {point.tobytes(): (cost, score) for point, cost, score in rows}
 
     def pick(
         self, pending: Sequence[Int64Array], evaluated: Collection[bytes]
@@ -77,9 +80,10 @@ class _Proposer:
         And what share of the front's hypervolume it is expected to add, None while there is no front.
         """
         front = self._front.copy()
+        self._learn([point for point in pending if point.tobytes() not in self._known])
         for point in pending:
-            costs, scores = self._price(point)
-            front.add(costs, scores)
+            cost, score = self._known[point.tobytes()]
+            front.add(cost[None], score[:, None])
         known = {*evaluated, *(point.tobytes() for point in pending)}
         left = [place for place, point in enumerate(self._pool) if point.tobytes() not in known]
         if not left:
@@ -107,20 +111,20 @@ class _Proposer:
         pool: Int64Array = np.unique(np.concatenate(found), axis=0)
         return pool
 
-    def _price(self, point: Int64Array) -> tuple[Float64Array, Float64Array]:
-        """Return the costs of a point that is pending (1 x costs), and its score by each draw (draws x 1)."""
-        key = point.tobytes()
-        if key not in self._priced:
-            scores = np.array([self._model.predict(point[None], parameters).scores for parameters in self._draws])
-            self._priced[key] = (self._estimates.price_points(point[None]).values, scores)
-        return self._priced[key]
+    def _learn(self, points: Sequence[Int64Array]) -> None:
+        """Keep the costs of points that are not of the pool, and their scores by each draw.
 
-    def _draw_scores(self, points: Int64Array, random: np.random.Generator) -> Float64Array:
-        """Return scores by each draw, with what the model cannot say of a point (draws x N)."""
+        Each is predicted alone: what many at once give differs in its last digits by how many they are.
+        """
+        if points:
+            costs = self._estimates.price_points(np.array(points)).values
+            for point, cost in zip(points, costs, strict=True):
+                self._known[point.tobytes()] = (cost, self._predict(point[None]).scores[:, 0])
+
+    def _predict(self, points: Int64Array) -> Prediction:
+        """Return scores and slopes of points by each draw (draws x N)."""
         found = [self._model.predict(points, parameters) for parameters in self._draws]
-        unknown = random.standard_normal((DRAWS, len(points))) * self._model.discrepancy
-        scores: Float64Array = np.stack([each.scores for each in found])
-        return scores + unknown * np.stack([each.slopes for each in found])
+        return Prediction(np.stack([each.scores for each in found]), np.stack([each.slopes for each in found]))
 
 
 class BayesSampler(BaseSampler):
