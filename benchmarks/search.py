@@ -9,7 +9,7 @@ The reference point is 80 % (digits: 90 %, the study's budget) at the energy and
 hypervolume is that of the front found so far over that of a network that is always right and costs nothing. On held-out
 images the members that a search has chosen by its own images are scored once more.
 
-ResNet-20 is searched on 500 and judged on 1,000 of the test images, which its other studies have seen before. Each
+ResNet-20 is searched on 1,000 and judged on 2,000 of the test images, which its other studies have seen before. Each
 candidate is scored once, for whatever sampler proposes it first; interrupted, the same command goes on. ResNet-20 needs
 EXPLORER_DATA and EXPLORER_CHECKPOINTS.
 """
@@ -57,7 +57,7 @@ from explorer.study.study_file import Study
 REPOSITORY = Path(__file__).parent.parent
 STEPS = (0.004, 0.0056, 0.008, 0.011, 0.016, 0.022, 0.031, 0.044, None)
 OFFSETS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-IMAGES = (500, 1000)
+IMAGES = (1000, 2000)
 """Of ResNet-20: search and held-out."""
 REFERENCE = {"resnet20": 0.8, "digits": 0.9}
 UNSEEDED = ("optuna",)
