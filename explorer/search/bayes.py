@@ -20,7 +20,7 @@ from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
 from explorer.search.space import list_decided
 from explorer.search.surrogate import Prediction, fit_surrogate
 
-ROUND = 8
+ROUND = 16
 """Trials between two fits of the model: what is proposed meanwhile counts as pending (assumed)."""
 EVOLVED = 4
 """Draws of the posterior on each of which a population evolves, the mode among them (assumed)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MEAN_GAINS = 24
+MEAN_GAINS = 32
 """Trials whose expected gains are averaged: those of one alone vary by a factor of three (assumed)."""
 
 
