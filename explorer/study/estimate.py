@@ -38,10 +38,8 @@ from explorer.training.finetune import finetune
 from explorer.training.train import train_model
 from hwmodels import Accelerator
 
-ENOUGH_S = 0.1
-"""What takes this long is not timed on more images (assumed)."""
-CORRECTED = 4
-"""How many times as long as to score an image it takes to correct a candidate by one, about: ResNet-20 (measured)."""
+ENOUGH_S = 0.2
+"""What takes this long is not timed on more images."""
 FRONT = 30
 """Members of the front that will be scored on held-out images, and on all of the search where a part was (assumed)."""
 _Result = TypeVar("_Result")
@@ -142,7 +140,7 @@ def _measured(network: StudyNetwork, study: Study, context: CompressionContext, 
         lambda count: score_images(model, take(pixels, slice(count)), targets[:count], batch, network.score),
         len(targets),
     )
-    more = max(few + 1, min(num_images, int(ENOUGH_S / (CORRECTED * score_s))))
+    more = max(few + 1, min(num_images, int(ENOUGH_S / score_s)))
     image_s = max(0.0, _timed(lambda: built(more))[0] - least_s) / (more - few)
     return _Pace(
         layers_s=max(0.0, least_s - few * image_s),
