@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import fx
+from torch import nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, LayerChoice
@@ -26,7 +26,7 @@ CHANNEL_BYTES, STEPPED_BYTES = 4.3, 2.6
 """Bias and scale of a filter, and of one in a layer with a step, whose scale is short (measured on ResNet-20)."""
 
 
-def count_coded_bytes(model: fx.GraphModule) -> int:
+def count_coded_bytes(model: nn.Module) -> int:
     """Return the bytes of the file of a network that is built, exactly."""
     return len(code(packable(model)).data)
 

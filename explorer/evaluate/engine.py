@@ -64,24 +64,24 @@ class Runner:
     """Runs a network as it is now, compiled once where it is a compressed one."""
 
     def __init__(self, model: nn.Module, batch_size: int) -> None:
-        self._model, self._batch_size = model.eval(), batch_size
+        self.model, self._batch_size = model.eval(), batch_size
         self._engine: Engine | None = None
 
     def __call__(self, inputs: Inputs) -> Iterator[tuple[Any, int]]:
         """Yield what the network gives for parts of a batch, and of how many images each is."""
-        if not is_compressed(self._model):
-            yield from ((run(self._model, part), count_images(part)) for part in batches(inputs, self._batch_size))
+        if not is_compressed(self.model):
+            yield from ((run(self.model, part), count_images(part)) for part in batches(inputs, self._batch_size))
             return
         if self._engine is None:
             integer = as_tuple(inputs)[0].device.type == "cpu" and not onednn.find_fault()
-            self._engine = compile_network(self._model, self._batch_size, integer=integer)
+            self._engine = compile_network(self.model, self._batch_size, integer=integer)
         start = 0
         while start < count_images(inputs):
             part = take(inputs, slice(start, start + self._engine.images_at_once))
             try:
                 found = self._engine(*part)
             except NotFiniteError:  # which float numbers can hold
-                self._engine = compile_network(self._model, self._batch_size, integer=False)
+                self._engine = compile_network(self.model, self._batch_size, integer=False)
                 continue
             start += count_images(part)
             yield found, count_images(part)

@@ -20,7 +20,7 @@ from explorer.packed.records import PackedLayer, PackedNetwork, PackedQuantizer
 _OF_A_LAYER = ("weight", "bias", *LAYER_BUFFERS)
 
 
-def packable(model: fx.GraphModule) -> PackedNetwork:
+def packable(model: nn.Module) -> PackedNetwork:
     """Return the integers and scales of what `apply` built, in the order of its modules."""
     layers, quantizers, theirs = [], [], set()
     for name, module in model.named_modules():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate, uniform
@@ -107,7 +108,8 @@ def _list_no_entropies(candidate: Candidate) -> tuple[float, ...]:
 
 def _find_reference(prepared: PreparedStudy, task: Search, store: Store) -> Reference:
     eight = task.price_candidate(uniform(prepared.context.graph))
-    score = FinalScores(prepared, store).score("search", FLOAT, lambda: prepared.context.model)
+    scorer = FinalScores(prepared, store)
+    score = scorer.score("search", FLOAT, partial(scorer.run, lambda: prepared.context.model))
     return Reference(score=score, macs=eight.macs, weight_bytes=eight.weight_bytes)
 
 

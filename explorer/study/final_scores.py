@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
-from torch import fx
+from torch import nn
 
 from explorer.arrays import Float64Array
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate
 from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.data.images import ImageSet
+from explorer.evaluate.engine import Runner
 from explorer.evaluate.image_scores import pack_scores, unpack_scores
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
 from explorer.progress import Notify
 from explorer.study import front
+from explorer.study.built import BuiltNetworks
 from explorer.study.costing import list_violations
 from explorer.study.prepare import PreparedStudy
 from explorer.study.record import Evaluation, FrontPoint
@@ -25,16 +27,26 @@ from explorer.study.search import Search
 from explorer.study.store import Store, name_scores
 from explorer.study.ties import find_ties
 
-Build = Callable[[], fx.GraphModule]
-"""Builds a network."""
+Build = Callable[[], Runner]
+"""Builds a network, to be run."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinalScores:
-    """Scores networks, and remembers every score in the store."""
+    """Scores networks, and remembers every score in the store; those of `built` are not built again."""
 
     prepared: PreparedStudy
     store: Store
+    built: BuiltNetworks = field(default_factory=BuiltNetworks)
+
+    def prepare(self, context: CompressionContext, candidate: Candidate, build: Callable[[], nn.Module]) -> Build:
+        """Return what builds a candidate's network in a context once, by `build` where it is not there already."""
+        known = self.built.find(context, candidate)
+        return cache(lambda: known or self.run(build))
+
+    def run(self, build: Callable[[], nn.Module]) -> Runner:
+        """Return a network, to be run."""
+        return Runner(build(), self.prepared.study.compute.batch_size)
 
     def score(self, split: str, name: str, build: Build, *, finite: bool = False) -> MeanScore:
         """Return the mean score; NumericalError and the like where the network cannot be computed.
@@ -84,7 +96,8 @@ def score_front_on_all(
 def _score_on_all(item: Evaluation, task: Search, scorer: FinalScores) -> Evaluation:
     own = item.candidate.digest()
     try:
-        build = partial(apply, scorer.prepared.context.for_search(), item.candidate)
+        context = scorer.prepared.context.for_search()
+        build = scorer.prepare(context, item.candidate, partial(apply, context, item.candidate))
         score = scorer.score("search", own, build, finite=True)
     except NUMERICAL as error:
         return replace(item, score=None, failure=describe_failure(error))

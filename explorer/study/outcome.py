@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 
 import explorer
@@ -21,6 +21,7 @@ from explorer.settings.sources import GIVEN
 from explorer.study import front
 from explorer.study.after_tuning import Reference, describe_beacons
 from explorer.study.beacons import list_beacons
+from explorer.study.built import BuiltNetworks
 from explorer.study.costing import candidate_cost, float_cost, list_violations
 from explorer.study.evaluated import evaluations
 from explorer.study.final_scores import Build, FinalScores, name_built, score_front_on_all, with_ties
@@ -31,29 +32,34 @@ from explorer.study.store import Store
 
 
 def score_front(
-    prepared: PreparedStudy, task: Search, store: Store, notify: Notify, beacons: Store | None = None
+    prepared: PreparedStudy,
+    task: Search,
+    store: Store,
+    notify: Notify,
+    beacons: Store | None = None,
+    built: BuiltNetworks | None = None,
 ) -> Outcome:
     """Take the front of all evaluations and score its members, once each, on the held-out images.
 
     The held-out scores have no influence on which points are on the front, nor on the search when it is
-    continued later.
+    continued later. What is in `built` is not built again.
     """
-    scorer, damage = FinalScores(prepared, store), store.damage()
+    scorer, damage = FinalScores(prepared, store, built or BuiltNetworks()), store.damage()
     found = score_front_on_all(evaluations(task, store), task, scorer, notify)
     members = front.front(found, task.objectives)
     baselines = _baselines(prepared, scorer)
-    built: list[FrontPoint] = []
+    points: list[FrontPoint] = []
     lost: list[tuple[int, str]] = []
     for index, member in enumerate(members):
         notify("held-out images", index, len(members))
         try:
-            built.append(_front_point(member, prepared, task, scorer))
+            points.append(_front_point(member, prepared, task, scorer))
         except NUMERICAL as error:
             if prepared.context.quantizer.front_compensation is None:
                 raise
             lost.append((member.number, describe_failure(error)))
-    points, fallen = _take_front(built, task.objectives)
-    points = with_ties(points, task.objectives, scorer)
+    standing, fallen = _take_front(points, task.objectives)
+    standing = with_ties(standing, task.objectives, scorer)
     lost += fallen
     notify("held-out images", max(1, len(members)), max(1, len(members)))
     tuned = () if beacons is None else list_beacons(found, beacons)
@@ -63,7 +69,7 @@ def score_front(
         device_title=prepared.accelerator.title,
         objectives=task.objectives,
         baselines=baselines,
-        front=points,
+        front=standing,
         evaluations=found,
         skipped=tuple((item.path, item.reason) for item in prepared.context.graph.skipped),
         provenance=_provenance(prepared, task, found)
@@ -113,7 +119,8 @@ def _front_point(member: Evaluation, prepared: PreparedStudy, task: Search, scor
     """Score a member as it is kept, on the search images again where it is built otherwise than the search did."""
     candidate, settings = member.candidate, prepared.context.quantizer
     own, score = name_built(candidate, prepared.context), member.score
-    build, anew = cache(partial(apply, prepared.context, candidate)), settings.front_compensation is not None
+    build = scorer.prepare(prepared.context, candidate, partial(apply, prepared.context, candidate))
+    anew = settings.front_compensation is not None
     if anew:
         score = scorer.score("search", own, build, finite=True)
     held_out = scorer.score("held_out", own, build, finite=anew)
@@ -132,7 +139,7 @@ def _built_cost(prepared: PreparedStudy, candidate: Candidate, build: Build) -> 
     if prepared.coded is None:
         return cost
     try:
-        return replace(cost, coded_bytes=count_coded_bytes(build()))
+        return replace(cost, coded_bytes=count_coded_bytes(build().model))
     except NUMERICAL:  # it cannot be computed, but costs what it does all the same
         return replace(cost, coded_bytes=prepared.coded.estimate(candidate))
 
@@ -140,12 +147,12 @@ def _built_cost(prepared: PreparedStudy, candidate: Candidate, build: Build) -> 
 def _baselines(prepared: PreparedStudy, scorer: FinalScores) -> tuple[Baseline, ...]:
     graph = prepared.context.graph
     eight = uniform(graph)
-    build = cache(partial(apply, prepared.context, eight))
+    build = scorer.prepare(prepared.context, eight, partial(apply, prepared.context, eight))
     floating = float_cost(graph, prepared.accelerator)
     if prepared.coded is not None:
         floating = replace(floating, coded_bytes=floating.weight_bytes)
     return (
-        _baseline(FLOAT, floating, lambda: prepared.context.model, scorer),
+        _baseline(FLOAT, floating, partial(scorer.run, lambda: prepared.context.model), scorer),
         _baseline(UNIFORM, _built_cost(prepared, eight, build), build, scorer),
     )
 

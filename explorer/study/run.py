@@ -28,6 +28,7 @@ from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings.paths import expand_variables
 from explorer.study.alive import coordinating
 from explorer.study.beacons import Tuning, plan_beacons
+from explorer.study.built import BuiltNetworks
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, locked, refuse_other_study, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
@@ -126,7 +127,8 @@ def explore(
                 store.keep_sample(start.sample)
             for key in start.images.keys() - store.image_scores().keys():
                 store.remember_score(key, start.images[key])
-        task = make_search(prepared, store, notify, () if start is None else start.seeds)
+        built = BuiltNetworks() if effort.jobs == 1 else None  # by this process
+        task = make_search(prepared, store, notify, () if start is None else start.seeds, built)
         work = partial(evaluate, task.score_candidate, task.list_entropies)
         tuning = Tuning.open(prepared, store, create=True) if study.search.beacons else None
         tune = work if tuning is None else tuning.evaluate
@@ -141,7 +143,7 @@ def explore(
             plan = None if tuning is None else plan_beacons(tuning, task, store)
             if tuning is not None and plan is not None:
                 search(plan, tuning.beacons, lambda done, total: notify("beacons", done, total), tuners)
-        outcome = score_front(prepared, task, store, notify, None if tuning is None else tuning.beacons)
+        outcome = score_front(prepared, task, store, notify, None if tuning is None else tuning.beacons, built)
     write_outcome(folder, outcome)
     return with_tuned(outcome, folder)
 
@@ -159,8 +161,14 @@ def make_entropies(prepared: PreparedStudy) -> ListEntropies:
     return lambda candidate: tuple(entropies.of_candidate(candidate).values())
 
 
-def make_search(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tuple[Seed, ...] = ()) -> Search:
-    """Return the search of a study, with `seeds` or, where these are none, its own."""
+def make_search(
+    prepared: PreparedStudy,
+    store: Store,
+    notify: Notify,
+    seeds: tuple[Seed, ...] = (),
+    built: BuiltNetworks | None = None,
+) -> Search:
+    """Return the search of a study, with `seeds` or, where these are none, its own; it keeps networks in `built`."""
     study, space = prepared.study, make_space(prepared)
     price_candidate = make_price(prepared, prepared.entropies, prepared.coded)
 
@@ -178,7 +186,7 @@ def make_search(prepared: PreparedStudy, store: Store, notify: Notify, seeds: tu
         seeds=seeds,
         objectives=study.objectives.names,
         price_candidate=price_candidate,
-        score_candidate=make_scorer(prepared, order_sample(prepared, store)),
+        score_candidate=make_scorer(prepared, order_sample(prepared, store), built),
         list_entropies=make_entropies(prepared),
         budgets=study.budgets,
         estimates=_estimates(prepared, space, table),

@@ -14,6 +14,7 @@ from explorer.evaluate.sampled import SampledScore, score_sample
 from explorer.evaluate.sampling import SampleOrder, find_margins
 from explorer.evaluate.score import ACCURACY, score_images, score_outputs
 from explorer.graph.inputs import batches, run, take
+from explorer.study.built import BuiltNetworks
 from explorer.study.jobs import ScoreCandidate
 from explorer.study.prepare import PreparedStudy
 from explorer.study.record import FLOAT
@@ -39,19 +40,23 @@ def compute_order(prepared: PreparedStudy) -> SampleOrder:
     return SampleOrder.of(*_score_float_network(prepared), prepared.study.seed)
 
 
-def make_scorer(prepared: PreparedStudy, order: SampleOrder) -> ScoreCandidate:
-    """Return the function that scores candidates on as many images of the search as it takes."""
+def make_scorer(prepared: PreparedStudy, order: SampleOrder, built: BuiltNetworks | None = None) -> ScoreCandidate:
+    """Return the function that scores candidates on as many images of the search as it takes, and keeps them built."""
     images, targets = prepared.tensors(prepared.data.search)
     largest_error, batch_size = prepared.study.search.sampling_error, prepared.study.compute.batch_size
 
     def score_candidate(candidate: Candidate, rival: Float64Array | None) -> SampledScore:
-        runner = Runner(apply(prepared.context.for_search(), candidate), batch_size)
+        context = prepared.context.for_search()
+        runner = Runner(apply(context, candidate), batch_size)
 
         def score_some(places: Int64Array) -> Float64Array:
             chosen = torch.from_numpy(places).to(targets.device)
             return score_images(runner, take(images, chosen), targets[chosen], batch_size, prepared.score, finite=True)
 
-        return score_sample(order, score_some, largest_error, rival)
+        found = score_sample(order, score_some, largest_error, rival)
+        if built is not None and not found.beaten:
+            built.keep(context, candidate, runner)
+        return found
 
     return score_candidate
 

@@ -14,10 +14,12 @@ import torch
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, uniform
+from explorer.evaluate.engine import Runner
 from explorer.evaluate.score import Score, score_images
 from explorer.report.front.views import build_front_view
 from explorer.settings import BudgetSettings
 from explorer.study import final_scores, front, outcome
+from explorer.study.built import BuiltNetworks
 from explorer.study.outcome import score_front
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Outcome
@@ -179,6 +181,27 @@ def test_a_member_is_built_once_for_both_sets_of_images(
     concluded = score_front(other, task, store, quiet)
     members = [point.evaluation.candidate.digest() for point in concluded.front]
     assert sorted(digest for digest in built if digest in members) == sorted(members)
+
+
+def test_what_is_kept_is_not_built_again(
+    parts: tuple[PreparedStudy, Search, Store], concluded: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, task, store = parts
+    context, kept = prepared.context, BuiltNetworks()
+    for point in concluded.front:
+        candidate = point.evaluation.candidate
+        kept.keep(context, candidate, Runner(apply(context, candidate), 50))
+    built: list[Candidate] = []
+
+    def counting(context: CompressionContext, candidate: Candidate) -> Any:
+        built.append(candidate)
+        return apply(context, candidate)
+
+    monkeypatch.setattr(outcome, "apply", counting)
+    other = replace(prepared.data, held_out=prepared.data.held_out.take(slice(80)))  # the scores of all are remembered
+    again = [score_front(replace(prepared, data=other), task, store, quiet, None, each).front for each in (kept, None)]
+    assert again[0] == again[1]
+    assert built == [uniform(context.graph)]
 
 
 def test_where_it_came_from(concluded: Outcome, parts: tuple[PreparedStudy, Search, Store]) -> None:
