@@ -20,7 +20,7 @@ from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.compress.moments import Moments, compute_float_moments
 from explorer.compress.plan import count_kept
 from explorer.compress.problem import compute_error_ratios
-from explorer.compress.weights import compress_weights
+from explorer.compress.weights import attach_codes, compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.inputs import take
 from explorer.graph.modules import layer_module
@@ -135,8 +135,13 @@ def _compressed(
     module: nn.Conv2d | nn.Linear, context: CompressionContext, choice: LayerChoice
 ) -> nn.Conv2d | nn.Linear:
     copied = copy.deepcopy(module)
-    importance = (context.importance or {}).get(choice.layer)
-    compress_weights(copied, choice, importance, context.quantizer, context.step(choice))
+    if context.quantizer.fitting == "none":  # candidates have the very same codes
+        layer = context.graph.layer(choice.layer)
+        kept = frozenset((*layer.output_classes, *layer.input_classes))
+        attach_codes(copied, *context.find_static_codes(layer, choice, kept))
+    else:
+        importance = (context.importance or {}).get(choice.layer)
+        compress_weights(copied, choice, importance, context.quantizer, context.step(choice))
     return copied
 
 
