@@ -23,6 +23,7 @@ from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.resnet import CifarResNet
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
+from explorer.search.options import one_by_one
 from explorer.search.seeds import choose_seeds
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace, make_search_space
@@ -88,7 +89,7 @@ def measure(name: str, model: nn.Module, images: Tensor, device: Accelerator) ->
         return energy
 
     start = time.process_time()
-    seeds = choose_seeds(space, table, price_candidate, SEEDS)
+    seeds = choose_seeds(space, table, one_by_one(price_candidate), SEEDS)
     seconds = time.process_time() - start
     start = time.process_time()
     for _ in range(WHOLE):

@@ -14,6 +14,8 @@ from explorer.progress import Progress
 from explorer.search.knapsack import ParetoSolutions, solve_knapsack
 from explorer.search.sensitivity import Sensitivity
 
+PriceCandidates = Callable[[Sequence[Candidate]], Sequence[float]]
+"""What each of some candidates costs, one number."""
 PriceCandidate = Callable[[Candidate], float]
 """What a candidate costs, one number."""
 _Entry = tuple[LayerChoice, float]
@@ -44,27 +46,32 @@ class LayerFront:
         return replace(self.start, layers=tuple(option.choices[which] for option, which in chosen))
 
 
+def one_by_one(price_candidate: PriceCandidate) -> PriceCandidates:
+    """Return the function that prices some candidates, each by itself."""
+    return lambda candidates: [price_candidate(candidate) for candidate in candidates]
+
+
 def solve_front(
-    table: Sensitivity, start: Candidate, price_candidate: PriceCandidate, progress: Progress | None = None
+    table: Sensitivity, start: Candidate, price_candidates: PriceCandidates, progress: Progress | None = None
 ) -> LayerFront:
     """Return the front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
 
-    What an option costs is the change of `price_candidate` when one layer of `start` alone takes it.
+    What an option costs is the change of its price when one layer of `start` alone takes it.
     """
-    base = price_candidate(start)
+    (base,) = price_candidates([start])
     options = []
     for index, choice in enumerate(start.layers):
         if progress is not None:
             progress(index, len(start.layers))
-        options.append(price_options(choice.layer, table, price_candidate, start, base))
+        options.append(price_options(choice.layer, table, price_candidates, start, base))
     solved = solve_knapsack([option.costs for option in options], [option.losses for option in options])
     return LayerFront(start=start, base_cost=base, options=tuple(options), solved=solved)
 
 
 def price_options(
-    layer: str, table: Sensitivity, price_candidate: PriceCandidate, start: Candidate, base: float
+    layer: str, table: Sensitivity, price_candidates: PriceCandidates, start: Candidate, base: float
 ) -> LayerOptions:
-    """Return the options of a layer that none beats in cost and loss; each costs a call of `price_candidate` or two.
+    """Return the options of a layer that none beats in cost and loss; each is priced once or twice.
 
     What a width of the weights saves may depend on that of the inputs: a device that computes at the wider of both
     saves nothing by one alone. Options of weights are therefore compared at the start's and at the narrowest input.
@@ -73,7 +80,7 @@ def price_options(
     inputs: Mapping[int, float] = table.activations.get(layer) or {own.activation_bits: 0.0}
 
     def costs(choices: Sequence[LayerChoice]) -> list[float]:
-        return [price_candidate(start.with_choice(choice)) - base for choice in choices]
+        return [price - base for price in price_candidates([start.with_choice(choice) for choice in choices])]
 
     weights = list(table.weights[layer].items())
     kept: dict[LayerChoice, float] = {}

@@ -13,7 +13,7 @@ from explorer.pareto import ascending_front
 from explorer.progress import Progress
 from explorer.search.axes import FILTER_KEEP_RATIO, FILTERS_BY, REMOVED_BLOCKS, STEP_OFFSET, STEPS
 from explorer.search.knapsack import solve_knapsack
-from explorer.search.options import LayerFront, PriceCandidate, solve_front
+from explorer.search.options import LayerFront, PriceCandidates, solve_front
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
@@ -23,7 +23,7 @@ Fits = Callable[[Candidate], bool]
 EXAMINED = 400
 """Points of the front, evenly spread along it, of which it is asked whether they fit."""
 FILTER_LEVELS = 8
-"""Networks with filters removed on which bits are traded; each costs a call of `price_candidate` for every option."""
+"""Networks with filters removed on which bits are traded; every option is priced on each."""
 SMALLEST_RATIO = 1e-9
 """Values below this share of the largest count as this share on a logarithmic scale."""
 
@@ -58,7 +58,7 @@ class _Point:
 def choose_seeds(
     space: SearchSpace,
     table: Sensitivity,
-    price_candidate: PriceCandidate,
+    price_candidates: PriceCandidates,
     count: int,
     fits: Fits = lambda candidate: True,
     progress: Progress = lambda done, total: None,
@@ -80,13 +80,13 @@ def choose_seeds(
     the space the last seeds hold one that removes as many by its order, where `count` leaves two or more for the own.
     """
     widest = _widest(space)
-    base = price_candidate(widest)
+    (base,) = price_candidates([widest])
     starts = _at_depths(space, widest)
     count_of_each = max(1, FILTER_LEVELS // len(starts))
     filtered = [
-        each for start in starts for each in _filter_levels(space, table, price_candidate, start, count_of_each)
+        each for start in starts for each in _filter_levels(space, table, price_candidates, start, count_of_each)
     ]
-    levels = _levels(_at_steps(space, table, filtered), price_candidate, progress)
+    levels = _levels(_at_steps(space, table, filtered), price_candidates, progress)
     first = (Seed(candidate=widest, origin="seed widest"),) if fits(widest) else ()
     criteria = _other_criteria(space)[: max(0, count - 2)]
     left = count - len(first) - len(criteria)
@@ -182,17 +182,17 @@ def _removed(start: Candidate) -> str:
 
 
 def _filter_levels(
-    space: SearchSpace, table: Sensitivity, price_candidate: PriceCandidate, widest: Candidate, count: int
+    space: SearchSpace, table: Sensitivity, price_candidates: PriceCandidates, widest: Candidate, count: int
 ) -> tuple[Candidate, ...]:
     """Return the widest network, and up to `count` with filters removed down to equal steps of cost in all."""
     ratios = {group: space.values(FILTER_KEEP_RATIO, group) for group, _ in widest.filter_keep_ratio}
     groups = {group: values for group, values in ratios.items() if len(values) > 1}
     if not groups:
         return (widest,)
-    base = price_candidate(widest)
+    (base,) = price_candidates([widest])
     costs, losses = [], []
     for group, values in groups.items():
-        costs.append(np.array([price_candidate(widest.with_filters({group: ratio})) - base for ratio in values]))
+        costs.append(np.array(price_candidates([widest.with_filters({group: ratio}) for ratio in values])) - base)
         losses.append(np.array([table.filters[group][ratio] for ratio in values]))
     solved = solve_knapsack(costs, losses)
     found = {widest.digest(): widest}
@@ -206,7 +206,7 @@ def _filter_levels(
 
 
 def _levels(
-    starts: Sequence[tuple[Candidate, Sensitivity]], price_candidate: PriceCandidate, progress: Progress
+    starts: Sequence[tuple[Candidate, Sensitivity]], price_candidates: PriceCandidates, progress: Progress
 ) -> list[_Level]:
     """Return the front of all other choices on each network; progress counts their layers."""
     found: list[_Level] = []
@@ -220,7 +220,7 @@ def _levels(
         lost += table.depths.get(len(start.removed_blocks), 0.0)
         if math.isinf(lost):  # with the widest alone: some filters have to go
             continue
-        found.append(_Level(base_loss=lost, front=solve_front(table, start, price_candidate, priced)))
+        found.append(_Level(base_loss=lost, front=solve_front(table, start, price_candidates, priced)))
     progress(total, total)
     return found
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from explorer.compress.candidate import Candidate, uniform
@@ -178,7 +179,7 @@ def make_search(
             return _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
 
     if not seeds and len(store.trials()) < min(study.search.seeds, study.search.trials):
-        seeds = _seeds(prepared, space, table(), make_price(prepared, *_of_options(prepared)), notify)
+        seeds = _seeds(prepared, space, table(), notify)
     return Search(
         space=space,
         settings=study.search,
@@ -248,10 +249,10 @@ def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> S
     return replace(table, depths=measure_depth_losses(context, space, images, change))
 
 
-def _seeds(
-    prepared: PreparedStudy, space: SearchSpace, table: Sensitivity, price_candidate: ComputeCost, notify: Notify
-) -> tuple[Seed, ...]:
-    costs = costs_named(prepared.study.objectives.names)
+def _seeds(prepared: PreparedStudy, space: SearchSpace, table: Sensitivity, notify: Notify) -> tuple[Seed, ...]:
+    costs, of_options = costs_named(prepared.study.objectives.names), _of_options(prepared)
+    price_candidate = make_price(prepared, *of_options)
+    together = PointPricing(prepared, space, None, None) if of_options == (None, None) else None
 
     def values(candidate: Candidate) -> list[float]:
         cost = price_candidate(candidate)
@@ -259,8 +260,14 @@ def _seeds(
 
     base = values(uniform(prepared.context.graph))
 
-    def relative_cost(candidate: Candidate) -> float:
-        return sum(value / whole for value, whole in zip(values(candidate), base, strict=True)) / len(base)
+    def relative(of: Sequence[float]) -> float:
+        return sum(value / whole for value, whole in zip(of, base, strict=True)) / len(base)
+
+    def relative_costs(candidates: Sequence[Candidate]) -> list[float]:
+        if together is None:  # entropies of the weights that are left depend on which filters are
+            return [relative(values(candidate)) for candidate in candidates]
+        points = [list(space.point(candidate).values()) for candidate in candidates]
+        return [relative(row) for row in together.price(np.array(points, dtype=np.int64)).values.tolist()]
 
     def fits(candidate: Candidate) -> bool:
         return all(excess <= 0 for _, excess in cost_excesses(price_candidate(candidate), prepared.study.budgets))
@@ -268,7 +275,7 @@ def _seeds(
     return choose_seeds(
         space,
         table,
-        relative_cost,
+        relative_costs,
         prepared.study.search.seeds,
         fits,
         lambda done, total: notify("seeds", done, total),

@@ -18,6 +18,7 @@ from explorer.relevance.criteria import ALL, CRITERIA
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import Sample, make_sample
 from explorer.relevance.scores import Relevance, order_filters, score_classes
+from explorer.search.options import one_by_one
 from explorer.search.seeds import choose_seeds
 from explorer.search.sensitivity import estimate_sensitivity
 from explorer.search.space import make_search_space
@@ -88,7 +89,8 @@ def seeds_of(case: Case, relevance: Relevance) -> list[Candidate]:
     base = replace(case.base, order=order_filters(case.base.graph, relevance))
     space, pricing = make_search_space(base.graph, SPACE), Pricing(base.graph, load("bitfusion"))
     table = estimate_sensitivity(base, relevance, space)
-    seeds = choose_seeds(space, table, lambda candidate: pricing.price(candidate).energy_pj, 12)
+    price = one_by_one(lambda candidate: pricing.price(candidate).energy_pj)
+    seeds = choose_seeds(space, table, price, 12)
     return [seed.candidate for seed in seeds[1:]]
 
 

@@ -14,6 +14,7 @@ from explorer.compress.check import check
 from explorer.errors import SearchError, StudyFileError
 from explorer.models.resnet import CifarResNet
 from explorer.search.axes import REMOVED_BLOCKS
+from explorer.search.options import one_by_one
 from explorer.search.seeds import choose_seeds
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import Depth, SearchSpace, make_search_space
@@ -84,12 +85,14 @@ def test_seeds_lack_blocks_where_that_is_estimated_to_lose_least(whole: Compress
         filters={group.name: {0.5: 5.0, 1.0: 0.0} for group in whole.graph.prunable},
         depths={0: 0.0, 1: 0.2, 3: 100.0},
     )
-    seeds = [seed.candidate for seed in choose_seeds(space, table, macs, 8)]
+    seeds = [seed.candidate for seed in choose_seeds(space, table, one_by_one(macs), 8)]
     assert len({seed.digest() for seed in seeds}) == len(seeds)
     assert not seeds[0].removed_blocks
     assert any(seed.removed_blocks == ("layer2.1",) for seed in seeds)
     costly = replace(table, depths={0: 0.0, 1: 1e6, 3: 1e7}, filters={g: {0.5: 0.0, 1.0: 0.0} for g in table.filters})
-    cheap = [seed.candidate for seed in choose_seeds(space, costly, macs, 8) if seed.candidate.removed_blocks]
+    cheap = [
+        seed.candidate for seed in choose_seeds(space, costly, one_by_one(macs), 8) if seed.candidate.removed_blocks
+    ]
     assert all(macs(candidate) < min(macs(each) for each in seeds if not each.removed_blocks) for candidate in cheap)
 
 

@@ -21,6 +21,7 @@ from explorer.relevance.sample import make_sample
 from explorer.search import measured
 from explorer.search import sensitivity as perturbation
 from explorer.search.measured import measure_sensitivity
+from explorer.search.options import one_by_one
 from explorer.search.seeds import choose_seeds
 from explorer.search.sensitivity import Sensitivity, compute_losses, estimate_sensitivity
 from explorer.search.space import SearchSpace, make_search_space
@@ -82,7 +83,7 @@ def test_an_option_that_cannot_be_computed_loses_infinitely(
         min(
             seed.candidate.choice("conv2").weight_bits
             for seed in choose_seeds(
-                space, each, lambda candidate: float(sum(c.weight_bits for c in candidate.layers)), 8
+                space, each, one_by_one(lambda candidate: sum(c.weight_bits for c in candidate.layers)), 8
             )
         )
         for each in (whole, table)
@@ -121,7 +122,8 @@ def test_seeds_have_filters_removed_where_all_of_them_cannot_be_computed(base: C
     table = table_of("perturbation", base, space)
     group = base.graph.prunable[0].name
     table = replace(table, filters={**table.filters, group: {0.5: 1.0, 1.0: math.inf}})
-    seeds = choose_seeds(space, table, lambda candidate: sum(share for _, share in candidate.filter_keep_ratio), 6)
+    price = one_by_one(lambda candidate: sum(share for _, share in candidate.filter_keep_ratio))
+    seeds = choose_seeds(space, table, price, 6)
     assert [seed.origin for seed in seeds].count("seed widest") == 1
     assert len(seeds) > 1
     assert all(dict(seed.candidate.filter_keep_ratio)[group] == 0.5 for seed in seeds[1:])

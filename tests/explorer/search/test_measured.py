@@ -16,6 +16,7 @@ from explorer.compress.candidate import LayerChoice
 from explorer.compress.quantize import find_weight_scales, quantize_weight
 from explorer.evaluate.hardware import cost
 from explorer.search.measured import measure_sensitivity
+from explorer.search.options import one_by_one
 from explorer.search.seeds import choose_seeds
 from explorer.search.space import make_search_space
 from explorer.settings import QuantizerSettings, SpaceSettings
@@ -96,7 +97,8 @@ def test_narrower_diverges_more_and_seeds_follow(
         for bits in (2, 8)
     ]
     assert totals[0] > totals[1]
-    seeds = choose_seeds(space, table, lambda candidate: cost(base.graph, candidate, device).energy_pj, 8)
+    price = one_by_one(lambda candidate: cost(base.graph, candidate, device).energy_pj)
+    seeds = choose_seeds(space, table, price, 8)
     assert len({seed.candidate.digest() for seed in seeds}) == 8
 
 

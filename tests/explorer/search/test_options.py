@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
-from explorer.search.options import price_options, solve_front
+from explorer.search.options import one_by_one, price_options, solve_front
 from explorer.search.sensitivity import Sensitivity
 
 WIDTHS = (2, 4, 8)
@@ -37,7 +37,7 @@ def test_narrow_weights_are_options_where_they_save_only_with_narrow_inputs(
 ) -> None:
     base = context("lenet5_digits")
     start = uniform(base.graph)
-    options = price_options("fc1", table_for(base), widest_operand, start, widest_operand(start))
+    options = price_options("fc1", table_for(base), one_by_one(widest_operand), start, widest_operand(start))
     found = [(choice.weight_bits, choice.activation_bits) for choice in options.choices]
     assert found == [(2, 2), (4, 4), (8, 8)]
     assert options.costs.tolist() == [-6.0, -4.0, 0.0]
@@ -50,7 +50,8 @@ def test_what_loses_infinitely_is_no_option(context: Callable[[str], Compression
     table = table_for(base)
     weights = {**table.weights, "fc1": {**table.weights["fc1"], LayerChoice(layer="fc1", weight_bits=2): math.inf}}
     activations = {**table.activations, "conv1": {**table.activations["conv1"], 2: math.inf}}
-    front = solve_front(replace(table, weights=weights, activations=activations), uniform(base.graph), widest_operand)
+    table = replace(table, weights=weights, activations=activations)
+    front = solve_front(table, uniform(base.graph), one_by_one(widest_operand))
     assert len(front.solved.costs) > 5
     for index, loss in enumerate(front.solved.losses.tolist()):
         candidate = front.candidate(index)
@@ -61,7 +62,7 @@ def test_what_loses_infinitely_is_no_option(context: Callable[[str], Compression
 
 def test_the_front_reaches_from_the_narrowest_to_the_widest(context: Callable[[str], CompressionContext]) -> None:
     base = context("lenet5_digits")
-    front = solve_front(table_for(base), uniform(base.graph), widest_operand)
+    front = solve_front(table_for(base), uniform(base.graph), one_by_one(widest_operand))
     assert front.candidate(0) == uniform(base.graph, 2, 2)
     assert front.candidate(len(front.solved.costs) - 1) == uniform(base.graph)
     for index in range(len(front.solved.costs)):

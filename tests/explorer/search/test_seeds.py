@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from explorer.graph.inputs import as_tuple
 from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import make_sample
 from explorer.relevance.scores import Relevance, order_filters, score_classes
+from explorer.search.options import one_by_one
 from explorer.search.seeds import choose_seeds
 from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
 from explorer.search.space import SearchSpace, make_search_space
@@ -43,6 +44,9 @@ class Case:
 
     def price_candidate(self, candidate: Candidate) -> float:
         return self.pricing.price(candidate).energy_pj
+
+    def price_candidates(self, candidates: Sequence[Candidate]) -> list[float]:
+        return [self.price_candidate(candidate) for candidate in candidates]
 
     def loss_of(self, candidate: Candidate) -> float:
         """What the table says of a candidate."""
@@ -118,14 +122,15 @@ def test_a_pattern_is_one_more_choice_and_the_widest_has_none(case: Case) -> Non
     table = estimate_sensitivity(case.base, case.relevance, space)
     losses = [table.weights["fc"][option] for option in options]
     assert losses[0] > losses[1] > losses[2]
-    seeds = choose_seeds(space, table, lambda candidate: case.pricing.price(candidate).weight_bytes, 10)
+    price = one_by_one(lambda candidate: case.pricing.price(candidate).weight_bytes)
+    seeds = choose_seeds(space, table, price, 10)
     assert {choice.pattern for choice in seeds[0].candidate.layers} == {None}
     assert {choice.pattern for seed in seeds for choice in seed.candidate.layers} == {None, "1:4", "2:4"}
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 9, 20])
 def test_seeds_are_distinct_points_of_the_space(case: Case, count: int) -> None:
-    seeds = choose_seeds(case.space, case.table, case.price_candidate, count)
+    seeds = choose_seeds(case.space, case.table, case.price_candidates, count)
     assert len(seeds) == count
     assert seeds[0].origin == "seed widest"
     assert all(
@@ -139,7 +144,7 @@ def test_seeds_are_distinct_points_of_the_space(case: Case, count: int) -> None:
 
 
 def test_cheaper_seeds_lose_more_on_the_table(case: Case) -> None:
-    seeds = choose_seeds(case.space, case.table, case.price_candidate, 20)
+    seeds = choose_seeds(case.space, case.table, case.price_candidates, 20)
     widest, found = seeds[0].candidate, [seed.candidate for seed in seeds[1:]]
     losses = [case.loss_of(candidate) for candidate in found]
     assert losses == sorted(losses)
@@ -154,25 +159,25 @@ def test_cheaper_seeds_lose_more_on_the_table(case: Case) -> None:
 
 def test_seeds_spread_over_the_whole_front(case: Case) -> None:
     """No gap between neighbours is more than a third of the front, in logarithms of cost and of loss."""
-    seeds = [seed.candidate for seed in choose_seeds(case.space, case.table, case.price_candidate, 12)[1:]]
+    seeds = [seed.candidate for seed in choose_seeds(case.space, case.table, case.price_candidates, 12)[1:]]
     for measure in (case.price_candidate, case.loss_of):
         values = np.log([measure(candidate) for candidate in seeds])
         assert np.abs(np.diff(values)).max() < np.ptp(values) / 3
 
 
 def test_no_seed_is_over_budget(case: Case) -> None:
-    widest = choose_seeds(case.space, case.table, case.price_candidate, 1)[0].candidate
+    widest = choose_seeds(case.space, case.table, case.price_candidates, 1)[0].candidate
     limit = 0.6 * case.price_candidate(widest)
-    seeds = choose_seeds(case.space, case.table, case.price_candidate, 10, lambda c: case.price_candidate(c) <= limit)
+    seeds = choose_seeds(case.space, case.table, case.price_candidates, 10, lambda c: case.price_candidate(c) <= limit)
     assert len(seeds) == 10
     assert all(case.price_candidate(seed.candidate) <= limit for seed in seeds)
-    assert choose_seeds(case.space, case.table, case.price_candidate, 10, lambda c: False) == ()
+    assert choose_seeds(case.space, case.table, case.price_candidates, 10, lambda c: False) == ()
 
 
 def test_a_seed_loses_less_than_a_uniform_network_of_its_cost(case: Case) -> None:
-    widest = choose_seeds(case.space, case.table, case.price_candidate, 1)[0].candidate
+    widest = choose_seeds(case.space, case.table, case.price_candidates, 1)[0].candidate
     uniform4 = replace(widest, layers=tuple(replace(choice, weight_bits=4) for choice in widest.layers))
-    seeds = choose_seeds(case.space, case.table, case.price_candidate, 200)
+    seeds = choose_seeds(case.space, case.table, case.price_candidates, 200)
     affordable = [s.candidate for s in seeds if case.price_candidate(s.candidate) <= case.price_candidate(uniform4)]
     assert min(map(case.loss_of, affordable)) <= case.loss_of(uniform4) * 1.05
 
@@ -180,20 +185,20 @@ def test_a_seed_loses_less_than_a_uniform_network_of_its_cost(case: Case) -> Non
 def test_a_space_of_one_point_has_one_seed(case: Case) -> None:
     space = make_search_space(case.base.graph, SpaceSettings(weight_bits=(8,), activation_bits=(8,)))
     table = estimate_sensitivity(case.base, case.relevance, space)
-    (seed,) = choose_seeds(space, table, case.price_candidate, 5)
+    (seed,) = choose_seeds(space, table, case.price_candidates, 5)
     assert set(seed.candidate.layers) == {LayerChoice(layer=name) for name in case.base.graph.layer_names}
 
 
 def test_every_other_criterion_has_a_seed(case: Case) -> None:
     settings = replace(SETTINGS, filter_criteria=("l1", "random"))
     space = make_search_space(case.base.graph, settings, method="deeplift")
-    seeds = choose_seeds(space, case.table, case.price_candidate, 8)
+    seeds = choose_seeds(space, case.table, case.price_candidates, 8)
     assert len(seeds) == 8
     assert [seed.candidate.filters_by for seed in seeds] == [None] * 6 + ["l1", "random"]
     assert seeds[-1].origin == "seed relevance, filters by random"
     for seed in seeds:
         assert space.candidate(space.point(seed.candidate)) == seed.candidate
     assert replace(seeds[-1].candidate, filters_by=None) in [seed.candidate for seed in seeds[:6]]
-    assert [seed.candidate.filters_by for seed in choose_seeds(space, case.table, case.price_candidate, 2)] == [
+    assert [seed.candidate.filters_by for seed in choose_seeds(space, case.table, case.price_candidates, 2)] == [
         None
     ] * 2

@@ -20,6 +20,7 @@ from explorer.relevance.deeplift import deeplift
 from explorer.relevance.sample import make_sample
 from explorer.relevance.scores import compute_step_units, order_filters
 from explorer.search.axes import STEP_OFFSET, STEPS, WEIGHT_BITS
+from explorer.search.options import one_by_one
 from explorer.search.seeds import choose_seeds
 from explorer.search.sensitivity import estimate_sensitivity
 from explorer.search.space import make_search_space
@@ -113,7 +114,7 @@ def test_seeds_span_all_steps_and_offsets_follow_the_table(context: Callable[[st
         found = entropies.of_candidate(candidate)
         return sum(found[layer.name] * layer.weights for layer in base.graph.layers)
 
-    seeds = choose_seeds(space, table, coded, 12)
+    seeds = choose_seeds(space, table, one_by_one(coded), 12)
     assert len({seed.candidate for seed in seeds}) == len(seeds) == 12
     even = [seed.candidate.layers[0].step or 0.0 for seed in seeds if seed.origin.startswith("seed step")]
     assert len(even) == 5
