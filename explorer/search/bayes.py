@@ -20,8 +20,9 @@ from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
 from explorer.search.space import list_decided
 from explorer.search.surrogate import Prediction, fit_surrogate
 
-ROUND = 16
-"""Trials between two fits of the model: what is proposed meanwhile counts as pending (assumed)."""
+ROUND, EARLY = 16, 4
+"""Trials between two fits of the model, and those up to the first: what is proposed meanwhile counts as pending
+(assumed)."""
 EVOLVED = 4
 """Draws of the posterior on each of which a population evolves, the mode among them (assumed)."""
 POPULATION, GENERATIONS = 64, 12
@@ -135,8 +136,8 @@ class BayesSampler(BaseSampler):
     point is taken whose hypervolume improvement, expected over draws, is largest beside those that are pending.
 
     What it proposes follows from the study's seed and from the trials that are finished and pending, in the order of
-    their numbers: it has no other memory. The model knows the results of a multiple of ROUND trials; later ones count
-    as pending.
+    their numbers: it has no other memory. The model knows the results of a multiple of ROUND trials, at first of EARLY;
+    later ones count as pending.
 
     Attributes:
         expected_gain: The hypervolume that what it proposes is expected to add to the front, as a share of what that
@@ -165,7 +166,8 @@ class BayesSampler(BaseSampler):
             return {}
         trials = study.get_trials(deepcopy=False)
         finished = [each for each in trials if each.state == TrialState.COMPLETE]
-        known = finished[: len(finished) // ROUND * ROUND]
+        every = ROUND if len(finished) >= ROUND else EARLY
+        known = finished[: len(finished) // every * every]
         found = self._propose_from(known)
         if found is None:
             return {}
