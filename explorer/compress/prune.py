@@ -11,7 +11,8 @@ import torch
 from torch import fx, nn
 
 from explorer.graph.layers import IndexMap, Layer, ModelGraph
-from explorer.graph.modules import SelectChannels, layer_module
+from explorer.graph.modules import SelectChannels, get_attribute, layer_module
+from explorer.graph.torch_private import copy_module
 from explorer.graph.trace_moves import get_channel_padding
 
 Order = Mapping[str, tuple[int, ...]]
@@ -19,10 +20,16 @@ Order = Mapping[str, tuple[int, ...]]
 
 
 def copy_network(model: fx.GraphModule) -> fx.GraphModule:
-    """Return a copy that still knows its shapes."""
-    copied = copy.deepcopy(model)
-    for before, after in zip(model.graph.nodes, copied.graph.nodes, strict=True):
-        after.meta = dict(before.meta)
+    """Return a copy that still knows its shapes, and shares no tensor with the network."""
+    held = {str(node.target): node.op for node in model.graph.nodes if node.op in {"call_module", "get_attr"}}
+    copies = {
+        target: copy_module(model.get_submodule(target))
+        if op == "call_module"
+        else copy.deepcopy(get_attribute(model, target))
+        for target, op in held.items()
+    }
+    copied = fx.GraphModule(copies, copy.deepcopy(model.graph))
+    copied.training = model.training
     return copied
 
 

@@ -6,6 +6,7 @@ one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -72,6 +73,25 @@ def find_pruned_name(hook: BasePruningMethod) -> str:
 def list_own_names(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of a module's own parameters and buffers, also of those that are None, and of its children."""
     return (*module._parameters, *module._buffers), tuple(module._modules)
+
+
+def copy_module(module: nn.Module) -> nn.Module:
+    """Return a copy that shares no tensor and no hook with a module, in a fraction of the time of `copy.deepcopy`.
+
+    What else it has, it has in common with it.
+    """
+    copied = copy.copy(module)
+    for name, value in vars(module).items():
+        if isinstance(value, dict | set):
+            vars(copied)[name] = value.copy()
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            copied._parameters[name] = nn.Parameter(parameter.detach().clone(), parameter.requires_grad)
+    for name, buffer in module._buffers.items():
+        copied._buffers[name] = None if buffer is None else buffer.clone()
+    for name, child in module._modules.items():
+        copied._modules[name] = None if child is None else copy_module(child)
+    return copied
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
