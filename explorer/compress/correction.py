@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,8 @@ from torch import Tensor, fx, nn
 from explorer.compress.calibrate import Calibration, compute_channel_means, compute_channel_statistics
 from explorer.compress.compiled.compiler import Compiler, count_images_at_once
 from explorer.compress.compiled.onednn import find_fault
-from explorer.compress.compiled.rules import holds_codes
 from explorer.compress.moments import LayerInputs, Moments
-from explorer.compress.norms import find_own_norm, recalibrate_norm
+from explorer.compress.norms import recalibrate_norm
 from explorer.compress.problem import LayerProblem
 from explorer.graph.inputs import batches, count_images, take
 from explorer.graph.modules import BatchNorm
@@ -89,7 +88,11 @@ class _Corrector:
         integer: bool,
     ) -> None:
         self.model, self.calibration, self.positions = model, calibration, positions
-        self.means, self.compensation, self.compiler = means, compensation, Compiler(model, integer=integer)
+        (
+            self.means,
+            self.compensation,
+        ) = means, compensation
+        self.compiler = Compiler(model, integer=integer, stops_at_layers=True)
         images = calibration.images
         size = count_images_at_once(model, count_images(images), integer=integer)
         self.parts = list(batches(images, size))
@@ -107,39 +110,38 @@ class _Corrector:
             read_last[reader].append(read)
         for node in nodes[:-1]:
             module = self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
+            if isinstance(module, BatchNorm):
+                self._recalibrate(node, module)
             if isinstance(module, nn.Conv2d | nn.Linear):
                 self._correct_layer(node, module)
-            elif isinstance(module, BatchNorm) and node not in self.compiler:
-                self._recalibrate(node, module, self._compute(self.compiler.real(node.all_input_nodes[0])))
-            self.compiler.lower(node)
-            self._take_steps()
+            else:
+                self.compiler.lower(node)
+                self._take_steps()
             for read in read_last[node]:
                 for tensor in self.compiler.forget(read):
                     self.values.pop(tensor, None)
 
     def _correct_layer(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
-        """Correct a layer and the batch norm that is computed with it, before both are."""
+        """Compute a layer, its weights solved for and its bias corrected where they are to be."""
         bias, absorbed = module.bias, absorbs_shift(self.model, node)
         mean = None if bias is None or absorbed else self.means.get(str(node.target))
         self._solve(node, module, centred=mean is not None or absorbed)
-        own = find_own_norm(self.model, node) if holds_codes(module) else None
-        if own is None and mean is None:
-            return
-        function, tensor = self.compiler.layer_alone(node, module)
-        outputs = map(function, self._compute(tensor))
-        if own is not None:
-            self._recalibrate(*own, outputs)
-        elif bias is not None and mean is not None:
+        self.compiler.lower(node)
+        outputs = self._compute(node)
+        if mean is not None and bias is not None:
             shift = mean - compute_channel_means(module, outputs)
             module.bias = nn.Parameter(bias + shift, requires_grad=False)
+            for output in outputs:
+                output.add_(shift.view(-1, *(1,) * (0 if isinstance(module, nn.Linear) else output.ndim - 2)))
 
-    def _recalibrate(self, node: fx.Node, norm: BatchNorm, received: Iterable[Tensor]) -> None:
-        places = self.positions[node.name]
+    def _recalibrate(self, node: fx.Node, norm: BatchNorm) -> None:
+        received, places = self._compute(node.all_input_nodes[0]), self.positions[node.name]
         mean, variance = (statistic[places] for statistic in self.calibration.norms[node.name])
         recalibrate_norm(norm, compute_channel_statistics(received), (mean, variance))
 
-    def _compute(self, tensor: int) -> list[Any]:
-        """Return what a tensor of the compiler is for each part of the images."""
+    def _compute(self, node: fx.Node) -> list[Any]:
+        """Return the values of a node for each part of the images."""
+        tensor = self.compiler.real(node)
         self._take_steps()
         return self.values[tensor]
 
@@ -159,7 +161,7 @@ class _Corrector:
         if self.beside is None or self.compensation is None or problem is None:
             return
         wanted = self.beside.of(n.name)
-        read = torch.cat(self._compute(self.compiler.real(n.all_input_nodes[0])))
+        read = torch.cat(self._compute(n.all_input_nodes[0]))
         received = read[: len(wanted)]  # several rows for each image, it may be
         given = problem.measure(module, received, wanted, centred=centred)
         target = problem.solve(given)

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from dataclasses import replace
 
 import torch
 from torch import Tensor, fx, nn
 
 from explorer.compress.quantize import round_significand
-from explorer.compress.weights import LayerCodes, attach_codes, has_codes
+from explorer.compress.weights import attach_codes, has_codes
 from explorer.graph.modules import BatchNorm, layer_module
 
 
 def find_norms(model: fx.GraphModule) -> dict[str, BatchNorm]:
     """Return the batch norms of a network, by the name of their node."""
-    found = ((node.name, _norm(model, node)) for node in model.graph.nodes)
-    return {name: norm for name, norm in found if norm is not None}
-
-
-def find_own_norm(model: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, BatchNorm] | None:
-    """Return the batch norm that alone reads a node, and its node."""
-    behind = next(iter(node.users), None)
-    norm = None if behind is None or len(node.users) > 1 else _norm(model, behind)
-    return None if behind is None or norm is None else (behind, norm)
+    return {
+        node.name: norm
+        for node in model.graph.nodes
+        if node.op == "call_module" and (norm := _norm(model, node)) is not None
+    }
 
 
 def recalibrate_norm(norm: BatchNorm, received: tuple[Tensor, Tensor], float_received: tuple[Tensor, Tensor]) -> None:
@@ -48,41 +43,19 @@ def fold_norms(model: fx.GraphModule, stepped: Collection[str] = ()) -> None:
     Args:
         stepped: Layers whose scales are rounded to few bits then, with biases that make good for it at the mean.
     """
-    for node in model.graph.nodes:
-        module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
-        own = find_own_norm(model, node)
-        if module is None or own is None or not has_codes(module):
+    for node in list(model.graph.nodes):
+        norm = _norm(model, node) if node.op == "call_module" else None
+        if norm is None:
             continue
-        behind, norm = own
-        folded = fold_norm(LayerCodes.of(module), norm, rounds=str(node.target) in stepped)
-        attach_codes(module, folded.codes, folded.scale)
-        module.bias = None if folded.bias is None else nn.Parameter(folded.bias, requires_grad=False)
-        behind.replace_all_uses_with(node)
-        model.graph.erase_node(behind)
-        model.delete_submodule(str(behind.target))
+        source = node.all_input_nodes[0]
+        module = model.get_submodule(str(source.target)) if source.op == "call_module" else None
+        if module is None or not has_codes(module) or len(source.users) != 1:
+            continue
+        _fold(module, norm, str(source.target) in stepped)
+        node.replace_all_uses_with(source)
+        model.graph.erase_node(node)
+        model.delete_submodule(str(node.target))
     model.recompile()
-
-
-def fold_norm(given: LayerCodes, norm: BatchNorm, *, rounds: bool = False) -> LayerCodes:
-    """Return the codes, scales and bias of a layer with a batch norm behind it; with `rounds` scales have few bits."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    codes, gain = given.codes, torch.rsqrt(norm.running_var + norm.eps)
-    slope = norm.weight.data if norm.affine else torch.ones_like(gain)
-    if rounds:  # of the gain, so that the offset takes part
-        wanted = given.scale * (gain * slope).abs()
-        gain = gain * torch.where(wanted > 0, round_significand(wanted) / wanted, 1.0)
-    offset = -norm.running_mean * gain
-    if norm.affine:
-        gain, offset = gain * slope, offset * slope + norm.bias.data
-    if given.bias is not None:
-        offset = offset + given.bias * gain
-    turned, scale = gain < 0, given.scale * gain.abs()
-    if rounds:
-        scale = round_significand(scale)  # what float32 left of it
-    if bool(turned.any()):
-        codes = torch.where(turned.view(-1, *(1,) * (codes.ndim - 1)), -codes, codes)
-    return replace(given, codes=codes, scale=scale, bias=offset)
 
 
 def find_fold_signs(model: fx.GraphModule, layers: Collection[str]) -> dict[str, Tensor]:
@@ -96,5 +69,26 @@ def find_fold_signs(model: fx.GraphModule, layers: Collection[str]) -> dict[str,
 
 
 def _norm(model: fx.GraphModule, node: fx.Node) -> BatchNorm | None:
-    module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+    module = model.get_submodule(str(node.target))
     return module if isinstance(module, BatchNorm) else None
+
+
+def _fold(module: nn.Conv2d | nn.Linear, norm: BatchNorm, rounds: bool) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    codes, before = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale")
+    gain = torch.rsqrt(norm.running_var + norm.eps)
+    slope = norm.weight.data if norm.affine else torch.ones_like(gain)
+    if rounds:  # of the gain, so that the offset takes part
+        wanted = before * (gain * slope).abs()
+        gain = gain * torch.where(wanted > 0, round_significand(wanted) / wanted, 1.0)
+    offset = -norm.running_mean * gain
+    if norm.affine:
+        gain, offset = gain * slope, offset * slope + norm.bias.data
+    if module.bias is not None:
+        offset = offset + module.bias.data * gain
+    sign, scale = torch.where(gain < 0, -1.0, 1.0), before * gain.abs()
+    if rounds:
+        scale = round_significand(scale)  # what float32 left of it
+    attach_codes(module, codes * sign.view(-1, *(1,) * (codes.ndim - 1)), scale)
+    module.bias = nn.Parameter(offset, requires_grad=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TypeGuard
 
 import numpy as np
@@ -100,21 +99,6 @@ def attach_codes(module: nn.Conv2d | nn.Linear, codes: torch.Tensor, scale: torc
     module.weight = nn.Parameter(codes.float() * expanded, requires_grad=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LayerCodes:
-    """What a layer computes with: codes (int8) that are its weights over `scale` (out_channels), and a bias or none."""
-
-    codes: torch.Tensor
-    scale: torch.Tensor
-    bias: torch.Tensor | None
-
-    @classmethod
-    def of(cls, module: nn.Conv2d | nn.Linear) -> LayerCodes:
-        """Return those of a layer that was compressed."""
-        codes, scale = get_codes(module)
-        return cls(codes=codes, scale=scale, bias=None if module.bias is None else module.bias.detach())
-
-
 def get_codes(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the codes and scales of a layer that was compressed."""
     return module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
@@ -125,27 +109,12 @@ def has_codes(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
     return isinstance(module, nn.Conv2d | nn.Linear) and hasattr(module, "weight_codes")
 
 
-def fit_scales(given: LayerCodes, input_scale: float | torch.Tensor, *, stepped: bool = False) -> torch.Tensor:
-    """Return the scales of a layer (out_channels), such that each bias is one of 32 bits on the grid of the sums.
+def quantize_biases(model: fx.GraphModule, stepped: Collection[str] = ()) -> None:
+    """Round biases to the grid of the 32-bit sums: input scale times weight scale.
 
     A filter whose bias does not fit in 32 bits on that grid, or none of whose weights is left, is its bias and next to
-    nothing else: its scale is set so that the bias fits, or keeps its precision. With `stepped` it is the scale that
-    its filter would have.
-    """
-    if given.bias is None:
-        return given.scale
-    lowest = (given.bias.abs() / (input_scale * BIAS_LIMIT)).clamp_min(SMALLEST_SCALE)
-    if stepped:
-        return torch.where(given.scale < lowest, round_significand(2 * lowest), given.scale)
-    empty = (given.codes == 0).flatten(1).all(1)
-    return torch.where(empty, lowest, torch.maximum(given.scale, lowest))
-
-
-def quantize_biases(model: fx.GraphModule, stepped: Collection[str] = ()) -> None:
-    """Round biases to the grid of the 32-bit sums, input scale times weight scale, which is made to fit before.
-
-    Args:
-        stepped: Layers whose coded scales and biases count.
+    nothing else: its scale is set so that the bias fits, or keeps its precision. In a layer of `stepped`, whose coded
+    scales and biases count, it is the scale that its filter would have.
 
     Raises:
         NumericalError: Names a layer whose bias is NaN or infinite.
@@ -160,9 +129,14 @@ def quantize_biases(model: fx.GraphModule, stepped: Collection[str] = ()) -> Non
                 "mean of its output corrected; use more bits, or check the network's outputs on the training images"
             )
         input_scale, limit = input_quantizer(model, node).scale, 2**31 - 1
-        given = LayerCodes.of(module)
-        scale = fit_scales(given, input_scale, stepped=str(node.target) in stepped)
-        attach_codes(module, given.codes, scale)
+        weight_codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
+        lowest = (module.bias.data.abs() / (input_scale * BIAS_LIMIT)).clamp_min(SMALLEST_SCALE)
+        empty = (weight_codes == 0).flatten(1).all(1)
+        if str(node.target) in stepped:
+            scale = torch.where(scale < lowest, round_significand(2 * lowest), scale)
+        else:
+            scale = torch.where(empty, lowest, torch.maximum(scale, lowest))
+        attach_codes(module, weight_codes, scale)
         grid = input_scale.double() * scale.double()
         codes = torch.round(module.bias.data.double() / grid).clamp(-limit, limit)
         module.register_buffer("bias_codes", codes.to(torch.int32))

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from explorer.compress.weights import LayerCodes
-from explorer.graph.modules import TransposedConv2d, inputs_first
+from explorer.compress.weights import get_codes
+from explorer.graph.modules import BatchNorm, TransposedConv2d, inputs_first
 
 WHOLE = 2e-7
 """Share of a bias in units of the sums up to which float32 may have moved it from a whole number."""
@@ -55,7 +55,7 @@ class Target:
         found = x.round_().clamp_(self.low - zero_point, self.high - zero_point)
         if not self.packed:
             return found
-        if bool(found.isnan().any()):
+        if bool(found.sum().isnan()):  # there is no infinity any more
             raise NotFiniteError
         return found.add_(zero_point).to(torch.uint8)
 
@@ -85,21 +85,41 @@ def add(scale: float, other: float, to: Target | None) -> Binary:
     return lambda x, y: to.round(torch.add(x, y, alpha=share).mul_(gain))
 
 
-def make_layer(module: nn.Conv2d | nn.Linear, given: LayerCodes, scale: float, to: Target | None) -> Unary:
-    """Return a layer with these codes as a function of its input divided by `scale`: codes of `to`, or values.
+def normalize(norm: BatchNorm, scale: float, to: Target | None) -> Unary:
+    """Return a batch norm of `scale` times a tensor: codes of `to`, or values."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = torch.rsqrt(norm.running_var + norm.eps)
+    offset = -norm.running_mean * gain
+    if norm.affine:
+        gain, offset = gain * norm.weight.data, offset * norm.weight.data + norm.bias.data
+    unit = 1.0 if to is None else to.grid.scale
+    gain, offset = gain * (scale / unit), offset / unit
+
+    def compute(x: Tensor) -> Tensor:
+        shape = (-1, *(1,) * (x.ndim - 2))
+        found = torch.addcmul(offset.view(shape), x, gain.view(shape))
+        return found if to is None else to.round(found)
+
+    return compute
+
+
+def make_layer(module: nn.Conv2d | nn.Linear, scale: float, to: Target | None) -> Unary:
+    """Return a layer with codes as a function of its input divided by `scale`: codes of `to`, or values.
 
     Its sums are of integers, the bias among them, which float32 holds exactly up to 2^24; scales come after them.
     """
-    grid, unit = given.scale.double() * scale, 1.0 if to is None else to.grid.scale
+    codes, own = get_codes(module)
+    grid, unit = own.double() * scale, 1.0 if to is None else to.grid.scale
     gain = (grid / unit).float()
     if to is not None:
         sums, expected = find_borders(grid / unit, to)
         gain = choose_factors(
             grid / unit, lambda tried: (torch.round(sums.float() * tried[:, None]) != expected).sum(1)
         )
-    gain = gain.view(-1, *(1,) * (given.codes.ndim - 2))
-    bias = None if given.bias is None else count_biases(given.bias.double(), grid).float()
-    add_up = _make_sums(module, given.codes.float(), bias)
+    gain = gain.view(-1, *(1,) * (codes.ndim - 2))
+    bias = None if module.bias is None else count_biases(module.bias.detach().double(), grid).float()
+    add_up = _make_sums(module, codes.float(), bias)
 
     def compute(x: Tensor) -> Tensor:
         found = add_up(x).mul_(gain)

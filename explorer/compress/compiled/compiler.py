@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from explorer.compress.compiled import onednn
-from explorer.compress.compiled.codes import CodeGrid, Target, add, make_layer, pack, quantize, unpack
+from explorer.compress.compiled.codes import CodeGrid, Target, add, make_layer, normalize, pack, quantize, unpack
 from explorer.compress.compiled.rules import (
     ADDITIONS,
     CLIPS,
@@ -24,10 +24,8 @@ from explorer.compress.compiled.rules import (
     is_homogeneous,
     is_move,
 )
-from explorer.compress.norms import find_own_norm, fold_norm
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.compress.weights import LayerCodes, fit_scales
-from explorer.graph.modules import get_attribute
+from explorer.graph.modules import BatchNorm, get_attribute
 
 _CENTRED, _REAL, _CODES = "centred", "real", "codes"
 """What a held value is converted to."""
@@ -65,10 +63,13 @@ class _Form:
 
 
 class Compiler:
-    """Steps so far, and how each node's value is held."""
+    """Steps so far, and how each node's value is held.
 
-    def __init__(self, model: fx.GraphModule, *, integer: bool) -> None:
-        self.model, self.integer = model, integer
+    What a layer gives is rounded to the codes that alone are read of it, unless the compiler `stops_at_layers`.
+    """
+
+    def __init__(self, model: fx.GraphModule, *, integer: bool, stops_at_layers: bool = False) -> None:
+        self.model, self.integer, self.stops_at_layers = model, integer, stops_at_layers
         self.inputs: list[int] = []
         self.constants: dict[int, Any] = {}
         self._steps: list[Step] = []
@@ -110,16 +111,6 @@ class Compiler:
         }
         return {self._forms.pop(node).tensor, *numbers} - {form.tensor for form in self._forms.values()}
 
-    def __contains__(self, node: fx.Node) -> bool:
-        """Return whether the steps of a node are written."""
-        return node in self._forms
-
-    def layer_alone(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> tuple[Function, int]:
-        """Return a layer as a function to real values, whatever reads it, and the tensor that it is a function of."""
-        if holds_codes(module):
-            return self._make_layer(node, module, LayerCodes.of(module), None)
-        return module, self.real(node.all_input_nodes[0])
-
     def _module(self, node: fx.Node) -> nn.Module | None:
         return self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
@@ -143,6 +134,8 @@ class Compiler:
             self._quantize(node, module)
         elif module is not None and holds_codes(module):
             self._layer(node, module)
+        elif isinstance(module, BatchNorm):
+            self._norm(node, module)
         elif two and called in ADDITIONS:
             self._add(node)
         elif two and called in PRODUCTS:
@@ -240,27 +233,18 @@ class Compiler:
             )
 
     def _layer(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
-        """Write a layer together with the batch norm, the clips and the quantiser that alone read it."""
-        end, given = node, LayerCodes.of(module)
-        own = find_own_norm(self.model, node)
-        if own is not None:
-            end, norm = own
-            folded = fold_norm(given, norm)
-            given = replace(folded, scale=fit_scales(folded, self._forms[node.all_input_nodes[0]].scale))
-        found = self._find_target(end)
-        tensor = self._emit(*self._make_layer(node, module, given, None if found is None else found[1]))
-        self._forms[node] = _Form(tensor=tensor)
-        self._hold(end, found, tensor)
+        source, found = node.all_input_nodes[0], None if self.stops_at_layers else self._find_target(node)
+        form, to = self._forms[source], None if found is None else found[1]
+        if self.integer and form.grid is not None and onednn.can_compute(module):
+            tensor = self._emit(onednn.make_layer(module, form.grid, to), self._codes(source))
+        else:
+            tensor = self._emit(make_layer(module, form.scale, to), self._centred(source))
+        self._hold(node, found, tensor)
 
-    def _make_layer(
-        self, node: fx.Node, module: nn.Conv2d | nn.Linear, given: LayerCodes, to: Target | None
-    ) -> tuple[Function, int]:
-        """Return the function of a layer with these codes, and the tensor that it reads."""
-        source = node.all_input_nodes[0]
-        form = self._forms[source]
-        if self.integer and form.grid is not None and onednn.can_compute(module, given):
-            return onednn.make_layer(module, given, form.grid, to), self._codes(source)
-        return make_layer(module, given, form.scale, to), self._centred(source)
+    def _norm(self, node: fx.Node, module: BatchNorm) -> None:
+        source, found = node.all_input_nodes[0], self._find_target(node)
+        function = normalize(module, self._forms[source].scale, None if found is None else found[1])
+        self._hold(node, found, self._emit(function, self._centred(source)))
 
     def _add(self, node: fx.Node) -> None:
         first, second = node.all_input_nodes

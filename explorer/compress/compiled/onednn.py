@@ -23,7 +23,7 @@ from explorer.compress.compiled.codes import (
     quantize,
     unpack,
 )
-from explorer.compress.weights import LayerCodes
+from explorer.compress.weights import get_codes
 from explorer.graph.modules import TransposedConv2d
 from explorer.graph.torch_private import list_padding
 
@@ -50,20 +50,22 @@ def find_fault() -> str:
     return f"wrong numbers of {', '.join(wrong)}" if wrong else ""
 
 
-def can_compute(module: nn.Conv2d | nn.Linear, given: LayerCodes) -> bool:
-    """Return whether a layer with these codes is one that the operators compute, with numbers in their range."""
-    for factors in (given.scale, given.bias):
-        if factors is not None and not float(factors.abs().max()) < LARGEST_FACTOR:  # NaN is not either
-            return False
+def can_compute(module: nn.Conv2d | nn.Linear) -> bool:
+    """Return whether a layer with codes is one that the operators compute, with numbers in their range."""
+    bias = torch.zeros(1) if module.bias is None else module.bias
+    largest = max(float(get_codes(module)[1].abs().max()), float(bias.abs().max()))
+    if not largest < LARGEST_FACTOR:  # NaN is not either
+        return False
     if isinstance(module, nn.Linear):
         return True
     sides = list_padding(module)
     return not isinstance(module, TransposedConv2d) and sides[::2] == sides[1::2]
 
 
-def make_layer(module: nn.Conv2d | nn.Linear, given: LayerCodes, grid: CodeGrid, to: Target | None) -> Unary:
+def make_layer(module: nn.Conv2d | nn.Linear, grid: CodeGrid, to: Target | None) -> Unary:
     """Return what computes a layer that `can_compute` accepts on codes of `grid`: codes of `to`, or float32 values."""
-    codes, scale, bias = given.codes, given.scale, given.bias
+    codes, scale = get_codes(module)
+    bias = None if module.bias is None else module.bias.detach()
     if to is not None:
         scale = _choose_scales(scale, bias, grid, to)
     if isinstance(module, nn.Linear):
@@ -234,8 +236,9 @@ def _test_layer(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> bool:
     codes = torch.randint(-127, 128, layer.weight.shape, generator=generator)
     codes.view(len(codes), -1)[0] = 127
     scale = 0.5 ** torch.randint(4, 9, (len(codes),), generator=generator)
-    bias = torch.randn(len(codes), generator=generator) * 40
-    given = LayerCodes(codes=codes.to(torch.int8), scale=scale, bias=bias)
+    layer.register_buffer("weight_codes", codes.to(torch.int8))
+    layer.register_buffer("weight_scale", scale)
+    layer.bias = nn.Parameter(torch.randn(len(codes), generator=generator) * 40, requires_grad=False)
     grid = CodeGrid(scale=0.03, zero_point=117)
     x = torch.randint(0, 256, shape, generator=generator)
     x[0] = 255
@@ -244,15 +247,15 @@ def _test_layer(layer: nn.Conv2d | nn.Linear, shape: tuple[int, ...]) -> bool:
         codes * scale.double().view(-1, *(1,) * (codes.ndim - 1)),
     )
     if isinstance(layer, nn.Linear):
-        exact = F.linear(real, weight, bias.double())
+        exact = F.linear(real, weight, layer.bias.double())
     else:
         exact = F.conv2d(
-            *(real, weight, bias.double(), layer.stride, layer.padding, layer.dilation, layer.groups)  # type: ignore[arg-type]
+            *(real, weight, layer.bias.double(), layer.stride, layer.padding, layer.dilation, layer.groups)  # type: ignore[arg-type]
         )
     to = Target(grid=CodeGrid(scale=float(exact.std()) / 60, zero_point=100), low=0, high=250, packed=True)
-    values = make_layer(layer, given, grid, None)(x.to(torch.uint8)).double()
+    values = make_layer(layer, grid, None)(x.to(torch.uint8)).double()
     near = bool(((values - exact).abs() <= 1e-5 * exact.abs().max()).all())
-    return near and _agrees(make_layer(layer, given, grid, to)(x.to(torch.uint8)), exact, to)
+    return near and _agrees(make_layer(layer, grid, to)(x.to(torch.uint8)), exact, to)
 
 
 def _test_addition() -> bool:
