@@ -187,8 +187,9 @@ def describe_beacons(found: Sequence[Evaluation], beacons: Sequence[Beacon], ref
     ]
     scores = [score.value for score in after]
     error = math.sqrt(sum((one - other) ** 2 for one, other in zip(predicted, scores, strict=True)) / len(scores))
-    tau = stats.kendalltau(predicted, scores).statistic
-    return f"{text}; each predicted from the others: Kendall's tau {tau:.2f}, error {100 * error:.1f} points"
+    varied = len(set(predicted)) > 1 and len(set(scores)) > 1
+    tau = f"Kendall's tau {stats.kendalltau(predicted, scores).statistic:.2f}" if varied else "all alike"
+    return f"{text}; each predicted from the others: {tau}, {100 * error:.1f} points off"
 
 
 def tune_all(

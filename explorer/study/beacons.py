@@ -114,7 +114,12 @@ def _find_reference(prepared: PreparedStudy, task: Search, store: Store) -> Refe
 
 
 def list_beacons(found: Sequence[Evaluation], beacons: Store) -> tuple[Beacon, ...]:
-    """Return the beacons with what they scored, by the numbers of what was evaluated; without those that failed."""
-    numbers: Mapping[str, int] = {item.candidate.digest(): item.number for item in reversed(found)}
-    scored = [(numbers[trial.candidate.digest()], trial.score) for trial in beacons.stored()]
-    return tuple(Beacon(number=number, score=score) for number, score in scored if score is not None)
+    """Return the beacons with what they scored, by the numbers of what was evaluated.
+
+    Those that failed are left out, and those whose evaluation a damaged journal has lost, until it is made again.
+    """
+    numbers: Mapping[Candidate, int] = {item.candidate: item.number for item in reversed(found) if item.score}
+    scored = [(numbers.get(trial.candidate), trial.score) for trial in beacons.stored()]
+    return tuple(
+        Beacon(number=number, score=score) for number, score in scored if number is not None and score is not None
+    )

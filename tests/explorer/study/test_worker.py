@@ -30,7 +30,7 @@ from explorer.study.jobs import Processes, evaluate
 from explorer.study.search import Search, search
 from explorer.study.storage import connect, is_coordinated, join_store, naming_faults, open_store
 from explorer.study.store import Store
-from explorer.study.trials import TrialResult
+from explorer.study.trials import Proposed, TrialResult
 from explorer.study.worker import FINISHED, SILENT, serve
 from tests.explorer.study.test_search import Scorer, found, silent, task_of
 from tests.support.scoring import right, scored_alone
@@ -272,6 +272,26 @@ def test_a_worker_ends_with_the_run_or_when_it_falls_silent(monkeypatch: pytest.
     for words, ends in ((("a 0", "a 1", ""), FINISHED), (("a 0", "a 1"), SILENT)):
         store: Store = Pretended(*words)  # type: ignore[assignment]
         assert serve([(store, lambda candidate, rival: TrialResult())], lambda count: None) == (0, ends)
+
+
+def test_a_worker_evaluates_trials_of_two_kinds_each_in_its_own_way(tmp_path: Path) -> None:
+    store = open_store(tmp_path, "journal", "s", OBJECTIVES, IDENTITY)
+    with pytest.raises(KeyError):
+        store.beside("/others")
+    others = store.beside("/others", create=True)
+    same = task_of(EXACT).space.candidate({axis.name: 0 for axis in task_of(EXACT).space.axes})
+    for each in (store, others):
+        each.propose(0, Proposed(point=(), candidate=same, origin="seed"))
+    store.say_coordinating(0)
+
+    def end(candidate: Candidate, rival: str) -> TrialResult:
+        store.say_coordinating(None)
+        return TrialResult(score=right(70))
+
+    assert serve([(store, lambda *_: TrialResult(score=right(60))), (others, end)], lambda _: None) == (2, FINISHED)
+    (of_one,), (of_other,) = store.trials(), store.beside("/others").trials()
+    assert (of_one.candidate, of_one.score) == (same, right(60))
+    assert (of_other.candidate, of_other.score) == (same, right(70))
 
 
 def test_a_second_run_is_refused_while_the_first_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
