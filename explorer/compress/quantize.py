@@ -169,20 +169,42 @@ def _exact_scales(rows: torch.Tensor, limit: int) -> torch.Tensor:
     """Return the least squared error over all scales: a falling scale lifts one code after the other by one.
 
     Code j of weight w is reached below the scale |w| / (j - 1/2). With the codes q between two such places the best
-    scale is <w, q> / <q, q>, and what it takes off the error <w, q>^2 / <q, q>.
+    scale is <w, q> / <q, q>, and what it takes off the error <w, q>^2 / <q, q>. Places below every
+    good scale, more than half of those of wide codes, are not looked at.
     """
     steps = torch.arange(1, limit + 1, dtype=torch.float64, device=rows.device)
     scales = []
     at_once = max(1, VALUES_AT_ONCE // (rows.shape[1] * limit))
     for start in range(0, len(rows), at_once):
-        part = rows[start : start + at_once].double().abs()
-        places = (part[:, :, None] / (steps - 0.5)).flatten(1)
-        order = places.argsort(dim=1, descending=True, stable=True)
-        product = part[:, :, None].expand(-1, -1, limit).flatten(1).gather(1, order).cumsum(1)
-        square = (2 * steps - 1).expand(*part.shape, limit).flatten(1).gather(1, order).cumsum(1)
+        sizes = rows[start : start + at_once].double().abs().sort(dim=1, descending=True).values
+        least = _find_least_scales(sizes, limit)
+        reached = (sizes[:, :, None] >= least * (steps - 0.5)).sum(1).amax(0).clamp_(min=1)
+        lifted = torch.cat([sizes[:, :count] for count in reached.tolist()], dim=1)
+        codes = steps.repeat_interleave(reached)
+        places = lifted / (codes - 0.5)
+        good = places >= least[:, 0]
+        order = torch.where(good, places, 0).argsort(dim=1, descending=True, stable=True)
+        product = (lifted * good).gather(1, order).cumsum(1)
+        square = ((2 * codes - 1) * good).gather(1, order).cumsum(1)
         best = (product.square() / square).argmax(1, keepdim=True)
         scales.append((product.gather(1, best) / square.gather(1, best)).flatten())
     return torch.cat(scales).to(rows)
+
+
+def _find_least_scales(sizes: torch.Tensor, limit: int) -> torch.Tensor:
+    """Return scales (rows x 1 x 1) below which no best one lies, for weights of these sizes (rows x k).
+
+    By clipping alone weights lose more below them than they do in all at a scale that is tried.
+    """
+    peak = sizes[:, :1]
+    tried = [peak * fraction / limit for fraction in (0.7, 1.0)]
+    errors = [(sizes - torch.round(sizes / scale).clamp_(max=limit) * scale).square_().sum(1) for scale in tried]
+    least = torch.zeros_like(peak)
+    for share in range(5, 16):
+        end = peak * share / 16
+        lost = (sizes - end).clamp_(min=0).square_().sum(1)
+        least = torch.where((lost > 1.001 * torch.minimum(*errors))[:, None], end / limit, least)
+    return torch.where(peak > 0, least, 1.0)[:, :, None]
 
 
 def _searched_scales(rows: torch.Tensor, peak: torch.Tensor, limit: int) -> torch.Tensor:
