@@ -179,7 +179,7 @@ def describe_beacons(found: Sequence[Evaluation], beacons: Sequence[Beacon], ref
 
     items = {item.number: item for item in found}
     tuned, after = [items[beacon.number] for beacon in beacons], [beacon.score for beacon in beacons]
-    text = f"{len(tuned)} candidates tuned for an epoch"
+    text = f"tuned for an epoch: {len(tuned)} of {len(found)}"
     if len(tuned) <= 2:
         return text
     predicted = [

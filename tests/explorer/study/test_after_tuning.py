@@ -128,9 +128,9 @@ def test_how_well_beacons_are_predicted_is_told() -> None:
     gains = fit_gains((), (), REFERENCE)
     beacons = [Beacon(number=item.number, score=score) for item, score in zip(tuned, gains.predict(tuned), strict=True)]
     said = describe_beacons(OUTCOME.evaluations, beacons, REFERENCE)
-    assert said.startswith("4 candidates tuned for an epoch; each predicted from the others: Kendall's tau 1.00, ")
+    assert said.startswith("tuned for an epoch: 4 of 60; each predicted from the others: Kendall's tau 1.00, ")
     assert said.endswith(" points off")
     same = [replace(beacon, score=scored(0.9)) for beacon in beacons]
     assert "Kendall's tau" in describe_beacons(OUTCOME.evaluations, [*same[:3], beacons[3]], REFERENCE)
     assert ": all alike, " in describe_beacons(OUTCOME.evaluations, same, REFERENCE)
-    assert describe_beacons(OUTCOME.evaluations, beacons[:2], REFERENCE) == "2 candidates tuned for an epoch"
+    assert describe_beacons(OUTCOME.evaluations, beacons[:2], REFERENCE) == "tuned for an epoch: 2 of 60"

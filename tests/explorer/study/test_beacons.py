@@ -54,7 +54,7 @@ def test_some_of_what_was_evaluated_is_tuned(outcome: Outcome) -> None:
     assert len({items[beacon.number].candidate for beacon in outcome.beacons}) == BEACONS
     assert any(beacon.score != items[beacon.number].score for beacon in outcome.beacons)
     assert {beacon.score.num_images for beacon in outcome.beacons} == {100}
-    assert outcome.provenance["beacons"].startswith("3 candidates tuned for an epoch; each predicted from the others: ")
+    assert outcome.provenance["beacons"].startswith("tuned for an epoch: 3 of 16; each predicted from the others: ")
     assert Outcome.from_json(outcome.to_json()) == outcome
 
 
