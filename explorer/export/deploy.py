@@ -196,7 +196,7 @@ def _cost(prepared: PreparedStudy, candidate: Candidate, model: fx.GraphModule) 
 def _plain(context: CompressionContext) -> fx.GraphModule:
     """Return the network with 8 bits everywhere, rounded to the nearest."""
     plain = replace(context.quantizer, rounding="nearest", compensation="none", front_compensation=None)
-    return apply(replace(context, quantizer=plain), uniform(context.graph))
+    return apply(context if plain == context.quantizer else replace(context, quantizer=plain), uniform(context.graph))
 
 
 def _compare(exported: Exported, point: FrontPoint, name: str) -> None:
