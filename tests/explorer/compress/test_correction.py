@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from explorer.compress import moments, rounding
+from explorer.compress import correction, moments, rounding
 from explorer.compress.activations import insert_quantizers
 from explorer.compress.apply import CompressionContext, apply, compress_layers, without_filters
 from explorer.compress.calibrate import Calibration, compute_channel_means, compute_channel_statistics
 from explorer.compress.candidate import Candidate, LayerChoice, uniform
+from explorer.compress.compiled import compiler
 from explorer.compress.correction import correct
 from explorer.compress.moments import LayerInputs, compute_float_moments
 from explorer.compress.norms import find_fold_signs, find_norms
@@ -170,6 +171,31 @@ def test_all_layers_at_once_destroys_the_published_network(checkpoints: Path, ci
     correct(in_order, base.calibration, every_class(base.graph))
     right = [float((logits(entry, test).argmax(1) == labels).float().mean()) for entry in (in_order, at_once)]
     assert right[0] > right[1] + 0.2
+
+
+@pytest.mark.parametrize("name", ["option_a", "lenet5_digits", "mixed"])
+def test_neither_parts_nor_arithmetic_change_what_is_corrected(
+    name: str, context: Bases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few values on the border of two codes aside."""
+    base, built = context(name), []
+    candidate = uniform(base.graph, 4, 6)
+    for attribute, value in ((None, None), ("FEWEST_IMAGES", 5), ("find_fault", lambda: "none, but not used")):
+        with monkeypatch.context() as patch:
+            if attribute is not None:
+                patch.setattr(compiler if attribute == "FEWEST_IMAGES" else correction, attribute, value)
+                patch.setattr(compiler, "CACHED_BYTES", 1)
+            built.append(apply(base, candidate))
+    for layer in base.graph.layer_names:
+        expected, *others = (torch.cat(tuple(numbers_of(model, layer))) for model in built)
+        for found in others:
+            assert torch.allclose(found, expected, rtol=0.01, atol=0.01 * float(expected.abs().max()))
+
+
+def numbers_of(model: fx.GraphModule, layer: str) -> tuple[Tensor, ...]:
+    """Scales and biases of a layer."""
+    module = model.get_submodule(layer)
+    return module.get_buffer("weight_scale"), *([] if module.bias is None else [module.get_parameter("bias")])
 
 
 class Plain(nn.Module):
