@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
+import numpy as np
 from torch import nn
 
 from explorer.arrays import Float64Array
@@ -16,6 +17,7 @@ from explorer.data.images import ImageSet
 from explorer.evaluate.engine import Runner
 from explorer.evaluate.image_scores import pack_scores, unpack_scores
 from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.sampling import SampleOrder
 from explorer.evaluate.score import score_images
 from explorer.progress import Notify
 from explorer.study import front
@@ -57,11 +59,26 @@ class FinalScores:
         key = name_scores(split, images.digest(), name)
         packed = self.store.image_scores().get(key)
         if packed is None:
-            batch, score = self.prepared.study.compute.batch_size, self.prepared.score
-            inputs, targets = self.prepared.tensors(images)
-            packed = pack_scores(score_images(build(), inputs, targets, batch, score, finite=finite))
+            packed = pack_scores(self._run(build, images, finite=finite))
             self.store.remember_score(key, packed)
         return MeanScore.of(unpack_scores(packed))
+
+    def complete(self, number: int, name: str, build: Build) -> MeanScore:
+        """Return the mean score on all images of the search of a trial that has seen the first of them; as `score`."""
+        images = self.prepared.data.search
+        key = name_scores("search", images.digest(), name)
+        sample = self.store.sample()
+        if sample is not None and key not in self.store.image_scores():
+            order, seen = SampleOrder.from_json(sample).order, unpack_scores(self.store.read_images(number))
+            rest, scores = order[len(seen) :], np.empty(len(order))
+            scores[order[: len(seen)]] = seen
+            scores[rest] = self._run(build, images.take(rest), finite=True)
+            self.store.remember_score(key, pack_scores(scores))
+        return self.score("search", name, build, finite=True)
+
+    def _run(self, build: Build, images: ImageSet, *, finite: bool) -> Float64Array:
+        batch, score = self.prepared.study.compute.batch_size, self.prepared.score
+        return score_images(build(), *self.prepared.tensors(images), batch, score, finite=finite)
 
     def find_held_out(self, candidate: Candidate) -> Float64Array:
         """Return the scores of the held-out images (N) that a member of the front has got."""
@@ -98,7 +115,7 @@ def _score_on_all(item: Evaluation, task: Search, scorer: FinalScores) -> Evalua
     try:
         context = scorer.prepared.context.for_search()
         build = scorer.prepare(context, item.candidate, partial(apply, context, item.candidate))
-        score = scorer.score("search", own, build, finite=True)
+        score = scorer.complete(item.number, own, build)
     except NUMERICAL as error:
         return replace(item, score=None, failure=describe_failure(error))
     return replace(item, score=score, violations=list_violations(item.cost, score, task.budgets, task.objectives))

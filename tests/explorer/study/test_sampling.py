@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from explorer.compress.apply import apply
 from explorer.evaluate import sampling
 from explorer.evaluate.image_scores import unpack_scores
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.sampling import FIRST_WAVE, SampleOrder
+from explorer.evaluate.score import score_images
 from explorer.settings import SearchSettings, SpaceSettings
+from explorer.study.prepare import open_study
 from explorer.study.record import FLOAT, Outcome
 from explorer.study.run import Effort, run
 from explorer.study.storage import read_store
+from explorer.study.store import name_scores
 from explorer.study.study_file import Study, load_study
 from tests.support.tiny import quiet
 
@@ -64,6 +69,19 @@ def test_candidates_are_scored_on_parts_and_the_front_on_all(outcome: Outcome) -
     for point in outcome.front:
         assert point.evaluation.score is not None
         assert point.evaluation.score.num_images == point.held_out.num_images == IMAGES
+
+
+def test_a_member_has_the_score_of_each_image_though_it_was_scored_on_the_rest_alone(
+    folder: Path, outcome: Outcome
+) -> None:
+    study = study_with(0.02)
+    prepared, store = open_study(study, folder, quiet), read_store(folder, study)
+    inputs, targets = prepared.tensors(prepared.data.search)
+    for point in outcome.front:
+        candidate = point.evaluation.candidate
+        kept = store.image_scores()[name_scores("search", prepared.data.search.digest(), candidate.digest())]
+        expected = score_images(apply(prepared.context, candidate), inputs, targets, IMAGES)
+        np.testing.assert_array_equal(unpack_scores(kept), expected)
 
 
 def test_every_score_is_that_of_the_images_that_were_stored_with_it(folder: Path) -> None:
