@@ -9,7 +9,8 @@ search has (as few as 128 images of what is beaten), and by the prior alone; and
 chosen by the search's rule of 20 of the 30, drawn 20 times. Kendall's tau-b and the root mean square error are those of
 the candidates that are no beacons, their means over the draws; "all 30" has beacons at what they scored.
 
-The prior of the prediction was set before any of these were tuned.
+The prior of the prediction was set before any of these were tuned. A later version scores some candidates by an image
+more or less, and so proposes others from the 34th on.
 
 Results are appended to tuned.jsonl in the folder as they come; interrupted, the same command goes on: about 4 CPU-
 minutes of search, 13 of tuning, seconds for the rest. Needs EXPLORER_DATA and EXPLORER_CHECKPOINTS.
