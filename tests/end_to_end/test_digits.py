@@ -1,4 +1,4 @@
-"""The embedded study, with fewer trials: the front that a newcomer sees is worth looking at."""
+"""The embedded study: the front that a newcomer sees is worth looking at."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from explorer.study.folder import read_outcome
 
 def test_the_front_of_the_embedded_study(explorer: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)  # no studies/ here: the one of the checkout is found
-    assert explorer("run", "--trials", 120, "--out", "run").code == 0
+    assert explorer("run", "--out", "run").code == 0
     outcome = read_outcome(tmp_path / "run")
     baselines = {baseline.name: baseline for baseline in outcome.baselines}
     reference, eight_bit = baselines["float"], baselines["uniform 8-bit"].cost.energy_uj
