@@ -28,7 +28,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from explorer.arrays import Int64Array
 from explorer.compress.candidate import Candidate, uniform
+from explorer.evaluate.array_pricing import ArrayPricing
 from explorer.evaluate.image_scores import pack_scores
 from explorer.evaluate.known_entropies import KnownEntropies
 from explorer.evaluate.mean_score import MeanScore
@@ -38,7 +40,9 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.report.front.files import write_pages
-from explorer.search.space import make_search_space
+from explorer.search.problem import Estimates, PointCosts
+from explorer.search.sensitivity import Sensitivity
+from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings import BudgetSettings, SearchSettings, SpaceSettings
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost, summed_cost
@@ -82,9 +86,9 @@ def score(candidate: Candidate) -> MeanScore:
 
 def make_search(graph: ModelGraph, accelerator: Accelerator, sampler: str, trials: int) -> Search:
     """Return a search without seeds whose scores cost nothing."""
-    pricing = Pricing(graph, accelerator)
+    pricing, space = Pricing(graph, accelerator), make_search_space(graph, SPACE)
     return Search(
-        space=make_search_space(graph, SPACE),
+        space=space,
         settings=SearchSettings(trials=trials, population=50, seeds=0, sampler=sampler),
         seed=0,
         seeds=(),
@@ -93,7 +97,29 @@ def make_search(graph: ModelGraph, accelerator: Accelerator, sampler: str, trial
         score_candidate=lambda candidate, rival: SampledScore(mean=score(candidate), scores=RIGHT),
         list_entropies=lambda candidate: (4.0,) * len(graph.layers),
         budgets=BudgetSettings(),
+        estimates=make_estimates(graph, space, accelerator),
     )
+
+
+def make_estimates(graph: ModelGraph, space: SearchSpace, accelerator: Accelerator) -> Estimates:
+    """Return the costs of points, and the losses that `score` takes."""
+    pricing = ArrayPricing(graph, space, accelerator)
+
+    def price_points(points: Int64Array) -> PointCosts:
+        found = pricing.price(points)
+        return PointCosts(np.column_stack((found.energy_uj, found.weight_bytes)), np.ones(len(points), dtype=np.bool_))
+
+    table = Sensitivity(
+        weights={
+            layer: {choice: 2.0**-choice.weight_bits for choice in space.weight_choices(layer)}
+            for layer in space.layers
+        },
+        activations={layer: {bits: 2.0**-bits for bits in SPACE.activation_bits} for layer in space.layers},
+        filters={
+            group.name: {ratio: 0.2 * (1.0 - ratio) for ratio in SPACE.filter_keep_ratio} for group in graph.prunable
+        },
+    )
+    return Estimates(price_points=price_points, list_losses=lambda: table)
 
 
 def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, float], str]:
