@@ -236,7 +236,7 @@ class SearchSettings:
     lag: Annotated[int, integer(1, 10_000)] = 8
     sampling_error: Annotated[float, number(0.0, 0.5)] = 0.007
     least_gain: Annotated[float, without_effect(number(0.0, 1.0))] = 0.0
-    sampler: Annotated[str, text("the name of a sampler")] = "nsga2"
+    sampler: Annotated[str, text("the name of a sampler")] = "bayes"
     beacons: Annotated[int, without_effect(integer(0, 1_000))] = 0
     storage: Annotated[str, without_effect(_STORAGE)] = "journal"
 
