@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.pareto import ascending_front
-from explorer.progress import Progress
 from explorer.search.knapsack import ParetoSolutions, solve_knapsack
 from explorer.search.sensitivity import Sensitivity
 
@@ -51,55 +51,63 @@ def one_by_one(price_candidate: PriceCandidate) -> PriceCandidates:
     return lambda candidates: [price_candidate(candidate) for candidate in candidates]
 
 
-def solve_front(
-    table: Sensitivity, start: Candidate, price_candidates: PriceCandidates, progress: Progress | None = None
-) -> LayerFront:
+def solve_front(table: Sensitivity, start: Candidate, price_candidates: PriceCandidates) -> LayerFront:
     """Return the front of cost and estimated loss over the table's options of all layers, on the filters of `start`.
 
     What an option costs is the change of its price when one layer of `start` alone takes it.
     """
     (base,) = price_candidates([start])
-    options = []
-    for index, choice in enumerate(start.layers):
-        if progress is not None:
-            progress(index, len(start.layers))
-        options.append(price_options(choice.layer, table, price_candidates, start, base))
+    options = price_options([choice.layer for choice in start.layers], table, price_candidates, start, base)
     solved = solve_knapsack([option.costs for option in options], [option.losses for option in options])
-    return LayerFront(start=start, base_cost=base, options=tuple(options), solved=solved)
+    return LayerFront(start=start, base_cost=base, options=options, solved=solved)
 
 
 def price_options(
-    layer: str, table: Sensitivity, price_candidates: PriceCandidates, start: Candidate, base: float
-) -> LayerOptions:
-    """Return the options of a layer that none beats in cost and loss; each is priced once or twice.
+    layers: Sequence[str], table: Sensitivity, price_candidates: PriceCandidates, start: Candidate, base: float
+) -> tuple[LayerOptions, ...]:
+    """Return the options of each layer that none beats in cost and loss; each is priced once or twice.
 
     What a width of the weights saves may depend on that of the inputs: a device that computes at the wider of both
     saves nothing by one alone. Options of weights are therefore compared at the start's and at the narrowest input.
     """
-    own = start.choice(layer)
-    inputs: Mapping[int, float] = table.activations.get(layer) or {own.activation_bits: 0.0}
+    own = dict(zip(layers, start.choices(layers), strict=True))
+    inputs = {layer: table.activations.get(layer) or {own[layer].activation_bits: 0.0} for layer in layers}
+    weights = {layer: list(table.weights[layer].items()) for layer in layers}
 
-    def costs(choices: Sequence[LayerChoice]) -> list[float]:
-        return [price - base for price in price_candidates([start.with_choice(choice) for choice in choices])]
+    def price(lists: Sequence[Sequence[LayerChoice]]) -> Iterator[list[float]]:
+        """Return what lists of choices cost beyond the base, all priced together."""
+        each = [start.with_choice(choice) for choices in lists for choice in choices]
+        costs = iter([cost - base for cost in price_candidates(each)])
+        return (list(itertools.islice(costs, len(choices))) for choices in lists)
 
-    weights = list(table.weights[layer].items())
-    kept: dict[LayerChoice, float] = {}
-    for bits in dict.fromkeys((own.activation_bits, min(inputs))):
-        at_width = costs([replace(choice, activation_bits=bits) for choice, _ in weights])
-        kept |= {weights[i][0]: weights[i][1] for i in _front(weights, at_width)}
+    widths = {layer: dict.fromkeys((own[layer].activation_bits, min(inputs[layer]))) for layer in layers}
+    tried = [(layer, bits) for layer in layers for bits in widths[layer]]
+    at_widths = price([[replace(choice, activation_bits=bits) for choice, _ in weights[of]] for of, bits in tried])
+    kept: dict[str, dict[LayerChoice, float]] = {layer: {} for layer in layers}
+    for (layer, _), costs in zip(tried, at_widths, strict=True):
+        kept[layer] |= {weights[layer][i][0]: weights[layer][i][1] for i in _front(weights[layer], costs)}
     both = [
-        (replace(choice, activation_bits=bits), loss + more)
-        for choice, loss in kept.items()
-        for bits, more in inputs.items()
+        [
+            (replace(choice, activation_bits=bits), loss + more)
+            for choice, loss in kept[layer].items()
+            for bits, more in inputs[layer].items()
+        ]
+        for layer in layers
     ]
-    prices = costs([choice for choice, _ in both])
-    chosen = _front(both, prices)
-    return LayerOptions(
-        layer=layer,
-        choices=tuple(both[i][0] for i in chosen),
-        costs=np.array([prices[i] for i in chosen]),
-        losses=np.array([both[i][1] for i in chosen]),
-    )
+    found = []
+    for layer, entries, costs in zip(
+        layers, both, price([[choice for choice, _ in each] for each in both]), strict=True
+    ):
+        chosen = _front(entries, costs)
+        found.append(
+            LayerOptions(
+                layer=layer,
+                choices=tuple(entries[i][0] for i in chosen),
+                costs=np.array([costs[i] for i in chosen]),
+                losses=np.array([entries[i][1] for i in chosen]),
+            )
+        )
+    return tuple(found)
 
 
 def _front(entries: Sequence[_Entry], costs: Sequence[float]) -> list[int]:

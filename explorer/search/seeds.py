@@ -208,20 +208,16 @@ def _filter_levels(
 def _levels(
     starts: Sequence[tuple[Candidate, Sensitivity]], price_candidates: PriceCandidates, progress: Progress
 ) -> list[_Level]:
-    """Return the front of all other choices on each network; progress counts their layers."""
+    """Return the front of all other choices on each network; progress counts these."""
     found: list[_Level] = []
-    total = sum(len(start.layers) for start, _ in starts)
-
-    def priced(done: int, layers: int) -> None:
-        progress(len(found) * layers + done, total)
-
-    for start, table in starts:
+    for place, (start, table) in enumerate(starts):
+        progress(place, len(starts))
         lost = sum(table.filters[group][share] for group, share in start.filter_keep_ratio)
         lost += table.depths.get(len(start.removed_blocks), 0.0)
         if math.isinf(lost):  # with the widest alone: some filters have to go
             continue
-        found.append(_Level(base_loss=lost, front=solve_front(table, start, price_candidates, priced)))
-    progress(total, total)
+        found.append(_Level(base_loss=lost, front=solve_front(table, start, price_candidates)))
+    progress(len(starts), len(starts))
     return found
 
 

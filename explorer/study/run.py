@@ -49,6 +49,9 @@ from explorer.study.trials import TrialResult
 from explorer.study.tuned_front import with_tuned
 from explorer.threads import single_threaded
 
+PRICED = 4096
+"""Candidates that are priced at once, so that memory does not grow with how many there are (assumed)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
@@ -266,8 +269,9 @@ def _seeds(prepared: PreparedStudy, space: SearchSpace, table: Sensitivity, noti
     def relative_costs(candidates: Sequence[Candidate]) -> list[float]:
         if together is None:  # entropies of the weights that are left depend on which filters are
             return [relative(values(candidate)) for candidate in candidates]
-        points = [list(space.point(candidate).values()) for candidate in candidates]
-        return [relative(row) for row in together.price(np.array(points, dtype=np.int64)).values.tolist()]
+        points = np.array([list(space.point(candidate).values()) for candidate in candidates], dtype=np.int64)
+        parts = np.array_split(points, -(-len(points) // PRICED))
+        return [relative(row) for part in parts for row in together.price(part).values.tolist()]
 
     def fits(candidate: Candidate) -> bool:
         return all(excess <= 0 for _, excess in cost_excesses(price_candidate(candidate), prepared.study.budgets))

@@ -37,7 +37,7 @@ def test_narrow_weights_are_options_where_they_save_only_with_narrow_inputs(
 ) -> None:
     base = context("lenet5_digits")
     start = uniform(base.graph)
-    options = price_options("fc1", table_for(base), one_by_one(widest_operand), start, widest_operand(start))
+    options = price_options(["fc1"], table_for(base), one_by_one(widest_operand), start, widest_operand(start))[0]
     found = [(choice.weight_bits, choice.activation_bits) for choice in options.choices]
     assert found == [(2, 2), (4, 4), (8, 8)]
     assert options.costs.tolist() == [-6.0, -4.0, 0.0]
