@@ -67,7 +67,7 @@ def task_of(asked: list[str]) -> Search:
 
     return Search(
         space=SPACE,
-        settings=SearchSettings(trials=TRIALS, population=4, seeds=0),
+        settings=SearchSettings(trials=TRIALS, population=4, seeds=0, sampler="nsga2"),
         seed=3,
         seeds=(),
         objectives=("accuracy", "energy"),

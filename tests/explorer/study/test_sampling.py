@@ -35,7 +35,7 @@ def study_with(error: float) -> Study:
         study,
         model=replace(study.model, training=replace(study.model.training, epochs=12)),
         space=SpaceSettings(weight_bits=(1, 2, 3, 4, 8), activation_bits=(2, 4, 8)),
-        search=SearchSettings(trials=TRIALS, seeds=8, population=8, lag=4, sampling_error=error),
+        search=SearchSettings(trials=TRIALS, seeds=8, population=8, lag=4, sampling_error=error, sampler="nsga2"),
     )
 
 
