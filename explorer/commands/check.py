@@ -281,7 +281,8 @@ def _time(needed: RunEstimate, study: Study) -> str:
     """Return how long a candidate and the whole run take, about."""
     long = [(name.partition(",")[0], seconds) for name, seconds in needed.stages if seconds >= 1]
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in long)
-    whole = f"about {duration(needed.whole_s)} in all" + (f" ({parts})" if parts else "")
+    most = "at most " if study.search.least_gain else ""
+    whole = f"{most}about {duration(needed.whole_s)} in all" + (f" ({parts})" if parts else "")
     return f"time: {whole}, {_seconds(needed.candidate_s)} for each of {study.search.trials} candidates"
 
 

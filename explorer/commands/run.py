@@ -74,7 +74,9 @@ def run(
     if "failed" in outcome.provenance:
         say(f"failed: {outcome.provenance['failed']}")
     done, wanted = len(outcome.evaluations), settings.search.trials
-    if minutes is not None and done < wanted:
+    if "search ended" in outcome.provenance:
+        say(f"search ended {outcome.provenance['search ended']}")
+    elif minutes is not None and done < wanted:
         say(f"stopped after {minutes:g} min: {done} of {wanted} candidates evaluated; the same command goes on")
     elif before == done:
         say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")

@@ -26,6 +26,7 @@ from explorer.search.problem import Estimates
 from explorer.search.seeds import Seed, choose_seeds
 from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
 from explorer.search.space import SearchSpace, make_search_space
+from explorer.search.stop import add_little
 from explorer.settings.paths import expand_variables
 from explorer.study.alive import coordinating
 from explorer.study.beacons import Tuning, plan_beacons
@@ -148,8 +149,21 @@ def explore(
             if tuning is not None and plan is not None:
                 search(plan, tuning.beacons, lambda done, total: notify("beacons", done, total), tuners)
         outcome = score_front(prepared, task, store, notify, None if tuning is None else tuning.beacons, built)
+        outcome = _with_end(outcome, store, study)
     write_outcome(folder, outcome)
     return with_tuned(outcome, folder)
+
+
+def _with_end(outcome: Outcome, store: Store, study: Study) -> Outcome:
+    """Return the outcome with why its search ended, where that was before its last trial."""
+    least = study.search.least_gain
+    if not least or not add_little([trial.expected_gain for trial in store.trials()], least):
+        return outcome
+    ended = (
+        f"after {len(outcome.evaluations)} of {study.search.trials} candidates: a further one was expected to add less "
+        f"than {least:.2%} to the hypervolume of the front (search.least_gain)"
+    )
+    return replace(outcome, provenance={**outcome.provenance, "search ended": ended})
 
 
 def make_space(prepared: PreparedStudy) -> SearchSpace:

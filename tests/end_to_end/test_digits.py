@@ -9,8 +9,10 @@ from explorer.study.folder import read_outcome
 
 def test_the_front_of_the_embedded_study(explorer: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)  # no studies/ here: the one of the checkout is found
-    assert explorer("run", "--out", "run").code == 0
+    told = explorer("run", "--out", "run")
+    assert told.code == 0
     outcome = read_outcome(tmp_path / "run")
+    assert f"search ended after {len(outcome.evaluations)} of 800 candidates" in told.out
     baselines = {baseline.name: baseline for baseline in outcome.baselines}
     reference, eight_bit = baselines["float"], baselines["uniform 8-bit"].cost.energy_uj
     assert eight_bit is not None
