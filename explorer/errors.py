@@ -56,6 +56,10 @@ class NumericalError(ExplorerError):
     """A candidate cannot be computed: it gives values that are not finite. Others may do, so that a search goes on."""
 
 
+class DivergedError(ModelError, NumericalError):
+    """The loss of a training is not finite. Of a candidate that a search tunes, that is found about it."""
+
+
 class SearchError(ExplorerError):
     """The search cannot be started or resumed."""
 

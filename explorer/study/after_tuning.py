@@ -30,6 +30,8 @@ PRIOR_SD = np.array([0.15, 0.3, 0.1])
 (assumed, before anything was tuned; by all 30 networks of benchmarks/beacons.py they are .51, .34 and .08)."""
 RESIDUAL_SD = 0.15
 """Standard deviation, in log-odds, of what the features cannot say of a network (likewise; .05 there)."""
+FAILED_BEACONS = "failed beacons"
+"""Under which the provenance says how many could not be tuned."""
 LEAST_ODDS = 1e-3
 """Score and loss below which neither counts as less (assumed)."""
 
@@ -149,9 +151,9 @@ def find_front_after_tuning(outcome: Outcome) -> tuple[FrontPoint, ...]:
         SearchError: Where no candidate was tuned.
     """
     if not outcome.beacons:
-        raise SearchError(
-            "no candidate of this run was tuned; set search.beacons = 6 in its study, and the same run goes on"
-        )
+        failed = outcome.provenance.get(FAILED_BEACONS)
+        advice = f"of its beacons {failed}" if failed else "set search.beacons = 6 in its study"
+        raise SearchError(f"no candidate of this run was tuned; {advice}, and the same run goes on")
     items = {item.number: item for item in outcome.evaluations}
     tuned = [items[beacon.number] for beacon in outcome.beacons]
     after = [beacon.score for beacon in outcome.beacons]

@@ -19,7 +19,7 @@ from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
 from explorer.settings.sources import GIVEN
 from explorer.study import front
-from explorer.study.after_tuning import Reference, describe_beacons
+from explorer.study.after_tuning import FAILED_BEACONS, Reference, describe_beacons
 from explorer.study.beacons import list_beacons
 from explorer.study.built import BuiltNetworks
 from explorer.study.costing import candidate_cost, float_cost, list_violations
@@ -75,11 +75,18 @@ def score_front(
         provenance=_provenance(prepared, task, found)
         | ({"left out": f"not on the front as it is built: {_describe_lost(lost)}"} if lost else {})
         | ({"beacons": describe_beacons(found, tuned, Reference.of(baselines))} if tuned else {})
+        | _tell_failed(beacons)
         | ({"journal": damage} if damage else {}),
         coverage=prepared.coverage,
         refused_exports=prepared.refused_exports,
         beacons=tuned,
     )
+
+
+def _tell_failed(beacons: Store | None) -> dict[str, str]:
+    """Return how many beacons could not be tuned, and why the first; nothing where all were."""
+    failed = [] if beacons is None else [trial.failure for trial in beacons.stored() if trial.failure]
+    return {FAILED_BEACONS: f"{len(failed)} could not be tuned; the first: {failed[0]}"} if failed else {}
 
 
 def _take_front(

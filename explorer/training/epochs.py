@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from explorer.errors import ModelError
+from explorer.errors import DivergedError
 from explorer.settings import FineTuningSettings, TrainingSettings
 from explorer.training.checkpoint import Parts, keep, resume
 from explorer.training.loss import CROSS_ENTROPY, Loss
@@ -72,7 +72,8 @@ def run_epochs(
     of the caller, and the file of the state is left where it is.
 
     Raises:
-        ModelError: When the loss is not finite, or the state is that of another training.
+        DivergedError: When the loss is not finite.
+        ModelError: When the state is that of another training.
     """
     settings, unfinished = course.recipe.settings, course.recipe.unfinished
     batches = math.ceil(course.num_images / settings.batch_size)
@@ -92,7 +93,7 @@ def run_epochs(
                 tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
         if not math.isfinite(total):
             rate = f"{course.section}.learning_rate ({settings.learning_rate:g})"
-            raise ModelError(f"{course.section}: the loss is {total} in epoch {epoch}; lower {rate}")
+            raise DivergedError(f"{course.section}: the loss is {total} in epoch {epoch}; lower {rate}")
         course.after_epoch(epoch)
         if unfinished is not None:
             keep(unfinished, parts, epoch, course.identity)

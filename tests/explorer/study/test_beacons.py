@@ -12,6 +12,7 @@ import torch
 from explorer import load
 from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate
+from explorer.errors import DivergedError
 from explorer.evaluate.sampled import SampledScore
 from explorer.settings import FineTuningSettings
 from explorer.study import beacons as module
@@ -135,6 +136,22 @@ def test_another_way_of_tuning_has_beacons_of_its_own(study: Study, outcome: Out
     assert [beacon.number for beacon in found.beacons] == [beacon.number for beacon in outcome.beacons]
     assert found.beacons != outcome.beacons
     assert run(study, tmp_path / "run", quiet) == outcome
+
+
+def test_one_that_cannot_be_tuned_is_told_and_the_front_is_there_all_the_same(
+    study: Study, outcome: Outcome, tmp_path: Path, explorer: Explorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*_: object) -> None:
+        raise DivergedError("finetuning: the loss is nan in epoch 1; lower finetuning.learning_rate")
+
+    monkeypatch.setattr(module, "finetune", diverge)
+    found = run(study, tmp_path / "run", quiet)
+    write_outcome(tmp_path / "run", found)
+    assert (found.front, found.beacons) == (outcome.front, ())
+    told = f"{BEACONS} could not be tuned; the first: finetuning: the loss is "
+    assert found.provenance["failed beacons"].startswith(told)
+    code, _, said = explorer("front", tmp_path / "run", "--after-tuning")
+    assert (code, f"of its beacons {told}" in " ".join(said.split())) == (2, True)
 
 
 def test_the_front_after_tuning_is_printed_and_built(folder: Path, outcome: Outcome, explorer: Explorer) -> None:

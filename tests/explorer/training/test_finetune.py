@@ -17,7 +17,7 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.compress.sparsity import mask_weights
 from explorer.data.load import load_data
-from explorer.errors import CandidateError, ModelError
+from explorer.errors import CandidateError, DivergedError, ModelError
 from explorer.graph.modules import layer_module
 from explorer.models.load import load_model
 from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
@@ -302,7 +302,9 @@ def test_a_damaged_state_is_refused(context: Bases, images: Images, tmp_path: Pa
 def test_a_diverging_training_is_stopped(context: Bases, images: Images) -> None:
     base, x = context("lenet5_digits"), images("lenet5_digits", 32)
     settings = replace(SHORT, learning_rate=100.0, weight_decay=100.0, epochs=8)
-    with pytest.raises(ModelError, match=r"finetuning: the loss is (nan|inf) in epoch \d+; lower finetuning\.learning"):
+    with pytest.raises(
+        DivergedError, match=r"finetuning: the loss is (nan|inf) in epoch \d+; lower finetuning\.learning"
+    ):
         tuned(base, candidate(base), x, settings)
 
 
