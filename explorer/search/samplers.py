@@ -56,6 +56,10 @@ SAMPLERS: Mapping[str, Callable[[SamplingProblem, int], BaseSampler]] = {
 """Name in a study file to a function of (what it may know, number of the trial). A new one is an entry here."""
 
 
+PREDICT_NO_GAIN = frozenset({"nsga2", "random", "tpe"})
+"""Those that do not say what share a trial is expected to add to the hypervolume, which may end a search."""
+
+
 def make_sampler(name: str, problem: SamplingProblem, number: int) -> BaseSampler:
     """Return a new sampler for a trial, without optuna's warning that parts of it are experimental.
 

@@ -12,8 +12,8 @@ from explorer.relevance.aggregation import AGGREGATIONS
 from explorer.relevance.criteria import CRITERIA
 from explorer.relevance.references import REFERENCES
 from explorer.relevance.targets import TARGETS
-from explorer.search.samplers import SAMPLERS
-from explorer.settings import ComparisonSettings
+from explorer.search.samplers import PREDICT_NO_GAIN, SAMPLERS
+from explorer.settings import ComparisonSettings, SearchSettings
 from explorer.settings.rules import Rule, collect, entry_of, many, one_of, refused, suggestion
 from explorer.settings.values import FUNCTION
 
@@ -57,6 +57,9 @@ def check_names(record: Any) -> None:
     collect(partial(rules[key].read, value, f"{record.SECTION}.{key}") for key, value in named.items())
     if isinstance(record, ComparisonSettings):
         _check_compared(record)
+    if isinstance(record, SearchSettings) and record.least_gain and record.sampler in PREDICT_NO_GAIN:
+        expected = f'0 with sampler "{record.sampler}", which predicts no gain'
+        raise refused("search.least_gain", expected, record.least_gain)
 
 
 def compared_criteria(settings: ComparisonSettings) -> tuple[str, ...]:

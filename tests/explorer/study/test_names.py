@@ -16,7 +16,7 @@ from explorer.relevance.criteria import CRITERIA, Criterion
 from explorer.relevance.references import REFERENCES
 from explorer.relevance.targets import TARGETS
 from explorer.search.problem import SamplingProblem
-from explorer.search.samplers import SAMPLERS
+from explorer.search.samplers import PREDICT_NO_GAIN, SAMPLERS
 from explorer.settings.comparison import CASES
 from explorer.settings.sources import SOURCES, Source
 from explorer.study.run import run
@@ -73,6 +73,16 @@ def test_names_of_several_sections_are_refused_at_once() -> None:
         Study.from_json(data)
     places = [line.partition(":")[0] for line in refusal.value.problems]
     assert places == ["space.filter_criteria[1]", "relevance.method", "search.sampler"]
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_an_end_that_a_sampler_does_not_know_of_is_refused(sampler: str) -> None:
+    if sampler not in PREDICT_NO_GAIN:
+        assert Study.from_json(study(sampler=sampler, least_gain=0.1)).search.least_gain == 0.1
+        return
+    told = rf'^search\.least_gain: expected 0 with sampler "{sampler}", which predicts no gain, received 0\.1$'
+    with pytest.raises(StudyFileError, match=told):
+        Study.from_json(study(sampler=sampler, least_gain=0.1))
 
 
 def test_an_entry_is_all_that_a_new_sampler_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
