@@ -78,7 +78,8 @@ class _Proposer:
     ) -> tuple[Int64Array | None, float | None]:
         """Return the point that adds most to the front beside the pending ones, None where none is left.
 
-        And what share of the front's hypervolume it is expected to add, None while there is no front.
+        And what share of the front's hypervolume it is expected to add: nothing where none is left, so that what is
+        drawn at random then is known or of no interest; None while there is no front.
         """
         front = self._front.copy()
         self._learn([point for point in pending if point.tobytes() not in self._known])
@@ -87,10 +88,10 @@ class _Proposer:
             front.add(cost[None], score[:, None])
         known = {*evaluated, *(point.tobytes() for point in pending)}
         left = [place for place, point in enumerate(self._pool) if point.tobytes() not in known]
-        if not left:
-            return None, None
-        best, gain = front.find_best(self._costs[left], self._scores[:, left], self._gains[left])
         attained = float(front.best.mean()) - self._least
+        if not left:
+            return None, 0.0 if attained > 0 else None
+        best, gain = front.find_best(self._costs[left], self._scores[:, left], self._gains[left])
         return self._pool[left[best]], gain / attained if attained > 0 else None
 
     def _evolve(self, start: Int64Array, random: np.random.Generator) -> Int64Array:

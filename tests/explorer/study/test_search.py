@@ -105,7 +105,8 @@ def estimates_of(space: SearchSpace) -> Estimates:
 
     def price_points(points: Int64Array) -> PointCosts:
         named = [dict(zip((axis.name for axis in space.axes), point, strict=True)) for point in points.tolist()]
-        costs = np.array([[price_candidate(space.candidate(point)).energy_uj] for point in named], dtype=np.float64)
+        values = [price_candidate(space.candidate(point)).energy_uj for point in named]
+        costs = np.array(values, dtype=np.float64).reshape(-1, 1)
         return PointCosts(costs, costs[:, 0] <= BUDGET)
 
     table = Sensitivity(
@@ -231,6 +232,12 @@ def test_a_search_ends_where_little_is_left_to_gain_and_no_interruption_moves_th
     told: list[tuple[int, int]] = []
     search(task_of(Scorer(0), "bayes", trials=len(gains)), stores[0], lambda *done: told.append(done))
     assert told == [(len(gains), len(gains))]
+
+
+def test_a_search_ends_where_all_that_it_would_propose_is_known(open_: Open) -> None:
+    task = task_of(Scorer(), "bayes", trials=300, widths=2)
+    search(replace(task, settings=replace(task.settings, least_gain=0.001)), open_(), silent)
+    assert MEAN_GAINS < len(open_().stored()) < 150
 
 
 def test_seeds_come_first_with_their_origins(open_: Open) -> None:
