@@ -149,19 +149,19 @@ def explore(
             if tuning is not None and plan is not None:
                 search(plan, tuning.beacons, lambda done, total: notify("beacons", done, total), tuners)
         outcome = score_front(prepared, task, store, notify, None if tuning is None else tuning.beacons, built)
-        outcome = _with_end(outcome, store, study)
+    outcome = _with_end(outcome, store, study)
     write_outcome(folder, outcome)
     return with_tuned(outcome, folder)
 
 
 def _with_end(outcome: Outcome, store: Store, study: Study) -> Outcome:
     """Return the outcome with why its search ended, where that was before its last trial."""
-    least = study.search.least_gain
-    if not least or not add_little([trial.expected_gain for trial in store.trials()], least):
+    least, most, gains = study.search.least_gain, study.search.trials, [each.expected_gain for each in store.trials()]
+    if not (len(outcome.evaluations) == len(gains) < most and add_little(gains, least)):
         return outcome
     ended = (
-        f"after {len(outcome.evaluations)} of {study.search.trials} candidates: a further one was expected to add less "
-        f"than {least:.2%} to the hypervolume of the front (search.least_gain)"
+        f"after {len(gains)} of {most} candidates: a further one was expected to add less than {least:.2%} to the "
+        "hypervolume of the front (search.least_gain)"
     )
     return replace(outcome, provenance={**outcome.provenance, "search ended": ended})
 

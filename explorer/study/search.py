@@ -17,7 +17,7 @@ from explorer.search.proposals import Point, Proposals
 from explorer.search.samplers import make_sampler
 from explorer.search.seeds import Seed
 from explorer.search.space import SearchSpace
-from explorer.search.stop import add_little
+from explorer.search.stop import MEAN_GAINS, add_little
 from explorer.settings import BudgetSettings, SearchSettings
 from explorer.study.alive import Listener
 from explorer.study.costing import cost_excesses, score_excess
@@ -145,7 +145,7 @@ class _Coordinator:
     def _total(self) -> int:
         """Return how many trials there are to be: those there are once a further one would add too little."""
         settings = self.task.settings
-        over = add_little([trial.expected_gain for trial in self.trials], settings.least_gain)
+        over = add_little([trial.expected_gain for trial in self.trials[-MEAN_GAINS:]], settings.least_gain)
         return len(self.trials) if over else settings.trials
 
     def _restore(self) -> None:

@@ -6,6 +6,7 @@ import runpy
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,19 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.engine import Runner
 from explorer.evaluate.score import Score, score_images
 from explorer.report.front.views import build_front_view
+from explorer.search.stop import MEAN_GAINS
 from explorer.settings import BudgetSettings
 from explorer.study import final_scores, front, outcome
 from explorer.study.built import BuiltNetworks
 from explorer.study.outcome import score_front
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Outcome
-from explorer.study.run import make_search, run
+from explorer.study.run import _with_end, make_search, run
 from explorer.study.search import Search
 from explorer.study.storage import open_store
 from explorer.study.store import Store
 from explorer.study.study_file import Study, load_study
+from tests.support.outcomes import make_outcome
 from tests.support.scoring import count_correct
 
 TINY = Path(__file__).parents[2] / "tiny_study"
@@ -311,3 +314,20 @@ def test_a_member_that_is_beaten_or_over_a_limit_as_it_is_built_is_left_out_and_
 def test_a_reason_that_many_were_left_out_for_is_said_once() -> None:
     lost = [(23, "over the limit of accuracy"), (4, "not finite"), (47, "over the limit of accuracy")]
     assert outcome._describe_lost(lost) == "evaluations 23, 47, over the limit of accuracy; evaluation 4, not finite"
+
+
+@pytest.mark.parametrize(
+    ("trials", "proposed", "least", "ended"),
+    [(800, 60, 0.01, True), (60, 60, 0.01, False), (800, 61, 0.01, False), (800, 60, 0.0, False)],
+)
+def test_why_a_search_ended_is_said_where_that_was_before_its_last_trial(
+    trials: int, proposed: int, least: float, ended: bool
+) -> None:
+    """Not where its number of trials ended it, nor where --minutes did and some are open."""
+    study, concluded = load_study(TINY), make_outcome()
+    study = replace(study, search=replace(study.search, trials=trials, least_gain=least))
+    assert len(concluded.evaluations) == 60 > MEAN_GAINS
+    store: Any = SimpleNamespace(trials=lambda: [SimpleNamespace(expected_gain=0.001)] * proposed)
+    told = _with_end(concluded, store, study).provenance.get("search ended", "")
+    assert told.startswith("after 60 of 800 candidates: a further one was expected to add less than 1.00%") is ended
+    assert bool(told) is ended
