@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from explorer.study.costing import candidate_cost, float_cost, list_violations, 
 from explorer.study.folder import OUTCOME, locked, read_outcome, read_study, refuse_no_run
 from explorer.study.graphs import KeptGraphs, read_graphs
 from explorer.study.propose import Proposal, propose
-from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
+from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Beacon, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.storage import read_store
 from explorer.study.study_file import Study, load_accelerator
 from explorer.study.ties import find_ties
@@ -203,7 +203,7 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
         provenance=_provenance(run, accelerator),
         coverage=None if run.former is None else run.former.coverage,
         refused_exports=() if run.former is None else run.former.refused_exports,
-        beacons=() if run.former is None else run.former.beacons,
+        beacons=_known_beacons(run.former, found),
     )
     places = {trial.number: trial.point for trial in run.trials}
     entered, left = _compare(run.former, points)
@@ -222,6 +222,12 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
             count,
         ),
     )
+
+
+def _known_beacons(former: Outcome | None, found: Sequence[Evaluation]) -> tuple[Beacon, ...]:
+    """Return the beacons of a run, without those whose evaluation a damaged journal has lost since."""
+    numbers = {item.number for item in found}
+    return () if former is None else tuple(beacon for beacon in former.beacons if beacon.number in numbers)
 
 
 def _evaluate(trial: StoredTrial, cost: Cost, score: MeanScore | None, study: Study) -> Evaluation:
