@@ -164,7 +164,8 @@ def _masked(url: str) -> str:
 
 
 def _refuse_earlier(storage: BaseStorage, study_id: int, folder: Path) -> None:
-    if any(PROPOSED not in trial.user_attrs for trial in storage.get_all_trials(study_id, deepcopy=False)):
+    proposals = (trial.user_attrs.get(PROPOSED, {}) for trial in storage.get_all_trials(study_id, deepcopy=False))
+    if not all(isinstance(proposed.get("candidate"), str) for proposed in proposals):
         raise SearchError(f"{folder}: {EARLIER}")
 
 
