@@ -60,7 +60,7 @@ def search(  # noqa: PLR0913, PLR0917  (what, where, for what, and for how long)
     `scores` order the filters and choose where the search starts. `budgets` are limits: `energy_uj`, `latency_ms`,
     `weight_bytes`, `activation_bytes`, `coded_bytes`, and the least score by its name (`accuracy`). With a folder
     everything is kept there, and the same call goes on after an interruption, or with more trials.
-    `settings` are keys of [search]: `seeds`, `population`, `sampler`, `beacons`.
+    `settings` are keys of [search]: `seeds`, `sampler`, `least_gain`, `population`, `beacons`.
 
     Example:
         >>> import explorer, torch
