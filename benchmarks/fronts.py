@@ -1,10 +1,10 @@
 """What compensation and steps in the space are worth: two fronts of 60 candidates each, at every byte count of either.
 
-Each study (digits; the published ResNet-20) is searched twice for accuracy and bytes of the coded file, with the same
-images, seed and number of candidates: as it is, with a width for each layer, and with compensation, adaptive rounding
-and steps in its space beside the widths. Bytes are those of `network.bin` for both fronts, weights at their entropy,
-with biases, scales and tables, so that narrow widths are credited with their entropy, too. The packed bytes of the
-widths, as a device counts them, stand beside.
+Each study (digits; the published ResNet-20) is searched by NSGA-II twice for accuracy and bytes of the coded file, with
+the same images, seed and number of candidates: as it is, with a width for each layer, and with compensation, adaptive
+rounding and steps in its space beside the widths. Bytes are those of `network.bin` for both fronts, weights at their
+entropy, with biases, scales and tables, so that narrow widths are credited with their entropy, too. The packed bytes of
+the widths, as a device counts them, stand beside.
 
 For each byte count of a member of either front: the best score on held-out images of each front at no more bytes.
 ResNet-20 is searched on 1,000 and judged on 5,000 of the test images, which its other studies have seen before.
@@ -44,7 +44,7 @@ def make_studies(name: str) -> dict[str, Study]:
         study,
         data=replace(study.data, search=SEARCH_IMAGES.get(name, study.data.search)),
         objectives=ObjectiveSettings(names=("accuracy", "coded_bytes")),
-        search=replace(study.search, trials=TRIALS),
+        search=replace(study.search, trials=TRIALS, sampler="nsga2", least_gain=0.0),
     )
     space = replace(plain.space, steps=(*STEPS[name], None), step_offsets=OFFSETS)
     quantizer = replace(plain.quantizer, rounding="adaptive", compensation="static", front_compensation="propagated")
