@@ -213,7 +213,8 @@ def _space(context: CompressionContext, study: Study, accelerator: Accelerator) 
 
     graph, entropies = context.graph, WeightEntropies.of(context, accelerator)
     space = make_search_space(graph, study.space, study.sharing.codebook_granularity, study.relevance.method)
-    lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {study.search.trials} are tried"]
+    tried = f"{'at most ' * (study.search.least_gain > 0)}{study.search.trials} are tried"
+    lines = [f"space: {space.size:.2g} candidates on {len(space.axes)} axes, of which {tried}"]
     smallest, plain = space.candidate({axis.name: 0 for axis in space.axes}), uniform(graph)
     is_trained, has_steps = study.model.checkpoint is not None, STEPS.values(study.space) != STEPS.unused
 

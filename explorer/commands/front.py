@@ -34,6 +34,14 @@ def front(
         show(outcome, folder)
 
 
+def say_end(outcome: Outcome) -> bool:
+    """Say why a search ended before its last trial; False where it did not."""
+    ended = outcome.provenance.get("search ended")
+    if ended:
+        say(f"search ended {ended}")
+    return bool(ended)
+
+
 def show_after_tuning(outcome: Outcome, folder: Path) -> None:
     """Print the front of a run by scores after tuning, most of which are predicted."""
     from explorer.report.front.tables import MEASURED, build_after_tuning_table  # noqa: PLC0415

@@ -58,7 +58,7 @@ def retarget(
 
 def _search(run: StoredRun, study: Study, source: Path, trials: int, folder: Path) -> None:
     """Go on with a search, from what is known of the run in `source`."""
-    from explorer.commands.front import show  # noqa: PLC0415
+    from explorer.commands.front import say_end, show  # noqa: PLC0415
     from explorer.commands.progress import resumable  # noqa: PLC0415
     from explorer.report.front.files import refuse_foreign_pages, write_pages  # noqa: PLC0415
     from explorer.study.retarget import retarget as retarget_run  # noqa: PLC0415
@@ -72,6 +72,7 @@ def _search(run: StoredRun, study: Study, source: Path, trials: int, folder: Pat
         outcome = go_on(source, run, found, study, trials, folder, notify)
     write_pages(outcome, folder)
     show(outcome, folder)
+    say_end(outcome)
 
 
 def _show(found: Retargeted, run: StoredRun, study: Study) -> None:

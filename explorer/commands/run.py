@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explorer.commands.check import announced
-from explorer.commands.front import show
+from explorer.commands.front import say_end, show
 from explorer.commands.options import DeviceOption, SeedOption, apply_options, integer, positive, whole_number
 from explorer.commands.progress import resumable
 from explorer.commands.terminal import from_here, say
@@ -74,9 +74,9 @@ def run(
     if "failed" in outcome.provenance:
         say(f"failed: {outcome.provenance['failed']}")
     done, wanted = len(outcome.evaluations), settings.search.trials
-    if "search ended" in outcome.provenance:
-        say(f"search ended {outcome.provenance['search ended']}")
-    elif minutes is not None and done < wanted:
+    if say_end(outcome):
+        return
+    if minutes is not None and done < wanted:
         say(f"stopped after {minutes:g} min: {done} of {wanted} candidates evaluated; the same command goes on")
     elif before == done:
         say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")
