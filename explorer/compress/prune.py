@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from explorer.graph.layers import IndexMap, Layer, ModelGraph
 from explorer.graph.modules import SelectChannels, get_attribute, layer_module
-from explorer.graph.torch_private import copy_module
+from explorer.graph.torch_private import copy_module, restore_order
 from explorer.graph.trace_moves import get_channel_padding
 
 Order = Mapping[str, tuple[int, ...]]
@@ -29,6 +29,7 @@ def copy_network(model: fx.GraphModule) -> fx.GraphModule:
         for target, op in held.items()
     }
     copied = fx.GraphModule(copies, copy.deepcopy(model.graph))
+    restore_order(copied, model)
     copied.training = model.training
     return copied
 

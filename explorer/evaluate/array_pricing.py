@@ -34,6 +34,7 @@ class ArrayPrices:
     latency_ms: Float64Array
     weight_bytes: Int64Array
     activation_bytes: Int64Array
+    macs: Int64Array
     coded_bytes: Float64Array | None = None
     """About; None where it was not asked for."""
 
@@ -109,6 +110,7 @@ class ArrayPricing:
             latency_ms=costs.latency_ms.astype(np.float64),
             weight_bytes=costs.weight_bytes + in_float,
             activation_bytes=costs.peak_activation_bytes,
+            macs=costs.macs,
             coded_bytes=None if self._coded is None else in_float + self._coded_bytes(kept, codes),
         )
 

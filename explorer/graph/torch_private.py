@@ -94,6 +94,16 @@ def copy_module(module: nn.Module) -> nn.Module:
     return copied
 
 
+def restore_order(copied: nn.Module, module: nn.Module) -> None:
+    """Put the modules in a copy, in place, in the order that they have in what it is of: `torch.fx` sorts by depth."""
+    own = copied._modules
+    copied._modules = {name: own[name] for name in module._modules if name in own}
+    for name, child in copied._modules.items():
+        counterpart = module._modules[name]
+        if child is not None and counterpart is not None:
+            restore_order(child, counterpart)
+
+
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts floating-point operations within it, as torch's `FlopCounterMode`, but without its seconds of imports.
 

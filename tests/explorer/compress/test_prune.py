@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import count_kept_classes
-from explorer.compress.prune import magnitude_order, remove_filters, select_classes
+from explorer.compress.prune import copy_network, magnitude_order, remove_filters, select_classes
 from explorer.graph.layers import ModelGraph
 from explorer.relevance.magnitude import l2
 from explorer.relevance.sample import make_sample
@@ -123,3 +123,25 @@ def test_a_context_is_of_the_canonical_network_and_leaves_the_given_one_as_it_is
     assert found.order[group.name] == tuple(group.classes[position] for position in (1, 2, 0))
     assert len(found.calibration.images) == 8
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_copy_has_its_modules_in_the_same_order_and_no_tensor_in_common() -> None:
+    """Nested ones, called twice, before ones of the surface: torch.fx sorts by depth."""
+
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+            self.last = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.block(self.block(x)))  # type: ignore[no-any-return]
+
+    model = CompressionContext.of(Nested().eval(), torch.rand(4, 3, 4, 4)).model
+    copied = copy_network(model)
+    assert "block.0" in dict(model.named_modules())
+    assert list(copied.state_dict()) == list(model.state_dict())
+    assert [name for name, _ in copied.named_modules()] == [name for name, _ in model.named_modules()]
+    own = {tensor.data_ptr() for tensor in model.state_dict().values()}
+    assert not own & {tensor.data_ptr() for tensor in copied.state_dict().values()}
+    assert torch.equal(copied(torch.ones(1, 3, 4, 4)), model(torch.ones(1, 3, 4, 4)))

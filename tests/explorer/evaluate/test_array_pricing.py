@@ -52,6 +52,7 @@ def check(graph: ModelGraph, device: Accelerator) -> None:
         assert found.latency_ms[index] == whole.latency_ms
         assert found.weight_bytes[index] == whole.weight_bytes + count_kept_float_bytes(graph)
         assert found.activation_bytes[index] == whole.peak_activation_bytes
+        assert found.macs[index] == whole.macs
 
 
 @pytest.mark.parametrize("style", STYLES)
