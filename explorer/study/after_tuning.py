@@ -151,9 +151,7 @@ def find_front_after_tuning(outcome: Outcome) -> tuple[FrontPoint, ...]:
         SearchError: Where no candidate was tuned.
     """
     if not outcome.beacons:
-        failed = outcome.provenance.get(FAILED_BEACONS)
-        advice = f"of its beacons {failed}" if failed else "set search.beacons = 6 in its study"
-        raise SearchError(f"no candidate of this run was tuned; {advice}, and the same run goes on")
+        raise SearchError(f"no candidate of this run was tuned; {_tell_why_none(outcome)}, and the same run goes on")
     items = {item.number: item for item in outcome.evaluations}
     tuned = [items[beacon.number] for beacon in outcome.beacons]
     after = [beacon.score for beacon in outcome.beacons]
@@ -173,6 +171,14 @@ def find_front_after_tuning(outcome: Outcome) -> tuple[FrontPoint, ...]:
         )
         for place, item in enumerate(members, start=1)
     )
+
+
+def _tell_why_none(outcome: Outcome) -> str:
+    if FAILED_BEACONS in outcome.provenance:
+        return f"of its beacons {outcome.provenance[FAILED_BEACONS]}"
+    if outcome.study["search"].get("beacons"):
+        return "none was expected to keep the budgets then; give it more --trials"
+    return "set search.beacons = 6 in its study"
 
 
 def describe_beacons(found: Sequence[Evaluation], beacons: Sequence[Beacon], reference: Reference) -> str:

@@ -121,6 +121,9 @@ def test_the_front_is_that_of_scores_after_tuning() -> None:
 def test_without_a_beacon_there_is_no_front_after_tuning() -> None:
     with pytest.raises(SearchError, match=r"no candidate of this run was tuned; set search\.beacons = 6"):
         find_front_after_tuning(OUTCOME)
+    asked = replace(OUTCOME, study={**OUTCOME.study, "search": {"beacons": 6}})
+    with pytest.raises(SearchError, match="none was expected to keep the budgets then; give it more --trials"):
+        find_front_after_tuning(asked)
 
 
 def test_how_well_beacons_are_predicted_is_told() -> None:

@@ -163,7 +163,8 @@ def test_the_front_after_tuning_is_printed_and_built(folder: Path, outcome: Outc
     assert all(point.name in said for point in front)
     assert " after tuning, predicted, " in repr(front)
     assert front["t01"].build()(torch.rand(1, 1, 8, 8)).shape == (1, 2)
-    write_outcome(folder, replace(outcome, beacons=()))
+    without = {**outcome.study, "search": {**outcome.study["search"], "beacons": 0}}
+    write_outcome(folder, replace(outcome, study=without, beacons=()))
     code, _, said = explorer("front", folder, "--after-tuning")
     assert code == 2
     assert f"{folder}: no candidate of this run was tuned; set search.beacons = 6" in " ".join(said.split())
