@@ -149,7 +149,7 @@ def explore(
             if tuning is not None and plan is not None:
                 search(plan, tuning.beacons, lambda done, total: notify("beacons", done, total), tuners)
         outcome = score_front(prepared, task, store, notify, None if tuning is None else tuning.beacons, built)
-    outcome = _with_end(outcome, store, study)
+    outcome = _with_end(outcome, store, study) if study.search.least_gain else outcome
     write_outcome(folder, outcome)
     return with_tuned(outcome, folder)
 
