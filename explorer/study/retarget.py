@@ -260,7 +260,8 @@ def _baselines(run: StoredRun, accelerator: Accelerator, whole_cost: ComputeCost
 
 def _provenance(run: StoredRun, accelerator: Accelerator) -> dict[str, str]:
     former = {} if run.former is None else run.former.provenance
-    kept = {key: what for key, what in former.items() if key not in {ASSUMED_0, "device digest", "left out", "failed"}}
+    of_search = {ASSUMED_0, "device digest", "left out", "failed", "search ended"}  # on the former device
+    kept = {key: what for key, what in former.items() if key not in of_search}
     return {
         **kept,
         "device digest": accelerator.digest()[:16],

@@ -76,6 +76,15 @@ def test_on_its_own_device_the_front_is_that_of_the_run(folder: Path) -> None:
     assert (found.entered, found.left) == ((), ())
 
 
+def test_what_ended_the_search_elsewhere_is_not_told_of_the_front_here(folder: Path) -> None:
+    stored = read_run(folder)
+    assert stored.former is not None
+    ended = replace(stored.former, provenance={**stored.former.provenance, "search ended": "after 3 candidates"})
+    found = retarget(replace(stored, former=ended), make_study(stored.study, "gemmini_default", {}))
+    assert "search ended" not in found.outcome.provenance
+    assert "retargeted" in found.outcome.provenance
+
+
 def test_limits_of_another_device_are_dropped_and_others_can_be_stated(folder: Path) -> None:
     study = study_of(folder)
     assert dict(make_study(study, None, {"energy_uj": 3.0}).budgets.limits) == {
