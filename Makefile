@@ -2,8 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STUDY ?= studies/digits
-OUT ?= runs/digits
 # `make studies` makes all of studies/*/results anew, STUDIES="hardware pruning" those; each of JOBS takes one core.
 STUDIES ?=
 JOBS ?= 2
@@ -21,7 +19,7 @@ $(VENV)/.installed: pyproject.toml hwmodels/pyproject.toml constraints.txt
 	touch $@
 
 run: $(VENV)/.installed
-	$(BIN)/explorer run $(STUDY) --out $(OUT)
+	$(BIN)/explorer run
 
 test: $(VENV)/.installed
 	$(PYTEST) -m "not slow"

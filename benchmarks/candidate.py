@@ -36,7 +36,7 @@ def cpu_seconds(work: Callable[[Candidate], object], candidates: list[Candidate]
 def main() -> None:
     """Prepare the default study in a temporary folder and time random candidates."""
     torch.set_num_threads(1)
-    study = load_study(Path(__file__).parent.parent / "studies" / "digits")
+    study = load_study("digits")
     with tempfile.TemporaryDirectory() as folder:
         prepared = open_study(study, Path(folder), lambda stage, done, total: None)
     space = make_search_space(prepared.context.graph, study.space)

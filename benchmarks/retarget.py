@@ -69,7 +69,7 @@ def main() -> None:
         compare(Path(sys.argv[1]))
         return
     with tempfile.TemporaryDirectory() as home:
-        study = explorer.load_study("studies/digits")
+        study = explorer.load_study("digits")
         search = replace(study.search, trials=TRIALS, sampler="nsga2", least_gain=0.0)
         explorer.run(replace(study, search=search), Path(home) / "run")
         compare(Path(home) / "run")

@@ -127,7 +127,7 @@ def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, float], s
     network, images = chain(layers), torch.rand(4, 3, 4, 4)
     graph, accelerator = trace(canonicalise(network, images), images), load(DEVICE)
     study = replace(
-        load_study("studies/digits"),
+        load_study("digits"),
         space=SPACE,
         budgets=BudgetSettings(),
         search=SearchSettings(trials=trials, seeds=0, sampler=sampler),

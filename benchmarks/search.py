@@ -77,7 +77,7 @@ class Found:
 def make_study(name: str) -> Study:
     """Return the study that is searched."""
     if name == "digits":
-        return explorer.load_study(REPOSITORY / "studies" / "digits")
+        return explorer.load_study("digits")
     study = explorer.load_study(REPOSITORY / "studies" / "resnet20_cifar10")
     return replace(
         study,

@@ -153,9 +153,8 @@ def time_plain(url: str, folder: str) -> float:
 
 def main() -> None:
     """Measure what the command line asks for."""
-    digits = Path(__file__).parent.parent / "studies" / "digits"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", nargs="?", type=Path, default=digits)
+    parser.add_argument("study", nargs="?", type=Path, default="digits")
     parser.add_argument("--candidates", type=int, default=60)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--images", type=int, default=0, help="score on so many images instead of the study's")

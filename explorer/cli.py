@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+import explorer
 from explorer.commands.check import check
 from explorer.commands.compare import compare
 from explorer.commands.compress import compress
@@ -30,7 +32,6 @@ from hwmodels import HardwareModelError
 BAD_INPUT = 2
 
 app = typer.Typer(
-    help="Explore pruned, weight-shared and mixed-precision variants of a PyTorch network for a device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -54,6 +55,21 @@ for each in (
 ):
     app.command()(each)
 app.add_typer(devices, name="devices")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"explorer {explorer.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Explore pruned, weight-shared and mixed-precision variants of a PyTorch network for a device."""
 
 
 def main(arguments: list[str] | None = None) -> None:

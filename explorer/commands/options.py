@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from explorer.study.study_file import Study
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
-StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml or its folder.")]
+StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml, its folder, or digits.")]
 Pick = Annotated[str, typer.Option(help="knee, accurate, cheapest, a point's name or digest.")]
 
 EthosProfile = Annotated[

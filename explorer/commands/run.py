@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,18 +14,16 @@ from explorer.commands.front import say_end, show
 from explorer.commands.options import DeviceOption, SeedOption, apply_options, integer, positive, whole_number
 from explorer.commands.progress import resumable
 from explorer.commands.terminal import from_here, say
-from explorer.errors import ExplorerError, SearchError
+from explorer.errors import ExplorerError
 from explorer.report.front.files import refuse_foreign_pages, write_pages
 
-if TYPE_CHECKING:
-    from explorer.study.study_file import Study
-
-DEFAULT_STUDY = Path("studies/digits")
+DEFAULT_STUDY = "digits"
 
 
 def run(
     study: Annotated[
-        Path | None, typer.Argument(metavar="[STUDY]", help="A study.toml or its folder.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[STUDY]", help="A study.toml or its folder; digits by default.", show_default=False),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; a run found there goes on.")] = None,
     trials: Annotated[
@@ -52,8 +50,12 @@ def run(
     device: DeviceOption = None,
 ) -> None:
     """Search the Pareto front of a study; Ctrl-C keeps what was done, and the same command goes on."""
+    from explorer.study.study_file import load_study  # noqa: PLC0415
+
     until_s = math.inf if minutes is None else time.monotonic() + 60.0 * minutes
-    settings = _study(study, out=out, trials=trials, seed=seed, device=device, storage=storage)
+    settings = apply_options(
+        load_study(study or DEFAULT_STUDY), out=out, trials=trials, seed=seed, device=device, storage=storage
+    )
     folder = out or from_here(settings.results_folder())
     refuse_foreign_pages(folder, settings.score.called)
     before = _num_evaluated(folder)
@@ -80,22 +82,6 @@ def run(
         say(f"stopped after {minutes:g} min: {done} of {wanted} candidates evaluated; the same command goes on")
     elif before == done:
         say(f"nothing was left to search: all {before} candidates had been evaluated; a higher --trials goes on")
-
-
-def _study(path: Path | None, **options: Any) -> Study:
-    """Return the study file with the command line's options put in."""
-    from explorer.study.study_file import load_study  # noqa: PLC0415
-
-    return apply_options(load_study(path or _default_study()), **options)
-
-
-def _default_study() -> Path:
-    """Return the embedded default: in the current folder, or beside the package in a checkout."""
-    checkout = Path(__file__).parents[2] / DEFAULT_STUDY
-    for path in (DEFAULT_STUDY, checkout):
-        if path.is_dir():
-            return path
-    raise SearchError(f"{DEFAULT_STUDY}: the default study is not here; name a study: explorer run STUDY")
 
 
 def _num_evaluated(folder: Path) -> int:

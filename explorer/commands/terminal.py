@@ -103,9 +103,13 @@ def from_here(path: Path) -> Path:
 def command(*arguments: object) -> str:
     """Return a command line of this program that can be run as it is printed, from the working folder."""
     started = Path(sys.argv[0])
-    named = started.name != "explorer" or shutil.which("explorer")  # otherwise it is not on the PATH
-    program = "explorer" if named else str(from_here(started.absolute()))
-    return shlex.join([program, *map(_argument, arguments)])
+    program = ["explorer"]
+    if not shutil.which("explorer"):  # not on the PATH
+        if started.name == "explorer":
+            program = [str(from_here(started.absolute()))]
+        elif started.name == "__main__.py":
+            program = ["python", "-m", "explorer"]
+    return shlex.join([*program, *map(_argument, arguments)])
 
 
 def _argument(value: object) -> str:

@@ -131,7 +131,7 @@ def run(study: Study | str | Path, folder: str | Path | None = None, notify: Not
     Example:
         >>> import explorer
         >>> from dataclasses import replace
-        >>> study = explorer.load_study("studies/digits")
+        >>> study = explorer.load_study("digits")
         >>> study = replace(study, search=replace(study.search, trials=2, seeds=1))
         >>> explorer.run(study).outcome.device
         'bitfusion'

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from hwmodels import Accelerator
 
 FILE_NAME = "study.toml"
+COME_ALONG = Path(__file__).parent
+"""Holds the study files that come with the package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +87,7 @@ class Study:
 
     Example:
         >>> import explorer
-        >>> study = explorer.load_study("studies/digits")
+        >>> study = explorer.load_study("digits")
         >>> explorer.Study.from_json(study.to_json()) == study
         True
     """
@@ -192,21 +194,22 @@ class Study:
 
 
 def load_study(path: str | Path) -> Study:
-    """Return the study in a file, or in the study.toml of a folder.
+    """Return the study in a file, in the study.toml of a folder, or of the name of one that comes along: digits.
 
-    Variables in paths must be set; whether the files exist is found out where they are read.
+    Variables in paths must be set; whether the files exist is found out where they are read. Relative paths start in
+    the file's folder, of a study that comes along in the working folder.
 
     Raises:
         StudyFileError: Holds one line for each problem: "file: key: what is expected, what was received".
 
     Example:
         >>> import explorer
-        >>> explorer.load_study("studies/digits").search.trials
+        >>> explorer.load_study("digits").search.trials
         800
     """
     file = _find(Path(path))
     try:
-        study = Study.from_json(_parse(file), folder=file.parent)
+        study = Study.from_json(_parse(file), folder="." if file.parent == COME_ALONG else file.parent)
         collect(
             [
                 lambda: study.resolve(study.model.checkpoint or "", "model.checkpoint"),
@@ -242,9 +245,15 @@ def _find(path: Path) -> Path:
     file = path / FILE_NAME if path.is_dir() else path
     if file.is_file():
         return file
+    along = COME_ALONG / f"{path.name}.toml"
+    if path == Path(path.name) and along.is_file():
+        return along
     if path.is_dir():
         raise StudyFileError((f"{path}: the folder has no {FILE_NAME}; name a folder with one, or the file itself",))
-    raise StudyFileError((f"{path}: no such file or folder; name a {FILE_NAME} or a folder that holds one",))
+    known = " or ".join(sorted(each.stem for each in COME_ALONG.glob("*.toml")))
+    raise StudyFileError(
+        (f"{path}: no such file or folder; name a {FILE_NAME}, a folder that holds one, or {known}, which comes along",)
+    )
 
 
 def _parse(file: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ LEVELS = {
     **dict.fromkeys(("export", "comparison"), 6),
     **dict.fromkeys(("report", "referee"), 7),
     **dict.fromkeys(("session", "api"), 8),
-    **dict.fromkeys(("commands", "cli"), 9),
+    **dict.fromkeys(("commands", "cli", "__main__"), 9),
 }
 """A part imports its own level or a lower one."""
 APART = {2, 6}

@@ -79,7 +79,7 @@ def test_it_is_asked_for_where_work_starts(asked: list[tuple[int, int]], call: s
 
 
 def test_a_study_asks_for_it(asked: list[tuple[int, int]]) -> None:
-    open_network(explorer.load_study("studies/digits"))
+    open_network(explorer.load_study("digits"))
     assert asked == EXPECTED
 
 

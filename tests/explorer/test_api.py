@@ -204,7 +204,7 @@ def test_bad_arguments_are_one_clear_line(call: str, net: explorer.Net, model: n
             names
             | {
                 "point": explorer.uniform(net),
-                "study": explorer.load_study(Path(__file__).parents[2] / "studies" / "digits"),
+                "study": explorer.load_study("digits"),
             },
         )
     assert "\n" not in str(caught.value)

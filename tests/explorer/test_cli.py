@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 import hwmodels
-from explorer import cli
+from explorer import __version__, cli
 from explorer.commands import progress
-from explorer.commands.run import _study
+from explorer.commands.terminal import command
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study.record import Outcome
-from explorer.study.study_file import Study
+from explorer.study.study_file import Study, load_study
 from tests.support.costs import make_cost
 
 STUDY = """\
@@ -192,20 +192,51 @@ def test_an_absolute_out(started: Started, explorer: Explorer, tmp_path: Path) -
     assert {path.name for path in out.iterdir()} == {"front.csv", "report.html"}
 
 
-def test_the_embedded_study_is_the_default(started: Started, explorer: Explorer, tmp_path: Path) -> None:
-    assert explorer("run", "--out", "out")[0] == 0
-    assert started[0][0].name == "digits"
-    own = tmp_path / "studies" / "digits"
-    own.mkdir(parents=True)
-    (own / "study.toml").write_text(STUDY)
-    assert explorer("run", "--out", "out")[0] == 0
-    assert started[1][0].name == "small"
+def test_the_study_that_comes_along_is_the_default_and_a_folder_of_its_name_comes_first(
+    started: Started, explorer: Explorer, tmp_path: Path
+) -> None:
+    assert explorer("run")[0] == 0
+    (study, folder) = started[0]
+    assert (study.name, folder) == ("digits", Path("runs/digits"))
+    (tmp_path / "digits").mkdir()
+    assert explorer("run", "digits", "--out", "out")[0] == 0
+    (tmp_path / "digits" / "study.toml").write_text(STUDY)
+    assert explorer("run", "digits", "--out", "out")[0] == 0
+    assert [study.name for study, _ in started] == ["digits", "digits", "small"]
 
 
-def test_no_default_study(started: Started, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["explorer.commands.run"], "DEFAULT_STUDY", Path("studies/none"))
-    message = "error: studies/none: the default study is not here; name a study: explorer run STUDY\n"
-    assert explorer("run") == (2, "", message)
+def test_a_study_that_is_not_there_tells_which_comes_along(started: Started, explorer: Explorer) -> None:
+    for path in ("none", "none/digits"):
+        code, _, err = explorer("run", path)
+        told = "no such file or folder; name a study.toml, a folder that holds one, or digits, which comes along"
+        assert (code, err) == (2, f"error: {path}: {told}\n")
+
+
+def test_the_version(explorer: Explorer) -> None:
+    assert explorer("--version") == (0, f"explorer {__version__}\n", "")
+
+
+def test_the_package_can_be_run_and_says_how_to_go_on() -> None:
+    command = (sys.executable, "-m", "explorer", "--version")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"explorer {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("started_as", "on_path", "words"),
+    [
+        ("/venv/bin/explorer", True, "explorer"),
+        ("/venv/bin/explorer", False, "/venv/bin/explorer"),
+        ("/venv/explorer/__main__.py", True, "explorer"),
+        ("/venv/explorer/__main__.py", False, "python -m explorer"),
+    ],
+)
+def test_the_next_command_is_called_as_this_one(
+    started_as: str, on_path: bool, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [started_as])
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if on_path else None)
+    assert command("front", "runs/a b") == f"{words} front 'runs/a b'"
 
 
 def test_brackets_in_a_path_are_printed(started: Started, explorer: Explorer) -> None:
@@ -244,7 +275,7 @@ def test_a_full_disk_is_one_line(started: Started, explorer: Explorer, monkeypat
 
 
 def test_a_run_that_found_all_done_says_so(started: Started, explorer: Explorer, tmp_path: Path) -> None:
-    study = Study.from_json(_study(Path("small")).to_json())
+    study = Study.from_json(load_study("small").to_json())
     for held, said in ((1, False), (2, True)):
         (tmp_path / "here").mkdir(exist_ok=True)
         (tmp_path / "here" / "outcome.json").write_text(json.dumps(outcome_of(study, held).to_json()))
@@ -252,7 +283,7 @@ def test_a_run_that_found_all_done_says_so(started: Started, explorer: Explorer,
 
 
 def test_front_prints_a_table_without_colours_on_a_pipe(explorer: Explorer, started: Started, tmp_path: Path) -> None:
-    study = _study(Path("small"))
+    study = load_study("small")
     (tmp_path / "outcome.json").write_text(json.dumps(outcome_of(study).to_json()))
     code, out, err = explorer("front", tmp_path)
     assert (code, err) == (0, "")

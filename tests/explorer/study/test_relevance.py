@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +19,9 @@ from explorer.study.relevance import compute_weight_importance, find_weighting_c
 from explorer.study.study_file import Study, load_study
 from tests.support.attribution import canonical
 
-DIGITS = Path(__file__).parents[3] / "studies" / "digits"
-
 
 def weighted_by(name: str) -> Study:
-    return replace(load_study(DIGITS), sharing=SharingSettings(weighting=name))
+    return replace(load_study("digits"), sharing=SharingSettings(weighting=name))
 
 
 def test_a_weighting_is_any_criterion_that_says_something_of_weights() -> None:

@@ -29,7 +29,7 @@ TRIALS, IMAGES = 40, 400
 
 def study_with(error: float) -> Study:
     """Return the digits study, trained briefly, with few widths and a loose limit of the score."""
-    study = load_study(Path(__file__).parents[3] / "studies" / "digits")
+    study = load_study("digits")
     assert study.model.training is not None
     return replace(
         study,

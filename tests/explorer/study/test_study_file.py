@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from explorer.errors import StudyFileError
 from explorer.settings import BudgetSettings, ComputeSettings, LayerSpace, SpaceSettings
-from explorer.study.study_file import SECTIONS, Heading, Study, load_accelerator, load_study
+from explorer.study.study_file import COME_ALONG, SECTIONS, Heading, Study, load_accelerator, load_study
 
 STUDIES = Path(__file__).parents[3] / "studies"
 MINIMAL = """
@@ -63,9 +63,9 @@ def test_a_folder_stands_for_its_study_file(tmp_path: Path) -> None:
 
 
 def test_the_digits_study_reads_and_states_every_key() -> None:
-    study = load_study(STUDIES / "digits")
+    study = load_study("digits")
     assert study.objectives.names == ("accuracy", "energy", "weight_memory")
-    text = (STUDIES / "digits" / "study.toml").read_text(encoding="utf-8")
+    text = (COME_ALONG / "digits.toml").read_text(encoding="utf-8")
     keys = [key for entries in study.to_json().values() for key in entries if key not in ("layers", "training")]
     assert [key for key in keys if f"{key} = " not in text] == []
     assert [section for section in SECTIONS if f"[{section}]" not in text] == []
@@ -162,7 +162,7 @@ def test_a_study_is_read_with_neither_torch_nor_optuna() -> None:
         "import sys; from explorer.study.study_file import load_study; load_study(sys.argv[1]); "
         "print({'torch', 'optuna', 'hwmodels'} & set(sys.modules))"
     )
-    command = [sys.executable, "-c", code, str(STUDIES / "digits")]
+    command = [sys.executable, "-c", code, "digits"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

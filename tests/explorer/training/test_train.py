@@ -31,7 +31,7 @@ def trained(settings: TrainingSettings, seed: int = 1, images: int = 100) -> nn.
 @pytest.mark.slow
 def test_the_digits_study_trains_to_its_accuracy() -> None:
     """Measured over seeds 1 to 5: 99.1 % of the search and 98.9 % of the held-out images (standard error 0.5)."""
-    study = load_study(STUDIES / "digits")
+    study = load_study("digits")
     data = load_data(study.data)
     model = load_model(study.model, data.input_shapes, data.num_classes, seed=study.seed)
     assert study.model.training is not None
