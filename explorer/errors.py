@@ -64,6 +64,10 @@ class SearchError(ExplorerError):
     """The search cannot be started or resumed."""
 
 
+class ChoiceError(ExplorerError):
+    """No member of a front is what was asked for, or what was asked for is not clear."""
+
+
 class ExportError(ExplorerError):
     """An export cannot be written, or its predictions differ from the searched candidate's."""
 

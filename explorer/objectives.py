@@ -39,6 +39,11 @@ class Objective:
         return self.value(cost, score) if self.is_cost else -score
 
     @property
+    def limit_key(self) -> str:
+        """What a limit of a cost is called where a point of a front is chosen by it: "max_energy", "max_weights"."""
+        return f"max_{self.heading.lower().replace(' ', '_')}"
+
+    @property
     def worst(self) -> float:
         """What a candidate is given that cannot be computed."""
         return math.inf if self.is_cost else 0.0

@@ -8,30 +8,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explorer.commands.options import RunFolder
+from explorer.commands.options import RunFolder, choosing
 from explorer.commands.terminal import command, console, say
 from explorer.errors import SearchError
 from explorer.export.formats import DEFAULT_FORMAT, list_installed
+from explorer.study.requirements import Requirements
 
 if TYPE_CHECKING:
-    from explorer.study.recommend import Recommendation
+    from explorer.study.choose import ChosenNetwork
     from explorer.study.record import Outcome
 
 
+@choosing
 def front(
     folder: RunFolder,
+    wanted: Requirements,
     after_tuning: Annotated[
         bool, typer.Option("--after-tuning", help="By what an epoch of tuning would make of all that was evaluated.")
     ] = False,
 ) -> None:
-    """Print the front of a finished run, next to the float and the uniform 8-bit network."""
+    """Print the front of a finished run, next to the float and the uniform 8-bit network.
+
+    The network that is chosen is marked: without options the recommended one.
+    """
     from explorer.study.folder import read_outcome  # noqa: PLC0415
 
     outcome = read_outcome(folder)
     if after_tuning:
-        show_after_tuning(outcome, folder)
+        show_after_tuning(outcome, folder, wanted)
     else:
-        show(outcome, folder)
+        show(outcome, folder, wanted)
 
 
 def say_end(outcome: Outcome) -> bool:
@@ -42,35 +48,42 @@ def say_end(outcome: Outcome) -> bool:
     return bool(ended)
 
 
-def show_after_tuning(outcome: Outcome, folder: Path) -> None:
+def show_after_tuning(outcome: Outcome, folder: Path, wanted: Requirements) -> None:
     """Print the front of a run by scores after tuning, most of which are predicted."""
     from explorer.report.front.tables import MEASURED, build_after_tuning_table  # noqa: PLC0415
     from explorer.study.after_tuning import find_front_after_tuning  # noqa: PLC0415
+    from explorer.study.choose import choose  # noqa: PLC0415
 
     try:
-        found = find_front_after_tuning(outcome)
+        outcome = replace(outcome, front=find_front_after_tuning(outcome))
     except SearchError as error:
         raise SearchError(f"{folder}: {error}") from None
-    console.print(build_after_tuning_table(replace(outcome, front=found)))
+    chosen = choose(outcome, wanted)
+    console.print(build_after_tuning_table(outcome))
     say(f"{MEASURED} was tuned for an epoch, and scored then; the others are predicted from these")
     say(f"costs are those before tuning; {outcome.provenance['beacons']}")
+    say(f"{_call(wanted)}: {chosen.describe()}")
 
 
-def show(outcome: Outcome, folder: Path) -> None:
+def show(outcome: Outcome, folder: Path, wanted: Requirements = Requirements()) -> None:  # noqa: B008  (a value)
     """Print the front of the run in `folder` next to its baselines, and what a reader could take wrongly."""
-    show_front(outcome)
-    show_tuned(outcome, folder)
+    from explorer.study.choose import choose  # noqa: PLC0415
+
+    chosen = choose(outcome, wanted) if outcome.front or wanted != Requirements() else None
+    show_front(outcome, chosen)
+    show_tuned(outcome, folder, chosen, _call(wanted))
     if not outcome.front:
         say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder")
 
 
-def show_front(outcome: Outcome) -> None:
-    """Print a front next to its baselines, and what is to be said of it."""
+def show_front(outcome: Outcome, chosen: ChosenNetwork | None) -> None:
+    """Print a front next to its baselines, the chosen network marked, and what is to be said of it."""
+    from explorer.report.front.marks import MARKS  # noqa: PLC0415
     from explorer.report.front.tables import build_front_table  # noqa: PLC0415
-    from explorer.report.front.views import MARKS, list_front_points, list_remarks  # noqa: PLC0415
+    from explorer.report.front.views import list_front_points, list_remarks  # noqa: PLC0415
 
-    console.print(build_front_table(outcome))
-    signs = "".join(point.mark for point in list_front_points(outcome))
+    console.print(build_front_table(outcome, chosen))
+    signs = "".join(point.mark for point in list_front_points(outcome, chosen))
     for sign, meaning in MARKS.items():
         if sign in signs:
             say(f"{sign} {meaning}")
@@ -80,39 +93,32 @@ def show_front(outcome: Outcome) -> None:
         say(line)
 
 
-def show_tuned(outcome: Outcome, folder: Path) -> None:
-    """Print what fine-tuning made of members of the front, which network is recommended, and what may come next."""
+def show_tuned(outcome: Outcome, folder: Path, chosen: ChosenNetwork | None, called: str = "recommended") -> None:
+    """Print what fine-tuning made of members of the front, which network is chosen, and what may come next."""
     from explorer.report.front.tables import build_tuned_table  # noqa: PLC0415
-    from explorer.study.front import knee  # noqa: PLC0415
-    from explorer.study.recommend import compute_loss, recommend  # noqa: PLC0415
+    from explorer.study.choose import KNEE, choose  # noqa: PLC0415
 
     if any(point.tuned is not None for point in outcome.front):
-        console.print(build_tuned_table(outcome))
+        console.print(build_tuned_table(outcome, chosen))
     say(f"report: {folder / 'report.html'}")
-    best = recommend(outcome)
-    if best is None:
+    if chosen is None:
         return
-    middle = knee(outcome.front, outcome.objectives)
-    say(f"knee:   {middle.name}, {tell_loss(compute_loss(outcome, middle))}")
-    say(f"recommended: {best.name}, {tell_loss(best.loss)}: {_reason(best, folder)}")
+    middle = choose(outcome, Requirements(pick=KNEE))
+    say(f"knee: {middle.name}, {middle.tell_loss()}")
+    say(f"{called}: {chosen.describe()}")
+    if not chosen.is_close:
+        say(f"training further may help: {command('finetune', folder, '--points', '8')}")
     refused = {name for name, _ in outcome.refused_exports}
     works = [name for name in list_installed() if name not in refused]
     if works:
         form = () if works[0] == DEFAULT_FORMAT else ("--format", works[0])
-        tuned = ("--tuned",) if best.tuned else ()
-        say(f"next:   {command('export', folder, '--pick', best.point.name, *tuned, *form, '--to', folder / 'export')}")
+        tuned = ("--tuned",) if chosen.tuned else ()
+        name = chosen.point.name
+        say(f"next:   {command('export', folder, '--pick', name, *tuned, *form, '--to', folder / 'export')}")
 
 
-def tell_loss(loss: float) -> str:
-    """Return how far a score on search images is from the float network's, in words."""
-    return f"{100.0 * abs(loss):.1f} points {'below' if loss >= 0 else 'above'} the float network on search images"
-
-
-def _reason(best: Recommendation, folder: Path) -> str:
-    if best.is_close:
-        return "the cheapest that is within one point or a standard error of that"
-    tune = command("finetune", folder, "--points", "8")
-    return "the best, and none is within one point; training them further may help: " + tune
+def _call(wanted: Requirements) -> str:
+    return "recommended" if wanted == Requirements() else "chosen"
 
 
 def _selection(outcome: Outcome) -> str:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from explorer.errors import StudyFileError
+from explorer.study.requirements import KEYS, LEAST, LIMITS, MAX_LOSS, MIN_SCORE, PICK, Requirements
 
 if TYPE_CHECKING:
     from explorer.study.study_file import Study
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 StudyPath = Annotated[Path, typer.Argument(metavar="STUDY", help="A study.toml, its folder, or digits.")]
-Pick = Annotated[str, typer.Option(help="knee, accurate, cheapest, a point's name or digest.")]
 
 EthosProfile = Annotated[
     str | None,
@@ -106,3 +108,41 @@ def checking_command_line() -> Iterator[None]:
         yield
     except StudyFileError as error:
         raise StudyFileError(tuple(f"command line: {problem}" for problem in error.problems)) from None
+
+
+EXAMPLES = {"µJ": "3uJ", "ms": "2ms", "bytes": "64KiB"}
+"""Of a limit, by the unit of its cost."""
+HELP = {
+    PICK: "A point: recommended, knee, accurate, cheapest, its name, or how its digest begins.",
+    MAX_LOSS: "Or of all networks that lose at most so many points against the float one on the search images, "
+    "1.0 for one; a standard error more is a tie, and counts as kept.",
+    MIN_SCORE: "That score at least so much: 0.97 or 97%.",
+    **{key: f"{cost.title} of at most so much: {EXAMPLES[cost.unit]}." for key, cost in LIMITS.items()},
+    LEAST: "The cost that is least among all that keep these; by default the first of the search's objectives, and "
+    "the best score where costs alone are limited.",
+}
+
+
+def choosing(run: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options that choose a network of a front, which it gets as `wanted`."""
+    signature = inspect.signature(run, eval_str=True)
+    kept = [parameter for parameter in signature.parameters.values() if parameter.name != "wanted"]
+    added = [
+        inspect.Parameter(
+            key,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(help=HELP[key], rich_help_panel="Which network")],
+        )
+        for key in KEYS
+    ]
+
+    @functools.wraps(run)
+    def choose_and_run(**given: Any) -> None:
+        wanted = Requirements.read({key: given.pop(key) for key in KEYS}, as_option=True)
+        run(**given, wanted=wanted)
+
+    signature = signature.replace(parameters=[*kept, *added])
+    choose_and_run.__signature__ = signature  # type: ignore[attr-defined]
+    choose_and_run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
+    return choose_and_run

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from explorer.commands.options import RunFolder
+from explorer.commands.options import RunFolder, choosing
 from explorer.commands.terminal import say
 from explorer.objectives import score_named
 from explorer.report.front.files import REPORT, refuse_foreign_pages, write_pages
+from explorer.study.requirements import Requirements
 
 
-def report(
-    folder: RunFolder,
-    pick: Annotated[str, typer.Option(help="Point to show first: knee, accurate, cheapest, or a name.")] = "knee",
-) -> None:
-    """Write front.csv and the standalone report.html of a finished run again."""
+@choosing
+def report(folder: RunFolder, wanted: Requirements) -> None:
+    """Write front.csv and the standalone report.html of a finished run again.
+
+    It opens on the network that is chosen: without options the recommended one.
+    """
+    from explorer.study.choose import choose  # noqa: PLC0415
     from explorer.study.folder import read_outcome  # noqa: PLC0415
 
     outcome = read_outcome(folder)
     refuse_foreign_pages(folder, score_named(outcome.objectives).name)
-    write_pages(outcome, folder, pick)
+    opened = choose(outcome, wanted) if outcome.front or wanted != Requirements() else None
+    write_pages(outcome, folder, None if opened is None else opened.point.name)
+    if opened is not None:
+        say(f"opens on: {opened.describe()}")
     say(f"report: {folder / REPORT}")

@@ -77,11 +77,12 @@ def _search(run: StoredRun, study: Study, source: Path, trials: int, folder: Pat
 
 def _show(found: Retargeted, run: StoredRun, study: Study) -> None:
     from explorer.commands.front import show_front  # noqa: PLC0415
+    from explorer.study.choose import recommend  # noqa: PLC0415
 
     outcome, former = found.outcome, run.study.device.profile
     say(f"{outcome.device_title}, by the scores of a search for {former}: {len(outcome.evaluations)} candidates priced")
     say(f"budgets: {_describe_limits(study)}{_describe_dropped(run.study, study)}")
-    show_front(outcome)
+    show_front(outcome, recommend(outcome))
     if found.unpriced:
         say(f"{found.unpriced} candidates are left out: over the former budgets, they have no weights to be priced by")
     if found.entered is None or found.left is None:

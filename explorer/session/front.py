@@ -17,8 +17,9 @@ from explorer.report.front.tables import build_front_frame
 from explorer.session.compressed import Compressed, Origin, build, refuse_pickling
 from explorer.session.display import table
 from explorer.session.network import Net
-from explorer.study.front import pick
+from explorer.study.choose import choose
 from explorer.study.record import Cost, FrontPoint, Outcome, TunedScores
+from explorer.study.requirements import Requirements
 
 OpenNet = Callable[[], Net]
 """Returns the network that was searched, its filters in the order that the search had them in."""
@@ -126,7 +127,10 @@ class Front:
     def __getitem__(self, choice: SupportsIndex | str) -> Point: ...
 
     def __getitem__(self, choice: SupportsIndex | slice | str) -> Point | tuple[Point, ...]:
-        """Return a point by its place, or by name: "knee", "accurate", "cheapest", "p07", or a digest's start."""
+        """Return a point by its place, or by name: "recommended", "knee", "accurate", "cheapest", "p07", or a digest.
+
+        By requirements it is `Result.best`.
+        """
         if isinstance(choice, slice):
             return self.points[choice]
         if not isinstance(choice, str | SupportsIndex):
@@ -138,7 +142,7 @@ class Front:
                 raise ExplorerError(f"front: expected a place from 0 to {len(self) - 1}, received {choice!r}")
             return self.points[choice]
         try:
-            found = pick(self.outcome.front, self.outcome.objectives, choice)
+            found = choose(self.outcome, Requirements(pick=choice)).point
         except ExplorerError as error:
             raise ExplorerError(str(error).replace("--pick", "front")) from None
         return next(point for point in self.points if point.found is found)

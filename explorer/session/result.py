@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explorer.errors import ExplorerError
-from explorer.objectives import OBJECTIVES, costs_named, score_named
+from explorer.objectives import OBJECTIVES, score_named
 from explorer.progress import Notify, silent
 from explorer.session.compressed import Compressed, refuse_pickling
 from explorer.session.devices import Device, find_device
 from explorer.session.display import paragraph
 from explorer.session.front import Front, OpenNet, Point
 from explorer.settings import BudgetSettings
-from explorer.settings.rules import is_number, similar
+from explorer.settings.rules import similar
 from explorer.study.after_tuning import find_front_after_tuning
-from explorer.study.recommend import Recommendation, recommend
-from explorer.study.record import FLOAT, Outcome, Split
+from explorer.study.choose import RECOMMENDED, ChosenNetwork, choose, recommend
+from explorer.study.record import Outcome, Split
+from explorer.study.requirements import Requirements
 from explorer.study.retarget import make_study, read_run, retarget
 from explorer.training.loss import LossFunction
 from explorer.training.tuned import Tuned
@@ -40,7 +41,7 @@ class Result:
         >>> result = explorer.search(net, trials=3, scores="l2")
         >>> result.model("knee").size_bytes == result.knee.build().size_bytes
         True
-        >>> result.best(max_loss=1.0).name
+        >>> result.best(max_loss=100.0).name
         'p01'
         >>> result.plot("energy").layout.xaxis.title.text.startswith("Energy per image")
         True
@@ -87,32 +88,27 @@ class Result:
         """The point nearest to the best of all objectives at once."""
         return self.front["knee"]
 
-    def best(self, max_loss: float | None = None, *, cost: str | None = None, **named: float) -> Point:
-        """Return the cheapest point whose score is at most so far below the float network's, on the search images.
+    def best(self, **wanted: float | str) -> Point:
+        """Return the point that keeps all requirements and costs the least, or has the best score, of those that do.
 
-        `max_loss` is absolute, in [0, 1], and may also be given by the score's name, as `max_accuracy_loss`. `cost`
-        names the objective that is least; the first of the search by default.
+        Requirements are `max_loss`, in points below the float network on the search images, a standard error more
+        counting as a tie; `min_score`, a share; and of each cost the most, `max_energy`, `max_latency`, `max_weights`,
+        `max_activations` and `max_coded_file`, as a number in the cost's unit (uJ, ms, bytes) or as a text such as
+        "64KiB". `least` names the cost that is least then, by default the first of the search; where costs alone are
+        limited the score decides. Of networks as they were searched; `recommended` knows fine-tuned ones, too.
 
         Raises:
-            ExplorerError: an unknown name, or no point of the front loses so little.
+            ExplorerError: What is asked for is not clear, or no point keeps it: then the nearest is named.
+
+        Example:
+            >>> import explorer, torch
+            >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 10))
+            >>> net = explorer.open(model, torch.rand(40, 1, 8, 8), torch.arange(40) % 10)
+            >>> result = explorer.search(net, trials=3, scores="l2")
+            >>> result.best(max_loss=100.0, max_weights="64KiB").name
+            'p01'
         """
-        key = f"max_{self.score_name}_loss"
-        unknown = [name for name in named if name != key]
-        if unknown or (max_loss is None) == (key not in named):
-            received = ", ".join(unknown) or ("both" if named else "none of them")
-            raise ExplorerError(f"best: expected max_loss or {key}, received {received}")
-        limit = named[key] if max_loss is None else max_loss
-        if not is_number(limit) or limit > 1:
-            raise ExplorerError(f"best: expected a loss of at most 1, such as 0.01 for 1 %, received {limit!r}")
-        objective = self._objective(cost or costs_named(self.outcome.objectives)[0].name)
-        baseline = self.outcome.baseline(FLOAT).search.value
-        losses = [(baseline - point.score.value, point) for point in self.front]
-        good = [point for loss, point in losses if loss <= limit]
-        if not good:
-            least = min(losses, key=lambda entry: entry[0], default=None)
-            nearest = "the front is empty" if least is None else f"the least loss is {least[0]:.4f}, of {least[1].name}"
-            raise ExplorerError(f"best: no point of the front loses at most {limit} of {self.score_name}; {nearest}")
-        return min(good, key=lambda point: OBJECTIVES[objective].value(point.cost, 0.0))
+        return self._point(choose(self.outcome, Requirements.read(wanted), tuned=False))
 
     @property
     def score_name(self) -> str:
@@ -137,16 +133,23 @@ class Result:
         return Result(outcome=outcome, open_net=self.open_net, networks=self.networks)
 
     @property
-    def recommended(self) -> Recommendation | None:
-        """The cheapest network, tuned ones among them, within one point or a standard error of the float network."""
+    def recommended(self) -> ChosenNetwork | None:
+        """The cheapest network, tuned ones among them, within one point of the float network, and why; ties count.
+
+        Where none is it is the one of the best score; None for an empty front.
+        """
         return recommend(self.outcome)
 
-    def model(self, choice: str = "knee", *, tuned: bool = False) -> Compressed:
+    def model(self, choice: str = RECOMMENDED, *, tuned: bool | None = None) -> Compressed:
         """Return the network of a point, a `torch.nn.Module`; `choice` as in `front[choice]`.
 
-        With `tuned` it is what `finetune` made of it; ExplorerError where it was not tuned.
+        With `tuned` it is what `finetune` made of it; ExplorerError where it was not tuned. By default that is so where
+        the recommended network is a tuned one.
         """
         point = self.front[choice]
+        if tuned is None:
+            recommended = self.recommended if choice == RECOMMENDED else None
+            tuned = recommended is not None and recommended.tuned
         if not tuned:
             return point.build()
         from explorer.session.tuning import build_tuned  # noqa: PLC0415  (needs the points of this module)
@@ -180,7 +183,7 @@ class Result:
 
         return finetune_front(self, points, epochs, loss, notify, settings)
 
-    def plot(self, cost: str = "energy", *, images: Split = "search", selected: str = "knee") -> go.Figure:
+    def plot(self, cost: str = "energy", *, images: Split = "search", selected: str = RECOMMENDED) -> go.Figure:
         """Return a Plotly figure of the score against a cost, on "search" or "held_out" images."""
         from explorer.report.front.figures import draw_front  # noqa: PLC0415  (imports plotly)
         from explorer.report.front.pairs import build_pair_view  # noqa: PLC0415
@@ -222,6 +225,9 @@ class Result:
 
         accelerator = find_accelerator(self.outcome.device, None if device is None else find_device(device))
         return referee_front(self.outcome, accelerator, lambda: self.open_net().context, self.folder, notify)
+
+    def _point(self, chosen: ChosenNetwork) -> Point:
+        return next(point for point in self.front if point.found is chosen.point)
 
     def _objective(self, name: str) -> str:
         known = [objective.name for objective in OBJECTIVES.values() if objective.is_cost]

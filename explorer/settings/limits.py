@@ -17,7 +17,8 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "%": {"": 1.0, "%": 0.01},
 }
 """How much of an objective's unit each written unit is; of a score, of the share 1."""
-WRITTEN = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*")
+NUMBER = r"([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)"
+WRITTEN, AMOUNT = re.compile(rf"\s*(\w+)\s*(<=|>=)\s*{NUMBER}\s*"), re.compile(rf"\s*{NUMBER}\s*")
 
 
 def read_limit(text: str, names: tuple[str, ...]) -> tuple[str, float]:
@@ -30,34 +31,52 @@ def read_limit(text: str, names: tuple[str, ...]) -> tuple[str, float]:
     Raises:
         StudyFileError: Says what is expected.
     """
-    match, score = WRITTEN.fullmatch(text), score_named(names)
+    where, match, score = f"--budget {text!r}", WRITTEN.fullmatch(text), score_named(names)
     if match is None:
-        raise _refused(text, f'a limit such as "energy<=3uJ", "weight_memory<=64kB" or "{score.name}>=0.9"')
+        raise _refused(where, f'a limit such as "energy<=3uJ", "weight_memory<=64kB" or "{score.name}>=0.9"')
     named, sign, number, unit = match.groups()
     known = {key: objective for objective in (score, *every_cost()) for key in (objective.name, objective.key)}
     if named not in known:
-        raise _refused(text, f"the name of an objective: {suggestion(named, known)}")
+        raise _refused(where, f"the name of an objective: {suggestion(named, known)}")
     objective = known[named]
-    wanted, units = "<=" if objective.is_cost else ">=", UNITS[objective.unit]
+    wanted = "<=" if objective.is_cost else ">="
     if sign != wanted:
-        raise _refused(text, f"{wanted} behind {named}, which is to be {'small' if objective.is_cost else 'large'}")
+        raise _refused(where, f"{wanted} behind {named}, which is to be {'small' if objective.is_cost else 'large'}")
+    return _key(objective), _read(number, unit, objective, where, f" behind {wanted}")
+
+
+def read_amount(text: str, objective: Objective, name: str) -> float:
+    """Return a limit of an objective in its unit, of a number and a unit: "3uJ", "64KiB", of a score "97%" or "0.97".
+
+    Raises:
+        StudyFileError: Says what is expected of `name`.
+    """
+    where, match = f"{name} {text!r}", AMOUNT.fullmatch(text)
+    if match is None:
+        example = "97%" if not objective.is_cost else "64KiB" if objective.whole else f"3{objective.unit}"
+        raise _refused(where, f'a number with its unit, such as "{example}"')
+    return _read(match[1], match[2], objective, where)
+
+
+def _read(number: str, unit: str, objective: Objective, where: str, behind: str = "") -> float:
+    units = UNITS[objective.unit]
     if unit not in units:
-        raise _refused(text, f"one of {', '.join(filter(None, units))} behind the number")
+        raise _refused(where, f"one of {', '.join(filter(None, units))} behind the number")
     try:
         value = float(number) * units[unit]
     except ValueError:
-        raise _refused(text, f"a number behind {wanted}") from None
-    return _checked(text, objective, value)
-
-
-def _checked(text: str, objective: Objective, value: float) -> tuple[str, float]:
-    key = objective.key if objective.is_cost else score_named(()).key
-    rule = BudgetSettings.key_rules()[key]
+        raise _refused(where, f"a number{behind}") from None
+    rule = BudgetSettings.key_rules()[_key(objective)]
     try:
-        return key, rule.read(int(value) if objective.whole and value == int(value) else value, key)
+        checked: float = rule.read(int(value) if objective.whole and value == int(value) else value, objective.key)
     except StudyFileError:
-        raise _refused(text, f"{rule.expected} ({'a share' if not objective.is_cost else objective.unit})") from None
+        raise _refused(where, f"{rule.expected} ({'a share' if not objective.is_cost else objective.unit})") from None
+    return checked
 
 
-def _refused(text: str, expected: str) -> StudyFileError:
-    return StudyFileError((f"--budget {text!r}: expected {expected}",))
+def _key(objective: Objective) -> str:
+    return objective.key if objective.is_cost else score_named(()).key
+
+
+def _refused(where: str, expected: str) -> StudyFileError:
+    return StudyFileError((f"{where}: expected {expected}",))

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.errors import ExportError
 from explorer.objectives import costs_named, objectives_named
 from explorer.pareto import undominated
 from explorer.study.record import FLOAT, Baseline, Evaluation, FrontPoint
-
-PICKS = ("knee", "accurate", "cheapest")
 
 
 def losses(evaluations: Sequence[Evaluation], objectives: Sequence[str]) -> NDArray[np.float64]:
@@ -74,25 +71,6 @@ def _places(points: Sequence[FrontPoint], objectives: Sequence[str]) -> NDArray[
     places: NDArray[np.float64] = (values - values.min(axis=0)) / np.where(span > 0, span, 1.0)
     places[:, is_cost] /= math.sqrt(max(1, int(is_cost.sum())))
     return places
-
-
-def pick(points: Sequence[FrontPoint], objectives: Sequence[str], choice: str) -> FrontPoint:
-    """Return the point that a user names: knee, accurate, cheapest, a point's name or the start of its digest."""
-    if not points:
-        raise ExportError(
-            "the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder"
-        )
-    if choice == "knee":
-        return knee(points, objectives)
-    if choice == "accurate":
-        return max(points, key=lambda point: point.evaluation.score.value if point.evaluation.score else 0)
-    if choice == "cheapest":
-        return points[0]
-    for point in points:
-        if choice == point.name or (len(choice) >= 4 and point.evaluation.candidate.digest().startswith(choice)):
-            return point
-    names = ", ".join(point.name for point in points)
-    raise ExportError(f"--pick: received {choice!r}; choose one of {', '.join(PICKS)}, or a point: {names}")
 
 
 def still_undominated(points: Sequence[FrontPoint], objectives: Sequence[str]) -> tuple[bool, ...]:

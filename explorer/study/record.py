@@ -125,6 +125,9 @@ class FrontPoint:
     """None where it was not fine-tuned."""
     tied_with: str = ""
     """A point that costs no more, and that the held-out images do not show it to be better than; empty where none."""
+    loss_error: float | None = None
+    """Standard error of how far its score is below the float network's on the search images, image by image; None where
+    the scores of the images are not known."""
     untuned: MeanScore | None = None
     """On a front after tuning the score before; the evaluation's is that after it."""
     predicted: bool = False

@@ -372,9 +372,12 @@ COMMANDS = {
     ),
     "unknown point": (
         ("export", "done", "--to", "new", "--pick", "p99"),
-        ("--pick: received 'p99'; choose one of knee, accurate, cheapest, or a point: p01",),
+        ("--pick: received 'p99'; choose one of recommended, knee, accurate, cheapest, or a point: p01",),
     ),
-    "unknown point to show": (("report", "done", "--pick", "best"), ("--pick: received 'best'; choose one of knee",)),
+    "unknown point to show": (
+        ("report", "done", "--pick", "best"),
+        ("--pick: received 'best'; choose one of recommended",),
+    ),
     "export to a file": (
         ("export", "done", "--to", "tiny/images.npz"),
         ("tiny/images.npz: is not a folder", "choose another one"),

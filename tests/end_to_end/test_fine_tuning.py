@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from explorer.study import finetune
+from explorer.study.choose import choose, recommend
 from explorer.study.folder import read_outcome
-from explorer.study.front import pick, spread
-from explorer.study.recommend import recommend
+from explorer.study.front import spread
+from explorer.study.requirements import Requirements
 from explorer.training.tuned import Tuned
 
 Explorer = Callable[..., Any]
@@ -25,7 +26,7 @@ def files(home: Path) -> set[str]:
 
 def tuned_of(home: Path, name: str = "knee") -> Tuned:
     outcome = read_outcome(home / "run")
-    digest = pick(outcome.front, outcome.objectives, name).evaluation.candidate.digest()
+    digest = choose(outcome, Requirements(pick=name)).point.evaluation.candidate.digest()
     return Tuned.load(home / "run" / "tuned" / f"{digest}.pt")
 
 
@@ -45,7 +46,7 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     said = explorer("finetune", "run", "--pick", "knee")
     assert (said.code, said.err) == (0, "")
     outcome = read_outcome(finished / "run")
-    point = pick(outcome.front, outcome.objectives, "knee")
+    point = choose(outcome, Requirements(pick="knee")).point
     tuned = tuned_of(finished)
     after = tuned.description["held_out"]["value"]
     assert f"{point.name}, right on 100 held-out images: {point.held_out.value:.2%} (+- " in said.out
@@ -61,12 +62,12 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
         assert written == now.startswith(f"{point.name},")
 
     monkeypatch.setattr(finetune, "finetune", None)  # found, not made again
-    again = explorer("finetune", "run")
+    again = explorer("finetune", "run", "--pick", "knee")
     assert again.code == 0
-    assert again.out.endswith(said.out[said.out.index(point.name) :])
+    assert again.out.endswith(said.out[said.out.index(f"{point.name}, right") :])
 
-    assert explorer("export", "run", "--tuned", "--to", "tuned").code == 0
-    assert explorer("export", "run", "--to", "plain").code == 0
+    assert explorer("export", "run", "--max-loss", "100", "--tuned", "--to", "tuned").code == 0
+    assert explorer("export", "run", "--pick", "knee", "--to", "plain").code == 0
     exported, plain = (json.loads((finished / to / "configuration.json").read_text()) for to in ("tuned", "plain"))
     assert exported["finetuning"] == tuned.description
     assert exported["finetuning"]["learning_rate"] == 0.004
@@ -109,6 +110,7 @@ def test_other_choices_are_refused(finished: Path, explorer: Explorer) -> None:
         (("--points", "0"), "expected a whole number from 1, received '0'"),
         (("--points", "2", "--all"), "expected one of --pick, --points and --all, received --points and --all"),
         (("--pick", "knee", "--points", "2"), "received --pick and --points"),
+        (("--max-loss", "1", "--all"), "expected one of requirements, --points and --all, received requirements and"),
     ):
         said = explorer("finetune", "run", *arguments)
         assert (said.code, said.err.count("\n")) == (2, 1)
@@ -117,9 +119,9 @@ def test_other_choices_are_refused(finished: Path, explorer: Explorer) -> None:
 
 @pytest.mark.slow
 def test_other_epochs_are_another_tuning(finished: Path, explorer: Explorer) -> None:
-    assert " after 1 epoch" in explorer("finetune", "run", "--epochs", 1).out
+    assert " after 1 epoch" in explorer("finetune", "run", "--pick", "knee", "--epochs", 1).out
     first = tuned_of(finished)
-    assert " after 2 epochs" in explorer("finetune", "run", "--epochs", 2).out
+    assert " after 2 epochs" in explorer("finetune", "run", "--pick", "knee", "--epochs", 2).out
     second = tuned_of(finished)
     assert (first.description["epochs"], second.description["epochs"]) == (1, 2)
     assert any(not torch.equal(first.state[name], second.state[name]) for name in first.state)
@@ -127,13 +129,13 @@ def test_other_epochs_are_another_tuning(finished: Path, explorer: Explorer) -> 
 
 @pytest.mark.slow
 def test_interrupted_and_gone_on_with(finished: Path, start: Explorer, explorer: Explorer) -> None:
-    command = ("finetune", "run", "--epochs", 30)
+    command = ("finetune", "run", "--pick", "knee", "--epochs", 30)
     process = start(*command)
     process.wait_for(lambda: any(name.endswith(".unfinished") for name in files(finished)))
     said = process.stop(signal.SIGINT)
     assert said.code == 130
     assert said.err == "interrupted: all finished epochs are kept in run; the same command goes on\n"
-    other = explorer("finetune", "run", "--epochs", 5)
+    other = explorer("finetune", "run", "--pick", "knee", "--epochs", 5)
     assert other.code == 2
     assert "belongs to a training of other weights, images or settings" in other.err
     assert explorer(*command).code == 0
@@ -152,17 +154,21 @@ def test_bad_input_is_one_line(finished: Path, explorer: Explorer) -> None:
         (("finetune", "run", "--pick", "p99"), "p99"),
         (("finetune", "run", "--epochs", "0"), "expected a whole number in 1..10000, received '0'"),
         (("finetune", "run", "--epochs", "some"), "expected a whole number in 1..10000, received 'some'"),
-        (("export", "run", "--tuned", "--to", "out"), "is not fine-tuned; tune it with: explorer finetune run --pick"),
+        (("export", "run", "--tuned", "--to", "out"), "no member of the front was fine-tuned"),
+        (
+            ("export", "run", "--pick", "knee", "--tuned", "--to", "out"),
+            "is not fine-tuned; tune it with: explorer fin",
+        ),
     ):
         said = explorer(*arguments)
         assert said.code == 2
         assert said.err.count("\n") == 1
         assert text in said.err
     assert not (finished / "out").exists()
-    assert explorer("finetune", "run", "--epochs", 1).code == 0
+    assert explorer("finetune", "run", "--pick", "knee", "--epochs", 1).code == 0
     (file,) = (finished / "run" / "tuned").glob("*.pt")
     file.write_bytes(b"nothing")
-    for command in ("export run --tuned --to out", "finetune run --epochs 1"):
+    for command in ("export run --pick knee --tuned --to out", "finetune run --pick knee --epochs 1"):
         said = explorer(*command.split())
         assert (said.code, said.err.count("\n")) == (2, 1)
         assert "cannot be read as a fine-tuned network" in said.err

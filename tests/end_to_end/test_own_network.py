@@ -15,9 +15,9 @@ from explorer.compress.apply import apply
 from explorer.export.verify import open_session
 from explorer.models.checkpoint import load_checkpoint
 from explorer.settings import TrainingSettings
+from explorer.study.choose import recommend
 from explorer.study.folder import read_outcome, read_study
 from explorer.study.prepare import open_study
-from explorer.study.recommend import recommend
 from explorer.training.epochs import Recipe
 from tests.support.integers import exactly
 

@@ -19,13 +19,10 @@ def refuse_foreign_pages(folder: Path, score: str = SCORE.name) -> None:
     refuse_foreign({folder / REPORT: PAGE_MARK, folder / FRONT: f"name,{score}_search,".encode()})
 
 
-def write_pages(outcome: Outcome, folder: Path, choice: str = "knee") -> None:
-    """Write the table and the page of a run, which shows the chosen point first."""
+def write_pages(outcome: Outcome, folder: Path, chosen: str | None = None) -> None:
+    """Write the table and the page of a run, which shows the point of that name first, or the recommended one."""
     from explorer.report.front.page import write_report  # noqa: PLC0415  (imports plotly)
     from explorer.report.front.tables import write_front_csv  # noqa: PLC0415
-    from explorer.study.front import pick  # noqa: PLC0415
 
-    wanted = outcome.front or choice != "knee"  # an empty front has a report, too, but no point to pick
-    chosen = pick(outcome.front, outcome.objectives, choice).name if wanted else None
     write_front_csv(outcome, folder / FRONT)
     write_report(outcome, folder / REPORT, chosen)

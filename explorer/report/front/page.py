@@ -9,8 +9,9 @@ from typing import Any
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import score_named
 from explorer.report.front.figures import draw_front
+from explorer.report.front.marks import MARKS
 from explorer.report.front.pairs import PairView, build_pair_view
-from explorer.report.front.views import MARKS, REFERENCE, FrontView, PointView, build_front_view, list_cost_figures
+from explorer.report.front.views import REFERENCE, FrontView, PointView, build_front_view, list_cost_figures
 from explorer.report.shell import encode_figure, read_shipped, render_page, write_page
 from explorer.study.record import Outcome, Split
 

@@ -22,6 +22,7 @@ from explorer.report.front.views import (
     list_cost_figures,
     list_front_points,
 )
+from explorer.study.choose import ChosenNetwork
 from explorer.study.front import still_undominated
 from explorer.study.record import Outcome
 
@@ -105,10 +106,10 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
         file.write(text.encode())
 
 
-def build_front_table(outcome: Outcome) -> Table:
+def build_front_table(outcome: Outcome, chosen: ChosenNetwork | None = None) -> Table:
     """Return the baselines and the front, for a small network in 80 columns; missing numbers are "n/a".
 
-    A sign behind a name is one of `views.MARKS`.
+    A sign behind a name is one of `views.MARKS`; of these the first marks the chosen network.
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("\nNetwork", no_wrap=True)
@@ -117,7 +118,7 @@ def build_front_table(outcome: Outcome) -> Table:
     for heading in (f"Search\n{score} %", f"Held-out\n{score} %", first, "of\n8-bit", *others):
         table.add_column(heading, justify="right", no_wrap=True)
     baselines = list_baseline_points(outcome)
-    for index, point in enumerate((*baselines, *list_front_points(outcome))):
+    for index, point in enumerate((*baselines, *list_front_points(outcome, chosen))):
         last_baseline = index == len(baselines) - 1
         table.add_row(
             *_cells(point, _shown(outcome)), end_section=last_baseline, style="dim" if index < len(baselines) else ""
@@ -125,7 +126,7 @@ def build_front_table(outcome: Outcome) -> Table:
     return table
 
 
-def build_tuned_table(outcome: Outcome) -> Table:
+def build_tuned_table(outcome: Outcome, chosen: ChosenNetwork | None = None) -> Table:
     """Return the members of the front that were fine-tuned, with scores and the first cost before and after."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("\nFine-tuned", no_wrap=True)
@@ -140,11 +141,11 @@ def build_tuned_table(outcome: Outcome) -> Table:
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     form = _count if cost.whole else _number
-    for point in list_front_points(outcome):
+    for point in list_front_points(outcome, chosen):
         if point.tuned is not None:
             scores = (point.search, point.tuned.search, point.held_out, point.tuned.held_out)
             costs = (getattr(each.cost, cost.key) for each in (point, point.tuned))
-            cells = (point.name, *map(_percent, scores), *map(form, costs))
+            cells = (point.name + point.tuned.mark, *map(_percent, scores), *map(form, costs))
             table.add_row(*(Text(cell) for cell in cells))
     return table
 

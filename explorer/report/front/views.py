@@ -9,18 +9,14 @@ from typing import Any, Literal, NamedTuple
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import Objective, costs, every_cost
-from explorer.study.front import knee, still_undominated
+from explorer.report.front.marks import RECOMMENDED, mark_points
+from explorer.study.choose import ChosenNetwork, recommend
+from explorer.study.front import knee
 from explorer.study.record import ASSUMED_0, UNIFORM, Cost, Evaluation, Outcome, Split, TunedScores
 from hwmodels import tell_unpriced
 
 REFERENCE = UNIFORM
 """The baseline that costs are stated relative to."""
-MARKS = {
-    "*": "the knee, nearest to the best of all objectives at once",
-    "~": "would not be on the front of the held-out images",
-    "=": "a tie: the held-out images do not show it to be better than one that costs no more (paired test, 95 %)",
-}
-"""What the signs behind the names of members of a front say."""
 
 
 class Figure(NamedTuple):
@@ -71,7 +67,7 @@ class PointView:
     cost: Cost
     ratios: Mapping[str, float | None]
     mark: str = ""
-    """Keys of MARKS, one after the other."""
+    """Keys of MARKS, one after the other; of a fine-tuned network that it is recommended."""
     tuned: PointView | None = None
     """What fine-tuning made of it, where it was fine-tuned: of the same name and digest."""
 
@@ -109,6 +105,10 @@ class FrontView:
     cloud: tuple[CloudView, ...]
     budgets: Mapping[str, float]
     chosen: str | None
+    recommended: ChosenNetwork | None
+    """With its reason, and whether it is what fine-tuning made of the member; None when the front is empty."""
+    knee: str | None
+    """The name of the member, None when the front is empty."""
     remarks: tuple[str, ...]
     """What the costs leave out, and what the network cannot be exported as."""
     skipped: tuple[tuple[str, str], ...]
@@ -117,18 +117,19 @@ class FrontView:
 
 
 def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
-    """Return what is shown of an outcome; without `chosen`, the knee of the front is shown first.
+    """Return what is shown of an outcome; without `chosen`, the recommended member of the front is shown first.
 
     Raises:
         ExplorerError: no member of the front is called `chosen`, or a member was never scored.
     """
-    front = list_front_points(outcome)
+    recommended = recommend(outcome)
+    front = list_front_points(outcome, recommended)
     names = [point.name for point in front]
     if chosen is not None and chosen not in names:
         listed = ", ".join(names) or "none, since the front is empty"
         raise ExplorerError(f"report: no member of the front is called {chosen!r}; its members are {listed}")
-    if chosen is None and outcome.front:
-        chosen = knee(outcome.front, outcome.objectives).name
+    if chosen is None and recommended is not None:
+        chosen = recommended.point.name
     on_front = {point.evaluation.candidate for point in outcome.front}
     return FrontView(
         title=_title(outcome.study),
@@ -151,6 +152,8 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         ),
         budgets=_budgets(outcome),
         chosen=chosen,
+        recommended=recommended,
+        knee=knee(outcome.front, outcome.objectives).name if outcome.front else None,
         remarks=list_remarks(outcome),
         skipped=outcome.skipped,
         settings=tuple(_flat("", outcome.study)),
@@ -179,13 +182,13 @@ def _origin(evaluation: Evaluation) -> str:
     return f"{origin}, without {', '.join(removed)}" if removed else origin
 
 
-def list_front_points(outcome: Outcome) -> tuple[PointView, ...]:
-    """Return the members of the front, in the order of the outcome.
+def list_front_points(outcome: Outcome, recommended: ChosenNetwork | None = None) -> tuple[PointView, ...]:
+    """Return the members of the front, in the order of the outcome; the recommended one, where given, is marked.
 
     Raises:
         ExplorerError: If one was never scored.
     """
-    reference, marks = get_reference_cost(outcome), _marks(outcome)
+    reference, marks = get_reference_cost(outcome), mark_points(outcome, recommended)
     points = []
     for member in outcome.front:
         evaluation = member.evaluation
@@ -206,7 +209,11 @@ def list_front_points(outcome: Outcome) -> tuple[PointView, ...]:
             ratios=compute_cost_ratios(evaluation.cost, reference, outcome.objectives),
             mark=marks[member.name],
         )
-        points.append(replace(point, tuned=_tuned(point, member.tuned, reference, outcome.objectives)))
+        tuned = _tuned(point, member.tuned, reference, outcome.objectives)
+        if tuned is not None:
+            is_recommended = recommended is not None and recommended.tuned and recommended.point.name == member.name
+            tuned = replace(tuned, mark=RECOMMENDED if is_recommended else "")
+        points.append(replace(point, tuned=tuned))
     return tuple(points)
 
 
@@ -225,18 +232,6 @@ def _tuned(
             ratios=compute_cost_ratios(tuned.cost, reference, objectives),
         )
     )
-
-
-def _marks(outcome: Outcome) -> dict[str, str]:
-    """Return the signs of every member of the front, by name."""
-    if not outcome.front:
-        return {}
-    chosen = knee(outcome.front, outcome.objectives).name
-    stays = still_undominated(outcome.front, outcome.objectives)
-    return {
-        point.name: ("*" if point.name == chosen else "") + ("" if still else "~") + ("=" if point.tied_with else "")
-        for point, still in zip(outcome.front, stays, strict=True)
-    }
 
 
 def list_baseline_points(outcome: Outcome) -> tuple[PointView, ...]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from explorer import objectives
 from explorer.compress.candidate import Candidate, LayerChoice
-from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study import front
 from explorer.study.record import Baseline, Cost, Evaluation, FrontPoint
@@ -144,39 +143,6 @@ def test_members_spread_over_the_front_lie_far_apart() -> None:
     assert front.spread(members, ("accuracy", "energy"), 10) == members
     assert front.spread(members[:2], ("accuracy", "energy"), 8) == members[:2]
     assert front.spread((), ("accuracy", "energy"), 8) == ()
-
-
-def test_picking_by_name() -> None:
-    members = points((0.5, 1.0, 10), (0.9, 2.0, 20), (0.96, 16.0, 160))
-    digest = members[1].evaluation.candidate.digest()
-    names = {"cheapest": "p01", "accurate": "p03", "knee": "p02", "p02": "p02", digest: "p02", digest[:4]: "p02"}
-    assert {choice: front.pick(members, OBJECTIVES, choice).name for choice in names} == names
-
-
-def test_of_equally_accurate_points_the_cheaper_is_picked() -> None:
-    assert front.pick(points((0.9, 1.0, 20), (0.9, 2.0, 10)), OBJECTIVES, "accurate").name == "p01"
-
-
-@pytest.mark.parametrize("choice", ["p03", "best", "", "abc"])
-def test_picking_what_is_not_there(choice: str) -> None:
-    members = points((0.5, 1.0, 10), (0.9, 2.0, 20))
-    with pytest.raises(
-        ExportError,
-        match=rf"^--pick: received '{choice}'; choose one of knee, accurate, cheapest, or a point: p01, p02$",
-    ):
-        front.pick(members, OBJECTIVES, choice)
-
-
-@pytest.mark.parametrize("choice", ["knee", "p01"])
-def test_picking_from_an_empty_front(choice: str) -> None:
-    with pytest.raises(ExportError, match=r"the front is empty: no candidate kept the budgets; relax \[budgets\]"):
-        front.pick((), OBJECTIVES, choice)
-
-
-def test_a_start_of_a_digest_that_is_too_short_is_no_choice() -> None:
-    members = points((0.5, 1.0, 10))
-    with pytest.raises(ExportError, match="--pick: received"):
-        front.pick(members, OBJECTIVES, members[0].evaluation.candidate.digest()[:3])
 
 
 def test_who_stays_on_the_front_on_held_out_images() -> None:

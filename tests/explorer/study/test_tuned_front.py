@@ -8,8 +8,8 @@ from explorer.errors import SearchError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study.record import TunedScores
 from explorer.study.tuned_front import keep_scores, tuned_file, with_tuned
+from tests.explorer.study.test_choose import members, outcome
 from tests.explorer.study.test_front import cost
-from tests.explorer.study.test_recommend import members, outcome
 
 SCORES = TunedScores(
     epochs=3,

@@ -12,8 +12,9 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import costs
 from explorer.report.front.pairs import PairView, build_pair_view
 from explorer.report.front.views import build_front_view, compute_cost_ratios
+from explorer.study.choose import recommend
 from explorer.study.front import knee
-from explorer.study.record import Cost, Coverage, Outcome, Split
+from explorer.study.record import Cost, Coverage, Outcome, Split, TunedScores
 
 
 def test_front_view_holds_members_baselines_and_the_rest(outcome: Outcome) -> None:
@@ -63,8 +64,27 @@ def test_a_ratio_to_zero_is_none(outcome: Outcome) -> None:
     assert compute_cost_ratios(cost, replace(cost, activation_bytes=0))["activation_bytes"] is None
 
 
-def test_without_a_choice_the_knee_is_shown_first(outcome: Outcome) -> None:
-    assert build_front_view(outcome).chosen == knee(outcome.front, outcome.objectives).name == "p04"
+def test_without_a_choice_the_recommended_member_is_shown_first(outcome: Outcome) -> None:
+    view, best = build_front_view(outcome), recommend(outcome)
+    assert best is not None
+    assert view.recommended == best
+    assert view.chosen == best.point.name == "p07"
+    assert view.knee == knee(outcome.front, outcome.objectives).name == "p04"
+    marks = {point.name: point.mark for point in view.front}
+    assert [name for name, mark in marks.items() if ">" in mark] == ["p07"]
+    assert [name for name, mark in marks.items() if "*" in mark] == ["p04"]
+
+
+def test_where_a_tuned_network_is_recommended_that_is_marked(outcome: Outcome) -> None:
+    last = outcome.front[-1]
+    assert last.evaluation.score is not None
+    free = replace(last.evaluation.cost, energy_uj=0.01)
+    made = TunedScores(epochs=1, search=last.evaluation.score, held_out=last.held_out, cost=free)
+    view = build_front_view(replace(outcome, front=(replace(outcome.front[0], tuned=made), *outcome.front[1:])))
+    assert view.recommended is not None
+    assert (view.recommended.name, view.chosen) == ("p01, fine-tuned", "p01")
+    assert view.front[0].tuned is not None
+    assert (view.front[0].tuned.mark, ">" in view.front[0].mark) == (">", False)
 
 
 def test_a_given_choice_is_taken(outcome: Outcome) -> None:
