@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import plotly.offline
 
 from explorer.files import CONTENT_POLICY, replaced
 
@@ -23,10 +23,11 @@ for (const [id, figure] of Object.entries(JSON.parse(document.getElementById("da
 """The program of a page whose data are figures by the id of the element that each is drawn in."""
 
 
-def render_page(title: str, *, style: str, body: str, data: object, program: str) -> str:
+def render_page(title: str, *, style: str, body: str, data: object, program: str, plotly: bool = True) -> str:
     """Return a page with its style, data, Plotly and program, each of them inline.
 
-    `title` is plain text, `body` HTML; the program finds `data` as JSON in the element of that name.
+    `title` is plain text, `body` HTML; the program finds `data` in the element of that name: as JSON, or packed as
+    `pack` does where it draws without Plotly.
     """
     head = (
         '<meta charset="utf-8">',
@@ -36,10 +37,10 @@ def render_page(title: str, *, style: str, body: str, data: object, program: str
         '<link rel="icon" href="data:,">',
         f"<style>{style}</style>",
     )
+    stored, libraries = (encode_for_script(data), [_read_plotly()]) if plotly else (pack(data), [])
     scripts = (
-        f'<script type="application/json" id="data">{encode_for_script(data)}</script>',
-        f"<script>{plotly.offline.get_plotlyjs()}</script>",
-        f"<script>{program}</script>",
+        f'<script type="application/{"json" if plotly else "gzip"}" id="data">{stored}</script>',
+        *(f"<script>{source}</script>" for source in (*libraries, program)),
     )
     lines = ("<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", body.rstrip(), *scripts)
     return "\n".join((*lines, "</body>", "</html>", ""))
@@ -59,6 +60,18 @@ def encode_figure(figure: go.Figure) -> dict[str, Any]:
     """Return what Plotly draws a figure from, as plain data."""
     plot: Mapping[str, Any] = json.loads(figure.to_json())
     return {"data": plot["data"], "layout": plot["layout"]}
+
+
+def _read_plotly() -> str:
+    import plotly.offline  # noqa: PLC0415  (takes a third of a second, and the report of a front needs none)
+
+    return str(plotly.offline.get_plotlyjs())
+
+
+def pack(data: object) -> str:
+    """Return data as JSON, compressed, in base 64: no text within is read as HTML, and equal data give equal text."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    return b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
 
 
 def encode_for_script(data: object) -> str:

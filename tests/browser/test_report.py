@@ -1,11 +1,14 @@
-"""The report in a real browser, without a network: drawn, clicked, switched and looked at.
+"""The report of a front in a real browser, without a network: drawn, clicked, sorted, limited, compared and copied.
 
-Run with EXPLORER_TEST_BROWSER=1; the browser is EXPLORER_CHROMIUM or /usr/bin/chromium.
+Run with EXPLORER_TEST_BROWSER=1; the browser is EXPLORER_CHROMIUM or /usr/bin/chromium. One page serves most tests:
+each starts it anew by the link of a point.
 """
 
 from __future__ import annotations
 
+import csv
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,16 +33,36 @@ pytestmark = [
 NONE = "\N{EN DASH}"
 """What stands in a table where a row has no such thing."""
 WIDE, NARROW = (1280, 900), (390, 844)
+THUMB = 44
+"""Pixels that a thumb needs (WCAG 2.2, 2.5.5)."""
+SMALL = "\N{MICRO SIGN}"
+HOSTILE = "<img src=x onerror=alert(1)>"
 
-POINT_POSITION = """name => {
-  const plot = document.getElementById("plot");
-  const trace = plot.data.find(trace => (trace.customdata || []).includes(name));
-  const index = trace.customdata.indexOf(name);
-  const box = plot.getBoundingClientRect();
-  const {xaxis, yaxis} = plot._fullLayout;
-  return [box.left + xaxis._offset + xaxis.d2p(trace.x[index]), box.top + yaxis._offset + yaxis.d2p(trace.y[index])];
+POSITION = """name => {
+  const box = document.querySelector(`#plot [data-name="${CSS.escape(name)}"]`).getBoundingClientRect();
+  return [box.left + box.width / 2, box.top + box.height / 2];
 }"""
-"""Where a point lies in the window, in CSS pixels."""
+"""Where the mark of a point lies in the window, in CSS pixels."""
+CUT = """() => [...document.querySelectorAll("body *")].filter(node => {
+  const box = node.getBoundingClientRect();
+  return box.width && !node.closest("svg, .offscreen") && (box.right > innerWidth + 1 || box.left < -1)
+    && !(node.closest(".scroll") && node.closest(".scroll").scrollWidth > node.closest(".scroll").clientWidth);
+}).map(node => node.outerHTML.slice(0, 80))"""
+"""What is cut at an edge of the window, and cannot be scrolled to."""
+OVERLAPS = """() => {
+  const shown = [...document.querySelectorAll("button, input, select, summary")].filter(node =>
+    node.getBoundingClientRect().width && getComputedStyle(node).opacity !== "0"
+    && !node.closest(".scroll, #selection"));
+  const boxes = shown.map(node => [node, node.getBoundingClientRect()]);
+  return boxes.flatMap(([a, p], index) => boxes.slice(index + 1).filter(([b, q]) => !a.contains(b) && !b.contains(a)
+    && p.left < q.right - 1 && q.left < p.right - 1 && p.top < q.bottom - 1 && q.top < p.bottom - 1)
+    .map(([b]) => `${a.outerHTML.slice(0, 60)} and ${b.outerHTML.slice(0, 60)}`));
+}"""
+"""Controls that cover each other."""
+SMALL_TARGETS = """least => [...document.querySelectorAll(
+  "button, select, summary, .segments label, .check, input[type=number]")]
+  .filter(node => { const box = node.getBoundingClientRect(); return box.width && box.height < least - 0.5; })
+  .map(node => `${node.outerHTML.slice(0, 60)} ${node.getBoundingClientRect().height}`)"""
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +74,27 @@ def outcome() -> Outcome:
 class Opened:
     """A page, and all that went wrong in it or left it."""
 
-    def __init__(self, browser: Browser, path: Path, size: tuple[int, int]) -> None:
+    def __init__(self, browser: Browser, path: Path, size: tuple[int, int], touch: bool = False) -> None:
         self.problems: list[str] = []
         self.requests: list[str] = []
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+        self.path = path
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, has_touch=touch)
         context.set_offline(True)
         self.page: Page = context.new_page()
         self.page.on("console", lambda message: self.problems.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
-        self.page.wait_for_selector("#plot .main-svg")
+        self.page.wait_for_selector("#plot svg")
+
+    def open(self, link: str) -> Page:
+        """Follow a link within the page, from the state in which it opens."""
+        self.page.evaluate(
+            "async link => { scrollTo(0, 0); location.hash = link; await new Promise(done => setTimeout(done, 60)); }",
+            link,
+        )
+        return self.page
 
     def close(self) -> None:
         """Close the page; AssertionError for a console message, an error or a request to a network."""
@@ -70,51 +103,57 @@ class Opened:
         assert [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
-@pytest.fixture
-def opened(browser: Browser, outcome: Outcome, tmp_path: Path) -> Iterator[Opened]:
+@pytest.fixture(scope="module")
+def window(browser: Browser, outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     """The report in a window of 1280 x 900, p08 chosen."""
-    write_report(outcome, tmp_path / "report.html", chosen="p08")
-    window = Opened(browser, tmp_path / "report.html", WIDE)
-    yield window
-    window.close()
+    path = tmp_path_factory.mktemp("it's a run") / "report.html"
+    write_report(outcome, path, chosen="p08")
+    opened = Opened(browser, path, WIDE)
+    yield opened
+    opened.close()
 
 
-def test_all_points_are_drawn(opened: Opened, outcome: Outcome) -> None:
-    page = opened.page
-    names = page.evaluate("document.getElementById('plot').data.flatMap(trace => trace.customdata || [])")
+def test_all_points_are_drawn(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08")
+    names = page.evaluate("[...document.querySelectorAll('#plot [data-name]')].map(node => node.dataset.name)")
 
     assert set(names) == {*(point.name for point in outcome.front), "uniform 8-bit"}
-    assert page.locator("#plot .scatterlayer .trace .points path.point").count() > len(names)
     for name in names:
-        x, y = page.evaluate(POINT_POSITION, name)
-        assert page.evaluate("([x, y]) => !!document.elementFromPoint(x, y).closest('#plot')", [x, y])
+        assert page.evaluate(
+            "([x, y]) => !!document.elementFromPoint(x, y).closest('#plot')", page.evaluate(POSITION, name)
+        )
+    legend = page.locator("#legend li").all_inner_texts()
+    assert legend == ["front", "uniform 8-bit", "other evaluations", "misses a budget", "over budget, unscored"]
 
 
-def test_the_chosen_point_is_shown_first(opened: Opened, outcome: Outcome) -> None:
-    _assert_shown(opened.page, outcome, 7)
+def test_the_chosen_point_is_shown_first(browser: Browser, outcome: Outcome, tmp_path: Path) -> None:
+    write_report(outcome, tmp_path / "report.html", chosen="p08")
+    fresh = Opened(browser, tmp_path / "report.html", WIDE)
+    _assert_shown(fresh.page, outcome, 7)
+    fresh.close()
 
 
-def test_what_does_not_fit_is_marked(opened: Opened) -> None:
-    flash, buffers = opened.page.locator("#fits tbody tr").all()
+def test_what_does_not_fit_is_marked(window: Opened) -> None:
+    flash, buffers = window.open("p08").locator("#fits tbody tr").all()
 
     assert flash.locator("td").all_inner_texts() == ["flash for weights", "9,000", "8,192", "109.9 % does not fit"]
     assert buffers.locator("td").all_inner_texts() == ["inputs + outputs buffers", "4,704", "65,536", "7.2 %"]
     assert [row.get_attribute("class") for row in (flash, buffers)] == ["lacking", ""]
 
 
-def test_every_component_of_the_energy_has_a_name(opened: Opened) -> None:
-    names = opened.page.locator("#components tbody tr td:first-child").all_inner_texts()
+def test_every_component_of_the_energy_has_a_name(window: Opened) -> None:
+    names = window.open("p08").locator("#components tbody tr td:first-child").all_inner_texts()
 
     assert names == ["MAC array", "SRAM", "DRAM", "Vector unit", "Static"]
 
 
-def test_a_click_on_a_point_shows_its_layers(opened: Opened, outcome: Outcome) -> None:
-    opened.page.mouse.click(*opened.page.evaluate(POINT_POSITION, "p02"))
+def test_a_click_on_a_point_shows_its_layers(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08")
+    page.mouse.click(*page.evaluate(POSITION, "p02"))
 
-    _assert_shown(opened.page, outcome, 1)
-    assert opened.page.evaluate("document.getElementById('plot').data.at(-1).x[0]") == pytest.approx(
-        outcome.front[1].evaluation.cost.energy_uj
-    )
+    _assert_shown(page, outcome, 1)
+    ring = page.evaluate("document.querySelector('#plot .selected').getAttribute('transform')")
+    assert ring == page.evaluate("document.querySelector('#plot [data-name=p02]').getAttribute('transform')")
 
 
 def test_a_point_of_the_cloud_does_not_take_the_click_of_the_front(
@@ -131,82 +170,252 @@ def test_a_point_of_the_cloud_does_not_take_the_click_of_the_front(
     write_report(crowded, tmp_path / "report.html", chosen="p08")
     window = Opened(browser, tmp_path / "report.html", WIDE)
     for index in (1, 4, 8):
-        window.page.mouse.click(*window.page.evaluate(POINT_POSITION, outcome.front[index].name))
+        window.page.mouse.click(*window.page.evaluate(POSITION, outcome.front[index].name))
         _assert_shown(window.page, outcome, index)
-        window.page.wait_for_timeout(500)  # two clicks within 300 ms are Plotly's double click, which zooms out
     window.close()
 
 
-def test_a_click_on_a_row_shows_its_layers(opened: Opened, outcome: Outcome) -> None:
-    opened.page.locator("#front tbody tr", has_text="p05").locator("td").nth(3).click()
+def test_a_click_on_a_row_shows_its_layers(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08")
+    page.locator("#front tbody tr", has_text="p05").locator("td").nth(3).click()
 
-    _assert_shown(opened.page, outcome, 4)
-    assert opened.page.locator("#front tr.selected").inner_text().startswith("p05")
+    _assert_shown(page, outcome, 4)
+    assert page.locator("#front tr.selected").inner_text().startswith("p05")
 
 
-def test_the_table_of_the_front_answers_to_the_keyboard(opened: Opened, outcome: Outcome) -> None:
-    button = opened.page.get_by_role("button", name="p03")
+def test_the_table_answers_to_the_keyboard(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08")
+    button = page.get_by_role("button", name="p03", exact=True)
     button.focus()
-    opened.page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
 
-    _assert_shown(opened.page, outcome, 2)
+    _assert_shown(page, outcome, 2)
     assert button.get_attribute("aria-pressed") == "true"
-    assert "p03" in opened.page.locator("[aria-live=polite]").inner_text()
-
-
-def test_the_axis_and_the_images_can_be_switched(opened: Opened, outcome: Outcome) -> None:
-    page = opened.page
-    page.get_by_role("radio", name="Weight memory").check()
-    assert page.locator("#plot .xtitle").text_content() == "Weight memory (bytes, log scale)"
-    page.get_by_role("radio", name="held-out").check()
-    assert page.locator("#plot .ytitle").text_content() == "Accuracy on held-out images (%)"
-
-    page.mouse.click(*page.evaluate(POINT_POSITION, "p04"))
+    assert "p03" in page.locator("[aria-live=polite]").inner_text()
+    page.keyboard.press("ArrowDown")
     _assert_shown(page, outcome, 3)
+    assert page.evaluate("document.activeElement.textContent") == "p04"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("Home")
+    assert page.evaluate("document.activeElement.textContent") == "float"
 
 
-def test_the_axis_answers_to_the_arrow_keys(opened: Opened) -> None:
-    opened.page.get_by_role("radio", name="Energy").focus()
-    opened.page.keyboard.press("ArrowRight")
+def test_the_figure_answers_to_the_keyboard(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p03")
+    page.locator("#plot").focus()
+    page.keyboard.press("ArrowRight")
+    _assert_shown(page, outcome, 3)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    _assert_shown(page, outcome, 1)
+    page.keyboard.press("Home")
+    _assert_shown(page, outcome, 0)
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "layers-heading"
 
-    assert opened.page.locator("#plot .xtitle").text_content() == "Weight memory (bytes, log scale)"
+
+def test_the_axis_and_the_images_can_be_switched(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08")
+    page.get_by_role("radio", name="Weight memory").check()
+    page.wait_for_function(
+        "document.querySelector('#plot .x-title').textContent === 'Weight memory (bytes, log scale)'"
+    )
+    page.get_by_role("radio", name="held-out").check()
+    _wait_for_title(page, "y", "Accuracy on held-out images (%)")
+
+    page.mouse.click(*page.evaluate(POSITION, "p04"))
+    _assert_shown(page, outcome, 3)
+    assert window.page.url.endswith("#p04&cost=weight_memory&images=held_out")
 
 
-def test_a_baseline_can_be_selected(opened: Opened) -> None:
-    opened.page.get_by_role("button", name="float").click()
+def test_the_axis_answers_to_the_arrow_keys(window: Opened) -> None:
+    page = window.open("p08")
+    page.get_by_role("radio", name="Energy").focus()
+    page.keyboard.press("ArrowRight")
 
-    assert opened.page.locator("#layers-heading").inner_text() == "Layers of float"
-    assert "n/a" in opened.page.locator("#components").inner_text()
-    assert opened.page.locator("#fits").inner_text() == ""
+    page.wait_for_function(
+        "document.querySelector('#plot .x-title').textContent === 'Weight memory (bytes, log scale)'"
+    )
+
+
+def test_a_baseline_can_be_selected(window: Opened) -> None:
+    page = window.open("p08")
+    page.get_by_role("button", name="float").click()
+
+    assert page.locator("#layers-heading").inner_text() == "Layers of float"
+    assert "n/a" in page.locator("#components").inner_text()
+    assert page.locator("#fits").inner_text() == ""
+    assert page.locator("#copy").count() == 0
+
+
+def test_headings_sort_the_table(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08")
+    page.get_by_role("button", name="Weights bytes").click()
+    assert _costs(page) == sorted(point.evaluation.cost.weight_bytes for point in outcome.front)
+    page.keyboard.press("Enter")
+    assert _costs(page) == sorted((point.evaluation.cost.weight_bytes for point in outcome.front), reverse=True)
+    assert page.locator("#front th[aria-sort]").get_attribute("aria-sort") == "descending"
+    assert page.locator("#front tbody tr").first.inner_text().startswith("float")
+
+
+def test_limits_grey_out_what_is_over_them(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08")
+    field = page.get_by_role("spinbutton", name=f"Energy, {SMALL}J")
+    field.fill("1.5")
+    field.press("Enter")
+    dear = {point.name for point in outcome.front if (point.evaluation.cost.energy_uj or 0) > 1.5}
+    assert set(page.locator("#front tr.front.over th button").all_inner_texts()) == dear != set()
+    page.wait_for_function("() => document.querySelector('#plot [data-name=p10]').getAttribute('fill') === '#9aa7b4'")
+    assert page.locator("#plot [data-name=p01]").get_attribute("fill") != "#9aa7b4"
+    assert page.locator("#within").inner_text() == f"{10 - len(dear)} of 10 members of the front are within."
+
+    page.get_by_role("slider", name="at least: Accuracy").focus()
+    for _ in range(10):
+        page.keyboard.press("PageUp")
+    assert page.locator("#within").inner_text().startswith("0 of 10")
+    page.get_by_role("button", name="No limits").click()
+    assert page.locator("#front tr.over").count() == 0
+
+
+def test_two_points_are_compared_layer_by_layer(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08")
+    page.get_by_label("Compare with").select_option("p02")
+    assert page.locator("#details-heading").inner_text() == "p08 next to p02"
+    own, theirs = (outcome.front[index].evaluation.cost.layers for index in (7, 1))
+    shown = page.locator("#layers tbody tr").all()
+    for row, one, other in zip(shown, own, theirs, strict=True):
+        bits = row.locator("td").nth(1)
+        assert bits.locator(".theirs").inner_text() == _bits(other)
+        assert ("differs" in (bits.get_attribute("class") or "")) == (_bits(one) != _bits(other))
+    assert 0 < page.locator("#layers td.differs").count() < len(own) * 4
+    page.get_by_label("Compare with").select_option("")
+    assert page.locator("#layers .theirs").count() == 0
+
+
+def test_a_link_brings_back_what_was_shown(window: Opened, browser: Browser) -> None:
+    page = window.open("p08")
+    page.get_by_role("radio", name="Latency").check()
+    page.get_by_label("Compare with").select_option("p03")
+    page.get_by_role("button", name="Search accuracy %").click()
+    field = page.get_by_role("spinbutton", name="Weights, bytes")
+    field.fill("9000")
+    field.press("Enter")
+    page.evaluate("scrollTo(0, 0)")
+    page.mouse.click(*page.evaluate(POSITION, "p05"))
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy link").click()
+    page.wait_for_function("() => document.getElementById('link').textContent === 'Copied'")
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert "#p05&" in link
+
+    other = Opened(browser, window.path, WIDE)
+    other.page.goto(link)
+    other.page.wait_for_selector("#plot svg")
+    for script in (
+        "document.getElementById('layers-heading').textContent",
+        "document.getElementById('details-heading').textContent",
+        "document.querySelector('#plot .x-title').textContent",
+        "document.querySelector('#front th[aria-sort]').textContent",
+        "[...document.querySelectorAll('#front tr')].map(row => [...row.classList].sort() + row.textContent)",
+        "document.getElementById('within').textContent",
+    ):
+        assert other.page.evaluate(script) == page.evaluate(script)
+    other.close()
+
+
+@pytest.mark.parametrize("link", ["nobody", "%E0%A4%A", "p02&most.energy_uj=x&sort=nothing&cost=nothing&other=nobody"])
+def test_a_link_that_is_wrong_is_read_as_far_as_it_can_be(window: Opened, link: str) -> None:
+    page = window.open(link)
+    wanted = "p02" if link.startswith("p02") else "p08"
+    assert page.locator("#details-heading").inner_text() == f"{wanted} next to uniform 8-bit"
+    assert page.locator("#front tr.over").count() == 0
+
+
+@pytest.mark.parametrize("clipboard", [True, False])
+def test_the_export_command_is_copied(window: Opened, clipboard: bool) -> None:
+    page = window.open("p08")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#format").select_option("integer")
+    if not clipboard:
+        page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
+    page.locator("#copy").click()
+    page.wait_for_function("() => document.getElementById('copy').textContent === 'Copied'")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    if not clipboard:
+        page.evaluate("delete navigator.clipboard.writeText")
+    folder = str(window.path.parent)
+    words = ["explorer", "export", folder, "--pick", "p08", "--format", "integer", "--to", f"{folder}/export-p08"]
+    assert copied == page.locator("#command").inner_text()
+    assert shlex.split(copied) == words
+
+
+def test_rows_within_the_limits_are_downloaded(window: Opened, outcome: Outcome, tmp_path: Path) -> None:
+    page = window.open("p08&most.energy_uj=1.5&sort=-weight_bytes")
+    with page.expect_download() as started:
+        page.locator("#download").click()
+    started.value.save_as(tmp_path / "rows.csv")
+    rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    kept = [point for point in outcome.front if (point.evaluation.cost.energy_uj or 0) <= 1.5]
+    kept.sort(key=lambda point: -point.evaluation.cost.weight_bytes)
+    assert [row["name"] for row in rows] == [point.name for point in kept]
+    for row, point in zip(rows, kept, strict=True):
+        assert float(row["energy_uj"]) == point.evaluation.cost.energy_uj
+        assert int(row["weight bits/features.conv1"]) == point.evaluation.candidate.layers[0].weight_bits
+
+
+def test_all_evaluations_are_listed_and_can_be_chosen(window: Opened, outcome: Outcome) -> None:
+    page = window.open("p08&rows=all")
+    assert page.locator("#front tbody tr").count() == len(outcome.evaluations) + 2
+    far = next(item for item in outcome.evaluations if item.number == 33)
+    page.get_by_role("button", name="e33", exact=True).click()
+    assert page.locator("#layers tbody th").all_inner_texts() == [choice.layer for choice in far.candidate.layers]
+    bits = [text.removeprefix("≠ ") for text in page.locator("#layers tbody td:nth-child(3) .own").all_inner_texts()]
+    assert bits == [f"{choice.weight_bits} / {choice.activation_bits}" for choice in far.candidate.layers]
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_the_page_fits_its_window(browser: Browser, outcome: Outcome, tmp_path: Path, size: tuple[int, int]) -> None:
     write_report(outcome, tmp_path / "report.html")
-    window = Opened(browser, tmp_path / "report.html", size)
-    window.page.screenshot(path=tmp_path / "report.png", full_page=True)
+    window = Opened(browser, tmp_path / "report.html", size, touch=size == NARROW)
+    page = window.page
 
-    assert window.page.evaluate("document.documentElement.scrollWidth") <= size[0]
-    numbers = window.page.locator("#numbers")
-    assert numbers.evaluate("each => each.scrollWidth") <= numbers.evaluate("each => each.clientWidth")
-    assert (tmp_path / "report.png").stat().st_size > 20_000
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    assert page.evaluate(CUT) == []
+    assert page.evaluate(OVERLAPS) == []
+    for name in ("numbers", *(("front", "layers") if size == WIDE else ())):
+        part = page.locator(f"#{name}")
+        assert part.evaluate("each => each.scrollWidth") <= part.evaluate("each => each.clientWidth"), name
+    if size == NARROW:
+        assert page.evaluate(SMALL_TARGETS, THUMB) == []
+        page.touchscreen.tap(*page.evaluate(POSITION, "p02"))
+        _assert_shown(page, outcome, 1)
     window.close()
 
 
-def test_hostile_names_are_shown_and_not_run(browser: Browser, outcome: Outcome, tmp_path: Path) -> None:
-    name = "</script><img src=x onerror=\"document.title='run'\"><b>"
-    member = outcome.front[0].evaluation
-    rows = tuple(replace(row, layer=name) for row in member.cost.layers)
-    point = replace(outcome.front[0], name=name, evaluation=replace(member, cost=replace(member.cost, layers=rows)))
-    write_report(replace(outcome, front=(point, *outcome.front[1:])), tmp_path / "report.html", chosen=name)
-    window = Opened(browser, tmp_path / "report.html", WIDE)
-    window.page.mouse.move(*window.page.evaluate(POINT_POSITION, name))
-    window.page.wait_for_selector("#plot .hoverlayer .hovertext")
+def test_the_page_can_be_printed(window: Opened) -> None:
+    page = window.open("p08")
+    page.emulate_media(media="print")
+    assert page.locator("#link").is_hidden()
+    assert page.locator("#front").evaluate("each => each.scrollHeight <= each.clientHeight + 1")
+    page.emulate_media(media="screen")
 
-    assert window.page.locator("#layers tbody td").first.inner_text() == name
-    assert name in (window.page.locator("#plot .hoverlayer").text_content() or "")
-    assert window.page.title() != "run"
-    assert window.page.locator("img").count() == 0
+
+def test_hostile_names_are_shown_and_not_run(browser: Browser, outcome: Outcome, tmp_path: Path) -> None:
+    name = f"</script>{HOSTILE}"
+    hostile = make_outcome(layer_prefix=name, title=name)
+    member = hostile.front[0].evaluation
+    named = replace(hostile.front[0], name=name, evaluation=replace(member, origin=name))
+    told = replace(hostile, front=(named, *hostile.front[1:]), skipped=((name, name),), provenance={name: name})
+    write_report(told, tmp_path / "report.html", chosen=name)
+    window = Opened(browser, tmp_path / "report.html", WIDE)
+    page = window.page
+    page.mouse.move(*page.evaluate(POSITION, name))
+    page.wait_for_selector(".tip")
+
+    assert page.locator("#layers tbody th").first.inner_text() == f"{name}features.conv1"
+    assert name in page.locator(".tip").inner_text()
+    assert page.title().startswith(name)
+    assert page.locator("img").count() == 0
     window.close()
 
 
@@ -218,14 +427,33 @@ def test_an_empty_front_says_so(browser: Browser, outcome: Outcome, tmp_path: Pa
     window.close()
 
 
+def _wait_for_title(page: Page, axis: str, title: str) -> None:
+    page.wait_for_function(
+        "([axis, title]) => document.querySelector(`#plot .${axis}-title`).textContent === title", arg=[axis, title]
+    )
+
+
+def _costs(page: Page) -> list[int]:
+    """The weights of the members of the front in the order of the table."""
+    cells = page.locator("#front tr.front td:nth-child(5)").all_inner_texts()
+    return [int(cell.replace(",", "")) for cell in cells]
+
+
+def _bits(row: object) -> str:
+    weights, inputs = (getattr(row, key) for key in ("weight_bits", "activation_bits"))
+    return f"{NONE if weights is None else weights} / {inputs}"
+
+
 def _assert_shown(page: Page, outcome: Outcome, index: int) -> None:
     """Assert that the page shows the layers, the notes and the numbers of a member of the front."""
     point = outcome.front[index]
     page.wait_for_function(
         "name => document.getElementById('layers-heading').textContent.endsWith(name)", arg=point.name
     )
-    rows = page.locator("#layers tbody tr")
-    shown = [[cell.inner_text() for cell in row.locator("td").all()] for row in rows.all()]
+    shown = page.evaluate(
+        "[...document.querySelectorAll('#layers tbody tr')].map(row => [...row.children].map(cell =>"
+        " (cell.querySelector('.own') ?? cell).textContent.replace('\u2260 ', '')))"
+    )
     expected = point.evaluation.cost.layers
     assert [row[0] for row in shown] == [row.layer for row in expected]
     for cells, row in zip(shown, expected, strict=True):

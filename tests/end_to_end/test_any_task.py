@@ -21,6 +21,7 @@ from explorer.cli import main
 from explorer.export.verify import open_session
 from explorer.models.unet import UNet
 from explorer.study.folder import read_outcome
+from tests.support.pages import read_page_data
 
 README = Path(__file__).parents[2] / "README.md"
 Explorer = Callable[..., Any]
@@ -126,9 +127,8 @@ def test_every_command_says_what_was_compared(masks: Path, explorer: Explorer, t
     assert re.search(r"iou on 24 held-out images: \d\d\.\d\d% \(\+- ", said.out)
     said = explorer("check", masks / "shapes")
     assert "targets of 16 x 16 each" in said.out
-    page = (masks / "run" / "report.html").read_text(encoding="utf-8")
-    assert '"score_name": "iou"' in page or '"score_name":"iou"' in page
-    assert "iou on search images (%)" in page
+    data = read_page_data(masks / "run" / "report.html")
+    assert (data["score_name"], data["score"]) == ("iou", "iou")
 
 
 def test_relevance_is_of_what_the_study_names(masks: Path, explorer: Explorer) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import explorer
 from explorer.errors import CandidateError, SearchError
+from tests.support.pages import read_page_data
 
 SPACE = explorer.Space(weight_bits=(4, 8), activation_bits=(8,), filter_keep_ratio=(0.5, 1.0), removed_blocks=(0, 1, 2))
 
@@ -69,7 +70,8 @@ def test_a_search_removes_blocks_in_their_order_and_its_front_does_all_that_othe
     assert "removed_blocks" in rows[0]
     point = next(p for p in result.front if p.candidate.removed_blocks)
     assert any("; ".join(point.candidate.removed_blocks) in row for row in rows[1:])
-    assert point.candidate.removed_blocks[0] in (tmp_path / "run" / "report.html").read_text()
+    shown = read_page_data(tmp_path / "run" / "report.html")["points"]
+    assert point.candidate.removed_blocks[0] in next(each["origin"] for each in shown if each["name"] == point.name)
     assert result.front.to_frame().loc[point.name, "removed_blocks"] == "; ".join(point.candidate.removed_blocks)
 
 

@@ -16,6 +16,7 @@ from explorer.study.folder import read_outcome
 from explorer.study.front import spread
 from explorer.study.requirements import Requirements
 from explorer.training.tuned import Tuned
+from tests.support.pages import read_page_data
 
 Explorer = Callable[..., Any]
 
@@ -88,8 +89,8 @@ def test_a_front_is_tuned_and_shown_beside_the_other(finished: Path, explorer: E
     assert [point.name for point in made] == [point.name for point in spread(outcome.front, outcome.objectives, 3)]
     done, of = map(int, re.findall(r"fine-tune, batches: (\d+) of (\d+), done", said.out)[-1])
     assert done == of == 3 * int(re.findall(r"fine-tune, batches: \d+ of (\d+)", said.out)[0]) // 3
-    page = (finished / "run" / "report.html").read_text()
-    assert '"fine-tuned"' in page
+    shown = {point["name"] for point in read_page_data(finished / "run" / "report.html")["points"] if point["tuned"]}
+    assert shown == {point.name for point in made}
     again = explorer("front", "run").out
     for point in made:
         assert point.tuned is not None

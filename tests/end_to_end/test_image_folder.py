@@ -19,6 +19,7 @@ from explorer.settings import TrainingSettings
 from explorer.study.folder import read_outcome
 from explorer.training.epochs import Recipe
 from explorer.training.train import train_model
+from tests.support.pages import read_page_data
 
 STUDY = """\
 [study]
@@ -134,8 +135,10 @@ def test_fifteen_lines_search_report_and_export(own: Path, explorer: Callable[..
     ):
         said = explorer(*command)
         assert (said.code, said.err) == (0, "")
-    assert (own / "run" / "report.html").stat().st_size > 100_000
     outcome = read_outcome(own / "run")
+    data = read_page_data(own / "run" / "report.html")
+    assert data["evaluations"]["number"] == list(range(TRIALS))
+    assert {point.name for point in outcome.front} < {point["name"] for point in data["points"]}
     assert len(outcome.evaluations) == TRIALS
     assert any(share < 1 for entry in outcome.evaluations for _, share in entry.candidate.filter_keep_ratio)
 

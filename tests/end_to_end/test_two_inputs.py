@@ -21,6 +21,7 @@ from explorer.export.verify import open_session
 from explorer.integer.interpret import run_program
 from explorer.packed.file import read_packed
 from explorer.study.folder import read_outcome
+from tests.support.pages import read_page_data
 
 NETWORK = '''
 import torch
@@ -134,7 +135,7 @@ def test_the_front_prices_both_inputs(finished: Path) -> None:
     assert plain.held_out.value > 0.9
     with (finished / "run" / "front.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(outcome.front) > 0
-    assert "scan" in (finished / "run" / "report.html").read_text(encoding="utf-8")
+    assert "scan" in json.dumps(read_page_data(finished / "run" / "report.html"))
 
 
 def test_the_file_takes_each_input_by_its_name(finished: Path, held_out: tuple[Arrays, NDArray[np.int64]]) -> None:

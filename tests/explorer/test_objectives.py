@@ -9,6 +9,7 @@ from rich.console import Console
 
 from explorer.errors import StudyFileError
 from explorer.objectives import OBJECTIVES, SCORE, Objective, costs
+from explorer.report.front.hover import describe_point
 from explorer.report.front.page import collect_page_data
 from explorer.report.front.tables import build_front_table, write_front_csv
 from explorer.report.front.views import build_front_view
@@ -42,10 +43,10 @@ def test_an_entry_is_all_that_a_new_objective_takes(tmp_path: Path, monkeypatch:
     write_front_csv(outcome, tmp_path / "front.csv")
     row = next(csv.DictReader((tmp_path / "front.csv").read_text().splitlines()))
     assert int(row["macs"]) == outcome.front[0].evaluation.cost.macs
-    data = collect_page_data(build_front_view(outcome))
+    data = collect_page_data(outcome)
     assert [axis["name"] for axis in data["axes"]][:2] == ["energy", "work"]
     assert [figure["heading"] for figure in data["costs"] if figure["key"] == "macs"] == ["Operations"]
-    assert "<br>operations " in str(data["figures"]["work"])
+    assert "<br>operations " in describe_point(build_front_view(outcome).front[0])
     console = Console(width=200)
     with console.capture() as capture:
         console.print(build_front_table(outcome))

@@ -21,7 +21,7 @@ def refuse_foreign_pages(folder: Path, score: str = SCORE.name) -> None:
 
 def write_pages(outcome: Outcome, folder: Path, chosen: str | None = None) -> None:
     """Write the table and the page of a run, which shows the point of that name first, or the recommended one."""
-    from explorer.report.front.page import write_report  # noqa: PLC0415  (imports plotly)
+    from explorer.report.front.page import write_report  # noqa: PLC0415  (takes numpy)
     from explorer.report.front.tables import write_front_csv  # noqa: PLC0415
 
     write_front_csv(outcome, folder / FRONT)

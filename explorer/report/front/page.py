@@ -1,4 +1,4 @@
-"""One HTML file that shows an outcome, opens without a network and answers to clicks and keys."""
+"""One HTML file that shows an outcome, opens without a network and answers to clicks, thumbs and keys."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from explorer.evaluate.mean_score import MeanScore
+from explorer.export.formats import FORMATS
 from explorer.objectives import score_named
-from explorer.report.front.figures import draw_front
+from explorer.report.front.evaluations import list_evaluations, tabulate_choices
 from explorer.report.front.marks import MARKS
-from explorer.report.front.pairs import PairView, build_pair_view
-from explorer.report.front.views import REFERENCE, FrontView, PointView, build_front_view, list_cost_figures
-from explorer.report.shell import encode_figure, read_shipped, render_page, write_page
-from explorer.study.record import Outcome, Split
+from explorer.report.front.views import REFERENCE, PointView, build_front_view, list_cost_figures
+from explorer.report.shell import read_shipped, render_page, write_page
+from explorer.study.record import FLOAT, Outcome
 
-SPLITS: tuple[Split, ...] = ("search", "held_out")
+SCRIPTS = ("elements", "state", "charts", "figure", "table", "point", "layers", "start")
+"""The parts of the page's program, in the order in which they are put together."""
 
 
 def write_report(outcome: Outcome, path: Path, chosen: str | None = None) -> None:
@@ -27,36 +28,51 @@ def write_report(outcome: Outcome, path: Path, chosen: str | None = None) -> Non
         ExplorerError: no member of the front is called `chosen`.
         OSError: the file cannot be written.
     """
-    write_page(render_report(build_front_view(outcome, chosen)), path)
+    write_page(render_report(outcome, chosen), path)
 
 
-def render_report(view: FrontView) -> str:
-    """Return the page of a front."""
+def render_report(outcome: Outcome, chosen: str | None = None) -> str:
+    """Return the page of an outcome."""
+    data = collect_page_data(outcome, chosen)
+    parts = "\n".join(read_shipped("front/script", f"{name}.js") for name in SCRIPTS)
     return render_page(
-        f"{view.title}: {view.device_title}",
+        f"{data['title']}: {data['device_title']}",
         style=read_shipped("", "page.css") + read_shipped("front", "page.css"),
         body=read_shipped("front", "page.html"),
-        data=collect_page_data(view),
-        program=read_shipped("front", "page.js"),
+        data=data,
+        program=f'(async () => {{\n"use strict";\n{parts}}})();',
+        plotly=False,
     )
 
 
-def collect_page_data(view: FrontView) -> dict[str, Any]:
-    """Return all that the page's program reads, as plain data."""
+def collect_page_data(outcome: Outcome, chosen: str | None = None) -> dict[str, Any]:
+    """Return all that the page's program reads, as plain data.
+
+    Raises:
+        ExplorerError: no member of the front is called `chosen`.
+    """
+    view, table = build_front_view(outcome, chosen), tabulate_choices([item.candidate for item in outcome.evaluations])
+    score = score_named(view.objectives)
     return {
         "title": view.title,
         "device": view.device,
         "device_title": view.device_title,
         "objectives": view.objectives,
-        "evaluations": len(view.cloud) + len(view.front),
         "reference": REFERENCE,
+        "float": FLOAT,
         "chosen": view.chosen,
-        "score": score_named(view.objectives).heading,
-        "score_name": score_named(view.objectives).name,
+        "knee": view.knee,
+        "recommended": None if view.recommended is None else view.recommended.point.name,
+        "recommended_tuned": view.recommended is not None and view.recommended.tuned,
+        "recommendation": None if view.recommended is None else view.recommended.describe(),
+        "score": score.heading,
+        "score_name": score.name,
         "axes": [asdict(axis) for axis in view.axes],
         "costs": [figure._asdict() for figure in list_cost_figures(view.objectives)],
-        "figures": {axis.name: _figures(view, axis.name) for axis in view.axes},
+        "budgets": view.budgets,
         "points": [_point(point) for point in (*view.front, *view.baselines)],
+        "evaluations": list_evaluations(outcome, table),
+        "formats": _list_formats(outcome),
         "marks": [
             [sign, meaning] for sign, meaning in MARKS.items() if any(sign in point.mark for point in view.front)
         ],
@@ -67,32 +83,12 @@ def collect_page_data(view: FrontView) -> dict[str, Any]:
     }
 
 
-def _figures(view: FrontView, objective: str) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
-    for split in SPLITS:
-        pair = build_pair_view(view, objective, split)
-        figures[split] = {**encode_figure(draw_front(pair, view.chosen)), "caption": _caption(pair)}
-    return figures
-
-
-def _caption(pair: PairView) -> str:
-    """Say what the figure leaves out or a reader could take wrongly."""
-    parts = ["Error bars are one standard error."]
-    if pair.split == "held_out":
-        parts.append(
-            "The members were selected on search images; the dotted line joins those that form the front there. "
-            "Other evaluations were never scored on held-out images."
-        )
-    elif pair.best:
-        parts.append(f"The line is the best search {pair.score.name} reached at that cost or less.")
-    if pair.tuned:
-        parts.append("Stars are what fine-tuning made of members of the front, in the order of cost.")
-    if pair.below_range:
-        noun = "evaluation lies" if pair.below_range == 1 else "evaluations lie"
-        parts.append(f"{pair.below_range} {noun} below the range shown; double-click the plot to see all.")
-    if pair.unscored:
-        parts.append(f"{len(pair.unscored)} candidates over budget were costed only: the ticks at the bottom.")
-    return " ".join(parts)
+def _list_formats(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return the formats of an export, the default first, with the reason where the network cannot be exported so."""
+    refused = dict(outcome.refused_exports)
+    return [
+        {"name": name, "summary": exporter.summary, "refused": refused.get(name)} for name, exporter in FORMATS.items()
+    ]
 
 
 def _point(point: PointView) -> dict[str, Any]:

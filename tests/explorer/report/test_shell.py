@@ -8,6 +8,7 @@ import pytest
 
 from explorer.files import CONTENT_POLICY
 from explorer.report.shell import DRAW_FIGURES, encode_figure, encode_for_script, read_shipped, render_page, write_page
+from tests.support.pages import unpack_page
 
 
 def test_script_json_cannot_end_its_element() -> None:
@@ -45,3 +46,11 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (tmp_path / "page.html").read_bytes() == b"<p>\xc2\xb5</p>"
     with pytest.raises(OSError, match="No such file"):
         write_page("", tmp_path / "absent" / "page.html")
+
+
+def test_a_page_that_draws_without_plotly_holds_its_data_packed() -> None:
+    data = {"name": "</script>", "numbers": [1.5, None]}
+    page = render_page("a", style="", body="", data=data, program="", plotly=False)
+    assert unpack_page(page) == data
+    assert len(page) < 1500
+    assert page == render_page("a", style="", body="", data=dict(data), program="", plotly=False)

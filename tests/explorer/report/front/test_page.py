@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from explorer.errors import ExplorerError
 from explorer.report.front.page import render_report, write_report
-from explorer.report.front.views import build_front_view
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Outcome
+from tests.support.pages import unpack_page
 
 HOSTILE = "</script><script>alert('x')</script><!--<img src=x onerror=alert(1)>&amp;"
 
 
 def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None:
-    data = _data(render_report(build_front_view(outcome, "p03")))
+    data = unpack_page(render_report(outcome, "p03"))
 
     assert data["chosen"] == "p03"
     assert [point["name"] for point in data["points"]][-2:] == ["float", "uniform 8-bit"]
-    assert {axis: set(figures) for axis, figures in data["figures"].items()} == {
-        axis: {"search", "held_out"} for axis in ("energy", "latency", "weight_memory", "activation_memory")
-    }
+    assert [axis["name"] for axis in data["axes"]] == ["energy", "weight_memory", "latency", "activation_memory"]
+    assert data["evaluations"]["number"] == [item.number for item in outcome.evaluations]
     layers = data["points"][0]["cost"]["layers"]
     assert [row["layer"] for row in layers] == [row.layer for row in outcome.front[0].evaluation.cost.layers]
     pool, fits = layers[1], data["points"][0]["cost"]["fits"]
@@ -43,7 +40,7 @@ def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None
 
 
 def test_members_are_marked_as_in_the_terminal(outcome: Outcome) -> None:
-    data = _data(render_report(build_front_view(outcome)))
+    data = unpack_page(render_report(outcome))
     chosen = knee(outcome.front, outcome.objectives).name
     marks = {point["name"]: point["mark"] for point in data["points"]}
     assert [name for name, mark in marks.items() if "*" in mark] == [chosen]
@@ -52,7 +49,7 @@ def test_members_are_marked_as_in_the_terminal(outcome: Outcome) -> None:
     assert {sign for sign, _ in data["marks"]} == set("".join(marks.values()))
 
 
-def test_hostile_names_stay_data(outcome: Outcome) -> None:
+def test_hostile_names_stayunpack_page(outcome: Outcome) -> None:
     rows = tuple(replace(row, layer=HOSTILE) for row in outcome.front[0].evaluation.cost.layers)
     cost = replace(outcome.front[0].evaluation.cost, layers=rows, notes=(HOSTILE,))
     hostile = replace(
@@ -63,26 +60,26 @@ def test_hostile_names_stay_data(outcome: Outcome) -> None:
         skipped=((HOSTILE, HOSTILE),),
         provenance={HOSTILE: HOSTILE},
     )
-    text = render_report(build_front_view(hostile))
+    text = render_report(hostile)
     tags = _Tags()
     tags.feed(text)
 
     assert HOSTILE not in text
-    assert tags.count("script") == 3
+    assert tags.count("script") == 2
     assert tags.count("img") == 0
-    assert _data(text)["points"][0]["cost"]["layers"][0]["layer"] == HOSTILE
-    assert _data(text)["title"] == HOSTILE
+    assert unpack_page(text)["points"][0]["cost"]["layers"][0]["layer"] == HOSTILE
+    assert unpack_page(text)["title"] == HOSTILE
 
 
 def test_a_placeholder_in_a_name_is_not_filled_in(outcome: Outcome) -> None:
-    text = render_report(build_front_view(replace(outcome, study={"study": {"name": "{{plotly}}"}})))
+    text = render_report(replace(outcome, study={"study": {"name": "{{plotly}}"}}))
 
-    assert _data(text)["title"] == "{{plotly}}"
+    assert unpack_page(text)["title"] == "{{plotly}}"
 
 
 def test_the_page_refers_to_nothing_outside_itself(outcome: Outcome) -> None:
     tags = _Tags()
-    tags.feed(render_report(build_front_view(outcome)))
+    tags.feed(render_report(outcome))
 
     assert [value for _, key, value in tags.attributes if key in ("src", "href")] == ["data:,"]
     assert any("default-src 'none'" in value for _, key, value in tags.attributes if key == "content")
@@ -103,7 +100,7 @@ def test_an_unknown_choice_writes_nothing(outcome: Outcome, tmp_path: Path) -> N
 
 
 def test_an_empty_front_has_a_page(outcome: Outcome) -> None:
-    assert _data(render_report(build_front_view(replace(outcome, front=()))))["chosen"] is None
+    assert unpack_page(render_report(replace(outcome, front=())))["chosen"] is None
 
 
 @pytest.mark.parametrize("module", ["views", "pairs", "tables", "figures", "page"])
@@ -130,9 +127,3 @@ class _Tags(HTMLParser):
 
     def count(self, tag: str) -> int:
         return self.tags.count(tag)
-
-
-def _data(text: str) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    return json.loads(found.group(1))

@@ -1,0 +1,134 @@
+"""All evaluations of a search, column by column, and what each chooses: little to store of thousands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from explorer.compress.candidate import Candidate
+from explorer.objectives import costs, every_cost
+from explorer.study.record import Evaluation, Outcome
+
+FIRST = ord("0")
+"""The sign that stands for the first of an axis's values; the next one stands for the next."""
+DIGITS = 7
+"""Significant ones of a number that is drawn and listed (assumed)."""
+FIELDS = {
+    "weight_bits": "weight bits",
+    "step": "weight step",
+    "activation_bits": "input bits",
+    "weight_density": "weights kept",
+    "pattern": "pattern",
+    "codebook_size": "codebook",
+    "codebook_granularity": "codebook of",
+}
+"""Of a `LayerChoice` what a page calls it, in the order shown."""
+FILTERS, CRITERION = "filters kept", "filters by"
+REMOVED = "removed"
+"""Stands for what a candidate chooses for a layer that it lacks."""
+
+
+class ChoiceAxis(NamedTuple):
+    """One decision of a search, with the values that its evaluations took, in ascending order.
+
+    Texts and None come last: None is "no codebook", and REMOVED that there is no such layer.
+    """
+
+    of: str
+    field: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChoiceTable:
+    """What each of N candidates chooses: the index of a value of every axis.
+
+    `rows` are N x axes. Axes on which all agree are `constant`, and have no column.
+    """
+
+    axes: tuple[ChoiceAxis, ...]
+    constant: tuple[ChoiceAxis, ...]
+    rows: tuple[tuple[int, ...], ...]
+
+
+def tabulate_choices(candidates: Sequence[Candidate]) -> ChoiceTable:
+    """Return what candidates choose, layer by layer, then the shares of filters, then whose order these follow."""
+    decided = [dict(_decisions(candidate)) for candidate in candidates]
+    names = {key: None for row in decided for key in row}
+    seen = [(name, {row.get(name, REMOVED) for row in decided}) for name in names]
+    found = [ChoiceAxis(*name, values=tuple(sorted(values, key=_rank))) for name, values in seen]
+    axes = tuple(axis for axis in found if len(axis.values) > 1)
+    places = [{value: place for place, value in enumerate(axis.values)} for axis in axes]
+    keys = [(axis.of, axis.field) for axis in axes]
+    return ChoiceTable(
+        axes=axes,
+        constant=tuple(axis for axis in found if len(axis.values) == 1),
+        rows=tuple(
+            tuple(place[row.get(key, REMOVED)] for key, place in zip(keys, places, strict=True)) for row in decided
+        ),
+    )
+
+
+def _decisions(candidate: Candidate) -> Iterator[tuple[tuple[str, str], Any]]:
+    for choice in candidate.layers:
+        for field, title in FIELDS.items():
+            yield (choice.layer, title), getattr(choice, field)
+    yield from (((group, FILTERS), ratio) for group, ratio in candidate.filter_keep_ratio)
+    yield ("network", CRITERION), candidate.filters_by
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    return (1, 0.0, str(value)) if value is None or isinstance(value, str) else (0, float(value), "")
+
+
+def list_evaluations(outcome: Outcome, table: ChoiceTable) -> dict[str, Any]:
+    """Return the evaluations of an outcome as columns, with what a table says that they choose.
+
+    A candidate is a text with one sign for each axis; origins and broken limits are places in lists of their texts.
+    """
+    found = outcome.evaluations
+    keys = [cost.key for cost in costs(outcome.objectives)]
+    origins, limits = _Texts(), _Texts()
+    scores = [item.score for item in found]
+    return {
+        "number": [item.number for item in found],
+        "score": [None if score is None else _short(score.value) for score in scores],
+        "error": [None if score is None else _short(score.standard_error) for score in scores],
+        "images": [None if score is None else score.num_images for score in scores],
+        "costs": {key: [_short(getattr(item.cost, key)) for item in found] for key in keys},
+        "origin": [origins.place(item.origin) for item in found],
+        "limits": [limits.place(_tell_limits(item)) for item in found],
+        "chosen": ["".join(chr(FIRST + place) for place in row) for row in table.rows],
+        "origins": list(origins.known),
+        "broken": list(limits.known),
+        "axes": [list(axis) for axis in table.axes],
+        "constant": [list(axis) for axis in table.constant],
+    }
+
+
+class _Texts:
+    """Texts by the place at which each was first met."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+
+    def place(self, text: str) -> int:
+        return self.known.setdefault(text, len(self.known))
+
+
+def _tell_limits(item: Evaluation) -> str:
+    if item.failure:
+        return f"cannot be computed: {item.failure}"
+    relative = {cost.key for cost in every_cost()}
+    return "; ".join(
+        f"{key} exceeded by {100.0 * excess:.3g} %"
+        if key in relative
+        else f"{key} missed by {100.0 * excess:.3g} points"
+        for key, excess in item.violations
+    )
+
+
+def _short(value: float | None) -> float | None:
+    """Return a number with the digits that are shown of it."""
+    return value if value is None or isinstance(value, int) else float(f"{value:.{DIGITS}g}")

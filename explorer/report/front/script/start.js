@@ -1,0 +1,78 @@
+// Puts the page together, and keeps what is shown in step with what is chosen.
+
+let planned = false;
+
+// Draws anew what a change touches; figures once a frame, however many changes there are.
+function update(...parts) {
+  writeHash();
+  if (parts.includes("table") || parts.includes("limits")) showTable();
+  if (parts.includes("limits")) { tellWithin(); showSelection(named(state.name)); }
+  if ((parts.includes("figure") || parts.includes("limits")) && !planned) {
+    planned = true;
+    requestAnimationFrame(() => { planned = false; draw(); });
+  }
+}
+
+function showPoint() {
+  const point = named(state.name);
+  showSelection(point);
+  showOther(point);
+  showNumbers(point);
+  showExport(point);
+  showComponents(point);
+  showFits(point);
+  showLayers(point);
+}
+
+function select(name) {
+  state.name = name;
+  markRow();
+  showPoint();
+  update("figure");
+}
+
+function showHeader() {
+  const costs = AXES.filter(inStudy).map((axis) => axis.name.replaceAll("_", " "));
+  put("title", data.title);
+  put("figure-heading", `${data.score} against cost`);
+  put("subtitle", `${data.device_title} (${data.device}) · ${data.score.toLowerCase()} against ${costs.join(", ")} · ` +
+    `${count(all.number.length)} evaluations, ${front.length} on the front`);
+  put("recommendation", data.recommendation ? `Recommended: ${data.recommendation}.` : "");
+  put("remarks", ...data.remarks.map((said) => element("p", { class: "remark" }, said)));
+  put("marks", data.marks.filter(([sign]) => !">*".includes(sign)).map(([sign, says]) => `${sign} ${says}`).join("; "));
+  put("skipped", pairs(data.skipped, "Nothing was skipped."));
+  put("provenance", pairs(data.provenance, "None recorded."));
+  put("settings", pairs(data.settings, "None recorded."));
+}
+
+function showAll() {
+  readHash();
+  find("whole").checked = state.whole;
+  segments("axes", AXES.map((axis) => [axis.name, axis.title.replace(" per image", "")]), state.cost, (value) => { state.cost = value; update("figure"); });
+  segments("splits", [["search", "search"], ["held_out", "held-out"]], state.images, (value) => { state.images = value; update("figure"); });
+  segments("rows", [["front", `front (${count(front.length)})`], ["all", `all evaluations (${count(all.number.length)})`]], state.rows, (value) => {
+    state.rows = value;
+    rowsShown = AT_ONCE;
+    update("table");
+  });
+  showLimits();
+  tellWithin();
+  showTable();
+  draw();
+  markRow();
+  showPoint();
+}
+
+showHeader();
+document.querySelector("main").hidden = false;
+if (data.points.length) {
+  showAll();
+  listenToFigure();
+  listenToTable();
+  find("other").addEventListener("change", (event) => { state.other = event.target.value; showPoint(); update("figure"); });
+  find("no-limits").addEventListener("click", () => { state.limits = {}; state.least = null; showLimits(); update("limits"); });
+  find("link").addEventListener("click", (event) => { writeHash(); copy(location.href, event.currentTarget); });
+  window.addEventListener("hashchange", showAll);
+  let width = innerWidth;
+  window.addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; update("figure"); } });
+}
