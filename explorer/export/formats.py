@@ -146,6 +146,8 @@ class Exporter:
 FORMATS: Mapping[str, Exporter] = {
     "onnx": Exporter(summary="quantised (QDQ)", module="explorer.export.onnx.package"),
     "integer": Exporter(summary="integers only", module="explorer.export.integer.package"),
+    "pt": Exporter(summary="state dict with a module that takes torch alone", module="explorer.export.pytorch.package"),
+    "pt2": Exporter(summary="torch.export program", module="explorer.export.torch_export.package"),
     "coded": Exporter(summary="weights at their entropy, to store", module="explorer.export.coded"),
     "tflite": Exporter(
         summary="int8 for LiteRT",

@@ -45,8 +45,9 @@ def export(
         1.0
 
     Args:
-        format: "onnx" (a quantised network and configuration.json), "integer", "coded" (weights at their entropy, to
-            store), or "tflite" (takes ai-edge-litert).
+        format: "onnx" (a quantised network and configuration.json), "integer", "pt" (a state dict with a module
+            that takes torch alone), "pt2" (a torch.export program), "coded" (weights at their entropy, to store), or
+            "tflite" (takes ai-edge-litert).
         inputs: What a "tflite" file reads: "int8", "uint8" or "float32".
         outputs: The same of what it gives.
         int4: Whether it stores weights of at most 4 bits two to a byte.

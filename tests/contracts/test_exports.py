@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import runpy
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from explorer.errors import ExportError
 from explorer.export.deploy import find_refusals
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
+from explorer.export.pytorch import package
 from explorer.export.verify import open_session
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.symbolic import call
@@ -29,7 +31,7 @@ from tests.support import styles
 from tests.support.spellings import SPELLINGS, Spelled
 from tests.support.square import random_candidate
 
-NAMED = r"(export|integer): (node '\w+' \(.+\) (cannot be written as ONNX|has no integer form): .+; .+)"
+NAMED = r"(export|integer): (node '\w+' \(.+\) (cannot be written as (ONNX|Python)|has no integer form): .+; .+)"
 """A refusal says at which node, why, and what to do."""
 EXPORTED = {
     "pair",
@@ -90,9 +92,17 @@ def check_integer(built: fx.GraphModule, base: CompressionContext, given: Inputs
     assert np.isclose(values, real, rtol=1e-2, atol=2e-2 * np.abs(values).max()).mean() >= 0.9
 
 
+def check_module(built: fx.GraphModule, base: CompressionContext, given: Inputs, path: Path) -> None:
+    package.try_out(built, base, path.parent)
+    network = runpy.run_path(str(path.with_name("network.py")))["load"]()
+    for expected, received in zip(call(built, given), call(network, given), strict=True):
+        assert torch.equal(expected, received)
+
+
 CHECKS: dict[str, Callable[[fx.GraphModule, CompressionContext, Inputs, Path], None]] = {
     "onnx": check_onnx,
     "integer": check_integer,
+    "pt": check_module,
 }
 
 
@@ -127,6 +137,7 @@ def test_a_network_of_modules_alone_has_no_line_to_name() -> None:
     given = torch.randn(8, 3, 8, 8)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.Flatten(), nn.Linear(144, 5))
     base = CompressionContext.of(network, given)
-    for form in CHECKS:
+    assert not find_refusals(base, "pt")
+    for form in ("onnx", "integer"):
         (reason,) = find_refusals(base, form)
         assert re.search(r"node '_1' \(1\) .* there is no rule for modules of type Softmax", reason)

@@ -114,7 +114,7 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
 def _float32_bytes(context: CompressionContext, folder: Path) -> int:
     """Return bytes of the float network as an ONNX file, or of its parameters where it has integers alone as a form."""
     try:
-        return export_onnx(context.reference, context.graph.input_shapes, folder / "float32.onnx")
+        return export_onnx(context.reference, context.graph.input_shapes, folder / "float32.onnx").total
     except ExportError:
         return 4 * sum(parameter.numel() for parameter in context.reference.parameters())
 

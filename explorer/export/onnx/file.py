@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -12,11 +13,18 @@ from onnx import TensorProto, helper
 from onnx.external_data_helper import uses_external_data
 
 from explorer.errors import ExportError
+from explorer.export.stored_bytes import StoredBytes
 
 OPSET, IR_VERSION = 21, 10
 """The first opset with INT4 weights, and the file version that belongs to it."""
 EXTERNAL_DATA_BYTES = 2**31 - 2**24
 """From so many bytes of tensors on these go to a second file: a protobuf message holds less than 2 GiB."""
+WEIGHTS = ("weight", "weight_codes")
+ROLES = {
+    **dict.fromkeys(("scale", "zero_point", "weight_scale", "weight_zero_point", "bias_scale"), "scales"),
+    **dict.fromkeys(("bias", "bias_codes"), "biases"),
+}
+"""What an initializer is by the last part of its name."""
 
 
 def make_model(graph: onnx.GraphProto) -> onnx.ModelProto:
@@ -61,6 +69,23 @@ def count_onnx_bytes(path: Path) -> int:
     """Return size of an ONNX file together with every external data file that it points to."""
     model = onnx.load_model(path, load_external_data=False)
     return path.stat().st_size + sum((path.parent / name).stat().st_size for name in list_external_files(model))
+
+
+def count_stored(model: onnx.ModelProto, layers: Mapping[str, str], total: int) -> StoredBytes:
+    """Return what the initializers of a model are that takes `total` bytes.
+
+    They are called as a node, a slash, and what they are of it; `layers` names the layers by their nodes.
+    """
+    weights: dict[str, int] = {}
+    kinds = dict.fromkeys(("scales", "biases", "others"), 0)
+    for tensor in model.graph.initializer:
+        size = len(tensor.raw_data)
+        node, _, role = tensor.name.rpartition("/")
+        if node in layers and role in WEIGHTS:
+            weights[layers[node]] = size
+        else:
+            kinds[ROLES.get(role, "others")] += size
+    return StoredBytes(weights=weights, total=total, **kinds)
 
 
 def list_external_files(model: onnx.ModelProto) -> tuple[str, ...]:

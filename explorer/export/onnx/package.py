@@ -41,8 +41,8 @@ def write(deployment: Deployment, folder: Path) -> Exported:
 
 def _write_network(deployment: Deployment, staging: Path, folder: Path) -> Exported:
     context, point, score = deployment.context, deployment.point, deployment.score
-    float32_bytes = export_onnx(context.reference, context.graph.input_shapes, staging / "float32.onnx")
-    network_bytes = export_onnx(deployment.model, context.graph.input_shapes, staging / NETWORK)
+    float32_bytes = export_onnx(context.reference, context.graph.input_shapes, staging / "float32.onnx").total
+    network_bytes = export_onnx(deployment.model, context.graph.input_shapes, staging / NETWORK).total
     verification = verify_onnx(
         staging / NETWORK, deployment.model, deployment.images, targets=deployment.targets, score=score
     )

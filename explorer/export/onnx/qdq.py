@@ -8,21 +8,22 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
-from torch import fx
+from torch import fx, nn
 
 from explorer.errors import ExportError
 from explorer.export.onnx.builder import OnnxBuilder, refuse
-from explorer.export.onnx.file import make_model, save_onnx
+from explorer.export.onnx.file import count_stored, make_model, save_onnx
 from explorer.export.onnx.functions import write_function
 from explorer.export.onnx.modules import write_module
+from explorer.export.stored_bytes import StoredBytes
 from explorer.graph.inputs import OUTPUT, Shapes, example, name_inputs
 from explorer.graph.names import Names
 from explorer.graph.symbolic import gives_tensors, propagate_shapes
 from explorer.graph.traced import get_shape
 
 
-def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
-    """Write a canonical network to `path`; returns the bytes written, external data included.
+def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> StoredBytes:
+    """Write a canonical network to `path`; returns what the bytes written are, external data included.
 
     `model` is what `compress.apply` built, or a canonical float network; `input_shape` is C x H x W of one image, or a
     tuple of such shapes for several inputs. The file maps `images` (N x C x H x W, float32) to `logits` (N x classes),
@@ -34,7 +35,8 @@ def export_onnx(model: fx.GraphModule, input_shape: Shapes, path: Path) -> int:
     Raises:
         ExportError: Names a node that cannot be written; an existing file then stays as it was.
     """
-    return save_onnx(build_onnx(model, input_shape), path)
+    built = build_onnx(model, input_shape)
+    return count_stored(built, name_layers(model), save_onnx(built, path))
 
 
 def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
@@ -64,6 +66,12 @@ def build_onnx(model: fx.GraphModule, input_shape: Shapes) -> onnx.ModelProto:
         builder.initializers,
     )
     return make_model(graph)
+
+
+def name_layers(model: fx.GraphModule) -> dict[str, str]:
+    """Return the names of layers with weights by those of their nodes."""
+    called = {node.name: str(node.target) for node in model.graph.nodes if node.op == "call_module"}
+    return {node: name for node, name in called.items() if isinstance(model.get_submodule(name), nn.Conv2d | nn.Linear)}
 
 
 def _value_info(name: str, shape: tuple[int, ...]) -> onnx.ValueInfoProto:

@@ -89,7 +89,7 @@ def test_an_unknown_type_is_one_line_before_anything_is_read(tmp_path: Path) -> 
 
 
 def test_the_help_says_every_format() -> None:
-    said = " ".join(CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": "200"}).output.split())
+    said = " ".join(CliRunner().invoke(app, ["export", "--help"], env={"COLUMNS": "600"}).output.split())
     for name, exporter in FORMATS.items():
         assert f"{name}: {exporter.summary}" in said
 

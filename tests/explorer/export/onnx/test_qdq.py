@@ -190,9 +190,9 @@ def test_file_holds_the_codes_of_the_network(context: CompressionContext, tmp_pa
 
 def test_file_shrinks_with_the_weights(context: CompressionContext, tmp_path: Path) -> None:
     sizes = [
-        export_onnx(context.model, SHAPE, tmp_path / "float.onnx"),
-        export_onnx(apply(context, uniform(context.graph, 8, 8)), SHAPE, tmp_path / "8.onnx"),
-        export_onnx(apply(context, uniform(context.graph, 4, 8)), SHAPE, tmp_path / "4.onnx"),
+        export_onnx(context.model, SHAPE, tmp_path / "float.onnx").total,
+        export_onnx(apply(context, uniform(context.graph, 8, 8)), SHAPE, tmp_path / "8.onnx").total,
+        export_onnx(apply(context, uniform(context.graph, 4, 8)), SHAPE, tmp_path / "4.onnx").total,
     ]
     assert sizes == [(tmp_path / name).stat().st_size for name in ("float.onnx", "8.onnx", "4.onnx")]
     weights = context.graph.weights

@@ -1,0 +1,153 @@
+"""What every export tells of itself: lines for the terminal, a summary with a byte table, a README of its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import explorer
+from explorer.compress.apply import CompressionContext
+from explorer.errors import ExportError
+from explorer.export.formats import Deployment, Exported
+from explorer.export.onnx.qdq import export_onnx
+from explorer.export.staging import write_description
+from explorer.export.stored_bytes import ByteTable, StoredBytes
+from explorer.export.verify import Verification
+from explorer.graph.modules import layer_module
+
+README, SUMMARY = "README.md", "summary.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What a format's folder holds, for its README: what each file is, the network first, and how it is used.
+
+    `title` names the format, `use` and `notes` are Markdown.
+    """
+
+    title: str
+    files: Mapping[str, str]
+    use: str
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What an export found of the files that it wrote: their bytes, and how they compare.
+
+    `told` says the comparison in words, `lines` what else is to be known; `details` go to the summary.
+    """
+
+    stored: StoredBytes
+    verification: Verification
+    told: str
+    lines: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def hand_over(
+    deployment: Deployment, layout: Layout, checked: Checked, staging: Path, folder: Path, *, summary: bool = True
+) -> Exported:
+    """Write README.md beside a network, and a summary unless its format has a description; returns the export."""
+    verification = checked.verification
+    assert verification.scores is not None
+    mean, score = verification.scores[0], deployment.score
+    table = ByteTable(float32=count_float32(deployment.context, staging), exported=checked.stored)
+    network = next(iter(layout.files))
+    before, after = table.float32.total, table.exported.total
+    held_out = f"{deployment.point.name}, {score.tell(mean)} on {mean.num_images} held-out images"
+    names = (*layout.files, *((SUMMARY,) if summary else ()), README)
+    exported = Exported(
+        point=deployment.point.name,
+        files=tuple(folder / name for name in names),
+        float32_bytes=before,
+        network_bytes=after,
+        score=mean,
+        verification=verification,
+        lines=(
+            held_out,
+            f"{folder / network}: {before:,} bytes in float32, {after:,} exported ({_compare(before, after)}); "
+            f"{checked.told}",
+            *checked.lines,
+            *table.lines(),
+        ),
+        details={"bytes": table.to_json(), **checked.details},
+    )
+    if summary:
+        write_description(staging / SUMMARY, _describe(deployment, layout, exported))
+    text = _readme(layout, names, f"{held_out}; {checked.told}.", table)
+    (staging / README).write_text(text, encoding="utf-8")
+    return exported
+
+
+def list_common_marks(folder: Path, layout: Layout) -> dict[Path, bytes | None]:
+    """Return the files of `hand_over`, and what is in the first bytes of each."""
+    mark = layout.title.encode()
+    return {folder / SUMMARY: mark, folder / README: mark}
+
+
+def count_float32(context: CompressionContext, staging: Path) -> StoredBytes:
+    """Return the bytes of the float network as an ONNX file, or of its parameters where that has no rule for a node."""
+    path = staging / ".float32.onnx"
+    try:
+        return export_onnx(context.reference, context.graph.input_shapes, path)
+    except ExportError:
+        whole = (context.whole or context).graph
+        weights = {layer.name: 4 * layer_module(context.reference, layer.name).weight.numel() for layer in whole.layers}
+        total = 4 * sum(parameter.numel() for parameter in context.reference.parameters())
+        return StoredBytes(weights=weights, others=total - sum(weights.values()), total=total)
+
+
+def _compare(before: int, after: int) -> str:
+    if before >= after:
+        return f"{before / after:.1f}x smaller"
+    return f"{after / before:.1f}x larger: the format outweighs the weights"
+
+
+def _describe(deployment: Deployment, layout: Layout, exported: Exported) -> dict[str, Any]:
+    score, verification = exported.score, exported.verification
+    return {
+        "format": layout.title,
+        "name": exported.point,
+        "study": deployment.study,
+        "device": deployment.device,
+        **({} if deployment.finetuning is None else {"finetuning": dict(deployment.finetuning)}),
+        deployment.score.name: {"value": score.value, "standard_error": score.standard_error},
+        "images": verification.num_images,
+        "agreement": verification.agreement,
+        **exported.details,
+        "candidate": deployment.point.evaluation.candidate.to_json(),
+    }
+
+
+def _readme(layout: Layout, names: tuple[str, ...], told: str, table: ByteTable) -> str:
+    others = {SUMMARY: "score, agreement, bytes and the compression as JSON", README: "this text"}
+    files = [f"| `{name}` | {(dict(layout.files) | others)[name]} |" for name in names]
+    rows = [f"| {what} | {before:,} | {after:,} |" for what, before, after in table.rows()]
+    return "\n".join(
+        (
+            f"# {layout.title}",
+            "",
+            f"Written by explorer {explorer.__version__}. {told}",
+            "",
+            "| file | what it holds |",
+            "|---|---|",
+            *files,
+            "",
+            "## Use",
+            "",
+            layout.use.strip(),
+            "",
+            *((layout.notes.strip(), "") if layout.notes else ()),
+            "## Bytes",
+            "",
+            "The uncompressed network as a float32 ONNX file, and the files that are needed to run this one.",
+            "",
+            "| | float32 | exported |",
+            "|---|---:|---:|",
+            *rows,
+            "",
+        )
+    )

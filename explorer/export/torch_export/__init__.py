@@ -1,0 +1,1 @@
+"""A compressed network as a torch.export program."""
