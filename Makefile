@@ -9,7 +9,7 @@ JOBS ?= 2
 # Tests run on all cores, at most 8 processes: each takes seconds and 300 MB to import torch.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-fast test-slow fuzz mutations lint bench studies clean
+.PHONY: run test test-fast test-slow fuzz mutations lint docs bench studies clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.installed: pyproject.toml hwmodels/pyproject.toml constraints.txt
@@ -41,6 +41,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 bench: $(VENV)/.installed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
@@ -49,4 +52,4 @@ studies: $(VENV)/.installed
 	$(BIN)/python -m studies.tables
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Networks that are no classifiers, by study file: README's U-Net scored by IoU, and a regressor by 1 - error."""
+"""Networks that are no classifiers, by study file: a U-Net scored by IoU, and a regressor by 1 - error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from explorer.models.unet import UNet
 from explorer.study.folder import read_outcome
 from tests.support.pages import read_page_data
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "any_task.md"
 Explorer = Callable[..., Any]
 
 
@@ -48,10 +48,9 @@ def read_rows(run: Path) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with README's study in "shapes", its finished run in "run", exported both ways and fine-tuned."""
+    """A folder with the page's study in "shapes", its finished run in "run", exported both ways and fine-tuned."""
     home = tmp_path_factory.mktemp("masks")
-    section = README.read_text(encoding="utf-8").partition("### Any task")[2]
-    study, code = re.findall(r"```(?:toml|python)\n(.*?)```", section, flags=re.DOTALL)[:2]
+    study, code = re.findall(r"```(?:toml|python)\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)[:2]
     shapes, run = write_study(home / "shapes", study, "shapes", code), home / "run"
     run_commands(
         ("run", shapes, "--out", run),
