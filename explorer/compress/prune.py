@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,11 @@ from torch import fx, nn
 
 from explorer.graph.layers import IndexMap, Layer, ModelGraph
 from explorer.graph.modules import SelectChannels, get_attribute, layer_module
-from explorer.graph.torch_private import copy_module, restore_order
+from explorer.graph.torch_private import copy_module, make_graph_module, restore_order
 from explorer.graph.trace_moves import get_channel_padding
 
+REMEMBERED = 1024
+"""Positions of channels that are remembered: each candidate asks several times for those of its layers."""
 Order = Mapping[str, tuple[int, ...]]
 """For every prunable group its channel classes, the one to keep first in front."""
 
@@ -28,7 +31,7 @@ def copy_network(model: fx.GraphModule) -> fx.GraphModule:
         else copy.deepcopy(get_attribute(model, target))
         for target, op in held.items()
     }
-    copied = fx.GraphModule(copies, copy.deepcopy(model.graph))
+    copied = make_graph_module(copies, copy.deepcopy(model.graph))
     restore_order(copied, model)
     copied.training = model.training
     return copied
@@ -89,8 +92,9 @@ def magnitude_order(model: fx.GraphModule, graph: ModelGraph) -> dict[str, tuple
     }
 
 
+@functools.lru_cache(REMEMBERED)
 def find_positions(classes: tuple[int, ...], kept: frozenset[int]) -> torch.Tensor:
-    """Return which channels stay of those of these classes."""
+    """Return which channels stay of those of these classes, not to be changed: it is remembered."""
     return torch.tensor([i for i, identity in enumerate(classes) if identity in kept], dtype=torch.long)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -126,7 +127,11 @@ class StaticCodes:
         prunes = choice.weight_density < 1 or choice.pattern is not None
         needed = prunes or settings.rounding == "adaptive"
         if settings.fitting != "static" or not needed or name not in self.solvable:
-            return find_codes(weight, choice, importance, settings, step)
+            scale = None
+            if choice.codebook_size is not None:  # values are shared at the scale that they have without
+                plain = replace(choice, codebook_size=None)
+                scale = self.find(problem.layer, plain, kept, step, lambda: importance)[1]
+            return find_codes(weight, choice, importance, settings, step, scale)
         given = Moments.settled(problem.select(self.moments(name)).received)
         return find_fitted_codes(weight, choice, given, importance, settings, step)
 

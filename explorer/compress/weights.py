@@ -48,19 +48,22 @@ def find_codes(
     importance: torch.Tensor | None = None,
     settings: QuantizerSettings = NEAREST,
     step: float | None = None,
+    scale: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the integer codes (a float tensor) of a layer's `weight` (out_channels x ...) and their scales.
 
     `importance` (of the weight's shape, not negative) is what an error of each weight counts in sharing, or with
     rounding "ecqx" its relevance; `step` is that of the choice in the units of the weights, None where it has none.
-    Rounding "adaptive" starts from the nearest codes, which these are.
+    Rounding "adaptive" starts from the nearest codes, which these are. A `scale` that is known already is not looked
+    for again.
 
     Raises:
         CandidateError: Where relevance is needed and not known.
     """
     mask, granularity = mask_weights(weight, choice), settings.scale_granularity
     weight = weight * mask
-    scale = find_weight_scales(weight, choice.weight_bits, granularity) if step is None else fit_step(weight, step)
+    if scale is None:
+        scale = find_weight_scales(weight, choice.weight_bits, granularity) if step is None else fit_step(weight, step)
     if choice.codebook_size is None and settings.rounding in ENTROPY_ROUNDINGS and choice.weight_bits > 1:
         codes = _weigh_bits(weight / scale.view(-1, *(1,) * (weight.ndim - 1)), choice, importance, settings) * mask
     elif choice.codebook_size is None:

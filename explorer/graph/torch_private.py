@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.fx._lazy_graph_module import _LazyGraphModule
 from torch.nn.modules import module as module_of_torch
 from torch.nn.utils.prune import BasePruningMethod
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -92,6 +93,11 @@ def copy_module(module: nn.Module) -> nn.Module:
     for name, child in module._modules.items():
         copied._modules[name] = None if child is None else copy_module(child)
     return copied
+
+
+def make_graph_module(modules: dict[str, Any], graph: fx.Graph) -> fx.GraphModule:
+    """Return a network whose Python code is written when it is first called, not whenever its graph has changed."""
+    return _LazyGraphModule(modules, graph)
 
 
 def restore_order(copied: nn.Module, module: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,8 +50,15 @@ class _Scored(NamedTuple):
 class _Proposer:
     """What follows from the trials that are known: points that are worth evaluating, what they cost and may score."""
 
-    def __init__(self, problem: SamplingProblem, estimates: Estimates, terms: LossTerms, known: _Scored) -> None:
-        self._estimates, self._terms = estimates, terms
+    def __init__(
+        self,
+        problem: SamplingProblem,
+        estimates: Estimates,
+        terms: LossTerms,
+        known: _Scored,
+        evaluated: frozenset[bytes],
+    ) -> None:
+        self._estimates, self._terms, self._evaluated = estimates, terms, evaluated
         self._sizes = np.array([len(axis.values) for axis in problem.space.axes])
         random = np.random.default_rng([problem.seed, len(known.points)])
         self._model = fit_surrogate(terms, known.points, known.scores, known.errors)
@@ -73,9 +80,7 @@ class _Proposer:
         rows = zip(self._pool, self._costs, expected.scores.T, strict=True)
         self._known = {point.tobytes(): (cost, score) for point, cost, score in rows}
 
-    def pick(
-        self, pending: Sequence[Int64Array], evaluated: Collection[bytes]
-    ) -> tuple[Int64Array | None, float | None]:
+    def pick(self, pending: Sequence[Int64Array]) -> tuple[Int64Array | None, float | None]:
         """Return the point that adds most to the front beside the pending ones, None where none is left.
 
         And what share of the front's hypervolume it is expected to add: nothing where none is left, so that what is
@@ -86,7 +91,7 @@ class _Proposer:
         for point in pending:
             cost, score = self._known[point.tobytes()]
             front.add(cost[None], score[:, None])
-        known = {*evaluated, *(point.tobytes() for point in pending)}
+        known = {*self._evaluated, *(point.tobytes() for point in pending)}
         left = [place for place, point in enumerate(self._pool) if point.tobytes() not in known]
         attained = float(front.best.mean()) - self._least
         if not left:
@@ -178,7 +183,7 @@ class BayesSampler(BaseSampler):
             for each in trials
             if last < each.number != trial.number and len(each.params) == self._num_decided
         ]
-        point, self.expected_gain = found.pick(pending, {self._point(each).tobytes() for each in known})
+        point, self.expected_gain = found.pick(pending)
         return {} if point is None else dict(zip(self._names, point.tolist(), strict=True))
 
     def sample_independent(
@@ -193,10 +198,10 @@ class BayesSampler(BaseSampler):
         if memory.get("known") != len(known):
             if "terms" not in memory:
                 memory["terms"] = list_terms(self._problem.space, self._estimates.list_losses())
-            scored = self._scored(known)
-            new = (
-                None if len(scored.points) <= 1 else _Proposer(self._problem, self._estimates, memory["terms"], scored)
-            )
+            scored, new = self._scored(known), None
+            if len(scored.points) > 1:
+                evaluated = frozenset(self._point(each).tobytes() for each in known)
+                new = _Proposer(self._problem, self._estimates, memory["terms"], scored, evaluated)
             memory |= {"known": len(known), "round": new}
         found: _Proposer | None = memory["round"]
         return found
@@ -221,4 +226,5 @@ class BayesSampler(BaseSampler):
         return found
 
     def _point(self, trial: FrozenTrial) -> Int64Array:
-        return np.array([trial.params.get(name, 0) for name in self._names], dtype=np.int64)
+        params = trial.params
+        return np.array([params.get(name, 0) for name in self._names], dtype=np.int64)

@@ -17,8 +17,8 @@ from explorer.search.options import LayerFront, PriceCandidates, solve_front
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
-Fits = Callable[[Candidate], bool]
-"""Whether a candidate keeps the budgets that can be known without scoring it."""
+Fits = Callable[[Sequence[Candidate]], Sequence[bool]]
+"""Whether each of some candidates keeps the budgets that can be known without scoring it."""
 
 EXAMINED = 400
 """Points of the front, evenly spread along it, of which it is asked whether they fit."""
@@ -52,7 +52,13 @@ class _Point:
     loss: float
     level: _Level
     index: int
-    seed: Seed | None = None
+
+    def seed(self, base: float) -> Seed:
+        """Return it as a candidate, its filters' cost as a share of `base`."""
+        front = self.level.front
+        share = front.base_cost / base
+        origin = f"seed relevance, {_removed(front.start)} removed down to {share:.0%} of the cost"
+        return Seed(candidate=front.candidate(self.index), origin=origin)
 
 
 def choose_seeds(
@@ -60,7 +66,7 @@ def choose_seeds(
     table: Sensitivity,
     price_candidates: PriceCandidates,
     count: int,
-    fits: Fits = lambda candidate: True,
+    fits: Fits = lambda candidates: [True] * len(candidates),
     progress: Progress = lambda done, total: None,
 ) -> tuple[Seed, ...]:
     """Return at most `count` distinct seeds: the widest point of the space, then the best that the table knows of.
@@ -87,22 +93,20 @@ def choose_seeds(
         each for start in starts for each in _filter_levels(space, table, price_candidates, start, count_of_each)
     ]
     levels = _levels(_at_steps(space, table, filtered), price_candidates, progress)
-    first = (Seed(candidate=widest, origin="seed widest"),) if fits(widest) else ()
+    first = tuple(_fitting(fits, [Seed(candidate=widest, origin="seed widest")]))
     criteria = _other_criteria(space)[: max(0, count - 2)]
     left = count - len(first) - len(criteria)
-    steady = [seed for seed in _steady_seeds(space, left // 2) if seed.candidate != widest and fits(seed.candidate)]
-    known, found = {widest, *(seed.candidate for seed in steady)}, []
-    for point in _evenly(_merged_front(levels), EXAMINED):
-        share = point.level.front.base_cost / base
-        seed = Seed(
-            candidate=point.level.front.candidate(point.index),
-            origin=f"seed relevance, {_removed(point.level.front.start)} removed down to {share:.0%} of the cost",
-        )
-        if seed.candidate not in known and fits(seed.candidate):
-            found.append(replace(point, seed=seed))
-    chosen = _evenly(found, left - len(steady))
-    own = tuple(point.seed for point in reversed(chosen) if point.seed is not None)
+    steady = _fitting(fits, [seed for seed in _steady_seeds(space, left // 2) if seed.candidate != widest])
+    known = {widest, *(seed.candidate for seed in steady)}
+    examined = {point.seed(base): point for point in _evenly(_merged_front(levels), EXAMINED)}
+    found = [examined[seed] for seed in _fitting(fits, [seed for seed in examined if seed.candidate not in known])]
+    own = tuple(point.seed(base) for point in reversed(_evenly(found, left - len(steady))))
     return (*first, *steady, *own, *_by_other_criteria(own, criteria))
+
+
+def _fitting(fits: Fits, seeds: Sequence[Seed]) -> list[Seed]:
+    kept = fits([seed.candidate for seed in seeds])
+    return [seed for seed, keeps in zip(seeds, kept, strict=True) if keeps]
 
 
 def _other_criteria(space: SearchSpace) -> list[str]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from explorer.arrays import Int64Array
+from explorer.compress.candidate import Candidate
 from explorer.evaluate.array_pricing import ArrayPricing, WeightBits
 from explorer.objectives import costs_named, every_cost
 from explorer.search.axes import REMOVED_BLOCKS
 from explorer.search.problem import PointCosts
 from explorer.search.space import SearchSpace
 from explorer.study.prepare import PreparedStudy
+
+PRICED = 4096
+"""Candidates that are priced at once, so that memory does not grow with how many there are (assumed)."""
 
 
 class PointPricing:
@@ -44,6 +50,15 @@ class PointPricing:
             values[own] = np.column_stack([getattr(prices, key) for key in self._costs])
             fits[own] = np.all([getattr(prices, key) <= limit for key, limit in self._limits], axis=0)
         return PointCosts(values, fits)
+
+    def price_candidates(self, candidates: Sequence[Candidate]) -> PointCosts:
+        """Return the costs of candidates of the space, as `price` does."""
+        found = []
+        for start in range(0, max(1, len(candidates)), PRICED):
+            points = [tuple(self._space.point(each).values()) for each in candidates[start : start + PRICED]]
+            found.append(self.price(np.array(points, dtype=np.int64).reshape(-1, len(self._space.axes))))
+        values, fits = zip(*found, strict=True)
+        return PointCosts(np.concatenate(values), np.concatenate(fits))
 
     def _without(self, count: int) -> ArrayPricing:
         """Return the prices of points without so many blocks."""

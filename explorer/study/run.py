@@ -10,7 +10,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from explorer.compress.candidate import Candidate, uniform
@@ -49,9 +48,6 @@ from explorer.study.study_file import Study
 from explorer.study.trials import TrialResult
 from explorer.study.tuned_front import with_tuned
 from explorer.threads import single_threaded
-
-PRICED = 4096
-"""Candidates that are priced at once, so that memory does not grow with how many there are (assumed)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +265,7 @@ def _table(prepared: PreparedStudy, space: SearchSpace, progress: Progress) -> S
 def _seeds(prepared: PreparedStudy, space: SearchSpace, table: Sensitivity, notify: Notify) -> tuple[Seed, ...]:
     costs, of_options = costs_named(prepared.study.objectives.names), _of_options(prepared)
     price_candidate = make_price(prepared, *of_options)
+    # Entropies of the weights that are left depend on which filters are.
     together = PointPricing(prepared, space, None, None) if of_options == (None, None) else None
 
     def values(candidate: Candidate) -> list[float]:
@@ -281,14 +278,15 @@ def _seeds(prepared: PreparedStudy, space: SearchSpace, table: Sensitivity, noti
         return sum(value / whole for value, whole in zip(of, base, strict=True)) / len(base)
 
     def relative_costs(candidates: Sequence[Candidate]) -> list[float]:
-        if together is None:  # entropies of the weights that are left depend on which filters are
-            return [relative(values(candidate)) for candidate in candidates]
-        points = np.array([list(space.point(candidate).values()) for candidate in candidates], dtype=np.int64)
-        parts = np.array_split(points, -(-len(points) // PRICED))
-        return [relative(row) for part in parts for row in together.price(part).values.tolist()]
+        if together is not None:
+            return [relative(row) for row in together.price_candidates(candidates).values.tolist()]
+        return [relative(values(candidate)) for candidate in candidates]
 
-    def fits(candidate: Candidate) -> bool:
-        return all(excess <= 0 for _, excess in cost_excesses(price_candidate(candidate), prepared.study.budgets))
+    def fits(candidates: Sequence[Candidate]) -> list[bool]:
+        if together is not None:
+            return [bool(kept) for kept in together.price_candidates(candidates).fits]
+        costs = [cost_excesses(price_candidate(candidate), prepared.study.budgets) for candidate in candidates]
+        return [all(excess <= 0 for _, excess in excesses) for excesses in costs]
 
     return choose_seeds(
         space,

@@ -78,9 +78,10 @@ class LayerArrays:
     @property
     def shape(self) -> tuple[int, ...]:
         """The common shape, `... x layers`."""
-        return np.broadcast_shapes(*(np.shape(getattr(self, field.name)) for field in fields(self)))
+        return np.broadcast_shapes(*set(map(np.shape, _facts(self))))
 
 
+_facts = attrgetter(*(field.name for field in fields(LayerArrays)))
 LEAST_ENTROPY_BITS = 1e-9
 """What stands in arrays for an entropy of 0, which would say that it is unknown."""
 _SHAPE_FIELDS = (

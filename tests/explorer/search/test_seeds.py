@@ -168,10 +168,16 @@ def test_seeds_spread_over_the_whole_front(case: Case) -> None:
 def test_no_seed_is_over_budget(case: Case) -> None:
     widest = choose_seeds(case.space, case.table, case.price_candidates, 1)[0].candidate
     limit = 0.6 * case.price_candidate(widest)
-    seeds = choose_seeds(case.space, case.table, case.price_candidates, 10, lambda c: case.price_candidate(c) <= limit)
+    seeds = choose_seeds(
+        case.space,
+        case.table,
+        case.price_candidates,
+        10,
+        lambda each: [cost <= limit for cost in case.price_candidates(each)],
+    )
     assert len(seeds) == 10
     assert all(case.price_candidate(seed.candidate) <= limit for seed in seeds)
-    assert choose_seeds(case.space, case.table, case.price_candidates, 10, lambda c: False) == ()
+    assert choose_seeds(case.space, case.table, case.price_candidates, 10, lambda each: [False] * len(each)) == ()
 
 
 def test_a_seed_loses_less_than_a_uniform_network_of_its_cost(case: Case) -> None:
