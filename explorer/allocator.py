@@ -1,9 +1,13 @@
-"""What the C library does with memory that tensors have freed: keep it for the next ones, which are as large."""
+"""Memory of a whole process: what tensors have freed is kept for the next ones, and what is imported stays."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
@@ -32,3 +36,20 @@ def keep_freed_memory() -> bool:
         if mallopt(M_MMAP_THRESHOLD, size) == 1:
             return bool(mallopt(M_TRIM_THRESHOLD, LARGEST_FREE) == 1)
     return False  # the other threshold alone would end glibc's own adaptation of the first
+
+
+@contextmanager
+def keep_imports() -> Iterator[None]:
+    """Leave what is imported within it, torch before all, out of every collection of garbage from then on: it stays.
+
+    Nothing happens where torch is imported already: what else there is may be garbage by then.
+    """
+    if "torch" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

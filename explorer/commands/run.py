@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from explorer.allocator import keep_imports
 from explorer.commands.check import announced
 from explorer.commands.front import say_end, show
 from explorer.commands.options import DeviceOption, SeedOption, apply_options, integer, positive, whole_number
@@ -64,8 +65,9 @@ def run(
         say(f"no more than {settings.search.lag} of {jobs} jobs have work at once: that is search.lag of the study")
     with resumable(f"all finished evaluations are kept in {folder}") as notify:
         notify("start", 0, 1)
-        from explorer.study.run import Effort  # noqa: PLC0415  (torch takes seconds to import)
-        from explorer.study.run import run as run_study  # noqa: PLC0415
+        with keep_imports():
+            from explorer.study.run import Effort  # noqa: PLC0415  (torch takes seconds to import)
+            from explorer.study.run import run as run_study  # noqa: PLC0415
 
         notify("start", 1, 1)
         effort = Effort(jobs=1 if jobs is None else jobs, until_s=until_s)

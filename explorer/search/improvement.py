@@ -41,7 +41,7 @@ class Attained:
 
     def measure_gains(self, costs: Float64Array, scores: Float64Array) -> Float64Array:
         """Return what each of the points alone would add, the mean over draws."""
-        within = (costs[:, None, :] <= self.corners).all(2)
+        within = (costs[:, None, :] <= self.corners).all(2).astype(np.float64)
         total = np.zeros(len(costs))
         for best, score in zip(self.best, scores, strict=True):
             total += (np.maximum(score[:, None] - best, 0.0) * within).sum(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from explorer.compress.weights import attach_codes, compress_weights
 from explorer.errors import NumericalError
 from explorer.graph.inputs import take
 from explorer.graph.modules import layer_module
+from explorer.graph.torch_private import copy_module
 from explorer.progress import Progress
 from explorer.relevance.completion import estimate_filter_losses
 from explorer.relevance.scores import Relevance, merge_weight_multipliers
@@ -134,7 +134,7 @@ def _perturbation(
 def _compressed(
     module: nn.Conv2d | nn.Linear, context: CompressionContext, choice: LayerChoice
 ) -> nn.Conv2d | nn.Linear:
-    copied = copy.deepcopy(module)
+    copied = copy_module(module)
     if context.quantizer.fitting == "none":  # candidates have the very same codes
         layer = context.graph.layer(choice.layer)
         kept = frozenset((*layer.output_classes, *layer.input_classes))

@@ -55,8 +55,8 @@ class PointPricing:
         """Return the costs of candidates of the space, as `price` does."""
         found = []
         for start in range(0, max(1, len(candidates)), PRICED):
-            points = [tuple(self._space.point(each).values()) for each in candidates[start : start + PRICED]]
-            found.append(self.price(np.array(points, dtype=np.int64).reshape(-1, len(self._space.axes))))
+            points = [list(self._space.point(each).values()) for each in candidates[start : start + PRICED]]
+            found.append(self.price(np.array(points, dtype=np.int64).reshape(len(points), len(self._space.axes))))
         values, fits = zip(*found, strict=True)
         return PointCosts(np.concatenate(values), np.concatenate(fits))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -12,7 +13,14 @@ import pytest
 import torch
 
 import explorer
-from explorer.allocator import LARGEST_FREE, LARGEST_KEPT, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
+from explorer.allocator import (
+    LARGEST_FREE,
+    LARGEST_KEPT,
+    M_MMAP_THRESHOLD,
+    M_TRIM_THRESHOLD,
+    keep_freed_memory,
+    keep_imports,
+)
 from explorer.study.network import open_network
 
 MODEL = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))"
@@ -122,3 +130,20 @@ def test_large_tensors_get_the_memory_of_those_before(start: str) -> None:
     before, after = map(int, result.stdout.split())
     assert before >= 5 * 2**26 / 2**21, "pages of at most 2 MB should have come for every tensor"
     assert after < before / 5
+
+
+def test_imports_are_no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    try:
+        with keep_imports():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+
+
+def test_what_may_be_garbage_is_collected() -> None:
+    with keep_imports():  # torch is here already
+        assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
