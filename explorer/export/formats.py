@@ -155,6 +155,7 @@ FORMATS: Mapping[str, Exporter] = {
         requires="ai_edge_litert",
         has_types=True,
     ),
+    "c": Exporter(summary="C99 of integers", module="explorer.export.c.package"),
 }
 """Name to format, the default first. A new one is its module and an entry here."""
 DEFAULT_FORMAT = next(iter(FORMATS))

@@ -32,6 +32,7 @@ THOROUGH = (
     "explorer/training/test_finetune.py",
     "explorer/evaluate/test_pricing.py",
     "explorer/export/test_deploy.py",
+    "explorer/export/c/test_calls.py",
     "explorer/export/tflite/test_costed.py",
     "explorer/export/integer/test_onnx.py",
     "explorer/export/onnx/test_operators.py",
