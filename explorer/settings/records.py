@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from explorer.errors import StudyFileError
-from explorer.settings.rules import Rule, collect, dotted, refused, suggestion
+from explorer.settings.rules import JsonSchema, Rule, collect, dotted, refused, suggestion
 
 Record = TypeVar("Record")
 _RULES: dict[type, Mapping[str, Rule]] = {}
@@ -51,7 +51,12 @@ def table(cls: type) -> Rule:
             raise refused(where, f"a table [{where}]", value)
         return read_record(cls, value, where)
 
-    return Rule("a table", read, lambda record: None if record is None else write_record(record))
+    return Rule(
+        "a table",
+        read,
+        lambda record: None if record is None else write_record(record),
+        schema=lambda: describe_record(cls),
+    )
 
 
 def named_tables(cls: type[Named]) -> Rule:
@@ -70,7 +75,28 @@ def named_tables(cls: type[Named]) -> Rule:
             readers.append(partial(read_record, cls, entry, path, layer=str(name)))
         return tuple(collect(readers))
 
-    return Rule("a table of tables", read, lambda records: {entry.layer: write_record(entry) for entry in records})
+    return Rule(
+        "a table of tables",
+        read,
+        lambda records: {entry.layer: write_record(entry) for entry in records},
+        schema=lambda: {"type": "object", "additionalProperties": describe_record(cls)},
+    )
+
+
+def list_required(cls: type[Any]) -> list[str]:
+    """Return the fields of a settings record that have no default."""
+    return [each.name for each in fields(cls) if each.default is MISSING and each.default_factory is MISSING]
+
+
+def describe_record(cls: type[Any]) -> JsonSchema:
+    """Return the JSON Schema of a table with the keys of a settings record, without what one asks of another."""
+    rules = get_rules(cls)
+    return {
+        "type": "object",
+        "properties": {key: rule.schema() for key, rule in rules.items()},
+        "required": [key for key in list_required(cls) if key in rules],
+        "additionalProperties": False,
+    }
 
 
 def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **given: Any) -> Record:
@@ -93,8 +119,7 @@ def read_record(cls: type[Record], entries: Mapping[str, Any], where: str, **giv
         for key in entries
         if key not in rules
     ]
-    required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]  # type: ignore[arg-type]
-    for key in required:
+    for key in list_required(cls):
         if key in rules and key not in present:
             problems.append(f"{dotted(where, key)}: missing; expected {rules[key].expected}")
     readable = {key: value for key, value in present.items() if key in rules}

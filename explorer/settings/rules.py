@@ -15,6 +15,8 @@ from explorer.errors import StudyFileError
 
 Read = Callable[[Any, str], Any]
 """(value, dotted key) -> the value in its final form; raises StudyFileError, one line for each problem."""
+JsonSchema = dict[str, Any]
+"""What a value may be, in the words of JSON Schema (draft 7), for editors."""
 
 
 def plain(value: Any) -> Any:
@@ -39,6 +41,8 @@ class Rule:
     write: Callable[[Any], Any] = plain
     affects_results: bool = True
     """False where the results of a search are the same whatever the key holds."""
+    schema: Callable[[], JsonSchema] = dict
+    """Gives the same in JSON Schema; {} is anything."""
 
 
 def shown(value: object) -> str:
@@ -76,12 +80,16 @@ def suggestion(name: str, known: Iterable[str], noun: str = "known") -> str:
 
 def boolean() -> Rule:
     """Return the rule of true or false."""
-    return _scalar("true or false", lambda value: isinstance(value, bool))
+    return _scalar("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
 
 
 def integer(lowest: int, highest: int) -> Rule:
     """Return the rule of an integer in lowest..highest; a boolean is none."""
-    return _scalar(f"an integer in {lowest}..{highest}", lambda value: is_integer(value) and lowest <= value <= highest)
+    return _scalar(
+        f"an integer in {lowest}..{highest}",
+        lambda value: is_integer(value) and lowest <= value <= highest,
+        {"type": "integer", "minimum": lowest, "maximum": highest},
+    )
 
 
 def number(lowest: float, highest: float, *, above: bool = False) -> Rule:
@@ -93,16 +101,18 @@ def number(lowest: float, highest: float, *, above: bool = False) -> Rule:
             return float(value)
         raise refused(where, expected, value)
 
-    return Rule(expected, read)
+    least = {"exclusiveMinimum" if above else "minimum": lowest}
+    return Rule(expected, read, schema=lambda: {"type": "number", **least, "maximum": highest})
 
 
-def text(expected: str = "a text", pattern: str = r"(?s).*\S.*") -> Rule:
+def text(expected: str = "a text", pattern: str = r"[\s\S]*\S[\s\S]*") -> Rule:
     """Return the rule of a string of at most 4,096 characters that matches the pattern; by default not a blank one."""
     return _scalar(
         expected,
         lambda value: (
             isinstance(value, str) and len(value) <= LONGEST_TEXT and re.fullmatch(pattern, value) is not None
         ),
+        {"type": "string", "maxLength": LONGEST_TEXT, "pattern": f"^(?:{pattern})$"},
     )
 
 
@@ -116,12 +126,16 @@ def one_of(*names: str) -> Rule:
         hint = similar(value, names) if isinstance(value, str) else ""
         raise refused(where, expected + (f" ({hint})" if hint else ""), value)
 
-    return Rule(expected, read)
+    return Rule(expected, read, schema=lambda: {"enum": list(names)})
 
 
 def entry_of(entries: Mapping[str, object], *others: str) -> Rule:
     """Return the rule of the name of an entry of a table, as it is when the name is read, or one of the others."""
-    return Rule(one_of(*others, *entries).expected, lambda value, where: one_of(*others, *entries).read(value, where))
+    return Rule(
+        one_of(*others, *entries).expected,
+        lambda value, where: one_of(*others, *entries).read(value, where),
+        schema=lambda: {"enum": [*others, *entries]},
+    )
 
 
 def many(rule: Rule, *, length: int | None = None, distinct: bool = False, ordered: bool = False) -> Rule:
@@ -137,7 +151,10 @@ def many(rule: Rule, *, length: int | None = None, distinct: bool = False, order
             raise refused(where, expected, value)
         return tuple(sorted(entries, key=lambda e: (e is None, e or 0))) if ordered else entries
 
-    return Rule(expected, read)
+    sizes = {"minItems": 1} if length is None else {"minItems": length, "maxItems": length}
+    return Rule(
+        expected, read, schema=lambda: {"type": "array", "items": rule.schema(), **sizes, "uniqueItems": distinct}
+    )
 
 
 def or_none(rule: Rule) -> Rule:
@@ -152,7 +169,7 @@ def or_none(rule: Rule) -> Rule:
         except StudyFileError:
             raise refused(where, expected, value) from None
 
-    return Rule(expected, read)
+    return Rule(expected, read, schema=lambda: {"anyOf": [rule.schema(), {"enum": ["none"]}]})
 
 
 def arguments() -> Rule:
@@ -172,7 +189,9 @@ def arguments() -> Rule:
             raise refused(where, expected, value)
         return tuple(sorted((key, freeze(entry, dotted(where, key))) for key, entry in pairs))
 
-    return Rule(expected, read, lambda pairs: {key: plain(value) for key, value in pairs})
+    return Rule(
+        expected, read, lambda pairs: {key: plain(value) for key, value in pairs}, schema=lambda: {"type": "object"}
+    )
 
 
 def without_effect(rule: Rule) -> Rule:
@@ -210,13 +229,13 @@ def is_number(value: object) -> bool:
     )
 
 
-def _scalar(expected: str, allowed: Callable[[Any], bool]) -> Rule:
+def _scalar(expected: str, allowed: Callable[[Any], bool], schema: JsonSchema) -> Rule:
     def read(value: Any, where: str) -> Any:
         if allowed(value):
             return value
         raise refused(where, expected, value)
 
-    return Rule(expected, read)
+    return Rule(expected, read, schema=lambda: schema)
 
 
 def _is_pair(pair: object) -> bool:

@@ -41,7 +41,11 @@ BYTES = integer(1, 2**50)
 BLOCK_CRITERIA = ("relevance", "features", "measured_kl")
 RENAMED = {"kept_filters": "filter_keep_ratio", "kept_weights": "weight_density"}
 """Keys of a choice that had another name before version 0.6."""
-NAMES = Rule("a list of objectives", lambda names, where: tuple(names) if isinstance(names, list) else names)
+NAMES = Rule(
+    "a list of the score's name and at least one cost",
+    lambda names, where: tuple(names) if isinstance(names, list) else names,
+    schema=lambda: {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True},
+)
 """Anything: which names there are depends on what the study calls its score."""
 
 

@@ -43,7 +43,7 @@ def _pattern() -> Rule:
             raise refused(where, expected, value) from None
         return str(value)
 
-    return Rule(expected, read)
+    return Rule(expected, read, schema=lambda: {"type": "string", "pattern": "^[1-9][0-9]?:[1-9][0-9]?$"})
 
 
 PATTERN = or_none(_pattern())

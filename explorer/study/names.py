@@ -25,14 +25,14 @@ def _reference() -> Rule:
         expected = f"{one_of(*REFERENCES).expected} or the path of a .npy file with one normalised image"
         raise refused(where, expected, value)
 
-    return Rule("a reference", read)
+    return Rule(f"{one_of(*REFERENCES).expected} or a .npy file", read, schema=lambda: {"type": "string"})
 
 
 def _target() -> Rule:
     def read(value: Any, where: str) -> str:
         return str((FUNCTION if ":" in value else entry_of(TARGETS)).read(value, where))
 
-    return Rule("a target", read)
+    return Rule(f"{one_of(*TARGETS).expected} or {FUNCTION.expected}", read, schema=lambda: {"type": "string"})
 
 
 NAMES: Mapping[str, Mapping[str, Rule]] = {
