@@ -28,7 +28,7 @@ from explorer.study.folder import locked
 from explorer.study.network import threads_for
 from explorer.study.record import Outcome
 from explorer.study.study_file import Study
-from hwmodels import Accelerator, evaluate, read_jobs
+from hwmodels import Accelerator
 
 FORM, STAGE = "tflite", "compile"
 
@@ -182,10 +182,7 @@ def _compile(context: CompressionContext, candidate: Candidate, accelerator: Acc
 
 
 def _judge(name: str, member: CompiledMember, accelerator: Accelerator) -> RefereedMember:
-    jobs, tensors = read_jobs(member.layers)
-    cost = evaluate(jobs, accelerator, tensors)
-    ours = Figures.by_model(cost, accelerator)
-    return RefereedMember(name=name, ours=ours, vela=member.vela, refused=member.refused)
+    return RefereedMember(name=name, ours=member.by_model(accelerator), vela=member.vela, refused=member.refused)
 
 
 def _tell_trust(agreement: OrderAgreement) -> str:

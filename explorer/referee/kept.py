@@ -10,7 +10,7 @@ from typing import Any
 
 from explorer.referee.comparison import Figures
 from explorer.study.folder import write_json
-from hwmodels import read_jobs
+from hwmodels import Accelerator, evaluate, read_jobs
 
 KEPT = "referee.json"
 
@@ -25,6 +25,11 @@ class CompiledMember:
     layers: str
     vela: Figures | None
     refused: str = ""
+
+    def by_model(self, accelerator: Accelerator) -> Figures:
+        """Return our figures of it on a device."""
+        jobs, tensors = read_jobs(self.layers)
+        return Figures.by_model(evaluate(jobs, accelerator, tensors), accelerator)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for `from_json`."""
@@ -76,3 +81,19 @@ class KeptMembers:
             entries = {key: entry.to_json() for key, entry in self.members.items()}
             own = {"conditions": self._conditions, "members": entries}
             write_json(self._path, {"devices": {**self._others, self._device: own}})
+
+
+def read_compiled(folder: Path, weights: str) -> dict[str, dict[str, CompiledMember]]:
+    """Return the members that were compiled for each device, by the digests of their candidates.
+
+    Those of a network with other weights are left out; a file that cannot be read holds none.
+    """
+    try:
+        devices = json.loads((folder / KEPT).read_text(encoding="utf-8"))["devices"]
+        return {
+            device: {digest: CompiledMember.from_json(entry) for digest, entry in own["members"].items()}
+            for device, own in devices.items()
+            if own["conditions"].get("weights") == weights
+        }
+    except (OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return {}

@@ -121,6 +121,7 @@ def _layer_row(layer: Layer, built: LayerPlan, choice: LayerChoice, spent: Layer
         weight_bytes=spent.weight_bytes,
         weight_format=spent.weight_format,
         bound=spent.bound,
+        memory_bits=_memory_bits(spent),
         step=choice.step,
     )
 
@@ -142,4 +143,9 @@ def _operation_row(built: OperationPlan, spent: LayerCost, accelerator: Accelera
         latency_cycles=spent.latency_cycles,
         weight_bytes=spent.weight_bytes,
         bound="fused" if spent.kind in accelerator.vector.fused else spent.bound,
+        memory_bits=_memory_bits(spent),
     )
+
+
+def _memory_bits(spent: LayerCost) -> int:
+    return int(spent.dram_weight_bits + spent.dram_input_bits + spent.dram_output_bits)

@@ -17,6 +17,7 @@ from explorer.evaluate.engine import name_engine
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
+from explorer.search.stop import add_little
 from explorer.settings.sources import GIVEN
 from explorer.study import front
 from explorer.study.after_tuning import FAILED_BEACONS, Reference, describe_beacons
@@ -29,6 +30,7 @@ from explorer.study.prepare import PreparedStudy, digest_images
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search
 from explorer.study.store import Store
+from explorer.study.study_file import Study
 
 
 def score_front(
@@ -227,3 +229,15 @@ def _entropies_of_what(prepared: PreparedStudy) -> dict[str, str]:
         return {"weight entropies": f"{text} in the networks that are built, where integers are chosen in a pass"}
     text = f"of the integers of {searched} compensation during the search; those of the front and the baselines are"
     return {"weight entropies": f"{text} of the networks that are built, with {final}"}
+
+
+def with_end(outcome: Outcome, store: Store, study: Study) -> Outcome:
+    """Return the outcome with why its search ended, where that was before its last trial."""
+    least, most, gains = study.search.least_gain, study.search.trials, [each.expected_gain for each in store.trials()]
+    if not (len(outcome.evaluations) == len(gains) < most and add_little(gains, least)):
+        return outcome
+    ended = (
+        f"after {len(gains)} of {most} candidates: a further one was expected to add less than {least:.2%} to the "
+        "hypervolume of the front (search.least_gain)"
+    )
+    return replace(outcome, provenance={**outcome.provenance, "search ended": ended})

@@ -48,6 +48,8 @@ class LayerSummary:
     weight_format: str | None = None
     bound: str
     """What its time is that of: one of `hwmodels.BOUNDS`, or "fused" where the layer before takes that."""
+    memory_bits: int | None = None
+    """Moved from and to memory; None in the outcome of an earlier version."""
     step: float | None = None
     """That of its weights in units of their relevance, None where they have a width."""
 

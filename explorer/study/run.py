@@ -25,7 +25,6 @@ from explorer.search.problem import Estimates
 from explorer.search.seeds import Seed, choose_seeds
 from explorer.search.sensitivity import Sensitivity, estimate_sensitivity
 from explorer.search.space import SearchSpace, make_search_space
-from explorer.search.stop import add_little
 from explorer.settings.paths import expand_variables
 from explorer.study.alive import coordinating
 from explorer.study.beacons import Tuning, plan_beacons
@@ -34,8 +33,9 @@ from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, locked, refuse_other_study, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
 from explorer.study.jobs import ListEntropies, evaluate, started
+from explorer.study.kept_losses import keep_losses
 from explorer.study.network import threads_for
-from explorer.study.outcome import score_front
+from explorer.study.outcome import score_front, with_end
 from explorer.study.point_costs import PointPricing
 from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
@@ -129,7 +129,7 @@ def explore(
             for key in start.images.keys() - store.image_scores().keys():
                 store.remember_score(key, start.images[key])
         built = BuiltNetworks() if effort.jobs == 1 else None  # by this process
-        task = make_search(prepared, store, notify, () if start is None else start.seeds, built)
+        task = make_search(prepared, store, notify, () if start is None else start.seeds, built, folder)
         work = partial(evaluate, task.score_candidate, task.list_entropies)
         tuning = Tuning.open(prepared, store, create=True) if study.search.beacons else None
         tune = work if tuning is None else tuning.evaluate
@@ -145,21 +145,9 @@ def explore(
             if tuning is not None and plan is not None:
                 search(plan, tuning.beacons, lambda done, total: notify("beacons", done, total), tuners)
         outcome = score_front(prepared, task, store, notify, None if tuning is None else tuning.beacons, built)
-    outcome = _with_end(outcome, store, study) if study.search.least_gain else outcome
+    outcome = with_end(outcome, store, study) if study.search.least_gain else outcome
     write_outcome(folder, outcome)
     return with_tuned(outcome, folder)
-
-
-def _with_end(outcome: Outcome, store: Store, study: Study) -> Outcome:
-    """Return the outcome with why its search ended, where that was before its last trial."""
-    least, most, gains = study.search.least_gain, study.search.trials, [each.expected_gain for each in store.trials()]
-    if not (len(outcome.evaluations) == len(gains) < most and add_little(gains, least)):
-        return outcome
-    ended = (
-        f"after {len(gains)} of {most} candidates: a further one was expected to add less than {least:.2%} to the "
-        "hypervolume of the front (search.least_gain)"
-    )
-    return replace(outcome, provenance={**outcome.provenance, "search ended": ended})
 
 
 def make_space(prepared: PreparedStudy) -> SearchSpace:
@@ -181,15 +169,17 @@ def make_search(
     notify: Notify,
     seeds: tuple[Seed, ...] = (),
     built: BuiltNetworks | None = None,
+    folder: Path | None = None,
 ) -> Search:
-    """Return the search of a study, with `seeds` or, where these are none, its own; it keeps networks in `built`."""
+    """Return the search of a study, with `seeds` or its own; it keeps networks in `built`, its table in `folder`."""
     study, space = prepared.study, make_space(prepared)
     price_candidate = make_price(prepared, prepared.entropies, prepared.coded)
 
     @cache
     def table() -> Sensitivity:
         with single_threaded(True):  # the same whenever it is asked for
-            return _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
+            found = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
+        return found if folder is None else keep_losses(folder, study.relevance.sensitivity, found)
 
     if not seeds and len(store.trials()) < min(study.search.seeds, study.search.trials):
         seeds = _seeds(prepared, space, table(), notify)

@@ -18,8 +18,10 @@ from explorer.settings import TrainingSettings
 from explorer.study.choose import recommend
 from explorer.study.folder import read_outcome, read_study
 from explorer.study.prepare import open_study
+from explorer.study.record import Outcome
 from explorer.training.epochs import Recipe
 from tests.support.integers import exactly
+from tests.support.pages import read_page_data
 
 FIFTEEN_LINES = """\
 [study]
@@ -76,12 +78,13 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
         assert (said.code, said.err) == (0, "")
     names = {path.name for path in run.iterdir()} - {".lock"}
     (relevance,) = run.glob("relevance-*.npz")
-    kept = {"front.csv", "report.html", "outcome.json", "study.json", "graphs.json", "search.journal", relevance.name}
-    assert names == kept
+    kept = {"front.csv", "report.html", "outcome.json", "study.json", "graphs.json", "search.journal", "losses.json"}
+    assert names == {*kept, relevance.name}
     assert {path.name for path in out.iterdir()} == {"configuration.json", "model.onnx"}
 
     outcome = read_outcome(run)
     assert len(outcome.evaluations) == 40
+    _assert_views(read_page_data(run / "report.html"), outcome)
     assert [
         (row["name"], float(row["accuracy_search"]), float(row["accuracy_held_out"]), row["digest"])
         for row in rows(run)
@@ -167,3 +170,23 @@ def test_budgets_that_nothing_keeps(home: Path, explorer: Callable[..., Any]) ->
     assert explorer("report", "run").code == 0
     assert explorer("export", "run", "--to", "out") == (2, "", f"error: {advice}\n")
     assert not (home / "out").exists()
+
+
+def _assert_views(data: Any, outcome: Outcome) -> None:
+    """Assert that a run's page has what is drawn beside its front, of every member."""
+    rises = [share for _, share in data["history"]["rises"]]
+    assert rises == sorted(rises)
+    assert rises[-1] > 0.0
+    assert data["importance"]["values"][0]["title"] == "Accuracy"
+    information = data["information"]
+    assert information["kept"].keys() == {point.name for point in outcome.front}
+    carried = [layer["carried"] for layer in information["layers"]]
+    for kept in information["kept"].values():
+        assert all(0.0 < bits <= most + 1e-6 for bits, most in zip(kept, carried, strict=True))
+    rows = [row for point in data["points"] if point["kind"] == "front" for row in point["cost"]["layers"]]
+    widths = {(row["weight_bits"], row["activation_bits"]) for row in rows if row["macs"]}
+    assert widths <= {tuple(peak[:2]) for peak in data["roofs"]["peaks"]}
+    for row in (row for row in rows if row["macs"]):
+        peak = max(each[4] for each in data["roofs"]["peaks"])
+        roof = min(data["roofs"]["bandwidth"] * 8 * row["macs"] / row["memory_bits"], peak)
+        assert row["macs"] * data["roofs"]["clock_hz"] / row["latency_cycles"] <= 1.01 * roof

@@ -93,10 +93,10 @@ def list_evaluations(outcome: Outcome, table: ChoiceTable) -> dict[str, Any]:
     scores = [item.score for item in found]
     return {
         "number": [item.number for item in found],
-        "score": [None if score is None else _short(score.value) for score in scores],
-        "error": [None if score is None else _short(score.standard_error) for score in scores],
+        "score": [None if score is None else shorten(score.value) for score in scores],
+        "error": [None if score is None else shorten(score.standard_error) for score in scores],
         "images": [None if score is None else score.num_images for score in scores],
-        "costs": {key: [_short(getattr(item.cost, key)) for item in found] for key in keys},
+        "costs": {key: [shorten(getattr(item.cost, key)) for item in found] for key in keys},
         "origin": [origins.place(item.origin) for item in found],
         "limits": [limits.place(_tell_limits(item)) for item in found],
         "chosen": ["".join(chr(FIRST + place) for place in row) for row in table.rows],
@@ -129,6 +129,6 @@ def _tell_limits(item: Evaluation) -> str:
     )
 
 
-def _short(value: float | None) -> float | None:
+def shorten(value: float | None) -> float | None:
     """Return a number with the digits that are shown of it."""
     return value if value is None or isinstance(value, int) else float(f"{value:.{DIGITS}g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,30 +11,40 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.export.formats import FORMATS
 from explorer.objectives import score_named
 from explorer.report.front.evaluations import list_evaluations, tabulate_choices
+from explorer.report.front.extras import (
+    list_history,
+    list_importance,
+    list_information,
+    list_referees,
+    list_roofs,
+)
 from explorer.report.front.marks import MARKS
 from explorer.report.front.views import REFERENCE, PointView, build_front_view, list_cost_figures
 from explorer.report.shell import read_shipped, render_page, write_page
 from explorer.study.record import FLOAT, Outcome
 
-SCRIPTS = ("elements", "state", "charts", "figure", "table", "point", "layers", "start")
+SCRIPTS = (
+    *("elements", "state", "charts", "figure", "table", "point", "layers"),
+    *("views", "parallel", "space", "importance", "information", "roofline", "start"),
+)
 """The parts of the page's program, in the order in which they are put together."""
 
 
 def write_report(outcome: Outcome, path: Path, chosen: str | None = None) -> None:
     """Write the standalone report, whole or not at all; `chosen` is the member of the front shown first.
 
-    Equal outcomes give equal bytes.
+    Beside the outcome it shows what the folder that it is written to holds of a run: losses, relevance and figures of a
+    compiler. Equal outcomes and folders give equal bytes.
 
     Raises:
         ExplorerError: no member of the front is called `chosen`.
         OSError: the file cannot be written.
     """
-    write_page(render_report(outcome, chosen), path)
+    write_page(render_report(collect_page_data(outcome, chosen, path.parent)), path)
 
 
-def render_report(outcome: Outcome, chosen: str | None = None) -> str:
-    """Return the page of an outcome."""
-    data = collect_page_data(outcome, chosen)
+def render_report(data: Mapping[str, Any]) -> str:
+    """Return the page of what `collect_page_data` returned."""
     parts = "\n".join(read_shipped("front/script", f"{name}.js") for name in SCRIPTS)
     return render_page(
         f"{data['title']}: {data['device_title']}",
@@ -45,8 +56,8 @@ def render_report(outcome: Outcome, chosen: str | None = None) -> str:
     )
 
 
-def collect_page_data(outcome: Outcome, chosen: str | None = None) -> dict[str, Any]:
-    """Return all that the page's program reads, as plain data.
+def collect_page_data(outcome: Outcome, chosen: str | None = None, folder: Path | None = None) -> dict[str, Any]:
+    """Return all that the page's program reads, as plain data; `folder` is that of a run, for what else it holds.
 
     Raises:
         ExplorerError: no member of the front is called `chosen`.
@@ -72,6 +83,11 @@ def collect_page_data(outcome: Outcome, chosen: str | None = None) -> dict[str, 
         "budgets": view.budgets,
         "points": [_point(point) for point in (*view.front, *view.baselines)],
         "evaluations": list_evaluations(outcome, table),
+        "history": list_history(outcome),
+        "importance": list_importance(outcome, table),
+        "information": list_information(outcome, folder),
+        "roofs": list_roofs(outcome),
+        "referees": list_referees(outcome, folder),
         "formats": _list_formats(outcome),
         "marks": [
             [sign, meaning] for sign, meaning in MARKS.items() if any(sign in point.mark for point in view.front)

@@ -83,6 +83,12 @@ def _point(
     )
 
 
+def measure_peak(widths: tuple[int, int], accelerator: Accelerator) -> tuple[int, int, float]:
+    """Return the widths that a device runs operands of these widths at, and MACs per second with every unit at work."""
+    held = (_held(widths[0], accelerator.weight_bits), _held(widths[1], accelerator.input_bits))
+    return (*held, _peak(held, accelerator))
+
+
 def _held(bits: int, supported: Sequence[int]) -> int:
     """Return the width that the device runs an operand at."""
     return next(width for width in supported if width >= bits)

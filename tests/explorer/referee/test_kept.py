@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from explorer.referee.comparison import Figures
-from explorer.referee.kept import KEPT, CompiledMember, KeptMembers
+from explorer.referee.kept import KEPT, CompiledMember, KeptMembers, read_compiled
 
 DONE = CompiledMember(layers='{"jobs": [], "tensors": []}', vela=Figures(weight_bytes=1, sram_bytes=2, cycles=3))
 REFUSED = CompiledMember(layers='{"jobs": [], "tensors": []}', vela=None, refused="no rule")
@@ -64,3 +64,12 @@ def test_without_a_folder_nothing_stays() -> None:
     kept = KeptMembers(None, "small", CONDITIONS)
     kept.keep("a", DONE)
     assert kept.members == {"a": DONE}
+
+
+def test_a_report_reads_what_was_compiled_of_the_same_weights(tmp_path: Path) -> None:
+    assert read_compiled(tmp_path, "w") == {}
+    KeptMembers(tmp_path, "small", CONDITIONS).keep("a", DONE)
+    KeptMembers(tmp_path, "large", {**CONDITIONS, "weights": "v"}).keep("a", REFUSED)
+    assert read_compiled(tmp_path, "w") == {"small": {"a": DONE}}
+    (tmp_path / KEPT).write_text("{")
+    assert read_compiled(tmp_path, "w") == {}

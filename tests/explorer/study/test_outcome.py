@@ -22,10 +22,10 @@ from explorer.search.stop import MEAN_GAINS
 from explorer.settings import BudgetSettings
 from explorer.study import final_scores, front, outcome
 from explorer.study.built import BuiltNetworks
-from explorer.study.outcome import score_front
+from explorer.study.outcome import score_front, with_end
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.record import Outcome
-from explorer.study.run import _with_end, make_search, run
+from explorer.study.run import make_search, run
 from explorer.study.search import Search
 from explorer.study.storage import open_store
 from explorer.study.store import Store
@@ -328,6 +328,6 @@ def test_why_a_search_ended_is_said_where_that_was_before_its_last_trial(
     study = replace(study, search=replace(study.search, trials=trials, least_gain=least))
     assert len(concluded.evaluations) == 60 > MEAN_GAINS
     store: Any = SimpleNamespace(trials=lambda: [SimpleNamespace(expected_gain=0.001)] * proposed)
-    told = _with_end(concluded, store, study).provenance.get("search ended", "")
+    told = with_end(concluded, store, study).provenance.get("search ended", "")
     assert told.startswith("after 60 of 800 candidates: a further one was expected to add less than 1.00%") is ended
     assert bool(told) is ended

@@ -22,13 +22,13 @@ function layersOf(point) {
 }
 
 const bits = (row) => `${row.step ? `step ${row.step.toPrecision(2)}` : orDash(row.weight_bits)} / ${orDash(row.activation_bits)}`;
-const kept = (row) => {
+const keptFilters = (row) => {
   if (row.partial) return row.filters === undefined ? "–" : percent(row.filters);
   return isOperation(row) ? "–" : `${count(row.filters)} of ${count(row.filters_of)}`;
 };
 const density = (row) => (row.weight_density === null || row.weight_density === undefined ? "–" : percent(row.weight_density, row.weight_density < 0.1 ? 1 : 0));
 const LAYER_COLUMNS = [
-  ["Bits", "weights / inputs", bits], ["Filters", "kept of", kept], ["Weights", "kept", density],
+  ["Bits", "weights / inputs", bits], ["Filters", "kept of", keptFilters], ["Weights", "kept", density],
   ["Codebook", "values", (row) => orDash(row.codebook_size)],
   ["MACs", "or operations", (row) => (row.partial ? "–" : count(isOperation(row) ? row.vector_operations : row.macs))],
   ["Energy", "µJ", (row) => (row.partial ? "–" : significant(row.energy_uj))],

@@ -4,12 +4,16 @@ let planned = false;
 
 // Draws anew what a change touches; figures once a frame, however many changes there are.
 function update(...parts) {
-  writeHash();
+  planHash();
   if (parts.includes("table") || parts.includes("limits")) showTable();
   if (parts.includes("limits")) { tellWithin(); showSelection(named(state.name)); }
   if ((parts.includes("figure") || parts.includes("limits")) && !planned) {
     planned = true;
-    requestAnimationFrame(() => { planned = false; draw(); });
+    requestAnimationFrame(() => {
+      planned = false;
+      draw();
+      if (parts.includes("limits")) refreshViews(true);
+    });
   }
 }
 
@@ -22,6 +26,7 @@ function showPoint() {
   showComponents(point);
   showFits(point);
   showLayers(point);
+  refreshViews(false);
 }
 
 function select(name) {
@@ -60,6 +65,7 @@ function showAll() {
   showTable();
   draw();
   markRow();
+  showViews();
   showPoint();
 }
 

@@ -81,8 +81,17 @@ const overAt = (place) => {
   });
 };
 
-// A link: #p13, then what differs from how the page opens.
+// A link: #p13, then what differs from how the page opens. Browsers refuse to take it many times a second.
+const HASH_MS = 100;
+let hashTimer = null;
+
+function planHash() {
+  hashTimer ??= setTimeout(writeHash, HASH_MS);
+}
+
 function writeHash() {
+  clearTimeout(hashTimer);
+  hashTimer = null;
   const told = new URLSearchParams();
   for (const key of ["other", "cost", "images", "rows", "sort"]) if (state[key] !== START[key]) told.set(key, state[key]);
   if (state.whole) told.set("whole", "1");
@@ -98,6 +107,8 @@ function readHash() {
   const [first, ...rest] = location.hash.slice(1).split("&");
   let name = "";
   try { name = decodeURIComponent(first); } catch { /* a link that was cut */ }
+  clearTimeout(hashTimer);
+  hashTimer = null;
   Object.assign(state, START, { limits: {}, open: [] });
   if (named(name)) state.name = name;
   const told = new URLSearchParams(rest.join("&"));

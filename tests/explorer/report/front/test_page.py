@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from explorer.errors import ExplorerError
-from explorer.report.front.page import render_report, write_report
+from explorer.report.front.page import collect_page_data, render_report, write_report
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Outcome
 from tests.support.pages import unpack_page
@@ -21,7 +21,7 @@ HOSTILE = "</script><script>alert('x')</script><!--<img src=x onerror=alert(1)>&
 
 
 def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None:
-    data = unpack_page(render_report(outcome, "p03"))
+    data = unpack_page(_render(outcome, "p03"))
 
     assert data["chosen"] == "p03"
     assert [point["name"] for point in data["points"]][-2:] == ["float", "uniform 8-bit"]
@@ -40,7 +40,7 @@ def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None
 
 
 def test_members_are_marked_as_in_the_terminal(outcome: Outcome) -> None:
-    data = unpack_page(render_report(outcome))
+    data = unpack_page(_render(outcome))
     chosen = knee(outcome.front, outcome.objectives).name
     marks = {point["name"]: point["mark"] for point in data["points"]}
     assert [name for name, mark in marks.items() if "*" in mark] == [chosen]
@@ -60,7 +60,7 @@ def test_hostile_names_stayunpack_page(outcome: Outcome) -> None:
         skipped=((HOSTILE, HOSTILE),),
         provenance={HOSTILE: HOSTILE},
     )
-    text = render_report(hostile)
+    text = _render(hostile)
     tags = _Tags()
     tags.feed(text)
 
@@ -72,14 +72,14 @@ def test_hostile_names_stayunpack_page(outcome: Outcome) -> None:
 
 
 def test_a_placeholder_in_a_name_is_not_filled_in(outcome: Outcome) -> None:
-    text = render_report(replace(outcome, study={"study": {"name": "{{plotly}}"}}))
+    text = _render(replace(outcome, study={"study": {"name": "{{plotly}}"}}))
 
     assert unpack_page(text)["title"] == "{{plotly}}"
 
 
 def test_the_page_refers_to_nothing_outside_itself(outcome: Outcome) -> None:
     tags = _Tags()
-    tags.feed(render_report(outcome))
+    tags.feed(_render(outcome))
 
     assert [value for _, key, value in tags.attributes if key in ("src", "href")] == ["data:,"]
     assert any("default-src 'none'" in value for _, key, value in tags.attributes if key == "content")
@@ -100,10 +100,10 @@ def test_an_unknown_choice_writes_nothing(outcome: Outcome, tmp_path: Path) -> N
 
 
 def test_an_empty_front_has_a_page(outcome: Outcome) -> None:
-    assert unpack_page(render_report(replace(outcome, front=())))["chosen"] is None
+    assert unpack_page(_render(replace(outcome, front=())))["chosen"] is None
 
 
-@pytest.mark.parametrize("module", ["views", "pairs", "tables", "figures", "page"])
+@pytest.mark.parametrize("module", ["views", "pairs", "tables", "figures", "page", "extras"])
 def test_a_report_needs_neither_torch_nor_optuna(module: str) -> None:
     program = (
         f"import sys, explorer.report.front.{module}; print(sorted(m for m in ('torch', 'optuna') if m in sys.modules))"
@@ -127,3 +127,7 @@ class _Tags(HTMLParser):
 
     def count(self, tag: str) -> int:
         return self.tags.count(tag)
+
+
+def _render(outcome: Outcome, chosen: str | None = None) -> str:
+    return render_report(collect_page_data(outcome, chosen))
