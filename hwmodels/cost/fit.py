@@ -18,7 +18,7 @@ class MemoryFit:
     Attributes:
         place: `memories.<name>` or `buffers.<name>`.
         holds: The operands that are kept there; "staged weights" wait there only while their layer runs.
-        needed_bytes: What the network needs.
+        needed_bytes: What the network needs, and the program that runs it where the profile states that.
         size_bytes: What there is.
         required: True for a memory that must hold what is kept in it, or the network does not run on the device. A
             buffer that is too small only makes operands be fetched again, and what overflows some memories comes more
@@ -29,7 +29,7 @@ class MemoryFit:
         >>> jobs, tensors = hwmodels.NETWORKS["mlperf_tiny_resnet8"]().at(weight_bits=8, input_bits=8)
         >>> fit = hwmodels.evaluate(jobs, hwmodels.load("stm32l4r5"), tensors).fits[0]
         >>> fit.place, fit.needed_bytes, fit.size_bytes, fit.fits
-        ('memories.flash', 80128, 2097152, True)
+        ('memories.flash', 83128, 2097152, True)
     """
 
     place: str
@@ -90,7 +90,7 @@ def fit_memories(
         if memory.size_bytes:
             activations = {"inputs", "outputs"} & set(memory.operands)
             stages = any(buffer.staged_in == memory.name for buffer in accelerator.buffers)
-            needed = weight_bytes * ("weights" in memory.operands)
+            needed = memory.program_bytes + weight_bytes * ("weights" in memory.operands)
             needed = needed + (staged_bytes if stages else activation_bytes) * bool(activations)
             required = not memory.overflow_bandwidth_bits_per_s
             holds = (*memory.operands, "staged weights") if stages else memory.operands

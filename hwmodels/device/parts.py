@@ -95,6 +95,7 @@ class Memory:
         size_bytes: Its capacity; 0 means that its size is the system's affair: everything fits.
         overflow_bandwidth_bits_per_s: At which weights that exceed the size come from elsewhere; with 0, a network of
             more weights does not fit the device.
+        program_bytes: Of its capacity, what the program that runs a network takes beside the operands.
 
     Example:
         >>> import hwmodels
@@ -109,6 +110,7 @@ class Memory:
     energy_pj_per_bit: float
     size_bytes: int = 0
     overflow_bandwidth_bits_per_s: float = 0.0
+    program_bytes: int = 0
 
     def problems(self) -> list[str]:
         """Return one line for each field that is out of range, with its dotted key."""
@@ -122,6 +124,7 @@ class Memory:
                 self.overflow_bandwidth_bits_per_s,
                 bounds.OVERFLOW_BANDWIDTH_BITS_PER_S,
             ),
+            *check_whole_number(f"{key}.program_bytes", self.program_bytes, 0, bounds.SIZE_BYTES),
         ]
         if not found and self.overflow_bandwidth_bits_per_s and not self.size_bytes:
             found.append(

@@ -77,7 +77,7 @@ _PLACES: Mapping[str, tuple[type[Any], tuple[str, ...], tuple[str, ...]]] = {
     "memories": (
         Memory,
         ("operands", "bandwidth_bits_per_s", "energy_pj_per_bit"),
-        ("size_bytes", "overflow_bandwidth_bits_per_s"),
+        ("size_bytes", "overflow_bandwidth_bits_per_s", "program_bytes"),
     ),
 }
 """Table of named tables -> the same."""

@@ -8,6 +8,7 @@ import pytest
 
 from hwmodels import (
     ENERGY_COMPONENTS,
+    NETWORKS,
     ActivationTensor,
     LayerError,
     LayerJob,
@@ -214,6 +215,17 @@ def test_weights_beyond_a_memory_come_at_its_overflow_bandwidth() -> None:
     assert (fit.fits, fit.required, fit.needed_bytes) == (False, False, slow.weight_bytes)
     assert any("the rest comes more slowly, for every run" in note for note in slow.notes)
     assert not any("memories.parameters" in note for note in fast.notes)
+
+
+def test_a_program_takes_its_share_of_a_memory() -> None:
+    jobs = NETWORKS["mlperf_tiny_resnet8"]().jobs(weight_bits=8, input_bits=8)
+    device = load("stm32l4r5")
+    flash, sram = device.memories
+    without = dataclasses.replace(device, memories=(dataclasses.replace(flash, program_bytes=0), sram))
+    found = [evaluate(jobs, each) for each in (device, without)]
+    needs = [next(fit.needed_bytes for fit in cost.fits if "weights" in fit.holds) for cost in found]
+    assert needs == [found[0].weight_bytes + 3000, found[0].weight_bytes]
+    assert found[0].latency_cycles == found[1].latency_cycles
 
 
 def test_a_network_that_does_not_fit_is_noted_by_how_much() -> None:

@@ -17,13 +17,13 @@ static void net_multiply_add(
 
         (void)memcpy(&codes, &input[i], sizeof(codes));
         even = __ssub16((int16x2_t)__uxtb16(codes), zero);
-        odd = __ssub16((int16x2_t)__uxtb16(__ror(codes, 8U)), zero);
+        odd = __ssub16((int16x2_t)__uxtb16(codes >> 8), zero);
         (void)memcpy(&weights, &first[i], sizeof(weights));
         one = __smlad(even, __sxtb16((int8x4_t)weights), one);
-        one = __smlad(odd, __sxtb16((int8x4_t)__ror(weights, 8U)), one);
+        one = __smlad(odd, __sxtb16((int8x4_t)(weights >> 8)), one);
         (void)memcpy(&weights, &second[i], sizeof(weights));
         two = __smlad(even, __sxtb16((int8x4_t)weights), two);
-        two = __smlad(odd, __sxtb16((int8x4_t)__ror(weights, 8U)), two);
+        two = __smlad(odd, __sxtb16((int8x4_t)(weights >> 8)), two);
     }
 #endif
     for (; i < count; i++) {
