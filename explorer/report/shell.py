@@ -71,7 +71,7 @@ def _read_plotly() -> str:
 def pack(data: object) -> str:
     """Return data as JSON, compressed, in base 64: no text within is read as HTML, and equal data give equal text."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
+    return b64encode(gzip.compress(text.encode(), compresslevel=6, mtime=0)).decode()
 
 
 def encode_for_script(data: object) -> str:

@@ -10,7 +10,7 @@ from explorer.objectives import costs_named, score_named
 from explorer.search.improvement import Attained, spread_corners
 from explorer.study.record import UNIFORM, Outcome
 
-CORNERS = 4096
+CORNERS = 2048
 """Places in the space of costs at which the best score is averaged (assumed)."""
 
 

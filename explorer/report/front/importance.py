@@ -15,7 +15,7 @@ import numpy as np
 
 from explorer.arrays import Float64Array, Int64Array
 
-MOST = 1500
+MOST = 1000
 """Evaluations that are fitted, spread evenly over the search: more take long and tell no more (assumed)."""
 FEWEST = 12
 """Evaluations below which nothing is said (assumed)."""

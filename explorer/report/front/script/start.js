@@ -82,3 +82,4 @@ if (data.points.length) {
   let width = innerWidth;
   window.addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; update("figure"); } });
 }
+performance.mark("ready");
