@@ -58,6 +58,7 @@ def build_program(model: fx.GraphModule, shapes: Shapes) -> ExportedProgram:
         if has_codes(module):
             coded.set_submodule(name, CodedLayer(module))
     inputs = example(model, shapes)
+    coded.code  # noqa: B018  (what torch.fx compiles lazily has the network's own arguments only once it is)
     try:
         with _quiet():
             program = torch.export.export(

@@ -47,3 +47,15 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "network.pt2").write_bytes(b"PK")
     with pytest.raises(ExportError, match=r"^verify: torch .* cannot run network\.pt2: .*; choose another --format$"):
         run_program(tmp_path / "network.pt2", torch.zeros(1, 3, 8, 8))
+
+
+def test_a_network_that_was_only_drafted_is_exported_too(
+    tmp_path: Path, context: Callable[[str], CompressionContext]
+) -> None:
+    """Before a run nothing was computed, and torch.fx may not have compiled it yet: every check was refused."""
+    from torch.fx._lazy_graph_module import _use_lazy_graph_module  # noqa: PLC0415
+
+    base = context("mixed")
+    with _use_lazy_graph_module(True):
+        model = make_deployment(base, torch.zeros(2, *base.graph.input_shapes[0]), mix_widths(base)).model
+        assert package.try_out(model, base, tmp_path).is_file()
