@@ -64,7 +64,7 @@ def files_of(wheel: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", ["explorer", "hwmodels"])
 def test_each_wheel_holds_all_files_of_its_package_and_no_others(name: str, wheels: dict[str, Path]) -> None:
-    kept = {".py", ".typed", ".toml", ".bib", ".html", ".css", ".js"}
+    kept = {".py", ".typed", ".toml", ".bib", ".html", ".css", ".js", ".c"}
     package = REPOSITORY / name
     expected = {f"{name}/{file.relative_to(package).as_posix()}" for file in package.rglob("*") if file.suffix in kept}
     assert files_of(wheels[name]) == expected - {"hwmodels/pyproject.toml"}
