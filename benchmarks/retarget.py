@@ -21,8 +21,9 @@ import explorer
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.study.folder import read_study
 from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.retarget import StoredRun, make_study, read_run, retarget
+from explorer.study.retarget import make_study, retarget
 from explorer.study.run import make_price
+from explorer.study.stored_run import StoredRun, read_run
 from hwmodels import load, names
 
 TRIALS = 300

@@ -50,10 +50,11 @@ from explorer.study.evaluated import evaluations
 from explorer.study.folder import read_outcome, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
 from explorer.study.record import FLOAT, UNIFORM, Baseline, Evaluation, FrontPoint, Outcome
-from explorer.study.retarget import make_study, read_run, retarget
+from explorer.study.retarget import make_study, retarget
 from explorer.study.search import Search, search
 from explorer.study.storage import open_store
 from explorer.study.store import Store
+from explorer.study.stored_run import read_run
 from explorer.study.study_file import Study, load_study
 from hwmodels import Accelerator, load
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from explorer.commands.options import RunFolder, choosing
 from explorer.commands.terminal import command, console, say
 from explorer.errors import SearchError
 from explorer.export.formats import DEFAULT_FORMAT, list_installed
+from explorer.objectives import score_named
 from explorer.study.requirements import Requirements
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ def front(
     after_tuning: Annotated[
         bool, typer.Option("--after-tuning", help="By what an epoch of tuning would make of all that was evaluated.")
     ] = False,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Order by a column of front.csv, the best first: scores descending."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the table of front.csv alone, as CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
     """Print the front of a finished run, next to the float and the uniform 8-bit network.
 
@@ -33,11 +41,47 @@ def front(
     """
     from explorer.study.folder import read_outcome  # noqa: PLC0415
 
+    if as_csv and as_json:
+        raise SearchError("expected one of --csv and --json, received both")
     outcome = read_outcome(folder)
     if after_tuning:
-        show_after_tuning(outcome, folder, wanted)
+        outcome = tune_front(outcome, folder)
+    if as_csv or as_json:
+        print_table(outcome, wanted, sort, as_json=as_json)
+    elif after_tuning:
+        show_after_tuning(outcome, wanted, sort)
     else:
-        show(outcome, folder, wanted)
+        show(outcome, folder, wanted, sort)
+
+
+def print_table(outcome: Outcome, wanted: Requirements, sort: str | None, *, as_json: bool) -> None:
+    """Print the table of front.csv and nothing else, for a pipe; its chosen network is the recommended one."""
+    from explorer.report.front.tables import build_front_frame, format_csv, format_json, sort_front  # noqa: PLC0415
+    from explorer.study.choose import choose  # noqa: PLC0415
+
+    frame = build_front_frame(outcome, choose(outcome, wanted) if wanted != Requirements() else None)
+    frame = frame if sort is None else sort_front(frame, sort, score_named(outcome.objectives).name)
+    sys.stdout.write(f"{format_json(frame)}\n" if as_json else format_csv(frame))
+
+
+def order_front(outcome: Outcome, sort: str | None) -> Outcome:
+    """Return an outcome with its front in the order of a column, if any."""
+    if sort is None:
+        return outcome
+    from explorer.report.front.tables import build_front_frame, sort_front  # noqa: PLC0415
+
+    frame = sort_front(build_front_frame(outcome), sort, score_named(outcome.objectives).name)
+    return replace(outcome, front=tuple(outcome.front[place] for place in frame.index))
+
+
+def tune_front(outcome: Outcome, folder: Path) -> Outcome:
+    """Return an outcome with the front that there would be after tuning."""
+    from explorer.study.after_tuning import find_front_after_tuning  # noqa: PLC0415
+
+    try:
+        return replace(outcome, front=find_front_after_tuning(outcome))
+    except SearchError as error:
+        raise SearchError(f"{folder}: {error}") from None
 
 
 def say_end(outcome: Outcome) -> bool:
@@ -48,29 +92,29 @@ def say_end(outcome: Outcome) -> bool:
     return bool(ended)
 
 
-def show_after_tuning(outcome: Outcome, folder: Path, wanted: Requirements) -> None:
+def show_after_tuning(outcome: Outcome, wanted: Requirements, sort: str | None) -> None:
     """Print the front of a run by scores after tuning, most of which are predicted."""
     from explorer.report.front.tables import MEASURED, build_after_tuning_table  # noqa: PLC0415
-    from explorer.study.after_tuning import find_front_after_tuning  # noqa: PLC0415
     from explorer.study.choose import choose  # noqa: PLC0415
 
-    try:
-        outcome = replace(outcome, front=find_front_after_tuning(outcome))
-    except SearchError as error:
-        raise SearchError(f"{folder}: {error}") from None
     chosen = choose(outcome, wanted)
-    console.print(build_after_tuning_table(outcome))
+    console.print(build_after_tuning_table(order_front(outcome, sort)))
     say(f"{MEASURED} was tuned for an epoch, and scored then; the others are predicted from these")
     say(f"costs are those before tuning; {outcome.provenance['beacons']}")
     say(f"{_call(wanted)}: {chosen.describe()}")
 
 
-def show(outcome: Outcome, folder: Path, wanted: Requirements = Requirements()) -> None:  # noqa: B008  (a value)
+def show(
+    outcome: Outcome,
+    folder: Path,
+    wanted: Requirements = Requirements(),  # noqa: B008  (a value)
+    sort: str | None = None,
+) -> None:
     """Print the front of the run in `folder` next to its baselines, and what a reader could take wrongly."""
     from explorer.study.choose import choose  # noqa: PLC0415
 
     chosen = choose(outcome, wanted) if outcome.front or wanted != Requirements() else None
-    show_front(outcome, chosen)
+    show_front(order_front(outcome, sort), chosen)
     show_tuned(outcome, folder, chosen, _call(wanted))
     if not outcome.front:
         say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder")

@@ -15,7 +15,8 @@ from explorer.errors import SearchError
 if TYPE_CHECKING:
     from explorer.study.propose import Proposal
     from explorer.study.record import Outcome
-    from explorer.study.retarget import Retargeted, StoredRun
+    from explorer.study.retarget import Retargeted
+    from explorer.study.stored_run import StoredRun
     from explorer.study.study_file import Study
 
 SHOWN = 12
@@ -38,8 +39,9 @@ def retarget(
 ) -> None:
     """Print the front of a run on another device from its scores: no candidate is evaluated but with --trials."""
     from explorer.settings.limits import read_limit  # noqa: PLC0415
-    from explorer.study.retarget import make_study, read_run  # noqa: PLC0415
+    from explorer.study.retarget import make_study  # noqa: PLC0415
     from explorer.study.retarget import retarget as retarget_run  # noqa: PLC0415
+    from explorer.study.stored_run import read_run  # noqa: PLC0415
 
     if (trials is None) != (out is None):
         raise SearchError(f"expected --trials with --out, received {'--out' if trials is None else '--trials'} alone")

@@ -1,15 +1,31 @@
-"""Whether one network is worse than another on the same images: an exact test of paired scores."""
+"""Whether one network is worse than another on the same images, and how surely: paired scores of images."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from explorer.arrays import Float64Array
+from explorer.evaluate.mean_score import is_right_or_wrong
 
 LEVELS = 64
 """The largest difference in units of the statistic, to which others are rounded ..."""
 SUMS = 2**16
 """... fewer where that would make more sums than these."""
+
+
+def find_loss_error(reference: Float64Array, scores: Float64Array) -> float:
+    """Return the standard error of how far the mean of scores (N) is below that of a reference on the same images (N).
+
+    That of the mean difference, deviation / sqrt(N); of right and wrong images with half a pair of each kind added
+    (Agresti and Min 2005, section 2), so that it is not 0 where no image differs.
+    """
+    differences, count = reference - scores, len(scores)
+    if not is_right_or_wrong(reference) or not is_right_or_wrong(scores):
+        return float(differences.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.5
+    lost, won = (float((differences == sign).sum()) + 0.5 for sign in (1, -1))
+    return math.sqrt(lost + won - (lost - won) ** 2 / (count + 2)) / (count + 2)
 
 
 def probability_of_no_less(differences: Float64Array) -> float:

@@ -12,14 +12,16 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from explorer.arrays import Float64Array, Int64Array
 from explorer.evaluate.image_scores import pack_scores, unpack_scores
 from explorer.evaluate.mean_score import MeanScore, is_right_or_wrong
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STRATA = 8
 """More gain next to nothing (Cochran 1977, section 5A.8: six are mostly enough)."""
@@ -180,3 +182,14 @@ def find_margins(outputs: Tensor) -> Float64Array:
     top = outputs.double().topk(min(2, outputs.shape[1]), dim=1).values.cpu().numpy()
     margins: Float64Array = np.nan_to_num(top[:, 0] - top[:, -1])
     return margins
+
+
+def restore_order(packed: str, sample: Mapping[str, Any]) -> Float64Array | None:
+    """Return packed scores in the order of a sample, as JSON, in that of the images (N); None where one is missing."""
+    order = SampleOrder.from_json(sample).order
+    seen = unpack_scores(packed) if packed else ()
+    if len(seen) < len(order):
+        return None
+    scores = np.empty(len(order))
+    scores[order] = seen
+    return scores

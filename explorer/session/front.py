@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import SupportsIndex, overload
 
 import pandas as pd
 
-from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.candidate import Candidate
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import costs_named
@@ -160,25 +160,16 @@ class Front:
         return Front(points=points, outcome=replace(self.outcome, front=front))
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row for each point: scores, costs, and a column for every choice of every layer and group.
+        """Return a row for each point: scores, costs, marks, and a column for every choice of every layer and group.
 
         A layer's columns are called as "conv1.weight_bits", the share kept of a group's filters as
-        "conv1.filter_keep_ratio".
+        "conv1.filter_keep_ratio"; kinds that the space leaves no choice of, and no point chooses, are left out. It is
+        the table of front.csv.
         """
-        choices = pd.DataFrame([_choices(point.candidate) for point in self.points])
-        return build_front_frame(self.outcome).join(choices).set_index("name")
+        return build_front_frame(self.outcome).set_index("name")
 
     def _repr_html_(self) -> str:
         frame = build_front_frame(self.outcome)
         columns = [name for name in frame.columns if name.startswith(("name", "accuracy", "score"))]
         columns += [axis.key for axis in costs_named(self.outcome.objectives)]
         return table(columns, frame[columns].itertuples(index=False))
-
-
-def _choices(candidate: Candidate) -> dict[str, object]:
-    keys = [each.name for each in fields(LayerChoice) if each.name not in {"layer", "codebook_granularity"}]
-    chosen: dict[str, object] = {
-        f"{choice.layer}.{key}": getattr(choice, key) for choice in candidate.layers for key in keys
-    }
-    chosen |= {f"{group}.filter_keep_ratio": ratio for group, ratio in candidate.filter_keep_ratio}
-    return chosen if candidate.filters_by is None else {**chosen, "filters_by": candidate.filters_by}

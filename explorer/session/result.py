@@ -20,7 +20,8 @@ from explorer.study.after_tuning import find_front_after_tuning
 from explorer.study.choose import RECOMMENDED, ChosenNetwork, choose, recommend
 from explorer.study.record import Outcome, Split
 from explorer.study.requirements import Requirements
-from explorer.study.retarget import make_study, read_run, retarget
+from explorer.study.retarget import make_study, retarget
+from explorer.study.stored_run import read_run
 from explorer.training.loss import LossFunction
 from explorer.training.tuned import Tuned
 

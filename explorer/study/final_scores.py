@@ -17,14 +17,15 @@ from explorer.data.images import ImageSet
 from explorer.evaluate.engine import Runner
 from explorer.evaluate.image_scores import pack_scores, unpack_scores
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.sampling import SampleOrder
+from explorer.evaluate.paired import find_loss_error
+from explorer.evaluate.sampling import SampleOrder, restore_order
 from explorer.evaluate.score import score_images
 from explorer.progress import Notify
 from explorer.study import front
 from explorer.study.built import BuiltNetworks
 from explorer.study.costing import list_violations
 from explorer.study.prepare import PreparedStudy
-from explorer.study.record import Evaluation, FrontPoint
+from explorer.study.record import FLOAT, Evaluation, FrontPoint
 from explorer.study.search import Search
 from explorer.study.store import Store, name_scores
 from explorer.study.ties import find_ties
@@ -87,6 +88,16 @@ class FinalScores:
             self.store.image_scores()[name_scores("held_out", self.prepared.data.held_out.digest(), name)]
         )
 
+    def find_search(self, item: Evaluation) -> Float64Array | None:
+        """Return the scores of the search images (N) of a member of the front; None where not all are known."""
+        key = name_scores(
+            "search", self.prepared.data.search.digest(), name_built(item.candidate, self.prepared.context)
+        )
+        packed, sample = self.store.image_scores().get(key), self.store.sample()
+        if packed is not None:
+            return unpack_scores(packed)
+        return None if sample is None else restore_order(self.store.read_images(item.number), sample)
+
 
 def score_front_on_all(
     found: Sequence[Evaluation], task: Search, scorer: FinalScores, notify: Notify
@@ -121,11 +132,22 @@ def _score_on_all(item: Evaluation, task: Search, scorer: FinalScores) -> Evalua
     return replace(item, score=score, violations=list_violations(item.cost, score, task.budgets, task.objectives))
 
 
-def with_ties(points: Sequence[FrontPoint], objectives: Sequence[str], scorer: FinalScores) -> tuple[FrontPoint, ...]:
-    """Return the members of a front, each with what it is tied with on the held-out images."""
+def compare_members(
+    points: Sequence[FrontPoint], objectives: Sequence[str], scorer: FinalScores
+) -> tuple[FrontPoint, ...]:
+    """Return the members of a front, each with what it is tied with on the held-out images, and its loss's error."""
     scores = {point.name: scorer.find_held_out(point.evaluation.candidate) for point in points}
     ties = find_ties(points, objectives, scores)
-    return tuple(replace(point, tied_with=ties.get(point.name, "")) for point in points)
+    whole = scorer.store.image_scores().get(name_scores("search", scorer.prepared.data.search.digest(), FLOAT))
+    found = [None if whole is None else scorer.find_search(point.evaluation) for point in points]
+    return tuple(
+        replace(
+            point,
+            tied_with=ties.get(point.name, ""),
+            loss_error=None if images is None or whole is None else find_loss_error(unpack_scores(whole), images),
+        )
+        for point, images in zip(points, found, strict=True)
+    )
 
 
 def name_built(candidate: Candidate, context: CompressionContext) -> str:

@@ -13,8 +13,9 @@ from explorer.search.seeds import Seed
 from explorer.study.folder import locked, refuse_other_study
 from explorer.study.prepare import open_study
 from explorer.study.record import Outcome
-from explorer.study.retarget import Retargeted, StoredRun
+from explorer.study.retarget import Retargeted
 from explorer.study.run import Start, explore
+from explorer.study.stored_run import StoredRun
 from explorer.study.study_file import Study
 
 KEPT = ("weights-*.pt", "relevance-*.npz", "blocks-*.json")

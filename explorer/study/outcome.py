@@ -25,7 +25,7 @@ from explorer.study.beacons import list_beacons
 from explorer.study.built import BuiltNetworks
 from explorer.study.costing import candidate_cost, float_cost, list_violations
 from explorer.study.evaluated import evaluations
-from explorer.study.final_scores import Build, FinalScores, name_built, score_front_on_all, with_ties
+from explorer.study.final_scores import Build, FinalScores, compare_members, name_built, score_front_on_all
 from explorer.study.prepare import PreparedStudy, digest_images
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Cost, Evaluation, FrontPoint, Outcome
 from explorer.study.search import Search
@@ -61,7 +61,7 @@ def score_front(
                 raise
             lost.append((member.number, describe_failure(error)))
     standing, fallen = _take_front(points, task.objectives)
-    standing = with_ties(standing, task.objectives, scorer)
+    standing = compare_members(standing, task.objectives, scorer)
     lost += fallen
     notify("held-out images", max(1, len(members)), max(1, len(members)))
     tuned = () if beacons is None else list_beacons(found, beacons)

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from explorer.arrays import Float64Array
 from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.depth_pricing import DepthPricing
-from explorer.evaluate.image_scores import unpack_scores
-from explorer.evaluate.known_entropies import KnownEntropies, reads_entropies
 from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.paired import find_loss_error
 from explorer.objectives import SCORE
-from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings import BudgetSettings, DeviceSettings
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost, list_violations, summed_cost
-from explorer.study.folder import OUTCOME, locked, read_outcome, read_study, refuse_no_run
-from explorer.study.graphs import KeptGraphs, read_graphs
 from explorer.study.propose import Proposal, propose
 from explorer.study.record import ASSUMED_0, FLOAT, UNIFORM, Baseline, Beacon, Cost, Evaluation, FrontPoint, Outcome
-from explorer.study.storage import read_store
+from explorer.study.stored_run import StoredRun
 from explorer.study.study_file import Study, load_accelerator
 from explorer.study.ties import find_ties
 from explorer.study.trials import StoredTrial
@@ -35,54 +28,6 @@ UNKNOWN = MeanScore(value=0.0, num_images=0)
 """Of a network that was never scored."""
 OF_ANY_DEVICE = (SCORE.key, "coded_bytes")
 """Keys of the limits that mean the same on another device."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredRun:
-    """What a run holds, finished or not: its study, its networks, what it evaluated, and scores of what is no trial.
-
-    `former` is what it concluded with, None where it was interrupted.
-    """
-
-    study: Study
-    graphs: KeptGraphs
-    trials: tuple[StoredTrial, ...]
-    images: Mapping[str, str]
-    """Packed scores of what is no trial, as the store keeps them."""
-    sample: Mapping[str, Any]
-    """The order in which images are scored."""
-    identity: Mapping[str, str]
-    """What its evaluations depend on, each part by name."""
-    former: Outcome | None
-
-    @property
-    def space(self) -> SearchSpace:
-        """The space that was searched."""
-        study = self.study
-        granularity, method = study.sharing.codebook_granularity, study.relevance.method
-        return make_search_space(self.graphs.graph, study.space, granularity, method, self.graphs.depths)
-
-    def list_images(self, split: str) -> dict[str, Float64Array]:
-        """Return the scores of the images of a split (N) by network: keys are split/images/network, and more behind."""
-        parts = [(key.split("/"), images) for key, images in self.images.items()]
-        return {name: unpack_scores(images) for (of, _, name, *_), images in reversed(parts) if of == split}
-
-    def list_scores(self, split: str) -> dict[str, MeanScore]:
-        """Return the mean scores of networks on the images of a split."""
-        return {name: MeanScore.of(images) for name, images in self.list_images(split).items()}
-
-    def list_full_scores(self) -> dict[str, MeanScore]:
-        """Return what candidates scored on all images of the search, in the form that it scores them in."""
-        parts = [(key.split("/"), images) for key, images in self.images.items() if key.startswith("search/")]
-        return {of[2]: MeanScore.of(unpack_scores(images)) for of, images in parts if len(of) == 3}
-
-    def entropies_for(self, accelerator: Accelerator) -> KnownEntropies | None:
-        """Return the entropies that are known, where a device reads weights coded by them."""
-        if not reads_entropies(accelerator):
-            return None
-        known = [(trial.candidate, trial.entropies) for trial in self.trials if trial.entropies is not None]
-        plain = (uniform(self.graphs.graph), self.graphs.entropies)
-        return KnownEntropies.of(self.graphs.without, [plain, *known])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,29 +45,6 @@ class Retargeted:
     unpriced: int
     proposals: tuple[Proposal, ...]
     """The candidates that a search would evaluate next, by `propose.RULE`."""
-
-
-def read_run(folder: Path) -> StoredRun:
-    """Return what a run has found so far.
-
-    Raises:
-        SearchError: No run was made there, another process is at it, or an earlier version made it.
-    """
-    refuse_no_run(folder)
-    study, graphs = read_study(folder), read_graphs(folder)
-    with locked(folder):
-        store = read_store(folder, study)
-        trials, images, identity = store.stored(), store.image_scores(), store.identity()
-        sample = store.sample() or {}
-    return StoredRun(
-        study=study,
-        graphs=graphs,
-        trials=trials,
-        images=images,
-        sample=sample,
-        identity=identity,
-        former=read_outcome(folder) if (folder / OUTCOME).is_file() else None,
-    )
 
 
 def make_study(study: Study, device: str | None, limits: Mapping[str, float]) -> Study:
@@ -190,7 +112,11 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
         if (own := point.evaluation.candidate.digest()) in held_out_images
     }
     ties = find_ties([point for point in points if point.name in known], study.objectives.names, known)
-    points = tuple(replace(point, tied_with=ties.get(point.name, "")) for point in points)
+    errors = _find_loss_errors(run, members)
+    points = tuple(
+        replace(point, tied_with=ties.get(point.name, ""), loss_error=error)
+        for point, error in zip(points, errors, strict=True)
+    )
     outcome = Outcome(
         study=study.to_json(),
         device=accelerator.name,
@@ -222,6 +148,13 @@ def retarget(run: StoredRun, study: Study, accelerator: Accelerator | None = Non
             count,
         ),
     )
+
+
+def _find_loss_errors(run: StoredRun, members: Sequence[Evaluation]) -> list[float | None]:
+    """Return the standard error of each member's loss on the search images, None where not all of them are known."""
+    whole = run.list_search_images().get(FLOAT)
+    images = [None if whole is None else run.find_search_images(item) for item in members]
+    return [None if own is None or whole is None else find_loss_error(whole, own) for own in images]
 
 
 def _known_beacons(former: Outcome | None, found: Sequence[Evaluation]) -> tuple[Beacon, ...]:

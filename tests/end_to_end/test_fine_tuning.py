@@ -1,5 +1,6 @@
 """A point of a finished run is fine-tuned, interrupted, gone on with, scored and exported."""
 
+import csv
 import json
 import re
 import signal
@@ -31,6 +32,11 @@ def tuned_of(home: Path, name: str = "knee") -> Tuned:
     return Tuned.load(home / "run" / "tuned" / f"{digest}.pt")
 
 
+def read_front(home: Path) -> list[dict[str, str]]:
+    with (home / "run" / "front.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 @pytest.fixture
 def finished(home: Path, explorer: Explorer) -> Path:
     """A run whose study has a [finetuning] section."""
@@ -43,7 +49,7 @@ def finished(home: Path, explorer: Explorer) -> Path:
 
 
 def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    front = (finished / "run" / "front.csv").read_text().splitlines()
+    front = read_front(finished)
     said = explorer("finetune", "run", "--pick", "knee")
     assert (said.code, said.err) == (0, "")
     outcome = read_outcome(finished / "run")
@@ -56,11 +62,11 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     assert re.search(r"fine-tune, batches: (\d+) of \1, done", said.out)
     assert f"explorer export run --pick {point.name} --tuned --to run/export" in said.out
     assert files(finished) == {f"{point.evaluation.candidate.digest()}.pt", "scores.json"}
-    for before, now in zip(front[1:], (finished / "run" / "front.csv").read_text().splitlines()[1:], strict=True):
-        cells, tuned_cells = len(before.rstrip(",").split(",")), now.split(",")
-        assert tuned_cells[:cells] == before.split(",")[:cells]
-        written = f"{after:.9g}" in tuned_cells[cells:]
-        assert written == now.startswith(f"{point.name},")
+    for before, now in zip(front, read_front(finished), strict=True):
+        changed = {key for key in before if now[key] != before[key]}
+        assert all(key.endswith("_tuned") or key == "recommended" for key in changed)
+        written = now["accuracy_held_out_tuned"] == f"{after:.9g}"
+        assert written == (now["name"] == point.name)
 
     monkeypatch.setattr(finetune, "finetune", None)  # found, not made again
     again = explorer("finetune", "run", "--pick", "knee")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from explorer.errors import ChoiceError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.files import csv_cell, replaced
 from explorer.objectives import SCORE, costs_named, every_cost, score_named
+from explorer.report.front.choices import list_choice_columns
 from explorer.report.front.views import (
     MACS,
     Figure,
@@ -22,15 +25,15 @@ from explorer.report.front.views import (
     list_cost_figures,
     list_front_points,
 )
-from explorer.study.choose import ChosenNetwork
-from explorer.study.front import still_undominated
+from explorer.settings.rules import suggestion
+from explorer.study.choose import ChosenNetwork, recommend
+from explorer.study.front import knee, still_undominated
 from explorer.study.record import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COSTS = tuple(cost.name for cost in every_cost())
-TEXTS = ("name", "tied_with", "origin", "digest")
 SIGNIFICANT = "%.9g"
 MEASURED = "+"
 """Behind the name of a network that was really tuned."""
@@ -39,12 +42,13 @@ LONGEST_HEADING = 7
 
 
 def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dict[str, str]:
-    """Return the columns of the front's frame and their types.
+    """Return the columns of the front's frame and their types, without those of what is chosen for layers and groups.
 
     `score` is what the score is called; those that end in `_tuned` are of the network after fine-tuning, where there
-    is one; `<cost>_ratio` is relative to the uniform 8-bit baseline;
-    `undominated_held_out` tells whether the point would still be on the front if the held-out images had the say, and
-    `tied_with` names a point that costs no more, where they do not show this one to be better.
+    is one; `<cost>_ratio` is relative to the uniform 8-bit baseline. `undominated_held_out` tells whether the point
+    would still be on the front if the held-out images had the say, `tied_with` names a point that costs no more, where
+    they do not show this one to be better, and `knee` and `recommended` tell whether it is that, the latter as it was
+    searched; `recommended_tuned` whether what fine-tuning made of it is.
     """
     figures = list_cost_figures(objectives)
     return {
@@ -57,6 +61,8 @@ def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dic
         "images_held_out": "int64",
         "undominated_held_out": "bool",
         "tied_with": "str",
+        "knee": "bool",
+        "recommended": "bool",
         **{figure.key: "Int64" if figure.whole else "float64" for figure in figures},
         **{f"{figure.key}_ratio": "float64" for figure in figures if figure.has_ratio},
         "origin": "str",
@@ -65,28 +71,30 @@ def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dic
         f"{score}_held_out_tuned": "float64",
         "standard_error_held_out_tuned": "float64",
         **{f"{axis.key}_tuned": "Int64" if axis.whole else "float64" for axis in costs_named(objectives)},
+        "recommended_tuned": "bool",
     }
 
 
-def build_front_frame(outcome: Outcome) -> pd.DataFrame:
-    """Return one row for each member of the front, with those of `list_columns`; missing numbers are NA.
+def build_front_frame(outcome: Outcome, chosen: ChosenNetwork | None = None) -> pd.DataFrame:
+    """Return one row for each member of the front: columns of `list_columns`, then of `list_choice_columns`.
 
-    Scores and their standard errors are shares in [0, 1]. No baselines: the ratios stand for them. Where members lack
-    blocks of the network, one more column, `removed_blocks`, names them.
+    Scores and their standard errors are shares in [0, 1]; missing numbers are NA. No baselines: the ratios stand for
+    them. `recommended` is what is `chosen`, without that what `recommend` says.
     """
     import pandas as pd  # noqa: PLC0415  (a third of a second, which the table in the terminal does without)
 
-    score = score_named(outcome.objectives).name
-    rows = [_row(point, score) for point in list_front_points(outcome)]
+    score, best = score_named(outcome.objectives).name, chosen or recommend(outcome)
     stays = still_undominated(outcome.front, outcome.objectives)
-    for row, still, point in zip(rows, stays, outcome.front, strict=True):
-        row |= {"undominated_held_out": still, "tied_with": point.tied_with}
-    types = list_columns(score, outcome.objectives)
-    removed = [member.evaluation.candidate.removed_blocks for member in outcome.front]
-    if any(removed):
-        types["removed_blocks"] = "str"
-        for row, blocks in zip(rows, removed, strict=True):
-            row["removed_blocks"] = "; ".join(blocks)
+    middle = knee(outcome.front, outcome.objectives) if outcome.front else None
+    types, choices = list_choice_columns(outcome)
+    rows = []
+    for view, still, point, choice in zip(list_front_points(outcome), stays, outcome.front, choices, strict=True):
+        is_best = best is not None and best.point is point
+        marks = {"undominated_held_out": still, "tied_with": point.tied_with, "knee": point is middle}
+        marks["recommended"] = is_best and best is not None and not best.tuned
+        marks["recommended_tuned"] = is_best and best is not None and best.tuned
+        rows.append(_row(view, score) | marks | choice)
+    types = list_columns(score, outcome.objectives) | types
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
@@ -98,12 +106,39 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    frame = build_front_frame(outcome)
-    texts = [name for name in (*TEXTS, "removed_blocks") if name in frame]
-    frame[texts] = frame[texts].map(csv_cell)
-    text = frame.to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n")
     with replaced(path) as file:
-        file.write(text.encode())
+        file.write(format_csv(build_front_frame(outcome)).encode())
+
+
+def format_csv(frame: pd.DataFrame) -> str:
+    """Return a frame of `build_front_frame` as CSV, as `write_front_csv` writes it."""
+    texts = [str(name) for name in frame if frame[name].dtype == "str"]
+    frame = frame.assign(**{name: frame[name].map(csv_cell) for name in texts}).rename(columns=csv_cell)
+    return str(frame.to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n"))
+
+
+def format_json(frame: pd.DataFrame) -> str:
+    """Return a frame of `build_front_frame` as a JSON list of objects: nine significant digits, missing null."""
+    import pandas as pd  # noqa: PLC0415
+
+    def plain(value: Any) -> Any:
+        if pd.isna(value):
+            return None
+        return float(SIGNIFICANT % value) if isinstance(value, float) else value
+
+    records = [{name: plain(value) for name, value in row.items()} for row in frame.astype(object).to_dict("records")]
+    return json.dumps(records, indent=1)
+
+
+def sort_front(frame: pd.DataFrame, column: str, score: str) -> pd.DataFrame:
+    """Return the rows of `build_front_frame` the best first by a column: scores descending, anything else ascending.
+
+    Raises:
+        ChoiceError: There is no such column.
+    """
+    if column not in frame:
+        raise ChoiceError(f"--sort: there is no column {column!r}; {suggestion(column, frame.columns, 'columns')}")
+    return frame.sort_values(column, ascending=not column.startswith(f"{score}_"), kind="stable")
 
 
 def build_front_table(outcome: Outcome, chosen: ChosenNetwork | None = None) -> Table:

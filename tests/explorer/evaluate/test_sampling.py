@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from explorer.evaluate.image_scores import pack_scores
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.sampling import FIRST_WAVE, SampleOrder, expect_images, find_margins
+from explorer.evaluate.sampling import FIRST_WAVE, SampleOrder, expect_images, find_margins, restore_order
 
 COUNT = 2000
 
@@ -120,3 +121,14 @@ def test_an_order_is_the_same_again_from_its_json() -> None:
     assert np.array_equal(again.order, order.order)
     assert again.estimate(drawn) == order.estimate(drawn)
     assert len(json.dumps(order.to_json())) < 4 * COUNT
+
+
+def test_scores_in_the_order_of_a_sample_are_restore_order_into_that_of_the_images() -> None:
+    margins, reference, scores = made_scores()
+    sample = SampleOrder.of(reference, margins, 1)
+    packed = pack_scores(scores[sample.order])
+    found = restore_order(packed, json.loads(json.dumps(sample.to_json())))
+    assert found is not None
+    assert found.tolist() == scores.tolist()
+    assert restore_order(pack_scores(scores[sample.order][:-1]), sample.to_json()) is None
+    assert restore_order("", sample.to_json()) is None

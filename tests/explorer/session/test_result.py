@@ -21,8 +21,12 @@ def test_a_frame_has_a_column_for_every_choice(net: explorer.Net, result: explor
     frame = result.front.to_frame()
     assert list(frame.index) == [point.name for point in result.front]
     for layer in net.graph.weight_owners:
-        for key in ("weight_bits", "activation_bits", "weight_density", "codebook_size", "pattern"):
-            assert f"{layer}.{key}" in frame
+        assert {f"{layer}.weight_bits", f"{layer}.activation_bits"} <= set(frame)
+    assert {name.rpartition(".")[2] for name in map(str, frame) if "." in name} == {
+        "weight_bits",
+        "activation_bits",
+        "filter_keep_ratio",  # the space leaves nothing else open
+    }
     for point in result.front:
         row = frame.loc[point.name]
         assert row["energy_uj"] == point.cost.energy_uj

@@ -21,8 +21,9 @@ from explorer.study.folder import OUTCOME, read_outcome
 from explorer.study.go_on import go_on
 from explorer.study.graphs import GRAPHS
 from explorer.study.prepare import open_study
-from explorer.study.retarget import Retargeted, make_study, read_run, retarget
+from explorer.study.retarget import Retargeted, make_study, retarget
 from explorer.study.run import make_price, run
+from explorer.study.stored_run import read_run
 from explorer.study.study_file import Study, load_study
 from tests.support.tiny import TINY, quiet, write_tiny
 

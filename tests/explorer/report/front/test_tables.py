@@ -18,17 +18,25 @@ from explorer.study.record import Cost, Outcome
 
 EXPECTED = (
     "name,accuracy_search,standard_error_search,images_search,accuracy_held_out,standard_error_held_out,"
-    "images_held_out,undominated_held_out,tied_with,energy_uj,latency_ms,latency_cycles,"
+    "images_held_out,undominated_held_out,tied_with,knee,recommended,energy_uj,latency_ms,latency_cycles,"
     "weight_bytes,activation_bytes,macs,energy_uj_ratio,"
     "latency_ms_ratio,weight_bytes_ratio,activation_bytes_ratio,macs_ratio,origin,digest,accuracy_search_tuned,"
-    "accuracy_held_out_tuned,standard_error_held_out_tuned,energy_uj_tuned,weight_bytes_tuned"
+    "accuracy_held_out_tuned,standard_error_held_out_tuned,energy_uj_tuned,weight_bytes_tuned,recommended_tuned"
 )
+
+GROUPS = ("features.conv2",)
+LAYERS = ("features.conv1", "features.conv2", "classifier.fc1", "classifier.fc2", "classifier.output")
+KINDS = ("weight_bits", "activation_bits", "weight_density", "codebook_size")
+CHOICES = [
+    *(f"{layer}.{kind}" for layer in LAYERS for kind in KINDS),
+    *(f"{layer}.filter_keep_ratio" for layer in GROUPS),
+]
 
 
 def test_the_frame_has_a_row_for_each_member_and_the_numbers_of_the_record(outcome: Outcome) -> None:
     frame = build_front_frame(outcome)
 
-    assert list(frame.columns) == EXPECTED.split(",")
+    assert list(frame.columns) == [*EXPECTED.split(","), *CHOICES]
     assert frame["name"].tolist() == [point.name for point in outcome.front]
     assert frame["energy_uj"].tolist() == [point.evaluation.cost.energy_uj for point in outcome.front]
     assert frame["digest"].tolist() == [point.evaluation.candidate.digest() for point in outcome.front]
@@ -61,7 +69,7 @@ def test_equal_outcomes_give_equal_bytes(outcome: Outcome, tmp_path: Path) -> No
     first = (tmp_path / "first.csv").read_bytes()
     assert first == (tmp_path / "second.csv").read_bytes()
     assert b"\r" not in first
-    assert first.decode().splitlines()[0] == EXPECTED
+    assert first.decode().splitlines()[0] == ",".join([EXPECTED, *CHOICES])
 
 
 def test_the_csv_can_be_read_back(outcome: Outcome, tmp_path: Path) -> None:
