@@ -10,7 +10,8 @@ the standard error of the differences image by image; it is as promised where th
 two standard errors. The knee is shown beside it.
 
 Three rules are compared by the search images alone: a loss is kept where it is at most the limit plus a standard error
-(ties), at most the limit (plain), or at most the limit minus a standard error (cautious). Half of the search images,
+(ties), at most the limit (plain), or at most the limit minus a standard error, or none (cautious: the package's). Half
+of the search images,
 drawn 200 times, choose among the front's members by a rule and a limit of .5, 1, 2 and 3 points; the other half says
 whether the loss is above the limit by more than two standard errors there, and what the choice costs in the first
 objective, as a share of that of the plain rule.
@@ -151,7 +152,14 @@ def compare_rules(members: Sequence[Member], random: np.random.Generator) -> dic
         ).transpose(2, 1, 0)
         for limit in LIMITS:
             picked = {
-                rule: next((i for i in range(len(members)) if losses[0, i] - slack * errors[0, i] <= limit), None)
+                rule: next(
+                    (
+                        place
+                        for place, (loss, error) in enumerate(zip(losses[0], errors[0], strict=True))
+                        if loss - slack * error <= limit or (slack < 0 and loss <= 0)
+                    ),
+                    None,
+                )
                 for rule, slack in RULES.items()
             }
             if None in picked.values():

@@ -96,9 +96,19 @@ def copy_module(module: M) -> M:
     return copied
 
 
+class _WrittenWhenCalled(_LazyGraphModule):
+    """Its first call goes on with `forward`, where torch's begins anew: hooks of the network would run twice."""
+
+    def _lazy_forward(self, *inputs: Any) -> Any:
+        self.real_recompile()
+        return self.forward(*inputs)
+
+    forward = _lazy_forward
+
+
 def make_graph_module(modules: dict[str, Any], graph: fx.Graph) -> fx.GraphModule:
     """Return a network whose Python code is written when it is first called, not whenever its graph has changed."""
-    return _LazyGraphModule(modules, graph)
+    return _WrittenWhenCalled(modules, graph)
 
 
 def restore_order(copied: nn.Module, module: nn.Module) -> None:

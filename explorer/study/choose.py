@@ -45,8 +45,16 @@ class ChosenNetwork:
 
     @property
     def is_close(self) -> bool:
-        """Whether it loses no more than LARGEST_LOSS, or more by no more than a standard error."""
-        return POINTS * (self.loss - self.loss_error) <= LARGEST_LOSS
+        """Whether it loses no more than LARGEST_LOSS, a standard error included, or nothing."""
+        return self.excess(LARGEST_LOSS / POINTS) <= 0
+
+    def excess(self, limit: float) -> float:
+        """Return by how much its loss is over a limit, a share: a standard error included, where it loses anything.
+
+        Whoever takes the cheapest of many favours those that were measured too well. `benchmarks/choosing.py` compares
+        this rule with a limit for the loss alone, and with one that an error more still keeps.
+        """
+        return min(self.loss + self.loss_error - limit, self.loss - min(0.0, limit))
 
     def describe(self) -> str:
         """Return its name, how far it is from the float network, and why it was chosen."""
@@ -67,7 +75,7 @@ def choose(outcome: Outcome, wanted: Requirements = PLAIN, *, tuned: bool | None
     By name it is the network as it was searched, fine-tuned where `tuned` is true. Of those that keep all requirements
     it is the one with the least of `wanted.least`, by default of the first cost that the search names; where costs
     alone are limited, and no least one is wanted, the one of the best score. Equal ones are told apart by the search's
-    other costs, then by the score. A loss counts as kept where it is over its limit by no more than a standard error.
+    other costs, then by the score. A loss is within its limit where it is so with a standard error more, or is none.
 
     Raises:
         ChoiceError: The front is empty, has no such point, or no network that keeps the requirements: then the nearest
@@ -142,7 +150,10 @@ def _recommend(networks: Sequence[ChosenNetwork], outcome: Outcome) -> ChosenNet
     try:
         return _require(networks, outcome, Requirements(max_loss=LARGEST_LOSS))
     except ChoiceError:
-        why = "the float network was not scored" if math.isnan(networks[0].loss) else "none loses at most one point"
+        unknown = math.isnan(networks[0].loss)
+        why = (
+            "the float network was not scored" if unknown else "none loses at most one point, a standard error included"
+        )
         return _with_reason(_best(networks, outcome), f"the best score, since {why}")
 
 
@@ -175,8 +186,8 @@ def _list_rules(wanted: Requirements) -> Iterator[_Rule]:
     if wanted.max_loss is not None:
         most = wanted.max_loss
         yield _Rule(
-            f"a loss of at most {most:g} point{'s' * (most != 1)}, ties counted as kept",
-            lambda each: each.loss - each.loss_error - most / POINTS,
+            f"a loss of at most {most:g} point{'s' * (most != 1)}, a standard error included",
+            lambda each: each.excess(most / POINTS),
             lambda each: f"loses {POINTS * each.loss:.1f} ±{POINTS * each.loss_error:.1f} points",
             "a known loss, since the float network was not scored,",
         )

@@ -145,3 +145,13 @@ def test_a_copy_has_its_modules_in_the_same_order_and_no_tensor_in_common() -> N
     own = {tensor.data_ptr() for tensor in model.state_dict().values()}
     assert not own & {tensor.data_ptr() for tensor in copied.state_dict().values()}
     assert torch.equal(copied(torch.ones(1, 3, 4, 4)), model(torch.ones(1, 3, 4, 4)))
+
+
+def test_hooks_of_a_copy_run_once_in_its_first_call() -> None:
+    model = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2)))
+    copied = copy_network(model)
+    calls: list[int] = []
+    copied.register_forward_hook(lambda *_: calls.append(1))
+    copied(torch.ones(1, 2))
+    copied(torch.ones(1, 2))
+    assert len(calls) == 2
