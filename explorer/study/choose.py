@@ -151,9 +151,7 @@ def _recommend(networks: Sequence[ChosenNetwork], outcome: Outcome) -> ChosenNet
         return _require(networks, outcome, Requirements(max_loss=LARGEST_LOSS))
     except ChoiceError:
         unknown = math.isnan(networks[0].loss)
-        why = (
-            "the float network was not scored" if unknown else "none loses at most one point, a standard error included"
-        )
+        why = "the float network was not scored" if unknown else "none loses at most a point, a standard error included"
         return _with_reason(_best(networks, outcome), f"the best score, since {why}")
 
 

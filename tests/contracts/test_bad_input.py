@@ -513,7 +513,11 @@ def test_a_report_that_cannot_be_written(home: Path, refused: Refused) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "nowhere"), "error: nowhere: no such file or folder; name a study.toml or a folder that holds one\n"),
+        (
+            ("run", "nowhere"),
+            "error: nowhere: no such file or folder; name a study.toml, a folder that holds one, or digits, which comes "
+            "along\n",
+        ),
         (("run", "--trials"), "error: Option '--trials' requires an argument; see explorer --help\n"),
         (("front", "tiny"), "error: tiny: no run was made here; make one with: explorer run STUDY --out tiny\n"),
     ],

@@ -135,7 +135,7 @@ def test_the_front_prices_both_inputs(finished: Path) -> None:
     assert plain.held_out.value > 0.9
     with (finished / "run" / "front.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == len(outcome.front) > 0
-    assert "scan" in json.dumps(read_page_data(finished / "run" / "report.html"))
+    assert '"side"' in json.dumps(read_page_data(finished / "run" / "report.html"))  # the layer that reads the patient
 
 
 def test_the_file_takes_each_input_by_its_name(finished: Path, held_out: tuple[Arrays, NDArray[np.int64]]) -> None:

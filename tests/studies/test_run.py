@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from explorer.study.study_file import COME_ALONG
 from studies import run
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -153,7 +154,9 @@ def test_the_list_names_studies_and_profiles_that_exist() -> None:
 def _names_what_exists(command: Sequence[str]) -> bool:
     """Whether the study's folder or module that a step is run on is there."""
     module = command[command.index("-m") + 1].replace(".", "/") + ".py" if "-m" in command else ""
-    return any((STUDIES.parent / path).exists() for path in (module or command[1], command[2]))
+    places = (STUDIES.parent, COME_ALONG)
+    names = (module or command[1], command[2], f"{command[2]}.toml")
+    return any((place / name).exists() for place in places for name in names)
 
 
 def test_an_unknown_study_is_refused() -> None:
@@ -170,6 +173,7 @@ def test_it_can_be_stopped_where_a_shell_started_it_in_the_background(number: in
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 sys.path.insert(0, {str(STUDIES.parent)!r})
+from explorer.study.study_file import COME_ALONG
 from studies import run
 def endless(studies, place):
     try:

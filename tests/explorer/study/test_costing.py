@@ -71,7 +71,8 @@ def test_what_fits_is_told_with_the_layers(context: Callable[[str], CompressionC
     graph, device = context("lenet5_digits").graph, load("stm32l4r5")
     told = candidate_cost(graph, uniform(graph), device)
     flash, sram, *_ = told.fits
-    assert (flash.place, flash.needed_bytes, flash.fits) == ("memories.flash", told.weight_bytes, True)
+    # 3,000 bytes are what the profile says of the program beside the weights.
+    assert (flash.place, flash.needed_bytes, flash.fits) == ("memories.flash", told.weight_bytes + 3_000, True)
     assert (sram.place, sram.needed_bytes, sram.fits) == ("memories.sram", told.activation_bytes, True)
     bare = summed_cost(graph, Pricing(graph, device).price(uniform(graph)))
     assert (bare.fits, bare.layers, bare.notes) == ((), (), ())
