@@ -515,8 +515,8 @@ def test_a_report_that_cannot_be_written(home: Path, refused: Refused) -> None:
     [
         (
             ("run", "nowhere"),
-            "error: nowhere: no such file or folder; name a study.toml, a folder that holds one, or digits, which comes "
-            "along\n",
+            "error: nowhere: no such file or folder; name a study.toml, a folder that holds one, or digits, "
+            "which comes along\n",
         ),
         (("run", "--trials"), "error: Option '--trials' requires an argument; see explorer --help\n"),
         (("front", "tiny"), "error: tiny: no run was made here; make one with: explorer run STUDY --out tiny\n"),
