@@ -101,7 +101,7 @@ def show_after_tuning(outcome: Outcome, wanted: Requirements, sort: str | None) 
     console.print(build_after_tuning_table(order_front(outcome, sort)))
     say(f"{MEASURED} was tuned for an epoch, and scored then; the others are predicted from these")
     say(f"costs are those before tuning; {outcome.provenance['beacons']}")
-    say(f"{_call(wanted)}: {chosen.describe()}")
+    say(f"{chosen.called}: {chosen.describe()}")
 
 
 def show(
@@ -115,7 +115,7 @@ def show(
 
     chosen = choose(outcome, wanted) if outcome.front or wanted != Requirements() else None
     show_front(order_front(outcome, sort), chosen)
-    show_tuned(outcome, folder, chosen, _call(wanted))
+    show_tuned(outcome, folder, chosen)
     if not outcome.front:
         say("the front is empty: no candidate kept the budgets; relax [budgets] and run into another folder")
 
@@ -137,7 +137,7 @@ def show_front(outcome: Outcome, chosen: ChosenNetwork | None) -> None:
         say(line)
 
 
-def show_tuned(outcome: Outcome, folder: Path, chosen: ChosenNetwork | None, called: str = "recommended") -> None:
+def show_tuned(outcome: Outcome, folder: Path, chosen: ChosenNetwork | None) -> None:
     """Print what fine-tuning made of members of the front, which network is chosen, and what may come next."""
     from explorer.report.front.tables import build_tuned_table  # noqa: PLC0415
     from explorer.study.choose import KNEE, choose  # noqa: PLC0415
@@ -149,7 +149,7 @@ def show_tuned(outcome: Outcome, folder: Path, chosen: ChosenNetwork | None, cal
         return
     middle = choose(outcome, Requirements(pick=KNEE))
     say(f"knee: {middle.name}, {middle.tell_loss()}")
-    say(f"{called}: {chosen.describe()}")
+    say(f"{chosen.called}: {chosen.describe()}")
     if not chosen.is_close:
         say(f"training further may help: {command('finetune', folder, '--points', '8')}")
     refused = {name for name, _ in outcome.refused_exports}
@@ -159,10 +159,6 @@ def show_tuned(outcome: Outcome, folder: Path, chosen: ChosenNetwork | None, cal
         tuned = ("--tuned",) if chosen.tuned else ()
         name = chosen.point.name
         say(f"next:   {command('export', folder, '--pick', name, *tuned, *form, '--to', folder / 'export')}")
-
-
-def _call(wanted: Requirements) -> str:
-    return "recommended" if wanted == Requirements() else "chosen"
 
 
 def _selection(outcome: Outcome) -> str:

@@ -13,7 +13,7 @@ from explorer.study.requirements import Requirements
 def report(folder: RunFolder, wanted: Requirements) -> None:
     """Write front.csv and the standalone report.html of a finished run again.
 
-    It opens on the network that is chosen: without options the recommended one.
+    Both mark the network that is chosen, on which the page opens: without options the recommended one.
     """
     from explorer.study.choose import choose  # noqa: PLC0415
     from explorer.study.folder import read_outcome  # noqa: PLC0415
@@ -21,7 +21,7 @@ def report(folder: RunFolder, wanted: Requirements) -> None:
     outcome = read_outcome(folder)
     refuse_foreign_pages(folder, score_named(outcome.objectives).name)
     opened = choose(outcome, wanted) if outcome.front or wanted != Requirements() else None
-    write_pages(outcome, folder, None if opened is None else opened.point.name)
+    write_pages(outcome, folder, opened)
     if opened is not None:
         say(f"opens on: {opened.describe()}")
     say(f"report: {folder / REPORT}")

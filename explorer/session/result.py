@@ -193,7 +193,7 @@ class Result:
         if images not in ("search", "held_out"):
             raise ExplorerError(f'plot: images: expected "search" or "held_out", received {images!r}')
         chosen = self.front[selected].name if self.outcome.front else None
-        pair = build_pair_view(build_front_view(self.outcome, chosen), self._objective(cost), images)
+        pair = build_pair_view(build_front_view(self.outcome), self._objective(cost), images)
         return draw_front(pair, chosen)
 
     def summary(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -18,6 +19,8 @@ UNITS: Mapping[str, Mapping[str, float]] = {
 }
 """How much of an objective's unit each written unit is; of a score, of the share 1."""
 NUMBER = r"([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)"
+ROUNDING = 1e-6
+"""Bytes by which a double takes 2.01 kB for less than 2,010 (assumed)."""
 WRITTEN, AMOUNT = re.compile(rf"\s*(\w+)\s*(<=|>=)\s*{NUMBER}\s*"), re.compile(rf"\s*{NUMBER}\s*")
 
 
@@ -59,7 +62,7 @@ def read_amount(text: str, objective: Objective, name: str) -> float:
 
 
 def _read(number: str, unit: str, objective: Objective, where: str, behind: str = "") -> float:
-    units = UNITS[objective.unit]
+    units, unit = UNITS[objective.unit], unit.replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
     if unit not in units:
         raise _refused(where, f"one of {', '.join(filter(None, units))} behind the number")
     try:
@@ -68,10 +71,17 @@ def _read(number: str, unit: str, objective: Objective, where: str, behind: str 
         raise _refused(where, f"a number{behind}") from None
     rule = BudgetSettings.key_rules()[_key(objective)]
     try:
-        checked: float = rule.read(int(value) if objective.whole and value == int(value) else value, objective.key)
+        checked: float = rule.read(_count(value, units[unit]) if objective.whole else value, objective.key)
     except StudyFileError:
         raise _refused(where, f"{rule.expected} ({'a share' if not objective.is_cost else objective.unit})") from None
     return checked
+
+
+def _count(value: float, of_unit: float) -> float:
+    """Return the whole number that is at most a limit, which was written in a unit of so many; one of 1s stays."""
+    if of_unit > 1.0 and math.isfinite(value):
+        return math.floor(value + ROUNDING)
+    return int(value) if value.is_integer() else value
 
 
 def _key(objective: Objective) -> str:

@@ -37,6 +37,8 @@ class ChosenNetwork:
     """Standard error of that: of the differences image by image where they are known, else that of the score."""
     cost: Cost
     reason: str = ""
+    called: str = "chosen"
+    """Or RECOMMENDED, where nothing else was asked for."""
 
     @property
     def name(self) -> str:
@@ -148,11 +150,12 @@ def _pick(outcome: Outcome, choice: str) -> tuple[FrontPoint, str]:
 
 def _recommend(networks: Sequence[ChosenNetwork], outcome: Outcome) -> ChosenNetwork:
     try:
-        return _require(networks, outcome, Requirements(max_loss=LARGEST_LOSS))
+        found = _require(networks, outcome, Requirements(max_loss=LARGEST_LOSS))
     except ChoiceError:
         unknown = math.isnan(networks[0].loss)
         why = "the float network was not scored" if unknown else "none loses at most a point, a standard error included"
-        return _with_reason(_best(networks, outcome), f"the best score, since {why}")
+        found = _with_reason(_best(networks, outcome), f"the best score, since {why}")
+    return replace(found, called=RECOMMENDED)
 
 
 def _require(networks: Sequence[ChosenNetwork], outcome: Outcome, wanted: Requirements) -> ChosenNetwork:
@@ -168,6 +171,8 @@ def _require(networks: Sequence[ChosenNetwork], outcome: Outcome, wanted: Requir
     if wanted.least is None and wanted.max_loss is None and wanted.min_score is None:
         return _with_reason(_best(good, outcome), f"the best score {kept}")
     axis = _first_cost(outcome) if wanted.least is None else OBJECTIVES[wanted.least]
+    if wanted.least is not None and all(math.isnan(axis.value(each.cost, 0.0)) for each in good):
+        raise ChoiceError(f"no network on the front has {_tell_known(axis)}, which is to be the least")
     return _with_reason(_cheapest(good, axis, outcome), f"the least {_tell_cost(axis)} {kept}")
 
 
@@ -209,7 +214,7 @@ def _limit_rule(cost: Objective, limit: float) -> _Rule:
             f"takes {_amount(cost.value(each.cost, 0.0), cost)}, "
             f"{POINTS * (cost.value(each.cost, 0.0) / limit - 1.0):.1f} % over"
         ),
-        f"a known {_tell_cost(cost)}{' (its objectives do not name it)' * cost.where_named}",
+        _tell_known(cost),
     )
 
 
@@ -247,6 +252,10 @@ def _first_cost(outcome: Outcome) -> Objective:
 
 def _tell_cost(cost: Objective) -> str:
     return cost.title[0].lower() + cost.title[1:]
+
+
+def _tell_known(cost: Objective) -> str:
+    return f"a known {_tell_cost(cost)}{' (its objectives do not name it)' * cost.where_named}"
 
 
 def _amount(value: float, cost: Objective) -> str:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from explorer.report.front.page import collect_page_data, render_report, write_report
+from explorer.study.choose import choose
 from explorer.study.record import Outcome, TunedScores
+from explorer.study.requirements import Requirements
 from tests.support.outcomes import make_outcome
 
 if TYPE_CHECKING:
@@ -107,7 +109,7 @@ class Opened:
 def window(browser: Browser, outcome: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     """The report in a window of 1280 x 900, p08 chosen."""
     path = tmp_path_factory.mktemp("it's a run") / "report.html"
-    write_report(outcome, path, chosen="p08")
+    write_report(outcome, path, choose(outcome, Requirements(pick="p08")))
     opened = Opened(browser, path, WIDE)
     yield opened
     opened.close()
@@ -127,7 +129,7 @@ def test_all_points_are_drawn(window: Opened, outcome: Outcome) -> None:
 
 
 def test_the_chosen_point_is_shown_first(browser: Browser, outcome: Outcome, tmp_path: Path) -> None:
-    write_report(outcome, tmp_path / "report.html", chosen="p08")
+    write_report(outcome, tmp_path / "report.html", choose(outcome, Requirements(pick="p08")))
     fresh = Opened(browser, tmp_path / "report.html", WIDE)
     _assert_shown(fresh.page, outcome, 7)
     fresh.close()
@@ -167,7 +169,7 @@ def test_a_point_of_the_cloud_does_not_take_the_click_of_the_front(
         for index, member in enumerate(members)
     ]
     crowded = replace(outcome, evaluations=(*outcome.evaluations, *repeats, *twins))
-    write_report(crowded, tmp_path / "report.html", chosen="p08")
+    write_report(crowded, tmp_path / "report.html", choose(outcome, Requirements(pick="p08")))
     window = Opened(browser, tmp_path / "report.html", WIDE)
     for index in (1, 4, 8):
         window.page.mouse.click(*window.page.evaluate(POSITION, outcome.front[index].name))
@@ -402,7 +404,7 @@ def test_hostile_names_are_shown_and_not_run(browser: Browser, outcome: Outcome,
     member = hostile.front[0].evaluation
     named = replace(hostile.front[0], name=name, evaluation=replace(member, origin=name))
     told = replace(hostile, front=(named, *hostile.front[1:]), skipped=((name, name),), provenance={name: name})
-    write_report(told, tmp_path / "report.html", chosen=name)
+    write_report(told, tmp_path / "report.html", choose(told, Requirements(pick=name)))
     window = Opened(browser, tmp_path / "report.html", WIDE)
     page = window.page
     page.mouse.move(*page.evaluate(POSITION, name))

@@ -21,6 +21,7 @@ from explorer.report.front.extras import (
 from explorer.report.front.marks import MARKS
 from explorer.report.front.views import REFERENCE, PointView, build_front_view, list_cost_figures
 from explorer.report.shell import read_shipped, render_page, write_page
+from explorer.study.choose import ChosenNetwork
 from explorer.study.record import FLOAT, Outcome
 
 SCRIPTS = (
@@ -30,14 +31,13 @@ SCRIPTS = (
 """The parts of the page's program, in the order in which they are put together."""
 
 
-def write_report(outcome: Outcome, path: Path, chosen: str | None = None) -> None:
-    """Write the standalone report, whole or not at all; `chosen` is the member of the front shown first.
+def write_report(outcome: Outcome, path: Path, chosen: ChosenNetwork | None = None) -> None:
+    """Write the standalone report, whole or not at all; it opens on the `chosen` network, or the recommended one.
 
     Beside the outcome it shows what the folder that it is written to holds of a run: losses, relevance and figures of a
     compiler. Equal outcomes and folders give equal bytes.
 
     Raises:
-        ExplorerError: no member of the front is called `chosen`.
         OSError: the file cannot be written.
     """
     write_page(render_report(collect_page_data(outcome, chosen, path.parent)), path)
@@ -56,12 +56,10 @@ def render_report(data: Mapping[str, Any]) -> str:
     )
 
 
-def collect_page_data(outcome: Outcome, chosen: str | None = None, folder: Path | None = None) -> dict[str, Any]:
-    """Return all that the page's program reads, as plain data; `folder` is that of a run, for what else it holds.
-
-    Raises:
-        ExplorerError: no member of the front is called `chosen`.
-    """
+def collect_page_data(
+    outcome: Outcome, chosen: ChosenNetwork | None = None, folder: Path | None = None
+) -> dict[str, Any]:
+    """Return all that the page's program reads, as plain data; `folder` is that of a run, for what else it holds."""
     view, table = build_front_view(outcome, chosen), tabulate_choices([item.candidate for item in outcome.evaluations])
     score = score_named(view.objectives)
     return {
@@ -71,11 +69,8 @@ def collect_page_data(outcome: Outcome, chosen: str | None = None, folder: Path 
         "objectives": view.objectives,
         "reference": REFERENCE,
         "float": FLOAT,
-        "chosen": view.chosen,
+        "chosen": None if view.chosen is None else _chosen(view.chosen),
         "knee": view.knee,
-        "recommended": None if view.recommended is None else view.recommended.point.name,
-        "recommended_tuned": view.recommended is not None and view.recommended.tuned,
-        "recommendation": None if view.recommended is None else view.recommended.describe(),
         "score": score.heading,
         "score_name": score.name,
         "axes": [asdict(axis) for axis in view.axes],
@@ -97,6 +92,11 @@ def collect_page_data(outcome: Outcome, chosen: str | None = None, folder: Path 
         "settings": view.settings,
         "provenance": view.provenance,
     }
+
+
+def _chosen(network: ChosenNetwork) -> dict[str, Any]:
+    name, told = network.point.name, network.describe()
+    return {"name": name, "tuned": network.tuned, "called": network.called, "told": told}
 
 
 def _list_formats(outcome: Outcome) -> list[dict[str, Any]]:

@@ -48,7 +48,8 @@ def list_columns(score: str = SCORE.name, objectives: Sequence[str] = ()) -> dic
     is one; `<cost>_ratio` is relative to the uniform 8-bit baseline. `undominated_held_out` tells whether the point
     would still be on the front if the held-out images had the say, `tied_with` names a point that costs no more, where
     they do not show this one to be better, and `knee` and `recommended` tell whether it is that, the latter as it was
-    searched; `recommended_tuned` whether what fine-tuning made of it is.
+    searched; `recommended_tuned` whether what fine-tuning made of it is. Where requirements were stated both are of the
+    network that was chosen by them.
     """
     figures = list_cost_figures(objectives)
     return {
@@ -98,7 +99,7 @@ def build_front_frame(outcome: Outcome, chosen: ChosenNetwork | None = None) -> 
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
-def write_front_csv(outcome: Outcome, path: Path) -> None:
+def write_front_csv(outcome: Outcome, path: Path, chosen: ChosenNetwork | None = None) -> None:
     """Write `build_front_frame` to a CSV file, whole or not at all: UTF-8, LF, nine significant digits, missing empty.
 
     Equal fronts give equal bytes: there are no times and no paths in it.
@@ -107,7 +108,7 @@ def write_front_csv(outcome: Outcome, path: Path) -> None:
         OSError: the file cannot be written.
     """
     with replaced(path) as file:
-        file.write(format_csv(build_front_frame(outcome)).encode())
+        file.write(format_csv(build_front_frame(outcome, chosen)).encode())
 
 
 def format_csv(frame: pd.DataFrame) -> str:

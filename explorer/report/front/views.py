@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import Objective, costs, every_cost
-from explorer.report.front.marks import RECOMMENDED, mark_points
+from explorer.report.front.marks import CHOSEN, mark_points
 from explorer.study.choose import ChosenNetwork, recommend
 from explorer.study.front import knee
 from explorer.study.record import ASSUMED_0, UNIFORM, Cost, Evaluation, Outcome, Split, TunedScores
@@ -67,7 +67,7 @@ class PointView:
     cost: Cost
     ratios: Mapping[str, float | None]
     mark: str = ""
-    """Keys of MARKS, one after the other; of a fine-tuned network that it is recommended."""
+    """Keys of MARKS, one after the other; of a fine-tuned network that it is the chosen one."""
     tuned: PointView | None = None
     """What fine-tuning made of it, where it was fine-tuned: of the same name and digest."""
 
@@ -91,8 +91,8 @@ class CloudView:
 class FrontView:
     """The front of an outcome and what it is read next to.
 
-    `axes` are all costs that can be an objective, those that the study minimised first. `chosen` is the name of the
-    member that is shown first, None when the front is empty. `budgets` are keyed as in the study: `energy_uj`.
+    `axes` are all costs that can be an objective, those that the study minimised first. `budgets` are keyed as in the
+    study: `energy_uj`.
     """
 
     title: str
@@ -104,9 +104,8 @@ class FrontView:
     baselines: tuple[PointView, ...]
     cloud: tuple[CloudView, ...]
     budgets: Mapping[str, float]
-    chosen: str | None
-    recommended: ChosenNetwork | None
-    """With its reason, and whether it is what fine-tuning made of the member; None when the front is empty."""
+    chosen: ChosenNetwork | None
+    """What is marked and shown first; None when the front is empty."""
     knee: str | None
     """The name of the member, None when the front is empty."""
     remarks: tuple[str, ...]
@@ -116,20 +115,14 @@ class FrontView:
     provenance: tuple[tuple[str, str], ...]
 
 
-def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
-    """Return what is shown of an outcome; without `chosen`, the recommended member of the front is shown first.
+def build_front_view(outcome: Outcome, chosen: ChosenNetwork | None = None) -> FrontView:
+    """Return what is shown of an outcome, the recommended network marked where no other is `chosen`.
 
     Raises:
-        ExplorerError: no member of the front is called `chosen`, or a member was never scored.
+        ExplorerError: A member of the front was never scored.
     """
-    recommended = recommend(outcome)
-    front = list_front_points(outcome, recommended)
-    names = [point.name for point in front]
-    if chosen is not None and chosen not in names:
-        listed = ", ".join(names) or "none, since the front is empty"
-        raise ExplorerError(f"report: no member of the front is called {chosen!r}; its members are {listed}")
-    if chosen is None and recommended is not None:
-        chosen = recommended.point.name
+    chosen = chosen or recommend(outcome)
+    front = list_front_points(outcome, chosen)
     on_front = {point.evaluation.candidate for point in outcome.front}
     return FrontView(
         title=_title(outcome.study),
@@ -152,7 +145,6 @@ def build_front_view(outcome: Outcome, chosen: str | None = None) -> FrontView:
         ),
         budgets=_budgets(outcome),
         chosen=chosen,
-        recommended=recommended,
         knee=knee(outcome.front, outcome.objectives).name if outcome.front else None,
         remarks=list_remarks(outcome),
         skipped=outcome.skipped,
@@ -182,13 +174,13 @@ def _origin(evaluation: Evaluation) -> str:
     return f"{origin}, without {', '.join(removed)}" if removed else origin
 
 
-def list_front_points(outcome: Outcome, recommended: ChosenNetwork | None = None) -> tuple[PointView, ...]:
-    """Return the members of the front, in the order of the outcome; the recommended one, where given, is marked.
+def list_front_points(outcome: Outcome, chosen: ChosenNetwork | None = None) -> tuple[PointView, ...]:
+    """Return the members of the front, in the order of the outcome; the chosen one, where given, is marked.
 
     Raises:
         ExplorerError: If one was never scored.
     """
-    reference, marks = get_reference_cost(outcome), mark_points(outcome, recommended)
+    reference, marks = get_reference_cost(outcome), mark_points(outcome, chosen)
     points = []
     for member in outcome.front:
         evaluation = member.evaluation
@@ -211,8 +203,8 @@ def list_front_points(outcome: Outcome, recommended: ChosenNetwork | None = None
         )
         tuned = _tuned(point, member.tuned, reference, outcome.objectives)
         if tuned is not None:
-            is_recommended = recommended is not None and recommended.tuned and recommended.point.name == member.name
-            tuned = replace(tuned, mark=RECOMMENDED if is_recommended else "")
+            is_chosen = chosen is not None and chosen.tuned and chosen.point.name == member.name
+            tuned = replace(tuned, mark=CHOSEN if is_chosen else "")
         points.append(replace(point, tuned=tuned))
     return tuple(points)
 

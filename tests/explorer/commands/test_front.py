@@ -16,6 +16,7 @@ from explorer.study.folder import write_outcome
 from explorer.study.record import Outcome
 from explorer.study.study_file import load_study
 from tests.support.outcomes import make_outcome
+from tests.support.pages import read_page_data
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -83,7 +84,17 @@ def test_a_network_is_chosen_without_torch(run: Path, outcome: Outcome) -> None:
     said = explorer("report", run, "--max-weights", f"{most}B")
     assert (said.returncode, said.stderr) == (0, "")
     assert f"opens on: {within.idxmax()}, " in said.stdout
-    assert (run / "report.html").is_file()
+    page, (marked,) = read_page_data(run / "report.html"), pick_marked(run / "front.csv")
+    assert (page["chosen"]["name"], page["chosen"]["called"], marked) == (within.idxmax(), "chosen", within.idxmax())
+    assert f"with weight memory of at most {most:,} bytes" in page["chosen"]["told"]
+    assert [point["name"] for point in page["points"] if ">" in point["mark"]] == [marked]
+    explorer("report", run)
+    assert pick_marked(run / "front.csv") == [recommended]
+
+
+def pick_marked(path: Path) -> list[str]:
+    """The names whose rows of a table are marked as recommended or chosen."""
+    return [row["name"] for row in csv.DictReader(path.read_text().splitlines()) if row["recommended"] == "True"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ NAMES = ("iou", "energy")
         ("latency<=2e1µs", ("latency_ms", 0.02)),
         ("weight_memory<=64KiB", ("weight_bytes", 65536)),
         ("activation_memory<=1.5kB", ("activation_bytes", 1500)),
+        ("weight_memory<=2.01kB", ("weight_bytes", 2010)),
+        ("weight_memory<=3.3KiB", ("weight_bytes", 3379)),
+        ("latency<=2\N{GREEK SMALL LETTER MU}s", ("latency_ms", 0.002)),
         ("coded_bytes<=900", ("coded_bytes", 900)),
         ("iou>=0.9", ("accuracy", 0.9)),
         ("iou>=90%", ("accuracy", 0.9)),
@@ -41,6 +44,8 @@ def test_a_limit_is_in_the_unit_of_its_budget(text: str, expected: tuple[str, fl
         ("weight_memory<=1.5B", "an integer"),
         ("iou>=90", "a number above 0"),
         ("energy<=1e300J", "a number"),
+        ("weight_memory<=1e400KiB", "an integer in 1"),
+        ("weight_memory<=1e400", "an integer in 1"),
     ],
 )
 def test_what_is_wrong_is_said(text: str, match: str) -> None:

@@ -210,6 +210,10 @@ def test_tuned_networks_are_chosen_or_left_out() -> None:
             r"loss of at most 1 point, .* and weight memory of at most 35 bytes; the nearest is p03, which loses 1\.4",
         ),
         ({"min_score": 0.99, "max_weights": 19}, r"p02, which scores 87\.0 % and takes 20 bytes, 5\.3 % over$"),
+        (
+            {"least": "coded_bytes"},
+            r"has a known coded file \(its objectives do not name it\), which is to be the least$",
+        ),
         ({"max_coded_file": 10}, r"no network on the front has a known coded file \(its objectives do not name it\)"),
     ],
 )

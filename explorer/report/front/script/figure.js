@@ -126,13 +126,13 @@ function draw() {
   put("caption", tellFigure(scored.filter((place) => 100 * all.score[place] < y.from).length, unscored.length, tuned.length, best.length));
 }
 
-// Names where they cover neither marks nor each other, the recommended point, the knee and the chosen one first.
+// Names where they cover neither marks nor each other, the recommended point, the knee and the one that is shown first.
 function label(frame, members, placed, at) {
   const boxes = [...members, ...placed].map((point) => { const [x, y] = at(point); return [x - 6, y - 6, x + 6, y + 6]; });
-  const important = (point) => [data.recommended, state.name, data.knee].indexOf(point.name);
+  const important = (point) => [data.chosen?.name, state.name, data.knee].indexOf(point.name);
   const order = [...members].sort((a, b) => (important(b) >= 0) - (important(a) >= 0));
   for (const point of order) {
-    const says = [point.name, point.name === data.recommended ? "recommended" : "", point.name === data.knee ? "knee" : ""].filter(Boolean).join(", ");
+    const says = [point.name, point.name === data.chosen?.name ? data.chosen.called : "", point.name === data.knee ? "knee" : ""].filter(Boolean).join(", ");
     const [x, y] = at(point), size = 6.6 * says.length;
     const spots = [[x - 8 - size, y - 20], [x + 8, y + 6], [x + 8, y - 20], [x - 8 - size, y + 6]];
     const spot = spots.find(([left, top]) => left > frame.left && left + size < frame.right && top > frame.top && top + 14 < frame.bottom &&

@@ -93,7 +93,7 @@ function runFolder() {
 }
 
 const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
-const exported = { format: data.formats.find((entry) => !entry.refused)?.name, tuned: data.recommended_tuned };
+const exported = { format: data.formats.find((entry) => !entry.refused)?.name, tuned: data.chosen?.tuned ?? false };
 
 function exportCommand(point) {
   const folder = runFolder(), isDefault = exported.format === data.formats[0].name;

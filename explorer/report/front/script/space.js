@@ -43,7 +43,7 @@ if (spaceCosts.length === 2 && front.length) VIEWS.push({
         return [edge([place[0], place[1], 0], place, { stroke: grey ? PALE : FAINT, opacity: 0.7 }),
           mark(style[0], x, y, 5.5, { fill: grey ? PALE : style[1], stroke: "white" }),
           chosen ? mark("circle", x, y, 10, { fill: "none", stroke: INK, "stroke-width": 2 }) : null,
-          chosen || point.name === data.recommended || point.name === data.knee || point.kind === "baseline"
+          chosen || point.name === data.chosen?.name || point.name === data.knee || point.kind === "baseline"
             ? text(x + 9, y - 8, point.name, { "font-size": 11, class: "halo", fill: INK, "font-weight": chosen ? 600 : 400 }) : null].filter(Boolean);
       });
       node.replaceChildren(...floor, ...frame, ...titles, ...drawn);

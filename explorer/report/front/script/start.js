@@ -42,7 +42,7 @@ function showHeader() {
   put("figure-heading", `${data.score} against cost`);
   put("subtitle", `${data.device_title} (${data.device}) · ${data.score.toLowerCase()} against ${costs.join(", ")} · ` +
     `${count(all.number.length)} evaluations, ${front.length} on the front`);
-  put("recommendation", data.recommendation ? `Recommended: ${data.recommendation}.` : "");
+  put("recommendation", data.chosen ? `${data.chosen.called[0].toUpperCase()}${data.chosen.called.slice(1)}: ${data.chosen.told}.` : "");
   put("remarks", ...data.remarks.map((said) => element("p", { class: "remark" }, said)));
   put("marks", data.marks.filter(([sign]) => !">*".includes(sign)).map(([sign, says]) => `${sign} ${says}`).join("; "));
   put("skipped", pairs(data.skipped, "Nothing was skipped."));

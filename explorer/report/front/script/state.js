@@ -64,7 +64,7 @@ function choices(point) {
 }
 
 const START = {
-  name: data.chosen ?? data.points[0]?.name, other: data.reference, cost: AXES[0].name, images: "search",
+  name: data.chosen?.name ?? data.points[0]?.name, other: data.reference, cost: AXES[0].name, images: "search",
   whole: false, rows: "front", sort: "", limits: {}, least: null, open: [],
 };
 const state = { ...START, limits: {}, open: [] };

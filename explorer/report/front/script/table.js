@@ -48,8 +48,10 @@ function listPoints() {
 // Badges say what the other signs do.
 const signs = (point) => point.mark.replace(/[>*]/g, "");
 
+const callChosen = data.chosen ? `${data.chosen.called}${data.chosen.tuned ? ", fine-tuned" : ""}` : "";
+
 function tellMarks(point) {
-  const told = [point.name === data.recommended ? "recommended" : "", point.name === data.knee ? "knee" : ""].filter(Boolean);
+  const told = [point.name === data.chosen?.name ? callChosen : "", point.name === data.knee ? "knee" : ""].filter(Boolean);
   if (over(point)) told.push("over a limit");
   else if (point.broken) told.push("over a budget");
   return told.map((said) => element("span", { class: `badge ${said.split(" ")[0]}` }, said));

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from explorer.errors import ExplorerError
 from explorer.report.front.page import collect_page_data, render_report, write_report
+from explorer.study.choose import choose
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Outcome
+from explorer.study.requirements import Requirements
 from tests.support.pages import unpack_page
 
 HOSTILE = "</script><script>alert('x')</script><!--<img src=x onerror=alert(1)>&amp;"
@@ -23,7 +24,7 @@ HOSTILE = "</script><script>alert('x')</script><!--<img src=x onerror=alert(1)>&
 def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None:
     data = unpack_page(_render(outcome, "p03"))
 
-    assert data["chosen"] == "p03"
+    assert (data["chosen"]["name"], data["chosen"]["called"]) == ("p03", "chosen")
     assert [point["name"] for point in data["points"]][-2:] == ["float", "uniform 8-bit"]
     assert [axis["name"] for axis in data["axes"]] == ["energy", "weight_memory", "latency", "activation_memory"]
     assert data["evaluations"]["number"] == [item.number for item in outcome.evaluations]
@@ -41,9 +42,11 @@ def test_the_page_holds_all_figures_points_and_reasons(outcome: Outcome) -> None
 
 def test_members_are_marked_as_in_the_terminal(outcome: Outcome) -> None:
     data = unpack_page(_render(outcome))
-    chosen = knee(outcome.front, outcome.objectives).name
+    middle = knee(outcome.front, outcome.objectives).name
     marks = {point["name"]: point["mark"] for point in data["points"]}
-    assert [name for name, mark in marks.items() if "*" in mark] == [chosen]
+    assert [name for name, mark in marks.items() if "*" in mark] == [middle]
+    assert [name for name, mark in marks.items() if ">" in mark] == [data["chosen"]["name"]]
+    assert data["chosen"]["called"] == "recommended"
     stays = still_undominated(outcome.front, outcome.objectives)
     assert ["~" not in marks[point.name] for point in outcome.front] == list(stays)
     assert {sign for sign, _ in data["marks"]} == set("".join(marks.values()))
@@ -93,12 +96,6 @@ def test_equal_outcomes_give_equal_pages(outcome: Outcome, tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.html"]
 
 
-def test_an_unknown_choice_writes_nothing(outcome: Outcome, tmp_path: Path) -> None:
-    with pytest.raises(ExplorerError, match="no member of the front is called 'q'"):
-        write_report(outcome, tmp_path / "report.html", chosen="q")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_an_empty_front_has_a_page(outcome: Outcome) -> None:
     assert unpack_page(_render(replace(outcome, front=())))["chosen"] is None
 
@@ -129,5 +126,5 @@ class _Tags(HTMLParser):
         return self.tags.count(tag)
 
 
-def _render(outcome: Outcome, chosen: str | None = None) -> str:
-    return render_report(collect_page_data(outcome, chosen))
+def _render(outcome: Outcome, pick: str | None = None) -> str:
+    return render_report(collect_page_data(outcome, None if pick is None else choose(outcome, Requirements(pick=pick))))

@@ -12,9 +12,10 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import costs
 from explorer.report.front.pairs import PairView, build_pair_view
 from explorer.report.front.views import build_front_view, compute_cost_ratios
-from explorer.study.choose import recommend
+from explorer.study.choose import choose, recommend
 from explorer.study.front import knee
 from explorer.study.record import Cost, Coverage, Outcome, Split, TunedScores
+from explorer.study.requirements import Requirements
 
 
 def test_front_view_holds_members_baselines_and_the_rest(outcome: Outcome) -> None:
@@ -67,8 +68,8 @@ def test_a_ratio_to_zero_is_none(outcome: Outcome) -> None:
 def test_without_a_choice_the_recommended_member_is_shown_first(outcome: Outcome) -> None:
     view, best = build_front_view(outcome), recommend(outcome)
     assert best is not None
-    assert view.recommended == best
-    assert view.chosen == best.point.name == "p10"
+    assert view.chosen == best
+    assert (best.point.name, best.called) == ("p10", "recommended")
     assert view.knee == knee(outcome.front, outcome.objectives).name == "p04"
     marks = {point.name: point.mark for point in view.front}
     assert [name for name, mark in marks.items() if ">" in mark] == ["p10"]
@@ -81,19 +82,17 @@ def test_where_a_tuned_network_is_recommended_that_is_marked(outcome: Outcome) -
     free = replace(last.evaluation.cost, energy_uj=0.01)
     made = TunedScores(epochs=1, search=last.evaluation.score, held_out=last.held_out, cost=free)
     view = build_front_view(replace(outcome, front=(replace(outcome.front[0], tuned=made), *outcome.front[1:])))
-    assert view.recommended is not None
-    assert (view.recommended.name, view.chosen) == ("p01, fine-tuned", "p01")
+    assert view.chosen is not None
+    assert view.chosen.name == "p01, fine-tuned"
     assert view.front[0].tuned is not None
     assert (view.front[0].tuned.mark, ">" in view.front[0].mark) == (">", False)
 
 
-def test_a_given_choice_is_taken(outcome: Outcome) -> None:
-    assert build_front_view(outcome, "p02").chosen == "p02"
-
-
-def test_an_unknown_choice_is_refused(outcome: Outcome) -> None:
-    with pytest.raises(ExplorerError, match=r"no member of the front is called 'p99'; its members are p01, p02"):
-        build_front_view(outcome, "p99")
+def test_a_given_choice_is_taken_and_marked(outcome: Outcome) -> None:
+    wanted = choose(outcome, Requirements(max_loss=3.0))
+    view = build_front_view(outcome, wanted)
+    assert (view.chosen, wanted.called) == (wanted, "chosen")
+    assert [point.name for point in view.front if ">" in point.mark] == [wanted.name] != ["p10"]
 
 
 def test_a_member_that_was_never_scored_is_refused(outcome: Outcome) -> None:
