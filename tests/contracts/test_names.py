@@ -22,7 +22,7 @@ from explorer.errors import ExplorerError, ExportError
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.integer.package import read_program, write_program
 from explorer.export.onnx.builder import OnnxBuilder
-from explorer.export.onnx.qdq import build_onnx, export_onnx
+from explorer.export.onnx.qdq import build_qdq, export_onnx
 from explorer.export.verify import open_session
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import as_tuple
@@ -107,7 +107,7 @@ def program_names(built: nn.Module, base: CompressionContext) -> set[str]:
 
 
 def file_names(built: nn.Module, base: CompressionContext) -> set[str]:
-    graph = build_onnx(built, base.graph.input_shapes).graph  # type: ignore[arg-type]
+    graph = build_qdq(built, base.graph.input_shapes).graph  # type: ignore[arg-type]
     written = {*(tensor.name for tensor in graph.initializer), *(node.name for node in graph.node)}
     return written | {name.partition("/")[0] for name in written}
 

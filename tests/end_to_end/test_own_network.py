@@ -80,7 +80,7 @@ def test_from_study_to_onnx(own: Path, home: Path, explorer: Callable[..., Any])
     (relevance,) = run.glob("relevance-*.npz")
     kept = {"front.csv", "report.html", "outcome.json", "study.json", "graphs.json", "search.journal", "losses.json"}
     assert names == {*kept, relevance.name}
-    assert {path.name for path in out.iterdir()} == {"configuration.json", "model.onnx"}
+    assert {path.name for path in out.iterdir()} == {"configuration.json", "model.onnx", "README.md"}
 
     outcome = read_outcome(run)
     assert len(outcome.evaluations) == 40

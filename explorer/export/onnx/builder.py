@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import fx
 
+from explorer.arrays import Float32Array
 from explorer.errors import ExportError
 from explorer.graph.lines import locate_node
 from explorer.graph.names import Names
+
+
+class Dialect(Protocol):
+    """How quantised tensors are written: each rule returns the name of the real numbers that it stands for."""
+
+    def write_activation(
+        self, builder: OnnxBuilder, source: str, name: str, bits: int, scale: float, zero_point: int
+    ) -> str:
+        """Write codes of 0..2^bits - 1 for the tensor `source`."""
+        ...
+
+    def write_weight(self, builder: OnnxBuilder, name: str, codes: NDArray[np.int8], scales: Float32Array) -> str:
+        """Write codes (output channels x ...) with a scale for each output channel."""
+        ...
+
+    def write_bias(self, builder: OnnxBuilder, name: str, codes: NDArray[np.int32], scales: Float32Array) -> str:
+        """Write codes (output channels) with a scale for each."""
+        ...
 
 
 class OnnxBuilder:
@@ -24,14 +43,27 @@ class OnnxBuilder:
     what it is; a value of a taken name is refused.
     """
 
-    def __init__(self, inputs: Sequence[str], outputs: Sequence[str], nodes: Iterable[fx.Node] = ()) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        nodes: Iterable[fx.Node] = (),
+        dialect: Dialect | None = None,
+    ) -> None:
         interface = [*inputs, *outputs]
         owners = Names({name.partition("/")[0] for name in interface})
         self.own = {node: owners.free(node.name) for node in nodes}
         self.names = Names(inputs)
+        self._dialect = dialect
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.values: dict[fx.Node, str] = {}
+
+    @property
+    def dialect(self) -> Dialect:
+        """How quantised tensors are written, by whoever writes the nodes of a network."""
+        assert self._dialect is not None
+        return self._dialect
 
     def name(self, node: fx.Node) -> str:
         """Return what the value of a node is called."""
@@ -52,30 +84,10 @@ class OnnxBuilder:
         self.initializers.append(numpy_helper.from_array(np.asarray(values, dtype=dtype), self.names.take(name)))
         return name
 
-    def codes(self, name: str, codes: NDArray[np.int8]) -> str:
-        """Add signed integer codes as INT4 where all fit into -8..7, else as INT8; returns the name.
-
-        Three-valued codes are INT4 as well: INT2 needs opset 25, and a default onnxruntime 1.32 session
-        refuses it where it fuses the layer into an integer kernel ("Type 'tensor(int2)' ... QGemm").
-        """
-        four_bits = codes.size > 0 and int(codes.min()) >= -8 and int(codes.max()) <= 7
-        kind, data = (TensorProto.INT4, pack_int4(codes)) if four_bits else (TensorProto.INT8, codes.tobytes())
-        self.initializers.append(helper.make_tensor(self.names.take(name), kind, codes.shape, data, raw=True))
+    def packed(self, name: str, kind: int, shape: tuple[int, ...], content: bytes) -> str:
+        """Add integers of a kind of TensorProto, packed as ONNX does; returns the name."""
+        self.initializers.append(helper.make_tensor(self.names.take(name), kind, shape, content, raw=True))
         return name
-
-    def zero_points(self, name: str, like: str, count: int) -> str:
-        """Add `count` zeros of the type of the initializer `like`; returns the name."""
-        kind = next(entry.data_type for entry in self.initializers if entry.name == like)
-        length = (count + 1) // 2 if kind == TensorProto.INT4 else count
-        self.initializers.append(helper.make_tensor(self.names.take(name), kind, (count,), bytes(length), raw=True))
-        return name
-
-
-def pack_int4(codes: NDArray[np.int8]) -> bytes:
-    """Return two codes to a byte, the first in the low half, as the ONNX specification packs INT4."""
-    halves = codes.reshape(-1).view(np.uint8) & 0xF
-    halves = np.append(halves, np.zeros(halves.size % 2, dtype=np.uint8))
-    return (halves[::2] | (halves[1::2] << 4)).astype(np.uint8).tobytes()
 
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -15,8 +15,8 @@ from onnx.external_data_helper import uses_external_data
 from explorer.errors import ExportError
 from explorer.export.stored_bytes import StoredBytes
 
-OPSET, IR_VERSION = 21, 10
-"""The first opset with INT4 weights, and the file version that belongs to it."""
+OPSET = 21
+"""The first opset with INT4 weights."""
 EXTERNAL_DATA_BYTES = 2**31 - 2**24
 """From so many bytes of tensors on these go to a second file: a protobuf message holds less than 2 GiB."""
 WEIGHTS = ("weight", "weight_codes")
@@ -27,10 +27,12 @@ ROLES = {
 """What an initializer is by the last part of its name."""
 
 
-def make_model(graph: onnx.GraphProto) -> onnx.ModelProto:
-    """Return the model of a graph, of the opset that every export has."""
-    opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="explorer")
+def make_model(
+    graph: onnx.GraphProto, opsets: Sequence[onnx.OperatorSetIdProto] = (helper.make_opsetid("", OPSET),)
+) -> onnx.ModelProto:
+    """Return the model of a graph, in the oldest file version that has its operator sets."""
+    version = helper.find_min_ir_version_for([opsets[0]])
+    return helper.make_model(graph, opset_imports=[*opsets], ir_version=version, producer_name="explorer")
 
 
 def save_onnx(model: onnx.ModelProto, path: Path) -> int:

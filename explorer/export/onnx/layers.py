@@ -13,23 +13,13 @@ from explorer.export.onnx.builder import OnnxBuilder, refuse
 from explorer.graph.modules import TransposedConv2d
 from explorer.graph.traced import get_shape
 
-CODE_BITS = 8
-"""Width in which activations are stored: UINT8."""
-
 
 def write_quantizer(module: ActivationQuantizer, builder: OnnxBuilder, node: fx.Node) -> str:
-    """Quantize, clip the integers, dequantize: the QCDQ form of Pappalardo et al. (2022), exact at any width.
-
-    Clipping the codes keeps QuantizeLinear right behind the layer, which runtimes need to fuse the layer into
-    an integer kernel.
-    """
-    scale = builder.constant(f"{builder.name(node)}/scale", float(module.scale))
-    zero_point = builder.constant(f"{builder.name(node)}/zero_point", module.zero_point, np.uint8)
-    codes = builder.node("QuantizeLinear", (builder.source(node), scale, zero_point), f"{builder.name(node)}/codes")
-    if module.bits < CODE_BITS:
-        top = builder.constant(f"{builder.name(node)}/top", 2**module.bits - 1, np.uint8)
-        codes = builder.node("Clip", (codes, "", top), f"{builder.name(node)}/clipped")
-    return builder.node("DequantizeLinear", (codes, scale, zero_point), builder.name(node))
+    """Write the grid of a tensor, in the builder's dialect."""
+    scale = float(module.scale)
+    return builder.dialect.write_activation(
+        builder, builder.source(node), builder.name(node), module.bits, scale, module.zero_point
+    )
 
 
 def write_convolution(module: nn.Conv2d, builder: OnnxBuilder, node: fx.Node) -> str:
@@ -122,11 +112,8 @@ def _weight(module: nn.Conv2d | nn.Linear, builder: OnnxBuilder, node: fx.Node) 
     buffers = dict(module.named_buffers(recurse=False))
     if "weight_codes" not in buffers:
         return builder.constant(f"{builder.name(node)}/weight", _numpy(module.weight))
-    codes = builder.codes(f"{builder.name(node)}/weight_codes", buffers["weight_codes"].cpu().numpy())
-    scale = builder.constant(f"{builder.name(node)}/weight_scale", _numpy(buffers["weight_scale"]))
-    # Without explicit zero points onnxruntime does not fuse the layer into an integer kernel.
-    zero_points = builder.zero_points(f"{builder.name(node)}/weight_zero_point", codes, module.weight.shape[0])
-    return builder.node("DequantizeLinear", (codes, scale, zero_points), f"{builder.name(node)}/weight", axis=0)
+    codes, scales = buffers["weight_codes"].cpu().numpy(), buffers["weight_scale"].cpu().numpy()
+    return builder.dialect.write_weight(builder, f"{builder.name(node)}/weight", codes, scales)
 
 
 def _bias(module: nn.Conv2d | nn.Linear, builder: OnnxBuilder, node: fx.Node) -> str:
@@ -137,9 +124,8 @@ def _bias(module: nn.Conv2d | nn.Linear, builder: OnnxBuilder, node: fx.Node) ->
     model = node.graph.owning_module
     assert model is not None
     grid = input_quantizer(model, node).scale * buffers["weight_scale"]
-    codes = builder.constant(f"{builder.name(node)}/bias_codes", _numpy(buffers["bias_codes"]), np.int32)
-    scale = builder.constant(f"{builder.name(node)}/bias_scale", _numpy(grid))
-    return builder.node("DequantizeLinear", (codes, scale), f"{builder.name(node)}/bias", axis=0)
+    codes = buffers["bias_codes"].cpu().numpy()
+    return builder.dialect.write_bias(builder, f"{builder.name(node)}/bias", codes, grid.cpu().numpy())
 
 
 def _convolution_pads(module: nn.Conv2d) -> list[int]:

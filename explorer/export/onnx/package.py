@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 from torch import fx
 
 from explorer.compress.activations import input_quantizer
@@ -13,58 +14,92 @@ from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.digests import sha256
+from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.export.formats import Deployment, Exported
-from explorer.export.onnx.qdq import export_onnx
+from explorer.export.handover import README, Checked, Layout, hand_over
+from explorer.export.onnx.qdq import export_onnx, find_widths
 from explorer.export.staging import staged, write_description
-from explorer.export.verify import verify_onnx
+from explorer.export.stored_bytes import StoredBytes
+from explorer.export.verify import run_onnx, verify_onnx
+from explorer.graph.inputs import take
 from explorer.study.record import FrontPoint
 
 SCHEMA_VERSION = 1
 """Version of the layout of configuration.json; a change that readers must know of raises it."""
 
 CONFIGURATION, NETWORK = "configuration.json", "model.onnx"
+LAYOUT = Layout(
+    title="Compressed network as quantised ONNX (QDQ)",
+    files={
+        NETWORK: "the network, for any number of images",
+        CONFIGURATION: "costs and scores of the point, and of each layer kept filters, widths, scales, shared codes",
+    },
+    use="""
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+(logits,) = session.run(["logits"], {"images": images})  # float32, N x C x H x W
+```
+""",
+    notes="""
+`images` are normalised as in the study. Weights are INT8, INT4 or INT2 (opset 25; a Cast to INT8 follows them, which
+onnxruntime folds) with a scale for each output channel, biases INT32 on the grid of the sums, activations UINT8,
+clipped where they are narrower. On x86 processors without VNNI, onnxruntime saturates sums of 8-bit weights unless the
+session option `session.x64quantprecision` is 1.
+""",
+)
 
 
 def list_marks(folder: Path) -> dict[Path, bytes | None]:
     """Return the files that `write` writes to a folder, and what is in the first bytes of each."""
-    return {folder / CONFIGURATION: b'"schema_version"', folder / NETWORK: b"explorer"}
+    own: dict[Path, bytes | None] = {folder / CONFIGURATION: b'"schema_version"', folder / NETWORK: b"explorer"}
+    return own | {folder / README: LAYOUT.title.encode()}
 
 
 def write(deployment: Deployment, folder: Path) -> Exported:
     """Write a quantised ONNX network and its configuration to `folder`, and verify it; see `Format.write`."""
-    with staged(folder, (NETWORK, CONFIGURATION)) as staging:
-        exported = _write_network(deployment, staging, folder)
+    if len(deployment.targets) == 0:
+        raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
+    with staged(folder, (NETWORK, CONFIGURATION, README)) as staging:
+        stored, promoted = _write_network(deployment, staging)
+        verification = verify_onnx(
+            staging / NETWORK,
+            deployment.model,
+            deployment.images,
+            targets=deployment.targets,
+            score=deployment.score,
+        )
+        weight_bytes = deployment.point.evaluation.cost.weight_bytes
+        checked = Checked(
+            stored=stored,
+            verification=verification,
+            told=f"{verification.summary()}; packed weights {weight_bytes:,}{promoted}",
+            details={"weight_bytes": weight_bytes},
+        )
+        exported = hand_over(deployment, LAYOUT, checked, staging, folder, summary=False)
         write_description(staging / CONFIGURATION, _describe(deployment, exported, staging / NETWORK))
     return exported
 
 
-def _write_network(deployment: Deployment, staging: Path, folder: Path) -> Exported:
-    context, point, score = deployment.context, deployment.point, deployment.score
-    float32_bytes = export_onnx(context.reference, context.graph.input_shapes, staging / "float32.onnx").total
-    network_bytes = export_onnx(deployment.model, context.graph.input_shapes, staging / NETWORK).total
-    verification = verify_onnx(
-        staging / NETWORK, deployment.model, deployment.images, targets=deployment.targets, score=score
-    )
-    assert verification.scores is not None
-    mean = verification.scores[0]
-    weight_bytes = point.evaluation.cost.weight_bytes
-    return Exported(
-        point=point.name,
-        files=(folder / NETWORK, folder / CONFIGURATION),
-        float32_bytes=float32_bytes,
-        network_bytes=network_bytes,
-        score=mean,
-        verification=verification,
-        lines=(
-            f"{point.name}, {score.tell(mean)} on {mean.num_images} held-out images",
-            f"{folder / CONFIGURATION}",
-            f"{folder / NETWORK}: {float32_bytes:,} bytes in float32, {network_bytes:,} exported "
-            f"({_compare_sizes(float32_bytes, network_bytes)}; packed weights {weight_bytes:,}); "
-            f"{verification.summary()}",
-        ),
-        details={"weight_bytes": weight_bytes},
-    )
+def _write_network(deployment: Deployment, staging: Path) -> tuple[StoredBytes, str]:
+    """Write the network in the narrowest types that onnxruntime runs; returns its bytes, and what it did not run."""
+    model, shapes = deployment.model, deployment.context.graph.input_shapes
+    wanted = find_widths(model)
+    for widths in (widths for widths in ((2, 4, 8), (4, 8), (8,)) if widths[0] >= wanted[0]):
+        stored = export_onnx(model, shapes, staging / NETWORK, widths=widths)
+        try:
+            run_onnx(staging / NETWORK, take(deployment.images, slice(1)), exact=False)
+        except ExportError:
+            if widths == (8,):
+                raise
+        else:
+            break
+    if widths == wanted:
+        return stored, ""
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    return stored, f"; {runtime} runs no INT{wanted[0]}: weights of {wanted[0]} bits are stored as INT{widths[0]}"
 
 
 def _describe(deployment: Deployment, exported: Exported, network: Path) -> dict[str, Any]:
@@ -95,12 +130,6 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     export_onnx(model, context.graph.input_shapes, folder / NETWORK)
     export_onnx(context.model, context.graph.input_shapes, folder / "float32.onnx")
     return folder / NETWORK
-
-
-def _compare_sizes(before: int, after: int) -> str:
-    if before >= after:
-        return f"{before / after:.1f}x smaller"
-    return f"{after / before:.1f}x larger: the format outweighs the weights"
 
 
 def describe_network(model: fx.GraphModule, context: CompressionContext, candidate: Candidate) -> dict[str, Any]:

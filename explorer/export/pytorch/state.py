@@ -12,6 +12,7 @@ from torch import Tensor, fx
 
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import has_codes
+from explorer.export.bits import pack_bits
 from explorer.export.stored_bytes import StoredBytes
 from explorer.graph.modules import get_attribute
 from explorer.graph.names import LAYER_BUFFERS
@@ -62,12 +63,6 @@ def pack_state(model: fx.GraphModule) -> PackedState:
     others = total - sum(weights.values()) - scales - biases
     stored = StoredBytes(weights=weights, scales=scales, biases=biases, others=others, total=total)
     return PackedState(tensors, widths, stored)
-
-
-def pack_bits(places: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
-    """Return whole numbers below 2^bits one behind the other, the lowest bit first."""
-    planes = (places.reshape(-1, 1) >> np.arange(bits)) & 1
-    return np.packbits(planes.astype(np.uint8), bitorder="little")
 
 
 def _find_codebook(codes: NDArray[np.int8]) -> tuple[NDArray[np.int64], int, NDArray[np.int8], bool]:

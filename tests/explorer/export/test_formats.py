@@ -62,7 +62,7 @@ def test_an_entry_is_all_that_a_new_format_takes_beside_its_module(
     assert exported.files[0].is_file()
     uniform = deploy_uniform(study, tmp_path / "run", tmp_path / "w8a8", quiet, form="mine")
     assert (uniform.point, uniform.summary()) == ("w8a8", "written as mine")
-    assert {path.name for path in (tmp_path / "w8a8").iterdir()} == {"configuration.json", "model.onnx"}
+    assert {path.name for path in (tmp_path / "w8a8").iterdir()} == {"configuration.json", "model.onnx", "README.md"}
 
 
 def test_a_new_format_is_foreseen_to_be_refused(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.errors import ModelError
-from explorer.export.onnx.qdq import build_onnx
+from explorer.export.onnx.qdq import build_qdq
 from explorer.graph.canonical import canonicalise
 from explorer.graph.symbolic import call
 from explorer.graph.trace import trace
@@ -120,7 +120,7 @@ def network(source: str, *layers: nn.Module) -> nn.Module:
 def check_exports(model: nn.Module, given: tuple[Tensor, ...], names: list[str]) -> None:
     context = CompressionContext.of(model, given)
     built = apply(context, uniform(context.graph, 8, 8))
-    assert [entry.name for entry in build_onnx(built, context.graph.input_shapes).graph.input] == names
+    assert [entry.name for entry in build_qdq(built, context.graph.input_shapes).graph.input] == names
     program = lower_program(built, context.graph.input_shapes)
     assert [entry.name for entry in program.inputs] == names
     (expected,) = call(built, given)

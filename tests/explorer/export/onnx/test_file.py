@@ -13,7 +13,7 @@ from torch import nn
 from explorer.errors import ExportError
 from explorer.export.onnx import file as onnx_file
 from explorer.export.onnx.file import count_onnx_bytes, list_external_files, save_onnx
-from explorer.export.onnx.qdq import build_onnx
+from explorer.export.onnx.qdq import build_qdq
 from explorer.export.verify import run_onnx
 from explorer.graph.canonical import canonicalise
 
@@ -22,7 +22,7 @@ from explorer.graph.canonical import canonicalise
 def model() -> onnx.ModelProto:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.ReLU(), nn.Linear(30, 10))
-    return build_onnx(canonicalise(network, torch.randn(2, 1, 8, 8)), (1, 8, 8))
+    return build_qdq(canonicalise(network, torch.randn(2, 1, 8, 8)), (1, 8, 8))
 
 
 def test_external_data_is_counted(model: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

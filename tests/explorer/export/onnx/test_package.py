@@ -7,19 +7,23 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
+from onnx import TensorProto
 from torch import fx, nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY
 from explorer.export.formats import Deployment, Exported
+from explorer.export.onnx import package
 from explorer.export.onnx.file import count_onnx_bytes
 from explorer.export.onnx.package import list_marks, write
 from explorer.files import refuse_foreign
+from explorer.graph.inputs import Inputs
 from explorer.study.record import Evaluation, FrontPoint
 from tests.support.costs import make_cost
 
@@ -82,6 +86,7 @@ def export(context: CompressionContext, model: fx.GraphModule, folder: Path, ima
 def test_report_measures_what_was_written(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
     report = export(context, model, tmp_path / "new" / "p03")
     assert sorted(path.name for path in report.files[0].parent.iterdir()) == [
+        "README.md",
         "configuration.json",
         "model.onnx",
     ]
@@ -97,7 +102,7 @@ def test_report_measures_what_was_written(context: CompressionContext, model: fx
 
 def test_configuration_says_what_was_built(context: CompressionContext, model: fx.GraphModule, tmp_path: Path) -> None:
     report = export(context, model, tmp_path)
-    data = json.loads(report.files[-1].read_text())
+    data = json.loads(report.files[1].read_text())
     assert (data["schema_version"], data["study"], data["device"]) == (1, "digits", "edge-npu")
     assert Candidate.from_json(data["candidate"]) == CANDIDATE
     assert data["candidate_digest"] == CANDIDATE.digest()
@@ -124,7 +129,7 @@ def test_kept_filters_are_those_of_the_float_network(
     context: CompressionContext, model: fx.GraphModule, tmp_path: Path
 ) -> None:
     report = export(context, model, tmp_path)
-    kept = json.loads(report.files[-1].read_text())["layers"]["5"]["kept_input_indices"]
+    kept = json.loads(report.files[1].read_text())["layers"]["5"]["kept_input_indices"]
     full = context.model.get_submodule("5").get_parameter("weight")[:, kept]
     assert (full - model.get_submodule("5").get_parameter("weight")).abs().mean() < 0.1 * full.abs().mean()
 
@@ -138,13 +143,13 @@ def test_failed_verification_leaves_nothing(context: CompressionContext, model: 
 def test_earlier_export_is_replaced_only_on_success(
     context: CompressionContext, model: fx.GraphModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("configuration.json", "model.onnx", "notes.txt"):
+    for name in ("README.md", "configuration.json", "model.onnx", "notes.txt"):
         (tmp_path / name).write_text("earlier")
     with monkeypatch.context() as patch:
         patch.setattr("explorer.export.verify.MINIMUM_AGREEMENT", 1.01)
         with pytest.raises(ExportError, match="less than 101%"):
             export(context, model, tmp_path)
-    names = ["configuration.json", "model.onnx", "notes.txt"]
+    names = ["README.md", "configuration.json", "model.onnx", "notes.txt"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert all(path.read_text() == "earlier" for path in tmp_path.iterdir())
     export(context, model, tmp_path)
@@ -158,3 +163,40 @@ def test_folder_that_is_a_file_is_refused(context: CompressionContext, model: fx
     with pytest.raises(ExportError, match=r"p03 cannot be written: .*choose another folder"):
         export(context, model, tmp_path / "p03")
     assert [path.name for path in tmp_path.iterdir()] == ["p03"]
+
+
+def test_the_byte_table_is_what_the_file_holds(
+    context: CompressionContext, model: fx.GraphModule, tmp_path: Path
+) -> None:
+    report = export(context, model, tmp_path)
+    table = json.loads((tmp_path / "configuration.json").read_text())["network"]["bytes"]
+    assert table["total"] == [report.float32_bytes, (tmp_path / "model.onnx").stat().st_size]
+    stored = onnx.load(tmp_path / "model.onnx").graph.initializer
+    kinds = ("weights", "scales", "biases", "others")
+    assert sum(table[kind][1] for kind in kinds) == sum(len(tensor.raw_data) for tensor in stored)
+    assert sum(table[kind][1] for kind in (*kinds, "layout")) == table["total"][1]
+    codes = {tensor.name: len(tensor.raw_data) for tensor in stored if tensor.name.endswith("/weight_codes")}
+    assert sorted(after for _, after in table["weights_by_layer"].values()) == sorted(codes.values())
+    assert table["weights"][0] == 4 * context.graph.weights
+
+
+@pytest.mark.parametrize("refused", [2, 4])
+def test_widths_that_the_runtime_does_not_run_are_promoted_and_said(
+    refused: int, context: CompressionContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = apply(context, uniform(context.graph, refused, 8))
+
+    def run(path: Path, images: Inputs, *, exact: bool) -> None:
+        kinds = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
+        if kinds & {getattr(TensorProto, f"INT{bits}") for bits in (2, 4) if bits <= refused}:
+            raise ExportError("it does not run this")
+
+    monkeypatch.setattr(package, "run_onnx", run)
+    report = export(context, narrow, tmp_path)
+    wider = {2: 4, 4: 8}[refused]
+    told = f"runs no INT{refused}: weights of {refused} bits are stored as INT{wider}"
+    assert told in report.summary()
+    assert told in (tmp_path / "README.md").read_text()
+    stored = {tensor.data_type for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer}
+    assert getattr(TensorProto, f"INT{wider}") in stored
+    assert getattr(TensorProto, f"INT{refused}") not in stored

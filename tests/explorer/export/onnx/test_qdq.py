@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate, LayerChoice, count_levels, uniform
-from explorer.export.onnx.builder import pack_int4
+from explorer.export.bits import pack_bits
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import run_onnx, verify_onnx
 from tests.support.tiers import cases, thinned
@@ -164,14 +164,14 @@ def test_float_network_is_the_same(context: CompressionContext, tmp_path: Path) 
 
 def test_weights_are_stored_narrow_and_biases_as_32_bit_sums(context: CompressionContext, tmp_path: Path) -> None:
     stored = {}
-    for bits in (4, 8):
+    for bits in (2, 4, 8):
         model = apply(context, uniform(context.graph, bits, 8))
         export_onnx(model, SHAPE, tmp_path / "model.onnx")
         initializers = onnx.load(tmp_path / "model.onnx").graph.initializer
         stored[bits] = Counter(item.data_type for item in initializers if item.name.endswith("weight_codes"))
         assert {item.data_type for item in initializers if item.name.endswith("bias_codes")} == {TensorProto.INT32}
     layers = len(context.graph.layers)
-    assert stored == {4: {TensorProto.INT4: layers}, 8: {TensorProto.INT8: layers}}
+    assert stored == {2: {TensorProto.INT2: layers}, 4: {TensorProto.INT4: layers}, 8: {TensorProto.INT8: layers}}
 
 
 def test_file_holds_the_codes_of_the_network(context: CompressionContext, tmp_path: Path) -> None:
@@ -210,5 +210,5 @@ def test_batch_axis_is_dynamic(context: CompressionContext, tmp_path: Path) -> N
 
 
 def test_int4_packing_puts_the_first_code_into_the_low_half() -> None:
-    assert pack_int4(np.array([1, -1, 7], dtype=np.int8)) == bytes([0xF1, 0x07])
-    assert pack_int4(np.array([], dtype=np.int8)) == b""
+    assert pack_bits(np.array([1, -1, 7], dtype=np.int8), 4).tobytes() == bytes([0xF1, 0x07])
+    assert pack_bits(np.array([], dtype=np.int8), 4).tobytes() == b""

@@ -10,7 +10,7 @@ import torch
 
 import hwmodels
 from explorer.compress.apply import CompressionContext, apply
-from explorer.compress.candidate import Candidate, LayerChoice
+from explorer.compress.candidate import Candidate, LayerChoice, uniform
 from explorer.compress.plan import plan
 from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
 from explorer.export.onnx.qdq import export_onnx
@@ -66,6 +66,15 @@ def test_an_exported_candidate_has_the_shapes_and_widths_of_its_plan(
         assert job.density <= other.density, "rounding to codes may add zeros"
     assert note_widths([job.shape.name for job in read.jobs], layer_arrays(read.jobs), read.network.tensors) == []
     assert read.states_widths
+
+
+def test_weights_of_two_bits_are_read_behind_their_cast(
+    context: Callable[[str], CompressionContext], tmp_path: Path
+) -> None:
+    base = context("mixed")
+    export_onnx(apply(base, uniform(base.graph, 2, 8)), IMAGES["mixed"], tmp_path / "model.onnx")
+    jobs = read_onnx_jobs(tmp_path / "model.onnx").jobs
+    assert {job.weight_bits for job in jobs if job.shape.kind in PRODUCT_KINDS} == {2}
 
 
 @pytest.mark.parametrize("name", IMAGES)

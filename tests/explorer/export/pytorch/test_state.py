@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from explorer.compress.apply import CompressionContext, apply
-from explorer.export.pytorch.state import pack_bits, pack_state
+from explorer.export.bits import pack_bits
+from explorer.export.pytorch.state import pack_state
 from explorer.export.pytorch.unpack import unpack
 from tests.support.deployments import mix_widths
 
