@@ -445,7 +445,7 @@ def test_a_network_that_an_export_has_no_rule_for(
         node = next(entry for entry in given if isinstance(entry, fx.Node) and entry.op == "call_module")
         raise refuse(node, "there is no rule for it", "use another one")
 
-    monkeypatch.setattr("explorer.export.onnx.qdq.write_module", no_rule)
+    monkeypatch.setattr("explorer.export.onnx.graph.write_module", no_rule)
     monkeypatch.setattr("explorer.integer.lower._value", no_rule)
     said = refused("export", "done", "--to", "out", "--format", form)
     one_line(said, (": node '", "there is no rule for it; use another one"))
