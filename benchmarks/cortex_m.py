@@ -26,9 +26,9 @@ from benchmarks.tflite import PIXELS, open_resnet
 from examples.cortex_m.emulate import emulate
 from explorer.data.load import load_data
 from explorer.evaluate.hardware import cost
-from explorer.export.c.compiled import decode_outputs, encode_inputs
+from explorer.export.c.compiled import encode_inputs
 from explorer.export.c.source import build_source
-from explorer.export.tflite.network import to_arrays
+from explorer.export.interface import to_arrays
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
 from explorer.models.lenet import LeNet5
@@ -71,12 +71,12 @@ def measure(name: str, net: explorer.Net, bits: int) -> str:
     candidate = explorer.uniform(net, weight_bits=bits)
     small = explorer.compress(net, candidate)
     program = lower_program(small, net.graph.input_shapes)
-    source, images = build_source(program), to_arrays(net.tensors(net.data.held_out)[0])
+    source, images = build_source(program), net.tensors(net.data.held_out)[0]
     with tempfile.TemporaryDirectory() as folder:
         explorer.export(small, folder, "c", device=DEVICE)
-        found = emulate(Path(folder), encode_inputs(source, images))
-    received = decode_outputs(program, source, found.outputs.tobytes())
-    equal = int((received == run_program(program, images)).all(1).sum())
+        found = emulate(Path(folder), encode_inputs(source.interface, images))
+    received = source.output.decode(found.outputs)
+    equal = int((received == run_program(program, to_arrays(images))).all(1).sum())
     costed = cost(net.graph, candidate, load(DEVICE))
     flash = next(fit.needed_bytes for fit in costed.fits if "weights" in fit.holds)
     instructions, cycles = int(found.instructions[0]), costed.latency_cycles

@@ -16,6 +16,7 @@ from explorer.errors import ExportError
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
+    from explorer.arrays import Float32Array
     from explorer.compress.apply import CompressionContext
     from explorer.evaluate.mean_score import MeanScore
     from explorer.evaluate.score import Score
@@ -117,6 +118,14 @@ class Format(Protocol):
 
         Raises:
             ExportError: Where there is no rule for it.
+        """
+        ...
+
+    def run_files(self, folder: Path, images: Inputs) -> Float32Array:
+        """Return the outputs (N x ..., channels first) of what `write` left in a folder, from its files alone.
+
+        Raises:
+            ExportError: Where files are missing, damaged, or hold no network that can be run.
         """
         ...
 

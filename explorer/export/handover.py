@@ -12,12 +12,12 @@ from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
 from explorer.export.onnx.qdq import export_onnx
-from explorer.export.staging import write_description
+from explorer.export.staging import SUMMARY, write_description
 from explorer.export.stored_bytes import ByteTable, StoredBytes
 from explorer.export.verify import Verification
 from explorer.graph.modules import layer_module
 
-README, SUMMARY = "README.md", "summary.json"
+README = "README.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

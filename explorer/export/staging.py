@@ -15,6 +15,9 @@ from typing import Any
 import explorer
 from explorer.errors import ExportError
 
+SUMMARY = "summary.json"
+"""What most exports say of themselves, as JSON."""
+
 
 @contextmanager
 def staged(folder: Path, names: Sequence[str]) -> Iterator[Path]:

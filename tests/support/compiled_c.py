@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from explorer.export.c import compiled
@@ -23,6 +26,9 @@ def check_equal(program: IntegerProgram, *images: NDArray[np.float32]) -> CSourc
     with pytest.MonkeyPatch.context() as patch:
         strict = tuple(flag for flag in compiled.FLAGS if flag != "-O3")
         patch.setattr(compiled, "FLAGS", (*strict, *SANITIZED))
-        output = compiled.run_source(source, compiled.encode_inputs(source, images))
-    assert np.array_equal(compiled.decode_outputs(program, source, output), run_program(program, images))
+        given = compiled.encode_inputs(source.interface, tuple(map(torch.from_numpy, images)))
+        with tempfile.TemporaryDirectory() as folder:
+            compiled.write_files(source, Path(folder))
+            output = compiled.run_source(Path(folder), given)
+    assert np.array_equal(source.output.decode(output), run_program(program, images))
     return source

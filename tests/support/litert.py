@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import Candidate
 from explorer.export.formats import FileTypes
+from explorer.export.interface import to_arrays
 from explorer.export.tflite.file import load_litert
-from explorer.export.tflite.network import Network, build, decode_output, encode_inputs, to_arrays
+from explorer.export.tflite.network import Network, build
 from explorer.export.tflite.run import run_tflite
 from explorer.graph.inputs import Inputs
 from explorer.integer.interpret import run_program
@@ -32,12 +34,18 @@ def write_network(
     return network
 
 
+def run_file(network: Network, images: Inputs, folder: Path, kernels: str = "default") -> NDArray[np.int64]:
+    """The integers that LiteRT gives."""
+    interface = network.interface
+    return interface.output.decode(run_tflite(folder / "model.tflite", interface.encode(images), kernels))
+
+
 def check_equal(
     base: CompressionContext, candidate: Candidate, images: Inputs, folder: Path, types: FileTypes | None = None
 ) -> Network:
     """LiteRT gives every integer of the file's program, and that is the network's: its logits but for rounding."""
     network = write_network(base, candidate, folder, types)
-    received = decode_output(network, run_tflite(folder / "model.tflite", encode_inputs(network, images)))
+    received = run_file(network, images, folder)
     expected = run_program(network.program, to_arrays(images))
     assert len(np.unique(expected)) > 1
     assert (received == expected).all()

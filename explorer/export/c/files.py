@@ -9,7 +9,7 @@ from importlib import resources
 
 from explorer.export.c.text import make_comment, make_number
 from explorer.export.c.writer import SourceWriter
-from explorer.integer.operations import QuantizeInput
+from explorer.export.interface import InputCodes
 
 KERNELS: Mapping[str, tuple[str, ...]] = {
     "tensor": (),
@@ -37,10 +37,10 @@ MARK = "Integer-only inference, written by explorer."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputGrid:
-    """What the caller gives as an input: the codes of its quantiser, and what they and their macros are called."""
+    """What the caller gives as an input: its codes, the tensor that they become, and what C calls them."""
 
-    step: QuantizeInput
-    shape: tuple[int, ...]
+    codes: InputCodes
+    tensor: str
     parameter: str
     function: str
     macro: str
@@ -64,14 +64,14 @@ def write_header(writer: SourceWriter, inputs: Sequence[InputGrid]) -> str:
         "",
     ]
     for grid in inputs:
-        macro, step = grid.macro, grid.step
+        macro, codes = grid.macro, grid.codes
         parts += [
-            f"{make_comment(f'{step.input}: {_tell_shape(grid.shape)}')}",
-            f"#define {macro}_SIZE {math.prod(grid.shape)}",
-            f"#define {macro}_SCALE {make_number(step.scale)}",
-            f"#define {macro}_ZERO_POINT {step.zero_point}",
-            f"#define {macro}_LOW {step.low}",
-            f"#define {macro}_HIGH {step.high}",
+            f"{make_comment(f'{codes.name}: {_tell_shape(codes.shape)}')}",
+            f"#define {macro}_SIZE {math.prod(codes.shape)}",
+            f"#define {macro}_SCALE {make_number(codes.scale)}",
+            f"#define {macro}_ZERO_POINT {codes.zero_point}",
+            f"#define {macro}_LOW {codes.low}",
+            f"#define {macro}_HIGH {codes.high}",
             "",
         ]
     parts += [
@@ -166,12 +166,12 @@ def _write_places(writer: SourceWriter) -> list[str]:
 
 
 def _write_place(writer: SourceWriter, grid: InputGrid) -> list[str]:
-    at = writer.arena.offsets[grid.step.output]
+    at = writer.arena.offsets[grid.tensor]
     return [f"uint8_t *{grid.function}(void)", "{", f"    return &net_arena.bytes[{at}];", "}", ""]
 
 
 def _write_copy(writer: SourceWriter, grid: InputGrid) -> list[str]:
-    place = f"&net_arena.bytes[{writer.arena.offsets[grid.step.output]}]"
+    place = f"&net_arena.bytes[{writer.arena.offsets[grid.tensor]}]"
     return [
         f"    if ({grid.parameter} != {place}) {{",
         f"        (void)memcpy({place}, {grid.parameter}, {grid.macro}_SIZE);",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import fx
 
+from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.c.compiled import (
@@ -15,7 +16,6 @@ from explorer.export.c.compiled import (
     HEADER,
     MAIN,
     SOURCE,
-    decode_outputs,
     encode_inputs,
     find_compiler,
     run_source,
@@ -25,9 +25,10 @@ from explorer.export.c.files import MARK
 from explorer.export.c.readme import write_readme
 from explorer.export.c.source import CSource, build_source
 from explorer.export.formats import Deployment, Exported
+from explorer.export.interface import read_interface, to_arrays
 from explorer.export.staging import staged, write_description
 from explorer.export.verify import compare_outputs, run_torch
-from explorer.graph.inputs import as_tuple
+from explorer.graph.inputs import Inputs
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
 from explorer.integer.program import IntegerProgram
@@ -51,9 +52,9 @@ def write(deployment: Deployment, folder: Path) -> Exported:
     source = build_source(program)
     with staged(folder, NAMES) as staging:
         write_files(source, staging)
-        exported = _verify(deployment, program, source, folder)
+        exported = _verify(deployment, program, source, staging, folder)
         (staging / README).write_text(write_readme(source, program, exported), encoding="utf-8")
-        write_description(staging / SUMMARY, _describe(deployment, program, source, exported))
+        write_description(staging / SUMMARY, _describe(deployment, source, exported))
     return exported
 
 
@@ -64,14 +65,17 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     return folder / SOURCE
 
 
-def _verify(deployment: Deployment, program: IntegerProgram, source: CSource, folder: Path) -> Exported:
-    images = tuple(tensor.cpu().float().numpy() for tensor in as_tuple(deployment.images))
-    expected = run_program(program, images)
-    received = decode_outputs(program, source, run_source(source, encode_inputs(source, images)))
+def run_files(folder: Path, images: Inputs) -> Float32Array:
+    """Return the outputs of what was written, compiled here; see `Format.run_files`."""
+    interface = read_interface(folder)
+    return interface.decode(run_source(folder, encode_inputs(interface, images)))
+
+
+def _verify(deployment: Deployment, program: IntegerProgram, source: CSource, staging: Path, folder: Path) -> Exported:
+    expected = run_program(program, to_arrays(deployment.images))
+    received = source.output.decode(run_source(staging, encode_inputs(source.interface, deployment.images)))
     if not np.array_equal(expected, received):
-        same = 0
-        if expected.shape == received.shape:
-            same = int((expected == received).reshape(len(expected), -1).all(1).sum())
+        same = int((expected == received).reshape(len(expected), -1).all(1).sum())
         raise ExportError(
             f"verify: {SOURCE} gives the integers of the program on {same} of {len(expected)} images alone; please "
             "report this"
@@ -104,17 +108,13 @@ def _verify(deployment: Deployment, program: IntegerProgram, source: CSource, fo
     )
 
 
-def _describe(deployment: Deployment, program: IntegerProgram, source: CSource, exported: Exported) -> dict[str, Any]:
+def _describe(deployment: Deployment, source: CSource, exported: Exported) -> dict[str, Any]:
     score, verification = exported.score, exported.verification
     return {
         "name": exported.point,
         "float32_parameter_bytes": exported.float32_bytes,
         **exported.details,
-        "inputs": [
-            {"name": grid.step.input, "shape": grid.shape, "scale": grid.step.scale, "zero_point": grid.step.zero_point}
-            for grid in source.inputs
-        ],
-        "output": {"name": program.output, "shape": source.output.shape, "scale": program.output_scale},
+        **source.interface.to_json(),
         "compiled_with": ["cc", *FLAGS],
         deployment.score.name: {"value": score.value, "standard_error": score.standard_error},
         "images": verification.num_images,

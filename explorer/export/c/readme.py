@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from explorer.export.c.compiled import FLAGS
 from explorer.export.c.files import MARK
 from explorer.export.c.source import CSource
@@ -56,9 +58,9 @@ images.
 def write_readme(source: CSource, program: IntegerProgram, exported: Exported) -> str:
     """Return the text of README.md."""
     inputs = [
-        f"The input `{grid.step.input}` holds {grid.macro}_SIZE codes of 8 bits, channels last: of a value x as the "
-        f"network was trained on it, clip(round(x / {grid.step.scale:.9g}) + {grid.step.zero_point}, {grid.step.low}, "
-        f"{grid.step.high}), halves to even."
+        f"The input `{grid.codes.name}` holds {grid.macro}_SIZE codes of 8 bits, channels last: of a value x as the "
+        f"network was trained on it, clip(round(x / {grid.codes.scale:.9g}) + {grid.codes.zero_point}, "
+        f"{grid.codes.low}, {grid.codes.high}), halves to even."
         for grid in source.inputs
     ]
     return TEXT.format(
@@ -70,7 +72,7 @@ def write_readme(source: CSource, program: IntegerProgram, exported: Exported) -
         arguments=", ".join(grid.parameter for grid in source.inputs),
         inputs="\n".join(inputs),
         output=program.output,
-        count=len(source.output.order),
+        count=math.prod(source.output.shape),
         scale=f"{program.output_scale:.9g}",
         float32=exported.float32_bytes,
         constants=source.constant_bytes,

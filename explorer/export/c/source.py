@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from explorer.errors import ExportError
 from explorer.export.c.calls import count_scratch, store_filters, write_call
 from explorer.export.c.files import InputGrid, write_header, write_main, write_source
-from explorer.export.c.memory import StoredTensor, order_tensors, plan_memory
+from explorer.export.c.memory import order_tensors, plan_memory
 from explorer.export.c.stages import Stage, list_stages
 from explorer.export.c.text import Identifiers
 from explorer.export.c.weights import StoredWeights
 from explorer.export.c.writer import SourceWriter
+from explorer.export.interface import Interface, OutputCodes, to_codes
 from explorer.graph.names import Names
 from explorer.integer.operations import QuantizeInput
 from explorer.integer.program import IntegerProgram
@@ -26,7 +27,7 @@ class CSource:
         source: Text of net.c.
         main: Text of main.c.
         inputs: What is given, in the order of the program.
-        output: What comes of it, in the order in which it is stored.
+        output: What comes of it.
         arena_bytes: Of the block of memory for activations.
         weight_bytes: Of weights, packed indices and codebooks.
         constant_bytes: Of all constant arrays, weights among them; without structures.
@@ -36,10 +37,15 @@ class CSource:
     source: str
     main: str
     inputs: tuple[InputGrid, ...]
-    output: StoredTensor
+    output: OutputCodes
     arena_bytes: int
     weight_bytes: int
     constant_bytes: int
+
+    @property
+    def interface(self) -> Interface:
+        """What is read and given, for those who run it."""
+        return Interface(inputs=tuple(grid.codes for grid in self.inputs), output=self.output)
 
 
 def build_source(program: IntegerProgram) -> CSource:
@@ -71,7 +77,13 @@ def build_source(program: IntegerProgram) -> CSource:
         source=write_source(writer, inputs),
         main=write_main(inputs),
         inputs=inputs,
-        output=stored[program.output],
+        output=OutputCodes(
+            name=program.output,
+            type="int32",
+            shape=stored[program.output].shape,
+            scale=program.output_scale,
+            zero_point=0,
+        ),
         arena_bytes=arena.size_bytes,
         weight_bytes=sum(each.size_bytes for each in weights.values()),
         constant_bytes=writer.constant_bytes,
@@ -90,8 +102,8 @@ def _name_inputs(program: IntegerProgram, stages: list[Stage], identifiers: Iden
         own, alone = identifiers.make(entry.name, "input"), len(program.inputs) == 1
         grids.append(
             InputGrid(
-                step=steps[0],
-                shape=entry.shape,
+                codes=to_codes(steps[0], "uint8", entry.shape),
+                tensor=steps[0].output,
                 parameter=own,
                 function="net_input" if alone else f"net_{own}",
                 macro="NET_INPUT" if alone else macros.free(f"NET_{own.upper()}"),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.compress.plan import plan
 from explorer.errors import ExportError
@@ -19,8 +20,8 @@ from explorer.export.formats import Deployment, Exported
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.staging import staged, write_description
-from explorer.export.verify import compare_outputs, run_onnx, run_torch
-from explorer.graph.inputs import take
+from explorer.export.verify import compare_outputs, open_session, run_onnx, run_torch
+from explorer.graph.inputs import Inputs, take
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
 from explorer.integer.program import IntegerProgram
@@ -109,6 +110,15 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     """Write the ONNX file of integers; see `Format.try_out`."""
     export_integer_onnx(lower_program(model, context.graph.input_shapes), folder / NETWORK)
     return folder / NETWORK
+
+
+def run_files(folder: Path, images: Inputs) -> Float32Array:
+    """Return the logits of what was written; see `Format.run_files`."""
+    integers = run_onnx(folder / NETWORK, images)
+    scale = open_session(folder / NETWORK).get_modelmeta().custom_metadata_map.get("logits_scale")
+    if scale is None:
+        raise ExportError(f"{folder / NETWORK}: does not say what its integers stand for; export it once more")
+    return (integers * float(scale)).astype(np.float32)
 
 
 def _float32_bytes(context: CompressionContext, folder: Path) -> int:

@@ -52,6 +52,8 @@ output channel) and `NAME.weight_scale` (float32, one for each output channel). 
 then has an ordinary `state_dict()`, and the codes beside it as `NAME.weight_codes`.
 """,
 )
+BATCH = 256
+"""Images that are run at once."""
 _ALONE = """
 import sys
 sys.modules.update(explorer=None, hwmodels=None)
@@ -84,7 +86,7 @@ def write(deployment: Deployment, folder: Path) -> Exported:
         raise ExportError(f"verify: no images to run {MODULE} on; give at least one")
     with staged(folder, [path.name for path in list_marks(folder)]) as staging:
         stored = _write_network(deployment.model, f"{deployment.point.name} of {deployment.study}", staging)
-        received, expected = run_alone(staging, deployment.images), run_torch(deployment.model, deployment.images)
+        received, expected = run_files(staging, deployment.images), run_torch(deployment.model, deployment.images)
         verification = compare_outputs(WEIGHTS, received, expected, deployment.targets, deployment.score)
         equal = float((received == expected).mean())
         checked = Checked(
@@ -106,16 +108,12 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     return folder / WEIGHTS
 
 
-def run_alone(folder: Path, images: Inputs, batch: int = 256) -> Float32Array:
-    """Return the outputs (N x ...) of a network in a folder, computed where neither explorer nor hwmodels is.
-
-    Raises:
-        ExportError: Where it cannot be loaded or run.
-    """
+def run_files(folder: Path, images: Inputs) -> Float32Array:
+    """Return the outputs of what was written, computed where neither explorer nor hwmodels is; see `Format`."""
     with tempfile.TemporaryDirectory() as home:
         given, taken = Path(home) / "given.pt", Path(home) / "taken.pt"
         torch.save([tensor.cpu() for tensor in as_tuple(images)], given)
-        arguments = [str(folder.absolute()), str(given), str(taken), str(batch), str(torch.get_num_threads())]
+        arguments = [str(folder.absolute()), str(given), str(taken), str(BATCH), str(torch.get_num_threads())]
         command = [sys.executable, "-c", _ALONE, *arguments]
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
         done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)

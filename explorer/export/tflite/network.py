@@ -6,23 +6,21 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import fx, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.export.formats import FileTypes
+from explorer.export.interface import Interface, OutputCodes, to_arrays, to_codes
 from explorer.export.tflite.file import FileBuilder, Int8Grid
 from explorer.export.tflite.grids import find_quantizers, find_shifts, fit_logits
-from explorer.export.tflite.run import Codes
 from explorer.export.tflite.translate import translate
 from explorer.export.tflite.translation import Translation, to_last
-from explorer.graph.inputs import Inputs, as_tuple, example
+from explorer.graph.inputs import Inputs, example
 from explorer.graph.symbolic import propagate_shapes
-from explorer.integer.interpret import perform, run_program
+from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
 from explorer.integer.operations import QuantizeInput
 from explorer.integer.program import IntegerProgram
@@ -36,18 +34,16 @@ CORE = FileTypes()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The bytes of a file, the program that it computes, and the grids of its inputs and of its output.
+    """The bytes of a file, the program that it computes, what it reads and gives, and the grid of its logits.
 
     The program's logits are int8 codes less their zero point. `core` is the file without a softmax at its end, None
-    where there is none. `shifts` are added to the program's codes of each input.
+    where there is none.
     """
 
     content: bytes
     core: bytes | None
     program: IntegerProgram
-    types: FileTypes
-    shifts: tuple[int, ...]
-    inputs: tuple[Int8Grid, ...]
+    interface: Interface
     logits: Int8Grid
 
 
@@ -79,54 +75,30 @@ def build(
         program=program, file=file, grids=grids, shifts=shifts, logits=logits, pack_int4=types.pack_int4
     )
     inputs, output = translate(parts)
-    quantizers = {step.input: step.output for step in program.steps if isinstance(step, QuantizeInput)}
-    codes = [quantizers[entry.name] for entry in program.inputs]
-    named = {
-        entry.name: _add_input(parts, entry.name, name, number, types.inputs)
-        for entry, name, number in zip(program.inputs, codes, inputs, strict=True)
-    }
-    core = None
+    steps = {step.input: step for step in program.steps if isinstance(step, QuantizeInput)}
+    named, codes, extra = {}, [], UNSIGNED if types.inputs == "uint8" else 0
+    for entry, number in zip(program.inputs, inputs, strict=True):
+        step = steps[entry.name]
+        named[entry.name] = _add_input(parts, entry.name, step.output, number, types.inputs)
+        codes.append(to_codes(step, types.inputs, entry.shape, shifts[step.output] + extra))
+    core, grid = None, logits
     if before is not None:
-        core = file.to_bytes(named, {program.output: output})
+        core, grid = file.to_bytes(named, {program.output: output}), PROBABILITIES
         output = _add_softmax(parts, output)
-    output = _add_output(parts, output, PROBABILITIES if before is not None else logits, types.outputs)
+    output = _add_output(parts, output, grid, types.outputs)
     return Network(
         content=file.to_bytes(named, {program.output: output}),
         core=core,
         program=parts.realised(),
-        types=types,
-        shifts=tuple(shifts[name] for name in codes),
-        inputs=tuple(parts.grid(name) for name in codes),
+        interface=Interface(inputs=tuple(codes), output=describe_output(program, grid, types.outputs)),
         logits=logits,
     )
 
 
-def encode_inputs(network: Network, images: Inputs) -> tuple[Codes, ...]:
-    """Return each input as the file reads it, channels last: codes of the program, or the images themselves."""
-    values = dict(zip((entry.name for entry in network.program.inputs), to_arrays(images), strict=True))
-    if network.types.inputs == "float32":
-        return tuple(np.ascontiguousarray(np.moveaxis(array, 1, -1)) for array in values.values())
-    steps = {step.input: step for step in network.program.steps if isinstance(step, QuantizeInput)}
-    extra, kind = (UNSIGNED, np.uint8) if network.types.inputs == "uint8" else (0, np.int8)
-    named = zip(values, network.shifts, strict=True)
-    codes = (perform(steps[name], values).astype(np.int16) + shift + extra for name, shift in named)
-    return tuple(np.ascontiguousarray(np.moveaxis(each, 1, -1)).astype(kind) for each in codes)
-
-
-def decode_output(network: Network, output: Codes) -> NDArray[np.int64]:
-    """Return the integers that an output of the file holds or stands for, channels first, less their zero point."""
-    grid = PROBABILITIES if network.core else network.logits
-    if network.types.outputs == "float32":
-        codes = np.rint(output / np.float32(grid.scale)).astype(np.int64)
-    else:
-        extra = UNSIGNED if network.types.outputs == "uint8" else 0
-        codes = output.astype(np.int64) - extra - grid.zero_point
-    return np.moveaxis(codes, -1, 1)
-
-
-def to_arrays(images: Inputs) -> tuple[NDArray[np.float32], ...]:
-    """Return the tensor of each input as an array."""
-    return tuple(tensor.cpu().float().numpy() for tensor in as_tuple(images))
+def describe_output(program: IntegerProgram, grid: Int8Grid, kind: str) -> OutputCodes:
+    """Return what the output of a file holds whose int8 codes are on a grid."""
+    own, shape = _unsigned(grid) if kind == "uint8" else grid, program.tensor(program.output).shape
+    return OutputCodes(name=program.output, type=kind, shape=shape, scale=own.scale, zero_point=own.zero_point)
 
 
 def _add_input(parts: Translation, name: str, codes: str, number: int, kind: str) -> int:

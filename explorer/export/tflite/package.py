@@ -8,15 +8,17 @@ from typing import Any
 
 from torch import fx
 
+from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
+from explorer.export.interface import read_interface
 from explorer.export.staging import staged, write_description
 from explorer.export.tflite.costed import describe_costed
-from explorer.export.tflite.network import Network, build, encode_inputs
+from explorer.export.tflite.network import Network, build
 from explorer.export.tflite.run import run_tflite
 from explorer.export.tflite.verify import Agreement, compare
-from explorer.graph.inputs import take
+from explorer.graph.inputs import Inputs, take
 
 NETWORK, SUMMARY = "model.tflite", "summary.json"
 
@@ -44,8 +46,14 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     images = take(context.calibration.images, slice(2))
     network = build(model, context, images)
     (folder / NETWORK).write_bytes(network.content)
-    run_tflite(folder / NETWORK, encode_inputs(network, images))
+    run_tflite(folder / NETWORK, network.interface.encode(images))
     return folder / NETWORK
+
+
+def run_files(folder: Path, images: Inputs) -> Float32Array:
+    """Return the outputs of what was written, in LiteRT; see `Format.run_files`."""
+    interface = read_interface(folder)
+    return interface.decode(run_tflite(folder / NETWORK, interface.encode(images)))
 
 
 def _verify(deployment: Deployment, network: Network, path: Path, folder: Path) -> Exported:
@@ -93,23 +101,19 @@ def _tell(found: Agreement) -> str:
 
 
 def _describe(deployment: Deployment, network: Network, exported: Exported) -> dict[str, Any]:
-    score, verification = exported.score, exported.verification
+    score, verification, interface = exported.score, exported.verification, network.interface.to_json()
     return {
         "name": exported.point,
         "tflite_bytes": exported.network_bytes,
         "float32_parameter_bytes": exported.float32_bytes,
-        "inputs": [
-            {"name": entry.name, "type": network.types.inputs, "scale": grid.scale, "zero_point": grid.zero_point}
-            for entry, grid in zip(network.program.inputs, network.inputs, strict=True)
-        ],
+        "inputs": interface["inputs"],
         "output": {
-            "name": network.program.output,
-            "type": network.types.outputs,
+            **interface["output"],
             "softmax": network.core is not None,
             "logits_scale": network.logits.scale,
             "logits_zero_point": network.logits.zero_point,
         },
-        "packed_int4": network.types.pack_int4,
+        "packed_int4": deployment.types.pack_int4,
         deployment.score.name: {"value": score.value, "standard_error": score.standard_error},
         "images": verification.num_images,
         "agreement": verification.agreement,

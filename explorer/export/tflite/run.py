@@ -6,16 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from explorer.errors import ExportError
+from explorer.export.interface import Codes
 from explorer.export.tflite.file import load_litert
 
-Codes = NDArray[Any]
-"""Of int8, uint8, or float32: what a file reads and gives."""
 STANDARD_ERROR = 2
 KERNELS = {"default": "AUTO", "built-in": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 """Kernels by a name: those that the runtime takes by itself (XNNPACK), its own, and those for microcontrollers."""

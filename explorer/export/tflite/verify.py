@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY, Score, score_outputs
-from explorer.export.tflite.network import Network, decode_output, encode_inputs, to_arrays
-from explorer.export.tflite.run import Codes, run_tflite
+from explorer.export.interface import Codes, to_arrays
+from explorer.export.tflite.network import Network, describe_output
+from explorer.export.tflite.run import run_tflite
 from explorer.export.verify import Verification, run_torch
 from explorer.graph.inputs import Inputs
 from explorer.integer.interpret import run_program
@@ -54,12 +55,12 @@ def compare(network: Network, path: Path, model: nn.Module, images: Inputs, targ
     Raises:
         ExportError: Where a prediction, or an output of what is no classifier, differs.
     """
-    given, of_classes = encode_inputs(network, images), score is ACCURACY
+    given, of_classes = network.interface.encode(images), score is ACCURACY
     expected = run_program(network.program, to_arrays(images)).astype(np.int64)
     received, built_in = (_run_logits(network, path, given, kernels) for kernels in ("default", "built-in"))
     agreeing = _find_equal(received, expected, of_classes)
     if network.core is not None:
-        agreeing &= _is_largest(decode_output(network, run_tflite(path, given)), expected)
+        agreeing &= _is_largest(network.interface.output.decode(run_tflite(path, given)), expected)
     shared = (received == received.max(1, keepdims=True)).sum(1).reshape(len(received), -1) > 1
     verification = Verification(
         num_images=len(expected),
@@ -85,12 +86,11 @@ def compare(network: Network, path: Path, model: nn.Module, images: Inputs, targ
 def _run_logits(network: Network, path: Path, given: tuple[Codes, ...], kernels: str) -> NDArray[np.int64]:
     """Return the logits of a file, without the softmax at its end if there is one."""
     if network.core is None:
-        return decode_output(network, run_tflite(path, given, kernels))
+        return network.interface.output.decode(run_tflite(path, given, kernels))
     with tempfile.TemporaryDirectory() as folder:
         core = Path(folder) / path.name
         core.write_bytes(network.core)
-        until = replace(network, core=None, types=replace(network.types, outputs="int8"))
-        return decode_output(until, run_tflite(core, given, kernels))
+        return describe_output(network.program, network.logits, "int8").decode(run_tflite(core, given, kernels))
 
 
 def _find_equal(received: NDArray[np.int64], expected: NDArray[np.int64], of_classes: bool) -> NDArray[np.bool]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import fx
 
+from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
@@ -13,6 +14,7 @@ from explorer.export.handover import Checked, Layout, hand_over, list_common_mar
 from explorer.export.staging import staged
 from explorer.export.torch_export.program import build_program, run_program, save_program
 from explorer.export.verify import compare_outputs, run_torch
+from explorer.graph.inputs import Inputs
 
 PROGRAM = "network.pt2"
 LAYOUT = Layout(
@@ -60,3 +62,8 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     """Write the program; see `Format.try_out`."""
     save_program(build_program(model, context.graph.input_shapes), folder / PROGRAM)
     return folder / PROGRAM
+
+
+def run_files(folder: Path, images: Inputs) -> Float32Array:
+    """Return the outputs of what was written; see `Format.run_files`."""
+    return run_program(folder / PROGRAM, images)

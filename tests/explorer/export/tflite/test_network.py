@@ -19,7 +19,7 @@ from explorer.export.formats import FileTypes
 from explorer.export.tflite import network as networks
 from explorer.export.tflite.file import load_litert
 from explorer.export.tflite.grids import find_shifts
-from explorer.export.tflite.network import build, decode_output, encode_inputs
+from explorer.export.tflite.network import build
 from explorer.export.tflite.run import run_tflite
 from explorer.graph.inputs import take
 from explorer.integer.interpret import run_program
@@ -28,7 +28,7 @@ from explorer.models.mobilenet_v2 import MobileNetV2
 from explorer.models.resnet import CifarResNet
 from explorer.models.unet import UNet
 from tests.support.integers import SHAPE, Around, Operation
-from tests.support.litert import check_equal, list_operators, needs_litert, write_network
+from tests.support.litert import check_equal, list_operators, needs_litert, run_file, write_network
 
 pytestmark = needs_litert
 WIDTHS = [(8, 8), (4, 5), (2, 2)]
@@ -177,7 +177,7 @@ def test_built_in_kernels_name_the_same_classes_at_8_bits(
     """They round twice, so that codes differ by one."""
     base, given = context("projection"), images("projection", 200)
     network = write_network(base, uniform(base.graph), tmp_path)
-    received = decode_output(network, run_tflite(tmp_path / "model.tflite", encode_inputs(network, given), "built-in"))
+    received = run_file(network, given, tmp_path, "built-in")
     expected = run_program(network.program, given.numpy())
     assert np.abs(received - expected).max() <= 2
     assert (received.argmax(1) == expected.argmax(1)).mean() >= 0.99
@@ -189,7 +189,7 @@ def test_narrow_weights_are_raised_so_that_rounding_twice_matters_less(
     """Without, 13 % of the codes are equal."""
     base, given = context("lenet5_digits"), images("lenet5_digits", 200)
     network = write_network(base, uniform(base.graph, 2, 2), tmp_path)
-    received = decode_output(network, run_tflite(tmp_path / "model.tflite", encode_inputs(network, given), "built-in"))
+    received = run_file(network, given, tmp_path, "built-in")
     assert (received == run_program(network.program, given.numpy())).mean() >= 0.95
 
 
@@ -279,7 +279,7 @@ def test_a_softmax_at_the_end_is_kept(by: Callable[[Tensor], Tensor], tmp_path: 
     base = CompressionContext.of(Likely(by).eval(), IMAGES[:16])
     network = write_network(base, uniform(base.graph), tmp_path)
     assert list_operators(network.content)[-1] == "SOFTMAX"
-    codes = decode_output(network, run_tflite(tmp_path / "model.tflite", encode_inputs(network, IMAGES)))
+    codes = run_file(network, IMAGES, tmp_path)
     logits = torch.from_numpy(run_program(network.program, IMAGES.numpy()) * network.logits.scale)
     assert np.abs(codes / 256 - logits.softmax(1).numpy()).max() <= 1.5 / 256
     with torch.no_grad():

@@ -21,8 +21,8 @@ from explorer.evaluate.score import ACCURACY
 from explorer.export.deploy import find_all_refusals, find_format
 from explorer.export.formats import FORMATS, Deployment, Exported, FileTypes, list_installed
 from explorer.export.tflite import package, verify
-from explorer.export.tflite.network import decode_output
 from explorer.export.tflite.package import list_marks
+from explorer.export.tflite.run import run_tflite
 from explorer.files import refuse_foreign
 from explorer.study.record import Evaluation, FrontPoint
 from tests.support.costs import make_cost
@@ -84,7 +84,7 @@ def test_the_summary_says_which_types_were_chosen(write: Callable[..., Exported]
 def test_other_predictions_than_the_programs_are_refused(
     write: Callable[..., Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "decode_output", lambda network, codes: -decode_output(network, codes))
+    monkeypatch.setattr(verify, "run_tflite", lambda *arguments: -1 - run_tflite(*arguments))
     with pytest.raises(ExportError, match=r"verify: model\.tflite gives the classes .* on \d+ of 80 images"):
         write(tmp_path)
     assert not list(tmp_path.iterdir())
