@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.digests import digest
+from explorer.settings import DataSettings
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +89,8 @@ class Data:
     calibration: ImageSet
     relevance: ImageSet
     class_names: tuple[str, ...] = ()
+    settings: DataSettings | None = None
+    """What it was read by; None of images that were given in Python."""
 
     @property
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:

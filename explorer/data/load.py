@@ -29,20 +29,26 @@ def load_data(
         DataError: Where the images cannot be read, or are fewer than the settings ask for.
     """
     sets: ReadSets = resolve(SOURCES[settings.source].read)(settings, folder, input_shape)
-    train = _normalised(sets.train, settings)
+    train = normalise(sets.train, settings)
     return Data(
         name=":".join(part for part in (settings.source, settings.path, settings.function) if part is not None),
         num_classes=sets.num_classes,
         class_names=sets.class_names,
         train=train,
-        search=_normalised(sets.search, settings),
-        held_out=_normalised(sets.held_out, settings),
+        search=normalise(sets.search, settings),
+        held_out=normalise(sets.held_out, settings),
         calibration=_draw(train, "calibration", settings.calibration, settings.split_seed),
         relevance=_draw(train, "relevance", settings.relevance, settings.split_seed),
+        settings=settings,
     )
 
 
-def _normalised(images: ImageSet, settings: DataSettings) -> ImageSet:
+def normalise(images: ImageSet, settings: DataSettings) -> ImageSet:
+    """Return images less the mean of each channel, through its standard deviation; several inputs as they are.
+
+    Raises:
+        DataError: The settings are of another number of channels or inputs.
+    """
     if len(images.inputs) > 1:
         if settings.mean is not None or settings.std is not None:
             given = len(images.inputs)

@@ -13,6 +13,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.evaluate.hardware import count_float_weight_bytes
 from explorer.export.formats import Deployment, Exported
+from explorer.export.record import describe_artefact
 from explorer.export.staging import staged, write_description
 from explorer.export.verify import compare_outputs, run_torch
 from explorer.graph.inputs import Inputs
@@ -47,6 +48,7 @@ def write(deployment: Deployment, folder: Path) -> Exported:
                 "images": exported.verification.num_images,
                 "study": deployment.study,
                 "candidate": deployment.point.evaluation.candidate.to_json(),
+                **describe_artefact(deployment, exported, staging),
             },
         )
     return exported

@@ -178,6 +178,7 @@ def _deployment(
         context=prepared.context.shortened(removed),
         images=images,
         targets=targets,
+        data=prepared.data,
         score=prepared.score,
         study=prepared.study.name,
         device=prepared.accelerator.name,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from explorer.arrays import Float32Array
     from explorer.compress.apply import CompressionContext
+    from explorer.data.images import Data
     from explorer.evaluate.mean_score import MeanScore
     from explorer.evaluate.score import Score
     from explorer.export.verify import Verification
@@ -65,6 +66,8 @@ class Deployment:
     score: Score
     study: str
     device: str
+    data: Data | None = None
+    """Where the images are of, where they say how they are normalised and what their classes are called."""
     finetuning: Mapping[str, Any] | None = None
     types: FileTypes = field(default_factory=FileTypes)
 
@@ -134,11 +137,15 @@ class Format(Protocol):
 class Exporter:
     """A format: what it is in a few words, the module that writes it, and a package that not everyone has.
 
-    `has_types` says that it takes FileTypes other than its own.
+    `network` is what the file with the network is called, `loader` the module whose `load` opens such a file
+    (`explorer.export.artefact`), without which nobody but the export itself verifies one. `has_types` says that it
+    takes FileTypes other than its own.
     """
 
     summary: str
     module: str
+    network: str = ""
+    loader: str = ""
     requires: str | None = None
     has_types: bool = False
 
@@ -153,18 +160,44 @@ class Exporter:
 
 
 FORMATS: Mapping[str, Exporter] = {
-    "onnx": Exporter(summary="quantised (QDQ)", module="explorer.export.onnx.package"),
-    "integer": Exporter(summary="integers only", module="explorer.export.integer.package"),
-    "pt": Exporter(summary="state dict with a module that takes torch alone", module="explorer.export.pytorch.package"),
-    "pt2": Exporter(summary="torch.export program", module="explorer.export.torch_export.package"),
-    "coded": Exporter(summary="weights at their entropy, to store", module="explorer.export.coded"),
+    "onnx": Exporter(
+        summary="quantised (QDQ)",
+        module="explorer.export.onnx.package",
+        network="model.onnx",
+        loader="explorer.export.onnx.load",
+    ),
+    "integer": Exporter(
+        summary="integers only",
+        module="explorer.export.integer.package",
+        network="integer.onnx",
+        loader="explorer.export.onnx.load",
+    ),
+    "pt": Exporter(
+        summary="state dict with a module that takes torch alone",
+        module="explorer.export.pytorch.package",
+        network="network.pt",
+        loader="explorer.export.pytorch.load",
+    ),
+    "pt2": Exporter(
+        summary="torch.export program",
+        module="explorer.export.torch_export.package",
+        network="network.pt2",
+        loader="explorer.export.torch_export.load",
+    ),
+    "coded": Exporter(
+        summary="weights at their entropy, to store",
+        module="explorer.export.coded",
+    ),
     "tflite": Exporter(
         summary="int8 for LiteRT",
         module="explorer.export.tflite.package",
         requires="ai_edge_litert",
         has_types=True,
     ),
-    "c": Exporter(summary="C99 of integers", module="explorer.export.c.package"),
+    "c": Exporter(
+        summary="C99 of integers",
+        module="explorer.export.c.package",
+    ),
 }
 """Name to format, the default first. A new one is its module and an entry here."""
 DEFAULT_FORMAT = next(iter(FORMATS))

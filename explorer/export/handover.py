@@ -12,6 +12,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
 from explorer.export.onnx.qdq import export_onnx
+from explorer.export.record import describe_artefact
 from explorer.export.staging import SUMMARY, write_description
 from explorer.export.stored_bytes import ByteTable, StoredBytes
 from explorer.export.verify import Verification
@@ -76,7 +77,10 @@ def hand_over(
         details={"bytes": table.to_json(), **checked.details},
     )
     if summary:
-        write_description(staging / SUMMARY, _describe(deployment, layout, exported))
+        write_description(
+            staging / SUMMARY,
+            _describe(deployment, layout, exported) | describe_artefact(deployment, exported, staging),
+        )
     text = _readme(layout, names, f"{held_out}; {checked.told}.", table)
     (staging / README).write_text(text, encoding="utf-8")
     return exported

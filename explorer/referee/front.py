@@ -17,7 +17,7 @@ from explorer.compress.candidate import Candidate
 from explorer.digests import digest
 from explorer.errors import ExportError
 from explorer.export.deploy import find_format
-from explorer.export.tflite.costed import describe_layers
+from explorer.export.record import describe_layers
 from explorer.progress import Notify
 from explorer.referee.comparison import Figures
 from explorer.referee.kept import CompiledMember, KeptMembers

@@ -75,6 +75,7 @@ def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator
                 context=find_context(model),
                 images=images,
                 targets=targets,
+                data=net.data,
                 score=net.score,
                 study=origin.study,
                 device=origin.device,

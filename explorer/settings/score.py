@@ -14,7 +14,7 @@ from explorer.settings.values import FUNCTION
 RESERVED = {
     *("name", "images", "standard_error", "undominated", "origin", "digest", "study", "device", "finetuning", "point"),
     *("candidate", "candidate_digest", "cost", "network", "layers", "activation_quantizers", "software", "file"),
-    *("sha256", "agreement", "ties", "float32_bytes", "onnx_bytes", "program_bytes", "schema_version"),
+    *("sha256", "agreement", "ties", "float32_bytes", "onnx_bytes", "program_bytes", "schema_version", "artefact"),
 }
 """Columns of front.csv, and keys of what exports write."""
 

@@ -134,16 +134,22 @@ def find_score(study: Study, data: Data) -> Score:
     Raises:
         DataError: Where it names nothing and targets are no class numbers.
     """
-    settings = study.score
-    if settings.function is not None:
-        function = load_function(settings.function, study.folder, f"score.function: {settings.function!r}", ScoreError)
-        return Score(name=settings.called, function=function, code=digest_code(function))
+    if study.score.function is not None:
+        return load_score(study)
     if data.num_classes is None:
         raise DataError(
             "score.function: missing; the targets are no class numbers, by which outputs are right or wrong: name a "
             'function of (outputs, targets), "module:callable"'
         )
     return ACCURACY
+
+
+def load_score(study: Study) -> Score:
+    """Return the score function that a study names."""
+    settings = study.score
+    where = f"score.function: {settings.function!r}"
+    function = load_function(str(settings.function), study.folder, where, ScoreError)
+    return Score(name=settings.called, function=function, code=digest_code(function))
 
 
 def _example(data: Data, torch_device: torch.device) -> Inputs:

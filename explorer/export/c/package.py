@@ -26,6 +26,7 @@ from explorer.export.c.readme import write_readme
 from explorer.export.c.source import CSource, build_source
 from explorer.export.formats import Deployment, Exported
 from explorer.export.interface import read_interface, to_arrays
+from explorer.export.record import describe_artefact
 from explorer.export.staging import staged, write_description
 from explorer.export.verify import compare_outputs, run_torch
 from explorer.graph.inputs import Inputs
@@ -54,7 +55,8 @@ def write(deployment: Deployment, folder: Path) -> Exported:
         write_files(source, staging)
         exported = _verify(deployment, program, source, staging, folder)
         (staging / README).write_text(write_readme(source, program, exported), encoding="utf-8")
-        write_description(staging / SUMMARY, _describe(deployment, source, exported))
+        described = _describe(deployment, source, exported)
+        write_description(staging / SUMMARY, described | describe_artefact(deployment, exported, staging))
     return exported
 
 

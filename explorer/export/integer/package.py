@@ -12,13 +12,11 @@ from torch import fx
 
 from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
-from explorer.compress.plan import plan
 from explorer.errors import ExportError
-from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
-from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.formats import Deployment, Exported
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
+from explorer.export.record import describe_artefact, describe_layers
 from explorer.export.staging import staged, write_description
 from explorer.export.verify import compare_outputs, open_session, run_onnx, run_torch
 from explorer.graph.inputs import Inputs, take
@@ -26,7 +24,6 @@ from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
 from explorer.integer.program import IntegerProgram
 from explorer.npz import read_npz
-from hwmodels import write_jobs
 
 NETWORK, PROGRAM, WEIGHTS, SUMMARY = "integer.onnx", "program.json", "weights.npz", "summary.json"
 EXACT_IMAGES = 32
@@ -51,16 +48,16 @@ def write(deployment: Deployment, folder: Path) -> Exported:
     program = lower_program(deployment.model, deployment.context.graph.input_shapes)
     with staged(folder, (NETWORK, WEIGHTS, PROGRAM, SUMMARY)) as staging:
         exported = _write_network(deployment, program, staging, folder)
-        write_description(staging / SUMMARY, _describe(deployment, exported))
+        write_description(
+            staging / SUMMARY, _describe(deployment, exported) | describe_artefact(deployment, exported, staging)
+        )
     return exported
 
 
 def _write_network(deployment: Deployment, program: IntegerProgram, staging: Path, folder: Path) -> Exported:
     context, images, point, score = deployment.context, deployment.images, deployment.point, deployment.score
     float32_bytes = _float32_bytes(context, staging)
-    planned = plan(context.graph, point.evaluation.candidate)
-    jobs = list_layer_jobs(context.graph, planned, count_entropies(deployment.model, context.graph))
-    layers = write_jobs(jobs, list_activation_tensors(context.graph, planned))
+    layers = describe_layers(deployment.model, context.graph, point.evaluation.candidate)
     network_bytes = export_integer_onnx(program, staging / NETWORK, layers)
     program_bytes = write_program(program, staging)
     _check_equal(program, staging / NETWORK, take(images, slice(EXACT_IMAGES)))

@@ -20,6 +20,7 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.export.formats import Deployment, Exported
 from explorer.export.handover import README, Checked, Layout, hand_over
 from explorer.export.onnx.qdq import export_onnx, find_widths
+from explorer.export.record import describe_artefact
 from explorer.export.staging import staged, write_description
 from explorer.export.stored_bytes import StoredBytes
 from explorer.export.verify import run_onnx, verify_onnx
@@ -80,7 +81,8 @@ def write(deployment: Deployment, folder: Path) -> Exported:
             details={"weight_bytes": weight_bytes},
         )
         exported = hand_over(deployment, LAYOUT, checked, staging, folder, summary=False)
-        write_description(staging / CONFIGURATION, _describe(deployment, exported, staging / NETWORK))
+        described = _describe(deployment, exported, staging / NETWORK)
+        write_description(staging / CONFIGURATION, described | describe_artefact(deployment, exported, staging))
     return exported
 
 

@@ -8,18 +8,15 @@ from typing import Any
 
 from torch import fx
 
-from explorer.compress.candidate import Candidate
-from explorer.compress.plan import plan
-from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs, list_parts
-from explorer.evaluate.weight_entropy import count_entropies
+from explorer.evaluate.hardware import list_parts
 from explorer.export.formats import Deployment
+from explorer.export.record import describe_layers
 from explorer.export.tflite.file import load_litert
 from explorer.export.tflite.names import WEIGHT, find_layer
 from explorer.graph.inputs import OUTPUT, name_inputs
 from explorer.graph.layers import ModelGraph
 from explorer.integer.builder import ProgramBuilder
 from explorer.integer.program import Input
-from hwmodels import write_jobs
 
 
 def describe_costed(deployment: Deployment, content: bytes) -> dict[str, Any]:
@@ -34,14 +31,6 @@ def describe_costed(deployment: Deployment, content: bytes) -> dict[str, Any]:
         **json.loads(describe_layers(deployment.model, graph, candidate)),
         "layer_of": find_layers(content, deployment.model, graph),
     }
-
-
-def describe_layers(model: fx.GraphModule, graph: ModelGraph, candidate: Candidate) -> str:
-    """Return what a candidate's network, built as `model`, is costed as: a text for `hwmodels.read_jobs`."""
-    planned = plan(graph, candidate)
-    return write_jobs(
-        list_layer_jobs(graph, planned, count_entropies(model, graph)), list_activation_tensors(graph, planned)
-    )
 
 
 def find_layers(content: bytes, model: fx.GraphModule, graph: ModelGraph) -> dict[str, str]:

@@ -13,6 +13,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
 from explorer.export.interface import read_interface
+from explorer.export.record import describe_artefact
 from explorer.export.staging import staged, write_description
 from explorer.export.tflite.costed import describe_costed
 from explorer.export.tflite.network import Network, build
@@ -37,7 +38,8 @@ def write(deployment: Deployment, folder: Path) -> Exported:
     with staged(folder, (NETWORK, SUMMARY)) as staging:
         (staging / NETWORK).write_bytes(network.content)
         exported = _verify(deployment, network, staging / NETWORK, folder)
-        write_description(staging / SUMMARY, _describe(deployment, network, exported))
+        described = _describe(deployment, network, exported)
+        write_description(staging / SUMMARY, described | describe_artefact(deployment, exported, staging))
     return exported
 
 

@@ -78,6 +78,17 @@ def save_program(program: ExportedProgram, path: Path) -> StoredBytes:
     """Write a program; returns what the bytes of its file are."""
     with _quiet():
         torch.export.save(program, path)
+    return count_stored(program, path.stat().st_size)
+
+
+def open_program(path: Path) -> ExportedProgram:
+    """Return the program of a file; raises what torch raises."""
+    with _quiet():
+        return torch.export.load(path)
+
+
+def count_stored(program: ExportedProgram, total: int) -> StoredBytes:
+    """Return what the bytes of a program's file are, `total` in all."""
     weights: dict[str, int] = {}
     kinds = dict.fromkeys(("scales", "biases", "others"), 0)
     for name, tensor in program.state_dict.items():
@@ -86,7 +97,7 @@ def save_program(program: ExportedProgram, path: Path) -> StoredBytes:
             weights[layer] = tensor.nbytes
         else:
             kinds[{"weight_scale": "scales", "scale": "scales", "bias": "biases"}.get(role, "others")] += tensor.nbytes
-    return StoredBytes(weights=weights, total=path.stat().st_size, **kinds)
+    return StoredBytes(weights=weights, total=total, **kinds)
 
 
 def run_program(path: Path, images: Inputs, batch: int = 256) -> Float32Array:
@@ -97,7 +108,7 @@ def run_program(path: Path, images: Inputs, batch: int = 256) -> Float32Array:
     """
     try:
         with _quiet(), torch.no_grad():
-            module = torch.export.load(path).module()
+            module = open_program(path).module()
             parts = [module(*(tensor.cpu() for tensor in part)) for part in batches(images, batch)]
         outputs: Float32Array = torch.cat(parts).numpy()
     except Exception as error:
