@@ -113,7 +113,7 @@ def list_networks(outcome: Outcome, tuned: bool | None) -> Iterator[ChosenNetwor
     for point in outcome.front:
         plain, after = point.evaluation, point.tuned
         known = [(False, plain.score, point.loss_error, plain.cost)]
-        known += [] if after is None else [(True, after.search, None, after.cost)]
+        known += [] if after is None else [(True, after.search, after.loss_error, after.cost)]
         for is_tuned, score, error, cost in known:
             if score is not None and tuned in (None, is_tuned):
                 yield ChosenNetwork(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from explorer.arrays import Float64Array
 from explorer.compress.apply import CompressionContext
 from explorer.data.images import Data, ImageSet
 from explorer.errors import SearchError
 from explorer.evaluate.coded_size import count_coded_bytes
 from explorer.evaluate.mean_score import MeanScore, name_score
+from explorer.evaluate.paired import find_loss_error
 from explorer.evaluate.score import Score, score_images
 from explorer.evaluate.weight_entropy import count_entropies
 from explorer.progress import Notify
@@ -86,12 +90,13 @@ class TuningPlace:
         What is found under equal conditions is not made again; after an interruption the same call goes on.
         """
         with threads_for(self.context.graph):
+            score_float = cache(lambda: self._score(self.context.model, self.data.search))
             known = {point.name: self._find(point) for point in points}
             missing, made = [name for name, tuned in known.items() if tuned is None], []
             for point in points:
                 tuned = known[point.name]
                 if tuned is None:
-                    tuned = self._tune(point, _part(missing.index(point.name), len(missing), notify))
+                    tuned = self._tune(point, score_float, _part(missing.index(point.name), len(missing), notify))
                 made.append(self._report(point, tuned))
             return tuple(made)
 
@@ -102,6 +107,7 @@ class TuningPlace:
             search=MeanScore(**tuned.description["search"]),
             held_out=MeanScore(**tuned.description["held_out"]),
             cost=self._cost(point, tuned),
+            loss_error=tuned.description.get("loss_error"),
         )
         if self.folder is not None:
             keep_scores(self.folder, self.weights_digest, candidate.digest(), scores)
@@ -116,7 +122,10 @@ class TuningPlace:
             cost = candidate_cost(graph, candidate, self.accelerator, count_entropies(built, own))
         return replace(cost, coded_bytes=counted)
 
-    def _tune(self, point: FrontPoint, notify: Callable[[int, int], None]) -> Tuned:
+    def _tune(
+        self, point: FrontPoint, score_float: Callable[[], Float64Array], notify: Callable[[int, int], None]
+    ) -> Tuned:
+        """Return what a point is tuned to, with its scores, and the error of its loss beside those of the float one."""
         file, candidate = self._file(point), point.evaluation.candidate
         if file is not None:
             file.parent.mkdir(exist_ok=True)
@@ -133,14 +142,16 @@ class TuningPlace:
             progress=lambda done, count, _: notify(done, count),
         )
         model = rebuild(self.context, candidate, tuned)
-        scores = {name: asdict(self._score(model, images)) for name, images in self._evaluated().items()}
-        tuned = replace(tuned, description={**tuned.description, **self._conditions(), **scores})
+        scores = {name: self._score(model, images) for name, images in self._evaluated().items()}
+        found: dict[str, Any] = {name: asdict(MeanScore.of(each)) for name, each in scores.items()}
+        found["loss_error"] = find_loss_error(score_float(), scores["search"])
+        tuned = replace(tuned, description={**tuned.description, **self._conditions(), **found})
         if file is not None:
             tuned.save(file)
         return tuned
 
-    def _score(self, model: nn.Module, images: ImageSet) -> MeanScore:
-        return MeanScore.of(score_images(model, *images.tensors(self.torch_device), self.batch_size, self.score))
+    def _score(self, model: nn.Module, images: ImageSet) -> Float64Array:
+        return score_images(model, *images.tensors(self.torch_device), self.batch_size, self.score)
 
     def _evaluated(self) -> dict[str, ImageSet]:
         return {"search": self.data.search, "held_out": self.data.held_out}

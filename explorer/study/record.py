@@ -112,6 +112,8 @@ class TunedScores:
     search: MeanScore
     held_out: MeanScore
     cost: Cost
+    loss_error: float | None = None
+    """As that of a point; None in the files of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

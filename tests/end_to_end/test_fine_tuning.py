@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import signal
 from collections.abc import Callable
@@ -13,10 +14,12 @@ import torch
 
 from explorer.study import finetune
 from explorer.study.choose import choose, recommend
-from explorer.study.folder import read_outcome
+from explorer.study.folder import read_outcome, read_study
 from explorer.study.front import spread
+from explorer.study.prepare import open_study
+from explorer.study.record import FrontPoint
 from explorer.study.requirements import Requirements
-from explorer.training.tuned import Tuned
+from explorer.training.tuned import Tuned, rebuild
 from tests.support.pages import read_page_data
 
 Explorer = Callable[..., Any]
@@ -35,6 +38,19 @@ def tuned_of(home: Path, name: str = "knee") -> Tuned:
 def read_front(home: Path) -> list[dict[str, str]]:
     with (home / "run" / "front.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def find_paired_error(run: Path, point: FrontPoint, tuned: Tuned) -> float:
+    """That of the loss on search images, of predictions of the float network and the tuned one, both rebuilt here."""
+    prepared = open_study(read_study(run), run, lambda *_: None)
+    (images,), targets = prepared.tensors(prepared.data.search)
+    with torch.no_grad():
+        right = [
+            (model(images).argmax(1) == targets).numpy()
+            for model in (prepared.context.model, rebuild(prepared.context, point.evaluation.candidate, tuned))
+        ]
+    lost, won = ((one & ~other).sum() + 0.5 for one, other in (right, right[::-1]))
+    return float(math.sqrt(lost + won - (lost - won) ** 2 / (len(targets) + 2)) / (len(targets) + 2))
 
 
 @pytest.fixture
@@ -81,6 +97,8 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     assert exported["accuracy"]["search"] is None
     assert exported["accuracy"]["held_out"]["value"] == exported["network"]["accuracy"]["value"] == after
     assert exported["network"]["agreement"] == 1.0
+    assert point.tuned is not None
+    assert point.tuned.loss_error == find_paired_error(finished / "run", point, tuned)
     assert exported["candidate"] == plain["candidate"]
     assert exported["layers"] != plain["layers"]
     assert "finetuning" not in plain

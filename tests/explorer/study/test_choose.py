@@ -178,6 +178,12 @@ def test_a_loss_is_taken_with_the_paired_error_where_it_is_known() -> None:
     with pytest.raises(ChoiceError, match=r"the nearest is p03, which loses 1\.4 ±0\.5 points"):
         want(outcome(replace(third, loss_error=0.005)), max_loss=1.8)
     assert want(outcome(replace(third, loss_error=0.001)), max_loss=1.6) == "p03"
+    made = tuned(members(*FRONT)[0], 0.886)
+    assert made.tuned is not None
+    closer = replace(made, tuned=replace(made.tuned, loss_error=0.001))
+    assert want(outcome(closer), max_loss=1.6) == "p01, fine-tuned"
+    with pytest.raises(ChoiceError, match=r"the nearest is p01, fine-tuned, which loses 1\.4 ±0\.3 points"):
+        want(outcome(made), max_loss=1.6)
 
 
 @pytest.mark.parametrize(("limit", "kept"), [(0.0, True), (-0.4, True), (-0.6, False)])

@@ -16,6 +16,7 @@ SCORES = TunedScores(
     search=MeanScore(value=0.8, num_images=50, deviation=0.25),
     held_out=MeanScore(value=0.75, num_images=40),
     cost=cost(2.5),
+    loss_error=0.125,
 )
 
 
