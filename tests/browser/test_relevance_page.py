@@ -1,11 +1,7 @@
-"""The page of `explorer relevance` in a real browser, without a network: drawn, switched, pointed at.
-
-Run with EXPLORER_TEST_BROWSER=1; the browser is EXPLORER_CHROMIUM or /usr/bin/chromium.
-"""
+"""The page of `explorer relevance` in a real browser, without a network: drawn, switched, pointed at."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +11,14 @@ import pytest
 
 from explorer.report.relevance.page import write_relevance_page
 from explorer.report.relevance.views import ClassScores, ImageView, LayerView, MapView, RelevanceView
+from tests.support.browser import IN_BROWSER, NARROW, WIDE, Opened
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        os.environ.get("EXPLORER_TEST_BROWSER") != "1", reason="set EXPLORER_TEST_BROWSER=1 to open Chromium"
-    ),
-]
+pytestmark = IN_BROWSER
 
 MINUS = "\N{MINUS SIGN}"
-WIDE, NARROW = (1280, 900), (390, 844)
 HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><b>"
 
 FIRST_ROW = "name => document.getElementById(name).data[0].z[0].filter(value => value !== null)"
@@ -88,34 +79,16 @@ def view() -> RelevanceView:
     )
 
 
-class Opened:
-    """A page, and all that went wrong in it or left it."""
-
-    def __init__(self, browser: Browser, view: RelevanceView, folder: Path, size: tuple[int, int] = WIDE) -> None:
-        path = folder / "relevance.html"
-        write_relevance_page(view, path)
-        self.problems: list[str] = []
-        self.requests: list[str] = []
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]})
-        context.set_offline(True)
-        self.page: Page = context.new_page()
-        self.page.on("console", lambda message: self.problems.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("#filters .heatmaplayer image")
-
-    def close(self) -> None:
-        """Close the page; AssertionError for a console message, an error or a request to a network."""
-        self.page.context.close()
-        assert self.problems == []
-        assert [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+def open_view(browser: Browser, view: RelevanceView, folder: Path, size: tuple[int, int] = WIDE) -> Opened:
+    """The page of a view in a window."""
+    write_relevance_page(view, folder / "relevance.html")
+    return Opened(browser, folder / "relevance.html", size, ready="#filters .heatmaplayer image")
 
 
 @pytest.fixture
 def opened(browser: Browser, view: RelevanceView, tmp_path: Path) -> Iterator[Opened]:
     """The page in a window of 1280 x 900."""
-    window = Opened(browser, view, tmp_path)
+    window = open_view(browser, view, tmp_path)
     yield window
     window.close()
 
@@ -187,14 +160,14 @@ def test_images_and_maps_are_drawn_pixel_by_pixel(opened: Opened) -> None:
 
 
 def test_the_page_fits_a_narrow_window(browser: Browser, view: RelevanceView, tmp_path: Path) -> None:
-    window = Opened(browser, view, tmp_path, NARROW)
+    window = open_view(browser, view, tmp_path, NARROW)
     assert window.page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
     window.close()
 
 
 def test_what_there_is_not_is_not_shown(browser: Browser, view: RelevanceView, tmp_path: Path) -> None:
     layers = tuple(replace(layer, classes=()) for layer in view.layers)
-    window = Opened(browser, replace(view, layers=layers, images=(), notes=("No pixel maps: no.",)), tmp_path)
+    window = open_view(browser, replace(view, layers=layers, images=(), notes=("No pixel maps: no.",)), tmp_path)
     assert window.page.locator("#classes-section").is_hidden()
     assert window.page.locator("#pixels-section").is_hidden()
     assert window.page.locator("#notes").inner_text() == "No pixel maps: no."
@@ -203,7 +176,7 @@ def test_what_there_is_not_is_not_shown(browser: Browser, view: RelevanceView, t
 
 def test_each_input_of_an_image_has_a_row_with_its_name(browser: Browser, view: RelevanceView, tmp_path: Path) -> None:
     images = tuple(replace(view.images[0], input=name) for name in ("colour", "depth"))
-    window = Opened(browser, replace(view, images=images), tmp_path)
+    window = open_view(browser, replace(view, images=images), tmp_path)
     rows = window.page.locator("#pixels tbody th").all_inner_texts()
     assert [row.split("\n")[:2] for row in rows] == [["Image 3", "colour"], ["Image 3", "depth"]]
     labels = window.page.locator("#pixels canvas").nth(4).get_attribute("aria-label")
@@ -224,7 +197,7 @@ def test_hostile_names_are_shown_and_not_run(browser: Browser, view: RelevanceVi
         images=(image,),
         notes=(HOSTILE,),
     )
-    window = Opened(browser, hostile, tmp_path)
+    window = open_view(browser, hostile, tmp_path)
     assert window.page.locator("h1").inner_text() == f"Relevance: {HOSTILE}"
     assert HOSTILE in window.page.evaluate(ROWS, "filters")[1]
     assert window.page.locator("img").count() == 0

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from explorer.arrays import Int64Array
 from explorer.compress.candidate import Candidate
 from explorer.objectives import costs, every_cost
 from explorer.study.record import Evaluation, Outcome
@@ -25,6 +29,9 @@ FIELDS = {
 }
 """Of a `LayerChoice` what a page calls it, in the order shown."""
 FILTERS, CRITERION = "filters kept", "filters by"
+TITLES = (tuple(FIELDS.values()), (FILTERS,), (CRITERION,))
+"""Of what is decided for a layer, a group of filters, and the network."""
+_read_fields = attrgetter(*FIELDS)
 REMOVED = "removed"
 """Stands for what a candidate chooses for a layer that it lacks."""
 
@@ -49,33 +56,38 @@ class ChoiceTable:
 
     axes: tuple[ChoiceAxis, ...]
     constant: tuple[ChoiceAxis, ...]
-    rows: tuple[tuple[int, ...], ...]
+    rows: Int64Array
 
 
 def tabulate_choices(candidates: Sequence[Candidate]) -> ChoiceTable:
     """Return what candidates choose, layer by layer, then the shares of filters, then whose order these follow."""
-    decided = [dict(_decisions(candidate)) for candidate in candidates]
-    names = {key: None for row in decided for key in row}
-    seen = [(name, {row.get(name, REMOVED) for row in decided}) for name in names]
-    found = [ChoiceAxis(*name, values=tuple(sorted(values, key=_rank))) for name, values in seen]
-    axes = tuple(axis for axis in found if len(axis.values) > 1)
-    places = [{value: place for place, value in enumerate(axis.values)} for axis in axes]
-    keys = [(axis.of, axis.field) for axis in axes]
-    return ChoiceTable(
-        axes=axes,
-        constant=tuple(axis for axis in found if len(axis.values) == 1),
-        rows=tuple(
-            tuple(place[row.get(key, REMOVED)] for key, place in zip(keys, places, strict=True)) for row in decided
-        ),
-    )
+    found: dict[tuple[int, str], tuple[dict[tuple[Any, ...], int], list[int]]] = {}
+    for place, candidate in enumerate(candidates):
+        for key, chosen in _decisions(candidate):
+            if key not in found:  # 0 stands for a candidate that has no such thing
+                found[key] = {}, [0] * len(candidates)
+            known, column = found[key]
+            column[place] = known.setdefault(chosen, len(known) + 1)
+    axes, constant, rows = [], [], []
+    for (kind, of), (known, column) in sorted(found.items(), key=lambda item: item[0][0]):
+        places = np.array(column)
+        lacking = [(REMOVED,) * len(TITLES[kind])] * (0 in column)
+        for field, values in zip(TITLES[kind], zip(*lacking, *known, strict=True), strict=True):
+            axis = ChoiceAxis(of, field, tuple(sorted(set(values), key=_rank)))
+            if len(axis.values) == 1:
+                constant.append(axis)
+                continue
+            axes.append(axis)
+            rows.append(np.array([axis.values.index(value) for value in values])[places - (not lacking)])
+    table = np.stack(rows, axis=1) if rows else np.zeros((len(candidates), 0), dtype=np.int64)
+    return ChoiceTable(axes=tuple(axes), constant=tuple(constant), rows=table)
 
 
-def _decisions(candidate: Candidate) -> Iterator[tuple[tuple[str, str], Any]]:
-    for choice in candidate.layers:
-        for field, title in FIELDS.items():
-            yield (choice.layer, title), getattr(choice, field)
-    yield from (((group, FILTERS), ratio) for group, ratio in candidate.filter_keep_ratio)
-    yield ("network", CRITERION), candidate.filters_by
+def _decisions(candidate: Candidate) -> Iterator[tuple[tuple[int, str], tuple[Any, ...]]]:
+    """Yield what is decided on, by its place in TITLES and its name, and the value of each of its fields."""
+    yield from (((0, choice.layer), _read_fields(choice)) for choice in candidate.layers)
+    yield from (((1, group), (ratio,)) for group, ratio in candidate.filter_keep_ratio)
+    yield (2, "network"), (candidate.filters_by,)
 
 
 def _rank(value: Any) -> tuple[int, float, str]:
@@ -99,12 +111,17 @@ def list_evaluations(outcome: Outcome, table: ChoiceTable) -> dict[str, Any]:
         "costs": {key: [shorten(getattr(item.cost, key)) for item in found] for key in keys},
         "origin": [origins.place(item.origin) for item in found],
         "limits": [limits.place(_tell_limits(item)) for item in found],
-        "chosen": ["".join(chr(FIRST + place) for place in row) for row in table.rows],
+        "chosen": _write_signs(table.rows),
         "origins": list(origins.known),
         "broken": list(limits.known),
         "axes": [list(axis) for axis in table.axes],
         "constant": [list(axis) for axis in table.constant],
     }
+
+
+def _write_signs(rows: Int64Array) -> list[str]:
+    """Return each row (N x axes) as a text with a sign for each axis."""
+    return [row.tobytes().decode("utf-32-le") for row in (rows + FIRST).astype("<u4")]
 
 
 class _Texts:

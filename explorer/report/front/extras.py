@@ -56,7 +56,7 @@ def list_importance(outcome: Outcome, table: ChoiceTable) -> dict[str, Any] | No
     members = {point.evaluation.number for point in outcome.front}
     front = np.flatnonzero([outcome.evaluations[place].number in members for place in kept])
     known = np.isfinite(values).all(axis=0)
-    chosen = np.array([table.rows[place] for place in kept], dtype=np.int64).reshape(len(kept), len(table.axes))
+    chosen = table.rows[kept]
     counts = [len(axis.values) for axis in table.axes]
     found = measure_importance(chosen, counts, values[:, known], front)
     if found is None:

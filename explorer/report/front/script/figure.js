@@ -4,6 +4,7 @@ const BASELINE_STYLES = [["diamond", GREEN], ["square", VERMILION], ["triangle",
 const TOUCH = 24, POINTER = 12; // pixels: how far from a mark a thumb and a pointer may be
 const coarse = window.matchMedia("(pointer: coarse)");
 const narrow = window.matchMedia("(max-width: 640px)");
+let drawing = null; // what the chosen point is marked in: its frame, points and where they lie
 let drawn = []; // {point or place, x, y} of what can be clicked: the front and baselines before other evaluations
 
 const scoreOf = (point) => (state.images === "search" ? point.search : point.held_out);
@@ -114,20 +115,26 @@ function draw() {
   if (members.length) entries.unshift(["circle", { fill: BLUE }, "front"]);
   drawn.unshift(...[...members, ...placed].filter(has).map((point) => ({ point, x: at(point)[0], y: at(point)[1] })));
 
-  for (const [point, stroke, radius] of [[named(state.other), ORANGE, 10], [named(state.name), INK, 10]]) {
-    if (point && known(point) && has(point)) {
-      const dash = stroke === ORANGE ? "4 3" : null;
-      frame.plot.append(mark("circle", ...at(point), radius, { fill: "none", stroke, "stroke-width": 2, "stroke-dasharray": dash, class: stroke === INK ? "selected" : "compared" }));
-    }
-  }
-  label(frame, members.filter(has), placed.filter(has), at);
+  drawing = { frame, at, has: (point) => known(point) && has(point), members: members.filter(has), placed: placed.filter(has), rings: svg("g"), names: svg("g") };
+  frame.plot.append(drawing.rings);
+  frame.free.append(drawing.names);
+  drawChosen();
   plot.replaceChildren(frame.node);
   put("legend", ...legend(entries));
   put("caption", tellFigure(scored.filter((place) => 100 * all.score[place] < y.from).length, unscored.length, tuned.length, best.length));
 }
 
+// Rings around the chosen and the compared point, and the names: all that a choice changes in the figure.
+function drawChosen() {
+  const { at, has, rings } = drawing;
+  const ring = (point, stroke, attributes) => (point && has(point) ? [mark("circle", ...at(point), 10, { fill: "none", stroke, "stroke-width": 2, ...attributes })] : []);
+  rings.replaceChildren(...ring(named(state.other), ORANGE, { class: "compared", "stroke-dasharray": "4 3" }), ...ring(named(state.name), INK, { class: "selected" }));
+  label(drawing);
+}
+
 // Names where they cover neither marks nor each other, the recommended point, the knee and the one that is shown first.
-function label(frame, members, placed, at) {
+function label({ frame, members, placed, at, names }) {
+  names.replaceChildren();
   const boxes = [...members, ...placed].map((point) => { const [x, y] = at(point); return [x - 6, y - 6, x + 6, y + 6]; });
   const important = (point) => [data.chosen?.name, state.name, data.knee].indexOf(point.name);
   const order = [...members].sort((a, b) => (important(b) >= 0) - (important(a) >= 0));
@@ -140,7 +147,7 @@ function label(frame, members, placed, at) {
     if (!spot) continue;
     boxes.push([spot[0], spot[1], spot[0] + size, spot[1] + 14]);
     const strong = says !== point.name || point.name === state.name;
-    frame.free.append(text(spot[0], spot[1] + 11, says, { "font-size": 11, "font-weight": strong ? 600 : 400, fill: strong ? INK : MUTED, class: "halo" }));
+    names.append(text(spot[0], spot[1] + 11, says, { "font-size": 11, "font-weight": strong ? 600 : 400, fill: strong ? INK : MUTED, class: "halo" }));
   }
 }
 

@@ -37,6 +37,9 @@ const LAYER_COLUMNS = [
 ];
 const DECIDED = 4; // so many of the columns are what was chosen
 
+const LAYERS_AT_ONCE = 40; // rows that a choice shows at once; those behind follow as soon as these are painted
+let addLayers = () => {}; // puts into the page what is left
+
 function showLayers(point) {
   const other = compared(point), layers = layersOf(point), beside = new Map(other ? layersOf(other).map((row) => [row.layer, row]) : []);
   put("layers-heading", `Layers of ${point.name}`);
@@ -46,26 +49,29 @@ function showLayers(point) {
   if (layers.some((row) => !row.partial && isOperation(row)))
     said.push("Indented rows have no weights; fused ones work on results as they leave the array and take no time of their own.");
   if (layers.some((row) => row.partial)) said.push("Costs of layers are kept for members of the front only.");
-  put("layers-caption", said.join(" "));
   const one = (row, before, read, decided) => {
     const own = read(row), theirs = before ? read(before) : null;
     const differs = decided && before && own !== theirs && own !== "–";
     return element("td", { class: `number${differs ? " differs" : ""}` },
       element("span", { class: "own" }, differs ? element("span", { class: "sign", title: "differs" }, "≠ ") : null, own), theirs === null ? null : element("span", { class: "theirs" }, theirs));
   };
-  const rows = layers.map((row) => {
+  const makeLayer = (row) => {
     const before = beside.get(row.layer);
     const [chosen, costs] = [LAYER_COLUMNS.slice(0, DECIDED), LAYER_COLUMNS.slice(DECIDED)].map((some, part) => some.map(([, , read]) => one(row, before, read, part === 0)));
     return element("tr", { class: !row.partial && isOperation(row) ? "operation" : "" },
       element("th", { scope: "row" }, row.layer), cell(row.kind), chosen, costs.slice(0, 2),
       cell(row.partial ? "" : meter(row.energy_uj, before?.energy_uj ?? 0, widest)), costs.slice(2), cell(row.bound ?? "–"));
-  });
+  };
   const gone = [...beside.keys()].filter((name) => !layers.some((row) => row.layer === name));
   if (gone.length && layers.length) said.push(`Only ${other.name} has ${gone.join(", ")}.`);
   put("layers-caption", said.join(" "));
   const numbers = LAYER_COLUMNS.map(([title, under]) => [title, under, "number"]);
   const headings = [["Layer"], ["Kind"], ...numbers.slice(0, DECIDED + 2), ["", ""], ...numbers.slice(DECIDED + 2), ["Bound", "by"]];
-  put("layers", rows.length ? table(headings, rows) : caption("No layer table: this network was not costed on the device."));
+  const shown = layers.length ? table(headings, layers.slice(0, LAYERS_AT_ONCE).map(makeLayer)) : null;
+  let left = layers.slice(LAYERS_AT_ONCE);
+  addLayers = () => { shown?.tBodies[0].append(...left.map(makeLayer)); left = []; };
+  if (left.length) requestAnimationFrame(() => setTimeout(() => { if (shown.isConnected) addLayers(); }));
+  put("layers", shown ?? caption("No layer table: this network was not costed on the device."));
   const notes = (point.cost.notes ?? []).map((note) => element("li", null, note));
   put("notes", ...(point.kind === "evaluation" ? [] : [element("h3", null, `Notes on ${point.name}`),
     notes.length ? element("ul", null, notes) : caption("None.")]));

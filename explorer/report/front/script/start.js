@@ -7,6 +7,7 @@ function update(...parts) {
   planHash();
   if (parts.includes("table") || parts.includes("limits")) showTable();
   if (parts.includes("limits")) { tellWithin(); showSelection(named(state.name)); }
+  if (parts.includes("choice") && drawing) drawChosen();
   if ((parts.includes("figure") || parts.includes("limits")) && !planned) {
     planned = true;
     requestAnimationFrame(() => {
@@ -33,7 +34,7 @@ function select(name) {
   state.name = name;
   markRow();
   showPoint();
-  update("figure");
+  update("choice");
 }
 
 function showHeader() {
@@ -75,10 +76,11 @@ if (data.points.length) {
   showAll();
   listenToFigure();
   listenToTable();
-  find("other").addEventListener("change", (event) => { state.other = event.target.value; showPoint(); update("figure"); });
+  find("other").addEventListener("change", (event) => { state.other = event.target.value; showPoint(); update("choice"); });
   find("no-limits").addEventListener("click", () => { state.limits = {}; state.least = null; showLimits(); update("limits"); });
   find("link").addEventListener("click", (event) => { writeHash(); copy(location.href, event.currentTarget); });
   window.addEventListener("hashchange", showAll);
+  window.addEventListener("beforeprint", () => addLayers());
   let width = innerWidth;
   window.addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; update("figure"); } });
 }

@@ -27,7 +27,7 @@ def test_what_differs_has_an_axis_and_the_rest_is_said_once() -> None:
         ("b", "codebook", (4, None)),
         ("a", "filters kept", (0.5, 1.0)),
     ]
-    assert table.rows == ((1, 0, 1), (0, 1, 0))
+    assert table.rows.tolist() == [[1, 0, 1], [0, 1, 0]]
     assert ("b", "weight bits", (4,)) in [tuple(axis) for axis in table.constant]
 
 
