@@ -27,7 +27,7 @@ def _nsga2(problem: SamplingProblem, number: int) -> BaseSampler:
 
     # Polynomial mutation stays near a parent's widths and shares, which are ordered; the default draws them anew.
     return NumberedNSGAIISampler(
-        population_size=problem.population, mutation=PolynomialMutation(), seed=_seed(problem, number)
+        problem.memory, population_size=problem.population, mutation=PolynomialMutation(), seed=_seed(problem, number)
     )
 
 

@@ -37,7 +37,7 @@ def run(sampler: optuna.samplers.BaseSampler, trials: int, lag: int) -> optuna.S
 
 
 def sampler(seed: int = 1) -> NumberedNSGAIISampler:
-    return NumberedNSGAIISampler(population_size=POPULATION, seed=seed)
+    return NumberedNSGAIISampler({}, population_size=POPULATION, seed=seed)
 
 
 def test_generations_are_those_of_optuna_where_one_is_evaluated_at_a_time() -> None:
