@@ -43,7 +43,7 @@ def reduced(name: str) -> Study:
     return replace(
         study,
         model=replace(study.model, training=None if training is None else replace(training, epochs=1)),
-        data=replace(study.data, train=256, search=40, held_out=40, calibration=32, relevance=8),
+        data=replace(study.data, train=256, search=40, held_out=40, calibration=16, relevance=8),
         comparison=settings,
     )
 
