@@ -15,6 +15,8 @@ from explorer.digests import digest
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore, name_score
 from explorer.evaluate.score import score_images
+from explorer.export.handover import README, Layout, count_float32, write_readme
+from explorer.export.stored_bytes import ByteTable, StoredBytes
 from explorer.files import refuse_foreign, write_csv
 from explorer.graph.inputs import batches, join, run
 from explorer.graph.layers import ModelGraph
@@ -33,6 +35,25 @@ from explorer.training.finetune import finetune
 from explorer.training.tuned import Tuned, rebuild
 
 NETWORK, SIZES, STEPS = "network.bin", "sizes.csv", "steps"
+LAYOUT = Layout(
+    title="Network by Deep Compression",
+    files={
+        NETWORK: "the whole network with all tables: weights pruned, shared and Huffman-coded",
+        SIZES: "what each layer takes of it",
+    },
+    use="""
+```python
+from pathlib import Path
+
+from explorer.packed.file import read_packed
+
+for layer in read_packed(Path("network.bin")).layers:
+    print(layer.name, layer.codes.shape)  # int8; a weight is its code times the scale of its filter
+```
+""",
+    notes="It holds no graph: the network of the study takes its weights up again.",
+    counted="`network.bin`",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +79,23 @@ class DeepCompressionReport:
     after: MeanScore
     score: str
 
-    def summary(self) -> str:
-        """Return lines for the terminal."""
-        size = len(self.packing.data)
+    @property
+    def comparison(self) -> str:
+        """How the network does before and after."""
         before, after = (f"{entry.value:.2%} (+- {entry.standard_error:.2%})" for entry in (self.before, self.after))
         return (
-            f"{self.file}: {size:,} bytes with all tables, {self.float32_bytes / size:.1f} times smaller than "
-            f"{self.float32_bytes:,} bytes of float32 parameters\n"
-            f"{self.file.with_name(SIZES)}: what each layer takes\n"
             f"{name_score(self.score)} on {self.after.num_images} images that nothing was chosen on: {before} before, "
             f"{after} after, {100 * (self.before.value - self.after.value):+.2f} points lost\n"
             "the file was read back: equal integers, and equal predictions on all of these images"
+        )
+
+    def summary(self) -> str:
+        """Return lines for the terminal."""
+        size = len(self.packing.data)
+        return (
+            f"{self.file}: {size:,} bytes with all tables, {self.float32_bytes / size:.1f} times smaller than "
+            f"{self.float32_bytes:,} bytes of float32 parameters\n"
+            f"{self.file.with_name(SIZES)}: what each layer takes\n{self.comparison}"
         )
 
 
@@ -84,7 +111,7 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
     """
     if to.exists() and not to.is_dir():
         raise ExportError(f"{to}: is not a folder; choose another one")
-    refuse_foreign({to / NETWORK: MAGIC, to / SIZES: b"layer,weights,density,"})
+    refuse_foreign({to / NETWORK: MAGIC, to / SIZES: b"layer,weights,density,", to / README: LAYOUT.title.encode()})
     with locked(to / STEPS):
         prepared = open_study(study, to / STEPS, notify)
         with threads_for(prepared.context.graph):
@@ -98,6 +125,8 @@ def deep_compress(study: Study, to: Path, notify: Notify) -> DeepCompressionRepo
             report = _report(prepared, (model, decoded), packing, to, notify)
             unchecked.replace(to / NETWORK)  # only what gives back the network takes the place of what was there
         write_sizes(report, to / SIZES)
+        table = ByteTable(float32=count_float32(prepared.context), exported=_count(packing))
+        write_readme(LAYOUT, report.comparison, table, to)
     return report
 
 
@@ -218,6 +247,16 @@ def write_sizes(report: DeepCompressionReport, path: Path) -> None:
     rows.append(("header, quantisers, checksum", *blank, *_ratio(frame, report.float32_bytes - in_layers)))
     rows.append(("network", *blank, *_ratio(whole, report.float32_bytes)))
     write_csv(path, columns, rows)
+
+
+def _count(packing: Packing) -> StoredBytes:
+    layers = packing.layers
+    return StoredBytes(
+        weights={size.layer: size.table_bytes + size.index_bytes + size.run_bytes for size in layers},
+        scales=sum(size.scale_bytes + size.codebook_bytes for size in layers),
+        biases=sum(size.bias_bytes for size in layers),
+        total=len(packing.data),
+    )
 
 
 def _counts(size: LayerSize) -> tuple[object, ...]:

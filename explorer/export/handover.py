@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.record import describe_artefact
-from explorer.export.staging import SUMMARY, write_description
+from explorer.export.staging import SUMMARY, staged, write_description
 from explorer.export.stored_bytes import ByteTable, StoredBytes
 from explorer.export.verify import Verification
 from explorer.graph.modules import layer_module
@@ -25,13 +26,14 @@ README = "README.md"
 class Layout:
     """What a format's folder holds, for its README: what each file is, the network first, and how it is used.
 
-    `title` names the format, `use` and `notes` are Markdown.
+    `title` names the format, `use` and `notes` are Markdown, `counted` says which bytes stand in the byte table.
     """
 
     title: str
     files: Mapping[str, str]
     use: str
     notes: str = ""
+    counted: str = "the files that are needed to run this one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,14 @@ class Checked:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+def deliver(deployment: Deployment, layout: Layout, make: Callable[[Path], Checked], folder: Path) -> Exported:
+    """Write to `folder` what `make` writes to another and checks, a README and a summary; see `Format.write`."""
+    if len(deployment.targets) == 0:
+        raise ExportError(f"verify: no images to run {next(iter(layout.files))} on; give at least one")
+    with staged(folder, (*layout.files, SUMMARY, README)) as staging:
+        return hand_over(deployment, layout, make(staging), staging, folder)
+
+
 def hand_over(
     deployment: Deployment, layout: Layout, checked: Checked, staging: Path, folder: Path, *, summary: bool = True
 ) -> Exported:
@@ -55,7 +65,7 @@ def hand_over(
     verification = checked.verification
     assert verification.scores is not None
     mean, score = verification.scores[0], deployment.score
-    table = ByteTable(float32=count_float32(deployment.context, staging), exported=checked.stored)
+    table = ByteTable(float32=count_float32(deployment.context), exported=checked.stored)
     network = next(iter(layout.files))
     before, after = table.float32.total, table.exported.total
     held_out = f"{deployment.point.name}, {score.tell(mean)} on {mean.num_images} held-out images"
@@ -74,16 +84,53 @@ def hand_over(
             *checked.lines,
             *table.lines(),
         ),
-        details={"bytes": table.to_json(), **checked.details},
+        details={"bytes": table.to_json(), "files": _measure(layout, staging), **checked.details},
     )
     if summary:
         write_description(
             staging / SUMMARY,
             _describe(deployment, layout, exported) | describe_artefact(deployment, exported, staging),
         )
-    text = _readme(layout, names, f"{held_out}; {checked.told}.", table)
-    (staging / README).write_text(text, encoding="utf-8")
+    write_readme(layout, f"{held_out}; {checked.told}.", table, staging)
     return exported
+
+
+def write_readme(layout: Layout, told: str, table: ByteTable, folder: Path) -> None:
+    """Write the README of a folder that has the files of a layout; `told` says what it is of and how it was checked."""
+    sizes, others = _measure(layout, folder), {SUMMARY: "score, agreement, bytes and the compression as JSON"}
+    files = {**layout.files, **{name: what for name, what in others.items() if (folder / name).is_file()}}
+    rows = [f"| {what} | {before:,} | {after:,} |" for what, before, after in table.rows()]
+    text = "\n".join(
+        (
+            f"# {layout.title}",
+            "",
+            f"Written by explorer {explorer.__version__}. {told}",
+            "",
+            "| file | what it holds | bytes |",
+            "|---|---|---:|",
+            *(f"| `{name}` | {what} | {_tell(sizes.get(name))} |" for name, what in files.items()),
+            f"| `{README}` | this text | |",
+            "",
+            "## Use",
+            "",
+            layout.use.strip(),
+            "",
+            *((layout.notes.strip(), "") if layout.notes else ()),
+            "## Bytes",
+            "",
+            f"The uncompressed network as a float32 ONNX file, and {layout.counted}.",
+            "",
+            "| | float32 | exported |",
+            "|---|---:|---:|",
+            *rows,
+            "",
+        )
+    )
+    (folder / README).write_text(text, encoding="utf-8")
+
+
+def _tell(size: int | None) -> str:
+    return "" if size is None else f"{size:,}"
 
 
 def list_common_marks(folder: Path, layout: Layout) -> dict[Path, bytes | None]:
@@ -92,16 +139,22 @@ def list_common_marks(folder: Path, layout: Layout) -> dict[Path, bytes | None]:
     return {folder / SUMMARY: mark, folder / README: mark}
 
 
-def count_float32(context: CompressionContext, staging: Path) -> StoredBytes:
+def count_float32(context: CompressionContext) -> StoredBytes:
     """Return the bytes of the float network as an ONNX file, or of its parameters where that has no rule for a node."""
-    path = staging / ".float32.onnx"
     try:
-        return export_onnx(context.reference, context.graph.input_shapes, path)
+        with tempfile.TemporaryDirectory() as folder:
+            return export_onnx(context.reference, context.graph.input_shapes, Path(folder) / "float32.onnx")
     except ExportError:
         whole = (context.whole or context).graph
         weights = {layer.name: 4 * layer_module(context.reference, layer.name).weight.numel() for layer in whole.layers}
         total = 4 * sum(parameter.numel() for parameter in context.reference.parameters())
         return StoredBytes(weights=weights, others=total - sum(weights.values()), total=total)
+
+
+def _measure(layout: Layout, folder: Path) -> dict[str, int]:
+    """Return the bytes of each file of a layout that is there, with what belongs to it (`name.data`)."""
+    parts = {name: [path.stat().st_size for path in folder.glob(f"{name}*")] for name in layout.files}
+    return {name: sum(sizes) for name, sizes in parts.items() if sizes}
 
 
 def _compare(before: int, after: int) -> str:
@@ -124,34 +177,3 @@ def _describe(deployment: Deployment, layout: Layout, exported: Exported) -> dic
         **exported.details,
         "candidate": deployment.point.evaluation.candidate.to_json(),
     }
-
-
-def _readme(layout: Layout, names: tuple[str, ...], told: str, table: ByteTable) -> str:
-    others = {SUMMARY: "score, agreement, bytes and the compression as JSON", README: "this text"}
-    files = [f"| `{name}` | {(dict(layout.files) | others)[name]} |" for name in names]
-    rows = [f"| {what} | {before:,} | {after:,} |" for what, before, after in table.rows()]
-    return "\n".join(
-        (
-            f"# {layout.title}",
-            "",
-            f"Written by explorer {explorer.__version__}. {told}",
-            "",
-            "| file | what it holds |",
-            "|---|---|",
-            *files,
-            "",
-            "## Use",
-            "",
-            layout.use.strip(),
-            "",
-            *((layout.notes.strip(), "") if layout.notes else ()),
-            "## Bytes",
-            "",
-            "The uncompressed network as a float32 ONNX file, and the files that are needed to run this one.",
-            "",
-            "| | float32 | exported |",
-            "|---|---:|---:|",
-            *rows,
-            "",
-        )
-    )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 KINDS = ("weights", "scales", "biases", "others", "layout")
 """What the bytes of a file are; their sum is its size."""
+
+
+ROLES = {
+    **dict.fromkeys(("weight", "weight_codes"), "weights"),
+    **dict.fromkeys(("scale", "zero_point", "weight_scale", "weight_zero_point", "bias_scale"), "scales"),
+    **dict.fromkeys(("multiplier", "offset", "shift", "low", "high"), "scales"),
+    **dict.fromkeys(("bias", "bias_codes"), "biases"),
+}
+"""What a constant is by the last part of its name, a number behind it left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +42,27 @@ class StoredBytes:
     def by_kind(self) -> dict[str, int]:
         """Return the bytes of each of KINDS."""
         return {kind: sum(self.weights.values()) if kind == "weights" else getattr(self, kind) for kind in KINDS}
+
+
+def count_constants(
+    constants: Iterable[tuple[str, int]], total: int, layers: Mapping[str, str] | None = None
+) -> StoredBytes:
+    """Return what the constants (name, bytes) of files of `total` bytes are.
+
+    They are called by a node or tensor, a slash or full stop, and what they are of it; `layers` names the layers by
+    these, which are their names otherwise.
+    """
+    weights: dict[str, int] = {}
+    kinds = dict.fromkeys(("scales", "biases", "others"), 0)
+    for name, size in constants:
+        owner, _, role = name.replace("/", ".").rpartition(".")
+        kind = ROLES.get(role.rstrip("0123456789"), "others")
+        layer = owner if layers is None else layers.get(owner)
+        if kind == "weights" and layer is not None:
+            weights[layer] = weights.get(layer, 0) + size
+        else:
+            kinds["others" if kind == "weights" else kind] += size
+    return StoredBytes(weights=weights, total=total, **kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,7 +15,11 @@ from torch import Tensor, nn
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY, Score, score_outputs
+from explorer.export.formats import Deployment
+from explorer.export.interface import to_arrays
 from explorer.graph.inputs import Inputs, batches, count_images, run, to_device
+from explorer.integer.interpret import run_program
+from explorer.integer.program import IntegerProgram
 
 MINIMUM_AGREEMENT = 0.99
 """Share of equal predictions below which an export fails (assumed: single codes may round differently)."""
@@ -91,6 +96,29 @@ def verify_onnx(
     exact = compare_outputs(path.name, run_onnx(path, images, batch), expected, targets, score)
     by_default = run_onnx(path, images, batch, exact=False)
     return replace(exact, agreeing_by_default=int(_agree(by_default, expected, exact.of_classes)[0].sum()))
+
+
+def verify_integers(
+    name: str, received: NDArray[Any], program: IntegerProgram, deployment: Deployment, count: int | None = None
+) -> Verification:
+    """Compare the integers (N x ...) that file `name` gives of a deployment's images with those of its program.
+
+    All must be equal, of the first `count` images where that is given. Their predictions, of all images, are compared
+    with those of the network that was searched.
+
+    Raises:
+        ExportError: Where one is another, and as `verify_onnx`.
+    """
+    expected = run_program(program, tuple(array[:count] for array in to_arrays(deployment.images)))
+    first = received[: len(expected)]
+    if not np.array_equal(first, expected):
+        same = int((first == expected).reshape(len(expected), -1).all(1).sum())
+        raise ExportError(
+            f"verify: {name} gives the integers of the program on {same} of {len(expected)} images alone; please "
+            "report this"
+        )
+    simulated = run_torch(deployment.model, deployment.images)
+    return compare_outputs(name, received * program.output_scale, simulated, deployment.targets, deployment.score)
 
 
 def compare_outputs(

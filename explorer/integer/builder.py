@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from torch import fx
+from torch import fx, nn
 
 from explorer.arrays import Float64Array
 from explorer.errors import ExportError
-from explorer.graph.inputs import OUTPUT
+from explorer.graph.inputs import OUTPUT, name_inputs
 from explorer.graph.lines import locate_node
 from explorer.graph.names import Names
 from explorer.integer.operations import Conv, Linear, Multiply, Step, SumPool, list_operands
@@ -87,6 +87,19 @@ class ProgramBuilder:
             steps=tuple(self.steps),
             arrays=dict(self.arrays),
         )
+
+
+def name_tensors(model: fx.GraphModule) -> dict[fx.Node, str]:
+    """Return what the tensors of a network's nodes are called in its program."""
+    inputs = [Input(name=name, shape=()) for name in name_inputs(model).values()]
+    return ProgramBuilder(inputs, model.graph.nodes).own
+
+
+def name_layers(model: fx.GraphModule) -> dict[str, str]:
+    """Return the layers by what their sums are called in the program: one that is called twice has two."""
+    called = {name: str(node.target) for node, name in name_tensors(model).items() if node.op == "call_module"}
+    layers = nn.Conv2d | nn.Linear
+    return {name: layer for name, layer in called.items() if isinstance(model.get_submodule(layer), layers)}
 
 
 def refuse(node: fx.Node, what: str, remedy: str) -> ExportError:

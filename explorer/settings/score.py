@@ -15,6 +15,7 @@ RESERVED = {
     *("name", "images", "standard_error", "undominated", "origin", "digest", "study", "device", "finetuning", "point"),
     *("candidate", "candidate_digest", "cost", "network", "layers", "activation_quantizers", "software", "file"),
     *("sha256", "agreement", "ties", "float32_bytes", "onnx_bytes", "program_bytes", "schema_version", "artefact"),
+    *("format", "bytes", "files", "inputs", "output", "costed", "coded_bytes", "weight_bits"),
 }
 """Columns of front.csv, and keys of what exports write."""
 

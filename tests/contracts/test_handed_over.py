@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import Tensor
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import FORMATS, Deployment, Exported, FileTypes
+from explorer.files import refuse_foreign
 from tests.support.deployments import make_deployment, mix_widths
 
 TAKES = {"c": "cc"}
@@ -35,6 +37,45 @@ def written(
     if not FORMATS[form].is_installed or (form in TAKES and shutil.which(TAKES[form]) is None):
         pytest.skip(f"{form} takes what is not installed")
     return form, FORMATS[form].load().write(deployment, tmp_path_factory.mktemp(form))
+
+
+COUNTED = {
+    "onnx": ("model.onnx",),
+    "integer": ("integer.onnx",),
+    "pt": ("network.pt", "network.py"),
+    "pt2": ("network.pt2",),
+    "coded": ("network.bin",),
+    "tflite": ("model.tflite",),
+}
+"""The files whose bytes are in the table; that of C has the constants once they are compiled."""
+ROW = re.compile(r"\| (.+) \| ([\d,]*) \| ([\d,]*) \|")
+
+
+def test_the_table_and_the_readme_say_the_bytes_of_the_files(written: tuple[str, Exported]) -> None:
+    form, exported = written
+    folder, table, readme = exported.files[0].parent, exported.details["bytes"], exported.files[-1].read_text()
+    assert {path.name for path in exported.files} == {path.name for path in folder.iterdir()}
+    refuse_foreign(FORMATS[form].load().list_marks(folder))  # ours, which may be replaced
+    if form == "c":
+        assert table["total"][1] == exported.details["constant_bytes"]
+        assert 0 < table["weights"][1] <= exported.details["weight_bytes"]
+    else:
+        assert table["total"][1] == sum((folder / name).stat().st_size for name in COUNTED[form])
+    assert table["total"] == [exported.float32_bytes, exported.network_bytes]
+    kinds = ("weights", "scales", "biases", "others", "layout")
+    assert [sum(table[kind][place] for kind in kinds) for place in (0, 1)] == table["total"]
+    assert min(min(table[kind]) for kind in kinds) >= 0
+    assert [sum(pair[place] for pair in table["weights_by_layer"].values()) for place in (0, 1)] == table["weights"]
+    least = 0 if form == "coded" else 1  # equal weights take no bits there
+    assert all(least <= after < before for before, after in table["weights_by_layer"].values())
+    for name, size in exported.details["files"].items():
+        assert size == (folder / name).stat().st_size
+        assert re.search(rf"\| `{re.escape(name)}` \| .+ \| {size:,} \|", readme)
+    assert all(f"`{path.name}`" in readme for path in exported.files)
+    for what, before, after in (row.groups() for row in ROW.finditer(readme[readme.index("## Bytes") :])):
+        key = "total" if what == "all bytes" else what
+        assert [int(number.replace(",", "")) for number in (before, after)] == table[key]
+    assert f"{exported.float32_bytes:,} bytes in float32, {exported.network_bytes:,} exported" in exported.summary()
 
 
 def test_the_files_alone_give_the_outputs(written: tuple[str, Exported], deployment: Deployment) -> None:

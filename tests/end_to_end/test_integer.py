@@ -12,7 +12,7 @@ from explorer.export.formats import FORMATS
 from explorer.export.integer.package import read_program
 from explorer.study.folder import read_outcome
 
-FILES = {"integer.onnx", "program.json", "weights.npz", "summary.json"}
+FILES = {"README.md", "integer.onnx", "program.json", "weights.npz", "summary.json"}
 
 
 def test_a_point_of_the_front(home: Path, explorer: Callable[..., Any]) -> None:
@@ -24,7 +24,8 @@ def test_a_point_of_the_front(home: Path, explorer: Callable[..., Any]) -> None:
     (point,) = (point for point in read_outcome(home / "run").front if point.name == "p01")
     assert summary["candidate"] == point.evaluation.candidate.to_json()
     assert abs(summary["accuracy"]["value"] - point.held_out.value) <= 0.01
-    assert f"{summary['onnx_bytes']:,} exported; 100 of 100 predictions agree" in said.out
+    assert f"{summary['onnx_bytes']:,} exported (" in said.out
+    assert "; 100 of 100 predictions agree (" in said.out
     with np.load(home / "tiny" / "images.npz") as archive:
         images, labels = archive["x_test"], archive["y_test"]
     session = onnxruntime.InferenceSession(home / "out" / "integer.onnx")

@@ -30,7 +30,7 @@ class CSource:
         output: What comes of it.
         arena_bytes: Of the block of memory for activations.
         weight_bytes: Of weights, packed indices and codebooks.
-        constant_bytes: Of all constant arrays, weights among them; without structures.
+        constants: Names and bytes of all constant arrays, weights among them; without structures.
     """
 
     header: str
@@ -40,7 +40,12 @@ class CSource:
     output: OutputCodes
     arena_bytes: int
     weight_bytes: int
-    constant_bytes: int
+    constants: tuple[tuple[str, int], ...]
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of all constant arrays."""
+        return sum(size for _, size in self.constants)
 
     @property
     def interface(self) -> Interface:
@@ -86,7 +91,7 @@ def build_source(program: IntegerProgram) -> CSource:
         ),
         arena_bytes=arena.size_bytes,
         weight_bytes=sum(each.size_bytes for each in weights.values()),
-        constant_bytes=writer.constant_bytes,
+        constants=tuple(writer.constants),
     )
 
 

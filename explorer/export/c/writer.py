@@ -18,6 +18,12 @@ NARROW = frozenset(
     {"top", "left"} | {f"{kind}_{axis}" for kind in ("stride", "dilation", "spread") for axis in ("height", "width")}
 )
 """Fields of 8 bits; all others that `number` checks have 16."""
+ROLES = {
+    **dict.fromkeys(("weights", "packed"), "weight"),
+    **dict.fromkeys(("multipliers", "shifts", "offsets", "bounds", "codebook"), "scale"),
+    "biases": "bias",
+}
+"""What an array is of a tensor, by its kind, in the words of `stored_bytes`."""
 
 
 class SourceWriter:
@@ -37,7 +43,7 @@ class SourceWriter:
         self.definitions: list[str] = []
         self.calls: list[str] = []
         self.kernels: set[str] = set()
-        self.constant_bytes = 0
+        self.constants: list[tuple[str, int]] = []
         self._known: dict[tuple[str, bytes], str] = {}
 
     def array(self, stage: Stage, kind: str, values: Integers) -> str:
@@ -46,7 +52,7 @@ class SourceWriter:
         if key not in self._known:
             self._known[key] = self.identifiers.make(stage.step.output, kind)
             self.definitions.append(make_array(self._known[key], values))
-            self.constant_bytes += values.nbytes
+            self.constants.append((f"{stage.step.output}.{ROLES.get(kind, kind)}", values.nbytes))
         return self._known[key]
 
     def record(self, stage: Stage, kind: str, fields: Mapping[str, Any]) -> str:

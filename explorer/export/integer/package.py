@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from torch import fx
 
 from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
+from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.integer.onnx import export_integer_onnx
-from explorer.export.onnx.qdq import export_onnx
-from explorer.export.record import describe_artefact, describe_layers
-from explorer.export.staging import staged, write_description
-from explorer.export.verify import compare_outputs, open_session, run_onnx, run_torch
-from explorer.graph.inputs import Inputs, take
-from explorer.integer.interpret import run_program
+from explorer.export.record import describe_layers
+from explorer.export.verify import open_session, run_onnx, verify_integers
+from explorer.graph.inputs import Inputs
+from explorer.integer.builder import name_layers
 from explorer.integer.lower import lower_program
 from explorer.integer.program import IntegerProgram
 from explorer.npz import read_npz
 
-NETWORK, PROGRAM, WEIGHTS, SUMMARY = "integer.onnx", "program.json", "weights.npz", "summary.json"
+NETWORK, PROGRAM, WEIGHTS = "integer.onnx", "program.json", "weights.npz"
 EXACT_IMAGES = 32
 """Images on which the ONNX file must give the very integers of the program (assumed: enough for every operation)."""
+LAYOUT = Layout(
+    title="Compressed network of integers",
+    files={
+        NETWORK: "the network in ONNX operators on integers, for any number of images",
+        PROGRAM: "the same as a list of integer operations, each explained, to implement it elsewhere",
+        WEIGHTS: "its arrays by name: weights, biases, multipliers, shifts, tables",
+    },
+    use="""
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("integer.onnx")
+(logits,) = session.run(["logits"], {"images": images})  # float32, N x C x H x W; the logits are int32
+```
+""",
+    notes="""
+`images` are normalised as in the study. The class is the position of the largest logit; one step of it stands for
+`logits_scale`, in the file's metadata. Floats are read by one QuantizeLinear for each input alone. Weights are stored
+as uint8 around 128, a byte each. `numpy.load("weights.npz")` gives the arrays that `program.json` names.
+""",
+    counted="`integer.onnx`, which is all that is needed to run this one",
+)
 
 
 def list_marks(folder: Path) -> dict[Path, bytes | None]:
@@ -36,71 +55,42 @@ def list_marks(folder: Path) -> dict[Path, bytes | None]:
     return {
         folder / NETWORK: b"explorer",
         folder / PROGRAM: b'"schema_version"',
-        folder / SUMMARY: b'"float32_bytes"',
         folder / WEIGHTS: b"PK" if ours else None,
+        **list_common_marks(folder, LAYOUT),
     }
 
 
 def write(deployment: Deployment, folder: Path) -> Exported:
     """Write an ONNX file of integers, and the program with its weights, to `folder`; see `Format.write`."""
-    if len(deployment.targets) == 0:
-        raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
-    program = lower_program(deployment.model, deployment.context.graph.input_shapes)
-    with staged(folder, (NETWORK, WEIGHTS, PROGRAM, SUMMARY)) as staging:
-        exported = _write_network(deployment, program, staging, folder)
-        write_description(
-            staging / SUMMARY, _describe(deployment, exported) | describe_artefact(deployment, exported, staging)
-        )
-    return exported
+    return deliver(deployment, LAYOUT, lambda staging: _make(deployment, staging), folder)
 
 
-def _write_network(deployment: Deployment, program: IntegerProgram, staging: Path, folder: Path) -> Exported:
-    context, images, point, score = deployment.context, deployment.images, deployment.point, deployment.score
-    float32_bytes = _float32_bytes(context, staging)
-    layers = describe_layers(deployment.model, context.graph, point.evaluation.candidate)
-    network_bytes = export_integer_onnx(program, staging / NETWORK, layers)
-    program_bytes = write_program(program, staging)
-    _check_equal(program, staging / NETWORK, take(images, slice(EXACT_IMAGES)))
-    expected = run_torch(deployment.model, images)
-    received = run_onnx(staging / NETWORK, images) * program.output_scale
-    verification = compare_outputs(NETWORK, received, expected, deployment.targets, score)
+def _make(deployment: Deployment, folder: Path) -> Checked:
+    model, context = deployment.model, deployment.context
+    program = lower_program(model, context.graph.input_shapes)
+    layers = describe_layers(model, context.graph, deployment.point.evaluation.candidate)
+    stored = export_integer_onnx(program, folder / NETWORK, layers, name_layers(model))
+    program_bytes = write_program(program, folder)
+    received = run_onnx(folder / NETWORK, deployment.images)
+    verification = verify_integers(NETWORK, received, program, deployment, EXACT_IMAGES)
     assert verification.scores is not None
-    mean, simulated = verification.scores
-    return Exported(
-        point=point.name,
-        files=tuple(folder / name for name in (NETWORK, PROGRAM, WEIGHTS, SUMMARY)),
-        float32_bytes=float32_bytes,
-        network_bytes=network_bytes,
-        score=mean,
+    simulated, exact = verification.scores[1], min(EXACT_IMAGES, verification.num_images)
+    return Checked(
+        stored=stored,
         verification=verification,
-        lines=(
-            f"{point.name}, {score.tell(mean)} on {mean.num_images} held-out images with integers only "
-            f"({simulated.value:.2%} in the search's simulation)",
-            f"{folder / NETWORK}: {float32_bytes:,} bytes in float32, {network_bytes:,} exported; "
-            f"{verification.summary()}",
-            f"{folder / PROGRAM} and {WEIGHTS}: {program_bytes:,} bytes",
-        ),
+        told=f"{verification.summary()} ({simulated.value:.2%} in the search's simulation), all integers of {exact} "
+        "images are the integer program's",
+        lines=(f"{PROGRAM} and {WEIGHTS}: {program_bytes:,} bytes",),
         details={
+            "onnx_bytes": stored.total,
             "program_bytes": program_bytes,
-            f"simulated_{score.name}": {"value": simulated.value, "standard_error": simulated.standard_error},
+            "images_with_equal_integers": exact,
+            f"simulated_{deployment.score.name}": {
+                "value": simulated.value,
+                "standard_error": simulated.standard_error,
+            },
         },
     )
-
-
-def _describe(deployment: Deployment, exported: Exported) -> dict[str, Any]:
-    score, verification = exported.score, exported.verification
-    return {
-        "name": exported.point,
-        "float32_bytes": exported.float32_bytes,
-        "onnx_bytes": exported.network_bytes,
-        **exported.details,
-        deployment.score.name: {"value": score.value, "standard_error": score.standard_error},
-        "images": verification.num_images,
-        "agreement": verification.agreement,
-        "images_with_equal_integers": min(EXACT_IMAGES, verification.num_images),
-        "study": deployment.study,
-        "candidate": deployment.point.evaluation.candidate.to_json(),
-    }
 
 
 def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
@@ -116,14 +106,6 @@ def run_files(folder: Path, images: Inputs) -> Float32Array:
     if scale is None:
         raise ExportError(f"{folder / NETWORK}: does not say what its integers stand for; export it once more")
     return (integers * float(scale)).astype(np.float32)
-
-
-def _float32_bytes(context: CompressionContext, folder: Path) -> int:
-    """Return bytes of the float network as an ONNX file, or of its parameters where it has integers alone as a form."""
-    try:
-        return export_onnx(context.reference, context.graph.input_shapes, folder / "float32.onnx").total
-    except ExportError:
-        return 4 * sum(parameter.numel() for parameter in context.reference.parameters())
 
 
 def write_program(program: IntegerProgram, folder: Path) -> int:
@@ -150,15 +132,3 @@ def read_program(folder: Path) -> IntegerProgram:
             f"{folder}: holds no integer program ({type(error).__name__}: {error}); write one with: "
             f"explorer export RUN --format integer --to {folder}"
         ) from error
-
-
-def _check_equal(program: IntegerProgram, network: Path, images: tuple[torch.Tensor, ...]) -> None:
-    """Raise ExportError where onnxruntime gives any other integer than the program."""
-    arrays = tuple(tensor.cpu().float().numpy() for tensor in images)
-    expected, received = run_program(program, arrays), run_onnx(network, images)
-    if not np.array_equal(expected, received):
-        lost = int((expected != received).reshape(len(expected), -1).any(1).sum())
-        raise ExportError(
-            f"verify: {network.name} gives other integers than the program on {lost} of {len(expected)} images; "
-            "please report this"
-        )

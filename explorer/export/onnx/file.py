@@ -13,18 +13,12 @@ from onnx import TensorProto, helper
 from onnx.external_data_helper import uses_external_data
 
 from explorer.errors import ExportError
-from explorer.export.stored_bytes import StoredBytes
+from explorer.export.stored_bytes import StoredBytes, count_constants
 
 OPSET = 21
 """The first opset with INT4 weights."""
 EXTERNAL_DATA_BYTES = 2**31 - 2**24
 """From so many bytes of tensors on these go to a second file: a protobuf message holds less than 2 GiB."""
-WEIGHTS = ("weight", "weight_codes")
-ROLES = {
-    **dict.fromkeys(("scale", "zero_point", "weight_scale", "weight_zero_point", "bias_scale"), "scales"),
-    **dict.fromkeys(("bias", "bias_codes"), "biases"),
-}
-"""What an initializer is by the last part of its name."""
 
 
 def make_model(
@@ -73,21 +67,9 @@ def count_onnx_bytes(path: Path) -> int:
     return path.stat().st_size + sum((path.parent / name).stat().st_size for name in list_external_files(model))
 
 
-def count_stored(model: onnx.ModelProto, layers: Mapping[str, str], total: int) -> StoredBytes:
-    """Return what the initializers of a model are that takes `total` bytes.
-
-    They are called as a node, a slash, and what they are of it; `layers` names the layers by their nodes.
-    """
-    weights: dict[str, int] = {}
-    kinds = dict.fromkeys(("scales", "biases", "others"), 0)
-    for tensor in model.graph.initializer:
-        size = len(tensor.raw_data)
-        node, _, role = tensor.name.rpartition("/")
-        if node in layers and role in WEIGHTS:
-            weights[layers[node]] = size
-        else:
-            kinds[ROLES.get(role, "others")] += size
-    return StoredBytes(weights=weights, total=total, **kinds)
+def count_stored(model: onnx.ModelProto, total: int, layers: Mapping[str, str] | None = None) -> StoredBytes:
+    """Return what the initializers of a model are that takes `total` bytes; see `count_constants`."""
+    return count_constants(((tensor.name, len(tensor.raw_data)) for tensor in model.graph.initializer), total, layers)
 
 
 def list_external_files(model: onnx.ModelProto) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,12 @@ import onnxruntime
 
 from explorer.errors import ExportError, describe_error
 from explorer.export.artefact import Artefact, Port
-from explorer.export.onnx.file import ROLES, WEIGHTS, count_onnx_bytes
-from explorer.export.stored_bytes import StoredBytes
+from explorer.export.onnx.file import count_onnx_bytes, count_stored
 from explorer.export.verify import open_session, run_onnx
 
 SCALE, LAYERS = "logits_scale", "layers"
 """Properties of a file of integers: what an integer of the output stands for, and the layers as they were costed."""
 TYPES = {"tensor(float)": "float32", "tensor(int32)": "int32"}
-RESCALES = re.compile(r"multiplier\d*|offset|shift|low|high|zero")
-"""What a file of integers brings sums to codes by."""
 BATCH = 256
 
 
@@ -32,7 +28,7 @@ def load(path: Path) -> Artefact:
     try:
         model = onnx.load(path)
         session = open_session(path)
-        stored = _count(model, count_onnx_bytes(path))
+        stored = count_stored(model, count_onnx_bytes(path))
         properties = {entry.key: entry.value for entry in model.metadata_props}
         scale = float(properties.get(SCALE, "1"))
     except Exception as error:  # protobuf and onnxruntime raise of many kinds
@@ -56,17 +52,3 @@ def _describe(entry: onnxruntime.NodeArg) -> Port:
     sizes = entry.shape[1:]
     known = all(isinstance(size, int) for size in sizes)
     return Port(name=entry.name, shape=tuple(sizes) if known else None, type=TYPES.get(entry.type, entry.type))
-
-
-def _count(model: onnx.ModelProto, total: int) -> StoredBytes:
-    """Return what the initializers are by their names: a node, "/" or in a file of integers ".", and what of it."""
-    weights: dict[str, int] = {}
-    kinds = dict.fromkeys(("scales", "biases", "others"), 0)
-    for tensor in model.graph.initializer:
-        node, role = re.split(r"[/.](?=[^/.]*$)", f"/{tensor.name}")
-        size = len(tensor.raw_data)
-        if role in WEIGHTS:
-            weights[node.removeprefix("/")] = size
-        else:
-            kinds["scales" if RESCALES.fullmatch(role) else ROLES.get(role, "others")] += size
-    return StoredBytes(weights=weights, total=total, **kinds)

@@ -96,7 +96,7 @@ def export_onnx(
         ExportError: Names a node that cannot be written; an existing file then stays as it was.
     """
     built = build_qdq(model, input_shape, widths)
-    return count_stored(built, name_layers(model), save_onnx(built, path))
+    return count_stored(built, save_onnx(built, path), name_layers(model))
 
 
 def find_widths(model: fx.GraphModule) -> tuple[int, ...]:

@@ -17,10 +17,9 @@ from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
-from explorer.export.handover import Checked, Layout, hand_over, list_common_marks
+from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.pytorch.source import WEIGHTS, write_source
 from explorer.export.pytorch.state import pack_state
-from explorer.export.staging import staged
 from explorer.export.stored_bytes import StoredBytes
 from explorer.export.verify import compare_outputs, run_torch
 from explorer.files import without_controls
@@ -82,20 +81,20 @@ def list_marks(folder: Path) -> dict[Path, bytes | None]:
 
 def write(deployment: Deployment, folder: Path) -> Exported:
     """Write network.pt and network.py to `folder`, and run them without this package; see `Format.write`."""
-    if len(deployment.targets) == 0:
-        raise ExportError(f"verify: no images to run {MODULE} on; give at least one")
-    with staged(folder, [path.name for path in list_marks(folder)]) as staging:
-        stored = _write_network(deployment.model, f"{deployment.point.name} of {deployment.study}", staging)
-        received, expected = run_files(staging, deployment.images), run_torch(deployment.model, deployment.images)
-        verification = compare_outputs(WEIGHTS, received, expected, deployment.targets, deployment.score)
-        equal = float((received == expected).mean())
-        checked = Checked(
-            stored=stored,
-            verification=verification,
-            told=f"{verification.summary()} with torch alone, {equal:.2%} of the outputs bit for bit",
-            details={"equal_outputs": equal},
-        )
-        return hand_over(deployment, LAYOUT, checked, staging, folder)
+    return deliver(deployment, LAYOUT, lambda staging: _make(deployment, staging), folder)
+
+
+def _make(deployment: Deployment, folder: Path) -> Checked:
+    stored = _write_network(deployment.model, f"{deployment.point.name} of {deployment.study}", folder)
+    received, expected = run_files(folder, deployment.images), run_torch(deployment.model, deployment.images)
+    verification = compare_outputs(WEIGHTS, received, expected, deployment.targets, deployment.score)
+    equal = float((received == expected).mean())
+    return Checked(
+        stored=stored,
+        verification=verification,
+        told=f"{verification.summary()} with torch alone, {equal:.2%} of the outputs bit for bit",
+        details={"equal_outputs": equal},
+    )
 
 
 def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:

@@ -13,10 +13,9 @@ from explorer.export.formats import Deployment
 from explorer.export.record import describe_layers
 from explorer.export.tflite.file import load_litert
 from explorer.export.tflite.names import WEIGHT, find_layer
-from explorer.graph.inputs import OUTPUT, name_inputs
+from explorer.graph.inputs import OUTPUT
 from explorer.graph.layers import ModelGraph
-from explorer.integer.builder import ProgramBuilder
-from explorer.integer.program import Input
+from explorer.integer.builder import name_tensors
 
 
 def describe_costed(deployment: Deployment, content: bytes) -> dict[str, Any]:
@@ -62,8 +61,7 @@ def _find_layers_of_values(model: fx.GraphModule, graph: ModelGraph) -> dict[str
         first.setdefault(part.target, part.name)
     targets = {layer.name: layer.target for layer in graph.layers}
     others = {activation.name for activation in graph.activations} - set(first)  # inputs, and what is concatenated
-    named = [Input(name=name, shape=()) for name in name_inputs(model).values()]
-    own = ProgramBuilder(named, model.graph.nodes).own
+    own = name_tensors(model)
     found: dict[fx.Node, str] = {}
     for node in reversed(model.graph.nodes):
         called = str(node.target) if node.op == "call_module" else node.name

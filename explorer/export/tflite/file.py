@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -105,6 +105,15 @@ class FileBuilder:
         """Add a constant of int32, such as a shape."""
         array: NDArray[np.int32] = np.array(values, dtype=np.int32)
         return self._add(name, array.shape, "INT32", self._buffer(array), None)
+
+    def list_constants(self) -> Iterator[tuple[str, int]]:
+        """Yield name and bytes of each constant tensor, and of the grid of each tensor."""
+        for tensor in self.tensors:
+            if self.buffers[tensor.buffer].data is not None:
+                yield tensor.name, len(self.buffers[tensor.buffer].data)
+            if tensor.quantization is not None:  # float32 and int64
+                grid = tensor.quantization
+                yield f"{tensor.name}.scale", 4 * len(grid.scale) + 8 * len(grid.zeroPoint)
 
     def rename(self, number: int, name: str) -> None:
         """Give a tensor another name."""

@@ -7,11 +7,10 @@ from torch import fx
 
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.export.tflite.file import Int8Grid
-from explorer.graph.inputs import name_inputs
-from explorer.integer.builder import ProgramBuilder
+from explorer.integer.builder import name_tensors
 from explorer.integer.interpret import Int32
 from explorer.integer.operations import Concatenate, Dilate, MaxPool, Pad, PixelShuffle, Reshape, Select, list_operands
-from explorer.integer.program import Input, IntegerProgram
+from explorer.integer.program import IntegerProgram
 
 _MOVES = (Concatenate, Dilate, MaxPool, Pad, PixelShuffle, Reshape, Select)
 """Steps whose output is on the grid of their inputs."""
@@ -21,13 +20,11 @@ HEADROOM = 1 / 8
 
 def find_quantizers(model: fx.GraphModule, program: IntegerProgram) -> dict[str, Int8Grid]:
     """Return scale and zero point of the tensors of uint8 codes, as the quantisers of the network state them."""
-    inputs = [Input(name=name, shape=()) for name in name_inputs(model).values()]
-    own = ProgramBuilder(inputs, model.graph.nodes).own
     found: dict[str, Int8Grid] = {}
-    for node in model.graph.nodes:
+    for node, name in name_tensors(model).items():
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, ActivationQuantizer):
-            found[own[node]] = Int8Grid(scale=float(module.scale), zero_point=int(module.zero_point))
+            found[name] = Int8Grid(scale=float(module.scale), zero_point=int(module.zero_point))
     moves = [step for step in program.steps if isinstance(step, _MOVES)]
     for step in (*moves, *reversed(moves)):  # forwards and, for what is pooled before it has a name, backwards
         names = (step.output, *list_operands(step))

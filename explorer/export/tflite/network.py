@@ -37,7 +37,7 @@ class Network:
     """The bytes of a file, the program that it computes, what it reads and gives, and the grid of its logits.
 
     The program's logits are int8 codes less their zero point. `core` is the file without a softmax at its end, None
-    where there is none.
+    where there is none. `constants` are names and bytes of what the file holds of numbers.
     """
 
     content: bytes
@@ -45,6 +45,7 @@ class Network:
     program: IntegerProgram
     interface: Interface
     logits: Int8Grid
+    constants: tuple[tuple[str, int], ...]
 
 
 def build(
@@ -92,6 +93,7 @@ def build(
         program=parts.realised(),
         interface=Interface(inputs=tuple(codes), output=describe_output(program, grid, types.outputs)),
         logits=logits,
+        constants=tuple(file.list_constants()),
     )
 
 

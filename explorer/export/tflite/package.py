@@ -4,43 +4,91 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from torch import fx
 
 from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
-from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
+from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.interface import read_interface
-from explorer.export.record import describe_artefact
-from explorer.export.staging import staged, write_description
+from explorer.export.stored_bytes import count_constants
 from explorer.export.tflite.costed import describe_costed
-from explorer.export.tflite.network import Network, build
+from explorer.export.tflite.network import build
 from explorer.export.tflite.run import run_tflite
 from explorer.export.tflite.verify import Agreement, compare
 from explorer.graph.inputs import Inputs, take
+from explorer.integer.builder import name_layers
 
-NETWORK, SUMMARY = "model.tflite", "summary.json"
+NETWORK = "model.tflite"
+LAYOUT = Layout(
+    title="Compressed network for LiteRT",
+    files={NETWORK: "the network: int8, channels last, for one image at a time"},
+    use="""
+```python
+from ai_edge_litert.interpreter import Interpreter
+
+interpreter = Interpreter("model.tflite")
+interpreter.allocate_tensors()
+(given, *_), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+interpreter.set_tensor(given["index"], codes)  # 1 x H x W x C
+interpreter.invoke()
+logits = interpreter.get_tensor(result["index"])
+```
+""",
+    notes="""
+`inputs` in `summary.json` says what the codes of a value x are, as the network was trained on it: clip(round(x /
+scale) + zero_point, low, high), halves to even; of type float32 it is x itself. `output` says what comes of it: scale *
+(code - zero_point). Weights have a scale for each filter; those of at most 4 bits are multiplied up into 8, which
+runtimes round more finely, or packed two to a byte where that was asked for.
+""",
+)
 
 
 def list_marks(folder: Path) -> dict[Path, bytes | None]:
     """Return the files that `write` writes to a folder, and what is in the first bytes of each."""
-    ours = (folder / SUMMARY).is_file()
-    return {folder / SUMMARY: b'"tflite_bytes"', folder / NETWORK: b"TFL3" if ours else None}
+    common = list_common_marks(folder, LAYOUT)
+    ours = all(path.is_file() for path in common)
+    return {folder / NETWORK: b"TFL3" if ours else None, **common}
 
 
 def write(deployment: Deployment, folder: Path) -> Exported:
-    """Write a TensorFlow Lite file of int8 and a summary to `folder`; see `Format.write`."""
-    if len(deployment.targets) == 0:
-        raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
-    network = build(deployment.model, deployment.context, types=deployment.types)
-    with staged(folder, (NETWORK, SUMMARY)) as staging:
-        (staging / NETWORK).write_bytes(network.content)
-        exported = _verify(deployment, network, staging / NETWORK, folder)
-        described = _describe(deployment, network, exported)
-        write_description(staging / SUMMARY, described | describe_artefact(deployment, exported, staging))
-    return exported
+    """Write a TensorFlow Lite file of int8 to `folder`; see `Format.write`."""
+    return deliver(deployment, LAYOUT, lambda staging: _make(deployment, staging), folder)
+
+
+def _make(deployment: Deployment, folder: Path) -> Checked:
+    network, path = build(deployment.model, deployment.context, types=deployment.types), folder / NETWORK
+    path.write_bytes(network.content)
+    found = compare(network, path, deployment.model, deployment.images, deployment.targets, deployment.score)
+    verification, costed = found.verification, describe_costed(deployment, network.content)
+    tied = f"; where classes share the largest code, on {verification.ties} of the images, the first counts"
+    interface = network.interface.to_json()
+    return Checked(
+        stored=count_constants(network.constants, len(network.content), name_layers(deployment.model)),
+        verification=verification,
+        told=f"{_tell(found)}{tied if verification.ties else ''}",
+        details={
+            "inputs": interface["inputs"],
+            "output": {
+                **interface["output"],
+                "softmax": network.core is not None,
+                "logits_scale": network.logits.scale,
+                "logits_zero_point": network.logits.zero_point,
+            },
+            "packed_int4": deployment.types.pack_int4,
+            "equal_output_integers": found.equal,
+            "images_with_ties": verification.ties,
+            "agreement_with_built_in_kernels": found.built_in,
+            **(
+                {}
+                if found.simulated is None
+                else {"agreement_with_simulation": found.simulated / verification.num_images}
+            ),
+            "ai_edge_litert": version("ai-edge-litert"),
+            "costed": costed,
+        },
+    )
 
 
 def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
@@ -58,36 +106,6 @@ def run_files(folder: Path, images: Inputs) -> Float32Array:
     return interface.decode(run_tflite(folder / NETWORK, interface.encode(images)))
 
 
-def _verify(deployment: Deployment, network: Network, path: Path, folder: Path) -> Exported:
-    point, score = deployment.point, deployment.score
-    found = compare(network, path, deployment.model, deployment.images, deployment.targets, score)
-    verification = found.verification
-    assert verification.scores is not None
-    mean, expected = verification.scores
-    float32_bytes = 4 * sum(parameter.numel() for parameter in deployment.context.reference.parameters())
-    tied = f"; where classes share the largest code, on {verification.ties} of the images, the first counts"
-    return Exported(
-        point=point.name,
-        files=(folder / NETWORK, folder / SUMMARY),
-        float32_bytes=float32_bytes,
-        network_bytes=path.stat().st_size,
-        score=mean,
-        verification=verification,
-        lines=(
-            f"{point.name}, {score.tell(mean)} on {mean.num_images} held-out images in LiteRT "
-            f"({expected.value:.2%} of the integer program)",
-            f"{folder / NETWORK}: {float32_bytes:,} bytes of parameters in float32, {path.stat().st_size:,} exported; "
-            f"{_tell(found)}{tied if verification.ties else ''}",
-        ),
-        details={
-            "equal_output_integers": found.equal,
-            "images_with_ties": verification.ties,
-            "agreement_with_built_in_kernels": found.built_in,
-            **({} if found.simulated is None else {"agreement_with_simulation": found.simulated / mean.num_images}),
-        },
-    )
-
-
 def _tell(found: Agreement) -> str:
     verification = found.verification
     told, simulated = "outputs", ""
@@ -100,28 +118,3 @@ def _tell(found: Agreement) -> str:
         f"{verification.agreeing} of {verification.num_images} {told} and {found.equal:.2%} of all output integers are "
         f"the integer program's{simulated}"
     )
-
-
-def _describe(deployment: Deployment, network: Network, exported: Exported) -> dict[str, Any]:
-    score, verification, interface = exported.score, exported.verification, network.interface.to_json()
-    return {
-        "name": exported.point,
-        "tflite_bytes": exported.network_bytes,
-        "float32_parameter_bytes": exported.float32_bytes,
-        "inputs": interface["inputs"],
-        "output": {
-            **interface["output"],
-            "softmax": network.core is not None,
-            "logits_scale": network.logits.scale,
-            "logits_zero_point": network.logits.zero_point,
-        },
-        "packed_int4": deployment.types.pack_int4,
-        deployment.score.name: {"value": score.value, "standard_error": score.standard_error},
-        "images": verification.num_images,
-        "agreement": verification.agreement,
-        **exported.details,
-        "ai_edge_litert": version("ai-edge-litert"),
-        "study": deployment.study,
-        "candidate": deployment.point.evaluation.candidate.to_json(),
-        "costed": describe_costed(deployment, network.content),
-    }

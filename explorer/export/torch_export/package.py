@@ -8,10 +8,8 @@ from torch import fx
 
 from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
-from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
-from explorer.export.handover import Checked, Layout, hand_over, list_common_marks
-from explorer.export.staging import staged
+from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.torch_export.program import build_program, run_program, save_program
 from explorer.export.verify import compare_outputs, run_torch
 from explorer.graph.inputs import Inputs
@@ -46,16 +44,15 @@ def list_marks(folder: Path) -> dict[Path, bytes | None]:
 
 def write(deployment: Deployment, folder: Path) -> Exported:
     """Write network.pt2 to `folder` and verify it; see `Format.write`."""
-    if len(deployment.targets) == 0:
-        raise ExportError(f"verify: no images to run {PROGRAM} on; give at least one")
-    with staged(folder, [path.name for path in list_marks(folder)]) as staging:
-        program = build_program(deployment.model, deployment.context.graph.input_shapes)
-        stored = save_program(program, staging / PROGRAM)
-        received = run_program(staging / PROGRAM, deployment.images)
-        expected = run_torch(deployment.model, deployment.images)
-        verification = compare_outputs(PROGRAM, received, expected, deployment.targets, deployment.score)
-        checked = Checked(stored=stored, verification=verification, told=verification.summary())
-        return hand_over(deployment, LAYOUT, checked, staging, folder)
+    return deliver(deployment, LAYOUT, lambda staging: _make(deployment, staging), folder)
+
+
+def _make(deployment: Deployment, folder: Path) -> Checked:
+    program = build_program(deployment.model, deployment.context.graph.input_shapes)
+    stored = save_program(program, folder / PROGRAM)
+    expected, received = run_torch(deployment.model, deployment.images), run_files(folder, deployment.images)
+    verification = compare_outputs(PROGRAM, received, expected, deployment.targets, deployment.score)
+    return Checked(stored=stored, verification=verification, told=verification.summary())
 
 
 def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:

@@ -19,6 +19,7 @@ from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY
+from explorer.export import verify
 from explorer.export.c import compiled, package
 from explorer.export.deploy import find_refusals
 from explorer.export.formats import Deployment, Exported
@@ -89,7 +90,7 @@ def test_other_integers_are_refused_and_nothing_is_left(
     write: Callable[[Path], Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(package, "run_program", lambda program, x: run_program(program, x) + 1)
+    monkeypatch.setattr(verify, "run_program", lambda program, x: run_program(program, x) + 1)
     with pytest.raises(ExportError, match=r"net\.c gives the integers of the program on 0 of 80 images alone; please"):
         write(tmp_path / "out")
     monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "-DNET_RUN", "-Werror=traditional"))

@@ -49,7 +49,7 @@ def program_of(name: str) -> IntegerProgram:
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_integers_are_equal(name: str, tmp_path: Path) -> None:
     program = program_of(name)
-    size = export_integer_onnx(program, tmp_path / "integer.onnx")
+    size = export_integer_onnx(program, tmp_path / "integer.onnx").total
     received = run_onnx(tmp_path / "integer.onnx", IMAGES, batch=7)
     assert received.dtype == np.int32
     assert np.array_equal(received, run_program(program, IMAGES.numpy(), batch=6))

@@ -56,7 +56,7 @@ def test_an_export_is_complete_and_states_the_scales_of_input_and_output(
     write: Callable[..., Exported], tmp_path: Path
 ) -> None:
     report = write(tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.tflite", "summary.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "model.tflite", "summary.json"]
     refuse_foreign(list_marks(tmp_path / "out"))
     assert report.verification.agreement == 1.0
     assert report.network_bytes == (tmp_path / "out" / "model.tflite").stat().st_size
