@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         score,
         search,
         uniform,
+        verify,
     )
 
 __version__ = "0.7.0"
@@ -72,6 +73,7 @@ __all__ = [
     "score",
     "search",
     "uniform",
+    "verify",
 ]
 
 

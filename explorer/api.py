@@ -27,6 +27,7 @@ from explorer.session.scores import Scores, compute_scores
 from explorer.session.scoring import accuracy, score
 from explorer.session.search import load, run, search
 from explorer.session.tuning import finetune
+from explorer.session.verify import verify
 from explorer.settings import LayerSpace, QuantizerSettings
 from explorer.settings import SpaceSettings as Space
 from explorer.study.costing import candidate_cost
@@ -63,6 +64,7 @@ __all__ = [
     "score",
     "search",
     "uniform",
+    "verify",
 ]
 
 

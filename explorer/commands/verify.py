@@ -60,9 +60,11 @@ def verify(
         return
     if data is None:
         raise ExportError(_tell_missing(artefact))
+    import hwmodels  # noqa: PLC0415
     from explorer.export.measure import verify_artefact  # noqa: PLC0415  (imports torch)
 
-    found = verify_artefact(artefact, data, device=device, num_images=images)
+    accelerator = None if device is None else hwmodels.load(device)
+    found = verify_artefact(artefact, data, accelerator, num_images=images)
     if as_json:
         sys.stdout.write(f"{json.dumps(found.to_json(), indent=2, allow_nan=False)}\n")
     else:

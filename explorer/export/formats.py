@@ -187,16 +187,22 @@ FORMATS: Mapping[str, Exporter] = {
     "coded": Exporter(
         summary="weights at their entropy, to store",
         module="explorer.export.coded",
+        network="network.bin",
+        loader="explorer.export.stored_weights",
     ),
     "tflite": Exporter(
         summary="int8 for LiteRT",
         module="explorer.export.tflite.package",
+        network="model.tflite",
+        loader="explorer.export.tflite.load",
         requires="ai_edge_litert",
         has_types=True,
     ),
     "c": Exporter(
         summary="C99 of integers",
         module="explorer.export.c.package",
+        network="net.c",
+        loader="explorer.export.c.load",
     ),
 }
 """Name to format, the default first. A new one is its module and an entry here."""

@@ -36,6 +36,10 @@ class InputCodes:
     low: int
     high: int
 
+    def tell(self) -> str:
+        """Return the type in words."""
+        return _tell(self.type, self.scale, self.zero_point)
+
     def encode(self, values: Float32Array) -> Codes:
         """Return the codes (N x ..., channels last) of an input (N x ..., channels first)."""
         if self.type != "float32":
@@ -52,6 +56,10 @@ class OutputCodes:
     shape: tuple[int, ...]
     scale: float
     zero_point: int
+
+    def tell(self) -> str:
+        """Return the type in words."""
+        return _tell(self.type, self.scale, self.zero_point)
 
     def decode(self, codes: Codes) -> NDArray[np.int64]:
         """Return the integers (N x ..., channels first) of an output, less their zero point."""
@@ -113,6 +121,13 @@ def read_interface(folder: Path) -> Interface:
             f"{folder / SUMMARY}: does not say what the network reads and gives ({type(error).__name__}: {error}); "
             "export it once more"
         ) from error
+
+
+def _tell(kind: str, scale: float, zero_point: int) -> str:
+    if kind == "float32":
+        return kind
+    code = f"(code {'-' if zero_point > 0 else '+'} {abs(zero_point)})" if zero_point else "code"
+    return f"{kind}, each {scale:.6g} x {code}"
 
 
 def _pick(kind: type[InputCodes | OutputCodes], entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Kept:
         return f"{told}, these: {'broken' if self.is_broken else 'kept'}, {100 * self.difference:+.2f} points"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Verified:
     """What was found out about an artefact; what could not be is None, and `notes` say why."""
 
@@ -89,9 +89,10 @@ class Verified:
             files = f"others than were exported: {', '.join(self.changed)}" if self.changed else "as they were exported"
             rows.append(("files", files))
         rows += [("input", str(tensor)) for tensor in artefact.inputs]
-        if self.normalised:
+        if score is not None:
             rows.append(("reads", self.normalised))
-        rows.append(("output", str(artefact.output)))
+        if artefact.run is not None:
+            rows.append(("output", str(artefact.output)))
         if self.record is not None and self.record.classes:
             rows.append(("classes", ", ".join(self.record.classes)))
         if self.cost is not None:
@@ -103,6 +104,10 @@ class Verified:
         rows = self.rows()
         width = max(len(what) for what, _ in rows)
         return "\n".join(f"{what:{width}}  {told}" for what, told in rows)
+
+    def __repr__(self) -> str:
+        """Return the summary."""
+        return self.summary()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -131,11 +136,14 @@ class Verified:
 def verify_artefact(
     path: Path,
     data: str,
+    accelerator: Accelerator | None = None,
     *,
-    device: str | None = None,
+    score: Score | None = None,
     num_images: int | None = None,
 ) -> Verified:
     """Score and price what an export wrote, from its files alone; `data` as `scored_images.read_images` has it.
+
+    `score` is that of a study where that is what names the images, and accuracy where there is none.
 
     Raises:
         ExplorerError: For what is wrong with the artefact, the images or the device.
@@ -144,12 +152,9 @@ def verify_artefact(
     record = read_record(artefact.network)
     shapes = tuple(tensor.shape for tensor in artefact.inputs if tensor.shape is not None)
     given = read_images(data, record, shapes or (None if record is None else record.shapes))
-    score = None
-    if given.study is not None and given.study.score.function is not None:
+    if score is None and given.study is not None and given.study.score.function is not None:
         score = load_score(given.study)
-    return measure(
-        artefact, record, given, score=score, accelerator=_find_device(device, record), num_images=num_images
-    )
+    return measure(artefact, record, given, score=score, accelerator=accelerator, num_images=num_images)
 
 
 def measure(
@@ -161,7 +166,7 @@ def measure(
     accelerator: Accelerator | None = None,
     num_images: int | None = None,
 ) -> Verified:
-    """Score an artefact on the first images that are given, and price it.
+    """Score an artefact on the first images that are given, and price it: on the record's device where none is given.
 
     Raises:
         ExportError: It cannot be run, or the record names a score whose function is not given.
@@ -176,13 +181,15 @@ def measure(
         if score is None and record is not None and record.score_name != ACCURACY.name:
             raise ExportError(
                 f"verify: {artefact.network} is scored by {record.score_name}, a function of its study: give the study "
-                "file as data, or explorer.verify its function"
+                "file as data, or in Python function="
             )
         images = given.images if num_images is None else given.images.take(slice(num_images))
         found = score_artefact(artefact, images, wanted)
         is_whole = given.are_held_out and len(images) == len(given.images)
         kept = None if record is None or wanted.name != record.score_name else _compare(found, record, is_whole)
     cost = None
+    if accelerator is None and record is not None and record.device in names():
+        accelerator = load(record.device)
     if accelerator is not None:
         try:
             cost = _price(artefact, record, accelerator)
@@ -234,13 +241,6 @@ def score_artefact(artefact: Artefact, images: ImageSet, score: Score) -> MeanSc
         if highest >= outputs.shape[1]:
             raise DataError(f"data: label {highest} is out of range; the network has {outputs.shape[1]} outputs")
     return MeanScore.of(score_outputs(score, torch.from_numpy(outputs), torch.from_numpy(images.targets)))
-
-
-def _find_device(device: str | None, record: Record | None) -> Accelerator | None:
-    """Return the device that is named, else that of the record where it is one of the known profiles."""
-    if device is not None:
-        return load(device)
-    return load(record.device) if record is not None and record.device in names() else None
 
 
 def _compare(found: MeanScore, record: Record, is_same: bool) -> Kept:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,19 @@ import torch
 
 from explorer.errors import ExplorerError
 from explorer.evaluate.hardware import cost
-from explorer.export.formats import FORMATS, Deployment
+from explorer.export.artefact import open_artefact
+from explorer.export.formats import FORMATS, Deployment, Exported, FileTypes
 from explorer.export.measure import verify_artefact
 from explorer.export.scored_images import read_images
 from hwmodels import load
 from tests.support.deployments import deploy_digits
+from tests.support.exported_tflite import needs_litert
 
 Explorer = Callable[..., tuple[int, str, str]]
-FORMS = ("onnx", "integer", "pt", "pt2")
-PROGRAM_BYTES = {"pt": ("network.pt", "network.py")}
+TAKES = {"c": "cc"}
+"""Programs that a format takes, beside packages."""
+FILES = {"pt": ("network.pt", "network.py")}
+FORMS = [form for form in FORMATS if FORMATS[form].is_installed and shutil.which(TAKES.get(form, "sh"))]
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +36,14 @@ def deployment() -> Deployment:
 
 
 @pytest.fixture(scope="module")
-def exports(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Exported]:
     folder = tmp_path_factory.mktemp("exports")
-    for form in FORMS:
-        FORMATS[form].load().write(deployment, folder / form)
-    return folder
+    return {form: FORMATS[form].load().write(deployment, folder / form) for form in FORMS}
+
+
+@pytest.fixture(scope="module")
+def exports(exported: Mapping[str, Exported]) -> Path:
+    return exported["onnx"].files[0].parents[1]
 
 
 def count_right(deployment: Deployment, count: int | None = None) -> int:
@@ -49,26 +57,41 @@ def test_the_files_score_what_the_searched_network_does_and_cost_the_same(
     form: str, deployment: Deployment, exports: Path
 ) -> None:
     found = verify_artefact(exports / form, "digits")
-    assert found.score is not None
-    assert (found.score.value * 400, found.score.num_images) == (count_right(deployment), 400)
-    assert found.kept is not None
-    assert (found.kept.is_same, found.kept.difference, found.changed, found.is_as_promised) == (True, 0.0, (), True)
     graph, candidate = deployment.context.graph, deployment.point.evaluation.candidate
     assert found.cost is not None
     assert found.cost.energy_pj == cost(graph, candidate, load("bitfusion")).energy_pj
-    stored = found.artefact.stored
-    files = PROGRAM_BYTES.get(form, (FORMATS[form].network,))
-    assert stored.total == sum((exports / form / name).stat().st_size for name in files)
-    assert sum(stored.by_kind().values()) == stored.total
-    assert len(stored.weights) == len(graph.layers)
-    assert stored.biases == sum(4 * layer.out_channels for layer in graph.layers)
+    assert (found.changed, found.is_as_promised) == ((), True)
+    if form == "coded":
+        assert (found.score, found.kept) == (None, None)
+        assert "it holds weights and no network to run: not scored" in found.notes
+        return
+    assert found.score is not None
+    assert (found.score.value * 400, found.score.num_images) == (count_right(deployment), 400)
+    assert found.kept is not None
+    assert (found.kept.is_same, found.kept.difference) == (True, 0.0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_bytes_are_those_of_the_files_and_of_the_byte_table(
+    form: str, deployment: Deployment, exported: Mapping[str, Exported]
+) -> None:
+    folder, layers = exported[form].files[0].parent, deployment.context.graph.layers
+    stored = open_artefact(folder).stored
+    assert sum(stored.by_kind().values()) == stored.total == exported[form].network_bytes
+    if form != "c":  # its constants are bytes of the program, not of the text
+        assert stored.total == sum(
+            (folder / name).stat().st_size for name in FILES.get(form, (exported[form].files[0].name,))
+        )
+    assert len(stored.weights) == len(layers)
+    if form != "coded":
+        assert stored.biases == sum(4 * layer.out_channels for layer in layers)
 
 
 def test_a_file_alone_is_scored_and_says_that_nothing_was_recorded(
     deployment: Deployment, exports: Path, tmp_path: Path
 ) -> None:
     shutil.copy(exports / "onnx" / "model.onnx", tmp_path / "renamed.onnx")
-    found = verify_artefact(tmp_path / "renamed.onnx", "digits", device="bitfusion", num_images=50)
+    found = verify_artefact(tmp_path / "renamed.onnx", "digits", load("bitfusion"), num_images=50)
     assert found.score is not None
     assert found.score.value * 50 == count_right(deployment, 50)
     assert (found.record, found.kept) == (None, None)
@@ -81,6 +104,23 @@ def test_a_renamed_file_is_still_known_by_its_bytes(exports: Path, tmp_path: Pat
     shutil.copytree(exports / "pt2", tmp_path / "out")
     (tmp_path / "out" / "network.pt2").rename(tmp_path / "out" / "mine.pt2")
     assert verify_artefact(tmp_path / "out" / "mine.pt2", "digits").is_as_promised
+
+
+@needs_litert
+@pytest.mark.parametrize(("inputs", "outputs"), [("uint8", "float32"), ("float32", "uint8")])
+def test_a_file_for_litert_says_itself_what_it_reads(
+    inputs: str, outputs: str, deployment: Deployment, tmp_path: Path
+) -> None:
+    other = replace(deployment, types=FileTypes(inputs=inputs, outputs=outputs))
+    FORMATS["tflite"].load().write(other, tmp_path / "out")
+    shutil.move(tmp_path / "out" / "model.tflite", tmp_path)
+    found = verify_artefact(tmp_path / "model.tflite", "digits")
+    assert found.score is not None
+    assert found.score.value * 400 == count_right(deployment)
+    assert found.artefact.inputs[0].type.startswith(inputs)
+    (tmp_path / "model.tflite").write_bytes(b"0123TFL3 and no more")
+    with pytest.raises(ExplorerError, match=r"is no file for LiteRT \(.*\); write it again"):
+        verify_artefact(tmp_path / "model.tflite", "digits")
 
 
 def test_other_weights_break_the_promise(exports: Path, tmp_path: Path, explorer: Explorer) -> None:
@@ -118,6 +158,8 @@ def test_other_images_are_compared_by_their_standard_errors(
 def test_bad_input_is_one_line(exports: Path, tmp_path: Path, explorer: Explorer) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no protobuf")
     (tmp_path / "broken.pt2").write_bytes(b"PK")
+    (tmp_path / "broken.bin").write_bytes(b"XPE1")
+    (tmp_path / "net.c").write_text("int main(void);")
     shutil.copy(exports / "pt" / "network.pt", tmp_path)
     cases = (
         (("nowhere", "--data", "digits"), "there is no such file or folder"),
@@ -129,9 +171,11 @@ def test_bad_input_is_one_line(exports: Path, tmp_path: Path, explorer: Explorer
         ((exports / "onnx", "--data", "digits", "--device", "toaster"), "toaster"),
         ((exports / "onnx" / "configuration.json", "--data", "digits"), "expected a file that ends in one of .onnx"),
         ((tmp_path / "broken.onnx", "--data", "digits"), "cannot open it"),
+        ((tmp_path / "broken.bin", "--data", "digits"), "write the network again"),
+        ((tmp_path / "net.c", "--data", "digits"), "net.h is missing"),
         ((tmp_path / "broken.pt2", "--data", "digits"), "cannot open it as a program"),
         ((tmp_path / "network.pt", "--data", "digits"), "network.py, which is missing"),
-        ((tmp_path, "--data", "digits"), "network.py, which is missing"),
+        ((tmp_path, "--data", "digits"), "expected one network, received network.pt, net.c; name the file"),
     )
     for words, told in cases:
         code, out, err = explorer("verify", *words)
