@@ -15,9 +15,11 @@ from optuna.storages.journal import JournalFileBackend
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.evaluate.mean_score import MeanScore
+from explorer.report.front.optuna_study import write_optuna_study
 from explorer.study.folder import JOURNAL
 from explorer.study.storage import open_store
 from explorer.study.trials import Proposed, TrialResult
+from tests.support.outcomes import make_outcome
 
 OBJECTIVES = ("accuracy", "energy")
 VALUES = [[0.5, 1.0], [0.75, 2.0], [0.625, 3.0]]
@@ -53,6 +55,20 @@ def test_the_dashboard_lists_them(journal: Path) -> None:
     assert [(trial["state"], [float(value) for value in trial["values"]]) for trial in trials] == [
         ("Complete", values) for values in VALUES
     ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_dashboard_knows_what_was_chosen(tmp_path: Path) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+    outcome = make_outcome()
+    write_optuna_study(outcome, tmp_path / "choices")
+    application = dashboard.wsgi(JournalStorage(JournalFileBackend(str(tmp_path / "choices"))))
+    (listed,) = _get(application, "/api/studies")["study_summaries"]
+    trials = _get(application, f"/api/studies/{listed['study_id']}")["trials"]
+    for item, trial in zip(outcome.evaluations, trials, strict=True):
+        chosen = {entry["name"]: entry["param_external_value"] for entry in trial["params"]}
+        choice = item.candidate.layers[0]
+        assert chosen[f"{choice.layer} weight bits"] == str(choice.weight_bits)
 
 
 def _get(application: Any, path: str) -> Any:
