@@ -68,6 +68,8 @@ def test_limits_grey_out_what_is_over_them(window: Opened, outcome: Outcome) -> 
     field.press("Enter")
     dear = {point.name for point in outcome.front if (point.evaluation.cost.energy_uj or 0) > 1.5}
     assert set(page.locator("#front tr.front.over th button").all_inner_texts()) == dear != set()
+    grey = "getComputedStyle(document.querySelector('#front tr.front.over {}')).color"
+    assert page.evaluate(grey.format("td small")) == page.evaluate(grey.format("td"))
     page.wait_for_function("() => document.querySelector('#plot [data-name=p10]').getAttribute('fill') === '#9aa7b4'")
     assert page.locator("#plot [data-name=p01]").get_attribute("fill") != "#9aa7b4"
     assert page.locator("#within").inner_text() == f"{10 - len(dear)} of 10 members of the front are within."

@@ -39,6 +39,11 @@ def views(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     opened.close()
 
 
+CUT_WORDS = """() => [...document.querySelectorAll("#views svg text")].filter(node => {
+  const box = node.getBoundingClientRect(), svg = node.ownerSVGElement.getBoundingClientRect();
+  return box.left < svg.left - 1 || box.right > svg.right + 1 || box.top < svg.top - 1 || box.bottom > svg.bottom + 1;
+}).map(node => node.textContent)"""
+"""Words of drawings that reach over their edges."""
 VIEWS = ("history", "tuning", "referee", "parallel", "space", "importance", "information", "roofline")
 
 
@@ -57,6 +62,15 @@ def test_every_view_is_drawn_when_it_is_opened(views: Opened) -> None:
     assert page.evaluate(SMALL_TARGETS, THUMB) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
     assert page.locator("img").count() == 0
+    assert page.evaluate(CUT_WORDS) == []
+    names = page.locator("#view-space svg text[font-size='11']").evaluate_all(
+        "each => each.map(node => { const box = node.getBoundingClientRect(); return [box.left, box.right, box.top]; })"
+    )
+    assert len(names) > 1
+    for place, (left, right, top) in enumerate(names):
+        assert not [
+            other for other in names[:place] if left < other[1] and other[0] < right and abs(top - other[2]) < 9
+        ]
 
 
 def test_views_show_the_numbers_that_they_were_given(views: Opened) -> None:
@@ -82,6 +96,13 @@ def test_views_follow_the_chosen_point_and_the_limits(views: Opened) -> None:
     assert page.locator("#view-information tbody td:nth-last-child(3)").first.inner_text() == "2.50"
     page.get_by_role("button", name="float").click()
     assert "choose one" in page.locator("#view-information .view").inner_text()
+
+
+def test_a_tuned_network_is_grey_where_it_is_over_a_limit(views: Opened) -> None:
+    star = views.open("p03").locator("#plot [data-tuned=p01]")
+    assert star.get_attribute("fill") == "#cc79a7"
+    views.open("p03&most.energy_uj=0.0001")
+    assert star.get_attribute("fill") == "#9aa7b4"
 
 
 def test_three_objectives_turn_by_keys_and_by_hand(views: Opened) -> None:

@@ -100,6 +100,19 @@ const dots = (places, attributes) =>
 const crosses = (places, attributes) =>
   svg("path", { d: places.map(([x, y]) => `M${(x - 3).toFixed(1)} ${(y - 3).toFixed(1)}l6 6m-6 0l6 -6`).join(""), fill: "none", "stroke-width": 1.2, ...attributes });
 
+// Where words of 11 pixels beside a mark cover none of the boxes, nor leave the area; they become a box. Null for nowhere.
+function findSpot(words, x, y, boxes, area) {
+  const size = 6.6 * words.length;
+  for (const [left, top] of [[x - 8 - size, y - 20], [x + 8, y + 6], [x + 8, y - 20], [x - 8 - size, y + 6]]) {
+    const [right, bottom] = [left + size, top + 14];
+    if (left <= area.left || right >= area.right || top <= area.top || bottom >= area.bottom) continue;
+    if (boxes.some((box) => left < box[2] && box[0] < right && top < box[3] && box[1] < bottom)) continue;
+    boxes.push([left, top, right, bottom]);
+    return [left, top + 11];
+  }
+  return null;
+}
+
 const icon = (shape, attributes) =>
   svg("svg", { width: 18, height: 14, viewBox: "-9 -7 18 14", "aria-hidden": "true" }, mark(shape, 0, 0, 4.5, attributes));
 const legend = (entries) => entries.map(([shape, attributes, title]) => element("li", null, icon(shape, attributes), title));

@@ -99,12 +99,13 @@ function draw() {
     }).join(""), fill: "none", stroke: color, "stroke-width": 1, opacity: 0.75,
   }));
   const grey = members.filter(over), colored = members.filter((point) => !over(point));
-  bars(grey, PALE); bars(colored, BLUE); bars(placed, MUTED); bars(tuned, PURPLE);
+  bars(grey, PALE); bars(colored, BLUE); bars(placed, MUTED); bars(tuned.filter(over), PALE); bars(tuned.filter((point) => !over(point)), PURPLE);
+  for (const point of tuned.filter(has)) // below the members, which a tuning that brought nothing would hide
+    frame.plot.append(mark("star", ...at(point), 6, { "data-tuned": point.name, fill: over(point) ? FAINT : PURPLE, stroke: "white" }));
   for (const point of members.filter(has)) {
     const isBest = best.includes(point), color = over(point) ? FAINT : BLUE;
     frame.plot.append(mark("circle", ...at(point), 5.5, { "data-name": point.name, fill: isBest ? color : "white", stroke: isBest ? "white" : color, "stroke-width": isBest ? 1 : 2, opacity: over(point) ? 0.6 : 1 }));
   }
-  for (const point of tuned.filter(has)) frame.plot.append(mark("star", ...at(point), 6, { fill: PURPLE, stroke: "white" }));
   for (const point of placed.filter(has)) {
     const [shape, fill] = baselineStyle(point);
     frame.plot.append(mark(shape, ...at(point), 6, { "data-name": point.name, fill, stroke: "white" }));
@@ -140,14 +141,10 @@ function label({ frame, members, placed, at, names }) {
   const order = [...members].sort((a, b) => (important(b) >= 0) - (important(a) >= 0));
   for (const point of order) {
     const says = [point.name, point.name === data.chosen?.name ? data.chosen.called : "", point.name === data.knee ? "knee" : ""].filter(Boolean).join(", ");
-    const [x, y] = at(point), size = 6.6 * says.length;
-    const spots = [[x - 8 - size, y - 20], [x + 8, y + 6], [x + 8, y - 20], [x - 8 - size, y + 6]];
-    const spot = spots.find(([left, top]) => left > frame.left && left + size < frame.right && top > frame.top && top + 14 < frame.bottom &&
-      !boxes.some((box) => left < box[2] && box[0] < left + size && top < box[3] && box[1] < top + 14));
+    const spot = findSpot(says, ...at(point), boxes, frame);
     if (!spot) continue;
-    boxes.push([spot[0], spot[1], spot[0] + size, spot[1] + 14]);
     const strong = says !== point.name || point.name === state.name;
-    names.append(text(spot[0], spot[1] + 11, says, { "font-size": 11, "font-weight": strong ? 600 : 400, fill: strong ? INK : MUTED, class: "halo" }));
+    names.append(text(...spot, says, { "font-size": 11, "font-weight": strong ? 600 : 400, fill: strong ? INK : MUTED, class: "halo" }));
   }
 }
 

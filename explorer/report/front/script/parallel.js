@@ -33,9 +33,9 @@ if (all.number.length > 1) VIEWS.push({
       element("label", { class: "check" }, cloud, " all evaluations")));
     const shown = front.map((point) => ({ point, place: places.get(point.number) })).filter(({ place }) => place !== undefined);
     const lines = shown.map(({ place }) => place).concat([state.name, state.other].map((name) => places.get(named(name)?.number)).filter((place) => place !== undefined));
-    const axes = parallelAxes(drawnAs.field, drawnAs.cloud || !lines.length ? all.number.map((number, place) => place) : lines), step = Math.max(64, (wide(box) - 60) / Math.max(1, axes.length - 1));
-    const width = 60 + step * (axes.length - 1), height = 330, top = 44, bottom = height - 26;
-    const across = (index) => 30 + index * step, up = (share) => bottom - share * (bottom - top);
+    const axes = parallelAxes(drawnAs.field, drawnAs.cloud || !lines.length ? all.number.map((number, place) => place) : lines), edge = 46, step = Math.max(64, (wide(box) - 2 * edge) / Math.max(1, axes.length - 1));
+    const width = 2 * edge + step * (axes.length - 1), height = 330, top = 44, bottom = height - 26;
+    const across = (index) => edge + index * step, up = (share) => bottom - share * (bottom - top);
     // Choices take few values: lines are set apart within a value by their score, so that they do not hide each other.
     const spread = (place) => (all.score[place] === null ? 0 : 0.02 * Math.sin(7919 * place));
     const path = (place) => {
@@ -58,7 +58,8 @@ if (all.number.length > 1) VIEWS.push({
       if (place !== undefined) node.append(svg("path", { d: path(place), fill: "none", ...style }));
     }
     axes.forEach((axis, index) => {
-      const longest = Math.max(4, Math.floor(step / 6.4)), title = axis.title.length > longest ? `…${axis.title.slice(1 - longest)}` : axis.title;
+      const room = index && index < axes.length - 1 ? step : Math.min(step, 2 * edge);
+      const longest = Math.max(4, Math.floor(room / 6.8)), title = axis.title.length > longest ? `…${axis.title.slice(1 - longest)}` : axis.title;
       node.append(line(across(index), top, across(index), bottom, { stroke: FAINT }),
         text(across(index), top - 24, title, { "text-anchor": "middle", fill: INK, "font-size": 11 }),
         text(across(index), top - 9, axis.ends[1], { "text-anchor": "middle", "font-size": 10 }),
@@ -67,7 +68,7 @@ if (all.number.length > 1) VIEWS.push({
     });
     node.addEventListener("click", (event) => {
       const area = node.getBoundingClientRect(), scale = width / area.width, px = (event.clientX - area.left) * scale, py = (event.clientY - area.top) * scale;
-      const index = Math.max(0, Math.min(axes.length - 2, Math.floor((px - 30) / step))), part = (px - across(index)) / step;
+      const index = Math.max(0, Math.min(axes.length - 2, Math.floor((px - edge) / step))), part = (px - across(index)) / step;
       let found = null, closest = 14;
       for (const { point, place } of kept) {
         const [a, b] = [axes[index].at(place), axes[index + 1].at(place)];

@@ -25,6 +25,7 @@ if (data.roofs) VIEWS.push({
       frame.plot.append(svg("path", { d: `M${frame.across(left)} ${frame.up(left * bandwidth)}L${frame.across(ridge)} ${frame.up(ridge * bandwidth)}L${frame.across(right)} ${frame.up(peak)}`, fill: "none", stroke: MUTED, "stroke-width": 1.4, "stroke-dasharray": ["none", "7 3", "2 3", "8 3 2 3"][index % 4] }));
       frame.free.append(text(frame.right - 6, frame.up(peak) - 5, title, { "text-anchor": "end", "font-size": 11, class: "halo" }));
     });
+    const boxes = [];
     const largest = Math.max(...marks.map((entry) => entry.share));
     for (const { row, intensity, rate, share, attainable, weights, inputs } of marks) {
       const [shape, fill] = BOUND_STYLES[row.bound] ?? ["star", PURPLE];
@@ -35,7 +36,8 @@ if (data.roofs) VIEWS.push({
       node.addEventListener("pointerleave", hideTip);
       node.append(svg("title", null, said.join("\n")));
       frame.plot.append(node);
-      if (share > 0.12) frame.free.append(text(frame.across(intensity), frame.up(rate) + 26, row.layer, { "text-anchor": "middle", "font-size": 11, class: "halo" }));
+      const spot = share > 0.12 ? findSpot(row.layer, frame.across(intensity), frame.up(rate), boxes, frame) : null;
+      if (spot) frame.free.append(text(...spot, row.layer, { "font-size": 11, class: "halo" }));
     }
     const bounds = [...new Set(marks.map((entry) => entry.row.bound))];
     box.append(frame.node, element("ul", { class: "legend" }, legend(bounds.map((bound) => [(BOUND_STYLES[bound] ?? ["star"])[0], { fill: (BOUND_STYLES[bound] ?? [0, PURPLE])[1] }, `bound by ${bound}`]))));

@@ -20,21 +20,25 @@ if (spaceCosts.length === 2 && front.length) VIEWS.push({
       return [width / 2 + 2 * size * right, height / 2 - 2 * size * ((z - 0.5) * Math.cos(above) * 0.8 + deep * Math.sin(above)), deep];
     };
     const render = () => {
+      const away = (pixels) => pixels / (2 * size);
       const edge = (from, to, attributes) => { const [a, b] = [project(...from), project(...to)]; return line(a[0], a[1], b[0], b[1], attributes); };
-      const said = (at, words, attributes) => { const [x, y] = project(...at); return text(x, y, words, { "text-anchor": "middle", class: "halo", ...attributes }); };
+      const said = (at, words, attributes) => {
+        const [x, y] = project(...at), half = 3.5 * words.length;
+        return text(Math.max(half, Math.min(width - half, x)), y, words, { "text-anchor": "middle", class: "halo", ...attributes });
+      };
       const floor = [];
       for (const [axis, scale] of scales.entries()) for (const value of ticks(scale, 4)) {
         const share = scale.at(value);
         if (share < 0 || share > 1) continue;
         floor.push(axis ? edge([0, share, 0], [1, share, 0]) : edge([share, 0, 0], [share, 1, 0]),
-          said(axis ? [1.08, share, 0] : [share, -0.08, 0], short(value), { "font-size": 10 }));
+          said(axis ? [1 + away(20), share, 0] : [share, -away(20), 0], short(value), { "font-size": 10 }));
       }
       for (const value of ticks(heights, 5)) {
         const share = heights.at(value);
-        if (share >= 0 && share <= 1) floor.push(said([-0.06, 1.02, share], short(value), { "font-size": 10 }), edge([0, 1, share], [-0.03, 1.01, share], { stroke: FAINT }));
+        if (share >= 0 && share <= 1) floor.push(said([-away(16), 1 + away(5), share], short(value), { "font-size": 10 }), edge([0, 1, share], [-0.03, 1.01, share], { stroke: FAINT }));
       }
-      const titles = [said([0.5, -0.24, 0], title(0), { fill: INK }), said([1.26, 0.5, 0], title(1), { fill: INK }),
-        said([-0.1, 1.04, 1.08], `${data.score} (%)`, { fill: INK })];
+      const titles = [said([0.5, -away(62), 0], title(0), { fill: INK }), said([1 + away(86), 0.5, 0], title(1), { fill: INK }),
+        said([0, 1, 1 + away(26)], `${data.score} (%)`, { fill: INK })];
       const frame = [[[0, 0, 0], [1, 0, 0]], [[1, 0, 0], [1, 1, 0]], [[1, 1, 0], [0, 1, 0]], [[0, 1, 0], [0, 0, 0]], [[0, 1, 0], [0, 1, 1]]].map(([a, b]) => edge(a, b, { stroke: FAINT }));
       const at = (point) => [...spaceCosts.map((axis, index) => scales[index].at(point.cost[axis.key])), heights.at(100 * point.search.value)];
       marks = placed.map((point) => { const place = at(point), [x, y, deep] = project(...place); return { point, place, x, y, deep }; }).sort((a, b) => b.deep - a.deep);
@@ -42,11 +46,15 @@ if (spaceCosts.length === 2 && front.length) VIEWS.push({
         const grey = over(point), chosen = point.name === state.name, style = point.kind === "baseline" ? baselineStyle(point) : ["circle", BLUE];
         return [edge([place[0], place[1], 0], place, { stroke: grey ? PALE : FAINT, opacity: 0.7 }),
           mark(style[0], x, y, 5.5, { fill: grey ? PALE : style[1], stroke: "white" }),
-          chosen ? mark("circle", x, y, 10, { fill: "none", stroke: INK, "stroke-width": 2 }) : null,
-          chosen || point.name === data.chosen?.name || point.name === data.knee || point.kind === "baseline"
-            ? text(x + 9, y - 8, point.name, { "font-size": 11, class: "halo", fill: INK, "font-weight": chosen ? 600 : 400 }) : null].filter(Boolean);
+          chosen ? mark("circle", x, y, 10, { fill: "none", stroke: INK, "stroke-width": 2 }) : null].filter(Boolean);
       });
-      node.replaceChildren(...floor, ...frame, ...titles, ...drawn);
+      const boxes = marks.map(({ x, y }) => [x - 5, y - 5, x + 5, y + 5]);
+      const order = [state.name, data.chosen?.name, data.knee, ...baselines.map((point) => point.name)];
+      const names = [...new Set(order)].map((name) => marks.find(({ point }) => point.name === name)).filter(Boolean).map(({ point, x, y }) => {
+        const spot = findSpot(point.name, x, y, boxes, { left: 0, right: width, top: 0, bottom: height });
+        return spot ? text(...spot, point.name, { "font-size": 11, class: "halo", fill: INK, "font-weight": point.name === state.name ? 600 : 400 }) : null;
+      }).filter(Boolean);
+      node.replaceChildren(...floor, ...frame, ...titles, ...drawn, ...names);
     };
     const turn = (around, above) => { turned.around += around; turned.above = Math.max(0, Math.min(1.45, turned.above + above)); render(); };
     node.addEventListener("keydown", (event) => {
