@@ -19,9 +19,8 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import score_images
 from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, FileTypes, Format, list_installed
-from explorer.export.verify import TOLERANCE, run_onnx
+from explorer.export.verify import TOLERANCE
 from explorer.files import refuse_foreign
-from explorer.graph.inputs import take
 from explorer.progress import Notify, silent
 from explorer.study.costing import candidate_cost
 from explorer.study.finetune import read_tuned, reopen
@@ -155,9 +154,7 @@ def find_refusals(context: CompressionContext, form: str, model: fx.GraphModule 
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = FORMATS[form].load().try_out(model or _plain(context), context, Path(folder))
-            if path.suffix == ".onnx":  # of another kind, its format runs it
-                run_onnx(path, take(context.calibration.images, slice(2)))
+            FORMATS[form].load().try_out(model or _plain(context), context, Path(folder))
     except ExportError as error:
         return (str(error),)
     return ()

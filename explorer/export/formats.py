@@ -117,10 +117,10 @@ class Format(Protocol):
         ...
 
     def try_out(self, model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
-        """Write the network alone to an empty folder and return its file.
+        """Write the network alone to an empty folder, run it on two images, and return its file.
 
         Raises:
-            ExportError: Where there is no rule for it.
+            ExportError: Where there is no rule for it, or its runtime refuses it.
         """
         ...
 
@@ -171,6 +171,13 @@ FORMATS: Mapping[str, Exporter] = {
         module="explorer.export.integer.package",
         network="integer.onnx",
         loader="explorer.export.onnx.load",
+    ),
+    "qonnx": Exporter(
+        summary="QONNX, of exact widths",
+        module="explorer.export.qonnx.package",
+        network="network.onnx",
+        loader="explorer.export.qonnx.load",
+        requires="qonnx",
     ),
     "pt": Exporter(
         summary="state dict with a module that takes torch alone",

@@ -8,13 +8,12 @@ from typing import Any
 
 KINDS = ("weights", "scales", "biases", "others", "layout")
 """What the bytes of a file are; their sum is its size."""
-
-
+GRID = ("scale", "zero_point", "bits")
 ROLES = {
-    **dict.fromkeys(("weight", "weight_codes"), "weights"),
-    **dict.fromkeys(("scale", "zero_point", "weight_scale", "weight_zero_point", "bias_scale"), "scales"),
+    **dict.fromkeys(("weight", "weight_codes", "weight_values"), "weights"),
+    **dict.fromkeys((f"{of}{part}" for of in ("", "weight_", "bias_") for part in GRID), "scales"),
     **dict.fromkeys(("multiplier", "offset", "shift", "low", "high"), "scales"),
-    **dict.fromkeys(("bias", "bias_codes"), "biases"),
+    **dict.fromkeys(("bias", "bias_codes", "bias_values"), "biases"),
 }
 """What a constant is by the last part of its name, a number behind it left out."""
 

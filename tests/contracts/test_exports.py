@@ -21,6 +21,8 @@ from explorer.export.deploy import find_refusals
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.pytorch import package
+from explorer.export.qonnx import package as qonnx
+from explorer.export.qonnx.run import run_qonnx
 from explorer.export.verify import open_session
 from explorer.graph.inputs import Inputs, as_tuple
 from explorer.graph.symbolic import call
@@ -111,10 +113,17 @@ def check_module(built: fx.GraphModule, base: CompressionContext, given: Inputs,
         assert torch.equal(expected, received)
 
 
+def check_qonnx(built: fx.GraphModule, base: CompressionContext, given: Inputs, path: Path) -> None:
+    written = qonnx.try_out(built, base, path.parent)
+    expected, received = call(built, given)[0].numpy(), run_qonnx(written, given)
+    assert np.isclose(expected, received, rtol=1e-3, atol=1e-3 * np.abs(expected).max()).mean() >= 0.95
+
+
 CHECKS: dict[str, Callable[[fx.GraphModule, CompressionContext, Inputs, Path], None]] = {
     "onnx": check_onnx,
     "integer": check_integer,
     "pt": check_module,
+    "qonnx": check_qonnx,
 }
 
 

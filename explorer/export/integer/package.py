@@ -16,7 +16,7 @@ from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.record import describe_layers
 from explorer.export.verify import open_session, run_onnx, verify_integers
-from explorer.graph.inputs import Inputs
+from explorer.graph.inputs import Inputs, take
 from explorer.integer.builder import name_layers
 from explorer.integer.lower import lower_program
 from explorer.integer.program import IntegerProgram
@@ -94,8 +94,9 @@ def _make(deployment: Deployment, folder: Path) -> Checked:
 
 
 def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
-    """Write the ONNX file of integers; see `Format.try_out`."""
+    """Write the ONNX file of integers and run it; see `Format.try_out`."""
     export_integer_onnx(lower_program(model, context.graph.input_shapes), folder / NETWORK)
+    run_onnx(folder / NETWORK, take(context.calibration.images, slice(2)))
     return folder / NETWORK
 
 

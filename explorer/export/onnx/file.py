@@ -17,6 +17,8 @@ from explorer.export.stored_bytes import StoredBytes, count_constants
 
 OPSET = 21
 """The first opset with INT4 weights."""
+QONNX = "qonnx.custom_op.general"
+"""Domain of the nodes of QONNX."""
 EXTERNAL_DATA_BYTES = 2**31 - 2**24
 """From so many bytes of tensors on these go to a second file: a protobuf message holds less than 2 GiB."""
 

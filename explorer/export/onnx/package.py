@@ -129,8 +129,9 @@ def _describe(deployment: Deployment, exported: Exported, network: Path) -> dict
 
 
 def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
-    """Write the compressed network and the float one that it is compared with; see `Format.try_out`."""
+    """Write the compressed network, run it, and write the float one that it is compared with; see `Format.try_out`."""
     export_onnx(model, context.graph.input_shapes, folder / NETWORK)
+    run_onnx(folder / NETWORK, take(context.calibration.images, slice(2)))
     export_onnx(context.model, context.graph.input_shapes, folder / "float32.onnx")
     return folder / NETWORK
 

@@ -17,6 +17,8 @@ REFUSED = {
     ("attention", "integer"): "node 'chunk",
     ("channels_last", "onnx"): "node 'permute",
     ("channels_last", "integer"): "node 'permute",
+    ("attention", "qonnx"): "node 'flatten",
+    ("channels_last", "qonnx"): "node 'permute",
     ("two_inputs", "c"): "several outputs",
     ("attention", "c"): "node 'chunk",
     ("channels_last", "c"): "node 'permute",

@@ -1,0 +1,1 @@
+"""The quantised network as a QONNX file."""
