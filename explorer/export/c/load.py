@@ -12,7 +12,7 @@ from explorer.export.c.package import run_files
 from explorer.export.interface import read_interface
 from explorer.export.stored_bytes import StoredBytes
 
-ARRAY = re.compile(r"^static const u?int(\d+)_t (\w+)_([a-z]+)\[(\d+)\]", re.MULTILINE)
+ARRAY = re.compile(r"^static const u?int(\d+)_t (\w+?)_([a-z]+)(?:_\d+)?\[(\d+)\]", re.MULTILINE)
 ARENA = re.compile(r"^#define NET_ARENA_SIZE (\d+)$", re.MULTILINE)
 WEIGHTS = {"weights", "packed", "codebook"}
 RESCALES = {"multipliers", "shifts", "offsets", "bounds", "breakpoints", "table"}
