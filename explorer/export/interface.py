@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.arrays import Float32Array
+from explorer.arrays import Float32Array, Int64Array
 from explorer.errors import ExportError
 from explorer.export.staging import SUMMARY
 from explorer.graph.inputs import Inputs, as_tuple
@@ -89,6 +89,12 @@ class Interface:
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return asdict(self)
+
+
+def list_channels_last(shape: Sequence[int]) -> Int64Array:
+    """Return the row-major positions of the entries of an array in an order in which the first axis comes last."""
+    places = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(tuple(shape))
+    return np.moveaxis(places, 0, -1).reshape(-1)
 
 
 def to_codes(step: QuantizeInput, kind: str, shape: tuple[int, ...], shift: int = 0) -> InputCodes:

@@ -14,12 +14,9 @@ from explorer.errors import ExportError
 from explorer.graph.inputs import OUTPUT, name_inputs
 from explorer.graph.lines import locate_node
 from explorer.graph.names import Names
-from explorer.integer.operations import Conv, Linear, Multiply, Step, SumPool, list_operands
+from explorer.integer.operations import Step, Sums, list_operands
 from explorer.integer.program import Input, IntegerProgram, Integers, Tensor
 from explorer.integer.values import Affine, ScaledTensor, make_codes
-
-_SUMS = (Conv, Linear, SumPool, Multiply)
-"""Steps that give sums or products, int32 even where these would fit into a code."""
 
 
 class ProgramBuilder:
@@ -60,7 +57,7 @@ class ProgramBuilder:
                 f"integer: a sum of {step.output!r} can reach {max(-low, high):.4g}, more than 32 bits hold; "
                 "choose fewer activation bits for the layer, or fewer inputs"
             )
-        codes = not isinstance(step, _SUMS) and low >= 0 and high <= np.iinfo(np.uint8).max
+        codes = not isinstance(step, Sums) and low >= 0 and high <= np.iinfo(np.uint8).max
         kind: Literal["uint8", "int32"] = "uint8" if codes else "int32"
         self.tensors[step.output] = Tensor(name=step.output, type=kind, shape=shape, low=int(low), high=int(high))
         self.steps.append(step)

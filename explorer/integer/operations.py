@@ -193,6 +193,8 @@ Step = (
     | PixelShuffle
     | Reshape
 )
+Sums = Conv | Linear | SumPool | Multiply
+"""Steps that give sums or products, int32 even where these would fit into a code."""
 OPERATIONS: dict[str, type[Any]] = {kind.__name__: kind for kind in Step.__args__}
 """Every kind of step by its name in JSON."""
 

@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import math
-from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
 from explorer.errors import ExportError
 from explorer.export.c.memory import StoredTensor
-from explorer.export.c.moves import write_move
 from explorer.export.c.scales import count_channels, describe_scale
-from explorer.export.c.stages import Reorder, Stage
 from explorer.export.c.weights import StoredWeights, store_weights
-from explorer.export.c.writer import SourceWriter, check_codes, check_numbers
+from explorer.export.c.writer import SourceWriter, check_codes, check_numbers, write_call
 from explorer.integer.operations import (
-    Concatenate,
     Conv,
-    Dilate,
     Linear,
     LookUp,
     MaxPool,
     Multiply,
-    Pad,
-    PixelShuffle,
     QuantizeInput,
     Requantize,
     Reshape,
-    Select,
-    Step,
     SumPool,
 )
 from explorer.integer.program import IntegerProgram, Integers
-
-
-@singledispatch
-def write_call(step: Step | Reorder, stage: Stage, writer: SourceWriter) -> None:
-    """Append the call of a stage whose step is `step`, and the constants that it takes.
-
-    Raises:
-        ExportError: For what has no kernel.
-    """
-    raise ExportError(f"c: there is no rule for {type(step).__name__} {stage.output!r}; choose another --format")
+from explorer.integer.stages import Stage
 
 
 def store_filters(stage: Stage, program: IntegerProgram, stored: StoredTensor) -> StoredWeights | None:
@@ -251,8 +233,3 @@ def _look_up(step: LookUp, stage: Stage, writer: SourceWriter) -> None:
     check_codes(writer, stage, stage.inputs[0], stage.output)
     table = writer.array(stage, "table", writer.program.arrays[step.table].astype(np.uint8))
     writer.call("look_up", table, str(len(writer.stored[stage.output].order)), *writer.places(stage))
-
-
-@write_call.register(Concatenate | Pad | Dilate | Select | PixelShuffle | Reorder)
-def _rearrange(step: Any, stage: Stage, writer: SourceWriter) -> None:
-    write_move(step, stage, writer)

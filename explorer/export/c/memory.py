@@ -9,10 +9,19 @@ from typing import Literal
 import numpy as np
 
 from explorer.arrays import Int64Array
-from explorer.export.c.stages import Reorder, Stage
+from explorer.export.interface import list_channels_last
 from explorer.integer.operations import Concatenate, Linear, LookUp, Multiply, QuantizeInput, Requantize, Reshape
 from explorer.integer.program import IntegerProgram
+from explorer.integer.stages import Stage
 from hwmodels import ActivationTensor, plan_arena
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reorder:
+    """The integers of `input` in the order in which other stages read the tensor `output`."""
+
+    input: str
+    output: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,12 +54,6 @@ class Arena:
     size_bytes: int
     offsets: Mapping[str, int]
     scratch: Mapping[str, int]
-
-
-def list_channels_last(shape: Sequence[int]) -> Int64Array:
-    """Return the row-major positions of the entries of an array in an order in which the first axis comes last."""
-    places = np.arange(int(np.prod(shape)), dtype=np.int64).reshape(tuple(shape))
-    return np.moveaxis(places, 0, -1).reshape(-1)
 
 
 def order_tensors(program: IntegerProgram, stages: Sequence[Stage]) -> tuple[list[Stage], dict[str, StoredTensor]]:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
-
 import numpy as np
 
 from explorer.arrays import Int64Array
 from explorer.errors import ExportError
-from explorer.export.c.memory import StoredTensor
-from explorer.export.c.stages import Reorder, Stage
-from explorer.export.c.writer import SourceWriter, check_numbers
-from explorer.integer.operations import Concatenate, Dilate, Pad, PixelShuffle, Select, Step
+from explorer.export.c.memory import Reorder, StoredTensor
+from explorer.export.c.writer import SourceWriter, check_numbers, write_call
+from explorer.integer.operations import Concatenate, Dilate, Pad, PixelShuffle, Select
+from explorer.integer.stages import Stage
 
 AXES = 5
 """Of the kernel that copies."""
-
-
-@singledispatch
-def write_move(step: Step | Reorder, stage: Stage, writer: SourceWriter) -> None:
-    """Append the calls of a stage that moves integers."""
-    raise TypeError(f"no rule for {type(step).__name__}")
 
 
 def _list_sizes(tensor: StoredTensor) -> list[int]:
@@ -67,7 +59,7 @@ def _list_all(values: list[int]) -> str:
     return f"{{{', '.join(map(str, values))}}}"
 
 
-@write_move.register
+@write_call.register
 def _concatenate(step: Concatenate, stage: Stage, writer: SourceWriter) -> None:
     whole = _list_sizes(writer.stored[stage.output])
     axis, strides, start = _find_axis(step.axis, writer.stored[stage.output]), _list_strides(whole), 0
@@ -78,7 +70,7 @@ def _concatenate(step: Concatenate, stage: Stage, writer: SourceWriter) -> None:
         start += sizes[axis] * strides[axis]
 
 
-@write_move.register
+@write_call.register
 def _pad(step: Pad, stage: Stage, writer: SourceWriter) -> None:
     sizes = _list_sizes(writer.stored[stage.inputs[0]])
     strides = _list_strides(_list_sizes(writer.stored[stage.output]))
@@ -88,7 +80,7 @@ def _pad(step: Pad, stage: Stage, writer: SourceWriter) -> None:
     _copy(stage, writer, _get_places(stage, writer), sizes, (_list_strides(sizes), strides), (0, start))
 
 
-@write_move.register
+@write_call.register
 def _spread(step: Dilate, stage: Stage, writer: SourceWriter) -> None:
     source = writer.stored[stage.inputs[0]]
     sizes, strides = _list_sizes(source), _list_strides(_list_sizes(writer.stored[stage.output]))
@@ -107,7 +99,7 @@ def _get_places(stage: Stage, writer: SourceWriter) -> tuple[str, str]:
     return writer.place(stage.inputs[0]), writer.place(stage.output)
 
 
-@write_move.register
+@write_call.register
 def _select(step: Select, stage: Stage, writer: SourceWriter) -> None:
     indices = writer.program.arrays[step.indices].astype(np.int64)
     source = writer.stored[stage.inputs[0]]
@@ -122,7 +114,7 @@ def _select(step: Select, stage: Stage, writer: SourceWriter) -> None:
     _choose(stage, writer, indices, sizes, axis)
 
 
-@write_move.register
+@write_call.register
 def _reorder(step: Reorder, stage: Stage, writer: SourceWriter) -> None:
     source, target = writer.stored[stage.inputs[0]], writer.stored[stage.output]
     found = np.empty(len(source.order), dtype=np.int64)
@@ -143,7 +135,7 @@ def _choose(stage: Stage, writer: SourceWriter, indices: Int64Array, sizes: list
     writer.call("select", writer.record(stage, "selection", fields), *_get_places(stage, writer))
 
 
-@write_move.register
+@write_call.register
 def _shuffle(step: PixelShuffle, stage: Stage, writer: SourceWriter) -> None:
     channels, height, width = writer.stored[stage.output].shape
     block, row = step.block, width * channels

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from explorer.errors import ExportError
-from explorer.export.c.calls import count_scratch, store_filters, write_call
+from explorer.export.c import moves  # noqa: F401  (its rules)
+from explorer.export.c.calls import count_scratch, store_filters
 from explorer.export.c.files import InputGrid, write_header, write_main, write_source
 from explorer.export.c.memory import order_tensors, plan_memory
-from explorer.export.c.stages import Stage, list_stages
 from explorer.export.c.text import Identifiers
 from explorer.export.c.weights import StoredWeights
-from explorer.export.c.writer import SourceWriter
+from explorer.export.c.writer import SourceWriter, write_call
 from explorer.export.interface import Interface, OutputCodes, to_codes
 from explorer.graph.names import Names
-from explorer.integer.operations import QuantizeInput
+from explorer.integer.operations import Dilate, Pad, QuantizeInput
 from explorer.integer.program import IntegerProgram
+from explorer.integer.stages import Fusion, Stage, list_stages
+
+FUSION = Fusion(thresholds=True, absorbs=(Pad, Dilate))
+"""What a kernel computes in one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ def build_source(program: IntegerProgram) -> CSource:
     Raises:
         ExportError: For what has no kernel, and what is larger than the source's types hold.
     """
-    stages, stored = order_tensors(program, list_stages(program))
+    stages, stored = order_tensors(program, list_stages(program, FUSION))
     if stored[program.output].type != "int32":
         raise ExportError(f"c: the output {program.output!r} holds no sums of 32 bits; please report this")
     weights: dict[str, StoredWeights] = {}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
 from explorer.errors import ExportError
 from explorer.export.c.memory import Arena, StoredTensor
-from explorer.export.c.stages import Stage
 from explorer.export.c.text import Identifiers, make_array, make_comment, make_record
 from explorer.export.c.weights import StoredWeights
 from explorer.integer.program import IntegerProgram, Integers
+from explorer.integer.stages import Stage
 
 NARROW = frozenset(
     {"top", "left"} | {f"{kind}_{axis}" for kind in ("stride", "dilation", "spread") for axis in ("height", "width")}
@@ -78,6 +79,16 @@ class SourceWriter:
     def places(self, stage: Stage) -> list[str]:
         """Return where what a stage reads and writes lies."""
         return [self.place(name) for name in (*stage.inputs, stage.output)]
+
+
+@singledispatch
+def write_call(step: Any, stage: Stage, writer: SourceWriter) -> None:
+    """Append the call of a stage whose step is `step`, and the constants that it takes.
+
+    Raises:
+        ExportError: For what has no kernel.
+    """
+    raise ExportError(f"c: there is no rule for {type(step).__name__} {stage.output!r}; choose another --format")
 
 
 def check_numbers(stage: Stage, fields: Mapping[str, int]) -> dict[str, int]:

@@ -112,7 +112,8 @@ def _requantize(step: Requantize, builder: OnnxBuilder, program: IntegerProgram)
     result = builder.node("Min", (quotient, top), f"{name}/clipped")
     if low.any():
         result = builder.node("Add", (result, builder.constant(step.low, low, np.int64)), f"{name}/moved")
-    _cast(builder, program, result, name)
+    kind = TensorProto.UINT8 if program.tensor(name).type == "uint8" else TensorProto.INT32
+    builder.node("Cast", (result,), name, to=kind)
 
 
 @write_step.register
@@ -235,8 +236,3 @@ def _reshaped(builder: OnnxBuilder, source: str, shape: tuple[int, ...], name: s
 def _centred(builder: OnnxBuilder, source: str, zero_point: int, name: str) -> str:
     wide = builder.node("Cast", (source,), f"{name}/wide", to=TensorProto.INT32)
     return builder.node("Sub", (wide, builder.constant(f"{name}/zero_point", zero_point, np.int32)), name)
-
-
-def _cast(builder: OnnxBuilder, program: IntegerProgram, source: str, name: str) -> None:
-    kind = TensorProto.UINT8 if program.tensor(name).type == "uint8" else TensorProto.INT32
-    builder.node("Cast", (source,), name, to=kind)

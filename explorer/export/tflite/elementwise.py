@@ -9,6 +9,7 @@ from explorer.export.tflite.rescale import EQUAL, Rescaling, find_zero, keep_cli
 from explorer.export.tflite.translation import Translation, refuse
 from explorer.integer.operations import Multiply, Requantize
 from explorer.integer.program import Integers
+from explorer.integer.stages import Stage
 
 
 def add(parts: Translation, made: Rescaling, step: Requantize) -> None:
@@ -45,8 +46,9 @@ def add(parts: Translation, made: Rescaling, step: Requantize) -> None:
     keep_clipped(parts, made, (plus, minus), ("multiplier0", "multiplier1"), arrays)
 
 
-def multiply(parts: Translation, made: Rescaling, product: Multiply) -> None:
+def multiply(parts: Translation, made: Rescaling, stage: Stage) -> None:
     """Add a product, which one scale for all channels brings to its codes."""
+    product: Multiply = stage.step
     names = (product.left, product.right)
     scales = [np.float32(parts.grid(name).scale) for name in names]
     whole = float(scales[0]) * float(scales[1])

@@ -25,12 +25,9 @@ def find_quantizers(model: fx.GraphModule, program: IntegerProgram) -> dict[str,
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, ActivationQuantizer):
             found[name] = Int8Grid(scale=float(module.scale), zero_point=int(module.zero_point))
-    moves = [step for step in program.steps if isinstance(step, _MOVES)]
-    for step in (*moves, *reversed(moves)):  # forwards and, for what is pooled before it has a name, backwards
-        names = (step.output, *list_operands(step))
+    for names in _list_shared(program):
         for known in [found[name] for name in names if name in found][:1]:
-            for name in names:
-                found.setdefault(name, known)
+            found = {**dict.fromkeys(names, known), **found}
     return found
 
 
@@ -40,16 +37,21 @@ def find_shifts(program: IntegerProgram) -> dict[str, int]:
     Tensors that share a grid share the shift.
     """
     tops = {tensor.name: tensor.high for tensor in program.tensors if tensor.type == "uint8"}
-    moves = [step for step in program.steps if isinstance(step, _MOVES)]
-    changed = True
-    while changed:
-        changed = False
-        for step in moves:
-            names = [name for name in (step.output, *list_operands(step)) if name in tops]
-            top = max((tops[name] for name in names), default=0)
-            changed |= any(tops[name] != top for name in names)
-            tops.update(dict.fromkeys(names, top))
+    for names in _list_shared(program):
+        coded = [name for name in names if name in tops]
+        tops.update(dict.fromkeys(coded, max((tops[name] for name in coded), default=0)))
     return {name: 127 - top for name, top in tops.items()}
+
+
+def _list_shared(program: IntegerProgram) -> list[set[str]]:
+    """Return the tensors that share a grid with others, as a step that moves codes reads and writes them."""
+    found: list[set[str]] = []
+    for step in program.steps:
+        if isinstance(step, _MOVES):
+            names = {step.output, *list_operands(step)}
+            apart = [group for group in found if not group & names]
+            found = [*apart, names.union(*(group for group in found if group & names))]
+    return found
 
 
 def fit_logits(logits: Int32, scale: float) -> Int8Grid:

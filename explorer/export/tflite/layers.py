@@ -28,11 +28,15 @@ from explorer.export.tflite.translation import (
 )
 from explorer.export.tflite.transposed import convolve_spread
 from explorer.export.tflite.windows import find_windows, pad_windows, write_reshape
-from explorer.integer.operations import Conv, HeightWidth, Linear, Multiply, Requantize, Reshape, Step, SumPool
+from explorer.integer.operations import Conv, Dilate, HeightWidth, Linear, Multiply, Reshape, Step, SumPool
+from explorer.integer.stages import Stage
 
 
-def requantize(parts: Translation, step: Requantize) -> None:
+def requantize(parts: Translation, stage: Stage) -> None:
     """Add the operator of a requantisation and of the sums that it reads."""
+    step = stage.rescale
+    if step is None:
+        raise refuse(stage.step, "its sums are read as they are")
     arrays, is_output = parts.program.arrays, parts.is_output(step.output)
     low, high = arrays[step.low], arrays[step.high]
     if not is_output and parts.program.tensor(step.output).type != "uint8":
@@ -43,7 +47,7 @@ def requantize(parts: Translation, step: Requantize) -> None:
     factors = [arrays[name].astype(np.float64) / divisor for name in step.multipliers]
     offset = arrays[step.offset].astype(np.float64) / divisor - 0.5
     for name, factor in zip(step.inputs, factors, strict=True):
-        offset = offset + (0 if name in parts.sums else parts.grids[name].zero_point * factor)
+        offset = offset + (0 if stage.step is not step else parts.grids[name].zero_point * factor)
     if is_output:
         scale, zero_point = parts.program.output_scale, 0
         bounds = (-128 - parts.logits.zero_point, 127 - parts.logits.zero_point)
@@ -54,20 +58,14 @@ def requantize(parts: Translation, step: Requantize) -> None:
         target = begin_clip(parts, step, int(low.min()), int(high.min()))
     gains = tuple(np.atleast_1d(factor * scale) for factor in factors)
     offset = np.atleast_1d((offset - zero_point) * scale)
-    _write(parts, Rescaling(step=step, gains=gains, offset=offset, target=target, bounds=bounds), step)
-    end_clip(parts, step, target)
-
-
-def _write(parts: Translation, made: Rescaling, step: Requantize) -> None:
-    if len(step.inputs) == 2 and not any(name in parts.sums for name in step.inputs):
-        add(parts, made, step)
-    elif len(step.inputs) > 1:
-        raise refuse(step, "it adds sums that are not quantised")
-    elif step.inputs[0] in parts.sums:
-        source = parts.sums[step.inputs[0]]
-        _SUMS[type(source)](parts, made, source)
-    else:
+    made = Rescaling(step=step, gains=gains, offset=offset, target=target, bounds=bounds)
+    if stage.step is not step:
+        _SUMS[type(stage.step)](parts, made, stage)
+    elif len(step.inputs) == 1:
         rescale_codes(parts, made, step.inputs[0])
+    else:
+        add(parts, made, step)
+    end_clip(parts, step, target)
 
 
 def rescale_codes(parts: Translation, made: Rescaling, source: str) -> None:
@@ -96,15 +94,16 @@ def rescale_codes(parts: Translation, made: Rescaling, source: str) -> None:
     _sum_codes(parts, made, step, (1, 1), shape[1:] or (1, 1))
 
 
-def _convolve(parts: Translation, made: Rescaling, conv: Conv) -> None:
+def _convolve(parts: Translation, made: Rescaling, stage: Stage) -> None:
+    conv, dilate = stage.step, stage.absorbed
     weight = parts.program.arrays[conv.weight]
     count, share, height, width = weight.shape
     channels = conv.groups * share
     depthwise = conv.groups == channels and conv.groups > 1
-    packed = parts.pack_int4 and conv.input not in parts.spreads
-    bank = fit(parts, made, _source(parts, conv.input), weight, _bias(parts, conv), packed=packed)
-    if conv.input in parts.spreads:
-        convolve_spread(parts, made, conv, bank)
+    packed = parts.pack_int4 and dilate is None
+    bank = fit(parts, made, stage.inputs[0], weight, _bias(parts, conv), packed=packed)
+    if isinstance(dilate, Dilate):
+        convolve_spread(parts, made, conv, bank, dilate)
     else:
         kernel = bank.weight.transpose(1, 2, 3, 0) if depthwise else bank.weight.transpose(0, 2, 3, 1)
         number, padding = pad_windows(parts, conv, (height, width), parts.shape(conv.output)[1:])
@@ -126,11 +125,8 @@ def _convolve(parts: Translation, made: Rescaling, conv: Conv) -> None:
     keep_requantize(parts, made, conv.output, bank)
 
 
-def _source(parts: Translation, name: str) -> str:
-    return parts.spreads[name].input if name in parts.spreads else name
-
-
-def _connect(parts: Translation, made: Rescaling, linear: Linear) -> None:
+def _connect(parts: Translation, made: Rescaling, stage: Stage) -> None:
+    linear: Linear = stage.step
     if len(parts.shape(linear.input)) != 1:
         raise refuse(made.step, "its linear layer reads a sequence or a map")
     weight, number = parts.program.arrays[linear.weight], parts.read(made.step, linear.input)
@@ -154,12 +150,13 @@ def _bias(parts: Translation, layer: Conv | Linear) -> Float64Array:
     return parts.program.arrays[layer.bias].astype(np.float64)
 
 
-def _average(parts: Translation, made: Rescaling, pool: SumPool) -> None:
+def _average(parts: Translation, made: Rescaling, stage: Stage) -> None:
     """Add an average as a depthwise convolution with ones, whose sums are the program's.
 
     MEAN and AVERAGE_POOL_2D round to the grid of what they read before they rescale, except in the default kernels:
     of 4-bit codes little is left then.
     """
+    pool: SumPool = stage.step
     channels, height, width = parts.shape(pool.input)
     if not {made.gains[0].size, made.offset.size} <= {1, channels}:
         raise refuse(made.step, "its windows have different divisors")
@@ -217,7 +214,7 @@ def _as_maps(parts: Translation, step: Step, name: str) -> str:
     return maps
 
 
-_SUMS: dict[type[Any], Callable[[Translation, Rescaling, Any], None]] = {
+_SUMS: dict[type[Any], Callable[[Translation, Rescaling, Stage], None]] = {
     Conv: _convolve,
     Linear: _connect,
     SumPool: _average,

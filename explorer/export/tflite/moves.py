@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from explorer.arrays import Int64Array
+from explorer.export.interface import list_channels_last
 from explorer.export.tflite.translation import Translation, refuse, to_last
 from explorer.export.tflite.windows import pad_windows, write_pad, write_reshape, write_slice
 from explorer.integer.operations import Concatenate, MaxPool, Pad, PixelShuffle, Reshape, Select
 from explorer.integer.program import Integers
+from explorer.integer.stages import Stage
 
 
-def pool(parts: Translation, step: MaxPool) -> None:
+def pool(parts: Translation, stage: Stage) -> None:
     """Add a max pooling."""
+    step: MaxPool = stage.step
     if step.dilation != (1, 1):
         raise refuse(step, "its windows are dilated")
     number, padding = pad_windows(parts, step, step.kernel, parts.shape(step.output)[1:])
@@ -30,8 +33,9 @@ def pool(parts: Translation, step: MaxPool) -> None:
     parts.keep(step)
 
 
-def concatenate(parts: Translation, step: Concatenate) -> None:
+def concatenate(parts: Translation, stage: Stage) -> None:
     """Add a concatenation of what has one grid."""
+    step: Concatenate = stage.step
     names, shape = step.inputs, parts.shape(step.output)
     if step.axis != 1 and (len(shape) != 3 or any(name in parts.orders for name in names)):
         raise refuse(step, "it joins no maps, along another axis than the channels")
@@ -50,8 +54,9 @@ def concatenate(parts: Translation, step: Concatenate) -> None:
     parts.keep(step, type=kind)
 
 
-def pad(parts: Translation, step: Pad) -> None:
+def pad(parts: Translation, stage: Stage) -> None:
     """Add a border."""
+    step: Pad = stage.step
     if len(step.before) != 3:
         raise refuse(step, "it pads no maps")
     sides = to_last(tuple(zip(step.before, step.after, strict=True)))
@@ -59,15 +64,16 @@ def pad(parts: Translation, step: Pad) -> None:
     parts.keep(step)
 
 
-def reshape(parts: Translation, step: Reshape) -> None:
+def reshape(parts: Translation, stage: Stage) -> None:
     """Add a reshape: a flattened map keeps the file's order, a vector becomes maps of one position, or of several."""
+    step: Reshape = stage.step
     before, after = parts.shape(step.input), parts.shape(step.output)
     order = parts.orders.get(step.input)
     number = parts.read(step, step.input)
     if len(after) == 1 and len(before) == 3:
-        order = np.arange(int(np.prod(before))).reshape(before).transpose(1, 2, 0).reshape(-1)
+        order = list_channels_last(before)
     elif len(before) == 1 and len(after) == 3:
-        wanted = np.arange(before[0]).reshape(after).transpose(1, 2, 0).reshape(-1)
+        wanted = list_channels_last(after)
         places = wanted if order is None else np.argsort(order)[wanted]
         if (places != np.arange(len(places))).any():
             ordered = parts.add(step.input, called=f"{step.output}_ordered")
@@ -81,13 +87,14 @@ def reshape(parts: Translation, step: Reshape) -> None:
     parts.keep(step)
 
 
-def select(parts: Translation, step: Select, then: Select | None) -> None:
-    """Add a slice, or a repetition of rows and columns; `then` does the same along another axis, right behind it.
+def select(parts: Translation, stage: Stage) -> None:
+    """Add a slice, or a repetition, of rows and columns alike.
 
     What is neither gathers entries along an axis, which some accelerators leave to a processor.
     """
-    chain = [step] if then is None else [step, then]
-    before, output = parts.shape(step.input), chain[-1].output
+    step: Select = stage.step
+    chain = [step] if stage.then is None else [step, stage.then]
+    before, output = parts.shape(step.input), stage.output
     if len(before) not in {1, 3}:
         raise refuse(step, "it selects from no maps")
     indices = [np.arange(size) for size in before]
@@ -118,8 +125,9 @@ def gather(parts: Translation, name: str, number: int, indices: Integers, axis: 
     return target
 
 
-def shuffle_pixels(parts: Translation, step: PixelShuffle) -> None:
+def shuffle_pixels(parts: Translation, stage: Stage) -> None:
     """Add what turns channels into positions; the operator has the block before the channel, the program behind it."""
+    step: PixelShuffle = stage.step
     channels, height, width = parts.shape(step.input)
     order = np.arange(channels).reshape(-1, step.block**2).T.reshape(-1)
     ordered = parts.add(step.input, called=f"{step.output}_ordered", shape=(channels, height, width))

@@ -75,12 +75,12 @@ def build(
     parts = Translation(
         program=program, file=file, grids=grids, shifts=shifts, logits=logits, pack_int4=types.pack_int4
     )
-    inputs, output = translate(parts)
+    output = translate(parts)
     steps = {step.input: step for step in program.steps if isinstance(step, QuantizeInput)}
     named, codes, extra = {}, [], UNSIGNED if types.inputs == "uint8" else 0
-    for entry, number in zip(program.inputs, inputs, strict=True):
+    for entry in program.inputs:
         step = steps[entry.name]
-        named[entry.name] = _add_input(parts, entry.name, step.output, number, types.inputs)
+        named[entry.name] = _add_input(parts, entry.name, step.output, types.inputs)
         codes.append(to_codes(step, types.inputs, entry.shape, shifts[step.output] + extra))
     core, grid = None, logits
     if before is not None:
@@ -103,9 +103,9 @@ def describe_output(program: IntegerProgram, grid: Int8Grid, kind: str) -> Outpu
     return OutputCodes(name=program.output, type=kind, shape=shape, scale=own.scale, zero_point=own.zero_point)
 
 
-def _add_input(parts: Translation, name: str, codes: str, number: int, kind: str) -> int:
+def _add_input(parts: Translation, name: str, codes: str, kind: str) -> int:
     """Add what is given in another type than the int8 codes that the network reads; returns its tensor."""
-    file, grid = parts.file, parts.grid(codes)
+    file, grid, number = parts.file, parts.grid(codes), parts.numbers[codes]
     if kind == "int8":
         file.rename(number, name)
         return number

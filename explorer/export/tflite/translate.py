@@ -11,7 +11,7 @@ from explorer.errors import ExportError
 from explorer.export.tflite.layers import requantize, rescale_codes
 from explorer.export.tflite.moves import concatenate, pad, pool, reshape, select, shuffle_pixels
 from explorer.export.tflite.rescale import Rescaling
-from explorer.export.tflite.translation import Sums, Translation, begin_clip, end_clip, refuse
+from explorer.export.tflite.translation import Translation, begin_clip, end_clip, refuse
 from explorer.integer.operations import (
     Concatenate,
     Dilate,
@@ -23,59 +23,44 @@ from explorer.integer.operations import (
     Requantize,
     Reshape,
     Select,
-    Step,
-    list_operands,
+    Sums,
 )
+from explorer.integer.stages import Fusion, Stage, list_stages
 
+FUSION = Fusion(repeats=True, absorbs=(Dilate,), pairs=True)
+"""What an operator computes at once."""
 HALF = 1e-3
 """How far from a half the runtime may round a rescaled code to the other side (assumed)."""
 
 
-def translate(parts: Translation) -> tuple[list[int], int]:
+def translate(parts: Translation) -> int:
     """Add the operators of a program, whose inputs are the codes that its QuantizeInput steps give.
 
-    Returns the tensors of the inputs and that of the output.
+    Returns the tensor of the output.
 
     Raises:
         ExportError: For a step that has no operator here.
     """
-    inputs, done = {}, set[str]()
-    for step in parts.program.steps:
-        if step.output in done:
-            continue
-        if isinstance(step, QuantizeInput):
-            inputs[step.input] = parts.add(step.output)
-            parts.keep(step)
-        elif isinstance(step, Sums):
-            parts.sums[step.output] = step
-        elif isinstance(step, Dilate):
-            parts.spreads[step.output] = step
-            parts.keep(step)
-        elif isinstance(step, Select):
-            then = _find_next(parts, step)
-            select(parts, step, then)
-            done |= set() if then is None else {then.output}
-        else:
-            rule = _RULES.get(type(step))
-            if rule is None:
-                raise refuse(step, f"there is no rule for {type(step).__name__}")
-            rule(parts, step)
+    for stage in list_stages(parts.program, FUSION):
+        rule = _RULES.get(type(stage.step))
+        if rule is None:
+            raise refuse(stage.step, f"there is no rule for {type(stage.step).__name__}")
+        rule(parts, stage)
     output = parts.program.output
     if output in parts.orders:
         raise ExportError("tflite: the output is a flattened map, whose channels come last in the file; return the map")
-    return [inputs[entry.name] for entry in parts.program.inputs], parts.numbers[output]
+    return parts.numbers[output]
 
 
-def _find_next(parts: Translation, step: Select) -> Select | None:
-    """Return the only reader of a selection of rows or columns, where it selects along the other axis."""
-    readers: list[Step] = [each for each in parts.program.steps if step.output in list_operands(each)]
-    if len(readers) == 1 and isinstance(readers[0], Select) and {step.axis, readers[0].axis} == {2, 3}:
-        return readers[0]
-    return None
+def _begin(parts: Translation, stage: Stage) -> None:
+    """Add codes that are given."""
+    parts.add(stage.output)
+    parts.keep(stage.step)
 
 
-def _look_up(parts: Translation, step: LookUp) -> None:
+def _look_up(parts: Translation, stage: Stage) -> None:
     """Add a change of grid, which a table is where nothing but a clip lies between two quantisers."""
+    step: LookUp = stage.step
     table = parts.program.arrays[step.table].astype(np.int64)
     before, after = parts.grids[step.input], parts.grids[step.output]
     exact = (np.arange(len(table)) - before.zero_point) * (before.scale / after.scale) + after.zero_point
@@ -97,13 +82,15 @@ def _look_up(parts: Translation, step: LookUp) -> None:
     end_clip(parts, step, target)
 
 
-_RULES: dict[type[Any], Callable[[Translation, Any], None]] = {
-    Requantize: requantize,
+_RULES: dict[type[Any], Callable[[Translation, Stage], None]] = {
+    QuantizeInput: _begin,
+    **dict.fromkeys((*Sums.__args__, Requantize), requantize),
     LookUp: _look_up,
     MaxPool: pool,
     Concatenate: concatenate,
     Pad: pad,
+    Select: select,
     Reshape: reshape,
     PixelShuffle: shuffle_pixels,
 }
-"""Kind of step to the rule that adds its operator."""
+"""Kind of step to the rule that adds the operator of its stage."""

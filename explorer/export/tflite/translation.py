@@ -10,11 +10,10 @@ import numpy as np
 
 from explorer.errors import ExportError
 from explorer.export.tflite.file import FileBuilder, Int8Grid
-from explorer.integer.operations import Concatenate, Conv, Dilate, Linear, Multiply, Step, SumPool
+from explorer.integer.operations import Concatenate, Step
 from explorer.integer.program import IntegerProgram, Integers, Tensor
 
 T = TypeVar("T")
-Sums = Conv | Linear | SumPool | Multiply
 SAME, VALID = 0, 1
 NONE, RELU = 0, 1
 """Of the schema: how an operator pads, and what it does to its output."""
@@ -22,7 +21,7 @@ NONE, RELU = 0, 1
 
 @dataclass(slots=True, kw_only=True)
 class Translation:
-    """A program and the file so far: the number of each tensor in it, and of sums the step that gives them.
+    """A program and the file so far, and the number of each tensor in it.
 
     `grids` and `shifts` are those of the codes (see grids.py), `logits` is the grid of the output. `orders` are of
     flattened maps: entry i of the file is entry orders[i] of the program, since in the file the channels come last.
@@ -36,8 +35,6 @@ class Translation:
     logits: Int8Grid
     pack_int4: bool = False
     numbers: dict[str, int] = field(default_factory=dict)
-    sums: dict[str, Sums] = field(default_factory=dict)
-    spreads: dict[str, Dilate] = field(default_factory=dict)
     orders: dict[str, Integers] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -76,7 +73,7 @@ class Translation:
         """Return the number of the codes that a step reads.
 
         Raises:
-            ExportError: Where they are sums, or spread for a transposed convolution.
+            ExportError: Where they are none, but something that is spread for a transposed convolution.
         """
         if name not in self.numbers:
             raise refuse(step, "it reads sums that are not quantised")

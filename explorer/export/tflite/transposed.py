@@ -5,12 +5,14 @@ from __future__ import annotations
 from explorer.export.tflite.rescale import FilterBank, Rescaling, write_bank
 from explorer.export.tflite.translation import SAME, VALID, Translation, refuse, to_last
 from explorer.export.tflite.windows import write_slice
-from explorer.integer.operations import Conv
+from explorer.integer.operations import Conv, Dilate
 
 
-def convolve_spread(parts: Translation, made: Rescaling, conv: Conv, bank: FilterBank) -> None:
+def convolve_spread(parts: Translation, made: Rescaling, conv: Conv, bank: FilterBank, spread: Dilate) -> None:
     """Add a transposed convolution; where its padding is not the operator's own, what is too much is cut off."""
-    spread, output = parts.spreads[conv.input], made.step.output
+    output = made.step.output
+    if spread.output not in parts.tensors:
+        parts.keep(spread)
     if conv.groups != 1 or conv.dilation != (1, 1):
         raise refuse(made.step, "its transposed convolution has groups, or is dilated")
     inside, shape = parts.shape(spread.input), parts.shape(conv.output)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from explorer.errors import ExportError
-from explorer.export.c.source import build_source
-from explorer.export.c.stages import list_stages
+from explorer.export.c.source import FUSION, build_source
 from explorer.integer.lower import lower_program
 from explorer.integer.operations import OPERATIONS as KINDS
 from explorer.integer.operations import Conv, Linear, Requantize
+from explorer.integer.stages import list_stages
 from tests.explorer.integer.test_lower import OPERATIONS
 from tests.support.compiled_c import check_equal, needs_cc
 from tests.support.integer_programs import make_program
@@ -46,7 +46,7 @@ def test_random_programs_give_their_integers(count: int) -> None:
 
 def test_a_sum_of_32_bits_is_stored_only_where_several_steps_read_it() -> None:
     program = lower_program(around(OPERATIONS["difference"], IMAGES), SHAPE)
-    stages = list_stages(program)
+    stages = list_stages(program, FUSION)
     assert all(stage.rescale is not None for stage in stages if isinstance(stage.step, Conv | Linear))
     assert len(stages) < len(program.steps)
 

@@ -10,10 +10,10 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.evaluate.hardware import cost
 from explorer.export.c.memory import order_tensors, plan_memory
-from explorer.export.c.source import build_source
-from explorer.export.c.stages import list_stages
+from explorer.export.c.source import FUSION, build_source
 from explorer.integer.lower import lower_program
 from explorer.integer.operations import LookUp, Requantize, Reshape
+from explorer.integer.stages import list_stages
 from hwmodels import load
 from tests.support.integer_programs import make_program
 
@@ -22,7 +22,7 @@ from tests.support.integer_programs import make_program
 def test_no_stage_writes_over_what_is_read_later(seed: int) -> None:
     """Each byte that a stage reads was written last by the stage that made the tensor."""
     program = make_program(seed)
-    stages, stored = order_tensors(program, list_stages(program))
+    stages, stored = order_tensors(program, list_stages(program, FUSION))
     scratch = {stage.output: 100 for stage in stages[1::3] if stage.output != program.output}
     arena = plan_memory(stages, stored, program.output, scratch)
     made, memory = dict[str, str](), dict[int, str]()
