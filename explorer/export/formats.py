@@ -211,6 +211,7 @@ FORMATS: Mapping[str, Exporter] = {
         network="net.c",
         loader="explorer.export.c.load",
     ),
+    "scalesim": Exporter(summary="SCALE-Sim topology", module="explorer.export.scalesim"),
 }
 """Name to format, the default first. A new one is its module and an entry here."""
 DEFAULT_FORMAT = next(iter(FORMATS))

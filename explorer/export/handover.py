@@ -79,8 +79,7 @@ def hand_over(
         verification=verification,
         lines=(
             held_out,
-            f"{folder / network}: {before:,} bytes in float32, {after:,} exported ({_compare(before, after)}); "
-            f"{checked.told}",
+            f"{folder / network}: {before:,} bytes in float32, {after:,} exported ({_compare(table)}); {checked.told}",
             *checked.lines,
             *table.lines(),
         ),
@@ -157,7 +156,10 @@ def _measure(layout: Layout, folder: Path) -> dict[str, int]:
     return {name: sum(sizes) for name, sizes in parts.items() if sizes}
 
 
-def _compare(before: int, after: int) -> str:
+def _compare(table: ByteTable) -> str:
+    before, after = table.float32.total, table.exported.total
+    if not table.exported.weights:
+        return "no weights"
     if before >= after:
         return f"{before / after:.1f}x smaller"
     return f"{after / before:.1f}x larger: the format outweighs the weights"

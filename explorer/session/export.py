@@ -47,7 +47,8 @@ def export(
     Args:
         format: "onnx" (a quantised network and configuration.json), "integer", "pt" (a state dict with a module
             that takes torch alone), "pt2" (a torch.export program), "coded" (weights at their entropy, to store),
-            "tflite" (takes ai-edge-litert), "qonnx" (exact widths, takes qonnx), or "c" (C99, takes a C compiler).
+            "tflite" (takes ai-edge-litert), "qonnx" (exact widths, takes qonnx), "c" (C99, takes a C compiler),
+            or "scalesim" (a topology for the simulator).
         inputs: What a "tflite" file reads: "int8", "uint8" or "float32".
         outputs: The same of what it gives.
         int4: Whether it stores weights of at most 4 bits two to a byte.

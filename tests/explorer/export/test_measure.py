@@ -27,7 +27,11 @@ Explorer = Callable[..., tuple[int, str, str]]
 TAKES = {"c": "cc"}
 """Programs that a format takes, beside packages."""
 FILES = {"pt": ("network.pt", "network.py")}
-FORMS = [form for form in FORMATS if FORMATS[form].is_installed and shutil.which(TAKES.get(form, "sh"))]
+FORMS = [
+    form
+    for form, exporter in FORMATS.items()
+    if exporter.loader and exporter.is_installed and shutil.which(TAKES.get(form, "sh"))
+]
 
 
 @pytest.fixture(scope="module")
