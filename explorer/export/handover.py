@@ -13,7 +13,7 @@ from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
 from explorer.export.onnx.qdq import export_onnx
-from explorer.export.record import describe_artefact
+from explorer.export.record import describe_artefact, tell_images
 from explorer.export.staging import SUMMARY, staged, write_description
 from explorer.export.stored_bytes import ByteTable, StoredBytes
 from explorer.export.verify import Verification
@@ -90,7 +90,7 @@ def hand_over(
             staging / SUMMARY,
             _describe(deployment, layout, exported) | describe_artefact(deployment, exported, staging),
         )
-    write_readme(layout, f"{held_out}; {checked.told}.", table, staging)
+    write_readme(layout, f"{held_out}; {checked.told}.\n\n{tell_images(deployment)}", table, staging)
     return exported
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from explorer.evaluate.hardware import list_activation_tensors, list_layer_jobs
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.formats import Deployment, Exported
+from explorer.files import without_controls
 from explorer.graph.inputs import as_tuple, several_shapes
 from explorer.graph.layers import ModelGraph
 from hwmodels import write_jobs
@@ -79,6 +80,26 @@ def describe_artefact(deployment: Deployment, exported: Exported, folder: Path) 
         "files": {path.name: sha256(path.read_bytes()) for path in _list_files(exported, folder)},
     }
     return {SECTION: record}
+
+
+def tell_images(deployment: Deployment) -> str:
+    """Return how images are made into what a network takes, and what its outputs stand for, in words."""
+    shapes, data = several_shapes(deployment.context.graph.input_shapes), deployment.data
+    told = "Images are given as they were in Python, preprocessed as the network was trained."
+    if data is not None and data.settings is not None and len(shapes) == 1:
+        mean, std = data.settings.normalisation(shapes[0][0])
+        told = "Pixels are scaled to 0..1"
+        if any(mean) or any(value != 1 for value in std):
+            told += f", less {tell_numbers(mean)}, through {tell_numbers(std)}"
+        told += "."
+    if data is not None and data.class_names:
+        told += f" The outputs are, in this order: {', '.join(data.class_names)}."
+    return without_controls(told)
+
+
+def tell_numbers(values: Sequence[float]) -> str:
+    """Return numbers with commas between."""
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def read_record(network: Path) -> Record | None:

@@ -15,7 +15,7 @@ from explorer.data.images import ImageSet, ReadSets
 from explorer.data.load import normalise
 from explorer.dotted import resolve
 from explorer.errors import DataError
-from explorer.export.record import SPLITS, Record
+from explorer.export.record import SPLITS, Record, tell_numbers
 from explorer.settings import SOURCES, DataSettings
 from explorer.study.study_file import FILE_NAME, Study, load_study
 
@@ -71,7 +71,7 @@ def read_images(given: str, record: Record | None, shapes: tuple[tuple[int, ...]
     mean, std = settings.normalisation(images.inputs[0].shape[1]) if len(images.inputs) == 1 else ((), ())
     by = "as the artefact says" if told_by is not None else f"as data.source {settings.source!r} does"
     plain = not any(mean) and all(value == 1 for value in std)
-    normalised = "as they are" if plain else f"less {_tell(mean)}, through {_tell(std)}"
+    normalised = "as they are" if plain else f"less {tell_numbers(mean)}, through {tell_numbers(std)}"
     return ScoredImages(
         images=images,
         told="those that it was exported on" if are_held_out else told,
@@ -155,7 +155,3 @@ def _number_as(images: ImageSet, own: tuple[str, ...], wanted: tuple[str, ...], 
         )
     places = np.array([wanted.index(name) for name in own], dtype=np.int64)
     return ImageSet(inputs=images.inputs, targets=places[images.targets])
-
-
-def _tell(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)

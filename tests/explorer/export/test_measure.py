@@ -18,7 +18,10 @@ from explorer.evaluate.hardware import cost
 from explorer.export.artefact import open_artefact
 from explorer.export.formats import FORMATS, Deployment, Exported, FileTypes
 from explorer.export.measure import verify_artefact
+from explorer.export.record import tell_images
 from explorer.export.scored_images import read_images
+from explorer.packed.file import write_packed
+from explorer.packed.network import packable
 from hwmodels import load
 from tests.support.deployments import deploy_digits
 from tests.support.exported_tflite import needs_litert
@@ -89,6 +92,24 @@ def test_bytes_are_those_of_the_files_and_of_the_byte_table(
     assert len(stored.weights) == len(layers)
     if form != "coded":
         assert stored.biases == sum(4 * layer.out_channels for layer in layers)
+
+
+def test_weights_of_deep_compression_are_counted(deployment: Deployment, tmp_path: Path) -> None:
+    packing = write_packed(packable(deployment.model), tmp_path / "network.bin")
+    found = verify_artefact(tmp_path, "digits")
+    assert (found.score, found.artefact.stored.total) == (None, len(packing.data))
+    sizes = {size.layer: size.size_bytes - size.scale_bytes - size.bias_bytes for size in packing.layers}
+    assert dict(found.artefact.stored.weights) == sizes
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_readme_says_how_images_are_normalised(form: str, exports: Path, deployment: Deployment) -> None:
+    assert "\nPixels are scaled to 0..1.\n" in (exports / form / "README.md").read_text()
+    assert deployment.data is not None
+    assert deployment.data.settings is not None
+    other = replace(deployment.data, settings=replace(deployment.data.settings, mean=(0.25,), std=(2.0,)))
+    told = tell_images(replace(deployment, data=replace(other, class_names=("zero", "one"))))
+    assert told == ("Pixels are scaled to 0..1, less 0.25, through 2. The outputs are, in this order: zero, one.")
 
 
 def test_a_file_alone_is_scored_and_says_that_nothing_was_recorded(
