@@ -29,6 +29,7 @@ import explorer
 from benchmarks.tflite import open_unet
 from explorer.data.load import load_data
 from explorer.evaluate.engine import Runner
+from explorer.export.artefact import open_artefact
 from explorer.export.formats import FORMATS
 from explorer.export.integer.package import read_program
 from explorer.export.interface import to_arrays
@@ -120,7 +121,9 @@ def measure(small: explorer.Compressed, form: str, folder: Path) -> dict[str, An
     images, targets = net.tensors(net.data.held_out)
     expected = np.concatenate([outputs.numpy() for outputs, _ in Runner(small, 250)(images)])
     exported = explorer.export(small, folder, form, device=DEVICE)
-    received = FORMATS[form].load().run_files(folder, images)
+    run = open_artefact(folder).run
+    assert run is not None
+    received = run(images)
     same = received.argmax(1) == expected.argmax(1)
     found = explorer.verify(folder, images, targets, function=net.score)
     assert found.score is not None

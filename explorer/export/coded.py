@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from torch import fx
 
-from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
 from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.stored_bytes import StoredBytes
 from explorer.export.verify import compare_outputs, run_torch
-from explorer.graph.inputs import Inputs
 from explorer.packed.coded import MAGIC, write_coded
 from explorer.packed.file import read_packed
 from explorer.packed.network import decode_like, packable, refuse_different
@@ -84,10 +82,3 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     layers = tuple(replace(layer, codes=np.zeros_like(layer.codes)) for layer in network.layers)
     write_coded(replace(network, layers=layers), folder / NETWORK)
     return folder / NETWORK
-
-
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Raise ExportError: the file holds the weights of a network, and not what is done with them; see `Format`."""
-    raise ExportError(
-        f"{folder / NETWORK}: holds weights to store, and no network to run; export the same point in another --format"
-    )

@@ -16,7 +16,6 @@ from explorer.errors import ExportError
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
-    from explorer.arrays import Float32Array
     from explorer.compress.apply import CompressionContext
     from explorer.data.images import Data
     from explorer.evaluate.mean_score import MeanScore
@@ -121,14 +120,6 @@ class Format(Protocol):
 
         Raises:
             ExportError: Where there is no rule for it, or its runtime refuses it.
-        """
-        ...
-
-    def run_files(self, folder: Path, images: Inputs) -> Float32Array:
-        """Return the outputs (N x ..., channels first) of what `write` left in a folder, from its files alone.
-
-        Raises:
-            ExportError: Where files are missing, damaged, or hold no network that can be run.
         """
         ...
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from torch import fx
 
-from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate, uniform
 from explorer.compress.plan import plan
@@ -16,7 +15,6 @@ from explorer.export.formats import Deployment, Exported
 from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.stored_bytes import StoredBytes
 from explorer.export.verify import compare_outputs, run_torch
-from explorer.graph.inputs import Inputs
 from hwmodels import Network, read_topology, write_topology
 
 TOPOLOGY = "topology.csv"
@@ -75,14 +73,6 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     """Write the topology of the network with 8 bits; see `Format.try_out`."""
     _write(context, uniform(context.graph), folder / TOPOLOGY)
     return folder / TOPOLOGY
-
-
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Raise ExportError: the file holds sizes, and no network; see `Format`."""
-    raise ExportError(
-        f"{folder / TOPOLOGY}: holds sizes for a simulator, and no network to run; export the same point in another "
-        "--format"
-    )
 
 
 def _write(

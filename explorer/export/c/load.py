@@ -7,15 +7,13 @@ from pathlib import Path
 
 from explorer.errors import ExportError
 from explorer.export.artefact import Artefact, Port
-from explorer.export.c.compiled import HEADER, MAIN, SOURCE
-from explorer.export.c.package import run_files
+from explorer.export.c.compiled import HEADER, MAIN, SOURCE, encode_inputs, run_source
+from explorer.export.c.writer import ROLES
 from explorer.export.interface import read_interface
-from explorer.export.stored_bytes import StoredBytes
+from explorer.export.stored_bytes import count_constants
 
 ARRAY = re.compile(r"^static const u?int(\d+)_t (\w+?)_([a-z]+)(?:_\d+)?\[(\d+)\]", re.MULTILINE)
 ARENA = re.compile(r"^#define NET_ARENA_SIZE (\d+)$", re.MULTILINE)
-WEIGHTS = {"weights", "packed", "codebook"}
-RESCALES = {"multipliers", "shifts", "offsets", "bounds", "breakpoints", "table"}
 
 
 def load(path: Path) -> Artefact:
@@ -31,7 +29,10 @@ def load(path: Path) -> Artefact:
         raise ExportError(f"{path.parent}: {missing[0]} is missing, which belongs to the network; keep them together")
     interface = read_interface(path.parent)
     try:
-        stored = _count(path.read_text(encoding="ascii"))
+        constants = [
+            (f"{layer}.{ROLES.get(kind, kind)}", int(bits) // 8 * int(count))
+            for bits, layer, kind, count in ARRAY.findall(path.read_text(encoding="ascii"))
+        ]
         arena = ARENA.search(path.with_name(HEADER).read_text(encoding="ascii"))
     except ValueError as error:
         raise ExportError(f"{path}: is no source of an export ({error}); write it again") from error
@@ -41,23 +42,10 @@ def load(path: Path) -> Artefact:
         network=path,
         inputs=tuple(Port(name=each.name, shape=each.shape, type=each.tell()) for each in interface.inputs),
         output=Port(name=output.name, shape=output.shape, type=output.tell()),
-        stored=stored,
-        run=lambda images: run_files(path.parent, images),
+        stored=count_constants(constants, sum(size for _, size in constants)),
+        run=lambda images: interface.decode(run_source(path.parent, encode_inputs(interface, images))),
         notes=(
             "bytes are those of the constants in flash; the code and structures for each layer come on top",
             *(() if arena is None else (f"{int(arena[1]):,} bytes of static memory hold the activations",)),
         ),
     )
-
-
-def _count(source: str) -> StoredBytes:
-    """Return what the constant arrays are, by their names."""
-    weights: dict[str, int] = {}
-    kinds = dict.fromkeys(("scales", "biases", "others"), 0)
-    for bits, layer, kind, count in ARRAY.findall(source):
-        size = int(bits) // 8 * int(count)
-        if kind in WEIGHTS:
-            weights[layer] = weights.get(layer, 0) + size
-        else:
-            kinds["biases" if kind == "biases" else "scales" if kind in RESCALES else "others"] += size
-    return StoredBytes(weights=weights, total=sum((*weights.values(), *kinds.values())), **kinds)

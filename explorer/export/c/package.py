@@ -6,7 +6,6 @@ from pathlib import Path
 
 from torch import fx
 
-from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.export.c.compiled import (
     FLAGS,
@@ -21,10 +20,8 @@ from explorer.export.c.readme import LAYOUT, describe_layout
 from explorer.export.c.source import CSource, build_source
 from explorer.export.formats import Deployment, Exported
 from explorer.export.handover import Checked, deliver, list_common_marks
-from explorer.export.interface import read_interface
 from explorer.export.stored_bytes import count_constants
 from explorer.export.verify import verify_integers
-from explorer.graph.inputs import Inputs
 from explorer.integer.builder import name_layers
 from explorer.integer.lower import lower_program
 from explorer.integer.program import IntegerProgram
@@ -72,9 +69,3 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     find_compiler()
     write_files(build_source(lower_program(model, context.graph.input_shapes)), folder)
     return folder / SOURCE
-
-
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Return the outputs of what was written, compiled here; see `Format.run_files`."""
-    interface = read_interface(folder)
-    return interface.decode(run_source(folder, encode_inputs(interface, images)))

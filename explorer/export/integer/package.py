@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 from torch import fx
 
-from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
 from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.integer.onnx import export_integer_onnx
 from explorer.export.record import describe_layers
-from explorer.export.verify import open_session, run_onnx, verify_integers
-from explorer.graph.inputs import Inputs, take
+from explorer.export.verify import run_onnx, verify_integers
+from explorer.graph.inputs import take
 from explorer.integer.builder import name_layers
 from explorer.integer.lower import lower_program
 from explorer.integer.program import IntegerProgram
@@ -98,15 +97,6 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     export_integer_onnx(lower_program(model, context.graph.input_shapes), folder / NETWORK)
     run_onnx(folder / NETWORK, take(context.calibration.images, slice(2)))
     return folder / NETWORK
-
-
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Return the logits of what was written; see `Format.run_files`."""
-    integers = run_onnx(folder / NETWORK, images)
-    scale = open_session(folder / NETWORK).get_modelmeta().custom_metadata_map.get("logits_scale")
-    if scale is None:
-        raise ExportError(f"{folder / NETWORK}: does not say what its integers stand for; export it once more")
-    return (integers * float(scale)).astype(np.float32)
 
 
 def write_program(program: IntegerProgram, folder: Path) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 import onnxruntime
 from torch import fx
 
-from explorer.arrays import Float32Array
 from explorer.compress.activations import input_quantizer
 from explorer.compress.apply import CompressionContext
 from explorer.compress.candidate import Candidate
@@ -24,7 +23,7 @@ from explorer.export.record import describe_artefact
 from explorer.export.staging import staged, write_description
 from explorer.export.stored_bytes import StoredBytes
 from explorer.export.verify import run_onnx, verify_onnx
-from explorer.graph.inputs import Inputs, take
+from explorer.graph.inputs import take
 from explorer.study.record import FrontPoint
 
 SCHEMA_VERSION = 1
@@ -134,11 +133,6 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     run_onnx(folder / NETWORK, take(context.calibration.images, slice(2)))
     export_onnx(context.model, context.graph.input_shapes, folder / "float32.onnx")
     return folder / NETWORK
-
-
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Return the outputs of what was written; see `Format.run_files`."""
-    return run_onnx(folder / NETWORK, images)
 
 
 def describe_network(model: fx.GraphModule, context: CompressionContext, candidate: Candidate) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 
 from explorer.errors import ExportError, describe_error
 from explorer.export.artefact import Artefact, Port
-from explorer.export.pytorch.package import MODULE, run_files
+from explorer.export.pytorch.package import MODULE, run_alone
 from explorer.export.pytorch.source import WEIGHTS
 from explorer.export.stored_bytes import StoredBytes
 
@@ -37,7 +37,7 @@ def load(path: Path) -> Artefact:
         inputs=(),
         output=Port(name="logits"),
         stored=stored,
-        run=lambda images: run_files(path.parent, images),
+        run=lambda images: run_alone(path.parent, images),
         notes=(f"{module.name} beside it is code that is run to score it",),
     )
 

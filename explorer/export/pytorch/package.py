@@ -86,7 +86,7 @@ def write(deployment: Deployment, folder: Path) -> Exported:
 
 def _make(deployment: Deployment, folder: Path) -> Checked:
     stored = _write_network(deployment.model, f"{deployment.point.name} of {deployment.study}", folder)
-    received, expected = run_files(folder, deployment.images), run_torch(deployment.model, deployment.images)
+    received, expected = run_alone(folder, deployment.images), run_torch(deployment.model, deployment.images)
     verification = compare_outputs(WEIGHTS, received, expected, deployment.targets, deployment.score)
     equal = float((received == expected).mean())
     return Checked(
@@ -107,8 +107,8 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     return folder / WEIGHTS
 
 
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Return the outputs of what was written, computed where neither explorer nor hwmodels is; see `Format`."""
+def run_alone(folder: Path, images: Inputs) -> Float32Array:
+    """Return the outputs of what was written, computed where neither explorer nor hwmodels is."""
     with tempfile.TemporaryDirectory() as home:
         given, taken = Path(home) / "given.pt", Path(home) / "taken.pt"
         torch.save([tensor.cpu() for tensor in as_tuple(images)], given)

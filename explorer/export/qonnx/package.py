@@ -6,19 +6,16 @@ from pathlib import Path
 
 from torch import fx
 
-from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
-from explorer.errors import ExportError
 from explorer.export.formats import Deployment, Exported
-from explorer.export.handover import Checked, Layout, hand_over, list_common_marks
+from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.onnx.file import count_stored, save_onnx
 from explorer.export.onnx.graph import name_layers
 from explorer.export.qonnx.dialect import build_qonnx
 from explorer.export.qonnx.run import run_qonnx
-from explorer.export.staging import staged
 from explorer.export.stored_bytes import StoredBytes
 from explorer.export.verify import compare_outputs, run_torch
-from explorer.graph.inputs import Inputs, Shapes, take
+from explorer.graph.inputs import Shapes, take
 
 NETWORK = "network.onnx"
 LAYOUT = Layout(
@@ -50,17 +47,17 @@ def list_marks(folder: Path) -> dict[Path, bytes | None]:
 
 def write(deployment: Deployment, folder: Path) -> Exported:
     """Write network.onnx to `folder` and verify it; see `Format.write`."""
-    if len(deployment.targets) == 0:
-        raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
-    with staged(folder, [path.name for path in list_marks(folder)]) as staging:
-        stored = _save(deployment.model, deployment.context.graph.input_shapes, staging / NETWORK)
-        received = run_qonnx(staging / NETWORK, deployment.images)
-        expected = run_torch(deployment.model, deployment.images)
-        verification = compare_outputs(NETWORK, received, expected, deployment.targets, deployment.score)
-        weight_bytes = deployment.point.evaluation.cost.weight_bytes
-        told = f"{verification.summary()} in qonnx's executor; packed weights {weight_bytes:,}"
-        checked = Checked(stored=stored, verification=verification, told=told, details={"weight_bytes": weight_bytes})
-        return hand_over(deployment, LAYOUT, checked, staging, folder)
+    return deliver(deployment, LAYOUT, lambda staging: _make(deployment, staging), folder)
+
+
+def _make(deployment: Deployment, folder: Path) -> Checked:
+    stored = _save(deployment.model, deployment.context.graph.input_shapes, folder / NETWORK)
+    expected = run_torch(deployment.model, deployment.images)
+    received = run_qonnx(folder / NETWORK, deployment.images)
+    verification = compare_outputs(NETWORK, received, expected, deployment.targets, deployment.score)
+    weight_bytes = deployment.point.evaluation.cost.weight_bytes
+    told = f"{verification.summary()} in qonnx's executor; packed weights {weight_bytes:,}"
+    return Checked(stored=stored, verification=verification, told=told, details={"weight_bytes": weight_bytes})
 
 
 def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) -> Path:
@@ -68,11 +65,6 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     _save(model, context.graph.input_shapes, folder / NETWORK)
     run_qonnx(folder / NETWORK, take(context.calibration.images, slice(2)))
     return folder / NETWORK
-
-
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Return the outputs of what was written, in qonnx's executor; see `Format.run_files`."""
-    return run_qonnx(folder / NETWORK, images)
 
 
 def _save(model: fx.GraphModule, shapes: Shapes, path: Path) -> StoredBytes:

@@ -106,15 +106,6 @@ class FileBuilder:
         array: NDArray[np.int32] = np.array(values, dtype=np.int32)
         return self._add(name, array.shape, "INT32", self._buffer(array), None)
 
-    def list_constants(self) -> Iterator[tuple[str, int]]:
-        """Yield name and bytes of each constant tensor, and of the grid of each tensor."""
-        for tensor in self.tensors:
-            if self.buffers[tensor.buffer].data is not None:
-                yield tensor.name, len(self.buffers[tensor.buffer].data)
-            if tensor.quantization is not None:  # float32 and int64
-                grid = tensor.quantization
-                yield f"{tensor.name}.scale", 4 * len(grid.scale) + 8 * len(grid.zeroPoint)
-
     def rename(self, number: int, name: str) -> None:
         """Give a tensor another name."""
         self.tensors[number].name = name
@@ -194,6 +185,16 @@ class FileBuilder:
         code.deprecatedBuiltinCode = min(number, 127)
         self.codes.append(code)
         return len(self.codes) - 1
+
+
+def list_constants(model: Any) -> Iterator[tuple[str, int]]:
+    """Yield name and bytes of each constant tensor of a file's ModelT, and of the grid of each tensor."""
+    for tensor in model.subgraphs[0].tensors:
+        name, data, grid = tensor.name.decode(), model.buffers[tensor.buffer].data, tensor.quantization
+        if data is not None:
+            yield name, len(data)
+        if grid is not None and grid.scale is not None:  # float32 and int64
+            yield f"{name}.scale", 4 * len(grid.scale) + 8 * len(grid.zeroPoint)
 
 
 def _pack(values: Integers) -> Integers:

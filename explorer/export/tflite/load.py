@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,13 @@ import numpy as np
 from explorer.arrays import Float32Array
 from explorer.errors import ExportError, describe_error
 from explorer.export.artefact import Artefact, Port
-from explorer.export.interface import InputCodes, Interface, OutputCodes
-from explorer.export.stored_bytes import StoredBytes
-from explorer.export.tflite.file import IDENTIFIER, load_litert
-from explorer.export.tflite.names import WEIGHT
+from explorer.export.interface import InputCodes, Interface, OutputCodes, read_interface
+from explorer.export.stored_bytes import count_constants
+from explorer.export.tflite.file import IDENTIFIER, list_constants, load_litert
 from explorer.export.tflite.run import run_tflite
 from explorer.graph.inputs import Inputs
 
-BIAS = ".bias"
 TYPES = {"INT8": "int8", "UINT8": "uint8", "FLOAT32": "float32"}
-SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
-"""Of an entry of a quantised tensor, as the schema stores them."""
 
 
 def load(path: Path) -> Artefact:
@@ -37,10 +34,10 @@ def load(path: Path) -> Artefact:
         (graph,) = model.subgraphs
         names = {getattr(schema.TensorType, name): kind for name, kind in TYPES.items()}
         interface = Interface(
-            inputs=tuple(_read_input(graph.tensors[number], names) for number in graph.inputs),
+            inputs=_find_limits(path, tuple(_read_input(graph.tensors[number], names) for number in graph.inputs)),
             output=_read_output(graph.tensors[graph.outputs[0]], names),
         )
-        stored = _count(model, graph, len(content))
+        stored = count_constants(list_constants(model), len(content))
     except Exception as error:  # flatbuffers raises of many kinds
         raise ExportError(f"{path}: is no file for LiteRT ({describe_error(error)}); write it again") from error
     output = interface.output
@@ -52,6 +49,16 @@ def load(path: Path) -> Artefact:
         stored=stored,
         run=lambda images: _run(path, interface, images),
     )
+
+
+def _find_limits(path: Path, inputs: tuple[InputCodes, ...]) -> tuple[InputCodes, ...]:
+    """Return inputs with the limits of their codes that a summary beside the file states: no tensor does."""
+    try:
+        stated = read_interface(path.parent).inputs
+    except ExportError:
+        return inputs
+    found = tuple(replace(own, low=other.low, high=other.high) for own, other in zip(inputs, stated, strict=False))
+    return found if found == stated else inputs
 
 
 def _run(path: Path, interface: Interface, images: Inputs) -> Float32Array:
@@ -94,20 +101,3 @@ def _read_shape(tensor: Any) -> tuple[int, ...]:
     """Return the shape of one image, channels first."""
     *positions, channels = (int(size) for size in tensor.shape[1:])
     return (channels, *positions)
-
-
-def _count(model: Any, graph: Any, total: int) -> StoredBytes:
-    weights: dict[str, int] = {}
-    scales, biases, others = 0, 0, 0
-    for tensor in graph.tensors:
-        name, data, grid = tensor.name.decode(), model.buffers[tensor.buffer].data, tensor.quantization
-        size = 0 if data is None else len(data)
-        if grid is not None and grid.scale is not None:
-            scales += SCALE_BYTES * len(grid.scale) + ZERO_POINT_BYTES * len(grid.zeroPoint)
-        if name.endswith(WEIGHT):
-            weights[name.removesuffix(WEIGHT)] = size
-        elif name.endswith(BIAS):
-            biases += size
-        else:
-            others += size
-    return StoredBytes(weights=weights, scales=scales, biases=biases, others=others, total=total)

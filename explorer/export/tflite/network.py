@@ -25,7 +25,7 @@ from explorer.integer.lower import lower_program
 from explorer.integer.operations import QuantizeInput
 from explorer.integer.program import IntegerProgram
 
-UNSIGNED = 128
+INT8_MIN, UNSIGNED = -128, 128
 """What uint8 codes have more than int8 codes of the same value."""
 PROBABILITIES = Int8Grid(scale=1 / 256, zero_point=-128)
 """The grid that runtimes demand of a softmax."""
@@ -37,7 +37,7 @@ class Network:
     """The bytes of a file, the program that it computes, what it reads and gives, and the grid of its logits.
 
     The program's logits are int8 codes less their zero point. `core` is the file without a softmax at its end, None
-    where there is none. `constants` are names and bytes of what the file holds of numbers.
+    where there is none.
     """
 
     content: bytes
@@ -45,7 +45,6 @@ class Network:
     program: IntegerProgram
     interface: Interface
     logits: Int8Grid
-    constants: tuple[tuple[str, int], ...]
 
 
 def build(
@@ -93,7 +92,6 @@ def build(
         program=parts.realised(),
         interface=Interface(inputs=tuple(codes), output=describe_output(program, grid, types.outputs)),
         logits=logits,
-        constants=tuple(file.list_constants()),
     )
 
 
@@ -111,6 +109,11 @@ def _add_input(parts: Translation, name: str, codes: str, kind: str) -> int:
         return number
     shape = (1, *to_last(parts.shape(codes)))
     given = file.add_activation(name, shape, _unsigned(grid) if kind == "uint8" else None, kind.upper())
+    low = parts.program.tensor(codes).low + parts.shifts[codes]
+    if low > INT8_MIN:  # a quantisation clips to all of int8
+        bound, clipped = file.add_codes(f"{codes}.maximum", low, grid), number
+        number = parts.add(codes, called=f"{codes}_unclipped")
+        file.add_operator("MAXIMUM", (number, bound), clipped, "MaximumMinimumOptions", first=True)
     file.add_operator("QUANTIZE", (given,), number, "QuantizeOptions", first=True)
     return given
 

@@ -7,17 +7,16 @@ from pathlib import Path
 
 from torch import fx
 
-from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.export.formats import Deployment, Exported
 from explorer.export.handover import Checked, Layout, deliver, list_common_marks
-from explorer.export.interface import read_interface
 from explorer.export.stored_bytes import count_constants
 from explorer.export.tflite.costed import describe_costed
+from explorer.export.tflite.file import list_constants, load_litert
 from explorer.export.tflite.network import build
 from explorer.export.tflite.run import run_tflite
 from explorer.export.tflite.verify import Agreement, compare
-from explorer.graph.inputs import Inputs, take
+from explorer.graph.inputs import take
 from explorer.integer.builder import name_layers
 
 NETWORK = "model.tflite"
@@ -60,12 +59,13 @@ def write(deployment: Deployment, folder: Path) -> Exported:
 def _make(deployment: Deployment, folder: Path) -> Checked:
     network, path = build(deployment.model, deployment.context, types=deployment.types), folder / NETWORK
     path.write_bytes(network.content)
+    model = load_litert("schema_py_generated").ModelT.InitFromPackedBuf(network.content)
     found = compare(network, path, deployment.model, deployment.images, deployment.targets, deployment.score)
     verification, costed = found.verification, describe_costed(deployment, network.content)
     tied = f"; where classes share the largest code, on {verification.ties} of the images, the first counts"
     interface = network.interface.to_json()
     return Checked(
-        stored=count_constants(network.constants, len(network.content), name_layers(deployment.model)),
+        stored=count_constants(list_constants(model), len(network.content), name_layers(deployment.model)),
         verification=verification,
         told=f"{_tell(found)}{tied if verification.ties else ''}",
         details={
@@ -98,12 +98,6 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     (folder / NETWORK).write_bytes(network.content)
     run_tflite(folder / NETWORK, network.interface.encode(images))
     return folder / NETWORK
-
-
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Return the outputs of what was written, in LiteRT; see `Format.run_files`."""
-    interface = read_interface(folder)
-    return interface.decode(run_tflite(folder / NETWORK, interface.encode(images)))
 
 
 def _tell(found: Agreement) -> str:

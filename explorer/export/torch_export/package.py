@@ -6,13 +6,11 @@ from pathlib import Path
 
 from torch import fx
 
-from explorer.arrays import Float32Array
 from explorer.compress.apply import CompressionContext
 from explorer.export.formats import Deployment, Exported
 from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.torch_export.program import build_program, run_program, save_program
 from explorer.export.verify import compare_outputs, run_torch
-from explorer.graph.inputs import Inputs
 
 PROGRAM = "network.pt2"
 LAYOUT = Layout(
@@ -50,7 +48,8 @@ def write(deployment: Deployment, folder: Path) -> Exported:
 def _make(deployment: Deployment, folder: Path) -> Checked:
     program = build_program(deployment.model, deployment.context.graph.input_shapes)
     stored = save_program(program, folder / PROGRAM)
-    expected, received = run_torch(deployment.model, deployment.images), run_files(folder, deployment.images)
+    expected = run_torch(deployment.model, deployment.images)
+    received = run_program(folder / PROGRAM, deployment.images)
     verification = compare_outputs(PROGRAM, received, expected, deployment.targets, deployment.score)
     return Checked(stored=stored, verification=verification, told=verification.summary())
 
@@ -59,8 +58,3 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
     """Write the program; see `Format.try_out`."""
     save_program(build_program(model, context.graph.input_shapes), folder / PROGRAM)
     return folder / PROGRAM
-
-
-def run_files(folder: Path, images: Inputs) -> Float32Array:
-    """Return the outputs of what was written; see `Format.run_files`."""
-    return run_program(folder / PROGRAM, images)

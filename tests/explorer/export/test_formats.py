@@ -23,7 +23,7 @@ from explorer.study.study_file import load_study
 from tests.support.tiny import quiet, write_tiny
 
 REPOSITORY = Path(__file__).parents[3]
-MEMBERS = ("list_marks", "write", "try_out", "run_files")
+MEMBERS = ("list_marks", "write", "try_out")
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -37,7 +37,7 @@ def test_outputs_are_equal_where_there_is_no_explorer(exported: Exported, deploy
     assert exported.details["equal_outputs"] == 1.0
     assert exported.verification.agreement == 1.0
     assert "import explorer" not in (folder / "network.py").read_text()
-    found = package.run_files(folder, deployment.images[:3])
+    found = package.run_alone(folder, deployment.images[:3])
     with torch.no_grad():
         assert torch.equal(torch.from_numpy(found), deployment.model(deployment.images[:3]))
 
