@@ -30,7 +30,9 @@ def front(
     ] = False,
     sort: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Order by a column of front.csv, the best first: scores descending."),
+        typer.Option(
+            metavar="COLUMN", help="Order by a column of front.csv, the best first: scores and marks descending."
+        ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the table of front.csv alone, as CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,

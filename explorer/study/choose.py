@@ -162,7 +162,7 @@ def _require(networks: Sequence[ChosenNetwork], outcome: Outcome, wanted: Requir
     rules = tuple(_list_rules(wanted))
     for rule in rules:
         if all(math.isnan(rule.excess(each)) for each in networks):
-            raise ChoiceError(f"no network on the front has {rule.unknown}, which {rule.text} is about")
+            raise ChoiceError(f"no network on the front has {rule.unknown}, and so none {rule.text}")
     good = [each for each in networks if all(rule.excess(each) <= 0 for rule in rules)]
     if not good:
         raise ChoiceError(_tell_nearest(networks, rules))
@@ -192,7 +192,7 @@ def _list_rules(wanted: Requirements) -> Iterator[_Rule]:
             f"a loss of at most {most:g} point{'s' * (most != 1)}, a standard error included",
             lambda each: each.excess(most / POINTS),
             lambda each: f"loses {POINTS * each.loss:.1f} ±{POINTS * each.loss_error:.1f} points",
-            "a known loss, since the float network was not scored,",
+            "a known loss (the float network was not scored)",
         )
     if wanted.min_score is not None:
         least = wanted.min_score

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from explorer.errors import ChoiceError
 from explorer.objectives import SCORE, Objective, every_cost
@@ -38,13 +39,13 @@ class Requirements:
     def read(cls, given: Mapping[str, object], *, as_option: bool = False) -> Requirements:
         """Read values by KEYS; those that are None are not stated.
 
-        A limit is a number in the unit of its cost, or a text with a unit, such as "64KiB"; texts alone on the command
-        line, whose options errors name where `as_option` is true.
+        A limit is a number in the unit of its cost, of Python or NumPy, or a text with a unit, such as "64KiB"; texts
+        alone on the command line, whose options errors name where `as_option` is true.
 
         Raises:
             ExplorerError: An unknown key, a value out of range, or a point's name beside requirements.
         """
-        stated = {key: value for key, value in given.items() if value is not None}
+        stated = {key: _as_python(value) for key, value in given.items() if value is not None}
         name = {key: f"--{key.replace('_', '-')}" if as_option else key for key in KEYS}
         for key in stated:
             if key not in KEYS:
@@ -61,6 +62,11 @@ class Requirements:
             ),
             least=_read_cost(stated[LEAST], name[LEAST]) if LEAST in stated else None,
         )
+
+
+def _as_python(value: Any) -> object:
+    """Return a number of NumPy, as a table of pandas gives it, as one of Python, and anything else as it is."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _read_loss(value: object, name: str) -> float:

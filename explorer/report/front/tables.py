@@ -132,14 +132,15 @@ def format_json(frame: pd.DataFrame) -> str:
 
 
 def sort_front(frame: pd.DataFrame, column: str, score: str) -> pd.DataFrame:
-    """Return the rows of `build_front_frame` the best first by a column: scores descending, anything else ascending.
+    """Return the rows of `build_front_frame` the best first by a column: scores and marks descending, else ascending.
 
     Raises:
         ChoiceError: There is no such column.
     """
     if column not in frame:
         raise ChoiceError(f"--sort: there is no column {column!r}; {suggestion(column, frame.columns, 'columns')}")
-    return frame.sort_values(column, ascending=not column.startswith(f"{score}_"), kind="stable")
+    scores = [f"{score}_{images}{tuned}" for images in ("search", "held_out") for tuned in ("", "_tuned")]
+    return frame.sort_values(column, ascending=column not in scores and frame[column].dtype != "bool", kind="stable")
 
 
 def build_front_table(outcome: Outcome, chosen: ChosenNetwork | None = None) -> Table:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from explorer.compress.candidate import Candidate
@@ -160,6 +161,7 @@ FRONT = ((0.80, 1.0, 30), (0.87, 2.0, 20), (0.886, 3.0, 25), (0.895, 4.0, 40))
         ({"max_energy": 3}, "p03"),  # costs alone: the best score
         ({"max_energy": "3000nJ", "max_weights": 20}, "p02"),
         ({"max_weights": "20B"}, "p02"),
+        ({"max_weights": np.int64(20), "max_loss": np.float32(50)}, "p02"),
         ({"max_weights": 30, "least": "weight_memory"}, "p02"),
         ({"max_loss": 5, "least": "energy"}, "p02"),
         ({"max_loss": 50}, "p01"),
@@ -266,5 +268,8 @@ def test_without_a_scored_float_network_nothing_is_known_of_losses() -> None:
     found = replace(found, baselines=(unknown,))
     assert best(found).name == "p04"
     assert best(found).reason == "the best score, since the float network was not scored"
-    with pytest.raises(ChoiceError, match="no network on the front has a known loss, since the float network was not"):
+    with pytest.raises(
+        ChoiceError,
+        match=r"no network on the front has a known loss \(the float network was not scored\), and so none a loss",
+    ):
         want(found, max_loss=1.0)

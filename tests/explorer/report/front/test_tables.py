@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from explorer.report.front.tables import build_front_frame, build_front_table, list_columns, write_front_csv
+from explorer.report.front.tables import build_front_frame, build_front_table, list_columns, sort_front, write_front_csv
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Cost, Outcome
 
@@ -99,6 +99,15 @@ def test_a_failed_write_leaves_the_old_file(outcome: Outcome, tmp_path: Path, mo
     with pytest.raises(OSError, match="no space left"):
         write_front_csv(outcome, tmp_path / "front.csv")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("front.csv", "old")]
+
+
+def test_rows_are_sorted_the_best_first(outcome: Outcome) -> None:
+    frame = build_front_frame(outcome)
+    frame["accuracy_head.weight_bits"] = range(len(frame), 0, -1)  # a layer may be called so
+    for column in ("accuracy_search", "accuracy_held_out", "knee", "undominated_held_out"):
+        assert sort_front(frame, column, "accuracy")[column].is_monotonic_decreasing, column
+    for column in ("energy_uj", "standard_error_search", "name", "accuracy_head.weight_bits"):
+        assert sort_front(frame, column, "accuracy")[column].is_monotonic_increasing, column
 
 
 def test_the_terminal_table_is_whole_in_100_columns(outcome: Outcome) -> None:
