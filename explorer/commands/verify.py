@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from explorer.commands.options import whole_number
+from explorer.commands.progress import ProgressDisplay
 from explorer.commands.terminal import console, say, show_beside
 from explorer.errors import ExportError
+from explorer.progress import silent
 
 if TYPE_CHECKING:
-    from explorer.export.measure import Verified
+    from explorer.export.verified import Verified
     from explorer.referee.comparison import VelaComparison
 
 BROKEN = 1
@@ -64,7 +67,8 @@ def verify(
     from explorer.export.measure import verify_artefact  # noqa: PLC0415  (imports torch)
 
     accelerator = None if device is None else hwmodels.load(device)
-    found = verify_artefact(artefact, data, accelerator, num_images=images)
+    with nullcontext(silent) if as_json else ProgressDisplay(console) as notify:
+        found = verify_artefact(artefact, data, accelerator, num_images=images, notify=notify)
     if as_json:
         sys.stdout.write(f"{json.dumps(found.to_json(), indent=2, allow_nan=False)}\n")
     else:

@@ -3,134 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from explorer.data.images import ImageSet
 from explorer.errors import DataError, ExportError
-from explorer.evaluate.mean_score import MeanScore, name_score
+from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY, Score, score_outputs
 from explorer.evaluate.workload import priced
-from explorer.export.artefact import Artefact, Port, open_artefact
+from explorer.export.artefact import Artefact, open_artefact
 from explorer.export.record import Record, list_changed, read_record
 from explorer.export.scored_images import ScoredImages, read_images
-from explorer.export.verify import TOLERANCE
+from explorer.export.verified import Kept, Verified
+from explorer.progress import Notify, silent
 from explorer.study.network import load_score
 from hwmodels import Accelerator, HardwareModelError, NetworkCost, evaluate, load, names, read_jobs
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """How a score compares with the recorded one.
-
-    `is_same` says that both are of the same images: then it has to be equal but for TOLERANCE, else no more is known
-    than by how many standard errors they differ.
-    """
-
-    promised: MeanScore
-    is_same: bool
-    difference: float
-    standard_errors: float
-
-    @property
-    def is_broken(self) -> bool:
-        """Whether the network scores otherwise than the export said of the same images."""
-        return self.is_same and abs(self.difference) > TOLERANCE
-
-    def __str__(self) -> str:
-        told = f"{self.promised.value:.2%} of {self.promised.num_images:,} images"
-        if not self.is_same:
-            return f"{told}, others than these: {self.standard_errors:.1f} standard errors of the difference away"
-        if self.difference == 0:
-            return f"{told}, these: kept, to the image"
-        return f"{told}, these: {'broken' if self.is_broken else 'kept'}, {100 * self.difference:+.2f} points"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Verified:
-    """What was found out about an artefact; what could not be is None, and `notes` say why."""
-
-    artefact: Artefact
-    record: Record | None
-    score_name: str
-    score: MeanScore | None = None
-    images: str = ""
-    normalised: str = ""
-    kept: Kept | None = None
-    changed: tuple[str, ...] = ()
-    """Files that are others than the record's."""
-    device: str = ""
-    cost: NetworkCost | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def is_as_promised(self) -> bool:
-        """Whether nothing differs from what the export recorded."""
-        return not self.changed and not (self.kept is not None and self.kept.is_broken)
-
-    def rows(self) -> tuple[tuple[str, str], ...]:
-        """Return what was found as (what, how much)."""
-        artefact, score = self.artefact, self.score
-        rows = [("network", f"{artefact.network}: {artefact.form}, {artefact.stored.total:,} bytes")]
-        if self.record is not None:
-            record = self.record
-            rows.append(("from", f"point {record.point} of study {record.study}, for {record.device}"))
-        if score is not None:
-            told = f"{score.value:.2%} ±{score.standard_error:.2%} of {score.num_images:,} images, {self.images}"
-            rows.append((name_score(self.score_name), told))
-        if self.kept is not None:
-            rows.append(("promised", str(self.kept)))
-        if self.record is not None:
-            files = f"others than were exported: {', '.join(self.changed)}" if self.changed else "as they were exported"
-            rows.append(("files", files))
-        rows += [("input", str(tensor)) for tensor in artefact.inputs]
-        if score is not None:
-            rows.append(("reads", self.normalised))
-        if artefact.run is not None:
-            rows.append(("output", str(artefact.output)))
-        if self.record is not None and self.record.classes:
-            rows.append(("classes", ", ".join(self.record.classes)))
-        if self.cost is not None:
-            rows.append((f"on {self.device}", _tell_cost(self.cost)))
-        return (*rows, *(("note", note) for note in self.notes))
-
-    def summary(self) -> str:
-        """Return the rows as lines."""
-        rows = self.rows()
-        width = max(len(what) for what, _ in rows)
-        return "\n".join(f"{what:{width}}  {told}" for what, told in rows)
-
-    def __repr__(self) -> str:
-        """Return the summary."""
-        return self.summary()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain data."""
-        artefact, record, stored = self.artefact, self.record, self.artefact.stored
-        score = self.score
-        return {
-            "network": artefact.network.name,
-            "format": artefact.form,
-            "score": None if score is None else {"name": self.score_name, **_write(score), "of": self.images},
-            "promised": None
-            if self.kept is None
-            else {**_write(self.kept.promised), "same_images": self.kept.is_same, "difference": self.kept.difference},
-            "as_promised": None if record is None else self.is_as_promised,
-            "changed_files": list(self.changed),
-            "inputs": [_write_tensor(tensor) for tensor in artefact.inputs],
-            "output": _write_tensor(artefact.output),
-            "normalisation": None if record is None else {"mean": record.mean, "std": record.std},
-            "classes": [] if record is None else list(record.classes),
-            "bytes": {**stored.by_kind(), "total": stored.total, "weights_by_layer": dict(stored.weights)},
-            "device": self.device or None,
-            "cost": None if self.cost is None else _write_cost(self.cost),
-            "notes": list(self.notes),
-        }
+AT_ONCE = 1000
+"""Images between two reports of how far it is: enough that a process or a compilation for each does not count."""
 
 
 def verify_artefact(
@@ -140,6 +33,7 @@ def verify_artefact(
     *,
     score: Score | None = None,
     num_images: int | None = None,
+    notify: Notify = silent,
 ) -> Verified:
     """Score and price what an export wrote, from its files alone; `data` as `scored_images.read_images` has it.
 
@@ -154,7 +48,10 @@ def verify_artefact(
     given = read_images(data, record, shapes or (None if record is None else record.shapes))
     if score is None and given.study is not None and given.study.score.function is not None:
         score = load_score(given.study)
-    return measure(artefact, record, given, score=score, accelerator=accelerator, num_images=num_images)
+    if num_images is not None and num_images < len(given.images):
+        images = given.images.take(slice(num_images))
+        given = replace(given, images=images, are_held_out=False, told=f"the first of {given.told}")
+    return measure(artefact, record, given, score=score, accelerator=accelerator, notify=notify)
 
 
 def measure(
@@ -164,9 +61,9 @@ def measure(
     *,
     score: Score | None = None,
     accelerator: Accelerator | None = None,
-    num_images: int | None = None,
+    notify: Notify = silent,
 ) -> Verified:
-    """Score an artefact on the first images that are given, and price it: on the record's device where none is given.
+    """Score an artefact on the images that are given, and price it: on the record's device where none is given.
 
     Raises:
         ExportError: It cannot be run, or the record names a score whose function is not given.
@@ -183,10 +80,9 @@ def measure(
                 f"verify: {artefact.network} is scored by {record.score_name}, a function of its study: give the study "
                 "file as data, or in Python function="
             )
-        images = given.images if num_images is None else given.images.take(slice(num_images))
-        found = score_artefact(artefact, images, wanted)
-        is_whole = given.are_held_out and len(images) == len(given.images)
-        kept = None if record is None or wanted.name != record.score_name else _compare(found, record, is_whole)
+        found = score_artefact(artefact, given.images, wanted, notify)
+        is_comparable = record is not None and wanted.name == record.score_name
+        kept = _compare(found, record, given.are_held_out) if record is not None and is_comparable else None
     cost = None
     if accelerator is None and record is not None and record.device in names():
         accelerator = load(record.device)
@@ -215,7 +111,7 @@ def measure(
     )
 
 
-def score_artefact(artefact: Artefact, images: ImageSet, score: Score) -> MeanScore:
+def score_artefact(artefact: Artefact, images: ImageSet, score: Score, notify: Notify = silent) -> MeanScore:
     """Return the score of an artefact that can be run on images that it reads.
 
     Raises:
@@ -230,7 +126,13 @@ def score_artefact(artefact: Artefact, images: ImageSet, score: Score) -> MeanSc
     if artefact.inputs and len(artefact.inputs) != len(images.inputs):
         raise DataError(f"data: expected {len(artefact.inputs)} inputs, received {len(images.inputs)}")
     assert artefact.run is not None
-    outputs = artefact.run(tuple(torch.from_numpy(array) for array in images.inputs))
+    parts = []
+    for start in range(0, len(images), AT_ONCE):
+        notify("score", start, len(images))
+        part = images.take(slice(start, start + AT_ONCE))
+        parts.append(artefact.run(tuple(torch.from_numpy(array) for array in part.inputs)))
+    notify("score", len(images), len(images))
+    outputs = np.concatenate(parts)
     if score is ACCURACY:
         highest = int(images.targets.max(initial=0))
         if outputs.ndim != 2 or images.targets.ndim != 1 or images.targets.dtype != np.int64:
@@ -264,31 +166,6 @@ def _price(artefact: Artefact, record: Record | None, accelerator: Accelerator) 
         workload = priced(str(artefact.network), None, 1)
         return evaluate(workload.jobs, accelerator, workload.tensors)
     return None
-
-
-def _tell_cost(cost: NetworkCost) -> str:
-    return (
-        f"{cost.energy_pj * 1e-6:.4g} uJ, {cost.latency_ms:.4g} ms, {cost.weight_bytes:,} bytes of weights, "
-        f"{cost.macs:,} MACs"
-    )
-
-
-def _write_cost(cost: NetworkCost) -> dict[str, float]:
-    return {
-        "energy_uj": cost.energy_pj * 1e-6,
-        "latency_ms": cost.latency_ms,
-        "weight_bytes": cost.weight_bytes,
-        "peak_activation_bytes": cost.peak_activation_bytes,
-        "macs": cost.macs,
-    }
-
-
-def _write(score: MeanScore) -> dict[str, Any]:
-    return {"value": score.value, "standard_error": score.standard_error, "images": score.num_images}
-
-
-def _write_tensor(tensor: Port) -> Mapping[str, Any]:
-    return {"name": tensor.name, "shape": tensor.shape, "type": tensor.type}
 
 
 def _tell_shape(shape: tuple[int, ...]) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 from explorer.errors import ExportError
 from explorer.evaluate.score import Score, ScoreFunction
 from explorer.export.artefact import open_artefact
-from explorer.export.measure import Verified, measure, verify_artefact
+from explorer.export.measure import measure, verify_artefact
 from explorer.export.record import read_record
 from explorer.export.scored_images import ScoredImages
+from explorer.export.verified import Verified
 from explorer.session.devices import Device, find_device
 from explorer.session.network import make_score
 from explorer.session.samples import read_samples
