@@ -39,7 +39,7 @@ from explorer.models.mobilenet_v2 import MobileNetV2
 from explorer.settings import DataSettings, QuantizerSettings
 
 STUDY = Path(__file__).parent.parent / "studies" / "resnet20_cifar10"
-FORMS = tuple(name for name in FORMATS if name != "coded")
+FORMS = tuple(name for name, entry in FORMATS.items() if entry.loader and name != "coded")
 """All that hold a network to run."""
 DEVICE = "bitfusion"
 ADAPTIVE = QuantizerSettings(rounding="adaptive")

@@ -26,7 +26,8 @@ README = "README.md"
 class Layout:
     """What a format's folder holds, for its README: what each file is, the network first, and how it is used.
 
-    `title` names the format, `use` and `notes` are Markdown, `counted` says which bytes stand in the byte table.
+    `title` names the format, `use` and `notes` are Markdown, `counted` says which bytes stand in the byte table,
+    `described` what is in the file of the description.
     """
 
     title: str
@@ -34,13 +35,16 @@ class Layout:
     use: str
     notes: str = ""
     counted: str = "the files that are needed to run this one"
+    description: str = SUMMARY
+    described: str = "score, agreement, bytes and the compression as JSON"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """What an export found of the files that it wrote: their bytes, and how they compare.
 
-    `told` says the comparison in words, `lines` what else is to be known; `details` go to the summary.
+    `told` says the comparison in words, `lines` what else is to be known; `details` go to the description, unless the
+    format has a layout of its own for it, by `describe`.
     """
 
     stored: StoredBytes
@@ -48,56 +52,48 @@ class Checked:
     told: str
     lines: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    describe: Callable[[Exported], dict[str, Any]] | None = None
 
 
 def deliver(deployment: Deployment, layout: Layout, make: Callable[[Path], Checked], folder: Path) -> Exported:
-    """Write to `folder` what `make` writes to another and checks, a README and a summary; see `Format.write`."""
-    if len(deployment.targets) == 0:
-        raise ExportError(f"verify: no images to run {next(iter(layout.files))} on; give at least one")
-    with staged(folder, (*layout.files, SUMMARY, README)) as staging:
-        return hand_over(deployment, layout, make(staging), staging, folder)
-
-
-def hand_over(
-    deployment: Deployment, layout: Layout, checked: Checked, staging: Path, folder: Path, *, summary: bool = True
-) -> Exported:
-    """Write README.md beside a network, and a summary unless its format has a description; returns the export."""
-    verification = checked.verification
-    assert verification.scores is not None
-    mean, score = verification.scores[0], deployment.score
-    table = ByteTable(float32=count_float32(deployment.context), exported=checked.stored)
+    """Write to `folder` what `make` writes to another and checks, a description and a README; see `Format.write`."""
     network = next(iter(layout.files))
-    before, after = table.float32.total, table.exported.total
-    held_out = f"{deployment.point.name}, {score.tell(mean)} on {mean.num_images} held-out images"
-    names = (*layout.files, *((SUMMARY,) if summary else ()), README)
-    exported = Exported(
-        point=deployment.point.name,
-        files=tuple(folder / name for name in names),
-        float32_bytes=before,
-        network_bytes=after,
-        score=mean,
-        verification=verification,
-        lines=(
-            held_out,
-            f"{folder / network}: {before:,} bytes in float32, {after:,} exported ({_compare(table)}); {checked.told}",
-            *checked.lines,
-            *table.lines(),
-        ),
-        details={"bytes": table.to_json(), "files": _measure(layout, staging), **checked.details},
-    )
-    if summary:
-        write_description(
-            staging / SUMMARY,
-            _describe(deployment, layout, exported) | describe_artefact(deployment, exported, staging),
+    if len(deployment.targets) == 0:
+        raise ExportError(f"verify: no images to run {network} on; give at least one")
+    names = (*layout.files, layout.description, README)
+    with staged(folder, names) as staging:
+        checked = make(staging)
+        assert checked.verification.scores is not None
+        mean = checked.verification.scores[0]
+        table = ByteTable(float32=count_float32(deployment.context), exported=checked.stored)
+        before, after = table.float32.total, table.exported.total
+        held_out = f"{deployment.point.name}, {deployment.score.tell(mean)} on {mean.num_images} held-out images"
+        sizes = f"{before:,} bytes in float32, {after:,} exported ({_compare(table)})"
+        exported = Exported(
+            point=deployment.point.name,
+            files=tuple(folder / name for name in names),
+            float32_bytes=before,
+            network_bytes=after,
+            score=mean,
+            verification=checked.verification,
+            lines=(
+                held_out,
+                f"{folder / network}: {sizes}; {checked.told}",
+                *checked.lines,
+                *table.lines(),
+            ),
+            details={"bytes": table.to_json(), "files": _measure(layout, staging), **checked.details},
         )
-    write_readme(layout, f"{held_out}; {checked.told}.\n\n{tell_images(deployment)}", table, staging)
+        described = _describe(deployment, layout, exported) if checked.describe is None else checked.describe(exported)
+        write_description(staging / layout.description, described | describe_artefact(deployment, exported, staging))
+        write_readme(layout, f"{held_out}; {checked.told}.\n\n{tell_images(deployment)}", table, staging)
     return exported
 
 
 def write_readme(layout: Layout, told: str, table: ByteTable, folder: Path) -> None:
     """Write the README of a folder that has the files of a layout; `told` says what it is of and how it was checked."""
-    sizes, others = _measure(layout, folder), {SUMMARY: "score, agreement, bytes and the compression as JSON"}
-    files = {**layout.files, **{name: what for name, what in others.items() if (folder / name).is_file()}}
+    sizes, is_described = _measure(layout, folder), (folder / layout.description).is_file()
+    files = {**layout.files, **({layout.description: layout.described} if is_described else {})}
     rows = [f"| {what} | {before:,} | {after:,} |" for what, before, after in table.rows()]
     text = "\n".join(
         (

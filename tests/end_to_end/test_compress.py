@@ -1,6 +1,7 @@
 """`explorer compress`: a user's own network pruned, shared and coded, or deployed with integers, by one command."""
 
 import csv
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,12 @@ def test_deep_compression(study: Path, home: Path, explorer: Callable[..., Any])
     assert f"out/network.bin: {size:,} bytes with all tables" in said.out
     assert "right on 200 images that nothing was chosen on" in said.out
     assert "equal integers, and equal predictions on all of these images" in said.out
+    readme = (home / "out" / "README.md").read_text()
+    assert re.search(rf"\| all bytes \| [\d,]+ \| {size:,} \|", readme)
+    assert (
+        f"| `network.bin` | the whole network with all tables: weights pruned, shared and Huffman-coded | {size:,} |"
+        in readme
+    )
     with (home / "out" / "sizes.csv").open(newline="") as file:
         *layers, _, whole = csv.DictReader(file)
     assert int(whole["bytes"]) == size

@@ -17,10 +17,8 @@ from explorer.digests import sha256
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.export.formats import Deployment, Exported
-from explorer.export.handover import README, Checked, Layout, hand_over
+from explorer.export.handover import README, Checked, Layout, deliver
 from explorer.export.onnx.qdq import export_onnx, find_widths
-from explorer.export.record import describe_artefact
-from explorer.export.staging import staged, write_description
 from explorer.export.stored_bytes import StoredBytes
 from explorer.export.verify import run_onnx, verify_onnx
 from explorer.graph.inputs import take
@@ -34,8 +32,9 @@ LAYOUT = Layout(
     title="Compressed network as quantised ONNX (QDQ)",
     files={
         NETWORK: "the network, for any number of images",
-        CONFIGURATION: "costs and scores of the point, and of each layer kept filters, widths, scales, shared codes",
     },
+    description=CONFIGURATION,
+    described="costs and scores of the point, and of each layer kept filters, widths, scales, shared codes",
     use="""
 ```python
 import onnxruntime
@@ -61,28 +60,22 @@ def list_marks(folder: Path) -> dict[Path, bytes | None]:
 
 def write(deployment: Deployment, folder: Path) -> Exported:
     """Write a quantised ONNX network and its configuration to `folder`, and verify it; see `Format.write`."""
-    if len(deployment.targets) == 0:
-        raise ExportError(f"verify: no images to run {NETWORK} on; give at least one")
-    with staged(folder, (NETWORK, CONFIGURATION, README)) as staging:
-        stored, promoted = _write_network(deployment, staging)
-        verification = verify_onnx(
-            staging / NETWORK,
-            deployment.model,
-            deployment.images,
-            targets=deployment.targets,
-            score=deployment.score,
-        )
-        weight_bytes = deployment.point.evaluation.cost.weight_bytes
-        checked = Checked(
-            stored=stored,
-            verification=verification,
-            told=f"{verification.summary()}; packed weights {weight_bytes:,}{promoted}",
-            details={"weight_bytes": weight_bytes},
-        )
-        exported = hand_over(deployment, LAYOUT, checked, staging, folder, summary=False)
-        described = _describe(deployment, exported, staging / NETWORK)
-        write_description(staging / CONFIGURATION, described | describe_artefact(deployment, exported, staging))
-    return exported
+    return deliver(deployment, LAYOUT, lambda staging: _make(deployment, staging), folder)
+
+
+def _make(deployment: Deployment, folder: Path) -> Checked:
+    stored, promoted = _write_network(deployment, folder)
+    score, weight_bytes = deployment.score, deployment.point.evaluation.cost.weight_bytes
+    verification = verify_onnx(
+        folder / NETWORK, deployment.model, deployment.images, targets=deployment.targets, score=score
+    )
+    return Checked(
+        stored=stored,
+        verification=verification,
+        told=f"{verification.summary()}; packed weights {weight_bytes:,}{promoted}",
+        details={"weight_bytes": weight_bytes},
+        describe=lambda exported: _describe(deployment, exported, folder / NETWORK),
+    )
 
 
 def _write_network(deployment: Deployment, staging: Path) -> tuple[StoredBytes, str]:
