@@ -114,8 +114,8 @@ EXAMPLES = {"µJ": "3uJ", "ms": "2ms", "bytes": "64KiB"}
 """Of a limit, by the unit of its cost."""
 HELP = {
     PICK: "A point: recommended, knee, accurate, cheapest, its name, or how its digest begins.",
-    MAX_LOSS: "Or of all networks that lose at most so many points against the float one on the search images, "
-    "1.0 for one, with a standard error more, or that lose none.",
+    MAX_LOSS: "Or of all networks that lose, a standard error included, at most so many points against the float one "
+    "on the search images, 1.0 for one, or that lose nothing.",
     MIN_SCORE: "That score at least so much: 0.97 or 97%.",
     **{key: f"{cost.title} of at most so much: {EXAMPLES[cost.unit]}." for key, cost in LIMITS.items()},
     LEAST: "The cost that is least among all that keep these; by default the first of the search's objectives, and "

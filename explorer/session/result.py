@@ -92,8 +92,8 @@ class Result:
     def best(self, **wanted: float | str) -> Point:
         """Return the point that keeps all requirements and costs the least, or has the best score, of those that do.
 
-        Requirements are `max_loss`, in points below the float network on the search images, a standard error more
-        counting as a tie; `min_score`, a share; and of each cost the most, `max_energy`, `max_latency`, `max_weights`,
+        Requirements are `max_loss`, in points below the float network on the search images, a standard error
+        included; `min_score`, a share; and of each cost the most, `max_energy`, `max_latency`, `max_weights`,
         `max_activations` and `max_coded_file`, as a number in the cost's unit (uJ, ms, bytes) or as a text such as
         "64KiB". `least` names the cost that is least then, by default the first of the search; where costs alone are
         limited the score decides. Of networks as they were searched; `recommended` knows fine-tuned ones, too.
@@ -135,9 +135,10 @@ class Result:
 
     @property
     def recommended(self) -> ChosenNetwork | None:
-        """The cheapest network, tuned ones among them, within one point of the float network, and why; ties count.
+        """The cheapest network, tuned ones among them, within one point of the float network, and why.
 
-        Where none is it is the one of the best score; None for an empty front.
+        The point includes a standard error of the loss, unless nothing is lost. Where none is within, it is the one of
+        the best score; None for an empty front.
         """
         return recommend(self.outcome)
 

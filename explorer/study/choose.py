@@ -259,7 +259,7 @@ def _tell_known(cost: Objective) -> str:
 
 
 def _amount(value: float, cost: Objective) -> str:
-    return f"{value:,.0f} {cost.unit}" if cost.whole else f"{value:.4g} {cost.unit}"
+    return f"{value:,.0f} {cost.unit}" if cost.whole or value >= 1000.0 else f"{value:.4g} {cost.unit}"
 
 
 def _with_reason(network: ChosenNetwork, reason: str) -> ChosenNetwork:

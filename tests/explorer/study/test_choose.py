@@ -212,6 +212,7 @@ def test_tuned_networks_are_chosen_or_left_out() -> None:
     ("stated", "message"),
     [
         ({"max_loss": 0}, r"has a loss of at most 0 points, .*; the nearest is p04, which loses 0\.5 ±0\.3 points$"),
+        ({"max_energy": "9mJ", "max_weights": 19}, r"at most 9,000 µJ and weight memory of at most 19"),
         ({"max_energy": 0.9}, r"at most 0\.9 µJ; the nearest is p01, which takes 1 µJ, 11\.1 % over$"),
         (
             {"max_loss": 1, "max_weights": 35},
