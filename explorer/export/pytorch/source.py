@@ -95,7 +95,7 @@ def _write_forward(model: fx.GraphModule) -> str:
             ("torch", "_operator", "builtins", "math")
         ):
             raise _refuse(node, f"it calls {getattr(function, '__name__', function)}, which torch does not have")
-    return code.src.replace("_Tensor_", "Tensor")
+    return code.src
 
 
 def _construct(module: nn.Module, node: fx.Node) -> str:

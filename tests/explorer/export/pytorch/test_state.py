@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 from explorer.compress.apply import CompressionContext, apply
 from explorer.export.bits import pack_bits
+from explorer.export.pytorch.source import write_source
 from explorer.export.pytorch.state import pack_state
 from explorer.export.pytorch.unpack import unpack
 from tests.support.deployments import mix_widths
@@ -72,3 +74,16 @@ def test_filters_with_values_of_their_own_have_them_where_that_is_less() -> None
     assert (state.widths["0"], tuple(state.tensors["0.codebook"].shape)) == (2, (4, 4))
     found = unpack(state.tensors["0.packed"], 2, state.tensors["0.codebook"], (4, 400))
     assert np.array_equal(found.numpy(), rows)
+
+
+def test_a_module_is_written_whatever_its_layers_are_called() -> None:
+    names = ("my_Tensor_layer", "import os", "self", "torch", "\N{GREEK SMALL LETTER ALPHA}")
+    network = nn.Sequential()
+    for name in names:
+        network.add_module(name, nn.Linear(3, 3))
+    written: dict[str, Any] = {"__file__": "network.py", "__name__": "network"}
+    exec(write_source(torch.fx.symbolic_trace(network), {}, "Of 'quotes' {braces}"), written)
+    found, images = written["Network"](), torch.rand(4, 3)
+    found.load_state_dict(network.state_dict())
+    assert [name for name, _ in found.named_children()] == list(names)
+    assert torch.equal(found(images), network(images))
