@@ -141,15 +141,17 @@ def count_float32(context: CompressionContext) -> StoredBytes:
             return export_onnx(context.reference, context.graph.input_shapes, Path(folder) / "float32.onnx")
     except ExportError:
         whole = (context.whole or context).graph
-        weights = {layer.name: 4 * layer_module(context.reference, layer.name).weight.numel() for layer in whole.layers}
-        total = 4 * sum(parameter.numel() for parameter in context.reference.parameters())
-        return StoredBytes(weights=weights, others=total - sum(weights.values()), total=total)
+        weights = {layer.name: layer_module(context.reference, layer.name).weight for layer in whole.layers}
+        known = {id(weight) for weight in weights.values()}
+        others = 4 * sum(each.numel() for each in context.reference.parameters() if id(each) not in known)
+        sizes = {name: 4 * weight.numel() for name, weight in weights.items()}
+        return StoredBytes(weights=sizes, others=others, total=sum(sizes.values()) + others)
 
 
 def _measure(layout: Layout, folder: Path) -> dict[str, int]:
     """Return the bytes of each file of a layout that is there, with what belongs to it (`name.data`)."""
-    parts = {name: [path.stat().st_size for path in folder.glob(f"{name}*")] for name in layout.files}
-    return {name: sum(sizes) for name, sizes in parts.items() if sizes}
+    parts = {name: [folder / name, folder / f"{name}.data"] for name in layout.files if (folder / name).is_file()}
+    return {name: sum(path.stat().st_size for path in paths if path.is_file()) for name, paths in parts.items()}
 
 
 def _compare(table: ByteTable) -> str:
