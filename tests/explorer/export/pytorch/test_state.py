@@ -77,7 +77,7 @@ def test_filters_with_values_of_their_own_have_them_where_that_is_less() -> None
 
 
 def test_a_module_is_written_whatever_its_layers_are_called() -> None:
-    names = ("my_Tensor_layer", "import os", "self", "torch", "\N{GREEK SMALL LETTER ALPHA}")
+    names = ("my_Tensor_layer", "import os", "torch", "\N{GREEK SMALL LETTER ALPHA}")
     network = nn.Sequential()
     for name in names:
         network.add_module(name, nn.Linear(3, 3))
