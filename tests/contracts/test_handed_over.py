@@ -87,7 +87,10 @@ def test_the_table_and_the_readme_say_the_bytes_of_the_files(written: tuple[str,
     assert f"{exported.float32_bytes:,} bytes in float32, {exported.network_bytes:,} exported" in exported.summary()
 
 
-def test_the_files_alone_give_the_outputs(written: tuple[str, Exported], deployment: Deployment) -> None:
+def test_the_files_alone_give_the_outputs(
+    written: tuple[str, Exported], deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     form, exported = written
     folder = exported.files[0].parent
     if not FORMATS[form].loader:

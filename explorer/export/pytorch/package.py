@@ -115,6 +115,7 @@ def run_alone(folder: Path, images: Inputs) -> Float32Array:
         arguments = [str(folder.absolute()), str(given), str(taken), str(BATCH), str(torch.get_num_threads())]
         command = [sys.executable, "-c", _ALONE, *arguments]
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # else __pycache__ would come to lie beside the network
         done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise _refuse((done.stderr.strip().splitlines() or ["it ended"])[-1])
