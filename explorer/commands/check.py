@@ -88,19 +88,22 @@ def announced(study: Study, folder: Path, display: ProgressDisplay, jobs: int, m
         most_s = math.inf if minutes is None else 60.0 * minutes
         needed = estimate(network, study, context, load_accelerator(study), folder).with_jobs(jobs, most_s)
         display.expect(dict(needed.stages))
-        refused = find_all_refusals(context)
-        for line in (network.coverage.summary(), *_exports(refused), _time(needed, study)):
+        refused = find_all_refusals(context, dear=False)
+        for line in (network.coverage.summary(), *_exports(refused, dear=False), _time(needed, study)):
             say(line)
         return refused
 
     return inspect
 
 
-def _exports(refused: Sequence[tuple[str, str]]) -> list[str]:
+def _exports(refused: Sequence[tuple[str, str]], *, dear: bool = True) -> list[str]:
     without = {form for form, _ in refused}
-    works = [form for form in list_installed() if form not in without]
+    tried = list_installed(dear=dear)
+    works = [form for form in tried if form not in without]
+    untried = [form for form in list_installed() if form not in tried]
+    told = f"; explorer check tries out {' and '.join(untried)}, too" if untried else ""
     return [
-        *([f"export: as {' and as '.join(works)}"] if works else []),
+        *([f"export: as {' and as '.join(works)}{told}"] if works else []),
         *(f"export as {form} will be refused: {reason}" for form, reason in refused),
     ]
 

@@ -131,8 +131,10 @@ def find_format(form: str, to: Path, types: FileTypes | None = None) -> Format:
     return exporter
 
 
-def find_all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...]:
+def find_all_refusals(context: CompressionContext, *, dear: bool = True) -> tuple[tuple[str, str], ...]:
     """Return (form, reason) for each installed form that no candidate of a network can be exported as.
+
+    Of forms that are dear to try out none is looked at unless `dear`.
 
     None is foreseen where the network with 8 bits everywhere cannot be computed.
     """
@@ -141,7 +143,9 @@ def find_all_refusals(context: CompressionContext) -> tuple[tuple[str, str], ...
             model = _plain(context)
         except NUMERICAL:
             return ()
-        return tuple((form, reason) for form in list_installed() for reason in find_refusals(context, form, model))
+        return tuple(
+            (form, reason) for form in list_installed(dear=dear) for reason in find_refusals(context, form, model)
+        )
 
 
 def find_refusals(context: CompressionContext, form: str, model: fx.GraphModule | None = None) -> tuple[str, ...]:

@@ -130,7 +130,8 @@ class Exporter:
 
     `network` is what the file with the network is called, `loader` the module whose `load` opens such a file
     (`explorer.export.artefact`), without which nobody but the export itself verifies one. `has_types` says that it
-    takes FileTypes other than its own.
+    takes FileTypes other than its own, `is_dear` that trying it out takes seconds, which `explorer check` does and a
+    run does not.
     """
 
     summary: str
@@ -139,6 +140,7 @@ class Exporter:
     loader: str = ""
     requires: str | None = None
     has_types: bool = False
+    is_dear: bool = False
 
     @property
     def is_installed(self) -> bool:
@@ -181,6 +183,7 @@ FORMATS: Mapping[str, Exporter] = {
         module="explorer.export.torch_export.package",
         network="network.pt2",
         loader="explorer.export.torch_export.load",
+        is_dear=True,
     ),
     "coded": Exporter(
         summary="weights at their entropy, to store",
@@ -208,6 +211,6 @@ FORMATS: Mapping[str, Exporter] = {
 DEFAULT_FORMAT = next(iter(FORMATS))
 
 
-def list_installed() -> list[str]:
-    """Return the names of the formats whose packages are installed."""
-    return [name for name, exporter in FORMATS.items() if exporter.is_installed]
+def list_installed(*, dear: bool = True) -> list[str]:
+    """Return the names of the formats whose packages are installed, without `dear` only those quickly tried out."""
+    return [name for name, exporter in FORMATS.items() if exporter.is_installed and (dear or not exporter.is_dear)]
