@@ -11,6 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from explorer.arrays import Float64Array, Int64Array
 from explorer.search.evolution import evolve
@@ -201,7 +202,8 @@ class BayesSampler(BaseSampler):
             scored, new = self._scored(known), None
             if len(scored.points) > 1:
                 evaluated = frozenset(self._point(each).tobytes() for each in known)
-                new = _Proposer(self._problem, self._estimates, memory["terms"], scored, evaluated)
+                with threadpool_limits(1, "blas"):  # systems of hundreds: threads wait for each other longer
+                    new = _Proposer(self._problem, self._estimates, memory["terms"], scored, evaluated)
             memory |= {"known": len(known), "round": new}
         found: _Proposer | None = memory["round"]
         return found

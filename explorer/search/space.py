@@ -154,7 +154,7 @@ class SearchSpace:
         """
         stated = {choice.layer for choice in candidate.layers}
         gone = [LayerChoice(layer=layer) for layer in self.layers if layer not in stated and candidate.removed_blocks]
-        filled = replace(candidate, layers=(*candidate.layers, *gone))
+        filled = replace(candidate, layers=(*candidate.layers, *gone)) if gone else candidate
         choices = dict(zip(self.layers, filled.choices(self.layers), strict=True))
         step = self._nearest_step(choices)
         indices = {}

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from explorer.errors import ChoiceError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.files import csv_cell, replaced
+from explorer.files import csv_cell, write_csv
 from explorer.objectives import SCORE, costs_named, every_cost, score_named
 from explorer.report.front.choices import list_choice_columns
 from explorer.report.front.views import (
@@ -82,8 +82,14 @@ def build_front_frame(outcome: Outcome, chosen: ChosenNetwork | None = None) -> 
     Scores and their standard errors are shares in [0, 1]; missing numbers are NA. No baselines: the ratios stand for
     them. `recommended` is what is `chosen`, without that what `recommend` says.
     """
-    import pandas as pd  # noqa: PLC0415  (a third of a second, which the table in the terminal does without)
+    import pandas as pd  # noqa: PLC0415  (a third of a second, which a run does without)
 
+    types, rows = _list_rows(outcome, chosen)
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _list_rows(outcome: Outcome, chosen: ChosenNetwork | None) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Return the columns' types by name, and a row for each member of the front; what is missing may lack."""
     score, best = score_named(outcome.objectives).name, chosen or recommend(outcome)
     stays = still_undominated(outcome.front, outcome.objectives)
     middle = knee(outcome.front, outcome.objectives) if outcome.front else None
@@ -95,24 +101,31 @@ def build_front_frame(outcome: Outcome, chosen: ChosenNetwork | None = None) -> 
         marks["recommended"] = is_best and best is not None and not best.tuned
         marks["recommended_tuned"] = is_best and best is not None and best.tuned
         rows.append(_row(view, score) | marks | choice)
-    types = list_columns(score, outcome.objectives) | types
-    return pd.DataFrame(rows, columns=list(types)).astype(types)
+    return list_columns(score, outcome.objectives) | types, rows
 
 
 def write_front_csv(outcome: Outcome, path: Path, chosen: ChosenNetwork | None = None) -> None:
-    """Write `build_front_frame` to a CSV file, whole or not at all: UTF-8, LF, nine significant digits, missing empty.
+    """Write what `format_csv` gives to a CSV file, whole or not at all, without pandas.
 
     Equal fronts give equal bytes: there are no times and no paths in it.
 
     Raises:
         OSError: the file cannot be written.
     """
-    with replaced(path) as file:
-        file.write(format_csv(build_front_frame(outcome, chosen)).encode())
+    types, rows = _list_rows(outcome, chosen)
+    cells = [[_write_cell(row.get(name), kind) for name, kind in types.items()] for row in rows]
+    write_csv(path, [str(csv_cell(name)) for name in types], cells)
+
+
+def _write_cell(value: Any, kind: str) -> object:
+    """Return a value of a column as it is written; None where it is missing."""
+    if value is None or value != value:  # noqa: PLR0124  (NaN is missing)
+        return None
+    return SIGNIFICANT % value if kind == "float64" else int(value) if kind.lower() == "int64" else value
 
 
 def format_csv(frame: pd.DataFrame) -> str:
-    """Return a frame of `build_front_frame` as CSV, as `write_front_csv` writes it."""
+    """Return a frame of `build_front_frame` as CSV: LF, nine significant digits, texts as `csv_cell`, missing empty."""
     texts = [str(name) for name in frame if frame[name].dtype == "str"]
     frame = frame.assign(**{name: frame[name].map(csv_cell) for name in texts}).rename(columns=csv_cell)
     return str(frame.to_csv(index=False, float_format=SIGNIFICANT, lineterminator="\n"))

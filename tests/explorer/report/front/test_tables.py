@@ -12,7 +12,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from explorer.report.front.tables import build_front_frame, build_front_table, list_columns, sort_front, write_front_csv
+from explorer.report.front.tables import (
+    build_front_frame,
+    build_front_table,
+    format_csv,
+    list_columns,
+    sort_front,
+    write_front_csv,
+)
 from explorer.study.front import knee, still_undominated
 from explorer.study.record import Cost, Outcome
 
@@ -79,6 +86,13 @@ def test_the_csv_can_be_read_back(outcome: Outcome, tmp_path: Path) -> None:
     assert len(rows) == 10
     assert float(rows[2]["energy_uj"]) == pytest.approx(outcome.front[2].evaluation.cost.energy_uj, rel=1e-8)
     assert int(rows[2]["latency_cycles"]) == outcome.front[2].evaluation.cost.latency_cycles
+
+
+@pytest.mark.parametrize("costed", [True, False])
+def test_the_csv_is_what_pandas_makes_of_the_frame(outcome: Outcome, costed: bool, tmp_path: Path) -> None:
+    found = _larger(outcome) if costed else _without_device_cost(outcome)
+    write_front_csv(found, tmp_path / "front.csv")
+    assert (tmp_path / "front.csv").read_text() == format_csv(build_front_frame(found))
 
 
 def test_a_csv_replaces_the_old_one_and_leaves_nothing_beside_it(outcome: Outcome, tmp_path: Path) -> None:
