@@ -99,7 +99,7 @@ def build_uncorrected(context: CompressionContext, candidate: explorer.Candidate
     model = without_filters(context, resolved.kept)
     compress_layers(model, context, resolved)
     insert_quantizers(model, context.graph, context.calibration, resolved)
-    return finish(model, resolved.choices)
+    return finish(model, resolved.choices, context.quantizer)
 
 
 def count_without_contexts(model: fx.GraphModule, coding: Coding) -> int:

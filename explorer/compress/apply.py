@@ -158,6 +158,11 @@ class CompressionContext:
         """
         if choice.step is None:
             return None
+        if self.quantizer.power_of_two:
+            raise CandidateError(
+                f"candidate: layer {choice.layer!r}: step: expected null, as scales are powers of two "
+                f"(quantizer.power_of_two), received {choice.step:g}"
+            )
         if self.step_units is None:
             raise CandidateError(
                 f"candidate: layer {choice.layer!r}: step: expected null, as the relevance of weights that steps are "
@@ -202,7 +207,8 @@ def apply(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
         CandidateError: When the candidate does not fit the network.
     """
     context = context.shortened(candidate.removed_blocks)
-    return finish(compressed_copy(context, candidate), context.resolve(candidate).choices)
+    model, choices = compressed_copy(context, candidate), context.resolve(candidate).choices
+    return finish(model, choices, context.quantizer)
 
 
 def compressed_copy(context: CompressionContext, candidate: Candidate) -> fx.GraphModule:
@@ -228,11 +234,14 @@ def _compressed_copy(context: CompressionContext, resolved: ResolvedCandidate, *
     return model
 
 
-def finish(model: fx.GraphModule, choices: Mapping[str, LayerChoice]) -> fx.GraphModule:
-    """Fold the batch norms of a compressed network, in place, and quantise its biases; scales at steps get few bits."""
+def finish(model: fx.GraphModule, choices: Mapping[str, LayerChoice], settings: QuantizerSettings) -> fx.GraphModule:
+    """Fold the batch norms of a compressed network, in place, and quantise its biases.
+
+    Scales at steps get few bits, and where the settings ask for it all get one.
+    """
     stepped = {name for name, choice in choices.items() if choice.step is not None}
-    fold_norms(model, stepped)
-    quantize_biases(model, stepped)
+    fold_norms(model, stepped, settings)
+    quantize_biases(model, stepped, settings)
     return model.eval()
 
 

@@ -12,7 +12,12 @@ from typing import TypeVar
 import torch
 from torch import fx, nn
 
-from explorer.compress.quantize import ActivationQuantizer, find_activation_range, find_percentile_range
+from explorer.compress.quantize import (
+    ActivationQuantizer,
+    find_activation_range,
+    find_percentile_range,
+    find_power_of_two_range,
+)
 from explorer.errors import ModelError
 from explorer.graph.inputs import Inputs, as_tuple, take
 from explorer.graph.layers import ModelGraph
@@ -118,6 +123,8 @@ def _find_error(values: torch.Tensor, ranges: Mapping[int, tuple[float, int]], b
 
 
 def _find_range(values: torch.Tensor, settings: QuantizerSettings, bits: int) -> tuple[float, int]:
+    if settings.power_of_two:
+        return find_power_of_two_range(values, bits)
     if settings.activation_ranges == "percentile":
         return find_percentile_range(values, bits, settings.activation_percentile)
     return find_activation_range(values, bits)

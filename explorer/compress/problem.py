@@ -111,11 +111,12 @@ def find_fitted_codes(
     importance: Tensor | None,
     settings: QuantizerSettings,
     step: float | None = None,
+    gain: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the codes and scales that a layer gets for the real weights that it should have.
 
     Weights that are pruned, and with adaptive rounding the errors of all, are made good for by the others of the
-    filter; `given` are the moments of what it reads.
+    filter; `given` are the moments of what it reads. `step` and `gain` as for `find_codes`.
 
     Raises:
         NumericalError: Where the moments are NaN or infinite, or have no solution.
@@ -124,7 +125,7 @@ def find_fitted_codes(
     with _named(choice.layer):
         refuse_infinite(choice.layer, given)
         left = weight if bool(mask.all()) else solve_masked(weight, given, mask)
-    codes, scale = find_codes(left, choice, importance, settings, step)
+    codes, scale = find_codes(left, choice, importance, settings, step, gain=gain)
     if settings.rounding != "adaptive":
         return codes, scale
     return round_adaptively(weight, choice, given, codes, scale)

@@ -19,6 +19,8 @@ VALUES_AT_ONCE = 2**22
 """Places sorted together in the exact search: 100 MB."""
 VALUES_TRIED_AT_ONCE = 2**15
 """Weights times clipping points that are looked at together: a small layer takes the time of its arithmetic then."""
+CLIPPED_POWERS = 5
+"""Powers of two that are tried for an activation's scale, from that down which clips nothing."""
 RANGE_FRACTIONS = 48
 """Clipping points tried for an activation, once for all candidates."""
 SMALLEST_SCALE = 1e-30
@@ -78,6 +80,29 @@ def find_weight_scales(weight: torch.Tensor, bits: int, per: str = "channel") ->
     return torch.where(silent, torch.full_like(scale, SMALLEST_SCALE if bits == 1 else 1.0), scale)
 
 
+def find_power_of_two_scales(
+    weight: torch.Tensor, bits: int, per: str = "channel", gain: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return scales as `find_weight_scales` does that are powers of two once they are multiplied with a gain.
+
+    Of the two around the best scale of any value, each channel, or with `per` "tensor" all, get that of the smaller
+    squared error of weight times gain.
+
+    Args:
+        gain: What the batch norm behind the layer multiplies each output channel with; its sign does not matter.
+    """
+    gain = torch.ones_like(weight[:, :1].flatten(1)[:, 0]) if gain is None else gain.to(weight).abs()
+    gain = torch.where(gain > 0, gain, 1.0)
+    folded = weight.detach() * gain.view(-1, *(1,) * (weight.ndim - 1))
+    lower = torch.ldexp(torch.ones_like(gain), torch.frexp(find_weight_scales(folded, bits, per))[1] - 1)
+    errors = []
+    for scale in (lower, 2 * lower):
+        codes = quantize_weight(folded, scale, bits).flatten(1)
+        error = (codes * scale[:, None] - folded.flatten(1)).square().sum(1)
+        errors.append(error.sum().expand_as(error) if per == "tensor" else error)
+    return torch.where(errors[1] < errors[0], 2 * lower, lower) / gain
+
+
 def fit_step(weight: torch.Tensor, step: float) -> torch.Tensor:
     """Return the one scale (repeated for each output channel) that codes of 8 bits have at a step.
 
@@ -93,6 +118,18 @@ def round_significand(values: torch.Tensor) -> torch.Tensor:
     """Return positive numbers rounded to SCALE_SIGNIFICAND significant bits."""
     parts, exponents = torch.frexp(values)
     return torch.ldexp(torch.round(parts * 2**SCALE_SIGNIFICAND) * 2.0**-SCALE_SIGNIFICAND, exponents)
+
+
+def round_to_power_of_two(values: torch.Tensor) -> torch.Tensor:
+    """Return the power of two that is nearest, as a ratio, to each of some positive numbers; 0 for 0."""
+    parts, exponents = torch.frexp(values)
+    return torch.ldexp(torch.where(parts < math.sqrt(0.5), 0.5, 1.0) * (values > 0), exponents)
+
+
+def raise_to_power_of_two(values: torch.Tensor) -> torch.Tensor:
+    """Return the least power of two that is no less than each of some positive numbers; 0 for 0."""
+    parts, exponents = torch.frexp(values)
+    return torch.ldexp(torch.where(parts == 0.5, 0.5, 1.0) * (values > 0), exponents)
 
 
 def code_limit(bits: int) -> int:
@@ -136,6 +173,30 @@ def find_activation_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
         if error < best[0]:
             best = (error, scale, zero_point)
     return float(torch.tensor(best[1], dtype=torch.float32)), best[2]
+
+
+def find_power_of_two_range(values: torch.Tensor, bits: int) -> tuple[float, int]:
+    """Return (scale, zero point) of least squared error on sampled `values` whose scale is a power of two.
+
+    The zero point is 0 where no value is negative, else the middle of the codes; all-zero samples give (1, 0).
+
+    Raises:
+        ValueError: For NaN or infinite values.
+    """
+    low, high = _ends(values)
+    if high - low < SMALLEST_RANGE:
+        return 1.0, 0
+    zero_point = 2 ** (bits - 1) if low < 0 else 0
+    top = 2**bits - 1 - zero_point
+    whole = max(high / max(top, 1), -low / max(zero_point, 1))
+    exponent = math.ceil(math.log2(whole))
+    scales = [2.0**tried for tried in range(exponent, exponent - CLIPPED_POWERS, -1)]
+    return min(scales, key=lambda scale: _squared_error(values, scale, zero_point, top)), zero_point
+
+
+def _squared_error(values: torch.Tensor, scale: float, zero_point: int, top: int) -> float:
+    codes = torch.round(values / scale).clamp_(-zero_point, top)
+    return float((codes.mul_(scale) - values).square().mean())
 
 
 def find_percentile_range(values: torch.Tensor, bits: int, percentile: float) -> tuple[float, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,6 +16,7 @@ from explorer.compress.candidate import LayerChoice
 from explorer.compress.correction import absorbs_shift
 from explorer.compress.merge import find_twins, merge_columns
 from explorer.compress.moments import LayerInputs, Moments, compute_moments
+from explorer.compress.norms import find_fold_gains
 from explorer.compress.plan import decide_weights
 from explorer.compress.problem import LayerProblem, find_fitted_codes
 from explorer.compress.weights import find_codes
@@ -124,6 +126,7 @@ class StaticCodes:
         importance: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         settings, name, weight = self.settings, problem.layer.name, self._solve(problem, kept)
+        gain = self._gains[name][problem.outputs] if settings.power_of_two else None
         prunes = choice.weight_density < 1 or choice.pattern is not None
         needed = prunes or settings.rounding == "adaptive"
         if settings.fitting != "static" or not needed or name not in self.solvable:
@@ -131,9 +134,14 @@ class StaticCodes:
             if choice.codebook_size is not None:  # values are shared at the scale that they have without
                 plain = replace(choice, codebook_size=None)
                 scale = self.find(problem.layer, plain, kept, step, lambda: importance)[1]
-            return find_codes(weight, choice, importance, settings, step, scale)
+            return find_codes(weight, choice, importance, settings, step, scale, gain)
         given = Moments.settled(problem.select(self.moments(name)).received)
-        return find_fitted_codes(weight, choice, given, importance, settings, step)
+        return find_fitted_codes(weight, choice, given, importance, settings, step, gain)
+
+    @cached_property
+    def _gains(self) -> Mapping[str, Tensor]:
+        """What batch norms multiply each layer's filters with in the float network."""
+        return find_fold_gains(self.model, self.graph.layer_names)
 
     def _solve(self, problem: LayerProblem, kept: frozenset[int]) -> Tensor:
         how, name = self.settings.fitting, problem.layer.name

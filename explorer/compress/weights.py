@@ -16,9 +16,11 @@ from explorer.compress.entropy_constrained import find_entropy_codes
 from explorer.compress.quantize import (
     SMALLEST_SCALE,
     code_limit,
+    find_power_of_two_scales,
     find_weight_scales,
     fit_step,
     quantize_weight,
+    raise_to_power_of_two,
     round_significand,
 )
 from explorer.compress.sparsity import mask_weights
@@ -49,21 +51,26 @@ def find_codes(
     settings: QuantizerSettings = NEAREST,
     step: float | None = None,
     scale: torch.Tensor | None = None,
+    gain: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the integer codes (a float tensor) of a layer's `weight` (out_channels x ...) and their scales.
 
     `importance` (of the weight's shape, not negative) is what an error of each weight counts in sharing, or with
     rounding "ecqx" its relevance; `step` is that of the choice in the units of the weights, None where it has none.
     Rounding "adaptive" starts from the nearest codes, which these are. A `scale` that is known already is not looked
-    for again.
+    for again. `gain` is what a batch norm behind the layer multiplies its filters with, where scales are powers of two.
 
     Raises:
         CandidateError: Where relevance is needed and not known.
     """
     mask, granularity = mask_weights(weight, choice), settings.scale_granularity
     weight = weight * mask
-    if scale is None:
-        scale = find_weight_scales(weight, choice.weight_bits, granularity) if step is None else fit_step(weight, step)
+    if scale is None and step is not None:
+        scale = fit_step(weight, step)
+    elif scale is None and settings.power_of_two:
+        scale = find_power_of_two_scales(weight, choice.weight_bits, granularity, gain)
+    elif scale is None:
+        scale = find_weight_scales(weight, choice.weight_bits, granularity)
     if choice.codebook_size is None and settings.rounding in ENTROPY_ROUNDINGS and choice.weight_bits > 1:
         codes = _weigh_bits(weight / scale.view(-1, *(1,) * (weight.ndim - 1)), choice, importance, settings) * mask
     elif choice.codebook_size is None:
@@ -112,12 +119,15 @@ def has_codes(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
     return isinstance(module, nn.Conv2d | nn.Linear) and hasattr(module, "weight_codes")
 
 
-def quantize_biases(model: fx.GraphModule, stepped: Collection[str] = ()) -> None:
+def quantize_biases(
+    model: fx.GraphModule, stepped: Collection[str] = (), settings: QuantizerSettings = NEAREST
+) -> None:
     """Round biases to the grid of the 32-bit sums: input scale times weight scale.
 
     A filter whose bias does not fit in 32 bits on that grid, or none of whose weights is left, is its bias and next to
     nothing else: its scale is set so that the bias fits, or keeps its precision. In a layer of `stepped`, whose coded
-    scales and biases count, it is the scale that its filter would have.
+    scales and biases count, it is the scale that its filter would have. Powers of two stay powers
+    of two, and then only a bias that does not fit changes one.
 
     Raises:
         NumericalError: Names a layer whose bias is NaN or infinite.
@@ -137,6 +147,8 @@ def quantize_biases(model: fx.GraphModule, stepped: Collection[str] = ()) -> Non
         empty = (weight_codes == 0).flatten(1).all(1)
         if str(node.target) in stepped:
             scale = torch.where(scale < lowest, round_significand(2 * lowest), scale)
+        elif settings.power_of_two:
+            scale = torch.maximum(scale, raise_to_power_of_two(lowest))
         else:
             scale = torch.where(empty, lowest, torch.maximum(scale, lowest))
         attach_codes(module, weight_codes, scale)

@@ -36,6 +36,10 @@ class QuantizerSettings:
     first `rounding_images` calibration images. `front_compensation`: with which of them the networks of the front, and
     all that are exported, are built once the search is over; None for the same.
 
+    `power_of_two`: all scales are powers of two, those of weights once batch norms are folded, and zero points are 0
+    or in the middle of the codes, so that hardware shifts in place of multiplying. The scales are of least squared
+    error. There is no adaptive rounding, propagated compensation or fine-tuning then, which change scales.
+
     `activation_ranges`: of least squared error ("mse"), or all but the share 1 - `activation_percentile` / 100 of the
     values ("percentile"). `bias_correction` takes the mean shift of the outputs off the bias where no batch norm does
     (Nagel et al., 2019). `recalibration_images`: how many of the calibration images correct batch norms and biases,
@@ -51,6 +55,7 @@ class QuantizerSettings:
     rounding_images: Annotated[int, COUNT] = 256
     compensation: Annotated[str, one_of(*COMPENSATIONS)] = "none"
     front_compensation: Annotated[str | None, one_of(*COMPENSATIONS)] = None
+    power_of_two: Annotated[bool, boolean()] = False
     activation_ranges: Annotated[str, one_of(*RANGES)] = "mse"
     activation_percentile: Annotated[float, number(50, 100)] = 99.99
     bias_correction: Annotated[bool, boolean()] = True
@@ -62,6 +67,21 @@ class QuantizerSettings:
             if self.rounding == "adaptive" and getattr(self, key) == "merge":
                 problem = 'expected no merging with adaptive rounding, which solves for layers, received "merge"'
                 raise StudyFileError((f'quantizer.{key}: {problem}; use "static", or another rounding',))
+        changes = self.rounding == "adaptive" or "propagated" in (self.compensation, self.front_compensation)
+        if self.power_of_two and changes:
+            problem = 'expected false with rounding "adaptive" or compensation "propagated", which change scales'
+            raise StudyFileError((f"quantizer.power_of_two: {problem}, received true",))
+
+    def check_scales(self, others: Mapping[str, bool]) -> None:
+        """Refuse powers of two where one of these keys, of other sections, finds scales otherwise.
+
+        Raises:
+            StudyFileError: Names them.
+        """
+        given = [key for key, is_given in others.items() if is_given]
+        if self.power_of_two and given:
+            problem = f"expected false with {' and '.join(given)}, by which scales are found otherwise, received true"
+            raise StudyFileError((f"quantizer.power_of_two: {problem}",))
 
     @property
     def fitting(self) -> str:

@@ -113,7 +113,10 @@ class Study:
 
     def __post_init__(self) -> None:
         checks = [partial(check_names, getattr(self, section)) for section in SECTIONS]
-        collect([*checks, partial(self.objectives.check, self.score.called)])
+        scales = {"space.steps": self.space.steps != (None,), "search.beacons": self.search.beacons > 0}
+        collect(
+            [*checks, partial(self.objectives.check, self.score.called), partial(self.quantizer.check_scales, scales)]
+        )
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.compress.plan import plan
 from explorer.compress.quantize import ActivationQuantizer, code_limit
 from explorer.compress.sparsity import mask_weights
+from explorer.errors import CandidateError
 from explorer.graph.modules import layer_module
 from explorer.graph.names import replace_module
 from explorer.training.features import FeatureDistance
@@ -110,8 +111,14 @@ def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | 
     was tuned for this very candidate, masks, clusters, scales and ranges are its own.
 
     Raises:
-        CandidateError: When candidate, network and `start` do not fit together.
+        CandidateError: When candidate, network and `start` do not fit together, or scales are powers of two, which
+            training would change.
     """
+    if context.quantizer.power_of_two:
+        raise CandidateError(
+            "fine-tuning trains scales: expected quantizer.power_of_two = false, received true; search without it, or "
+            "export what was searched"
+        )
     context = context.shortened(candidate.removed_blocks)
     resolved = context.resolve(candidate)
     plain = without_filters(context, resolved.kept)

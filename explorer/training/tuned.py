@@ -94,7 +94,7 @@ def rebuild(context: CompressionContext, candidate: Candidate, tuned: Tuned) -> 
         attach_codes(module, tuned.codes(name, module.weight.data, choice.weight_bits), tuned.scales[name])
     insert_quantizers(model, context.graph, context.calibration, resolved)
     _load_ranges(model, tuned)
-    return finish(model.to(context.calibration.torch_device), resolved.choices)
+    return finish(model.to(context.calibration.torch_device), resolved.choices, context.quantizer)
 
 
 def _refuse_other(tuned: Tuned, candidate: Candidate) -> None:

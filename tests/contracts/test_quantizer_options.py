@@ -7,15 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from explorer.compress.apply import CompressionContext
+from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.calibrate import calibrate
-from explorer.compress.candidate import Candidate
+from explorer.compress.candidate import Candidate, uniform
+from explorer.compress.quantize import ActivationQuantizer
+from explorer.errors import CandidateError
 from explorer.export.onnx.qdq import export_onnx
 from explorer.export.verify import verify_onnx
 from explorer.settings import QuantizerSettings
+from explorer.training.trainable import trainable
 from tests.support.square import check_square, random_candidate
 from tests.support.tiers import cases, thinned
 
@@ -26,6 +30,10 @@ OPTIONS = {
     "ecq": QuantizerSettings(rounding="ecq", entropy_rate=0.2),
     "merge": QuantizerSettings(compensation="merge"),
     "percentile": QuantizerSettings(activation_ranges="percentile", activation_percentile=99.0),
+    "powers of two": QuantizerSettings(power_of_two=True),
+    "powers of two, tensor, static": QuantizerSettings(
+        power_of_two=True, scale_granularity="tensor", compensation="static", rounding_images=16
+    ),
     "no bias correction": QuantizerSettings(bias_correction=False),
     "few images": QuantizerSettings(recalibration_images=8),
 }
@@ -42,6 +50,17 @@ def with_one_bit(candidate: Candidate, draw: random.Random) -> Candidate:
         for choice in candidate.layers
     )
     return replace(candidate, layers=layers)
+
+
+def has_powers_of_two(built: nn.Module, granularity: str) -> bool:
+    """Whether each scale is one, of a tensor one and the same, and each zero point 0 or in the middle."""
+    quantizers = [module for module in built.modules() if isinstance(module, ActivationQuantizer)]
+    assert all(each.zero_point in (0, 2 ** (each.bits - 1)) for each in quantizers)
+    scales = [scale for name, scale in built.named_buffers() if name.endswith("scale")]
+    assert len(scales) > len(quantizers) > 0
+    alive = [scale[scale > scale.max() * 2**-16] for scale in scales]  # a norm multiplies the others with 0
+    assert granularity == "channel" or all(len(set(scale.tolist())) == 1 for scale in alive)
+    return all(bool((torch.frexp(scale)[0] == 0.5).all()) for scale in scales)
 
 
 @cases(1, 4)
@@ -61,12 +80,23 @@ def test_an_option_keeps_the_square_and_exports(
     for index in range(count):
         candidate = with_one_bit(random_candidate(base.graph, draw), draw)
         built = check_square(base, candidate, x[:2])
+        assert not settings.power_of_two or has_powers_of_two(built, settings.scale_granularity)
         if name == "gated":  # ONNX has no pooling to windows of unequal size
             continue
         path = tmp_path / f"{index}.onnx"
         export_onnx(built, tuple(x.shape[1:]), path)
         verified = verify_onnx(path, built, x)
         assert verified.agreeing + verified.ties >= 0.99 * len(x)
+
+
+def test_steps_and_training_leave_no_powers_of_two(context: Callable[[str], CompressionContext]) -> None:
+    base = replace(context("lenet5_digits"), quantizer=QuantizerSettings(power_of_two=True))
+    plain = uniform(base.graph)
+    stepped = replace(plain, layers=tuple(replace(choice, step=0.1) for choice in plain.layers))
+    with pytest.raises(CandidateError, match=r"step: expected null, as scales are powers of two .*, received 0\.1$"):
+        apply(base, stepped)
+    with pytest.raises(CandidateError, match=r"fine-tuning trains scales: expected quantizer\.power_of_two = false"):
+        trainable(base, plain)
 
 
 def test_one_bit_weights_are_plus_or_minus_their_scale(context: Callable[[str], CompressionContext]) -> None:

@@ -19,8 +19,12 @@ from explorer.compress.quantize import (
     code_limit,
     find_activation_range,
     find_percentile_range,
+    find_power_of_two_range,
+    find_power_of_two_scales,
     find_weight_scales,
     quantize_weight,
+    raise_to_power_of_two,
+    round_to_power_of_two,
 )
 
 WIDTHS = range(2, 9)
@@ -201,3 +205,46 @@ def test_a_range_clips_outliers_and_is_no_worse_than_the_whole_range(bits: int) 
 
 def test_a_range_of_zeros_is_harmless() -> None:
     assert find_activation_range(torch.zeros(5), 4) == (1.0, 0)
+
+
+def test_powers_of_two_are_the_nearest_as_a_ratio_and_the_next() -> None:
+    values = torch.logspace(-30, 30, 997, dtype=torch.float64)
+    exponents = values.log2()
+    assert torch.equal(round_to_power_of_two(values), 2.0 ** exponents.round())
+    assert torch.equal(raise_to_power_of_two(values), 2.0 ** exponents.ceil())
+    exact = 2.0 ** torch.arange(-100.0, 100)
+    assert torch.equal(round_to_power_of_two(exact), exact)
+    assert torch.equal(raise_to_power_of_two(exact), exact)
+    for rounded in (round_to_power_of_two, raise_to_power_of_two):
+        assert torch.equal(rounded(torch.zeros(3)), torch.zeros(3))
+
+
+@pytest.mark.parametrize("per", ["channel", "tensor"])
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_scales_are_powers_of_two_behind_a_batch_norm_and_near_the_best(bits: int, per: str) -> None:
+    weight = rows()
+    gain = torch.tensor([1.0, -3.0, 0.3, 1e-3, 0.0, 7.0])
+    scale = find_power_of_two_scales(weight, bits, per, gain)
+    folded = torch.where(gain == 0, 1.0, gain.abs())
+    exponents = (scale * folded).double().log2()
+    assert torch.allclose(exponents, exponents.round(), atol=1e-5)
+    assert per == "channel" or exponents.round().max() == exponents.round().min()
+    tried = torch.arange(-40.0, 10)
+    found = [errors(weight * folded[:, None], torch.full((6,), 2.0**power), bits) for power in tried]
+    best = torch.stack(found).amin(0) if per == "channel" else min(found, key=torch.sum).sum()
+    received = errors(weight * folded[:, None], scale * folded, bits)
+    assert ((received if per == "channel" else received.sum()) <= best * 1.05).all()
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_ranges_of_powers_of_two_have_their_zero_at_an_end_or_in_the_middle(bits: int) -> None:
+    g = torch.Generator().manual_seed(0)
+    for values, zero_point in ((torch.randn(4096, generator=g), 2 ** (bits - 1)), (torch.rand(4096, generator=g), 0)):
+        scale, zero = find_power_of_two_range(values, bits)
+        assert zero == zero_point
+        assert np.frexp(scale)[0] == 0.5
+        own = (ActivationQuantizer(bits, scale, zero)(values) - values).square().mean()
+        for power in range(-12, 4):
+            other = ActivationQuantizer(bits, 2.0**power, zero)(values)
+            assert own <= (other - values).square().mean() * 1.0001
+    assert find_power_of_two_range(torch.zeros(9), bits) == (1.0, 0)

@@ -40,3 +40,11 @@ def test_a_wrong_key_is_refused(key: str, value: object, message: str) -> None:
 def test_merging_does_not_go_with_adaptive_rounding(key: str) -> None:
     with pytest.raises(StudyFileError, match=rf"quantizer\.{key}: expected no merging with adaptive rounding"):
         read_record(QuantizerSettings, {"rounding": "adaptive", key: "merge"}, "quantizer")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("rounding", "adaptive"), ("compensation", "propagated"), ("front_compensation", "propagated")]
+)
+def test_what_changes_scales_leaves_no_powers_of_two(key: str, value: str) -> None:
+    with pytest.raises(StudyFileError, match=r"quantizer\.power_of_two: expected false with .*, received true"):
+        read_record(QuantizerSettings, {"power_of_two": True, key: value}, "quantizer")

@@ -58,6 +58,13 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert study.budgets == BudgetSettings()
 
 
+@pytest.mark.parametrize(("section", "key", "value"), [("space", "steps", [0.1, 0.2]), ("search", "beacons", 2)])
+def test_what_finds_scales_otherwise_leaves_no_powers_of_two(section: str, key: str, value: object) -> None:
+    told = rf"quantizer\.power_of_two: expected false with {section}\.{key}, .*received true"
+    with pytest.raises(StudyFileError, match=told):
+        Study.from_json(minimal(quantizer={"power_of_two": True}) | {section: {key: value}})
+
+
 def test_a_folder_stands_for_its_study_file(tmp_path: Path) -> None:
     assert load_study(write(tmp_path, MINIMAL)) == load_study(tmp_path)
 

@@ -23,6 +23,7 @@ from explorer.export.artefact import open_artefact
 from explorer.export.qonnx import package
 from explorer.export.qonnx.run import run_qonnx
 from explorer.files import refuse_foreign
+from explorer.settings import QuantizerSettings
 from hwmodels import read_onnx_jobs
 from tests.support.deployments import make_deployment, mix_widths
 
@@ -66,6 +67,28 @@ def test_readers_see_the_widths(bits: int, context: Callable[[str], CompressionC
         if (name := node.output[0]) + "/bits" in stored:
             zero_point = float(model.get_initializer(f"{name}/zero_point"))
             assert model.get_tensor_datatype(name).name == ("FLOAT32" if zero_point else "SCALEDINT<6>"), zero_point
+
+
+def test_powers_of_two_make_all_of_it_integers_and_equal(
+    context: Callable[[str], CompressionContext], images: Callable[[str, int], Tensor], tmp_path: Path
+) -> None:
+    """Zero points are even, so that no half rounds otherwise, and sums of such numbers are exact in float32."""
+    plain = context("option_a")
+    base = CompressionContext.of(
+        plain.model,
+        images("option_a", 20),
+        graph=plain.graph,
+        quantizer=QuantizerSettings(power_of_two=True, scale_granularity="tensor"),
+    )
+    deployment = make_deployment(base, images("option_a", 60), mix_widths(base))
+    path = package.try_out(deployment.model, base, tmp_path)
+    with torch.no_grad():
+        assert np.array_equal(run_qonnx(path, deployment.images), deployment.model(deployment.images).numpy())
+    model = ModelWrapper(str(path)).transform(InferDataTypes(allow_scaledint_dtypes=True))
+    quantized = [node.output[0] for node in model.graph.node if node.op_type == "Quant"]
+    assert quantized
+    for name in quantized:
+        assert model.get_tensor_datatype(name).name != "FLOAT32"
 
 
 def test_weights_lie_on_their_grids(context: Callable[[str], CompressionContext], tmp_path: Path) -> None:
