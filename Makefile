@@ -9,7 +9,7 @@ JOBS ?= 2
 # Tests run on all cores, at most 8 processes: each takes seconds and 300 MB to import torch.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-fast test-slow fuzz mutations lint docs bench studies clean
+.PHONY: run test test-fast test-slow test-all fuzz mutations lint docs bench studies clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.installed: pyproject.toml hwmodels/pyproject.toml constraints.txt
@@ -26,6 +26,9 @@ test: $(VENV)/.installed
 
 test-slow: $(VENV)/.installed
 	$(PYTEST) -m slow
+
+test-all: $(VENV)/.installed
+	$(PYTEST)
 
 test-fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not slow and not thorough"

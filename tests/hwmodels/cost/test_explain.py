@@ -7,6 +7,8 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable
+from functools import cache
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -72,18 +74,25 @@ FEW = ("first", "grouped", "multiplied", "linear", "matmul")
 """For dataflows that are not a device's own."""
 
 
-def value_of(explained: Explanation) -> float:
-    """What the formula gives with the values of its terms, which must be the names in it and no others."""
-    tree = ast.parse(explained.formula, mode="eval")
+@cache
+def parse(formula: str) -> tuple[CodeType, set[str]]:
+    """The compiled formula, which calls FUNCTIONS alone, and the names in it."""
+    tree = ast.parse(formula, mode="eval")
     nodes = list(ast.walk(tree))
-    assert all(isinstance(node, SYNTAX) for node in nodes), explained.formula
+    assert all(isinstance(node, SYNTAX) for node in nodes), formula
     called = {id(node.func): node.func for node in nodes if isinstance(node, ast.Call)}
     assert {ast.unparse(function) for function in called.values()} <= set(FUNCTIONS)
     free = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called}
+    return compile(tree, formula, "eval"), free
+
+
+def value_of(explained: Explanation) -> float:
+    """What the formula gives with the values of its terms, which must be the names in it and no others."""
+    code, free = parse(explained.formula)
     values = {term.name: term.value for term in explained.terms}
     assert len(values) == len(explained.terms)
     assert set(values) == free
-    result: float = eval(compile(tree, explained.figure, "eval"), {"__builtins__": {}, **FUNCTIONS}, values)
+    result: float = eval(code, {"__builtins__": {}, **FUNCTIONS}, values)
     return result
 
 
