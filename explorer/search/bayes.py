@@ -199,24 +199,26 @@ class BayesSampler(BaseSampler):
         if memory.get("known") != len(known):
             if "terms" not in memory:
                 memory["terms"] = list_terms(self._problem.space, self._estimates.list_losses())
-            scored, new = self._scored(known), None
+            points: list[Int64Array] = memory.setdefault("points", [])
+            points += [self._point(each) for each in known[len(points) :]]
+            scored, new = self._scored(known, points), None
             if len(scored.points) > 1:
-                evaluated = frozenset(self._point(each).tobytes() for each in known)
+                evaluated = frozenset(point.tobytes() for point in points)
                 with threadpool_limits(1, "blas"):  # systems of hundreds: threads wait for each other longer
                     new = _Proposer(self._problem, self._estimates, memory["terms"], scored, evaluated)
             memory |= {"known": len(known), "round": new}
         found: _Proposer | None = memory["round"]
         return found
 
-    def _scored(self, trials: Sequence[FrozenTrial]) -> _Scored:
+    def _scored(self, trials: Sequence[FrozenTrial], tried: Sequence[Int64Array]) -> _Scored:
         """Return what the model learns from: what was scored, and what cannot be computed as the worst there is."""
         place = self._problem.score
         rows = []
-        for trial in trials:
+        for trial, point in zip(trials, tried, strict=True):
             if STANDARD_ERROR in trial.user_attrs:
-                rows.append((self._point(trial), trial.values[place], trial.user_attrs[STANDARD_ERROR]))
+                rows.append((point, trial.values[place], trial.user_attrs[STANDARD_ERROR]))
             elif any(math.isinf(value) for value in trial.values):
-                rows.append((self._point(trial), 0.0, FAILED_ERROR))
+                rows.append((point, 0.0, FAILED_ERROR))
         if not rows:
             return _Scored(np.empty((0, 0), np.int64), np.empty(0), np.empty(0), np.empty((0, 0)))
         points, scores, errors = (np.array(column) for column in zip(*rows, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from explorer.arrays import Float64Array, Int64Array
+from explorer.pareto import undominated
 
 CORNERS = 512
 """Places in the space of costs where the best score within these is asked for; their mean is the volume (assumed)."""
@@ -77,6 +78,4 @@ def spread_corners(low: Float64Array, high: Float64Array, count: int = CORNERS) 
 
 def sort_undominated_first(scores: Float64Array, costs: Float64Array) -> Int64Array:
     """Return the places of points with those that no other is better than in front, otherwise in their order."""
-    better = (scores[:, None] >= scores[None]) & (costs[:, None] <= costs[None]).all(2)
-    beaten = (better & ~better.T).any(0)
-    return np.argsort(beaten, kind="stable")
+    return np.argsort(~undominated(np.column_stack((-scores, costs)), of_equal="all"), kind="stable")
