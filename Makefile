@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 STUDIES ?=
 JOBS ?= 2
 
+# `make test TESTS=` runs the slow ones with the others.
+TESTS ?= -m "not slow"
 # Tests run on all cores, at most 8 processes: each takes seconds and 300 MB to import torch.
 PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
-.PHONY: run test test-fast test-slow test-all fuzz mutations lint docs bench studies clean
+.PHONY: run test test-fast test-slow fuzz mutations lint docs bench studies clean
 .DEFAULT_GOAL := run
 
 $(VENV)/.installed: pyproject.toml hwmodels/pyproject.toml constraints.txt
@@ -22,13 +24,10 @@ run: $(VENV)/.installed
 	$(BIN)/explorer run
 
 test: $(VENV)/.installed
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(TESTS)
 
 test-slow: $(VENV)/.installed
 	$(PYTEST) -m slow
-
-test-all: $(VENV)/.installed
-	$(PYTEST)
 
 test-fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not slow and not thorough"
