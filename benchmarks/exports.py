@@ -3,7 +3,7 @@
 Three of the published ResNet-20 on CIFAR-10: weights of 2 bits but for the first and the last layer, all layers of 16
 shared values, and .75 of the channels that its additions join. MobileNetV2 with widths in turn, 8, 6, 5 and 4 bits:
 trained here for some minutes on MNIST, padded to 32 x 32 and on three channels. A U-Net of 4 bits, trained here on
-squares in noise, whose predictions are those of all pixels. Weights are rounded adaptively, as a search may ask for.
+squares in noise, whose predictions are those of all pixels. Weights are rounded adaptively but for the U-Net's.
 Predictions of 1,000 held-out images are compared with those of the network that a search scores, run as it runs it,
 also with those counted as equal whose class shares the largest output, as codes of 8 bits may; integers of the C and of
 the integer ONNX file with the integer program's. Bytes are those that explorer verify counts in the files, beside the
