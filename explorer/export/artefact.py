@@ -10,6 +10,7 @@ from pathlib import Path
 from explorer.arrays import Float32Array
 from explorer.errors import ExportError
 from explorer.export.formats import FORMATS
+from explorer.export.interface import InputCodes, OutputCodes
 from explorer.export.stored_bytes import StoredBytes
 from explorer.graph.inputs import Inputs
 
@@ -21,6 +22,11 @@ class Port:
     name: str
     shape: tuple[int, ...] | None = None
     type: str = "float32"
+
+    @classmethod
+    def of(cls, codes: InputCodes | OutputCodes) -> Port:
+        """Return what a file of integers reads or gives."""
+        return cls(name=codes.name, shape=codes.shape, type=codes.tell())
 
     def __str__(self) -> str:
         shape = "" if self.shape is None else f"{' x '.join(map(str, self.shape))}, "

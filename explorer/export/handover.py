@@ -129,7 +129,7 @@ def _tell(size: int | None) -> str:
 
 
 def list_common_marks(folder: Path, layout: Layout) -> dict[Path, bytes | None]:
-    """Return the files of `hand_over`, and what is in the first bytes of each."""
+    """Return the files that `deliver` writes in every format, and what is in the first bytes of each."""
     mark = layout.title.encode()
     return {folder / SUMMARY: mark, folder / README: mark}
 

@@ -59,13 +59,13 @@ def _make(deployment: Deployment, folder: Path) -> Checked:
             f"{TOPOLOGY}: states {read.macs:,} multiply-accumulates, the network has {sum(macs.values()):,}; "
             "please report this"
         )
-    outputs = run_torch(deployment.model, deployment.images)  # a topology computes nothing
+    outputs = run_torch(deployment.model, deployment.images)  # a topology computes nothing: there is no agreement
     return Checked(
         stored=StoredBytes(weights={}, total=path.stat().st_size),
         verification=compare_outputs(TOPOLOGY, outputs, outputs, deployment.targets, deployment.score),
         told=f"the file was read back: {len(read.layers)} rows, {read.macs:,} multiply-accumulates, as the network; "
         "the score is that of the search's simulation",
-        details={"macs": macs, "left_out": dict(left_out)},
+        details={"agreement": None, "macs": macs, "left_out": dict(left_out)},
     )
 
 

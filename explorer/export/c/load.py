@@ -36,12 +36,11 @@ def load(path: Path) -> Artefact:
         arena = ARENA.search(path.with_name(HEADER).read_text(encoding="ascii"))
     except ValueError as error:
         raise ExportError(f"{path}: is no source of an export ({error}); write it again") from error
-    output = interface.output
     return Artefact(
         form="c",
         network=path,
-        inputs=tuple(Port(name=each.name, shape=each.shape, type=each.tell()) for each in interface.inputs),
-        output=Port(name=output.name, shape=output.shape, type=output.tell()),
+        inputs=tuple(map(Port.of, interface.inputs)),
+        output=Port.of(interface.output),
         stored=count_constants(constants, sum(size for _, size in constants)),
         run=lambda images: interface.decode(run_source(path.parent, encode_inputs(interface, images))),
         notes=(

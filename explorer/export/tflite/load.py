@@ -40,12 +40,11 @@ def load(path: Path) -> Artefact:
         stored = count_constants(list_constants(model), len(content))
     except Exception as error:  # flatbuffers raises of many kinds
         raise ExportError(f"{path}: is no file for LiteRT ({describe_error(error)}); write it again") from error
-    output = interface.output
     return Artefact(
         form="tflite",
         network=path,
-        inputs=tuple(Port(name=each.name, shape=each.shape, type=each.tell()) for each in interface.inputs),
-        output=Port(name=output.name, shape=output.shape, type=output.tell()),
+        inputs=tuple(map(Port.of, interface.inputs)),
+        output=Port.of(interface.output),
         stored=stored,
         run=lambda images: _run(path, interface, images),
     )

@@ -72,3 +72,4 @@ def test_the_simulator_counts_what_the_network_computes(
         assert "exported (no weights)" in exported.summary()
         described = json.loads((tmp_path / str(number) / "summary.json").read_text())
         assert described["macs"] == expected
+        assert described["agreement"] is None
