@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,13 @@ from explorer.graph.modules import BatchNorm, TransposedConv2d, inputs_first
 
 WHOLE = 2e-7
 """Share of a bias in units of the sums up to which float32 may have moved it from a whole number."""
-EXACT_SUM, NEIGHBOURS = 2.0**24, 2
-"""Largest whole number up to which float32 holds all, and steps of its precision that a gain is moved by at most."""
+EXACT_SUM = 2.0**24
+"""Largest whole number up to which float32 holds all."""
+STEP, MOVES = 2.0**-23, (0, -1, 1, -2, 2)
+"""A step of float32's precision, as a share, and by how many of them a factor may be moved (measured: more help none).
+"""
+NEAR = 2.0**-20
+"""Share of what is added up by which float32 operations and moved factors may be wrong (ten of 2^-24, rounded up)."""
 Unary = Callable[[Tensor], Tensor]
 Binary = Callable[[Tensor, Tensor], Tensor]
 
@@ -118,10 +124,9 @@ def make_layer(module: nn.Conv2d | nn.Linear, scale: float, to: Target | None) -
     grid, unit = own.double() * scale, 1.0 if to is None else to.grid.scale
     gain = (grid / unit).float()
     if to is not None:
-        sums, expected = find_borders(grid / unit, to)
-        gain = choose_factors(
-            grid / unit, lambda tried: (torch.round(sums.float() * tried[:, None]) != expected).sum(1)
-        )
+        borders = Borders.find(grid / unit, to)
+        sums = borders.sums.float()
+        (gain,) = borders.choose(lambda gain: sums * gain, gain)
     gain = gain.view(-1, *(1,) * (codes.ndim - 2))
     bias = None if module.bias is None else count_biases(module.bias.detach().double(), grid).float()
     add_up = _make_sums(module, codes.float(), bias)
@@ -133,36 +138,45 @@ def make_layer(module: nn.Conv2d | nn.Linear, scale: float, to: Target | None) -
     return compute
 
 
-def choose_factors(factor: Tensor, count_wrong: Unary) -> Tensor:
-    """Return float32 factors (one for each filter) by which as few sums as can be round to a wrong code.
+@dataclass(frozen=True, slots=True)
+class Borders:
+    """Sums so near to the border of two codes that float32 may round them wrong: whole numbers, the bias among them.
 
-    Sums are whole numbers, of which few come often: where one of them lies on the border of two codes up to the
-    precision of float32, so do many values of a filter. Of the neighbours of its factor it gets the best.
-
-    Args:
-        count_wrong: How many sums round wrong with such factors, for each filter.
+    Of all tensors of one axis, with what filters they are of, and the codes that they round to, less the zero point.
     """
-    best = factor.float()
-    least = count_wrong(best)
-    if bool(least.any()):
-        for end in (torch.inf, 0.0):
-            tried = factor.float()
-            for _ in range(NEIGHBOURS):
-                tried = torch.nextafter(tried, torch.full_like(tried, end))
-                left = count_wrong(tried)
-                best, least = torch.where(left < least, tried, best), torch.minimum(left, least)
-    return best
 
+    filters: Tensor
+    sums: Tensor
+    codes: Tensor
 
-def find_borders(gain: Tensor, to: Target) -> tuple[Tensor, Tensor]:
-    """Return the sums (filters x borders) on both sides of each border of two codes, and their codes, not shifted.
+    @classmethod
+    def find(cls, gain: Tensor, to: Target, bias: Tensor | None = None) -> Borders:
+        """Return those of filters that multiply sums with `gain`, and add `bias` of them apart (all in float64)."""
+        zero_point, apart = to.grid.zero_point, 0 if bias is None else bias.abs()[:, None]
+        halves = torch.arange(to.low - zero_point, to.high - zero_point, device=gain.device) + 0.5
+        below = torch.floor(halves / gain[:, None])
+        sums = torch.cat((below, below + 1), dim=1)
+        real = sums * gain[:, None]
+        added = ((sums.abs() + 2 * apart) * gain[:, None]).clamp(min=zero_point)
+        near = ((real - halves.repeat(2)).abs() <= NEAR * added) & (sums.abs() <= EXACT_SUM)
+        return cls(near.nonzero()[:, 0], sums[near], torch.round(real[near]))
 
-    `gain` (one for each filter, float64) is what a sum, the bias among it, is multiplied with.
-    """
-    borders = torch.arange(to.low - to.grid.zero_point, to.high - to.grid.zero_point, device=gain.device) + 0.5
-    below = torch.floor(borders / gain[:, None])
-    sums = torch.cat((below, below + 1), dim=1).clamp(-EXACT_SUM, EXACT_SUM).nan_to_num()
-    return sums, torch.round(sums * gain[:, None])
+    def choose(self, compute: Callable[..., Tensor], *factors: Tensor, zero_point: int = 0) -> list[Tensor]:
+        """Return float32 factors (one of each kind for each filter) by which these sums round right where they can.
+
+        Sums are whole numbers, of which few come often: where one of them lies on the border of two codes up to the
+        precision of float32, so do many values of a filter. Of the neighbours of its factors it gets the best.
+
+        Args:
+            compute: What becomes of the sums, the zero point added, with such factors for each of them.
+        """
+        moves = sorted(product(MOVES, repeat=len(factors)), key=lambda steps: sum(map(abs, steps)))
+        moved = 1 + STEP * torch.tensor(moves, device=self.sums.device).T[:, :, None]  # kinds x moves x filters
+        tried = [factor * by for factor, by in zip(factors, moved, strict=True)]
+        values = compute(*(each[:, self.filters] for each in tried))
+        wrong = (torch.round(values) != self.codes + zero_point) / (1 + self.codes.abs())  # those near 0 come most
+        best = wrong.new_zeros(tried[0].shape).index_add_(1, self.filters, wrong).argmin(0, keepdim=True)
+        return [each.gather(0, best)[0] for each in tried]
 
 
 def count_biases(bias: Tensor, grid: Tensor) -> Tensor:

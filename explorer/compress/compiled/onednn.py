@@ -12,14 +12,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from explorer.compress.compiled.codes import (
     Binary,
+    Borders,
     CodeGrid,
     Target,
     Unary,
     add,
     channels_last,
-    choose_factors,
     count_biases,
-    find_borders,
     quantize,
     unpack,
 )
@@ -32,6 +31,8 @@ LARGEST_FACTOR = 1e30
 LARGEST_IDENTITY = 256
 """Channels up to which codes are added or rounded anew by a 1 x 1 convolution, whose work grows with their square
 (measured: at 256 it takes what passes of float arithmetic take)."""
+HALF = 128
+"""What int8 codes are less than uint8 ones; both have the same bits but for the first."""
 
 _PACKED: MutableMapping[Tensor, dict[Hashable, Tensor]] = WeakTensorKeyDictionary()
 """Of codes that somebody holds, which those that remember them limit, what they were packed to."""
@@ -67,7 +68,7 @@ def make_layer(module: nn.Conv2d | nn.Linear, grid: CodeGrid, to: Target | None)
     codes, scale = get_codes(module)
     bias = None if module.bias is None else module.bias.detach()
     if to is not None:
-        scale = _choose_scales(scale, bias, grid, to)
+        scale, bias = _round_as_exactly(scale, bias, grid, to)
     if isinstance(module, nn.Linear):
         return _make_linear(codes, scale, bias, grid, to)
     padding: list[int] = list_padding(module)[::-2]  # its sides are equal
@@ -75,19 +76,21 @@ def make_layer(module: nn.Conv2d | nn.Linear, grid: CodeGrid, to: Target | None)
     return _make_conv(codes, scale, bias, grid, to, places, module.groups)
 
 
-def _choose_scales(scale: Tensor, bias: Tensor | None, grid: CodeGrid, to: Target) -> Tensor:
-    """Return scales with which sums round as they do in float64, oneDNN's order of float32 operations kept."""
+def _round_as_exactly(scale: Tensor, bias: Tensor | None, grid: CodeGrid, to: Target) -> tuple[Tensor, Tensor | None]:
+    """Return scales and biases with which sums round as in float64, oneDNN's order of float32 operations kept."""
     sums_grid = scale.double() * grid.scale
-    sums, expected = find_borders(sums_grid / to.grid.scale, to)
-    added = torch.zeros_like(scale) if bias is None else bias
-    products = ((sums - count_biases(added.double(), sums_grid)[:, None]).float()) * grid.scale
-    unit, zero_point = torch.tensor(1.0) / to.grid.scale, to.grid.zero_point
+    counts = torch.zeros_like(sums_grid) if bias is None else count_biases(bias.double(), sums_grid)
+    borders = Borders.find(sums_grid / to.grid.scale, to, counts)
+    products = (borders.sums - counts[borders.filters]).float() * grid.scale
+    unit, zero_point = torch.tensor(1.0) / to.grid.scale, _describe(to)[1]
 
-    def count_wrong(tried: Tensor) -> Tensor:
-        values = (products * tried[:, None] + added[:, None]) * unit + zero_point
-        return (torch.round(values) != expected + zero_point).sum(1)
+    def compute(scale: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+        return (products * scale + bias) * unit + zero_point
 
-    return choose_factors(scale, count_wrong)
+    if bias is None:
+        return borders.choose(compute, scale, zero_point=zero_point)[0], None
+    scale, bias = borders.choose(compute, scale, bias, zero_point=zero_point)
+    return scale, bias
 
 
 def make_rounding(grid: CodeGrid, to: Target) -> Unary:
@@ -125,27 +128,40 @@ def make_addition(grid: CodeGrid, other: CodeGrid, to: Target) -> Binary:
 def _make_sum(channels: int, grid: CodeGrid, other: CodeGrid, to: Target) -> Binary:
     weight, scale, _ = _identity(channels)
     packed, zeros = _pack(weight, scale, grid, _POINTWISE, 1), torch.zeros(channels, dtype=torch.int32)
+    out = _describe(to)
+    summand = (other.scale, other.zero_point - (HALF if out[2] is torch.int8 else 0))
 
     def compute(x: Tensor, y: Tensor) -> Tensor:
+        held = channels_last(y).clone()  # which the sum is written into
+        if out[2] is torch.int8:
+            held = held.bitwise_xor_(HALF).view(torch.int8)
         summed: Tensor = torch.ops.onednn.qconv2d_pointwise.binary(
             *(channels_last(x), grid.scale, grid.zero_point, packed, scale, zeros),
-            *(channels_last(y).clone(), None, *_POINTWISE, 1),  # which the sum is written into
-            *(
-                to.grid.scale,
-                to.grid.zero_point,
-                torch.uint8,
-                other.scale,
-                other.zero_point,
-                "sum",
-                1.0,
-                "none",
-                [],
-                "",
-            ),
+            *(held, None, *_POINTWISE, 1, *out, *summand, "sum", 1.0, "none", [], ""),
         )
-        return to.clip(summed)
+        return _finish(summed, to)
 
     return compute
+
+
+def _describe(to: Target | None) -> tuple[float, int, torch.dtype]:
+    """Return scale, zero point and type of what an operator is asked for.
+
+    It adds the zero point in float32 before it rounds, and so loses digits of what is small beside it: codes are asked
+    for less 128 where that brings their zero point nearer to 0.
+    """
+    if to is None:
+        return 1.0, 0, torch.float32
+    if to.grid.zero_point > HALF // 2:
+        return to.grid.scale, to.grid.zero_point - HALF, torch.int8
+    return to.grid.scale, to.grid.zero_point, torch.uint8
+
+
+def _finish(found: Tensor, to: Target | None) -> Tensor:
+    """Return codes of a target from what an operator gave when asked for what `_describe` says, or values."""
+    if to is None:
+        return found
+    return to.clip(found.view(torch.uint8).bitwise_xor_(HALF) if found.dtype is torch.int8 else found)
 
 
 _Places = tuple[list[int], list[int], list[int]]
@@ -163,7 +179,7 @@ def _make_conv(
     groups: int = 1,
 ) -> Unary:
     packed, zeros = _pack(codes, scale, grid, places, groups), torch.zeros(len(codes), dtype=torch.int32)
-    out = (1.0, 0, torch.float32) if to is None else (to.grid.scale, to.grid.zero_point, torch.uint8)
+    out = _describe(to)
 
     def convolve(x: Tensor) -> Tensor:
         found: Tensor = torch.ops.onednn.qconv2d_pointwise(
@@ -183,7 +199,7 @@ def _make_conv(
                 "",
             )
         )
-        return found if to is None else to.clip(found)
+        return _finish(found, to)
 
     return convolve
 
@@ -191,15 +207,14 @@ def _make_conv(
 def _make_linear(codes: Tensor, scale: Tensor, bias: Tensor | None, grid: CodeGrid, to: Target | None) -> Unary:
     packed = _remember(codes, (), lambda: torch.ops.onednn.qlinear_prepack(codes, None))
     zeros = torch.zeros(len(codes), dtype=torch.int32)
-    out = (1.0, 0, torch.float32) if to is None else (to.grid.scale, to.grid.zero_point, torch.uint8)
+    out = _describe(to)
 
     def connect(x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).contiguous()
         found: Tensor = torch.ops.onednn.qlinear_pointwise(
             *(rows, grid.scale, grid.zero_point, packed, scale, zeros, bias, *out, "none", [], "")
         )
-        shaped = found.reshape(*x.shape[:-1], len(codes))
-        return shaped if to is None else to.clip(shaped)
+        return _finish(found.reshape(*x.shape[:-1], len(codes)), to)
 
     return connect
 
