@@ -28,7 +28,8 @@ def test_all_points_are_drawn(window: Opened, outcome: Outcome) -> None:
             "([x, y]) => !!document.elementFromPoint(x, y).closest('#plot')", page.evaluate(POSITION, name)
         )
     legend = page.locator("#legend li").all_inner_texts()
-    assert legend == ["front", "uniform 8-bit", "other evaluations", "misses a budget", "over budget, unscored"]
+    others = ["other evaluations", "misses a budget", "over budget, unscored"]
+    assert legend == ["front", "uniform 8-bit", "float (does not run here)", *others, "budget of the study"]
 
 
 def test_a_click_on_a_point_shows_its_layers(window: Opened, outcome: Outcome) -> None:

@@ -146,22 +146,25 @@ def build_front_view(outcome: Outcome, chosen: ChosenNetwork | None = None) -> F
         budgets=_budgets(outcome),
         chosen=chosen,
         knee=knee(outcome.front, outcome.objectives).name if outcome.front else None,
-        remarks=list_remarks(outcome),
+        remarks=list_remarks(outcome, named="named under Provenance below"),
         skipped=outcome.skipped,
         settings=tuple(_flat("", outcome.study)),
         provenance=tuple((str(key), str(value)) for key, value in outcome.provenance.items()),
     )
 
 
-def list_remarks(outcome: Outcome) -> tuple[str, ...]:
-    """Return what costs leave out, how networks were compensated, and which baselines and exports are missing."""
+def list_remarks(outcome: Outcome, *, named: str = "report.html names them under Provenance") -> tuple[str, ...]:
+    """Return what costs leave out, how networks were compensated, and which baselines and exports are missing.
+
+    `named` says where the values that are assumed 0 stand.
+    """
     covered, unpriced = outcome.coverage, outcome.provenance.get(ASSUMED_0)
     zeros = tell_unpriced(outcome.device, unpriced.split(", ")) if unpriced else ""
     return (
         *((covered.summary(),) if covered is not None and not covered.complete else ()),
         *(f"{key}: {what}" for key in ("compensation", "left out") if (what := outcome.provenance.get(key))),
         *(f"{item.name} cannot be computed: {item.failure}" for item in outcome.baselines if item.failure),
-        *((f"{zeros}; report.html names them under Provenance",) if zeros else ()),
+        *((f"{zeros}; {named}",) if zeros else ()),
         *(f"export as {form} will be refused: {reason}" for form, reason in outcome.refused_exports),
     )
 

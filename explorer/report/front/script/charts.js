@@ -90,6 +90,7 @@ const SHAPES = {
   }).join("L")}z`,
   cross: (r) => `M${-r} ${-r}L${r} ${r}M${-r} ${r}L${r} ${-r}`,
   tick: (r) => `M0 ${-r}V${r}`,
+  dash: (r) => `M${-2 * r} 0H${2 * r}`,
 };
 const mark = (shape, x, y, radius, attributes) =>
   svg("path", { d: SHAPES[shape](radius), transform: `translate(${x.toFixed(2)} ${y.toFixed(2)})`, ...attributes });

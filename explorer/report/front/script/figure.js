@@ -74,12 +74,12 @@ function draw() {
     if (!score?.num_images) continue;
     const [, color] = baselineStyle(point), level = frame.up(100 * score.value);
     frame.plot.append(line(frame.left, level, frame.right, level, { stroke: color, "stroke-width": 1.5, "stroke-dasharray": "6 4" }));
-    frame.free.append(text(frame.left + 6, level - 5, narrow.matches ? point.name : `${point.name} (does not run here)`, { "font-size": 11, fill: INK, class: "halo" }));
+    entries.unshift(["dash", { stroke: color, "stroke-width": 1.5, "stroke-dasharray": "6 4" }, `${point.name} (does not run here)`]);
   }
   if (data.budgets[key] !== undefined) {
-    const place = frame.across(data.budgets[key]);
-    frame.plot.append(line(place, frame.top, place, frame.bottom, { stroke: MUTED, "stroke-width": 1.5, "stroke-dasharray": "2 3", class: "budget" }));
-    if (place < frame.right) frame.free.append(text(place + 4, frame.bottom - 14, "budget of the study", { "font-size": 11 }));
+    const place = frame.across(data.budgets[key]), style = { stroke: MUTED, "stroke-width": 1.5, "stroke-dasharray": "2 3" };
+    frame.plot.append(line(place, frame.top, place, frame.bottom, { ...style, class: "budget" }));
+    if (place >= frame.left && place <= frame.right) entries.push(["tick", style, "budget of the study"]);
   }
 
   const has = (point) => Boolean(scoreOf(point)?.num_images);

@@ -37,6 +37,12 @@ function select(name) {
   update("choice");
 }
 
+// The section by its name; an ordinary link would write over the chosen state in the address.
+const linked = (said) => (said !== "Provenance below" ? said : element("a", { href: "#", click: (event) => {
+  event.preventDefault();
+  find("provenance-heading").scrollIntoView({ block: "center" });
+} }, said));
+
 function showHeader() {
   const costs = AXES.filter(inStudy).map((axis) => axis.name.replaceAll("_", " "));
   put("title", data.title);
@@ -44,7 +50,7 @@ function showHeader() {
   put("subtitle", `${data.device_title} (${data.device}) · ${data.score.toLowerCase()} against ${costs.join(", ")} · ` +
     `${count(all.number.length)} evaluations, ${front.length} on the front`);
   put("recommendation", data.chosen ? `${data.chosen.called[0].toUpperCase()}${data.chosen.called.slice(1)}: ${data.chosen.told}.` : "");
-  put("remarks", ...data.remarks.map((said) => element("p", { class: "remark" }, said)));
+  put("remarks", ...data.remarks.map((said) => element("p", { class: "remark" }, said.split(/(Provenance below)/).map(linked))));
   put("marks", data.marks.filter(([sign]) => !">*".includes(sign)).map(([sign, says]) => `${sign} ${says}`).join("; "));
   put("skipped", pairs(data.skipped, "Nothing was skipped."));
   put("provenance", pairs(data.provenance, "None recorded."));

@@ -11,7 +11,7 @@ from explorer.errors import ExplorerError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.objectives import costs
 from explorer.report.front.pairs import PairView, build_pair_view
-from explorer.report.front.views import build_front_view, compute_cost_ratios
+from explorer.report.front.views import build_front_view, compute_cost_ratios, list_remarks
 from explorer.study.choose import choose, recommend
 from explorer.study.front import knee
 from explorer.study.record import Cost, Coverage, Outcome, Split, TunedScores
@@ -239,8 +239,7 @@ def test_what_the_costs_leave_out_is_said(outcome: Outcome) -> None:
     whole = replace(outcome, coverage=replace(part, values_counted=100, macs_counted=50))
     assert build_front_view(whole).remarks == build_front_view(outcome).remarks == ()
     cheap = replace(outcome, provenance={"assumed 0": "buffers.a.bandwidth_bits_per_cycle, power.static_w"})
-    assert build_front_view(cheap).remarks == (
-        f"assumed 0 on {outcome.device}: 2 values, one of a bandwidth that limits nothing then; "
-        "report.html names them under Provenance",
-    )
+    zeros = f"assumed 0 on {outcome.device}: 2 values, one of a bandwidth that limits nothing then"
+    assert build_front_view(cheap).remarks == (f"{zeros}; named under Provenance below",)
+    assert list_remarks(cheap) == (f"{zeros}; report.html names them under Provenance",)
     assert Outcome.from_json(json.loads(json.dumps(known.to_json()))) == known
