@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,11 +61,13 @@ def deploy(
     with threads_for(prepared.context.graph):
         candidate = point.evaluation.candidate
         model = apply(prepared.context, candidate) if weights is None else rebuild(prepared.context, candidate, weights)
-        finetuning = None if weights is None else weights.description
-        if finetuning is not None:  # the search scored it before it was tuned, and other integers may cost otherwise
+        tuning: dict[str, Any] = {}
+        if weights is not None:  # the search scored it before it was tuned, and other integers may cost otherwise
+            tuning = {"finetuning": weights.description, "untuned": point.held_out}
             tuned_evaluation = replace(point.evaluation, score=None, cost=_cost(prepared, candidate, model))
-            point = replace(point, evaluation=tuned_evaluation, held_out=MeanScore(**finetuning["held_out"]))
-        exported = exporter.write(_deployment(prepared, point, model, finetuning, types), to)
+            held_out = MeanScore(**weights.description["held_out"])
+            point = replace(point, evaluation=tuned_evaluation, held_out=held_out)
+        exported = exporter.write(replace(_deployment(prepared, point, model, types), **tuning), to)
     if exported.score.num_images == point.held_out.num_images and exported.verification.agreement == 1.0:
         _compare(exported, point, prepared.score.name)
     notify("export", 1, 1)
@@ -168,7 +169,6 @@ def _deployment(
     prepared: PreparedStudy,
     point: FrontPoint,
     model: fx.GraphModule,
-    finetuning: Mapping[str, Any] | None = None,
     types: FileTypes | None = None,
 ) -> Deployment:
     images, targets = prepared.tensors(prepared.data.held_out)
@@ -183,7 +183,6 @@ def _deployment(
         score=prepared.score,
         study=prepared.study.name,
         device=prepared.accelerator.name,
-        finetuning=finetuning,
         types=types or FileTypes(),
     )
 

@@ -68,6 +68,8 @@ class Deployment:
     data: Data | None = None
     """Where the images are of, where they say how they are normalised and what their classes are called."""
     finetuning: Mapping[str, Any] | None = None
+    untuned: MeanScore | None = None
+    """Of a fine-tuned one, the score on these images before; None where it is not known."""
     types: FileTypes = field(default_factory=FileTypes)
 
 

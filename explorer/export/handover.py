@@ -86,7 +86,8 @@ def deliver(deployment: Deployment, layout: Layout, make: Callable[[Path], Check
         )
         described = _describe(deployment, layout, exported) if checked.describe is None else checked.describe(exported)
         write_description(staging / layout.description, described | describe_artefact(deployment, exported, staging))
-        write_readme(layout, f"{held_out}; {checked.told}.\n\n{tell_images(deployment)}", table, staging)
+        told = (f"{held_out}; {checked.told}.", _tell_tuning(deployment), tell_images(deployment))
+        write_readme(layout, "\n\n".join(part for part in told if part), table, staging)
     return exported
 
 
@@ -122,6 +123,22 @@ def write_readme(layout: Layout, told: str, table: ByteTable, folder: Path) -> N
         )
     )
     (folder / README).write_text(text, encoding="utf-8")
+
+
+def _tell_tuning(deployment: Deployment) -> str:
+    """Return how a network was fine-tuned, and its scores before and after, as these were recorded; else nothing."""
+    tuning, before, after = deployment.finetuning, deployment.untuned, deployment.point.held_out
+    if tuning is None:
+        return ""
+    kept, epochs = tuning["kept_epoch"], tuning["epochs"]
+    told = f"Fine-tuned for {epochs} epoch{'s' if epochs > 1 else ''} of {tuning['images']:,} images"
+    told += " from an earlier tuning" if tuning.get("start") else " from the float network's weights"
+    told += ", by its outputs" if tuning["teacher"] else ""
+    told += "" if kept == epochs else f"; kept as it was {f'after {kept}' if kept else 'at the start'}"
+    if before is None or not before.num_images:
+        return f"{told}."
+    score = deployment.score
+    return f"{told}: {score.tell(before)} before, {score.tell(after)} after, on {after.num_images} held-out images."
 
 
 def _tell(size: int | None) -> str:

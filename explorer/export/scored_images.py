@@ -105,7 +105,7 @@ def _find_settings(given: str) -> tuple[DataSettings, Study | None]:
 def _split(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recorded split, in which only the held-out images matter: others train where that moves none."""
     kept = {key: data[key] for key in SPLITS if key != "source"}
-    return kept if data["source"] in {"digits", "function"} else {**kept, "train": 1}
+    return kept if data["source"] in {"digits", "function"} else {**kept, "train": 1, "calibration": 1, "relevance": 1}
 
 
 def _read(settings: DataSettings, folder: str | Path, shape: tuple[int, ...] | None) -> ReadSets:

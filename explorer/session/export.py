@@ -81,6 +81,7 @@ def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator
                 study=origin.study,
                 device=origin.device,
                 finetuning=model.finetuning,
+                untuned=None if model.origin is None else model.origin.point.held_out,
                 types=types,
             ),
             folder,

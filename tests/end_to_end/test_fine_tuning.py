@@ -102,6 +102,13 @@ def test_tune_and_export(finished: Path, explorer: Explorer, monkeypatch: pytest
     assert exported["candidate"] == plain["candidate"]
     assert exported["layers"] != plain["layers"]
     assert "finetuning" not in plain
+    readmes = [(finished / to / "README.md").read_text() for to in ("tuned", "plain")]
+    told = f"Fine-tuned for 4 epochs of {tuned.description['images']} images from the float network's weights, by its"
+    assert told in readmes[0]
+    scores = f": {point.held_out.value:.2%} right before, {after:.2%} right after, on 100 held-out images."
+    assert scores in readmes[0]
+    assert "Fine-tuned" not in readmes[1]
+    assert explorer("verify", "tuned", "--data", "tiny/study.toml").code == 0
     assert plain["accuracy"]["held_out"]["value"] == point.held_out.value
 
 
