@@ -15,7 +15,7 @@ from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.score import ACCURACY, Score, score_outputs
 from explorer.evaluate.workload import priced
 from explorer.export.artefact import Artefact, open_artefact
-from explorer.export.record import Record, list_changed, read_record
+from explorer.export.record import DESCRIPTIONS, Record, list_changed, read_record
 from explorer.export.scored_images import ScoredImages, read_images
 from explorer.export.verified import Kept, Verified
 from explorer.progress import Notify, silent
@@ -95,7 +95,10 @@ def measure(
             if cost is None:
                 notes.append("not priced: neither the file nor a description beside it holds the shapes of its layers")
     if record is None:
-        notes.append("no description beside it says what it was exported as")
+        notes.append(
+            f"compared with nothing: what its export recorded is in {' or '.join(DESCRIPTIONS)}, of which none of this "
+            "network is beside it; verify the folder that it came in"
+        )
     return Verified(
         artefact=artefact,
         record=record,

@@ -170,7 +170,8 @@ class Result:
         """Return the result with members of the front trained further: so many spread over it, those named, or all.
 
         `settings` are keys of [finetuning], by default those of the study. In a folder the networks are kept, for
-        `explorer export --tuned`, too, and found there again; an interrupted call goes on after its last full epoch.
+        `explorer export --tuned`, too, and found there again; an interrupted call goes on after its last full epoch. Of
+        an earlier tuning there and a new one that of less loss on images held aside is kept.
 
         Example:
             >>> import explorer, torch

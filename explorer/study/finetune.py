@@ -13,6 +13,7 @@ from torch import nn
 
 from explorer.arrays import Float64Array
 from explorer.compress.apply import CompressionContext
+from explorer.compress.candidate import Candidate
 from explorer.data.images import Data, ImageSet
 from explorer.errors import SearchError
 from explorer.evaluate.coded_size import count_coded_bytes
@@ -23,6 +24,7 @@ from explorer.evaluate.weight_entropy import count_entropies
 from explorer.progress import Notify
 from explorer.settings import ComputeSettings, FineTuningSettings
 from explorer.settings.records import write_record
+from explorer.study.better_tuned import is_better, is_made, keep_before, refuse_incomparable, tell_kept
 from explorer.study.costing import candidate_cost
 from explorer.study.folder import locked, read_study
 from explorer.study.network import threads_for
@@ -46,6 +48,8 @@ class TuningReport:
     tuned: Tuned
     file: Path | None
     score: str
+    kept: str = ""
+    """That an earlier tuning was kept, and why."""
 
     @property
     def after(self) -> MeanScore:
@@ -60,7 +64,8 @@ class TuningReport:
         kept = self.tuned.description["kept_epoch"]
         kept_of = "" if kept == self.scores.epochs else f", as it was {f'after {kept}' if kept else 'at the start'}"
         scored = f"{name_score(self.score)} on {self.scores.held_out.num_images} held-out images"
-        return f"{self.point.name}, {scored}: {before} before, {after} after {epochs}{kept_of}" + (
+        told = f"{self.point.name}: {self.kept}\n" if self.kept else ""
+        return f"{told}{self.point.name}, {scored}: {before} before, {after} after {epochs}{kept_of}" + (
             "" if self.file is None else f"\n{self.file}"
         )
 
@@ -87,23 +92,33 @@ class TuningPlace:
     def tune(self, points: Sequence[FrontPoint], notify: Notify) -> tuple[TuningReport, ...]:
         """Fine-tune points one after the other.
 
-        What is found under equal conditions is not made again; after an interruption the same call goes on.
+        What is found under equal conditions is not made again; after an interruption the same call goes on. Of an
+        earlier tuning and a new one the better is kept.
+
+        Raises:
+            SearchError: Which is better could not be told.
         """
+        conditions, made = self._conditions(), []
+        stored = {point.name: self._read(point) for point in points}
+        missing = [name for name, tuned in stored.items() if not (tuned and is_made(tuned.description, conditions))]
+        for point in points:
+            file, earlier = self._file(point), stored[point.name]
+            if file is not None and earlier is not None and point.name in missing:
+                refuse_incomparable(point.name, file, earlier.description, conditions)
         with threads_for(self.context.graph):
             score_float = cache(lambda: self._score(self.context.model, self.data.search))
-            known = {point.name: self._find(point) for point in points}
-            missing, made = [name for name, tuned in known.items() if tuned is None], []
             for point in points:
-                tuned = known[point.name]
-                if tuned is None:
-                    tuned = self._tune(point, score_float, _part(missing.index(point.name), len(missing), notify))
+                tuned = stored[point.name]
+                if tuned is None or point.name in missing:
+                    told = _part(missing.index(point.name), len(missing), notify)
+                    tuned = self._tune(point, tuned, score_float, told)
                 made.append(self._report(point, tuned))
             return tuple(made)
 
     def _report(self, point: FrontPoint, tuned: Tuned) -> TuningReport:
         candidate = point.evaluation.candidate
         scores = TunedScores(
-            epochs=self.settings.epochs,
+            epochs=tuned.description["epochs"],
             search=MeanScore(**tuned.description["search"]),
             held_out=MeanScore(**tuned.description["held_out"]),
             cost=self._cost(point, tuned),
@@ -111,7 +126,8 @@ class TuningPlace:
         )
         if self.folder is not None:
             keep_scores(self.folder, self.weights_digest, candidate.digest(), scores)
-        return TuningReport(point=point, scores=scores, tuned=tuned, file=self._file(point), score=self.score.name)
+        kept, file = tell_kept(tuned.description, self._conditions()), self._file(point)
+        return TuningReport(point=point, scores=scores, tuned=tuned, file=file, score=self.score.name, kept=kept)
 
     def _cost(self, point: FrontPoint, tuned: Tuned) -> Cost:
         cost, candidate, graph = point.evaluation.cost, point.evaluation.candidate, self.context.graph
@@ -123,10 +139,14 @@ class TuningPlace:
         return replace(cost, coded_bytes=counted)
 
     def _tune(
-        self, point: FrontPoint, score_float: Callable[[], Float64Array], notify: Callable[[int, int], None]
+        self,
+        point: FrontPoint,
+        earlier: Tuned | None,
+        score_float: Callable[[], Float64Array],
+        notify: Callable[[int, int], None],
     ) -> Tuned:
-        """Return what a point is tuned to, with its scores, and the error of its loss beside those of the float one."""
-        file, candidate = self._file(point), point.evaluation.candidate
+        """Return what a point is tuned to, with its scores, or what it was tuned to earlier where that is better."""
+        file, candidate, conditions = self._file(point), point.evaluation.candidate, self._conditions()
         if file is not None:
             file.parent.mkdir(exist_ok=True)
         tuned = finetune(
@@ -141,14 +161,23 @@ class TuningPlace:
             ),
             progress=lambda done, count, _: notify(done, count),
         )
+        tuned = replace(tuned, description={**tuned.description, **conditions})
+        if earlier is not None and not is_better(tuned.description, earlier.description):
+            tuned = keep_before(earlier, tuned, conditions)
+        else:
+            tuned = self._score_tuned(candidate, tuned, score_float)
+            tuned = tuned if earlier is None else keep_before(tuned, earlier, conditions)
+        if file is not None:
+            tuned.save(file)
+        return tuned
+
+    def _score_tuned(self, candidate: Candidate, tuned: Tuned, score_float: Callable[[], Float64Array]) -> Tuned:
+        """Return it with its scores, and the error of its loss beside those of the float network."""
         model = rebuild(self.context, candidate, tuned)
         scores = {name: self._score(model, images) for name, images in self._evaluated().items()}
         found: dict[str, Any] = {name: asdict(MeanScore.of(each)) for name, each in scores.items()}
         found["loss_error"] = find_loss_error(score_float(), scores["search"])
-        tuned = replace(tuned, description={**tuned.description, **self._conditions(), **found})
-        if file is not None:
-            tuned.save(file)
-        return tuned
+        return replace(tuned, description={**tuned.description, **found})
 
     def _score(self, model: nn.Module, images: ImageSet) -> Float64Array:
         return score_images(model, *images.tensors(self.torch_device), self.batch_size, self.score)
@@ -159,14 +188,14 @@ class TuningPlace:
     def _file(self, point: FrontPoint) -> Path | None:
         return None if self.folder is None else tuned_file(self.folder, point.evaluation.candidate.digest())
 
-    def _find(self, point: FrontPoint) -> Tuned | None:
-        """Return the stored result, where it was made under the same conditions."""
+    def _read(self, point: FrontPoint) -> Tuned | None:
+        """Return what a point was tuned to, where that began at this network."""
         file = self._file(point)
         if file is None or not file.is_file():
             return None
         tuned = Tuned.load(file)
-        same = all(tuned.description.get(key) == value for key, value in self._conditions().items())
-        return tuned if same and tuned.candidate == point.evaluation.candidate.digest() else None
+        is_own = tuned.candidate == point.evaluation.candidate.digest()
+        return tuned if is_own and tuned.description.get("weights") == self.weights_digest else None
 
     def _conditions(self) -> dict[str, object]:
         """Return what the result depends on, the candidate aside."""

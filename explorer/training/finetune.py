@@ -100,13 +100,13 @@ def finetune(
     try:
         with torch.random.fork_rng(devices=[torch_device] if torch_device.type == "cuda" else []):
             torch.manual_seed(recipe.seed)
-            kept = _train(task, progress, identity)
+            kept, found = _train(task, progress, identity)
     finally:
         if task.features is not None:
             task.features.close()
     if recipe.unfinished is not None:
         recipe.unfinished.unlink(missing_ok=True)
-    return task.network.collect({**description, "kept_epoch": kept})
+    return task.network.collect({**description, "kept_epoch": kept, **found})
 
 
 def choose_layout(model: nn.Module) -> torch.memory_format:
@@ -123,8 +123,8 @@ def choose_layout(model: nn.Module) -> torch.memory_format:
     return torch.contiguous_format if spoils else torch.channels_last
 
 
-def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> int:
-    """Train the network; the epoch after which it was as it is left."""
+def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> tuple[int, dict[str, float | None]]:
+    """Train the network; the epoch after which it was as it is left, and by what it was chosen on images held aside."""
     settings, model = task.recipe.settings, task.network.model
     model.to(memory_format=task.layout)  # type: ignore[call-overload]
     optimizer = _optimizer(task.network, settings)
@@ -161,7 +161,7 @@ def _train(task: _TuningTask, progress: EpochProgress | None, identity: str) -> 
     if best is not None:
         best.restore()
     model.eval()
-    return settings.epochs if best is None else best.epoch
+    return (settings.epochs, {}) if best is None else (best.epoch, best.describe())
 
 
 def _measure(task: _TuningTask, aside: Tensor, pressure: Pressure) -> tuple[float, float]:

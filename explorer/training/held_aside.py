@@ -47,6 +47,10 @@ class BestState:
             self.epoch, self.excess, self.loss = epoch, excess, loss
             self.state = copy.deepcopy(self.model.state_dict())
 
+    def describe(self) -> dict[str, float | None]:
+        """Return the loss and the excess of the best state, as plain data; a loss that is not finite is None."""
+        return {"aside_loss": self.loss if math.isfinite(self.loss) else None, "aside_excess": self.excess}
+
     def restore(self) -> None:
         """Give the model its best state back."""
         self.model.load_state_dict(self.state)

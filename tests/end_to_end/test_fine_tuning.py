@@ -150,13 +150,36 @@ def test_other_choices_are_refused(finished: Path, explorer: Explorer) -> None:
 
 
 @pytest.mark.slow
-def test_other_epochs_are_another_tuning(finished: Path, explorer: Explorer) -> None:
-    assert " after 1 epoch" in explorer("finetune", "run", "--pick", "knee", "--epochs", 1).out
+def test_of_two_tunings_the_better_is_kept(finished: Path, explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("finetune", "run", "--pick", "knee", "--epochs")
+    assert " after 1 epoch" in explorer(*command, 1).out
     first = tuned_of(finished)
-    assert " after 2 epochs" in explorer("finetune", "run", "--pick", "knee", "--epochs", 2).out
+    assert " after 4 epochs" in explorer(*command, 4).out
     second = tuned_of(finished)
-    assert (first.description["epochs"], second.description["epochs"]) == (1, 2)
+    assert (first.description["epochs"], second.description["epochs"]) == (1, 4)
+    assert second.description["aside_loss"] < first.description["aside_loss"]
     assert any(not torch.equal(first.state[name], second.state[name]) for name in first.state)
+
+    shown = read_front(finished)
+    said = explorer(*command, 2).out
+    loss = f"{second.description['aside_loss']:.4g}"
+    told = f"the earlier tuning of 4 epochs is kept, whose loss on the images held aside is {loss}; that of the new one"
+    assert f"{told} of 2 epochs is " in " ".join(said.split())
+    assert " after 4 epochs" in said
+    kept = tuned_of(finished)
+    assert all(torch.equal(kept.state[name], second.state[name]) for name in kept.state)
+    assert read_front(finished) == shown
+    monkeypatch.setattr(finetune, "finetune", None)  # what was tried is not made again
+    for epochs in (1, 2):
+        again = explorer(*command, epochs)
+        assert again.code == 0
+        assert "is kept, whose loss" in " ".join(again.out.split())
+
+    study = finished / "run" / "study.json"
+    study.write_text(study.read_text().replace('"held_aside": 0.05', '"held_aside": 0.2'))
+    refused = explorer("finetune", "run", "--all")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "was tuned before, with another held_aside: which is better cannot be told; move" in refused.err
 
 
 @pytest.mark.slow

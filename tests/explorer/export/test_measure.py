@@ -122,7 +122,7 @@ def test_a_file_alone_is_scored_and_says_that_nothing_was_recorded(
     assert (found.record, found.kept) == (None, None)
     assert found.cost is not None
     assert found.cost.macs == deployment.context.graph.macs
-    assert "no description beside it" in found.summary()
+    assert "compared with nothing: what its export recorded is in summary.json or configuration" in found.summary()
 
 
 def test_a_renamed_file_is_still_known_by_its_bytes(exports: Path, tmp_path: Path) -> None:
