@@ -37,8 +37,10 @@ def make_close(zero_point: int, share: float, seed: int, with_bias: bool) -> tup
 def count_wrong(layer: nn.Linear, to: Target, integer: bool) -> int:
     """How many codes are not those of numbers with 64 digits, of all sums that the inputs can make."""
     x = torch.cartesian_prod(torch.arange(28, 93), torch.arange(0, 127))
-    make, held = (onednn.make_layer, x.to(torch.uint8)) if integer else (make_layer, (x - INPUT.zero_point).float())
-    found = make(layer, INPUT if integer else INPUT.scale, to)(held)  # type: ignore[operator]
+    if integer:
+        found = onednn.make_layer(layer, INPUT, to)(x.to(torch.uint8))
+    else:
+        found = make_layer(layer, INPUT.scale, to)((x - INPUT.zero_point).float())
     sums = (x.numpy() - INPUT.zero_point) @ np.array([127, 1])
     unit = layer.weight_scale.numpy().astype(np.longdouble) * np.longdouble(INPUT.scale)  # type: ignore[operator]
     counts = 0 if layer.bias is None else np.rint(layer.bias.detach().numpy().astype(np.longdouble) / unit)
