@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import optuna
@@ -19,7 +20,8 @@ from explorer.search.improvement import Attained, sort_undominated_first, spread
 from explorer.search.loss_terms import LossTerms, list_terms
 from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
 from explorer.search.space import list_decided
-from explorer.search.surrogate import Prediction, fit_surrogate
+from explorer.search.surrogate import fit_surrogate
+from explorer.search.tried import Tried
 
 ROUND, EARLY = 16, 4
 """Trials between two fits of the model, and those up to the first: what is proposed meanwhile counts as pending
@@ -39,15 +41,6 @@ FAILED_ERROR = 0.1
 """Standard error of the score of 0 that the model takes a candidate to have that cannot be computed (assumed)."""
 
 
-class _Scored(NamedTuple):
-    """Points (N x axes) with scores, standard errors and costs (N x costs)."""
-
-    points: Int64Array
-    scores: Float64Array
-    errors: Float64Array
-    costs: Float64Array
-
-
 class _Proposer:
     """What follows from the trials that are known: points that are worth evaluating, what they cost and may score."""
 
@@ -56,10 +49,10 @@ class _Proposer:
         problem: SamplingProblem,
         estimates: Estimates,
         terms: LossTerms,
-        known: _Scored,
-        evaluated: frozenset[bytes],
+        tried: Tried,
     ) -> None:
-        self._estimates, self._terms, self._evaluated = estimates, terms, evaluated
+        self._estimates, self._terms, self._tried = estimates, terms, tried
+        known = tried.take_best(FITTED)
         self._sizes = np.array([len(axis.values) for axis in problem.space.axes])
         random = np.random.default_rng([problem.seed, len(known.points)])
         self._model = fit_surrogate(terms, known.points, known.scores, known.errors)
@@ -70,7 +63,7 @@ class _Proposer:
         pool = self._evolve(known.points[sort_undominated_first(scores, costs)][:POPULATION], random)
         priced = estimates.price_points(pool)
         self._pool, self._costs = pool[priced.fits], priced.values[priced.fits]
-        expected = self._predict(self._pool)
+        expected = self._model.predict_each(self._pool, self._draws)
         unknown = random.standard_normal((DRAWS, len(self._pool))) * self._model.discrepancy
         self._scores = expected.scores + unknown * expected.slopes  # with what the model cannot say of a point
         counted = costs[scores > self._least] if (scores > self._least).any() else costs
@@ -92,8 +85,10 @@ class _Proposer:
         for point in pending:
             cost, score = self._known[point.tobytes()]
             front.add(cost[None], score[:, None])
-        known = {*self._evaluated, *(point.tobytes() for point in pending)}
-        left = [place for place, point in enumerate(self._pool) if point.tobytes() not in known]
+        begun = {point.tobytes() for point in pending}
+        left = [
+            place for place, point in enumerate(self._pool) if point.tobytes() not in begun and point not in self._tried
+        ]
         attained = float(front.best.mean()) - self._least
         if not left:
             return None, 0.0 if attained > 0 else None
@@ -127,12 +122,7 @@ class _Proposer:
         if points:
             costs = self._estimates.price_points(np.array(points)).values
             for point, cost in zip(points, costs, strict=True):
-                self._known[point.tobytes()] = (cost, self._predict(point[None]).scores[:, 0])
-
-    def _predict(self, points: Int64Array) -> Prediction:
-        """Return scores and slopes of points by each draw (draws x N)."""
-        found = [self._model.predict(points, parameters) for parameters in self._draws]
-        return Prediction(np.stack([each.scores for each in found]), np.stack([each.slopes for each in found]))
+                self._known[point.tobytes()] = (cost, self._model.predict_each(point[None], self._draws).scores[:, 0])
 
 
 class BayesSampler(BaseSampler):
@@ -144,7 +134,8 @@ class BayesSampler(BaseSampler):
 
     What it proposes follows from the study's seed and from the trials that are finished and pending, in the order of
     their numbers: it has no other memory. The model knows the results of a multiple of ROUND trials, at first of EARLY;
-    later ones count as pending.
+    later ones count as pending. It expects trials to be finished in the order of their numbers, as `Proposals` hands
+    them to samplers.
 
     Attributes:
         expected_gain: The hypervolume that what it proposes is expected to add to the front, as a share of what that
@@ -172,17 +163,16 @@ class BayesSampler(BaseSampler):
         if "fixed_params" in trial.system_attrs:
             return {}
         trials = study.get_trials(deepcopy=False)
-        finished = [each for each in trials if each.state == TrialState.COMPLETE]
-        every = ROUND if len(finished) >= ROUND else EARLY
-        known = finished[: len(finished) // every * every]
-        found = self._propose_from(known)
+        num_finished = bisect_left(trials, True, key=lambda each: each.state != TrialState.COMPLETE)
+        every = ROUND if num_finished >= ROUND else EARLY
+        num_known = num_finished // every * every
+        found = self._propose_from(trials, num_known)
         if found is None:
             return {}
-        last = known[-1].number
         pending = [
             self._point(each)
-            for each in trials
-            if last < each.number != trial.number and len(each.params) == self._num_decided
+            for each in trials[num_known:]
+            if each.number != trial.number and len(each.params) == self._num_decided
         ]
         point, self.expected_gain = found.pick(pending)
         return {} if point is None else dict(zip(self._names, point.tolist(), strict=True))
@@ -193,41 +183,28 @@ class BayesSampler(BaseSampler):
         """Return a value drawn at random."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
-    def _propose_from(self, known: Sequence[FrozenTrial]) -> _Proposer | None:
-        """Return what follows from these trials, from memory where it is the same as for the trial before."""
+    def _propose_from(self, trials: Sequence[FrozenTrial], num_known: int) -> _Proposer | None:
+        """Return what follows from the first trials, from memory where it is the same as for the trial before."""
         memory = self._problem.memory
-        if memory.get("known") != len(known):
+        if memory.get("known") != num_known:
             if "terms" not in memory:
                 memory["terms"] = list_terms(self._problem.space, self._estimates.list_losses())
-            points: list[Int64Array] = memory.setdefault("points", [])
-            points += [self._point(each) for each in known[len(points) :]]
-            scored, new = self._scored(known, points), None
-            if len(scored.points) > 1:
-                evaluated = frozenset(point.tobytes() for point in points)
+                memory["tried"] = Tried(self._problem.space, self._estimates.price_points)
+            tried: Tried = memory["tried"]
+            fresh, new = trials[tried.num_trials : num_known], None
+            tried.add([self._point(each) for each in fresh], [self._result(each) for each in fresh])
+            if tried.num_scored > 1:
                 with threadpool_limits(1, "blas"):  # systems of hundreds: threads wait for each other longer
-                    new = _Proposer(self._problem, self._estimates, memory["terms"], scored, evaluated)
-            memory |= {"known": len(known), "round": new}
+                    new = _Proposer(self._problem, self._estimates, memory["terms"], tried)
+            memory |= {"known": num_known, "round": new}
         found: _Proposer | None = memory["round"]
         return found
 
-    def _scored(self, trials: Sequence[FrozenTrial], tried: Sequence[Int64Array]) -> _Scored:
-        """Return what the model learns from: what was scored, and what cannot be computed as the worst there is."""
-        place = self._problem.score
-        rows = []
-        for trial, point in zip(trials, tried, strict=True):
-            if STANDARD_ERROR in trial.user_attrs:
-                rows.append((point, trial.values[place], trial.user_attrs[STANDARD_ERROR]))
-            elif any(math.isinf(value) for value in trial.values):
-                rows.append((point, 0.0, FAILED_ERROR))
-        if not rows:
-            return _Scored(np.empty((0, 0), np.int64), np.empty(0), np.empty(0), np.empty((0, 0)))
-        points, scores, errors = (np.array(column) for column in zip(*rows, strict=True))
-        found = _Scored(points, scores, errors, self._estimates.price_points(points).values)
-        if len(points) > FITTED:
-            latest = sort_undominated_first(scores[::-1], found.costs[::-1])[:FITTED]
-            kept = np.sort(len(points) - 1 - latest)
-            found = _Scored(found.points[kept], found.scores[kept], found.errors[kept], found.costs[kept])
-        return found
+    def _result(self, trial: FrozenTrial) -> tuple[float, float] | None:
+        """Return what the model learns of a trial: its score, and what cannot be computed is the worst there is."""
+        if STANDARD_ERROR in trial.user_attrs:
+            return trial.values[self._problem.score], trial.user_attrs[STANDARD_ERROR]
+        return (0.0, FAILED_ERROR) if any(math.isinf(value) for value in trial.values) else None
 
     def _point(self, trial: FrozenTrial) -> Int64Array:
         params = trial.params

@@ -43,7 +43,8 @@ class LossTerms:
     """The terms of a space as flat arrays over all their options, `options` in all, of `terms` terms.
 
     Attributes:
-        strides: axes x terms: what an index on an axis adds to the option of a term.
+        places: few x terms: the axes that decide a term, padded with the first.
+        strides: few x terms: what an index on each of them adds to the option of a term; 0 for the padding.
         first: The first option of each term.
         losses: Of each option, by the table.
         possible: False for options that cannot be computed.
@@ -54,7 +55,8 @@ class LossTerms:
         prior_sd: Of each feature, then of each pair; that of the padding is 0.
     """
 
-    strides: Float64Array
+    places: Int64Array
+    strides: Int64Array
     first: Int64Array
     losses: Float64Array
     possible: NDArray[np.bool_]
@@ -68,7 +70,10 @@ class LossTerms:
 
     def options(self, points: Int64Array) -> Int64Array:
         """Return the options that points (N x axes) take, N x terms."""
-        return np.rint(points.astype(np.float64) @ self.strides).astype(np.int64) + self.first
+        found = np.repeat(self.first[None], len(points), 0)
+        for places, strides in zip(self.places, self.strides, strict=True):
+            found += np.take(points, places, axis=1) * strides
+        return found
 
     def is_possible(self, points: Int64Array) -> NDArray[np.bool_]:
         """Return whether all that points choose can be computed, as far as the table knows."""
@@ -90,11 +95,11 @@ def list_terms(space: SearchSpace, table: Sensitivity) -> LossTerms:
     features = np.full((sum(map(len, listed)), width), len(numbers), dtype=np.int64)
     for row, names in enumerate(names for options in listed for names in options):
         features[row, : len(names)] = [numbers[name] for name in names]
-    strides = np.zeros((len(space.axes), len(terms)))
+    places, strides = np.zeros((2, max(len(term.places) for term in terms), len(terms)), dtype=np.int64)
     for column, term in enumerate(terms):
         stride = 1
-        for place in reversed(term.places):
-            strides[place, column] = stride
+        for row, place in enumerate(reversed(term.places)):
+            places[row, column], strides[row, column] = place, stride
             stride *= len(space.axes[place].values)
     losses = np.concatenate([term.losses for term in terms])
     finite = np.isfinite(losses)
@@ -102,6 +107,7 @@ def list_terms(space: SearchSpace, table: Sensitivity) -> LossTerms:
     depths = [axis for axis in space.axes if axis.knob is REMOVED_BLOCKS]
     pairs = _list_pairs(terms)
     return LossTerms(
+        places=places,
         strides=strides,
         first=np.cumsum([0, *(len(term.losses) for term in terms[:-1])]),
         losses=np.where(finite, losses, IMPOSSIBLE * worst),

@@ -40,6 +40,13 @@ class Prediction(NamedTuple):
     slopes: Float64Array
 
 
+class _Chosen(NamedTuple):
+    """The options of the terms that points take, and which terms are there (N x terms, or 1 x terms)."""
+
+    options: Int64Array
+    is_there: Float64Array
+
+
 class _Linear(NamedTuple):
     """Scores of N points near some parameters."""
 
@@ -74,7 +81,13 @@ class Surrogate:
 
     def predict(self, points: Int64Array, parameters: Float64Array) -> Prediction:
         """Return the scores of points (N x axes of indices) at some parameters."""
-        return _predict(self.terms, points, parameters, self.center)
+        return _predict(self.terms, _choose(self.terms, points), parameters, self.center)
+
+    def predict_each(self, points: Int64Array, draws: Float64Array) -> Prediction:
+        """Return the scores of points by each of several draws (draws x N), and the slopes."""
+        chosen = _choose(self.terms, points)
+        found = [_predict(self.terms, chosen, parameters, self.center) for parameters in draws]
+        return Prediction(np.stack([each.scores for each in found]), np.stack([each.slopes for each in found]))
 
     def draw(self, count: int, random: np.random.Generator) -> Float64Array:
         """Return parameters drawn from the posterior (count x parameters) by Matheron's rule."""
@@ -97,24 +110,25 @@ def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, er
     prior_sd = np.concatenate((terms.prior_sd, [SHIFT_SD, SLOPE_SD, TOP_SD, BOTTOM_SD]))
     mean = np.zeros(len(prior_sd))
     mean[-2] = scores.max()
-    losses = np.log(_Losses(terms, points, mean).total)
+    chosen = _choose(terms, points)
+    losses = np.log(_Losses(terms, chosen, mean).total)
     center = float(np.median(losses))
     mode, discrepancy = mean.copy(), DISCREPANCY
     mode[-4:-2] = _guess_link(losses - center, scores, errors)
     for _ in range(2):
         for _ in range(ITERATIONS):
             before = mode
-            near = _linearise(terms, points, mode, center)
+            near = _linearise(terms, chosen, mode, center)
             noise = np.hypot(errors, discrepancy * near.slopes)
             spread = near.jacobian * prior_sd**2
             covariance = spread @ near.jacobian.T
             target = scores - near.scores + near.jacobian @ (mode - mean)
             wanted = mean + spread.T @ np.linalg.solve(covariance + np.diag(noise**2), target)
-            mode = _step(terms, points, center, scores, noise, mean, prior_sd, mode, wanted)
+            mode = _step(terms, chosen, center, scores, noise, mean, prior_sd, mode, wanted)
             if np.abs(mode - before).max() < SETTLED:
                 break
         discrepancy = _find_likeliest(covariance, target, errors, near.slopes)
-    near = _linearise(terms, points, mode, center)
+    near = _linearise(terms, chosen, mode, center)
     unknown = discrepancy * near.slopes
     noise = np.hypot(errors, unknown)
     covariance = (near.jacobian * prior_sd**2) @ near.jacobian.T
@@ -134,26 +148,29 @@ def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, er
 class _Losses:
     """The losses of points at some parameters, and their parts: those of terms, and the products of neighbours."""
 
-    def __init__(self, terms: LossTerms, points: Int64Array, parameters: Float64Array) -> None:
+    def __init__(self, terms: LossTerms, chosen: _Chosen, parameters: Float64Array) -> None:
         weights = parameters[: terms.num_features + 1]
         self.correlations = parameters[terms.num_features + 1 : -LINK]
-        self.options = terms.options(points)
         factors = np.exp(weights[terms.features].sum(1))
-        self.parts = (terms.losses * factors)[self.options] * terms.is_there(points)
+        self.parts = (terms.losses * factors)[chosen.options] * chosen.is_there
         self.products = 2 * np.sqrt(self.parts[:, terms.pairs[:, 0]] * self.parts[:, terms.pairs[:, 1]])
         whole = self.parts.sum(1) + terms.least
         self.total = np.maximum(whole + self.products @ self.correlations, LEAST_WHOLE * whole)
 
 
-def _predict(terms: LossTerms, points: Int64Array, parameters: Float64Array, center: float) -> Prediction:
-    losses = np.log(_Losses(terms, points, parameters).total) - center
+def _choose(terms: LossTerms, points: Int64Array) -> _Chosen:
+    return _Chosen(terms.options(points), terms.is_there(points))
+
+
+def _predict(terms: LossTerms, chosen: _Chosen, parameters: Float64Array, center: float) -> Prediction:
+    losses = np.log(_Losses(terms, chosen, parameters).total) - center
     value = _fall(np.exp(parameters[-3]) * losses + parameters[-4])
     span = parameters[-2] - parameters[-1]
     return Prediction(parameters[-1] + span * value, span * value * (1.0 - value))
 
 
-def _linearise(terms: LossTerms, points: Int64Array, parameters: Float64Array, center: float) -> _Linear:
-    found = _Losses(terms, points, parameters)
+def _linearise(terms: LossTerms, chosen: _Chosen, parameters: Float64Array, center: float) -> _Linear:
+    found = _Losses(terms, chosen, parameters)
     losses, slope = np.log(found.total) - center, np.exp(parameters[-3])
     value = _fall(slope * losses + parameters[-4])
     top, bottom = parameters[-2:]
@@ -162,9 +179,9 @@ def _linearise(terms: LossTerms, points: Int64Array, parameters: Float64Array, c
     crossed = found.products * found.correlations / 2
     for end in terms.pairs.T:
         np.add.at(moved.T, end, crossed.T)
-    jacobian = np.zeros((len(points), len(parameters)))
-    rows = np.arange(len(points))[:, None, None]
-    np.add.at(jacobian, (rows, terms.features[found.options]), moved[:, :, None])
+    jacobian = np.zeros((len(losses), len(parameters)))
+    rows = np.arange(len(losses))[:, None, None]
+    np.add.at(jacobian, (rows, terms.features[chosen.options]), moved[:, :, None])
     jacobian[:, terms.num_features] = 0.0
     jacobian[:, terms.num_features + 1 : -LINK] = found.products
     jacobian[:, :-LINK] *= -(slopes * slope / found.total)[:, None]
@@ -193,7 +210,7 @@ def _guess_link(losses: Float64Array, scores: Float64Array, errors: Float64Array
 
 def _step(  # noqa: PLR0913, PLR0917  (what the posterior is made of)
     terms: LossTerms,
-    points: Int64Array,
+    chosen: _Chosen,
     center: float,
     scores: Float64Array,
     noise: Float64Array,
@@ -206,7 +223,7 @@ def _step(  # noqa: PLR0913, PLR0917  (what the posterior is made of)
     known = prior_sd > 0
 
     def miss(parameters: Float64Array) -> float:
-        away = (scores - _predict(terms, points, parameters, center).scores) / noise
+        away = (scores - _predict(terms, chosen, parameters, center).scores) / noise
         moved = (parameters - mean)[known] / prior_sd[known]
         return float(away @ away + moved @ moved)
 
