@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from explorer.arrays import Float64Array, Int64Array
 from explorer.compress.candidate import LayerChoice
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO, FILTERS_BY, NETWORK, REMOVED_BLOCKS
+from explorer.search.lookups import Sums
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
 
@@ -43,8 +44,7 @@ class LossTerms:
     """The terms of a space as flat arrays over all their options, `options` in all, of `terms` terms.
 
     Attributes:
-        places: few x terms: the axes that decide a term, padded with the first.
-        strides: few x terms: what an index on each of them adds to the option of a term; 0 for the padding.
+        strides: What an index on an axis adds to the option of a term.
         first: The first option of each term.
         losses: Of each option, by the table.
         possible: False for options that cannot be computed.
@@ -55,8 +55,7 @@ class LossTerms:
         prior_sd: Of each feature, then of each pair; that of the padding is 0.
     """
 
-    places: Int64Array
-    strides: Int64Array
+    strides: Sums
     first: Int64Array
     losses: Float64Array
     possible: NDArray[np.bool_]
@@ -70,10 +69,7 @@ class LossTerms:
 
     def options(self, points: Int64Array) -> Int64Array:
         """Return the options that points (N x axes) take, N x terms."""
-        found = np.repeat(self.first[None], len(points), 0)
-        for places, strides in zip(self.places, self.strides, strict=True):
-            found += np.take(points, places, axis=1) * strides
-        return found
+        return self.first + self.strides.add_up(points)
 
     def is_possible(self, points: Int64Array) -> NDArray[np.bool_]:
         """Return whether all that points choose can be computed, as far as the table knows."""
@@ -95,20 +91,18 @@ def list_terms(space: SearchSpace, table: Sensitivity) -> LossTerms:
     features = np.full((sum(map(len, listed)), width), len(numbers), dtype=np.int64)
     for row, names in enumerate(names for options in listed for names in options):
         features[row, : len(names)] = [numbers[name] for name in names]
-    places, strides = np.zeros((2, max(len(term.places) for term in terms), len(terms)), dtype=np.int64)
-    for column, term in enumerate(terms):
-        stride = 1
-        for row, place in enumerate(reversed(term.places)):
-            places[row, column], strides[row, column] = place, stride
-            stride *= len(space.axes[place].values)
+    sizes = [len(axis.values) for axis in space.axes]
+    strides = [
+        [(place, math.prod(sizes[other] for other in term.places[at + 1 :])) for at, place in enumerate(term.places)]
+        for term in terms
+    ]
     losses = np.concatenate([term.losses for term in terms])
     finite = np.isfinite(losses)
     worst = np.concatenate([np.full(len(term.losses), _largest(term.losses)) for term in terms])
     depths = [axis for axis in space.axes if axis.knob is REMOVED_BLOCKS]
     pairs = _list_pairs(terms)
     return LossTerms(
-        places=places,
-        strides=strides,
+        strides=Sums.of(strides),
         first=np.cumsum([0, *(len(term.losses) for term in terms[:-1])]),
         losses=np.where(finite, losses, IMPOSSIBLE * worst),
         possible=finite,
