@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 
 from explorer.search.problem import STANDARD_ERROR
@@ -15,6 +17,13 @@ from explorer.search.space import SearchSpace, list_decided
 
 Point = tuple[int, ...]
 """An index into the values of each axis of a space, in the order of its axes."""
+
+
+class _Distributions(dict[str, BaseDistribution]):
+    """Those of all trials: made anew for each they would take more time and memory than all else."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Distributions:
+        return self
 
 
 class Proposals:
@@ -33,12 +42,15 @@ class Proposals:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = space
         self._make_sampler = make_sampler
-        self._study = optuna.create_study(directions=list(directions), sampler=RandomSampler(seed=0))
-        self._distributions: dict[str, BaseDistribution] = {
-            axis.name: IntDistribution(0, len(axis.values) - 1) for axis in list_decided(space)
-        }
-        """Shared by all trials: made anew for each they would take more memory than all else."""
-        self._pending: deque[optuna.Trial] = deque()
+        self._storage = InMemoryStorage()
+        self._study = optuna.create_study(
+            storage=self._storage, directions=list(directions), sampler=RandomSampler(seed=0)
+        )
+        self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
+        self._distributions = _Distributions(
+            {axis.name: IntDistribution(0, len(axis.values) - 1) for axis in list_decided(space)}
+        )
+        self._pending: deque[int] = deque()
         self.num_told = 0
         """Trials whose results the sampler knows."""
 
@@ -51,13 +63,23 @@ class Proposals:
         And what share it is expected to add to the hypervolume of the front, by a sampler that says so.
         """
         self._study.sampler = sampler = self._make_sampler(len(self))
-        return self._added(), getattr(sampler, "expected_gain", None)
+        number = self._storage.create_new_trial(self._study_id)
+        study, trial = self._study, self._storage.get_trial(number)
+        sampler.before_trial(study, trial)
+        found = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+        trial = self._storage.get_trial(number)  # with what the sampler has noted
+        chosen = {
+            name: int(found[name]) if name in found else sampler.sample_independent(study, trial, name, distribution)
+            for name, distribution in self._distributions.items()
+        }
+        return self._choose(number, chosen), getattr(sampler, "expected_gain", None)
 
     def add(self, point: Point) -> Point:
         """Add the next trial at a given point."""
         fixed = {axis.name: index for axis, index in zip(self._space.axes, point, strict=True)}
-        self._study.enqueue_trial({name: fixed[name] for name in self._distributions})
-        return self._added()
+        return self._choose(
+            self._storage.create_new_trial(self._study_id), {name: fixed[name] for name in self._distributions}
+        )
 
     def tell(
         self, values: Sequence[float], constraints: Mapping[str, float], standard_error: float | None = None
@@ -67,16 +89,17 @@ class Proposals:
         Args:
             standard_error: Of its score; None where it has none.
         """
-        trial = self._pending.popleft()
+        trial = self._storage.get_trial(self._pending.popleft())
         if standard_error is not None:
             trial.set_user_attr(STANDARD_ERROR, standard_error)
         for key, excess in constraints.items():
             trial.set_constraint(key, excess)
-        self._study.tell(trial, list(values))
+        self._study.tell(trial.number, list(values))
         self.num_told += 1
 
-    def _added(self) -> Point:
-        trial = self._study.ask(self._distributions)
-        self._pending.append(trial)
-        chosen = trial.params
-        return tuple(chosen.get(axis.name, 0) for axis in self._space.axes)
+    def _choose(self, number: int, params: dict[str, int]) -> Point:
+        """Set all parameters of a trial at once: the storage itself takes as long for each as for all before."""
+        self._pending.append(number)
+        trial = self._storage.get_trial(number)
+        trial.params, trial.distributions = params, self._distributions
+        return tuple(params.get(axis.name, 0) for axis in self._space.axes)
