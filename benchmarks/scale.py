@@ -1,13 +1,15 @@
 """How the time of each step of a search grows with the number of its candidates, and what memory it takes.
 
     python -m benchmarks.scale                    # 300 layers; 1,250, 2,500 and 5,000 candidates
-    python -m benchmarks.scale --candidates 5000 10000 20000 --sampler random
+    python -m benchmarks.scale --candidates 5000 20000 --sampler nsga2
 
 A plain chain of convolutions with a classifier; what is chosen are the widths of weights and activations of each layer,
 and the filters of each channel group. A score costs nothing here: what is measured is what a search adds, to ask for
-candidates, to price and to store them, to open the storage again, to take the front, to write and to read outcome.json,
-to write the report, and to take the run to another device. Seconds are CPU time of one thread. The exponent of a step
-is the slope of its time over the number of candidates, both logarithmic: at 1 the last one takes as long as the first.
+candidates, to price and to store them, to go on with a few by the default sampler after an interruption, to open the
+storage, to take the front, to write and to read outcome.json, to write the report, and to take the run to another
+device. Seconds are CPU time of one thread, gigabytes the most that the process had up to the end of the step. The
+exponent of a step is the slope of its time over the number of candidates, both logarithmic: at 1 the last one takes as
+long as the first.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from explorer.graph.canonical import canonicalise
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.report.front.files import write_pages
+from explorer.search.bayes import ROUND
 from explorer.search.problem import Estimates, PointCosts
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace, make_search_space
@@ -64,6 +67,8 @@ IMAGES = 5000
 RIGHT = (np.random.default_rng(0).random(IMAGES) < 0.9).astype(float)
 """Scores of images, as the storage keeps them of each candidate."""
 DEVICE, OTHER = "bitfusion", "gemmini_default"
+MORE = 2 * ROUND
+"""Candidates with which a search goes on that was ended."""
 SHOWN = 40
 """Members of the front that are priced layer by layer, and reported: a longer front takes longer in proportion."""
 _Result = TypeVar("_Result")
@@ -123,8 +128,8 @@ def make_estimates(graph: ModelGraph, space: SearchSpace, accelerator: Accelerat
     return Estimates(price_points=price_points, list_losses=lambda: table)
 
 
-def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, float], str]:
-    """Return CPU seconds of each step, and sizes in words."""
+def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, tuple[float, float]], str]:
+    """Return CPU seconds of each step with the most memory in GB up to its end, and sizes in words."""
     network, images = chain(layers), torch.rand(4, 3, 4, 4)
     graph, accelerator = trace(canonicalise(network, images), images), load(DEVICE)
     study = replace(
@@ -133,12 +138,13 @@ def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, float], s
         budgets=BudgetSettings(),
         search=SearchSettings(trials=trials, seeds=0, sampler=sampler),
     )
-    seconds: dict[str, float] = {}
+    seconds: dict[str, tuple[float, float]] = {}
 
     def step(name: str, work: Callable[[], _Result]) -> _Result:
         start = time.process_time()
         result = work()
-        seconds[name] = time.process_time() - start
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        seconds[name] = time.process_time() - start, memory
         return result
 
     with tempfile.TemporaryDirectory() as home:
@@ -146,6 +152,8 @@ def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, float], s
         write_study(folder, study)
         keep_graphs(folder, [graph], KnownEntropies.of(lambda _: graph, [(uniform(graph), (7.0,) * layers)]))
         step("ask, price and store", lambda: run(graph, accelerator, sampler, trials, folder, study))
+        more = trials + MORE
+        step(f"go on with {MORE} more", lambda: run(graph, accelerator, "bayes", more, folder, study))
         store = step("open the storage", lambda: opened(folder, study))
         task = make_search(graph, accelerator, sampler, trials)
         found = step("price all again", lambda: evaluations(task, store))
@@ -158,9 +166,8 @@ def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, float], s
         stored = step("retarget: read", lambda: read_run(folder))
         step("retarget", lambda: retarget(stored, make_study(study, OTHER, {})))
         sizes = {path.name: path.stat().st_size / 1e6 for path in folder.iterdir()}
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     files = ", ".join(f"{name} {sizes[name]:.0f} MB" for name in ("search.journal", "outcome.json", "report.html"))
-    return seconds, f"front {len(members)} of {len(found)}; {files}; most memory {memory:.2f} GB"
+    return seconds, f"front {len(members)} of {len(found)}; {files}"
 
 
 def opened(folder: Path, study: Study) -> Store:
@@ -169,8 +176,18 @@ def opened(folder: Path, study: Study) -> Store:
 
 
 def run(graph: ModelGraph, accelerator: Accelerator, sampler: str, trials: int, folder: Path, study: Study) -> None:
-    """Search."""
-    search(make_search(graph, accelerator, sampler, trials), opened(folder, study), lambda done, total: None)
+    """Search, and say after each tenth how long one candidate takes there."""
+    marks: list[tuple[int, float]] = []
+
+    def progress(done: int, total: int) -> None:
+        first, start = marks[-1] if marks else (done, time.process_time())
+        if not marks:
+            marks.append((done, start))
+        elif done - first >= max(ROUND, (total - marks[0][0]) // 10):
+            marks.append((done, time.process_time()))
+            print(f"  {done:,} of {total:,}: {1e3 * (marks[-1][1] - start) / (done - first):.1f} ms each", flush=True)
+
+    search(make_search(graph, accelerator, sampler, trials), opened(folder, study), progress)
 
 
 def remember(store: Store, count: int) -> None:
@@ -214,18 +231,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=300)
     parser.add_argument("--candidates", type=int, nargs="+", default=[1250, 2500, 5000])
-    parser.add_argument("--sampler", default="nsga2")
+    parser.add_argument("--sampler", default="bayes")
     wanted = parser.parse_args()
-    before: dict[str, float] = {}
+    before: dict[str, tuple[float, float]] = {}
     last = 0
     for trials in wanted.candidates:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             seconds, sizes = pool.apply(measure, (wanted.layers, trials, wanted.sampler))
         print(f"{trials:,} candidates of {wanted.layers} layers: {sizes}")
-        for name, spent in seconds.items():
-            slope = math.log(spent / before[name]) / math.log(trials / last) if before else math.nan
+        for name, (spent, memory) in seconds.items():
+            slope = math.log(spent / before[name][0]) / math.log(trials / last) if before else math.nan
             grown = "" if math.isnan(slope) else f", exponent {slope:.2f}"
-            print(f"  {name:22} {spent:9.2f} s {1e3 * spent / trials:9.3f} ms each{grown}", flush=True)
+            print(f"  {name:22} {spent:9.2f} s {1e3 * spent / trials:9.3f} ms each {memory:6.2f} GB{grown}", flush=True)
         before, last = seconds, trials
 
 
