@@ -175,18 +175,24 @@ def _linearise(terms: LossTerms, chosen: _Chosen, parameters: Float64Array, cent
     value = _fall(slope * losses + parameters[-4])
     top, bottom = parameters[-2:]
     slopes = (top - bottom) * value * (1.0 - value)
-    moved = found.parts.copy()
     crossed = found.products * found.correlations / 2
-    for end in terms.pairs.T:
-        np.add.at(moved.T, end, crossed.T)
-    jacobian = np.zeros((len(losses), len(parameters)))
-    rows = np.arange(len(losses))[:, None, None]
-    np.add.at(jacobian, (rows, terms.features[chosen.options]), moved[:, :, None])
+    num_terms, few = found.parts.shape[1], terms.features.shape[1]
+    own = np.concatenate((np.arange(num_terms), *terms.pairs.T))
+    moved = _add_up(own, np.concatenate((found.parts, crossed, crossed), axis=1), num_terms)
+    features = terms.features[chosen.options].reshape(len(losses), -1)
+    jacobian = _add_up(features, np.repeat(moved, few, axis=1), len(parameters))
     jacobian[:, terms.num_features] = 0.0
     jacobian[:, terms.num_features + 1 : -LINK] = found.products
     jacobian[:, :-LINK] *= -(slopes * slope / found.total)[:, None]
     jacobian[:, -LINK:] = np.column_stack((-slopes, -slopes * slope * losses, value, 1.0 - value))
     return _Linear(bottom + (top - bottom) * value, slopes, jacobian)
+
+
+def _add_up(columns: Int64Array, values: Float64Array, count: int) -> Float64Array:
+    """Return in each of so many columns the sum of the values of a row that are for it: N x count."""
+    places = np.arange(len(values))[:, None] * count + columns
+    sums = np.bincount(places.ravel(), values.ravel(), minlength=len(values) * count).astype(np.float64, copy=False)
+    return sums.reshape(len(values), count)
 
 
 def _fall(argument: Float64Array) -> Float64Array:

@@ -8,28 +8,27 @@ import numpy as np
 
 
 class Rivals:
-    """Scored networks by their numbers; the lists grow, and looking through them takes time in proportion."""
+    """Scored networks by their numbers that none beats, which are looked through for each candidate."""
 
     def __init__(self) -> None:
-        self._numbers: list[int] = []
-        self._costs: list[Sequence[float]] = []
-        self._scores: list[float] = []
+        self._numbers = np.empty(0, dtype=np.int64)
+        self._scores = np.empty(0)
+        self._costs = np.empty((0, 0))
 
     def add(self, number: int, costs: Sequence[float], score: float) -> None:
-        """Add a network with all its costs that are objectives; one that another beats is none."""
-        best = self._best(costs)
+        """Add a network with all its costs that are objectives; one that another beats is none, nor any more."""
+        best, own = self._best(costs), np.array([costs])
         if best is None or self._scores[best] < score:
-            self._numbers.append(number)
-            self._costs.append(costs)
-            self._scores.append(score)
+            stay = (self._costs.reshape(-1, own.size) < own).any(1) | (self._scores >= score)
+            self._numbers = np.append(self._numbers[stay], number)
+            self._scores = np.append(self._scores[stay], score)
+            self._costs = np.concatenate((self._costs.reshape(-1, own.size)[stay], own))
 
     def find(self, costs: Sequence[float]) -> int | None:
         """Return the number of the network with the best score, the first of equals, of those that cost no more."""
         best = self._best(costs)
-        return None if best is None else self._numbers[best]
+        return None if best is None else int(self._numbers[best])
 
     def _best(self, costs: Sequence[float]) -> int | None:
-        if not self._numbers:
-            return None
-        cheaper = np.flatnonzero((np.array(self._costs) <= np.array(costs)).all(1))
-        return int(cheaper[np.array(self._scores)[cheaper].argmax()]) if len(cheaper) else None
+        cheaper = np.flatnonzero((self._costs <= costs).all(1)) if len(self._numbers) else ()
+        return int(cheaper[self._scores[cheaper].argmax()]) if len(cheaper) else None
