@@ -26,7 +26,9 @@ class FineTuningSettings:
     [model.training] where it is None. The share `held_aside` of the training images is not trained on: of the network
     at the start and after each epoch, that of least loss on them is kept; with 0 it is the last one. Weights at steps
     are priced by their code length so that they come to take the share `coded_share` of the bytes that they took; their
-    learning rate is in each layer in proportion to the square of its step (with adam to the step).
+    learning rate is in each layer in proportion to the square of its step (with adam to the step). With "bfloat16" as
+    `arithmetic` layers multiply numbers of 8 significant bits and sum them in float32, in teacher and network alike;
+    parameters, losses and what is deployed are float32 as ever.
     """
 
     SECTION: ClassVar[str] = "finetuning"
@@ -51,6 +53,7 @@ class FineTuningSettings:
     held_aside: Annotated[float, number(0, 0.5)] = 0.05
     coded_share: Annotated[float, SHARE] = 1.0
     loss: Annotated[str | None, FUNCTION] = None
+    arithmetic: Annotated[str, one_of("float32", "bfloat16")] = "float32"
 
     def __post_init__(self) -> None:
         validate(self, self.SECTION)

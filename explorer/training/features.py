@@ -45,7 +45,8 @@ class FeatureDistance:
             axis = 1 if own.ndim == 4 else -1
             if len(channels) < wanted.shape[axis]:
                 wanted = wanted.index_select(axis, channels.to(wanted.device))
-            found: Tensor = _Distance.apply(own, wanted)  # type: ignore[no-untyped-call]
+            least = torch.promote_types(own.dtype, torch.float32)
+            found: Tensor = _Distance.apply(own.to(least), wanted.to(least))  # type: ignore[no-untyped-call]
             total = total + found / len(self._channels)
         return total
 

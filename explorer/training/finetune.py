@@ -190,8 +190,16 @@ def _loss(task: _TuningTask, chosen: Tensor) -> Tensor:
         inputs = tuple(torch.lerp(each.flip(0), each, share) for each in inputs)
     inputs = _laid_out(inputs, task.layout)
     with _statistics_held(task.network.model) if share < 1.0 else nullcontext():
-        outputs = run(task.network.model, inputs)
+        outputs = _run(task, task.network.model, inputs)
     return _compare(task, outputs, inputs, task.targets[chosen], share)
+
+
+def _run(task: _TuningTask, model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Return a network's outputs; in training its layers multiply by the arithmetic of the settings."""
+    coarse = task.network.model.training and task.recipe.settings.arithmetic == "bfloat16"
+    with torch.autocast(task.targets.device.type, torch.bfloat16, enabled=coarse):
+        outputs: Tensor = run(model, inputs)
+    return outputs.float() if coarse else outputs
 
 
 def _compare(
@@ -202,7 +210,7 @@ def _compare(
     if task.teacher is None:
         return _to_targets(task.recipe.loss, outputs, targets, share)
     with torch.no_grad():
-        taught = run(task.teacher, inputs)
+        taught = _run(task, task.teacher, inputs)
     soft = _to_teacher(outputs, taught, targets, settings.temperature)
     if task.features is not None and task.network.model.training:
         soft = soft + settings.feature_weight * task.features.measure()

@@ -121,7 +121,12 @@ class _RoundActivation(torch.autograd.Function):
         if not ctx.needs_input_grad[1]:
             return inside, None, None
         # d rounded / d scale is rounded / scale, less x / scale where x is inside the range.
-        change = ((gradient * rounded).sum() - (inside * x).sum()) / scale
+        # A difference of large sums, which bfloat16 would lose.
+        gradient, rounded, passed, x = (
+            each.to(torch.promote_types(each.dtype, torch.float32)) for each in (gradient, rounded, inside, x)
+        )
+        difference = (gradient * rounded).sum() - (passed * x).sum()
+        change = difference / scale
         return inside, change * ctx.owner.gradient_share, None
 
 

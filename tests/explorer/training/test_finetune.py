@@ -392,3 +392,21 @@ def test_a_strided_pointwise_convolution_of_few_channels_trains_in_the_plain_lay
     assert layout(nn.Conv2d(4, 8, 3, 2), nn.Conv2d(8, 8, 1), nn.Conv2d(16, 8, 1, 2)) is torch.channels_last
     assert layout(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 32, 1, 2)) is torch.contiguous_format
     assert layout(nn.Conv2d(32, 32, 1, (1, 2), groups=4)) is torch.contiguous_format
+
+
+def test_coarse_products_train_much_the_same_network(context: Bases, images: Images) -> None:
+    """By gradients of 8 significant bits weights, norms and scales move about as they do by those of float32."""
+    base, x = context("option_a"), images("option_a", 48)
+    chosen = candidate(base, weight_bits=8)
+    settings = replace(SHORT, optimizer="sgd", learning_rate=0.001, feature_weight=1.0, held_aside=0.0)
+    start = trainable(base, chosen).collect({})
+    fine, coarse = (tuned(base, chosen, x, replace(settings, arithmetic=name)) for name in ("float32", "bfloat16"))
+    for part in ("state", "scales", "ranges"):
+        entries = getattr(start, part).items()
+        kept = {name: begun.double() for name, begun in entries if begun.is_floating_point() and "running" not in name}
+        moved, also = (
+            torch.cat([(getattr(each, part)[name] - begun).flatten() for name, begun in kept.items()])
+            for each in (fine, coarse)
+        )
+        assert 0.0 < float((moved - also).norm() / moved.norm()) < 0.5, part
+        assert all(getattr(coarse, part)[name].dtype == begun.dtype for name, begun in entries)
