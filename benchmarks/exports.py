@@ -6,9 +6,10 @@ trained here for some minutes on MNIST, padded to 32 x 32 and on three channels.
 squares in noise, whose predictions are those of all pixels. Weights are rounded adaptively but for the U-Net's.
 Predictions of 1,000 held-out images are compared with those of the network that a search scores, run as it runs it,
 also with those counted as equal whose class shares the largest output, as codes of 8 bits may; integers of the C and of
-the integer ONNX file with the integer program's. Bytes are those that explorer verify counts in the files, beside the
-byte table's. Each line is kept in --out, and is not measured again. Takes EXPLORER_DATA (a folder with cifar10.npz and
-mnist.npz), EXPLORER_CHECKPOINTS, a C compiler and the extras [tflite] and [qonnx].
+the integer ONNX file with the integer program's. The row tflite16 is tflite with logits of 16 bits. Bytes are those
+that explorer verify counts in the files, beside the byte table's. Each line is kept in --out, and is not measured
+again. Takes EXPLORER_DATA (a folder with cifar10.npz and mnist.npz), EXPLORER_CHECKPOINTS, a C compiler and the extras
+[tflite] and [qonnx].
 """
 
 from __future__ import annotations
@@ -40,8 +41,13 @@ from explorer.models.mobilenet_v2 import MobileNetV2
 from explorer.settings import DataSettings, QuantizerSettings
 
 STUDY = Path(__file__).parent.parent / "studies" / "resnet20_cifar10"
-FORMS = tuple(name for name, entry in FORMATS.items() if entry.loader and name != "coded")
-"""All that hold a network to run."""
+FORMS: Mapping[str, tuple[str, str]] = {
+    row: (name, outputs)
+    for name, entry in FORMATS.items()
+    if entry.loader and name != "coded"
+    for row, outputs in ((name, "int8"), *([("tflite16", "int16")] if name == "tflite" else []))
+}
+"""Format and outputs of each row: all that hold a network to run, TensorFlow Lite's with logits of 16 bits, too."""
 DEVICE = "bitfusion"
 ADAPTIVE = QuantizerSettings(rounding="adaptive")
 TRAIN, EPOCHS, BATCH = 4096, 2, 64
@@ -121,7 +127,8 @@ def measure(small: explorer.Compressed, form: str, folder: Path) -> dict[str, An
     start, net = time.process_time(), small.net
     images, targets = net.tensors(net.data.held_out)
     expected = np.concatenate([outputs.numpy() for outputs, _ in Runner(small, 250)(images)])
-    exported = explorer.export(small, folder, form, device=DEVICE)
+    name, outputs = FORMS[form]
+    exported = explorer.export(small, folder, name, device=DEVICE, outputs=outputs)
     artefact = open_artefact(folder)
     assert artefact.run is not None
     received = artefact.run(images)

@@ -10,11 +10,10 @@ import typer
 from explorer.commands.options import RunFolder, choosing
 from explorer.commands.progress import ProgressDisplay
 from explorer.commands.terminal import console, say
-from explorer.export.formats import DEFAULT_FORMAT, FORMATS, NUMBER_TYPES, FileTypes
+from explorer.export.formats import DEFAULT_FORMAT, FORMATS, INPUT_TYPES, OUTPUT_TYPES, FileTypes
 from explorer.study.requirements import Requirements
 
 LISTED = "; ".join(f"{name}: {exporter.summary}" for name, exporter in FORMATS.items())
-TYPES = " or ".join(NUMBER_TYPES)
 
 
 @choosing
@@ -24,8 +23,8 @@ def export(
     wanted: Requirements,
     tuned: Annotated[bool, typer.Option("--tuned", help="What explorer finetune made of a point.")] = False,
     form: Annotated[str, typer.Option("--format", help=f"{LISTED}.")] = DEFAULT_FORMAT,
-    inputs: Annotated[str, typer.Option(help=f"What a tflite file reads: {TYPES}.")] = "int8",
-    outputs: Annotated[str, typer.Option(help=f"What a tflite file gives: {TYPES}.")] = "int8",
+    inputs: Annotated[str, typer.Option(help=f"What a tflite file reads: {' or '.join(INPUT_TYPES)}.")] = "int8",
+    outputs: Annotated[str, typer.Option(help=f"What a tflite file gives: {' or '.join(OUTPUT_TYPES)}.")] = "int8",
     int4: Annotated[bool, typer.Option("--int4", help="Pack weights of up to 4 bits in a tflite file.")] = False,
 ) -> None:
     """Write a network of the front for use elsewhere, by default as an ONNX QDQ file, and check its predictions.

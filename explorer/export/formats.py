@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from explorer.study.record import FrontPoint
 
 
-NUMBER_TYPES = ("int8", "uint8", "float32")
+INPUT_TYPES = ("int8", "uint8", "float32")
+OUTPUT_TYPES = ("int8", "uint8", "int16", "float32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTypes:
     """What a file reads, gives and stores, for the formats that leave it open.
 
-    `inputs` and `outputs` are of NUMBER_TYPES; with `pack_int4` weights of at most 4 bits are stored two
-    to a byte where the runtime takes them.
+    `inputs` are of INPUT_TYPES, `outputs` of OUTPUT_TYPES; with `pack_int4` weights of at most 4 bits are stored two to
+    a byte where the runtime takes them.
 
     Raises:
         ExportError: For another type.
@@ -44,9 +45,9 @@ class FileTypes:
     pack_int4: bool = False
 
     def __post_init__(self) -> None:
-        for key in ("inputs", "outputs"):
-            if (received := getattr(self, key)) not in NUMBER_TYPES:
-                raise ExportError(f"export: {key}: expected one of {', '.join(NUMBER_TYPES)}, received {received!r}")
+        for key, known in (("inputs", INPUT_TYPES), ("outputs", OUTPUT_TYPES)):
+            if (received := getattr(self, key)) not in known:
+                raise ExportError(f"export: {key}: expected one of {', '.join(known)}, received {received!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -50,7 +50,8 @@ def export(
             "tflite" (takes ai-edge-litert), "qonnx" (exact widths, takes qonnx), "c" (C99, takes a C compiler),
             or "scalesim" (a topology for the simulator).
         inputs: What a "tflite" file reads: "int8", "uint8" or "float32".
-        outputs: The same of what it gives.
+        outputs: What it gives: one of these, or "int16", of which classes seldom share the largest logit. "float32" are
+            made of these, too, where the network ends with a convolution, a linear layer or a mean.
         int4: Whether it stores weights of at most 4 bits two to a byte.
     """
     built = model.build() if isinstance(model, Point) else model

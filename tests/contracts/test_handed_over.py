@@ -115,7 +115,9 @@ def test_the_files_alone_give_the_outputs(
     assert right == pytest.approx(exported.score.value)
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [("int8", "int8"), ("uint8", "float32"), ("float32", "uint8")])
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [("int8", "int8"), ("int8", "int16"), ("uint8", "float32"), ("float32", "uint8")]
+)
 def test_codes_below_a_narrow_grid_are_clipped_whatever_their_type(
     inputs: str, outputs: str, context: Callable[[str], CompressionContext], tmp_path: Path
 ) -> None:

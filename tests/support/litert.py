@@ -51,9 +51,11 @@ def check_equal(
     assert (received == expected).all()
     plain = lower_program(apply(base, candidate), base.graph.input_shapes)
     logits = run_program(plain, to_arrays(images)) * plain.output_scale / network.logits.scale
-    inside = np.clip(np.rint(logits), -128 - network.logits.zero_point, 127 - network.logits.zero_point)
-    assert np.abs(received - inside).mean() <= 0.5  # the runtime adds with multipliers of 21 bits
-    assert np.abs(received - inside).max() <= 4
+    codes = np.iinfo(network.logits.type)
+    inside = np.clip(np.rint(logits), codes.min - network.logits.zero_point, codes.max - network.logits.zero_point)
+    away = np.abs(received - inside) / 2 ** (codes.bits - 8)
+    assert away.mean() <= 0.5  # the runtime adds with multipliers of 21 bits
+    assert away.max() <= 4
     return network
 
 

@@ -44,6 +44,8 @@ VERSIONS = {
     "TRANSPOSE_CONV": 3,
 }
 """The first version of each operator that takes int8."""
+WIDE_VERSIONS = {"CONCATENATION": 3, "CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "DEQUANTIZE": 3, "SOFTMAX": 3}
+"""The same of those that take int16."""
 PACKED_VERSIONS = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECTED": 10}
 """The same of those that take packed weights of 4 bits."""
 GROUPED_VERSION = 6
@@ -53,11 +55,12 @@ FUSED_VERSIONS = {"TRANSPOSE_CONV": 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Int8Grid:
-    """What int8 codes stand for: scale * (code - zero_point)."""
+class FileGrid:
+    """What codes of a type stand for: scale * (code - zero_point)."""
 
     scale: float
     zero_point: int
+    type: str = "int8"
 
 
 def load_litert(module: str) -> ModuleType:
@@ -85,18 +88,18 @@ class FileBuilder:
         self.codes: list[Any] = []
         self.buffers: list[Any] = [self.schema.BufferT()]  # the first one is empty: of tensors that are computed
 
-    def add_activation(self, name: str, shape: Sequence[int], grid: Int8Grid | None, kind: str = "INT8") -> int:
+    def add_activation(self, name: str, shape: Sequence[int], grid: FileGrid | None) -> int:
         """Add a tensor of codes (1 x ...) that an operator writes, or that is given; without a grid it holds floats."""
         quantization = None if grid is None else self._quantization([grid.scale], [grid.zero_point], 0)
-        return self._add(name, shape, kind, 0, quantization)
+        return self._add(name, shape, "FLOAT32" if grid is None else grid.type.upper(), 0, quantization)
 
     def add_weights(self, name: str, values: Integers, scales: Float64Array, axis: int, *, packed: bool = False) -> int:
-        """Add int8 weights, two to a byte where they are `packed`, or int32 biases, scaled by entry along `axis`."""
-        kind = "INT4" if packed else {"int8": "INT8", "int32": "INT32"}[str(values.dtype)]
+        """Add int8 weights, two to a byte where they are `packed`, or int32 or int64 biases, scaled along `axis`."""
+        kind = "INT4" if packed else str(values.dtype).upper()
         quantization = self._quantization([float(scale) for scale in scales], [0] * len(scales), axis)
         return self._add(name, values.shape, kind, self._buffer(_pack(values) if packed else values), quantization)
 
-    def add_codes(self, name: str, value: int, grid: Int8Grid) -> int:
+    def add_codes(self, name: str, value: int, grid: FileGrid) -> int:
         """Add one constant code of a grid."""
         quantization = self._quantization([grid.scale], [grid.zero_point], 0)
         return self._add(name, (1,), "INT8", self._buffer(np.array([value], np.int8)), quantization)
@@ -173,6 +176,8 @@ class FileBuilder:
             return PACKED_VERSIONS[name]
         if name == "CONV_2D" and self.tensors[inputs[0]].shape[3] != self.tensors[inputs[1]].shape[3]:
             return GROUPED_VERSION
+        if name in WIDE_VERSIONS and self.tensors[inputs[0]].type == self.schema.TensorType.INT16:
+            return WIDE_VERSIONS[name]
         return FUSED_VERSIONS.get(name, VERSIONS[name]) if fields.get("fusedActivationFunction") else VERSIONS[name]
 
     def _code(self, name: str, version: int) -> int:

@@ -1,4 +1,4 @@
-"""On which int8 grid each tensor of an integer program lies in a TensorFlow Lite file."""
+"""On which grid each tensor of an integer program lies in a TensorFlow Lite file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from torch import fx
 
 from explorer.compress.quantize import ActivationQuantizer
-from explorer.export.tflite.file import Int8Grid
+from explorer.export.tflite.file import FileGrid
 from explorer.integer.builder import name_tensors
 from explorer.integer.interpret import Int32
 from explorer.integer.operations import Concatenate, Dilate, MaxPool, Pad, PixelShuffle, Reshape, Select, list_operands
@@ -18,13 +18,13 @@ HEADROOM = 1 / 8
 """By how much the logits of other images may leave the range of those that calibrate, in ranges (assumed)."""
 
 
-def find_quantizers(model: fx.GraphModule, program: IntegerProgram) -> dict[str, Int8Grid]:
+def find_quantizers(model: fx.GraphModule, program: IntegerProgram) -> dict[str, FileGrid]:
     """Return scale and zero point of the tensors of uint8 codes, as the quantisers of the network state them."""
-    found: dict[str, Int8Grid] = {}
+    found: dict[str, FileGrid] = {}
     for node, name in name_tensors(model).items():
         module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, ActivationQuantizer):
-            found[name] = Int8Grid(scale=float(module.scale), zero_point=int(module.zero_point))
+            found[name] = FileGrid(scale=float(module.scale), zero_point=int(module.zero_point))
     for names in _list_shared(program):
         for known in [found[name] for name in names if name in found][:1]:
             found = {**dict.fromkeys(names, known), **found}
@@ -54,10 +54,15 @@ def _list_shared(program: IntegerProgram) -> list[set[str]]:
     return found
 
 
-def fit_logits(logits: Int32, scale: float) -> Int8Grid:
-    """Return the int8 grid that spans these logits of a program, each `scale` wide, with some room above and below."""
+def fit_logits(logits: Int32, scale: float, *, wide: bool) -> FileGrid:
+    """Return the grid that spans these logits of a program, each `scale` wide, with some room above and below.
+
+    It is of int8 codes, or if `wide` of int16 ones, whose zero point runtimes want to be 0.
+    """
     low, high = float(logits.min()) * scale, float(logits.max()) * scale
     room = HEADROOM * ((high - low) or abs(high) or 1.0)
     low, high = min(low - room, 0.0), max(high + room, 0.0)
+    if wide:
+        return FileGrid(scale=float(np.float32(max(-low, high) / np.iinfo(np.int16).max)), zero_point=0, type="int16")
     step = float(np.float32((high - low) / 255))
-    return Int8Grid(scale=step, zero_point=int(np.clip(round(-128 - low / step), -128, 127)))
+    return FileGrid(scale=step, zero_point=int(np.clip(round(-128 - low / step), -128, 127)))

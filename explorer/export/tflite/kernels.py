@@ -19,8 +19,10 @@ PRODUCT_BITS = 31
 """Bits of a product that kernels round away which round twice."""
 TRIES = 4096
 """Neighbouring float32 that are tried: within 2^-11 of the wanted scale (assumed to be next to nothing)."""
-LARGEST_SCALE = 256.0
-"""Of a sum in steps of the output, that the default kernels take."""
+LARGEST_SCALE, LARGEST_WIDE_SCALE = 256.0, 128.0
+"""Of a sum in steps of the output, that the default kernels take, and those of 16 bits."""
+WIDE_BITS = 15
+"""Of the multipliers of kernels that give 16 bits."""
 SMALLEST_SCALE = 2.0**-28
 """The same; below it, multiplier and offset would not fit into 64 bits."""
 ADDITION_BITS = 20
@@ -98,6 +100,27 @@ def to_multipliers(scales: Float64Array) -> FixedPoint:
     mantissas, exponents = np.frexp(scales)
     multipliers = np.minimum(np.rint(np.ldexp(mantissas, PRODUCT_BITS)), 2.0**PRODUCT_BITS - 1)
     return FixedPoint(multipliers=multipliers.astype(np.int64), shifts=-exponents.astype(np.int64))
+
+
+def find_wide_scales(wanted: Float64Array, source: float, target: float) -> Float64Array:
+    """Return scales of weights, float32 next to those that are wanted, whose multipliers of 15 bits are exact.
+
+    Powers of two are left out: a float32 next to one may be below it, where multipliers are half as fine.
+    """
+    mantissas, exponents = np.frexp(source * wanted / target)
+    whole = np.clip(np.rint(np.ldexp(mantissas, WIDE_BITS)), 2.0 ** (WIDE_BITS - 1) + 1, 2.0**WIDE_BITS - 1)
+    scales: Float64Array = np.ldexp(whole, exponents - WIDE_BITS) * target / source
+    return scales.astype(np.float32).astype(np.float64)
+
+
+def to_wide_multipliers(scales: Float64Array) -> FixedPoint:
+    """Return what kernels multiply sums of 64 bits with: multipliers of 31 bits, rounded to 15, and their shifts.
+
+    Source: MultiplyByQuantizedMultiplier of TensorFlow Lite for int64, which rounds once, halves up.
+    """
+    fixed, spare = to_multipliers(scales), PRODUCT_BITS - WIDE_BITS
+    multipliers = np.minimum((fixed.multipliers + (1 << (spare - 1))) >> spare, 2**WIDE_BITS - 1)
+    return FixedPoint(multipliers=multipliers, shifts=fixed.shifts + WIDE_BITS)
 
 
 def round_sums(sums: Int64Array, scales: Float32Array | np.float32) -> Int64Array:

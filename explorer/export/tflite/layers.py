@@ -11,14 +11,17 @@ import numpy as np
 from explorer.arrays import Float64Array
 from explorer.export.tflite.elementwise import add, multiply
 from explorer.export.tflite.rescale import (
+    FilterBank,
     Rescaling,
     fit,
     keep_raised,
     keep_requantize,
+    widen,
     write_bank,
 )
 from explorer.export.tflite.translation import (
     NONE,
+    VALID,
     Clipped,
     Translation,
     begin_clip,
@@ -29,6 +32,7 @@ from explorer.export.tflite.translation import (
 from explorer.export.tflite.transposed import convolve_spread
 from explorer.export.tflite.windows import find_windows, pad_windows, write_reshape
 from explorer.integer.operations import Conv, Dilate, HeightWidth, Linear, Multiply, Reshape, Step, SumPool
+from explorer.integer.program import Integers
 from explorer.integer.stages import Stage
 
 
@@ -50,7 +54,8 @@ def requantize(parts: Translation, stage: Stage) -> None:
         offset = offset + (0 if stage.step is not step else parts.grids[name].zero_point * factor)
     if is_output:
         scale, zero_point = parts.program.output_scale, 0
-        bounds = (-128 - parts.logits.zero_point, 127 - parts.logits.zero_point)
+        codes = np.iinfo(parts.logits.type)
+        bounds = (codes.min - parts.logits.zero_point, codes.max - parts.logits.zero_point)
         target = Clipped(number=parts.add(step.output), activation=NONE, clips=())
     else:
         scale, zero_point = parts.grids[step.output].scale, parts.grids[step.output].zero_point
@@ -110,7 +115,10 @@ def _convolve(parts: Translation, made: Rescaling, stage: Stage) -> None:
         fields: dict[str, Any] = {"depthMultiplier": count // channels} if depthwise else {}
         parts.file.add_operator(
             "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D",
-            (number, *write_bank(parts, conv, conv.input, bank, kernel, 3 if depthwise else 0)),
+            (
+                widen(parts, made, conv.input, number),
+                *write_bank(parts, conv, conv.input, bank, kernel, 3 if depthwise else 0),
+            ),
             made.target.number,
             "DepthwiseConv2DOptions" if depthwise else "Conv2DOptions",
             padding=padding,
@@ -133,15 +141,43 @@ def _connect(parts: Translation, made: Rescaling, stage: Stage) -> None:
     bank = fit(parts, made, linear.input, weight, _bias(parts, linear), packed=parts.pack_int4)
     order = parts.orders.get(linear.input)
     rows = bank.weight if order is None else bank.weight[:, order]
-    parts.file.add_operator(
-        "FULLY_CONNECTED",
-        (number, *write_bank(parts, linear, linear.input, bank, rows, 0)),
-        made.target.number,
-        "FullyConnectedOptions",
-        fusedActivationFunction=made.target.activation,
-    )
+    if bank.is_wide:
+        _connect_maps(parts, made, linear, bank, rows)
+    else:
+        parts.file.add_operator(
+            "FULLY_CONNECTED",
+            (number, *write_bank(parts, linear, linear.input, bank, rows, 0)),
+            made.target.number,
+            "FullyConnectedOptions",
+            fusedActivationFunction=made.target.activation,
+        )
     keep_raised(parts, linear, bank, parts.shape(linear.output))
     keep_requantize(parts, made, linear.output, bank)
+
+
+def _connect_maps(parts: Translation, made: Rescaling, linear: Linear, bank: FilterBank, rows: Integers) -> None:
+    """Add a linear layer that gives 16 bits: a convolution of one position.
+
+    LiteRT's FULLY_CONNECTED multiplies sums with float32 where each filter has a scale, and gives another code one
+    time in 5,000.
+    """
+    count, width = rows.shape
+    maps = parts.add(linear.input, called=f"{linear.output}_maps", shape=(width, 1, 1))
+    write_reshape(parts, linear.output, parts.read(made.step, linear.input), maps, (width, 1, 1))
+    target = parts.add(made.step.output, called=f"{made.step.output}_maps", shape=(count, 1, 1))
+    kernel = rows[:, None, None]
+    parts.file.add_operator(
+        "CONV_2D",
+        (widen(parts, made, linear.input, maps), *write_bank(parts, linear, linear.input, bank, kernel, 0)),
+        target,
+        "Conv2DOptions",
+        padding=VALID,
+        strideH=1,
+        strideW=1,
+        dilationHFactor=1,
+        dilationWFactor=1,
+    )
+    write_reshape(parts, made.step.output, target, made.target.number, (count,))
 
 
 def _bias(parts: Translation, layer: Conv | Linear) -> Float64Array:
@@ -190,7 +226,10 @@ def _sum_codes(parts: Translation, made: Rescaling, step: Conv, kernel: HeightWi
     number, padding = pad_windows(parts, step, kernel, after)
     parts.file.add_operator(
         "DEPTHWISE_CONV_2D",
-        (number, *write_bank(parts, step, step.input, bank, bank.weight.transpose(1, 2, 3, 0), 3)),
+        (
+            widen(parts, made, step.input, number),
+            *write_bank(parts, step, step.input, bank, bank.weight.transpose(1, 2, 3, 0), 3),
+        ),
         target,
         "DepthwiseConv2DOptions",
         padding=padding,

@@ -17,7 +17,7 @@ from explorer.export.tflite.file import IDENTIFIER, list_constants, load_litert
 from explorer.export.tflite.run import run_tflite
 from explorer.graph.inputs import Inputs
 
-TYPES = {"INT8": "int8", "UINT8": "uint8", "FLOAT32": "float32"}
+TYPES = {"INT8": "int8", "INT16": "int16", "UINT8": "uint8", "FLOAT32": "float32"}
 
 
 def load(path: Path) -> Artefact:

@@ -12,11 +12,12 @@ from torch import fx, nn
 
 from explorer.compress.apply import CompressionContext
 from explorer.compress.quantize import ActivationQuantizer
+from explorer.errors import ExportError
 from explorer.export.formats import FileTypes
 from explorer.export.interface import Interface, OutputCodes, to_arrays, to_codes
-from explorer.export.tflite.file import FileBuilder, Int8Grid
+from explorer.export.tflite.file import FileBuilder, FileGrid
 from explorer.export.tflite.grids import find_quantizers, find_shifts, fit_logits
-from explorer.export.tflite.translate import translate
+from explorer.export.tflite.translate import find_narrow, translate
 from explorer.export.tflite.translation import Translation, to_last
 from explorer.graph.inputs import Inputs, example
 from explorer.graph.symbolic import propagate_shapes
@@ -27,8 +28,11 @@ from explorer.integer.program import IntegerProgram
 
 INT8_MIN, UNSIGNED = -128, 128
 """What uint8 codes have more than int8 codes of the same value."""
-PROBABILITIES = Int8Grid(scale=1 / 256, zero_point=-128)
-"""The grid that runtimes demand of a softmax."""
+PROBABILITIES = {
+    "int8": FileGrid(scale=1 / 256, zero_point=-128),
+    "int16": FileGrid(scale=1 / 32768, zero_point=0, type="int16"),
+}
+"""The grid that runtimes demand of a softmax, by the type of its codes."""
 CORE = FileTypes()
 
 
@@ -36,15 +40,15 @@ CORE = FileTypes()
 class Network:
     """The bytes of a file, the program that it computes, what it reads and gives, and the grid of its logits.
 
-    The program's logits are int8 codes less their zero point. `core` is the file without a softmax at its end, None
-    where there is none.
+    The program's logits are codes less their zero point, of 16 bits where int16 or float32 is given. `core` is the file
+    without a softmax at its end, None where there is none.
     """
 
     content: bytes
     core: bytes | None
     program: IntegerProgram
     interface: Interface
-    logits: Int8Grid
+    logits: FileGrid
 
 
 def build(
@@ -70,7 +74,7 @@ def build(
     program = lower_program(before or model, context.graph.input_shapes)
     grids, shifts = find_quantizers(before or model, program), find_shifts(program)
     given = to_arrays(context.calibration.images if images is None else images)
-    logits = fit_logits(run_program(program, given), program.output_scale)
+    logits = fit_logits(run_program(program, given), program.output_scale, wide=_is_wide(program, types.outputs))
     parts = Translation(
         program=program, file=file, grids=grids, shifts=shifts, logits=logits, pack_int4=types.pack_int4
     )
@@ -83,8 +87,8 @@ def build(
         codes.append(to_codes(step, types.inputs, entry.shape, shifts[step.output] + extra))
     core, grid = None, logits
     if before is not None:
-        core, grid = file.to_bytes(named, {program.output: output}), PROBABILITIES
-        output = _add_softmax(parts, output)
+        core, grid = file.to_bytes(named, {program.output: output}), PROBABILITIES[logits.type]
+        output = _add_softmax(parts, output, grid)
     output = _add_output(parts, output, grid, types.outputs)
     return Network(
         content=file.to_bytes(named, {program.output: output}),
@@ -95,8 +99,23 @@ def build(
     )
 
 
-def describe_output(program: IntegerProgram, grid: Int8Grid, kind: str) -> OutputCodes:
-    """Return what the output of a file holds whose int8 codes are on a grid."""
+def _is_wide(program: IntegerProgram, kind: str) -> bool:
+    """Return whether logits of 16 bits are asked for; float32 takes those of 8 where there are no operators for them.
+
+    Raises:
+        ExportError: Where these are int16 ones.
+    """
+    narrow = find_narrow(program)
+    if kind == "int16" and narrow is not None:
+        raise ExportError(
+            "export: outputs: expected int8, uint8 or float32 of a network that ends with no convolution, linear layer "
+            f"or mean ({type(narrow).__name__} {narrow.output!r} gives no 16 bits), received 'int16'"
+        )
+    return kind in {"int16", "float32"} and narrow is None
+
+
+def describe_output(program: IntegerProgram, grid: FileGrid, kind: str) -> OutputCodes:
+    """Return what the output of a file holds whose codes are on a grid, before they become another type."""
     own, shape = _unsigned(grid) if kind == "uint8" else grid, program.tensor(program.output).shape
     return OutputCodes(name=program.output, type=kind, shape=shape, scale=own.scale, zero_point=own.zero_point)
 
@@ -108,7 +127,7 @@ def _add_input(parts: Translation, name: str, codes: str, kind: str) -> int:
         file.rename(number, name)
         return number
     shape = (1, *to_last(parts.shape(codes)))
-    given = file.add_activation(name, shape, _unsigned(grid) if kind == "uint8" else None, kind.upper())
+    given = file.add_activation(name, shape, _unsigned(grid) if kind == "uint8" else None)
     low = parts.program.tensor(codes).low + parts.shifts[codes]
     if low > INT8_MIN:  # a quantisation clips to all of int8
         bound, clipped = file.add_codes(f"{codes}.maximum", low, grid), number
@@ -118,29 +137,29 @@ def _add_input(parts: Translation, name: str, codes: str, kind: str) -> int:
     return given
 
 
-def _add_output(parts: Translation, number: int, grid: Int8Grid, kind: str) -> int:
-    """Add what turns the int8 codes of the output into another type; returns its tensor."""
-    if kind == "int8":
+def _add_output(parts: Translation, number: int, grid: FileGrid, kind: str) -> int:
+    """Add what turns the codes of the output into another type; returns its tensor."""
+    if kind == grid.type:
         return number
     file, name = parts.file, parts.program.output
-    file.rename(number, f"{name}_int8")
+    file.rename(number, f"{name}_{grid.type}")
     shape = (1, *to_last(parts.shape(name)))
-    output = file.add_activation(name, shape, _unsigned(grid) if kind == "uint8" else None, kind.upper())
+    output = file.add_activation(name, shape, _unsigned(grid) if kind == "uint8" else None)
     operator, options = ("QUANTIZE", "QuantizeOptions") if kind == "uint8" else ("DEQUANTIZE", "DequantizeOptions")
     file.add_operator(operator, (number,), output, options)
     return output
 
 
-def _unsigned(grid: Int8Grid) -> Int8Grid:
-    return replace(grid, zero_point=grid.zero_point + UNSIGNED)
+def _unsigned(grid: FileGrid) -> FileGrid:
+    return replace(grid, zero_point=grid.zero_point + UNSIGNED, type="uint8")
 
 
-def _add_softmax(parts: Translation, number: int) -> int:
+def _add_softmax(parts: Translation, number: int, grid: FileGrid) -> int:
     """Add a softmax over the classes; returns its tensor."""
     name = parts.program.output
     parts.file.rename(number, f"{name}_before_softmax")
     shape = (1, *to_last(parts.shape(name)))
-    output = parts.file.add_activation(name, shape, PROBABILITIES)
+    output = parts.file.add_activation(name, shape, grid)
     parts.file.add_operator("SOFTMAX", (number,), output, "SoftmaxOptions", beta=1.0)
     return output
 

@@ -39,7 +39,8 @@ logits = interpreter.get_tensor(result["index"])
 `inputs` in `summary.json` says what the codes of a value x are, as the network was trained on it: clip(round(x /
 scale) + zero_point, low, high), halves to even; of type float32 it is x itself. `output` says what comes of it: scale *
 (code - zero_point). Weights have a scale for each filter; those of at most 4 bits are multiplied up into 8, which
-runtimes round more finely, or packed two to a byte where that was asked for.
+runtimes round more finely, or packed two to a byte where that was asked for. Outputs of type int16 or float32 come of
+codes of 16 bits: the last layer multiplies int16 with int8, and its biases have 64 bits.
 """,
 )
 

@@ -9,6 +9,7 @@ import numpy as np
 from explorer.arrays import Float64Array, Int64Array
 from explorer.export.tflite.kernels import (
     LARGEST_SCALE,
+    LARGEST_WIDE_SCALE,
     PRODUCT_BITS,
     SMALLEST_SCALE,
     FixedPoint,
@@ -16,8 +17,10 @@ from explorer.export.tflite.kernels import (
     effective_scales,
     find_breakpoints,
     find_scales,
+    find_wide_scales,
     to_fixed_point,
     to_multipliers,
+    to_wide_multipliers,
 )
 from explorer.export.tflite.translation import Clipped, Translation, refuse
 from explorer.integer.operations import Conv, Linear, Requantize, Step, Threshold
@@ -61,6 +64,7 @@ class FilterBank:
     fixed: FixedPoint
     largest: int
     is_packed: bool
+    is_wide: bool
     rounds_twice: bool
 
 
@@ -87,23 +91,30 @@ def fit(
     reach = rows.sum(1) * 255.0 + np.abs(bias)
     if rows.max() > LARGEST_WEIGHT or reach.max() >= 2**31:
         raise refuse(made.step, "a weight takes more than 8 bits, or a sum more than 32")
-    packed = packed and bool(rows.max() <= LARGEST_PACKED) and bool(gains.max() < step)
+    is_wide = parts.is_wide(made.step.output)
+    packed = packed and not is_wide and bool(rows.max() <= LARGEST_PACKED) and bool(gains.max() < step)
     rounds_twice = packed and weight.ndim == 4  # as the kernels of packed convolutions do
     times = np.ones(count, np.int64) if packed else _raise(rows.max(1), reach, gains / step)
-    if (gains / times).max() >= LARGEST_SCALE * step:
+    if (gains / times).max() >= (LARGEST_WIDE_SCALE if is_wide else LARGEST_SCALE) * step:
         raise refuse(made.step, "its sums are multiplied with more than runtimes take")
     raised, biases = wide * times.reshape(axes), np.rint(bias * times).astype(np.int64)
     largest = np.abs(raised).reshape(count, -1).sum(1) * 255 + np.abs(biases)
-    sums = Reach(base=biases, step=times, largest=largest)
-    scales = find_scales(gains / times / scale, scale, step, made.bounds, sums)
-    effective = effective_scales(scales.astype(np.float32), scale, step)
+    if is_wide:
+        scales = find_wide_scales(gains / times / scale, scale, step)
+        fixed = to_wide_multipliers(scale * scales / step)
+    else:
+        sums = Reach(base=biases, step=times, largest=largest)
+        scales = find_scales(gains / times / scale, scale, step, made.bounds, sums)
+        effective = effective_scales(scales.astype(np.float32), scale, step)
+        fixed = to_multipliers(scale * scales / step) if rounds_twice else to_fixed_point(effective)
     return FilterBank(
         weight=raised.astype(np.int8),
         bias=biases.astype(np.int32),
         scales=scales,
-        fixed=to_multipliers(scale * scales / step) if rounds_twice else to_fixed_point(effective),
+        fixed=fixed,
         largest=int(largest.max()),
         is_packed=packed,
+        is_wide=is_wide,
         rounds_twice=rounds_twice,
     )
 
@@ -123,14 +134,25 @@ def _raise(peaks: Int64Array, reach: Float64Array, scales: Float64Array) -> Int6
     return np.where(peaks == 0, 1, np.maximum(most, 1))
 
 
+def widen(parts: Translation, made: Rescaling, source: str, number: int) -> int:
+    """Return int8 codes of `source`, as an operator reads them: of 16 bits, less their zero point, if it gives such."""
+    if not parts.is_wide(made.step.output):
+        return number
+    grid = replace(parts.grid(source), zero_point=0, type="int16")
+    wide = parts.file.add_activation(f"{made.step.output}_wide", parts.file.tensors[number].shape, grid)
+    parts.file.add_operator("QUANTIZE", (number,), wide, "QuantizeOptions")
+    return wide
+
+
 def write_bank(
     parts: Translation, layer: Conv | Linear, source: str, bank: FilterBank, kernel: Integers, axis: int
 ) -> list[int]:
     """Add the weights, as the file orders them, and biases of a layer; `axis` is that of the filters."""
     scales = bank.scales[:1] if len(np.unique(bank.scales)) == 1 else bank.scales
+    bias = bank.bias.astype(np.int64) if bank.is_wide else bank.bias
     return [
         parts.file.add_weights(layer.weight, kernel, scales, axis, packed=bank.is_packed),
-        parts.file.add_weights(f"{layer.output}.bias", bank.bias, scales * parts.grid(source).scale, 0),
+        parts.file.add_weights(f"{layer.output}.bias", bias, scales * parts.grid(source).scale, 0),
     ]
 
 

@@ -11,10 +11,12 @@ from explorer.errors import ExportError
 from explorer.export.tflite.layers import requantize, rescale_codes
 from explorer.export.tflite.moves import concatenate, pad, pool, reshape, select, shuffle_pixels
 from explorer.export.tflite.rescale import Rescaling
-from explorer.export.tflite.translation import Translation, begin_clip, end_clip, refuse
+from explorer.export.tflite.translation import Translation, begin_clip, end_clip, list_outputs, refuse
 from explorer.integer.operations import (
     Concatenate,
+    Conv,
     Dilate,
+    Linear,
     LookUp,
     MaxPool,
     Pad,
@@ -23,8 +25,11 @@ from explorer.integer.operations import (
     Requantize,
     Reshape,
     Select,
+    Step,
+    SumPool,
     Sums,
 )
+from explorer.integer.program import IntegerProgram
 from explorer.integer.stages import Fusion, Stage, list_stages
 
 FUSION = Fusion(repeats=True, absorbs=(Dilate,), pairs=True)
@@ -50,6 +55,18 @@ def translate(parts: Translation) -> int:
     if output in parts.orders:
         raise ExportError("tflite: the output is a flattened map, whose channels come last in the file; return the map")
     return parts.numbers[output]
+
+
+def find_narrow(program: IntegerProgram) -> Step | None:
+    """Return what gives the output of a program, or a part of it, without an operator of 16 bits; None for nothing."""
+    outputs = list_outputs(program)
+    for stage in list_stages(program, FUSION):
+        alone = stage.step is stage.rescale and len(stage.inputs) == 1
+        joins = isinstance(stage.step, Concatenate) and stage.output == program.output
+        if stage.output in outputs and not (alone or joins or isinstance(stage.step, Conv | Linear | SumPool)):
+            found: Step = stage.step
+            return found
+    return None
 
 
 def _begin(parts: Translation, stage: Stage) -> None:

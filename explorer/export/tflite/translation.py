@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from explorer.errors import ExportError
-from explorer.export.tflite.file import FileBuilder, Int8Grid
+from explorer.export.tflite.file import FileBuilder, FileGrid
 from explorer.integer.operations import Concatenate, Step
 from explorer.integer.program import IntegerProgram, Integers, Tensor
 
@@ -30,9 +30,9 @@ class Translation:
 
     program: IntegerProgram
     file: FileBuilder
-    grids: dict[str, Int8Grid]
+    grids: dict[str, FileGrid]
     shifts: dict[str, int]
-    logits: Int8Grid
+    logits: FileGrid
     pack_int4: bool = False
     numbers: dict[str, int] = field(default_factory=dict)
     orders: dict[str, Integers] = field(default_factory=dict)
@@ -46,10 +46,9 @@ class Translation:
 
     def is_output(self, name: str) -> bool:
         """Return whether a tensor is the logits, or a part of them."""
-        last = self.program.steps[-1]
-        return name == self.program.output or (isinstance(last, Concatenate) and name in last.inputs)
+        return name in list_outputs(self.program)
 
-    def grid(self, name: str) -> Int8Grid:
+    def grid(self, name: str) -> FileGrid:
         """Return the grid of a tensor of codes in the file.
 
         Raises:
@@ -60,7 +59,11 @@ class Translation:
         if name not in self.grids:
             raise ExportError(f"tflite: {name!r} is on the grid of no quantiser; please report this")
         own = self.grids[name]
-        return Int8Grid(scale=own.scale, zero_point=own.zero_point + self.shifts[name])
+        return FileGrid(scale=own.scale, zero_point=own.zero_point + self.shifts[name])
+
+    def is_wide(self, name: str) -> bool:
+        """Return whether the codes of a tensor have 16 bits."""
+        return self.grid(name).type == "int16"
 
     def add(self, name: str, *, called: str | None = None, shape: tuple[int, ...] | None = None) -> int:
         """Add a tensor of codes on the grid of tensor `name`: this one itself, unless it is `called` otherwise."""
@@ -95,6 +98,12 @@ class Translation:
             steps=tuple(self.steps),
             arrays={**self.program.arrays, **self.arrays},
         )
+
+
+def list_outputs(program: IntegerProgram) -> tuple[str, ...]:
+    """Return the names of the logits, and of the parts that they are joined of."""
+    last = program.steps[-1]
+    return (program.output, *(last.inputs if isinstance(last, Concatenate) else ()))
 
 
 def to_last(axes: tuple[T, ...]) -> tuple[T, ...]:

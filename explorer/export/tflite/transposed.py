@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from explorer.export.tflite.rescale import FilterBank, Rescaling, write_bank
+from explorer.export.tflite.rescale import FilterBank, Rescaling, widen, write_bank
 from explorer.export.tflite.translation import SAME, VALID, Translation, refuse, to_last
 from explorer.export.tflite.windows import write_slice
 from explorer.integer.operations import Conv, Dilate
@@ -33,10 +33,11 @@ def convolve_spread(parts: Translation, made: Rescaling, conv: Conv, bank: Filte
         wanted = (shape[0], *full)
         number = parts.add(output, called=f"{conv.output}_full", shape=wanted)
     sizes = parts.file.add_numbers(f"{conv.output}.shape", (1, *to_last(wanted)))
+    given = widen(parts, made, spread.input, parts.read(made.step, spread.input))
     weight, bias = write_bank(parts, conv, spread.input, bank, kernel, 0)
     parts.file.add_operator(
         "TRANSPOSE_CONV",
-        (sizes, weight, parts.read(made.step, spread.input), bias),
+        (sizes, weight, given, bias),
         number,
         "TransposeConvOptions",
         padding=SAME if same else VALID,

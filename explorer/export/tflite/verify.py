@@ -90,7 +90,9 @@ def _run_logits(network: Network, path: Path, given: tuple[Codes, ...], kernels:
     with tempfile.TemporaryDirectory() as folder:
         core = Path(folder) / path.name
         core.write_bytes(network.core)
-        return describe_output(network.program, network.logits, "int8").decode(run_tflite(core, given, kernels))
+        return describe_output(network.program, network.logits, network.logits.type).decode(
+            run_tflite(core, given, kernels)
+        )
 
 
 def _find_equal(received: NDArray[np.int64], expected: NDArray[np.int64], of_classes: bool) -> NDArray[np.bool]:

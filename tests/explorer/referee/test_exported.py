@@ -49,6 +49,17 @@ def test_every_layer_has_bytes_and_cycles_on_both_sides_and_the_rest_is_listed(e
 
 
 @needs_vela
+def test_logits_of_16_bits_are_placed_and_are_of_their_layer(tmp_path: Path) -> None:
+    base = open_on_noise(MixedNet, 3, 8, 8)
+    wide = replace(deployment_of(base, uniform(base.graph)), types=FileTypes(outputs="int16"))
+    comparison = verify_compiled(read_costed(package.write(wide, tmp_path).files[0]), load("ethos_u55_128"))
+    assert comparison.on_cpu == ()
+    last = comparison.layers[-1]
+    assert (last.layer, min(*last.weight_bytes, *last.cycles) > 0) == ("fc2", True)
+    assert all(operator.name.startswith("cat_quantizer") for operator in comparison.unmatched)
+
+
+@needs_vela
 def test_the_file_alone_can_be_named_and_the_profile_decides(exported: Path) -> None:
     few, many = (
         verify_compiled(read_costed(exported / "model.tflite"), load(f"ethos_u55_{macs}")) for macs in (128, 256)

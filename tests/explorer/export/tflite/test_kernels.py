@@ -13,8 +13,10 @@ from explorer.export.tflite.kernels import (
     effective_scales,
     find_breakpoints,
     find_scales,
+    find_wide_scales,
     to_addition,
     to_fixed_point,
+    to_wide_multipliers,
 )
 from explorer.export.tflite.windows import find_windows
 
@@ -60,6 +62,20 @@ def test_no_sum_has_another_code_in_float32_than_in_integers(
 def test_scales_with_exact_halves_are_moved_aside(scale: float) -> None:
     """Half-way sums go to even codes in float32, upwards in integers."""
     check_filter(scale, 1.0, 1.0, 0, 1, 2**16)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(2.0**-28, 127.0) | st.integers(-20, 6).map(lambda power: 2.0**power), st.floats(1e-4, 1e-1))
+def test_multipliers_of_15_bits_are_exact_and_their_neighbours_in_float32_the_same(
+    wanted: float, target: float
+) -> None:
+    (scale,) = find_wide_scales(np.array([wanted * target]), 1.0, target).astype(np.float32)
+    near = np.array([np.nextafter(scale, np.float32(0)), scale, np.nextafter(scale, np.float32(1e9))])
+    fixed = to_wide_multipliers(near.astype(np.float64) / target)
+    assert len({*zip(fixed.multipliers, fixed.shifts, strict=True)}) == 1
+    assert 2**14 < fixed.multipliers[0] < 2**15
+    assert int(fixed.multipliers[0]) / 2 ** int(fixed.shifts[0]) == pytest.approx(float(scale) / target, rel=1e-7)
+    assert float(scale) / target == pytest.approx(wanted, rel=2.0**-13)
 
 
 @pytest.mark.parametrize("scale", [0.0123, 2.0**-8, 0.75])

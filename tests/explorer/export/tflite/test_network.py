@@ -15,7 +15,7 @@ from explorer.compress.apply import CompressionContext, apply
 from explorer.compress.candidate import uniform
 from explorer.errors import ExportError
 from explorer.export.deploy import find_refusals
-from explorer.export.formats import FileTypes
+from explorer.export.formats import INPUT_TYPES, OUTPUT_TYPES, FileTypes
 from explorer.export.tflite import network as networks
 from explorer.export.tflite.file import load_litert
 from explorer.export.tflite.grids import find_shifts
@@ -222,8 +222,8 @@ def test_the_file_is_int8_and_holds_no_transpose(context: Callable[[str], Compre
     assert len(kernel["quantization_parameters"]["scales"]) == 6
 
 
-@pytest.mark.parametrize("outputs", ["int8", "uint8", "float32"])
-@pytest.mark.parametrize("inputs", ["int8", "uint8", "float32"])
+@pytest.mark.parametrize("outputs", OUTPUT_TYPES)
+@pytest.mark.parametrize("inputs", INPUT_TYPES)
 def test_inputs_and_outputs_are_of_the_types_that_are_chosen(
     inputs: str,
     outputs: str,
