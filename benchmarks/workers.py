@@ -30,8 +30,8 @@ from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.evaluate.mean_score import MeanScore
 from explorer.study.jobs import Evaluate, Processes, evaluate
 from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.run import make_entropies, make_space
-from explorer.study.sampling import compute_order, make_scorer
+from explorer.study.run import make_space
+from explorer.study.sampling import compute_order, make_entropies, make_scorer
 from explorer.study.storage import connect, open_store
 from explorer.study.store import OPEN
 from explorer.study.study_file import load_study

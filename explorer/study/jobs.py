@@ -28,6 +28,7 @@ from explorer.study.trials import TrialResult
 
 Evaluate = Callable[[Candidate, str], TrialResult]
 """Of a candidate and the packed scores of its rival, empty where it has none."""
+OpenEvaluate = Callable[[], Evaluate]
 ScoreCandidate = Callable[[Candidate, Float64Array | None], SampledScore]
 """Of a candidate and the scores of its rival on the first images of the sample (n)."""
 ListEntropies = Callable[[Candidate], Sequence[float]]
@@ -103,13 +104,13 @@ class _Child:
 class Processes:
     """Evaluates in processes of one thread each, forked from this one, whose network and images they share.
 
-    One that is killed loses the candidate that it was at, and another takes its place. An error that it raises is
-    raised here.
+    Where `open_anew` is given they are new ones instead, which call it for what evaluates there. One that is killed
+    loses the candidate that it was at, and another takes its place. An error that it raises is raised here.
     """
 
-    def __init__(self, evaluate: Evaluate, count: int) -> None:
-        self._evaluate = evaluate
-        self._children = [self._fork() for _ in range(count)]
+    def __init__(self, evaluate: Evaluate, count: int, open_anew: OpenEvaluate | None = None) -> None:
+        self._evaluate, self._open_anew = evaluate, open_anew
+        self._children = [self._begin() for _ in range(count)]
 
     @property
     def free(self) -> int:
@@ -142,7 +143,7 @@ class Processes:
             except (EOFError, OSError):
                 answer = None
                 _end(child)
-                self._children[index] = self._fork()
+                self._children[index] = self._begin()
             if isinstance(answer, Exception):
                 raise answer
             if child.number is not None:
@@ -155,11 +156,12 @@ class Processes:
         for child in self._children:
             _end(child)
 
-    def _fork(self) -> _Child:
+    def _begin(self) -> _Child:
         ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("fork").Process(
-            target=_serve, args=(self._evaluate, theirs, os.getpid()), daemon=True
-        )
+        open_evaluate = self._open_anew or (lambda: self._evaluate)
+        fork, spawn = multiprocessing.get_context("fork").Process, multiprocessing.get_context("spawn").Process
+        begin = spawn if self._open_anew else fork
+        process = begin(target=_serve, args=(open_evaluate, theirs, os.getpid()), daemon=True)
         with warnings.catch_warnings():
             # The child starts with a thread of its own and computes on it: it needs none of ours, nor their locks.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -168,32 +170,49 @@ class Processes:
         return _Child(process, ours)
 
 
+def can_fork(torch_device: torch.device) -> bool:
+    """Return whether processes may be forked from one that has networks there."""
+    return "fork" in multiprocessing.get_all_start_methods() and torch_device.type == "cpu"
+
+
 @contextmanager
-def started(evaluate: Evaluate, count: int, torch_device: torch.device) -> Iterator[Jobs]:
+def started(
+    evaluate: Evaluate, count: int, torch_device: torch.device, open_anew: OpenEvaluate | None = None
+) -> Iterator[Jobs]:
     """Give what evaluates `count` candidates at once; 0 is for workers elsewhere alone.
 
+    Args:
+        open_anew: What new processes evaluate by, where this system cannot fork, or the network is on a GPU, which
+            forked processes cannot use: each has the network and the images anew, on the same GPU.
+
     Raises:
-        SearchError: Where this system cannot fork, or the network is on a GPU, which forked processes cannot use.
+        SearchError: Where it takes such processes, and there is no `open_anew`.
     """
     if count == 1:
         yield Here(evaluate)
         return
-    if count > 1 and ("fork" not in multiprocessing.get_all_start_methods() or torch_device.type != "cpu"):
+    forked = can_fork(torch_device)
+    if count > 1 and not forked and open_anew is None:
         raise SearchError(
             f"--jobs: expected 0 or 1 on {torch_device.type} of this system, received {count}; start "
             "explorer worker for each other process"
         )
-    processes = Processes(evaluate, count)
+    processes = Processes(evaluate, count, None if forked or not count else open_anew)
     try:
         yield processes
     finally:
         processes.close()
 
 
-def _serve(evaluate: Evaluate, connection: Connection, parent: int) -> None:
+def _serve(open_evaluate: OpenEvaluate, connection: Connection, parent: int) -> None:
     """Evaluate what comes through the pipe, until the process that sends it is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all of us; the parent ends us then
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        evaluate = open_evaluate()
+    except Exception as error:  # raised where it was asked for
+        connection.send(_portable(error))
+        return
     torch.set_num_threads(1)
     while True:
         try:

@@ -32,15 +32,16 @@ from explorer.study.built import BuiltNetworks
 from explorer.study.costing import cost_excesses, summed_cost
 from explorer.study.folder import JOURNAL, locked, refuse_other_study, write_outcome, write_study
 from explorer.study.graphs import keep_graphs
-from explorer.study.jobs import ListEntropies, evaluate, started
+from explorer.study.jobs import can_fork, evaluate, started
 from explorer.study.kept_losses import keep_losses
 from explorer.study.network import threads_for
+from explorer.study.opened import open_evaluate
 from explorer.study.outcome import score_front, with_end
 from explorer.study.point_costs import PointPricing
 from explorer.study.prepare import Inspect, PreparedStudy, open_study
 from explorer.study.record import Cost, Outcome
 from explorer.study.relevance import draw_relevance_sample
-from explorer.study.sampling import make_scorer, order_sample
+from explorer.study.sampling import make_entropies, make_scorer, order_sample
 from explorer.study.search import ComputeCost, Search, search
 from explorer.study.storage import naming_faults, open_store
 from explorer.study.store import Store
@@ -116,7 +117,8 @@ def explore(
     url = expand_variables(study.search.storage, "search.storage")
     if url == "journal" and not effort.jobs:
         raise SearchError("--jobs 0 leaves candidates to workers elsewhere: expected a database as --storage")
-    store = open_store(folder, url, study.name, study.objectives.names, prepared.identity())
+    identity = prepared.identity()
+    store = open_store(folder, url, study.name, study.objectives.names, identity)
     if store.damage():
         notify(f"{folder / JOURNAL}: {store.damage()}", 1, 1)
     write_study(folder, study)
@@ -131,13 +133,15 @@ def explore(
         built = BuiltNetworks() if effort.jobs == 1 else None  # by this process
         task = make_search(prepared, store, notify, () if start is None else start.seeds, built, folder)
         work = partial(evaluate, task.score_candidate, task.list_entropies)
+        anew = partial(open_evaluate, study, folder, identity, store.sample() or {})
         tuning = Tuning.open(prepared, store, create=True) if study.search.beacons else None
-        tune = work if tuning is None else tuning.evaluate
+        tune, at_once = (work, 0) if tuning is None else (tuning.evaluate, effort.jobs)
+        at_once = at_once if can_fork(prepared.torch_device) else min(1, at_once)
         with (
             naming_faults(url),
             single_threaded(True),
-            started(work, effort.jobs, prepared.torch_device) as jobs,
-            started(tune, 0 if tuning is None else effort.jobs, prepared.torch_device) as tuners,
+            started(work, effort.jobs, prepared.torch_device, anew) as jobs,
+            started(tune, at_once, prepared.torch_device) as tuners,
             coordinating(store),
         ):
             search(task, store, lambda done, total: notify("search", done, total), jobs, effort.is_over)
@@ -155,12 +159,6 @@ def make_space(prepared: PreparedStudy) -> SearchSpace:
     study, graph = prepared.study, prepared.context.graph
     granularity, method = study.sharing.codebook_granularity, study.relevance.method
     return make_search_space(graph, study.space, granularity, method, prepared.depths)
-
-
-def make_entropies(prepared: PreparedStudy) -> ListEntropies:
-    """Return the function that lists the entropies of a candidate's layers."""
-    entropies = prepared.entropies or WeightEntropies(prepared.context.for_search())
-    return lambda candidate: tuple(entropies.of_candidate(candidate).values())
 
 
 def make_search(

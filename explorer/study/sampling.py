@@ -13,9 +13,10 @@ from explorer.evaluate.image_scores import pack_scores
 from explorer.evaluate.sampled import SampledScore, score_sample
 from explorer.evaluate.sampling import SampleOrder, find_margins
 from explorer.evaluate.score import ACCURACY, score_images, score_outputs
+from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.graph.inputs import batches, run, take
 from explorer.study.built import BuiltNetworks
-from explorer.study.jobs import ScoreCandidate
+from explorer.study.jobs import ListEntropies, ScoreCandidate
 from explorer.study.prepare import PreparedStudy
 from explorer.study.record import FLOAT
 from explorer.study.store import Store, name_scores
@@ -59,6 +60,12 @@ def make_scorer(prepared: PreparedStudy, order: SampleOrder, built: BuiltNetwork
         return found
 
     return score_candidate
+
+
+def make_entropies(prepared: PreparedStudy) -> ListEntropies:
+    """Return the function that lists the entropies of a candidate's layers."""
+    entropies = prepared.entropies or WeightEntropies(prepared.context.for_search())
+    return lambda candidate: tuple(entropies.of_candidate(candidate).values())
 
 
 def _score_float_network(prepared: PreparedStudy) -> tuple[Float64Array, Float64Array | None]:

@@ -18,8 +18,7 @@ from explorer.study.beacons import Tuning
 from explorer.study.jobs import Evaluate, evaluate
 from explorer.study.network import open_network
 from explorer.study.prepare import PreparedStudy, open_study
-from explorer.study.run import make_entropies
-from explorer.study.sampling import make_scorer, order_sample
+from explorer.study.sampling import make_entropies, make_scorer, order_sample
 from explorer.study.storage import connect, is_coordinated, join_store, naming_faults
 from explorer.study.store import WAITING, Store
 from explorer.study.study_file import Study

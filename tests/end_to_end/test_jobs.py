@@ -31,12 +31,19 @@ def front(folder: Path) -> bytes:
     return (folder / "front.csv").read_bytes()
 
 
-def test_the_front_does_not_depend_on_how_many_evaluate_it(home: Path, explorer: Callable[..., Any]) -> None:
+def test_the_front_does_not_depend_on_how_many_evaluate_it(
+    home: Path, explorer: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor on whether they are forked, or new processes that open the study anew, as for a network on a GPU."""
     for jobs in (1, 2, 4):
         assert explorer("run", "tiny", "--trials", TRIALS, "--jobs", jobs, "--out", f"jobs{jobs}").code == 0
     study = load_study(home / "tiny")
     from_python = replace(study, search=replace(study.search, trials=TRIALS))
     assert len(run(from_python, home / "python", jobs=3).outcome.evaluations) == TRIALS
+    for module in ("jobs", "run"):
+        monkeypatch.setattr(f"explorer.study.{module}.can_fork", lambda torch_device: False)
+    assert len(run(from_python, home / "anew", jobs=2).outcome.evaluations) == TRIALS
+    assert front(home / "anew") == front(home / "jobs1")
     assert front(home / "jobs2") == front(home / "jobs1") == front(home / "jobs4") == front(home / "python")
     found = [read_outcome(home / f"jobs{jobs}") for jobs in (1, 2, 4)]
     assert found[0].evaluations == found[1].evaluations == found[2].evaluations

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import torch
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import NumericalError, SearchError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.study.jobs import Here, Jobs, Processes, evaluate, started
+from explorer.study.jobs import Evaluate, Here, Jobs, Processes, evaluate, started
 from explorer.study.trials import TrialResult
 from tests.support.scoring import right, scored_alone
 
@@ -102,9 +103,39 @@ def test_none_evaluates_where_only_others_do() -> None:
         assert jobs.collect(0.01) == []
 
 
-def test_processes_are_refused_for_a_gpu() -> None:
+def test_processes_are_refused_for_a_gpu_where_they_could_not_open_the_study_anew() -> None:
     with pytest.raises(SearchError, match="expected 0 or 1 on cuda of this system, received 2; start explorer worker"):
         started(evaluated, 2, torch.device("cuda")).__enter__()
+
+
+def opened_anew(known: frozenset[int]) -> Evaluate:
+    """What new processes evaluate by; none can where nothing is known."""
+    if not known:
+        raise SearchError("holds the results of another study")
+    return evaluated
+
+
+def test_for_a_gpu_processes_are_new_ones_that_open_what_they_evaluate_by() -> None:
+    """They share nothing with this one, in which no function of theirs is ever called."""
+    with started(unused, 2, torch.device("cuda"), partial(opened_anew, frozenset({1}))) as jobs:
+        assert isinstance(jobs, Processes)
+        jobs.start(0, candidate(5), "")
+        jobs.start(1, candidate(3), "")
+        assert collected(jobs, 2) == {
+            0: TrialResult(score=right(5), entropies=()),
+            1: TrialResult(failure="not finite"),
+        }
+
+
+def test_a_new_process_that_cannot_open_the_study_says_so_here() -> None:
+    with started(unused, 2, torch.device("cuda"), partial(opened_anew, frozenset())) as jobs:
+        jobs.start(0, candidate(5), "")
+        with pytest.raises(SearchError, match="holds the results of another study"):
+            collected(jobs, 1)
+
+
+def unused(given: Candidate, rival: str) -> TrialResult:
+    raise AssertionError("evaluated in the process of the run")
 
 
 ABANDONED = """
