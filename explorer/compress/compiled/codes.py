@@ -150,16 +150,19 @@ class Borders:
     codes: Tensor
 
     @classmethod
-    def find(cls, gain: Tensor, to: Target, bias: Tensor | None = None) -> Borders:
-        """Return those of filters that multiply sums with `gain`, and add `bias` of them apart (all in float64)."""
+    def find(cls, gain: Tensor, to: Target, bias: Tensor | None = None, near: float = NEAR) -> Borders:
+        """Return those of filters that multiply sums with `gain`, and add `bias` of them apart (all in float64).
+
+        `near` is the share of what is added up that still counts as near.
+        """
         zero_point, apart = to.grid.zero_point, 0 if bias is None else bias.abs()[:, None]
         halves = torch.arange(to.low - zero_point, to.high - zero_point, device=gain.device) + 0.5
         below = torch.floor(halves / gain[:, None])
         sums = torch.cat((below, below + 1), dim=1)
         real = sums * gain[:, None]
         added = ((sums.abs() + 2 * apart) * gain[:, None]).clamp(min=zero_point)
-        near = ((real - halves.repeat(2)).abs() <= NEAR * added) & (sums.abs() <= EXACT_SUM)
-        return cls(near.nonzero()[:, 0], sums[near], torch.round(real[near]))
+        close = ((real - halves.repeat(2)).abs() <= near * added) & (sums.abs() <= EXACT_SUM)
+        return cls(close.nonzero()[:, 0], sums[close], torch.round(real[close]))
 
     def choose(self, compute: Callable[..., Tensor], *factors: Tensor, zero_point: int = 0) -> list[Tensor]:
         """Return float32 factors (one of each kind for each filter) by which these sums round right where they can.

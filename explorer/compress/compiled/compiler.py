@@ -15,14 +15,15 @@ from explorer.compress.compiled import onednn
 from explorer.compress.compiled.codes import CodeGrid, Target, add, make_layer, normalize, pack, quantize, unpack
 from explorer.compress.compiled.rules import (
     ADDITIONS,
-    CLIPS,
     MAXIMA,
     PRODUCTS,
     Function,
+    find_target,
     get_function,
     holds_codes,
     is_homogeneous,
     is_move,
+    make_target,
 )
 from explorer.compress.quantize import ActivationQuantizer
 from explorer.graph.modules import BatchNorm, get_attribute
@@ -205,24 +206,6 @@ class Compiler:
         held = dict.fromkeys(node.all_input_nodes, keep)
         self._forms[node] = replace(form, tensor=self._call(function, args, kwargs, held))
 
-    def _find_target(self, node: fx.Node) -> tuple[fx.Node, Target] | None:
-        """Return the quantiser that alone reads a node, through clips it may be, and to which codes it rounds."""
-        ends, behind = torch.tensor([-torch.inf, torch.inf]), node
-        while len(behind.users) == 1:
-            behind = next(iter(behind.users))
-            module = self._module(behind)
-            if isinstance(module, ActivationQuantizer):
-                return behind, self._make_target(module, ends)
-            if type(module) not in CLIPS:
-                return None
-            ends = module(ends)  # type: ignore[misc]
-        return None
-
-    def _make_target(self, module: ActivationQuantizer, ends: Tensor) -> Target:
-        ends = torch.round(module(ends.to(module.scale)) / module.scale).add(module.zero_point)
-        grid = CodeGrid(scale=float(module.scale), zero_point=module.zero_point)
-        return Target(grid=grid, low=int(ends[0]), high=int(ends[1]), packed=self.integer)
-
     def _hold(self, node: fx.Node, found: tuple[fx.Node, Target] | None, tensor: int, scale: float = 1.0) -> None:
         """Note that a node is `scale` times a tensor, or codes for the quantiser found behind it."""
         self._forms[node] = _Form(tensor=tensor, scale=scale)
@@ -233,7 +216,10 @@ class Compiler:
             )
 
     def _layer(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
-        source, found = node.all_input_nodes[0], None if self.stops_at_layers else self._find_target(node)
+        source, found = (
+            node.all_input_nodes[0],
+            None if self.stops_at_layers else find_target(self.model, node, packed=self.integer),
+        )
         form, to = self._forms[source], None if found is None else found[1]
         if self.integer and form.grid is not None and onednn.can_compute(module):
             tensor = self._emit(onednn.make_layer(module, form.grid, to), self._codes(source))
@@ -242,13 +228,13 @@ class Compiler:
         self._hold(node, found, tensor)
 
     def _norm(self, node: fx.Node, module: BatchNorm) -> None:
-        source, found = node.all_input_nodes[0], self._find_target(node)
+        source, found = node.all_input_nodes[0], find_target(self.model, node, packed=self.integer)
         function = normalize(module, self._forms[source].scale, None if found is None else found[1])
         self._hold(node, found, self._emit(function, self._centred(source)))
 
     def _add(self, node: fx.Node) -> None:
         first, second = node.all_input_nodes
-        one, other, found = self._forms[first], self._forms[second], self._find_target(node)
+        one, other, found = self._forms[first], self._forms[second], find_target(self.model, node, packed=self.integer)
         to = None if found is None else found[1]
         if self.integer and to is not None and one.grid is not None and other.grid is not None:
             function = onednn.make_addition(one.grid, other.grid, to)
@@ -258,7 +244,7 @@ class Compiler:
         self._hold(node, found, tensor, one.scale)
 
     def _quantize(self, node: fx.Node, module: ActivationQuantizer) -> None:
-        source, to = node.all_input_nodes[0], self._make_target(module, torch.tensor([-torch.inf, torch.inf]))
+        source, to = node.all_input_nodes[0], make_target(module, packed=self.integer)
         form = self._forms[source]
         if form.packed and form.grid is not None:
             tensor = self._emit(onednn.make_rounding(form.grid, to), form.tensor)

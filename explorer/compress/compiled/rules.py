@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from explorer.compress.compiled.codes import CodeGrid, Target
+from explorer.compress.quantize import ActivationQuantizer
 from explorer.compress.weights import get_codes, has_codes
 from explorer.graph.modules import SelectChannels
 
@@ -49,6 +51,31 @@ def holds_codes(module: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
     codes, scale = get_codes(module)
     weight = codes.float() * scale.view(-1, *(1,) * (codes.ndim - 1))
     return torch.equal(weight, module.weight) or bool(weight.isnan().any())
+
+
+def find_target(model: fx.GraphModule, node: fx.Node, *, packed: bool) -> tuple[fx.Node, Target] | None:
+    """Return the quantiser that alone reads a node, through clips it may be, and to which codes it rounds."""
+    clips: list[nn.Module] = []
+    behind = node
+    while len(behind.users) == 1:
+        behind = next(iter(behind.users))
+        module = model.get_submodule(str(behind.target)) if behind.op == "call_module" else None
+        if isinstance(module, ActivationQuantizer):
+            return behind, make_target(module, *clips, packed=packed)
+        if module is None or type(module) not in CLIPS:
+            return None
+        clips.append(module)
+    return None
+
+
+def make_target(quantizer: ActivationQuantizer, *clips: nn.Module, packed: bool) -> Target:
+    """Return the codes that a quantiser rounds to, of what was clipped before."""
+    ends = torch.tensor([-torch.inf, torch.inf]).to(quantizer.scale)
+    for clip in clips:
+        ends = clip(ends)
+    low, high = torch.round(quantizer(ends) / quantizer.scale).add(quantizer.zero_point).tolist()
+    grid = CodeGrid(scale=float(quantizer.scale), zero_point=quantizer.zero_point)
+    return Target(grid=grid, low=int(low), high=int(high), packed=packed)
 
 
 def is_homogeneous(module: nn.Module | None, called: object) -> bool:

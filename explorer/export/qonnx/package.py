@@ -11,6 +11,7 @@ from explorer.export.formats import Deployment, Exported
 from explorer.export.handover import Checked, Layout, deliver, list_common_marks
 from explorer.export.onnx.file import count_stored, save_onnx
 from explorer.export.onnx.graph import name_layers
+from explorer.export.qonnx.clear import clear_borders
 from explorer.export.qonnx.dialect import build_qonnx
 from explorer.export.qonnx.run import run_qonnx
 from explorer.export.stored_bytes import StoredBytes
@@ -34,8 +35,10 @@ logits = execute_onnx(model, {"images": images})["logits"]  # float32, 1 x C x H
 `images` are normalised as in the study. Every grid is a node of the domain `qonnx.custom_op.general`: a Quant of the
 exact width in bits, with a scale for each output channel of a weight and one for an activation, or a BipolarQuant where
 all codes of a layer are -1 and 1. Weights and biases are stored as float32 numbers that lie on their grids, so that the
-file is not small: what a weight takes on the device is the width in its node. A zero point other than 0 is added before
-the rounding, by which an exact half may round otherwise than in the search where the zero point is odd.
+file is not small: what a weight takes on the device is the width in its node. Scales of weights that are no powers of
+two are moved by at most 8 millionths, so that sums next to the border of two codes round in float32 as in integers. A
+zero point other than 0 is added before the rounding, by which an exact half may round otherwise than in the search
+where the zero point is odd.
 """,
 )
 
@@ -68,5 +71,5 @@ def try_out(model: fx.GraphModule, context: CompressionContext, folder: Path) ->
 
 
 def _save(model: fx.GraphModule, shapes: Shapes, path: Path) -> StoredBytes:
-    built = build_qonnx(model, shapes)
+    built = build_qonnx(clear_borders(model), shapes)
     return count_stored(built, save_onnx(built, path), name_layers(model))
