@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -55,11 +55,27 @@ def explain(job: LayerJob, accelerator: Accelerator, figure: str, layer: LayerCo
     if figure not in FIGURES:
         known = f"Known figures are {', '.join(FIGURES)}"
         raise LayerError(f"unknown figure {figure!r}: {f'{suggest(str(figure), FIGURES)} {known}'.lstrip()}")
+    return explain_figures(job, accelerator, (figure,), layer)[0]
+
+
+def explain_figures(
+    job: LayerJob, accelerator: Accelerator, figures: Sequence[str], layer: LayerCost | None = None
+) -> tuple[Explanation, ...]:
+    """Return what `explain` does of each of several figures, whose values are worked out once.
+
+    Raises:
+        LayerError: the device cannot run the layer.
+    """
     residency = NOTHING_STAYS if layer is None else _read_residency(layer)
     cost = evaluate_network([job], accelerator, tensor_arrays(()), residency).layers[0]
-    formula = _formula(job, accelerator, figure)
     terms = layer_terms(layer_arrays([job]), accelerator, [cost.name], residency=residency)
     values = _values(job, accelerator, cost, terms)
+    return tuple(_explain_one(cost, figure, _formula(job, accelerator, figure), values) for figure in figures)
+
+
+def _explain_one(
+    cost: LayerCost, figure: str, formula: Formula, values: Mapping[str, tuple[float, str]]
+) -> Explanation:
     names = dict.fromkeys(re.findall(r"(?<!\w)[A-Za-z_]\w*\b(?!\()", formula.text))
     return Explanation(
         layer=cost.name,

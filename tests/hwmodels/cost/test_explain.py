@@ -38,7 +38,7 @@ from hwmodels import (
     tensor_arrays,
 )
 from hwmodels.cost.evaluate import evaluate_network
-from hwmodels.cost.explain import FIGURES, explain
+from hwmodels.cost.explain import FIGURES, explain, explain_figures
 from hwmodels.cost.explanation import Explanation
 from hwmodels.device.profiles import read_source_ids
 from tests.support.tiers import cases, thinned
@@ -104,8 +104,8 @@ def check(job: LayerJob, device: Accelerator, stays: tuple[int, bool, bool, bool
     operands, second, *others = stays
     residency = (min(operands, job.shape.operands), second and job.shape.kind == "matmul", *others)
     cost = evaluate_network([job], device, tensor_arrays(()), Residency(*map(np.atleast_1d, residency))).layers[0]
-    for figure in FIGURES:
-        explained, expected = explain(job, device, figure, cost), getattr(cost, figure)
+    for figure, explained in zip(FIGURES, explain_figures(job, device, FIGURES, cost), strict=True):
+        expected = getattr(cost, figure)
         assert (explained.layer, explained.figure, explained.value) == (job.shape.name, figure, expected)
         assert explained.unit == UNITS.get(figure.split("_")[-1], "")
         found = value_of(explained)
@@ -149,6 +149,11 @@ def test_every_formula_gives_its_number(device: str, layer: str) -> None:
 def test_every_formula_gives_its_number_on_any_dataflow(device: str, dataflow: str) -> None:
     for name in FEW:
         check(LayerJob(shape=LAYERS[name]), with_dataflow(DEVICES[device], dataflow), NOTHING)
+
+
+def test_a_figure_alone_is_explained_as_beside_the_others() -> None:
+    job, device = LayerJob(shape=CONV), DEVICES["bitfusion"]
+    assert tuple(explain(job, device, figure) for figure in FIGURES) == explain_figures(job, device, FIGURES)
 
 
 def test_all_numbers_but_those_of_the_layer_and_the_profile_are_explained() -> None:
