@@ -1,18 +1,23 @@
 """Every comparison of studies/ in small: its own study file, with few images, one seed and its first level.
 
-Needs the data and the checkpoint that the study names; `make studies` runs them whole.
+Of ResNet-20 each stage has its first block alone: the others are alike. Needs the data and the checkpoint that the study
+names; `make studies` runs them whole.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from explorer.comparison.run import compare, list_cells, list_criteria
+from explorer.models.checkpoint import load_checkpoint
+from explorer.models.reference import REFERENCE_NETWORKS
 from explorer.report.comparison.svg import write_charts
 from explorer.report.comparison.tables import write_tables
 from explorer.report.comparison.views import build_comparison_view
@@ -25,6 +30,23 @@ STUDIES = sorted(
     for name in ("pruning", "weight_sharing", "mixed_precision", "steps")
     for file in (REPOSITORY / "studies" / name).glob("*/study.toml")
 )
+
+
+def shorten(study: Study, folder: Path) -> Study:
+    """The study with the first block of each stage of its network, out of its checkpoint, which fits the whole one."""
+    whole = REFERENCE_NETWORKS["resnet20"](10)
+    load_checkpoint(whole, Path(os.path.expandvars(str(study.model.checkpoint))))
+    kept = {name: value for name, value in whole.state_dict().items() if not re.match(r"layer\d\.[12]\.", name)}
+    torch.save(kept, folder / "short.pt")
+    arguments = (("blocks", 1), ("classes", 10))
+    model = replace(
+        study.model,
+        reference=None,
+        factory="explorer.models.resnet:CifarResNet",
+        arguments=arguments,
+        checkpoint=str(folder / "short.pt"),
+    )
+    return replace(study, model=model)
 
 
 def reduced(name: str) -> Study:
@@ -57,6 +79,8 @@ def test_a_comparison_in_small(name: str, tmp_path: Path, monkeypatch: pytest.Mo
             pytest.skip(f"{variable} is not set; set it to the folder with the {folder}")
         monkeypatch.setenv(variable, str(found))
     study = reduced(name)
+    if study.model.reference == "resnet20":
+        study = shorten(study, tmp_path)
     settings: ComparisonSettings = study.comparison
     comparison = compare(study, tmp_path / "run", lambda *_: None)
     skipped = {criterion for criterion, _ in comparison.skipped}
