@@ -6,7 +6,7 @@ import os
 import signal
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from explorer.compress.apply import CompressionContext
 from explorer.models.reference import REFERENCE_NETWORKS
 from tests.support.styles import unsettle
-from tests.support.tiers import THOROUGH
+from tests.support.tiers import THOROUGH, find_contained
 
 # Every machine draws the same examples and takes the time that it takes.
 settings.register_profile(
@@ -195,13 +195,17 @@ def no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test-fast` leaves out."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Mark what `make test-fast` leaves out; of what is left, take few cases out that are run among many."""
     tests = Path(__file__).parent
     for item in items:
         if item.path.relative_to(tests).as_posix().startswith(THOROUGH):
             item.add_marker(pytest.mark.thorough)
+    yield
+    few = find_contained({item.nodeid for item in items})
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in few])
+    items[:] = [item for item in items if item.nodeid not in few]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,7 +1,7 @@
 """Every comparison of studies/ in small: its own study file, with few images, one seed and its first level.
 
-Of ResNet-20 each stage has its first block alone: the others are alike. Needs the data and the checkpoint that the study
-names; `make studies` runs them whole.
+Of ResNet-20 each stage has its first block alone: the others are alike. Needs the data and the checkpoint that the
+study names; `make studies` runs them whole.
 """
 
 from __future__ import annotations

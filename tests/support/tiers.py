@@ -1,6 +1,7 @@
 """How long tests take: which of them `make test-fast` leaves out, and how many random cases the others take."""
 
 import itertools
+import re
 from collections.abc import Collection
 
 import pytest
@@ -67,6 +68,10 @@ THOROUGH = (
 """Folders and files of tests that take seconds each: trainings, searches, exports, other processes (measured)."""
 
 
+FEW = re.compile(r"\bfew\b(?=[^\[]*\]$)")
+"""Among the parameters at the end of a test's name."""
+
+
 def thinned(names: str, every: int, *values: Collection[object]) -> pytest.MarkDecorator:
     """Give a test all combinations of the values: one of `every` by default, the others among the slow tests."""
     combinations = list(itertools.product(*values))
@@ -81,3 +86,8 @@ def thinned(names: str, every: int, *values: Collection[object]) -> pytest.MarkD
 def cases(few: int, many: int) -> pytest.MarkDecorator:
     """Give a test `count`: `few` by default, `many` among the slow tests."""
     return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.slow)], ids=["few", "many"])
+
+
+def find_contained(names: Collection[str]) -> set[str]:
+    """Return the tests of few cases that are there with many, too."""
+    return {name for name in names if (many := FEW.sub("many", name)) != name and many in names}

@@ -35,7 +35,7 @@ def check_filter(weights: float, source: float, target: float, base: int, step: 
     assert abs(found[0] / weights - 1) < 2**-11
     fixed = to_fixed_point(effective_scales(found.astype(np.float32), source, target))
     count = largest // step
-    numbers = np.unique(np.linspace(-count, count, min(2 * count + 1, 400_001)).astype(np.int64))
+    numbers = np.linspace(-count, count, min(2 * count + 1, 400_001)).astype(np.int64)
     sums = base % step + step * numbers
     sums = sums[np.abs(sums) <= largest]
     multiplier, shift = int(fixed.multipliers[0]), int(fixed.shifts[0])
