@@ -39,40 +39,40 @@ def join(outputs: Iterable[object]) -> Tensor:
     return torch.cat([torch.cat([leaf.flatten(1) for leaf in tree_leaves(output)], dim=1) for output in outputs])
 
 
-def run_both(model: torch.fx.GraphModule, x: Inputs, integer: bool) -> tuple[Tensor, Tensor]:
-    """Outputs in exact arithmetic, and those of an engine."""
+def run_both(model: torch.fx.GraphModule, x: Inputs, *integer: bool) -> tuple[Tensor, ...]:
+    """Outputs in exact arithmetic, and those of engines."""
     exact, codes = exactly(model, x)
     with torch.inference_mode():
         expected = join([exact(*codes)])
-        engine = compile_network(model, 16, integer=integer)
-        found = join(engine(*part) for part in batches(x, 16)).double()
-    assert found.shape == expected.shape
-    return expected, found
+        engines = [compile_network(model, 16, integer=each) for each in integer]
+        found = [join(engine(*part) for part in batches(x, 16)).double() for engine in engines]
+    assert all(each.shape == expected.shape for each in found)
+    return expected, *found
 
 
 @cases(4, 20)
-@pytest.mark.parametrize("integer", ENGINES)
 @pytest.mark.parametrize("name", [*BASES, *styles.STYLES])
 def test_random_candidates_keep_their_outputs(
     name: str,
-    integer: bool,
     count: int,
     context: Callable[[str], CompressionContext],
     images: Callable[[str, int], Tensor],
 ) -> None:
     """All but a few images: those a value of which lies on the border of two codes."""
     base, x = (context(name), images(name, 50)) if name in BASES else (basis_of(name), styles.inputs(name, 50, 5))
-    close: list[bool] = []
+    engines = (False,) if onednn.find_fault() else (False, True)
+    close: dict[bool, list[bool]] = {engine: [] for engine in engines}
 
     @settings(max_examples=count, phases=[Phase.generate])
     @given(candidates(base.graph))
     def agrees(candidate: Candidate) -> None:
-        expected, found = run_both(apply(with_made_up_units(base), candidate), x, integer)
-        error = (found - expected).abs().amax(1)
-        close.extend((error <= 1e-4 * expected.abs().max()).tolist())
+        expected, *found = run_both(apply(with_made_up_units(base), candidate), x, *engines)
+        for engine, outputs in zip(engines, found, strict=True):
+            error = (outputs - expected).abs().amax(1)
+            close[engine].extend((error <= 1e-4 * expected.abs().max()).tolist())
 
     agrees()
-    assert np.mean(close) >= 0.97
+    assert all(np.mean(each) >= 0.97 for each in close.values())
 
 
 @pytest.mark.parametrize("integer", ENGINES)
