@@ -17,7 +17,7 @@ from explorer.evaluate.engine import name_engine
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
-from explorer.search.stop import add_little
+from explorer.search.stop import MEAN_GAINS, add_little
 from explorer.settings.sources import GIVEN
 from explorer.study import front
 from explorer.study.after_tuning import FAILED_BEACONS, Reference, describe_beacons
@@ -233,11 +233,12 @@ def _entropies_of_what(prepared: PreparedStudy) -> dict[str, str]:
 
 def with_end(outcome: Outcome, store: Store, study: Study) -> Outcome:
     """Return the outcome with why its search ended, where that was before its last trial."""
-    least, most, gains = study.search.least_gain, study.search.trials, [each.expected_gain for each in store.trials()]
-    if not (len(outcome.evaluations) == len(gains) < most and add_little(gains, least)):
+    least, most, count = study.search.least_gain, study.search.trials, store.count(None)
+    gains = [each.expected_gain for each in store.latest(MEAN_GAINS)]
+    if not (len(outcome.evaluations) == count < most and add_little(gains, least)):
         return outcome
     ended = (
-        f"after {len(gains)} of {most} candidates: a further one was expected to add less than {least:.2%} to the "
+        f"after {count} of {most} candidates: a further one was expected to add less than {least:.2%} to the "
         "hypervolume of the front (search.least_gain)"
     )
     return replace(outcome, provenance={**outcome.provenance, "search ended": ended})

@@ -179,7 +179,7 @@ def make_search(
             found = _table(prepared, space, lambda done, total: notify("sensitivity", done, total))
         return found if folder is None else keep_losses(folder, study.relevance.sensitivity, found)
 
-    if not seeds and len(store.trials()) < min(study.search.seeds, study.search.trials):
+    if not seeds and store.count(None) < min(study.search.seeds, study.search.trials):
         seeds = _seeds(prepared, space, table(), notify)
     return Search(
         space=space,

@@ -15,6 +15,8 @@ from explorer.compress.candidate import Candidate
 from explorer.errors import SearchError
 from explorer.study.trials import PROPOSED, RESULT, WORKER, Proposed, StoredTrial, TrialResult, read_trial
 
+States = tuple[TrialState, ...] | None
+"""Of trials; None for all."""
 WAITING = (TrialState.WAITING,)
 OPEN = (TrialState.WAITING, TrialState.RUNNING)
 COORDINATOR = "coordinator"
@@ -66,18 +68,21 @@ class Store:
         salvaged = {own.removesuffix(kind): found for own, found in self.salvaged.items() if own.endswith(kind)}
         return Store(self._storage, self._name, self.owner, shared=self.shared, salvaged=salvaged, kind=kind)
 
-    def trials(self, states: tuple[TrialState, ...] | None = None) -> tuple[StoredTrial, ...]:
+    def trials(self, states: States = None) -> tuple[StoredTrial, ...]:
         """Return all trials, or those in some states, in the order of their numbers."""
-        found = self._storage.get_all_trials(self._study_id, deepcopy=False, states=states)
-        return tuple(read_trial(trial) for trial in found)
+        return tuple(map(read_trial, self._find(states)))
+
+    def latest(self, most: int) -> tuple[StoredTrial, ...]:
+        """Return at most so many trials, those proposed last."""
+        return tuple(map(read_trial, self._find(None)[-most:]))
 
     def stored(self) -> tuple[StoredTrial, ...]:
         """Return the finished trials in the order of their numbers."""
         return self.trials((TrialState.COMPLETE,))
 
-    def count(self) -> int:
-        """Return the number of finished trials."""
-        return len(self.stored())
+    def count(self, states: States = (TrialState.COMPLETE,)) -> int:
+        """Return the number of trials that are finished, or in some other states: none of them is unpacked for it."""
+        return len(self._find(states))
 
     def propose(
         self,
@@ -186,6 +191,9 @@ class Store:
         """Let others know, for a number of times, that trials are proposed here; None for not any more."""
         said = "" if times is None else f"{self.owner} {times}"
         self._storage.set_study_user_attr(self._study_id, COORDINATOR, said)
+
+    def _find(self, states: States) -> list[FrozenTrial]:
+        return self._storage.get_all_trials(self._study_id, deepcopy=False, states=states)
 
     def _attributes(self) -> Mapping[str, Any]:
         return self._storage.get_study_user_attrs(self._study_id)

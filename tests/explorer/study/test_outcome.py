@@ -327,7 +327,8 @@ def test_why_a_search_ended_is_said_where_that_was_before_its_last_trial(
     study, concluded = load_study(TINY), make_outcome()
     study = replace(study, search=replace(study.search, trials=trials, least_gain=least))
     assert len(concluded.evaluations) == 60 > MEAN_GAINS
-    store: Any = SimpleNamespace(trials=lambda: [SimpleNamespace(expected_gain=0.001)] * proposed)
+    gains = [SimpleNamespace(expected_gain=0.001)] * proposed
+    store: Any = SimpleNamespace(count=lambda states: len(gains), latest=lambda most: gains[-most:])
     told = with_end(concluded, store, study).provenance.get("search ended", "")
     assert told.startswith("after 60 of 800 candidates: a further one was expected to add less than 1.00%") is ended
     assert bool(told) is ended

@@ -83,7 +83,8 @@ def test_what_was_finished_is_found_again(open_: Open) -> None:
             (2, "nsga2", point(4), TrialResult(failure="no")),
         ]
         assert [item.candidate for item in again.stored()] == [candidate(2), candidate(3), candidate(4)]
-        assert again.count() == 3
+        assert (again.count(), again.count(None)) == (3, 3)
+        assert [again.latest(most) for most in (2, 9)] == [again.stored()[1:], again.stored()]
         trials = again._storage.get_all_trials(again._study_id)
         assert [trial.values for trial in trials] == [[0.2, 5.0], [pytest.approx(0.3), 5.0], [0.0, math.inf]]
         directions = again._storage.get_study_directions(again._study_id)
