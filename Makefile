@@ -17,7 +17,8 @@ PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist wor
 $(VENV)/.installed: pyproject.toml hwmodels/pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "explorer needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ./hwmodels --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ./hwmodels --editable '.[dev]'
+	-$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib # a minute of one core, which pip leaves the others idle for
 	touch $@
 
 run: $(VENV)/.installed
