@@ -4,6 +4,9 @@ Processes: random candidates of a study are evaluated by one and by two processe
 Printed are the rates of each pair with the machine's load before it, the CPU time of an evaluation, and how much of the
 time of its cores the processes got: on idle cores 100 %; the ratio says something where it does.
 
+Search: candidates drawn at random are stored, handed out and completed, while processes do nothing for 30 ms each; what
+they then wait for longer is for the process that proposes.
+
 Storage: a trial of 48 choices is proposed, claimed, recorded, completed and polled for as in a run, packed into a few
 attributes; beside it Optuna's own way, a parameter for each choice. CPU time is that of this process, not the server's.
 
@@ -26,18 +29,24 @@ from uuid import uuid4
 import optuna
 import torch
 
+from benchmarks.scale import chain, make_search
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.evaluate.mean_score import MeanScore
+from explorer.graph.canonical import canonicalise
+from explorer.graph.trace import trace
 from explorer.study.jobs import Evaluate, Processes, evaluate
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.run import make_space
 from explorer.study.sampling import compute_order, make_entropies, make_scorer
+from explorer.study.search import search
 from explorer.study.storage import connect, open_store
 from explorer.study.store import OPEN
 from explorer.study.study_file import load_study
 from explorer.study.trials import Proposed, TrialResult
+from hwmodels import load
 
 CHOICES, TRIALS = 48, 40
+SEARCHED_LAYERS, SEARCHED, EVALUATION_S = 10, 200, 0.03
 OBJECTIVES = ("accuracy", "energy")
 
 
@@ -99,6 +108,28 @@ def compare_jobs(prepared: PreparedStudy, count: int, pairs: int) -> None:
         f"median ratio {statistics.median(ratios):.2f}; an evaluation takes {cost:.2f} times the CPU time with two, by "
         f"which two would be {2 / cost:.2f} times as fast"
     )
+
+
+def compare_waits() -> None:
+    """Print how long processes wait for the one that proposes, of a search whose evaluations only take time."""
+    network, images = chain(SEARCHED_LAYERS), torch.rand(4, 3, 4, 4)
+    graph, accelerator = trace(canonicalise(network, images), images), load("bitfusion")
+    task = make_search(graph, accelerator, "random", SEARCHED)
+
+    def evaluate_slowly(candidate: Candidate, rival: str) -> TrialResult:
+        time.sleep(EVALUATION_S)
+        return evaluate(task.score_candidate, task.list_entropies, candidate, rival)
+
+    for count in (1, 2, 4):
+        with tempfile.TemporaryDirectory() as folder:
+            store = open_store(Path(folder), "journal", "bench", task.objectives, {})
+            processes = Processes(evaluate_slowly, count)
+            start_s = time.perf_counter()
+            search(task, store, lambda done, total: None, processes)
+            each_s = (time.perf_counter() - start_s) * count / SEARCHED
+            processes.close()
+        waits = f"{(each_s - EVALUATION_S) * 1e3:.1f} ms beside {EVALUATION_S * 1e3:.0f} ms of evaluation"
+        print(f"search with {count} processes: each waits {waits} for each candidate", flush=True)
 
 
 def compare_storages(url: str | None) -> None:
@@ -167,6 +198,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepared = open_study(study, Path(folder))
         compare_jobs(prepared, given.candidates, given.pairs)
+    compare_waits()
     compare_storages(given.storage)
 
 

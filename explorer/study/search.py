@@ -97,9 +97,8 @@ def search(
     Raises:
         SearchError: When a candidate has ended the process that evaluates it too often.
     """
-    _Coordinator(task, store).run(
-        jobs or Here(partial(evaluate, task.score_candidate, task.list_entropies)), progress, is_over
-    )
+    here = Here(partial(evaluate, task.score_candidate, task.list_entropies))
+    _Coordinator(task, store).run(jobs or here, progress, is_over)
 
 
 class _Coordinator:
@@ -136,7 +135,10 @@ class _Coordinator:
                 self._propose()
                 self._hand_out(jobs)
             if len(self.results) < self._total():
-                for number, result in jobs.collect(POLL_S):
+                found = jobs.collect(POLL_S)
+                if not is_over():
+                    self._hand_out(jobs)  # so that none waits while results are written and candidates proposed
+                for number, result in found:
                     self._take(number, result)
                 if self.store.shared:
                     self._hear()
@@ -201,8 +203,7 @@ class _Coordinator:
     def _hand_out(self, jobs: Jobs) -> None:
         """Start what waits where there is room."""
         while jobs.free and self.waiting:
-            number = min(self.waiting)
-            self.waiting.remove(number)
+            self.waiting.remove(number := min(self.waiting))
             if self.store.claim(number):
                 self.here.add(number)
                 trial = self.trials[number]
@@ -226,8 +227,7 @@ class _Coordinator:
         """Take what others have found, and let trials be claimed again whose worker is not heard of any more."""
         held = {number for numbers in self.twins.values() for number in numbers[1:]}
         for stored in self.store.trials(OPEN):
-            number = stored.number
-            if number in self.here or number in self.results or number in held:
+            if (number := stored.number) in self.here or number in self.results or number in held:
                 continue
             if stored.result is not None:
                 self._settle(number, stored.result)
