@@ -128,8 +128,9 @@ def make_estimates(graph: ModelGraph, space: SearchSpace, accelerator: Accelerat
     return Estimates(price_points=price_points, list_losses=lambda: table)
 
 
-def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, tuple[float, float]], str]:
-    """Return CPU seconds of each step with the most memory in GB up to its end, and sizes in words."""
+def measure(layers: int, trials: int, sampler: str, before: dict[str, float], last: int) -> dict[str, float]:
+    """Return CPU seconds of each step; print them as it ends, and what they grow by from those of `last` trials."""
+    print(f"{trials:,} candidates of {layers} layers", flush=True)
     network, images = chain(layers), torch.rand(4, 3, 4, 4)
     graph, accelerator = trace(canonicalise(network, images), images), load(DEVICE)
     study = replace(
@@ -138,13 +139,16 @@ def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, tuple[flo
         budgets=BudgetSettings(),
         search=SearchSettings(trials=trials, seeds=0, sampler=sampler),
     )
-    seconds: dict[str, tuple[float, float]] = {}
+    seconds: dict[str, float] = {}
 
     def step(name: str, work: Callable[[], _Result]) -> _Result:
         start = time.process_time()
         result = work()
+        spent = seconds[name] = time.process_time() - start
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        seconds[name] = time.process_time() - start, memory
+        slope = math.log(spent / before[name]) / math.log(trials / last) if before else math.nan
+        grown = "" if math.isnan(slope) else f", exponent {slope:.2f}"
+        print(f"  {name:22} {spent:9.2f} s {1e3 * spent / trials:9.3f} ms each {memory:6.2f} GB{grown}", flush=True)
         return result
 
     with tempfile.TemporaryDirectory() as home:
@@ -167,7 +171,8 @@ def measure(layers: int, trials: int, sampler: str) -> tuple[dict[str, tuple[flo
         step("retarget", lambda: retarget(stored, make_study(study, OTHER, {})))
         sizes = {path.name: path.stat().st_size / 1e6 for path in folder.iterdir()}
     files = ", ".join(f"{name} {sizes[name]:.0f} MB" for name in ("search.journal", "outcome.json", "report.html"))
-    return seconds, f"front {len(members)} of {len(found)}; {files}"
+    print(f"  front {len(members)} of {len(found)}; {files}", flush=True)
+    return seconds
 
 
 def opened(folder: Path, study: Study) -> Store:
@@ -183,7 +188,7 @@ def run(graph: ModelGraph, accelerator: Accelerator, sampler: str, trials: int, 
         first, start = marks[-1] if marks else (done, time.process_time())
         if not marks:
             marks.append((done, start))
-        elif done - first >= max(ROUND, (total - marks[0][0]) // 10):
+        elif done > first and (done - first >= max(ROUND, (total - marks[0][0]) // 10) or done == total):
             marks.append((done, time.process_time()))
             print(f"  {done:,} of {total:,}: {1e3 * (marks[-1][1] - start) / (done - first):.1f} ms each", flush=True)
 
@@ -233,17 +238,12 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, nargs="+", default=[1250, 2500, 5000])
     parser.add_argument("--sampler", default="bayes")
     wanted = parser.parse_args()
-    before: dict[str, tuple[float, float]] = {}
+    before: dict[str, float] = {}
     last = 0
     for trials in wanted.candidates:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            seconds, sizes = pool.apply(measure, (wanted.layers, trials, wanted.sampler))
-        print(f"{trials:,} candidates of {wanted.layers} layers: {sizes}")
-        for name, (spent, memory) in seconds.items():
-            slope = math.log(spent / before[name][0]) / math.log(trials / last) if before else math.nan
-            grown = "" if math.isnan(slope) else f", exponent {slope:.2f}"
-            print(f"  {name:22} {spent:9.2f} s {1e3 * spent / trials:9.3f} ms each {memory:6.2f} GB{grown}", flush=True)
-        before, last = seconds, trials
+            before = pool.apply(measure, (wanted.layers, trials, wanted.sampler, before, last))
+        last = trials
 
 
 if __name__ == "__main__":
