@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ PACKAGES = {"grpc": "pip install grpcio protobuf", "postgresql": "pip install 'p
 """What has to be installed for a storage, by the extra of the package that has it."""
 DRIVERS = ("grpc", "psycopg", "sqlalchemy")
 """Packages whose errors are those of a storage."""
+CREATIONS, CREATED_MEANWHILE = 20, ("already exists", "duplicate key value")
+"""How often a database is opened anew whose tables others create meanwhile (assumed), and what it says of that."""
 READY_S = 10.0
 """A proxy that does not answer within this time is not there (assumed)."""
 
@@ -139,7 +142,7 @@ def connect(url: str) -> BaseStorage:
     try:
         parts = urlsplit(url)
         if parts.scheme != PROXY:
-            return get_storage(url)
+            return _open_database(url)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             proxy = GrpcStorageProxy(host=parts.hostname or "localhost", port=parts.port or PROXY_PORT)
@@ -153,6 +156,18 @@ def connect(url: str) -> BaseStorage:
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise SearchError(f"search.storage: cannot open {shown}: {first}") from error
+
+
+def _open_database(url: str) -> BaseStorage:
+    """Open a database, whose tables another process may be creating at the same time: one of the two then fails."""
+    for _ in range(CREATIONS):
+        try:
+            return get_storage(url)
+        except Exception as error:
+            if not any(said in str(error) for said in CREATED_MEANWHILE):
+                raise
+            time.sleep(READY_S / CREATIONS)
+    return get_storage(url)
 
 
 def _masked(url: str) -> str:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from explorer.compress.candidate import Candidate, LayerChoice
 from explorer.errors import SearchError
 from explorer.evaluate.mean_score import MeanScore
 from explorer.search.proposals import Point
+from explorer.study import storage
 from explorer.study.storage import open_store
 from explorer.study.store import Store
 from explorer.study.trials import Proposed, TrialResult
@@ -210,3 +212,19 @@ def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path
     with pytest.raises(SearchError, match=r"search\.storage: .*nosuch") as caught:
         open_store(tmp_path, "nosuch://user:secret@host/db", "s", OBJECTIVES, IDENTITY)
     assert "secret" not in str(caught.value)
+
+
+def test_a_database_whose_tables_others_are_creating_is_opened_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = ['relation "studies" already exists', "duplicate key value violates unique constraint"]
+
+    def open_or_fail(url: str) -> InMemoryStorage:
+        if faults:
+            raise RuntimeError(faults.pop())
+        return InMemoryStorage()
+
+    monkeypatch.setattr(storage, "get_storage", open_or_fail)
+    monkeypatch.setattr(storage, "READY_S", 0.0)
+    assert isinstance(storage.connect("postgresql+psycopg://nowhere/explorer"), InMemoryStorage)
+    faults.append("password authentication failed")
+    with pytest.raises(SearchError, match=r"cannot open .*: password authentication failed"):
+        storage.connect("postgresql+psycopg://nowhere/explorer")
