@@ -10,6 +10,11 @@ storage, to take the front, to write and to read outcome.json, to write the repo
 device. Seconds are CPU time of one thread, gigabytes the most that the process had up to the end of the step. The
 exponent of a step is the slope of its time over the number of candidates, both logarithmic: at 1 the last one takes as
 long as the first.
+
+On a busy machine, 300 layers and 20,000 candidates: to ask NSGA-II, to price and to store takes 22.4 ms each of the
+first 2,000 and 22.8 of the last, with 2.06 GB; to go on 221 s with 2.47 GB, 188 of them before the first is asked for,
+and of the 32 by the default sampler the last 16 take 176 ms each. 10 layers, default sampler, from 1,250 to 5,000: an
+exponent of 1.08 to ask, 1.24 to open the storage (.6 s), 1.14 for the front (.03 s) and at most 1.04 for all else.
 """
 
 from __future__ import annotations
