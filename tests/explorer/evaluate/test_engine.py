@@ -115,6 +115,12 @@ def test_operators_that_fail_are_not_used(
 
 
 @WORKS
+def test_trying_the_operators_leaves_random_numbers_alone() -> None:
+    state = torch.get_rng_state()
+    onednn.find_fault.__wrapped__()
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_operators_that_saturate_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """As sums of two products are clipped to 16 bits by processors without VNNI."""
     real = onednn.make_layer
