@@ -12,11 +12,11 @@ exponent of a step is the slope of its time over the number of candidates, both 
 long as the first.
 
 On a busy machine, 300 layers and 20,000 candidates: to ask NSGA-II, to price and to store takes 22.4 ms each of the
-first 2,000 and 22.8 of the last, with 2.06 GB; to go on 221 s with 2.47 GB, 188 of them before the first is asked for,
-and of the 32 by the default sampler the last 16 take 176 ms each; to price all again 107 s, to write outcome.json 21,
-to read it 35 with 4.26 GB, the report 14, to read the run for another device 75 s. 10 layers, default sampler: 20.4 ms
-each at 2,000 and 20.8 at 16,000; from 1,250 to 5,000 an exponent of 1.08 to ask, since the first 500 are fewer than the
-model is fitted to, 1.24 to open the storage (.6 s), 1.14 for the front (.03 s) and at most 1.04 for all else.
+first 2,000 and 22.8 of the last (456 s, 1.67 GB); to go on 215 s with 2.22 GB, 182 of them before the first is asked
+for, and of the 32 by the default sampler the last 16 take 176 ms each; to open the storage 6 s, to price all again 105,
+the front .7, to write outcome.json 21, to read it 35 with 4.26 GB, the report 14, to read the run for another device 75
+and to take it there 166 s, with 4.59 GB. 10 layers, default sampler, from 5,000 to 20,000: an exponent of 1.01 to ask
+(434 s), 1.31 for the front (.18 s) and at most 1.06 for all else, with .84 GB.
 """
 
 from __future__ import annotations
