@@ -10,28 +10,32 @@ from typing import Any
 
 from explorer.digests import digest
 from explorer.errors import SearchError
+from explorer.settings import FineTuningSettings
+from explorer.settings.records import write_record
 from explorer.training.tuned import Tuned
 
 MEASURE = (
-    *("seed", "train", "held_aside", "evaluated"),
+    *("seed", "train", "held_aside", "batch_size", "evaluated"),
     *("loss code", "teacher", "teacher_weight", "temperature", "coded_share"),
 )
 """What has to be equal for two tunings to hold the same images aside, and to be chosen on them by the same loss."""
 BEATEN = "beaten"
 """Of a description: tunings that were tried and are not kept, by the digest of their conditions."""
 
+DEFAULTS = write_record(FineTuningSettings())
+
 Description = Mapping[str, Any]
 
 
 def is_made(description: Description, conditions: Description) -> bool:
     """Whether a tuning was made under these conditions, or is kept before one that was."""
-    same = all(description.get(key) == value for key, value in conditions.items())
+    same = all(_read(description, key) == value for key, value in conditions.items())
     return same or _key(conditions) in description.get(BEATEN, {})
 
 
 def refuse_incomparable(name: str, file: Path, earlier: Description, conditions: Description) -> None:
     """Raise SearchError where it cannot be told whether a tuning under these conditions will be better."""
-    differ = [key for key in MEASURE if earlier.get(key) != conditions[key]]
+    differ = [key for key in MEASURE if _read(earlier, key) != conditions[key]]
     if differ:
         why = f"with another {', '.join(differ)}"
     elif not conditions["held_aside"]:
@@ -54,7 +58,7 @@ def is_better(made: Description, earlier: Description) -> bool:
 def keep_before(kept: Tuned, other: Tuned, conditions: Description) -> Tuned:
     """Return the tuning that is kept, which remembers the other one, so that it is not made again."""
     told = {key: other.description.get(key) for key in ("epochs", "aside_loss", "aside_excess")}
-    theirs = {key: other.description.get(key) for key in conditions}
+    theirs = {key: _read(other.description, key) for key in conditions}
     beaten = {**kept.description.get(BEATEN, {}), **other.description.get(BEATEN, {}), _key(theirs): told}
     return replace(kept, description={**kept.description, BEATEN: beaten})
 
@@ -70,6 +74,11 @@ def tell_kept(description: Description, conditions: Description) -> str:
     ours, theirs = (("not finite" if each[key] is None else f"{each[key]:.4g}") for each in (description, other))
     epochs, tried = (f"{each['epochs']} epoch{'s' if each['epochs'] > 1 else ''}" for each in (description, other))
     return f"the earlier tuning of {epochs} is kept, whose {what} is {ours}; that of the new one of {tried} is {theirs}"
+
+
+def _read(description: Description, key: str) -> Any:
+    """Return an entry; a setting that was not there yet had what is its default now."""
+    return description.get(key, DEFAULTS.get(key))
 
 
 def _rank(description: Description) -> tuple[float, float]:

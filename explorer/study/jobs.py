@@ -159,8 +159,10 @@ class Processes:
     def _begin(self) -> _Child:
         ours, theirs = multiprocessing.Pipe()
         open_evaluate = self._open_anew or (lambda: self._evaluate)
-        fork, spawn = multiprocessing.get_context("fork").Process, multiprocessing.get_context("spawn").Process
-        begin = spawn if self._open_anew else fork
+        if self._open_anew:
+            begin: Callable[..., BaseProcess] = multiprocessing.get_context("spawn").Process
+        else:
+            begin = multiprocessing.get_context("fork").Process
         process = begin(target=_serve, args=(open_evaluate, theirs, os.getpid()), daemon=True)
         with warnings.catch_warnings():
             # The child starts with a thread of its own and computes on it: it needs none of ours, nor their locks.

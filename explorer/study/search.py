@@ -121,25 +121,25 @@ class _Coordinator:
         self.twins: dict[str, list[int]] = {}
         """Open trials by the digest of their candidate: the first is evaluated, the others will get its result."""
         self.losses: dict[int, int] = {}
-        self.rivals = Rivals()
-        self.known = dict(store.salvaged)
+        self.rivals, self.known = Rivals(), dict(store.salvaged)
         self._restore()
 
     def run(self, jobs: Jobs, progress: Progress, is_over: Callable[[], bool]) -> None:
         progress(len(self.results), self._total())
         while len(self.results) < self._total():
-            over = is_over()
-            if over and not self.here:
-                return
-            if not over:
+            if not is_over():
                 self._propose()
                 self._hand_out(jobs)
+            elif not self.here:
+                return
             if len(self.results) < self._total():
                 found = jobs.collect(POLL_S)
-                if not is_over():
-                    self._hand_out(jobs)  # so that none waits while results are written and candidates proposed
-                for number, result in found:
-                    self._take(number, result)
+                try:
+                    if not is_over():
+                        self._hand_out(jobs)  # so that none waits while results are written and candidates proposed
+                finally:
+                    for number, result in found:
+                        self._take(number, result)
                 if self.store.shared:
                     self._hear()
             progress(min(len(self.results), self._total()), self._total())

@@ -27,7 +27,7 @@ def clear_borders(model: fx.GraphModule) -> fx.GraphModule:
     lies that is next to it. Such sums are moved away from the border, the frequent ones near 0 before others.
     Scales that are powers of two stay, since sums of those are exact.
     """
-    moved = copy.deepcopy(model)
+    moved = copy.deepcopy(model).cpu()
     for node in moved.graph.nodes:
         module = moved.get_submodule(str(node.target)) if node.op == "call_module" else None
         if module is None or not has_codes(module) or bool((torch.frexp(get_codes(module)[1])[0] == 0.5).all()):

@@ -54,15 +54,16 @@ def _list_shared(program: IntegerProgram) -> list[set[str]]:
     return found
 
 
-def fit_logits(logits: Int32, scale: float, *, wide: bool) -> FileGrid:
+def fit_logits(logits: Int32, scale: float, finest: float | None) -> FileGrid:
     """Return the grid that spans these logits of a program, each `scale` wide, with some room above and below.
 
-    It is of int8 codes, or if `wide` of int16 ones, whose zero point runtimes want to be 0.
+    It is of int8 codes, or where a `finest` scale is given of int16 ones, whose zero point runtimes want to be 0.
     """
     low, high = float(logits.min()) * scale, float(logits.max()) * scale
     room = HEADROOM * ((high - low) or abs(high) or 1.0)
     low, high = min(low - room, 0.0), max(high + room, 0.0)
-    if wide:
-        return FileGrid(scale=float(np.float32(max(-low, high) / np.iinfo(np.int16).max)), zero_point=0, type="int16")
+    if finest is not None:
+        step = max(-low / np.iinfo(np.int16).max, high / np.iinfo(np.int16).max, finest)
+        return FileGrid(scale=float(np.float32(step)), zero_point=0, type="int16")
     step = float(np.float32((high - low) / 255))
     return FileGrid(scale=step, zero_point=int(np.clip(round(-128 - low / step), -128, 127)))

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
@@ -17,13 +18,14 @@ from explorer.export.formats import FileTypes
 from explorer.export.interface import Interface, OutputCodes, to_arrays, to_codes
 from explorer.export.tflite.file import FileBuilder, FileGrid
 from explorer.export.tflite.grids import find_quantizers, find_shifts, fit_logits
+from explorer.export.tflite.kernels import LARGEST_WIDE_SCALE
 from explorer.export.tflite.translate import find_narrow, translate
 from explorer.export.tflite.translation import Translation, to_last
 from explorer.graph.inputs import Inputs, example
 from explorer.graph.symbolic import propagate_shapes
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
-from explorer.integer.operations import QuantizeInput
+from explorer.integer.operations import Concatenate, QuantizeInput, Requantize
 from explorer.integer.program import IntegerProgram
 
 INT8_MIN, UNSIGNED = -128, 128
@@ -33,6 +35,8 @@ PROBABILITIES = {
     "int16": FileGrid(scale=1 / 32768, zero_point=0, type="int16"),
 }
 """The grid that runtimes demand of a softmax, by the type of its codes."""
+ROOM = 1.01
+"""By how much a scale is left coarser than it may be at the finest, since scales are moved a little (assumed)."""
 CORE = FileTypes()
 
 
@@ -74,7 +78,8 @@ def build(
     program = lower_program(before or model, context.graph.input_shapes)
     grids, shifts = find_quantizers(before or model, program), find_shifts(program)
     given = to_arrays(context.calibration.images if images is None else images)
-    logits = fit_logits(run_program(program, given), program.output_scale, wide=_is_wide(program, types.outputs))
+    finest = _find_finest(program) if _is_wide(program, types.outputs) else None
+    logits = fit_logits(run_program(program, given), program.output_scale, finest)
     parts = Translation(
         program=program, file=file, grids=grids, shifts=shifts, logits=logits, pack_int4=types.pack_int4
     )
@@ -97,6 +102,19 @@ def build(
         interface=Interface(inputs=tuple(codes), output=describe_output(program, grid, types.outputs)),
         logits=logits,
     )
+
+
+def _find_finest(program: IntegerProgram) -> float:
+    """Return the least scale that logits of 16 bits may have: runtimes multiply sums with so much and no more."""
+    last, arrays = program.steps[-1], program.arrays
+    names = {program.output, *(last.inputs if isinstance(last, Concatenate) else ())}
+    gains = [
+        float((np.abs(arrays[name]) / 2.0 ** arrays[step.shift].astype(np.float64)).max())
+        for step in program.steps
+        if isinstance(step, Requantize) and step.output in names
+        for name in step.multipliers
+    ]
+    return ROOM * max(gains, default=0.0) * program.output_scale / LARGEST_WIDE_SCALE
 
 
 def _is_wide(program: IntegerProgram, kind: str) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from explorer.errors import SearchError
+from explorer.settings import FineTuningSettings
+from explorer.settings.records import write_record
 from explorer.study.better_tuned import is_better, is_made, keep_before, refuse_incomparable, tell_kept
 from explorer.training.tuned import Tuned
 
@@ -15,6 +17,7 @@ CONDITIONS = {
     "seed": 0,
     "train": "t",
     "held_aside": 0.05,
+    "batch_size": 64,
     "evaluated": {"search": "s"},
     "loss code": "l",
     "teacher": True,
@@ -83,3 +86,19 @@ def test_what_cannot_be_compared_is_not_replaced() -> None:
         with pytest.raises(SearchError, match=r"^c.pt: p07 was tuned before, .*; move the file away to") as raised:
             refuse_incomparable("p07", Path("c.pt"), earlier, conditions)
         assert why in str(raised.value)
+
+
+def test_a_setting_that_was_not_there_yet_had_its_default() -> None:
+    settings = write_record(FineTuningSettings())
+    older = {key: value for key, value in (settings | CONDITIONS).items() if key != "arithmetic"}
+    assert is_made(older, settings | CONDITIONS)
+    assert not is_made(older, settings | CONDITIONS | {"arithmetic": "bfloat16"})
+    kept = keep_before(make_tuned(CONDITIONS, 0.125), make_tuned(older, 0.25), settings | CONDITIONS | SHORT)
+    assert is_made(kept.description, settings | CONDITIONS)
+
+
+def test_losses_of_other_batches_cannot_be_compared() -> None:
+    """Of what is no class, the teacher's spread in each batch is what errors are relative to."""
+    earlier = make_tuned({**CONDITIONS, "batch_size": 16}, 0.25).description
+    with pytest.raises(SearchError, match="with another batch_size"):
+        refuse_incomparable("p1", Path("f"), earlier, CONDITIONS)

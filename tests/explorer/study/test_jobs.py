@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -125,6 +127,21 @@ def test_for_a_gpu_processes_are_new_ones_that_open_what_they_evaluate_by() -> N
             0: TrialResult(score=right(5), entropies=()),
             1: TrialResult(failure="not finite"),
         }
+
+
+def test_where_nothing_can_be_forked_processes_are_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = multiprocessing.get_context
+
+    def get_context(method: str | None = None) -> Any:
+        if method == "fork":
+            raise ValueError("cannot find context for 'fork'")
+        return real(method)
+
+    monkeypatch.setattr(multiprocessing, "get_context", get_context)
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    with started(unused, 2, torch.device("cpu"), partial(opened_anew, frozenset({1}))) as jobs:
+        jobs.start(0, candidate(5), "")
+        assert collected(jobs, 1) == {0: TrialResult(score=right(5), entropies=())}
 
 
 def test_a_new_process_that_cannot_open_the_study_says_so_here() -> None:

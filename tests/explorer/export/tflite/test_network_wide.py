@@ -47,6 +47,17 @@ def test_all_kernels_give_the_programs_integers_of_a_last_layer(name: str, bits:
         assert (run_file(network, IMAGES, tmp_path, kernels) == expected).all()
 
 
+@pytest.mark.parametrize("outputs", ["int16", "float32"])
+def test_a_layer_of_few_steps_has_logits_as_coarse_as_its_sums(outputs: str, tmp_path: Path) -> None:
+    """Runtimes multiply a sum with less than 128: finer logits than that of large steps were refused."""
+    base = open_drawn(
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    )
+    for bits in (2, 3):
+        network = check_equal(base, uniform(base.graph, 5, bits), IMAGES, tmp_path, FileTypes(outputs=outputs))
+        assert network.logits.type == "int16"
+
+
 class Alike(nn.Module):
     """Two likely classes, of which the second is so by next to nothing."""
 
