@@ -18,8 +18,7 @@ WHOLE = 2e-7
 EXACT_SUM = 2.0**24
 """Largest whole number up to which float32 holds all."""
 STEP, MOVES = 2.0**-23, (0, -1, 1, -2, 2)
-"""A step of float32's precision, as a share, and by how many of them a factor may be moved (measured: more help none).
-"""
+"""A step of float32's precision, as a share, and by how many of them a factor may be moved (assumed)."""
 NEAR = 2.0**-20
 """Share of what is added up by which float32 operations and moved factors may be wrong (ten of 2^-24, rounded up)."""
 Unary = Callable[[Tensor], Tensor]

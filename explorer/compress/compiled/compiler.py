@@ -216,10 +216,8 @@ class Compiler:
             )
 
     def _layer(self, node: fx.Node, module: nn.Conv2d | nn.Linear) -> None:
-        source, found = (
-            node.all_input_nodes[0],
-            None if self.stops_at_layers else find_target(self.model, node, packed=self.integer),
-        )
+        source = node.all_input_nodes[0]
+        found = None if self.stops_at_layers else find_target(self.model, node, packed=self.integer)
         form, to = self._forms[source], None if found is None else found[1]
         if self.integer and form.grid is not None and onednn.can_compute(module):
             tensor = self._emit(onednn.make_layer(module, form.grid, to), self._codes(source))

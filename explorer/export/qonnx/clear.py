@@ -54,5 +54,4 @@ def _clear(module: nn.Conv2d | nn.Linear, source: float, to: Target) -> None:
     chosen: Tensor = tried.gather(0, best)[0]
     attach_codes(module, codes, chosen)
     if module.bias is not None:
-        grid = chosen.double() * torch.tensor(source).double()
-        module.bias = nn.Parameter((biases * grid).float(), requires_grad=False)
+        module.bias = nn.Parameter((biases * (chosen.double() * source)).float(), requires_grad=False)

@@ -20,12 +20,12 @@ from explorer.export.tflite.file import FileBuilder, FileGrid
 from explorer.export.tflite.grids import find_quantizers, find_shifts, fit_logits
 from explorer.export.tflite.kernels import LARGEST_WIDE_SCALE
 from explorer.export.tflite.translate import find_narrow, translate
-from explorer.export.tflite.translation import Translation, to_last
+from explorer.export.tflite.translation import Translation, list_outputs, to_last
 from explorer.graph.inputs import Inputs, example
 from explorer.graph.symbolic import propagate_shapes
 from explorer.integer.interpret import run_program
 from explorer.integer.lower import lower_program
-from explorer.integer.operations import Concatenate, QuantizeInput, Requantize
+from explorer.integer.operations import QuantizeInput, Requantize
 from explorer.integer.program import IntegerProgram
 
 INT8_MIN, UNSIGNED = -128, 128
@@ -106,8 +106,7 @@ def build(
 
 def _find_finest(program: IntegerProgram) -> float:
     """Return the least scale that logits of 16 bits may have: runtimes multiply sums with so much and no more."""
-    last, arrays = program.steps[-1], program.arrays
-    names = {program.output, *(last.inputs if isinstance(last, Concatenate) else ())}
+    arrays, names = program.arrays, list_outputs(program)
     gains = [
         float((np.abs(arrays[name]) / 2.0 ** arrays[step.shift].astype(np.float64)).max())
         for step in program.steps
