@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import Literal
 
 import numpy as np
@@ -29,14 +30,45 @@ def undominated(values: Float64Array, *, of_equal: Literal["all", "first"]) -> N
     order = known[np.lexsort(values[known].T[::-1])]  # stable: the first of equal rows comes first
     ascending = values[order]
     first = np.concatenate(([True], (ascending[1:] != ascending[:-1]).any(axis=1)))
-    distinct = ascending[first]
+    find = _sweep if values.shape[1] <= 3 else _sift
+    kept[order] = find(ascending[first])[np.cumsum(first) - 1] & (first if of_equal == "first" else True)
+    return kept
+
+
+def _sweep(distinct: Float64Array) -> NDArray[np.bool_]:
+    """Return which rows of up to 3 columns no other dominates, in n log n steps (Kung, Luccio and Preparata, 1975).
+
+    Rows are distinct and ascend. A row is dominated by earlier ones alone; of these it suffices to keep the front of
+    the last two columns, of which one ascends as the other descends.
+    """
+    front = np.zeros(len(distinct), dtype=np.bool_)
+    seconds: list[float] = []
+    thirds: list[float] = []
+    padded = np.pad(distinct, ((0, 0), (0, 3 - distinct.shape[1])))
+    for row, (_, second, third) in enumerate(padded.tolist()):
+        end = bisect_right(seconds, second)
+        if end and thirds[end - 1] <= third:
+            continue
+        front[row] = True
+        start = bisect_left(seconds, second)
+        end = start
+        while end < len(thirds) and thirds[end] >= third:
+            end += 1
+        seconds[start:end], thirds[start:end] = [second], [third]
+    return front
+
+
+def _sift(distinct: Float64Array) -> NDArray[np.bool_]:
+    """Return which rows no other dominates, in as many passes over what is left as there are such.
+
+    Rows are distinct and ascend: a row is dominated by earlier ones alone, so the first one left is on the front.
+    """
     front = np.zeros(len(distinct), dtype=np.bool_)
     left = np.arange(len(distinct))
-    while left.size:  # a row is dominated by earlier ones alone, so the first one left is on the front
+    while left.size:
         front[left[0]] = True
         left = left[(distinct[left] < distinct[left[0]]).any(axis=1)]
-    kept[order] = front[np.cumsum(first) - 1] & (first if of_equal == "first" else True)
-    return kept
+    return front
 
 
 def ascending_front(costs: Float64Array, losses: Float64Array) -> NDArray[np.int64]:
