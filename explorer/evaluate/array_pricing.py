@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from explorer.arrays import Float64Array, Int64Array
 from explorer.compress.candidate import LayerChoice, uniform
-from explorer.compress.plan import collect_choices, count_kept, derive_stored_bits, plan
+from explorer.compress.plan import count_kept, plan
 from explorer.evaluate import hardware
 from explorer.evaluate.coded_size import CHANNEL_BYTES, FRAME_BYTES, LAYER_BYTES, STEPPED_BYTES
-from explorer.graph.layers import ChannelGroup, Layer, ModelGraph
+from explorer.evaluate.parts import Facts, find_widest, list_parts, number_distinct
+from explorer.graph.layers import ChannelGroup, ModelGraph
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
-from explorer.search.lookups import Chosen, Sums, Widest, pad
+from explorer.search.lookups import Chosen, Sums
 from explorer.search.space import SearchSpace
 from explorer.settings.pattern import pattern_count
 from explorer.settings.values import MAXIMUM_BITS
 from hwmodels import Accelerator, LayerArrays, evaluate, layer_arrays, tensor_arrays, with_channels
 
-NARROWEST = 2
-"""Of the widths of activations."""
-AT_ONCE = 16384
-"""Parts of networks that are priced at once: larger arrays leave the cache, and give back their memory at every step
-(assumed; 256 networks of 300 layers and as many activation functions take 70 ms instead of 100)."""
+AT_ONCE, COMPARED = 16384, 2**18
+"""Parts of networks that are priced at once: larger arrays leave the cache, and give back their memory at every step;
+and those of which equal ones are priced once (assumed)."""
 WeightBits = Callable[[str, LayerChoice], float]
 """Bits that a weight of a layer takes at a choice, with all its filters, in one code or another."""
 
@@ -62,24 +62,6 @@ class _Weights:
     coded_bits: Float64Array
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Parts:
-    """Layers and operations in the order of computation: what each reads, writes, and has its choices of."""
-
-    is_layer: np.ndarray
-    depthwise: np.ndarray
-    owners: Int64Array
-    """Columns of those that choose for layers; behind the last one for operations."""
-    window: Int64Array
-    inputs: Sums
-    outputs: Sums
-    sources: Int64Array
-    """Columns of activations, few x parts: of several the widest counts."""
-    targets: Int64Array
-    layers: Int64Array
-    """The places of the layers, in the order of the network's."""
-
-
 class ArrayPricing:
     """Prices points of the space of one network, by any number of blocks that it lacks, on an accelerator.
 
@@ -108,8 +90,16 @@ class ArrayPricing:
             [self._axes.get((ACTIVATION_BITS.name, owner), alone) for owner in graph.weight_owners]
         )
         self._weights = self._list_weights(space)
-        self._parts = _list_parts(graph)
-        self._widest = _find_widest(graph)
+        self._parts = list_parts(graph)
+        self._adds_up = (
+            accelerator.map_buffer is None
+            and not accelerator.maximum_layers
+            and not any(memory.overflow_bandwidth_bits_per_s for memory in accelerator.memories)
+        )
+        """Whether a part costs the same in any network."""
+        self._widest = find_widest(graph)
+        widest = max(MAXIMUM_BITS, int(self._widest.least.max()))
+        self._held_bits = np.array([accelerator.contain(bits, "activations") for bits in range(widest + 1)])
         self._channels = Sums.of([each.channels for each in graph.activations])
         self._area = np.array([each.size[0] * each.size[1] for each in graph.activations], dtype=np.int64)
 
@@ -119,7 +109,7 @@ class ArrayPricing:
         Raises:
             LayerError: Where the device cannot run one.
         """
-        rows = max(1, AT_ONCE // len(self._parts.owners))
+        rows = max(1, (COMPARED if self._adds_up else AT_ONCE) // len(self._parts.owners))
         found = [self._price(points[start : start + rows]) for start in range(0, max(1, len(points)), rows)]
         coded = [each.coded_bytes for each in found if each.coded_bytes is not None]
         return ArrayPrices(
@@ -135,19 +125,41 @@ class ArrayPricing:
         kept, widths = self._kept.look_up(points), self._widths.look_up(points)
         stored = self._widest.find(widths)
         codes = self._weights.first + self._weights.strides.add_up(points)
-        inputs, outputs = self._parts.inputs.add_up(kept), self._parts.outputs.add_up(kept)
-        layers = self._layers(inputs, outputs, widths, stored, codes)
+        facts = self._list_facts(kept, widths, stored, codes)
         tensors = replace(self._tensors, elements=self._channels.add_up(kept) * self._area, bits=stored)
-        costs = evaluate(layers, self._accelerator, tensors)
+        number = number_distinct(facts) if self._adds_up else None
+        if number is None:
+            costs = evaluate(self._layers(facts, np.arange(facts.codes.shape[1])), self._accelerator, tensors)
+            peak_bytes = costs.peak_activation_bytes
+            sums = (costs.energy_pj, costs.latency_cycles, costs.weight_bytes, costs.macs)
+        else:
+            peak_bytes = replace(tensors, bits=self._held_bits[stored]).peak_bytes
+            sums = self._add_up(facts, *number)
+        energy_pj, latency_cycles, weight_bytes, macs = sums
         in_float = hardware.count_kept_float_bytes(self._graph)
         return ArrayPrices(
-            energy_uj=costs.energy_pj.astype(np.float64) * 1e-6,
-            latency_ms=costs.latency_ms.astype(np.float64),
-            weight_bytes=costs.weight_bytes + in_float,
-            activation_bytes=costs.peak_activation_bytes,
-            macs=costs.macs,
-            coded_bytes=None if self._coded is None else in_float + self._coded_bytes(inputs, outputs, codes),
+            energy_uj=energy_pj.astype(np.float64) * 1e-6,
+            latency_ms=latency_cycles / self._accelerator.clock_hz * 1e3,
+            weight_bytes=weight_bytes + in_float,
+            activation_bytes=peak_bytes,
+            macs=macs,
+            coded_bytes=None if self._coded is None else in_float + self._coded_bytes(facts),
         )
+
+    def _add_up(self, facts: Facts, places: Int64Array, kinds: Int64Array) -> tuple[Any, ...]:
+        """Return energy (pJ), latency (cycles), weights (bytes) and MACs of networks (N each), each kind priced once.
+
+        Args:
+            places: Where there is one of each kind, among all parts of all networks.
+            kinds: Of each part, networks x parts.
+        """
+        found = []
+        for start in range(0, len(places), AT_ONCE):
+            own = places[start : start + AT_ONCE, None]
+            layers = self._layers(Facts(*(each.ravel()[own] for each in facts)), own % kinds.shape[1])
+            costs = evaluate(layers, self._accelerator)
+            found.append((costs.energy_pj, costs.latency_cycles, costs.weight_bytes, costs.macs))
+        return tuple(np.concatenate(each)[kinds].sum(axis=1) for each in zip(*found, strict=True))
 
     def _list_kept(self, group: ChannelGroup) -> tuple[int, Sequence[int]]:
         """Return the axis of a group, and how many of its classes are kept at each index."""
@@ -182,46 +194,55 @@ class ArrayPricing:
             coded_bits=np.array([*coded, 0.0]),
         )
 
-    def _layers(
-        self, inputs: Int64Array, outputs: Int64Array, widths: Int64Array, stored: Int64Array, codes: Int64Array
-    ) -> LayerArrays:
-        """Return the layers and operations (N x parts) with their channels, and what is chosen for them."""
-        parts, weights, base = self._parts, self._weights, self._base
-        groups = np.where(parts.depthwise, inputs, np.where(parts.is_layer, base.groups, 1))
-        row = inputs // groups
-        code = np.take(codes, parts.owners, axis=1)
-        count = outputs * row * parts.window
+    def _list_facts(self, kept: Int64Array, widths: Int64Array, stored: Int64Array, codes: Int64Array) -> Facts:
+        parts = self._parts
         read = np.maximum.reduce([np.take(stored, columns, axis=1) for columns in parts.sources])
         own = np.take(widths, np.minimum(parts.owners, widths.shape[1] - 1), axis=1)
+        return Facts(
+            inputs=parts.inputs.add_up(kept),
+            outputs=parts.outputs.add_up(kept),
+            input_bits=np.where(parts.is_layer, own, read),
+            read_bits=read,
+            written_bits=np.take(stored, parts.targets, axis=1),
+            codes=np.take(codes, parts.owners, axis=1),
+        )
+
+    def _layers(self, facts: Facts, at: Int64Array) -> LayerArrays:
+        """Return the parts at some places of the network with their channels, and what is chosen for them."""
+        weights = self._weights
+        base = replace(self._base, **{each.name: getattr(self._base, each.name)[at] for each in fields(self._base)})
+        is_layer, code = self._parts.is_layer[at], facts.codes
+        groups = np.where(self._parts.depthwise[at], facts.inputs, np.where(is_layer, base.groups, 1))
+        row = facts.inputs // groups
+        count = facts.outputs * row * self._parts.window[at]
         return replace(
             with_channels(
                 base,
-                inputs,
-                outputs * np.where(parts.is_layer, base.columns_per_channel, 1),
-                np.where(parts.is_layer, groups, base.groups),
+                facts.inputs,
+                facts.outputs * np.where(is_layer, base.columns_per_channel, 1),
+                np.where(is_layer, groups, base.groups),
             ),
             weight_bits=weights.bits[code],
-            input_bits=np.where(parts.is_layer, own, read),
-            memory_input_bits=read,
-            output_bits=np.take(stored, parts.targets, axis=1),
-            density=np.where(parts.is_layer, _nonzero(weights, code, count, row) / count, 1.0),
+            input_bits=facts.input_bits,
+            memory_input_bits=facts.read_bits,
+            output_bits=facts.written_bits,
+            density=np.where(is_layer, _nonzero(weights, code, count, row) / count, 1.0),
             codebook_size=weights.codebook_size[code],
-            codebooks=np.where(weights.by_channel[code], outputs, 1),
+            codebooks=np.where(weights.by_channel[code], facts.outputs, 1),
             entropy_bits=weights.entropy[code],
         )
 
-    def _coded_bytes(self, inputs: Int64Array, outputs: Int64Array, codes: Int64Array) -> Float64Array:
+    def _coded_bytes(self, facts: Facts) -> Float64Array:
         """Return about the bytes of a coded file, added up in the order of `CodedSizes`."""
         parts, weights = self._parts, self._weights
         at = parts.layers
-        inputs, outputs = np.take(inputs, at, axis=1), np.take(outputs, at, axis=1)
-        code = np.take(codes, parts.owners[at], axis=1)
+        inputs, outputs, code = (np.take(each, at, axis=1) for each in (facts.inputs, facts.outputs, facts.codes))
         row = inputs // np.where(parts.depthwise[at], inputs, self._base.groups[at])
         stored = weights.coded_bits[code] * outputs * row * parts.window[at] / 8
         own = np.array([not layer.shares_weights for layer in self._graph.layers])
         beside = LAYER_BYTES + outputs * np.where(weights.stepped[code], STEPPED_BYTES, CHANNEL_BYTES)
-        terms = np.stack((np.where(own, stored, 0.0), beside), axis=2).reshape(len(codes), -1)
-        whole = np.column_stack((np.full(len(codes), FRAME_BYTES), terms))
+        terms = np.stack((np.where(own, stored, 0.0), beside), axis=2).reshape(len(code), -1)
+        whole = np.column_stack((np.full(len(code), FRAME_BYTES), terms))
         return np.cumsum(whole, axis=1)[:, -1]  # one after the other, as a loop adds them
 
 
@@ -238,45 +259,3 @@ def _nonzero(weights: _Weights, code: Int64Array, count: Int64Array, row: Int64A
         pattern = weights.choices[code[place]].pattern or ""
         left[place] = min(left[place], pattern_count(pattern, int(count[place] // row[place]), int(row[place])))
     return left
-
-
-def _list_parts(graph: ModelGraph) -> _Parts:
-    parts = hardware.list_parts(graph)
-    owners = {owner: column for column, owner in enumerate(graph.weight_owners)}
-    stored = {each.name: column for column, each in enumerate(graph.activations)}
-    places = {part.name: place for place, part in enumerate(parts)}
-    layers = [part if isinstance(part, Layer) else None for part in parts]
-    sources = [[part.source] if isinstance(part, Layer) else part.sources for part in parts]
-    return _Parts(
-        is_layer=np.array([layer is not None for layer in layers]),
-        depthwise=np.array([layer is not None and layer.depthwise for layer in layers]),
-        owners=np.array([owners[layer.chosen_by] if layer else len(owners) for layer in layers], dtype=np.int64),
-        window=np.array([math.prod(layer.kernel_size) if layer else 1 for layer in layers], dtype=np.int64),
-        inputs=Sums.of([part.reads if isinstance(part, Layer) else part.channels for part in parts]),
-        outputs=Sums.of([part.produces if isinstance(part, Layer) else part.channels for part in parts]),
-        sources=pad([[stored[name] for name in names] for names in sources], repeated=True),
-        targets=np.array([stored[part.target] for part in parts], dtype=np.int64),
-        layers=np.array([places[layer.name] for layer in graph.layers], dtype=np.int64),
-    )
-
-
-def _find_widest(graph: ModelGraph) -> Widest:
-    """Return for each activation the least width at which it is stored, and the layers whose inputs may widen it.
-
-    A stored width is the widest of those of some layers, or fixed (`derive_stored_bits`): with all as narrow as can be,
-    one layer that is wide shows where it counts.
-    """
-    narrow = collect_choices(graph, uniform(graph, activation_bits=NARROWEST))
-    least = derive_stored_bits(graph, narrow)
-    found: dict[str, list[int]] = {name: [] for name in least}
-    for column, owner in enumerate(graph.weight_owners):
-        wide = {
-            layer.name: replace(narrow[layer.name], activation_bits=MAXIMUM_BITS)
-            for layer in graph.layers
-            if layer.chosen_by == owner
-        }
-        for name, bits in derive_stored_bits(graph, {**narrow, **wide}).items():
-            if bits != least[name]:
-                found[name].append(column)
-    names = [each.name for each in graph.activations]
-    return Widest(np.array([least[name] for name in names], dtype=np.int64), pad([found[name] for name in names]))

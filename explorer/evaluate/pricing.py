@@ -65,7 +65,9 @@ class Pricing:
         self.graph, self.accelerator, self.entropies = graph, accelerator, entropies
         self._parts = hardware.list_parts(graph)
         self._fused = hardware.find_fusible(graph)
-        self._kinds = [_kind(part, part.name in self._fused) for part in self._parts]
+        numbers: dict[Layer | Operation | tuple[Operation, bool], int] = {}
+        kinds = [_kind(part, part.name in self._fused) for part in self._parts]
+        self._kinds = [numbers.setdefault(kind, len(numbers)) for kind in kinds]
         self._touched = Touched(graph, self._parts)
         self._figures: dict[tuple[Any, ...], _Figures] = {}
         self._keys: list[tuple[Any, ...]] = [()] * len(self._parts)

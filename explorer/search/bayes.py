@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class _Proposer:
         terms: LossTerms,
         tried: Tried,
     ) -> None:
-        self._estimates, self._terms, self._tried = estimates, terms, tried
+        self._estimates, self._terms = estimates, terms
         known = tried.take_best(FITTED)
         self._sizes = np.array([len(axis.values) for axis in problem.space.axes])
         random = np.random.default_rng([problem.seed, len(known.points)])
@@ -73,6 +74,7 @@ class _Proposer:
         self._gains = self._front.measure_gains(self._costs, self._scores)
         rows = zip(self._pool, self._costs, expected.scores.T, strict=True)
         self._known = {point.tobytes(): (cost, score) for point, cost, score in rows}
+        self._left = {point.tobytes(): place for place, point in enumerate(self._pool) if point not in tried}
 
     def pick(self, pending: Sequence[Int64Array]) -> tuple[Int64Array | None, float | None]:
         """Return the point that adds most to the front beside the pending ones, None where none is left.
@@ -86,9 +88,7 @@ class _Proposer:
             cost, score = self._known[point.tobytes()]
             front.add(cost[None], score[:, None])
         begun = {point.tobytes() for point in pending}
-        left = [
-            place for place, point in enumerate(self._pool) if point.tobytes() not in begun and point not in self._tried
-        ]
+        left = [place for point, place in self._left.items() if point not in begun]
         attained = float(front.best.mean()) - self._least
         if not left:
             return None, 0.0 if attained > 0 else None
@@ -148,13 +148,16 @@ class BayesSampler(BaseSampler):
             raise ValueError("the sampler needs the costs of points and the table of losses, received neither")
         self.expected_gain: float | None = None
         self._problem, self._estimates = problem, problem.estimates
-        self._names = [axis.name for axis in problem.space.axes]
+        if "axes" not in problem.memory:  # made anew for each trial they would take longer than what is drawn
+            distributions = {axis.name: IntDistribution(0, len(axis.values) - 1) for axis in problem.space.axes}
+            problem.memory["axes"] = distributions
+        self._axes: dict[str, BaseDistribution] = problem.memory["axes"]
         self._num_decided = len(list_decided(problem.space))
         self._random = RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return all axes."""
-        return {axis.name: IntDistribution(0, len(axis.values) - 1) for axis in self._problem.space.axes}
+        return self._axes
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -175,7 +178,7 @@ class BayesSampler(BaseSampler):
             if each.number != trial.number and len(each.params) == self._num_decided
         ]
         point, self.expected_gain = found.pick(pending)
-        return {} if point is None else dict(zip(self._names, point.tolist(), strict=True))
+        return {} if point is None else dict(zip(self._axes, point.tolist(), strict=True))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -207,5 +210,4 @@ class BayesSampler(BaseSampler):
         return (0.0, FAILED_ERROR) if any(math.isinf(value) for value in trial.values) else None
 
     def _point(self, trial: FrozenTrial) -> Int64Array:
-        params = trial.params
-        return np.array([params.get(name, 0) for name in self._names], dtype=np.int64)
+        return np.fromiter(map(trial.params.get, self._axes, repeat(0)), np.int64, len(self._axes))

@@ -112,12 +112,15 @@ def _cross(points: Int64Array, size: int, random: np.random.Generator) -> Int64A
 
 
 def _mutate(points: Int64Array, sizes: Int64Array, random: np.random.Generator) -> Int64Array:
-    chosen = random.random(points.shape) < MUTATIONS / max(1, int((sizes > 1).sum()))
-    near = points + np.where(random.random(points.shape) < 0.5, 1, -1)
-    near = np.where((near < 0) | (near >= sizes), 2 * points - near, near)
-    far = (random.random(points.shape) * sizes).astype(np.int64)
-    moved = np.where(random.random(points.shape) < FAR, far, near)
-    varied: Int64Array = np.clip(np.where(chosen, moved, points), 0, sizes - 1)
+    """Return points some of whose axes have another value; each draws as many numbers as there are axes, for each."""
+    chosen, up, place, is_far = random.random((4, *points.shape))
+    at = np.nonzero(chosen < MUTATIONS / max(1, int((sizes > 1).sum())))
+    old, size = points[at], sizes[at[1]]
+    near = old + np.where(up[at] < 0.5, 1, -1)
+    near = np.where((near < 0) | (near >= size), 2 * old - near, near)
+    moved = np.where(is_far[at] < FAR, (place[at] * size).astype(np.int64), near)
+    varied = points.copy()
+    varied[at] = np.clip(moved, 0, size - 1)
     return varied
 
 

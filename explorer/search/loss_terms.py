@@ -73,6 +73,8 @@ class LossTerms:
 
     def is_possible(self, points: Int64Array) -> NDArray[np.bool_]:
         """Return whether all that points choose can be computed, as far as the table knows."""
+        if self.possible.all():
+            return np.ones(len(points), dtype=np.bool_)
         found: NDArray[np.bool_] = (self.possible[self.options(points)] | (self.is_there(points) == 0)).all(1)
         return found
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
@@ -19,10 +19,10 @@ Point = tuple[int, ...]
 """An index into the values of each axis of a space, in the order of its axes."""
 
 
-class _Distributions(dict[str, BaseDistribution]):
-    """Those of all trials: made anew for each they would take more time and memory than all else."""
+class _Shared(dict[str, Any]):
+    """What no one changes: copies, as Optuna makes of a trial that is told, would take more time than all else."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Distributions:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
         return self
 
 
@@ -47,7 +47,7 @@ class Proposals:
             storage=self._storage, directions=list(directions), sampler=RandomSampler(seed=0)
         )
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
-        self._distributions = _Distributions(
+        self._distributions = _Shared(
             {axis.name: IntDistribution(0, len(axis.values) - 1) for axis in list_decided(space)}
         )
         self._pending: deque[int] = deque()
@@ -101,5 +101,5 @@ class Proposals:
         """Set all parameters of a trial at once: the storage itself takes as long for each as for all before."""
         self._pending.append(number)
         trial = self._storage.get_trial(number)
-        trial.params, trial.distributions = params, self._distributions
+        trial.params, trial.distributions = _Shared(params), self._distributions
         return tuple(params.get(axis.name, 0) for axis in self._space.axes)

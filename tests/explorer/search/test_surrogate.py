@@ -10,7 +10,7 @@ from explorer.search.axes import ACTIVATION_BITS, WEIGHT_BITS, Axis
 from explorer.search.loss_terms import LossTerms, list_terms
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
-from explorer.search.surrogate import LINK, Surrogate, _choose, _linearise, _predict, fit_surrogate
+from explorer.search.surrogate import LINK, Surrogate, _choose, _linearise, _list_places, _predict, fit_surrogate
 
 LAYERS = tuple("abcdefgh")
 WIDTHS = (2, 3, 4, 6, 8)
@@ -57,7 +57,8 @@ def test_derivatives_are_differences() -> None:
     parameters = random.standard_normal(len(terms.prior_sd) + LINK) * 0.2
     parameters[terms.num_features] = 0.0
     parameters[-2:] = 0.9, 0.1
-    found = _linearise(terms, _choose(terms, points), parameters, -3.0)
+    chosen = _choose(terms, points)
+    found = _linearise(terms, chosen, _list_places(terms, chosen, len(parameters)), parameters, -3.0)
     for place in (*random.integers(0, terms.num_features, 12), *range(terms.num_features + 1, len(parameters))):
         moved = parameters.copy()
         moved[place] += 1e-6
