@@ -282,19 +282,19 @@ def uniform(graph: ModelGraph, weight_bits: int = 8, activation_bits: int = 8) -
 
 
 def _choice_from_json(layer: str, entry: object) -> LayerChoice:
-    rules = get_rules(LayerChoice)
     if not isinstance(entry, Mapping):
         raise CandidateError(f"candidate: layer {shown(layer)}: expected an object, received {shown(entry)}")
-    unknown = [str(key) for key in entry if key not in rules]
-    if unknown:
-        hint = f"received {shown(unknown[0])}: {suggestion(unknown[0], rules)}"
-        raise CandidateError(f"candidate: layer {shown(layer)}: expected keys of a choice, {hint}")
     try:
-        return _read_choice(layer, *(each for item in entry.items() for each in item))
-    except TypeError:  # a value that cannot be looked up, which is none that a choice may have
+        return _read_choice(layer, tuple(entry), *entry.values())
+    except TypeError:  # an unknown key, or a value that cannot be looked up, which is none that a choice may have
+        rules = get_rules(LayerChoice)
+        unknown = [str(key) for key in entry if key not in rules]
+        if unknown:
+            hint = f"received {shown(unknown[0])}: {suggestion(unknown[0], rules)}"
+            raise CandidateError(f"candidate: layer {shown(layer)}: expected keys of a choice, {hint}") from None
         return LayerChoice(layer=layer, **entry)
 
 
 @lru_cache(REMEMBERED, typed=True)
-def _read_choice(layer: str, *entries: Any) -> LayerChoice:
-    return LayerChoice(layer=layer, **dict(zip(entries[::2], entries[1::2], strict=True)))
+def _read_choice(layer: str, keys: tuple[str, ...], *values: Any) -> LayerChoice:
+    return LayerChoice(layer=layer, **dict(zip(keys, values, strict=True)))

@@ -216,4 +216,7 @@ def count_kept(ratio: float, size: int) -> int:
 
 def count_channels(shares: Sequence[GroupCount], kept: Sequence[int]) -> int:
     """Return channels that are left of these shares of groups of which so many classes are `kept`."""
-    return sum(kept[group] * count for group, count in shares)
+    total = 0
+    for group, count in shares:  # a search asks for every part of every candidate, and sum() takes twice as long
+        total += kept[group] * count
+    return total

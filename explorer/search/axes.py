@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from explorer.errors import SearchError, StudyFileError
@@ -151,8 +151,11 @@ class Axis(Generic[T]):
     knob: Knob[T]
     of: str
     values: tuple[T, ...]
+    name: str = field(init=False, compare=False, repr=False)
+    """Name of the axis in the search's storage."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.knob.number} {self.knob.name}/{self.of}")
         try:
             values = tuple(self.knob.rule.read(value, f"axis {self.name!r}") for value in self.values)
         except StudyFileError as error:
@@ -160,11 +163,6 @@ class Axis(Generic[T]):
         if not values:
             raise SearchError(f"axis {self.name!r}: expected at least one value, received none")
         object.__setattr__(self, "values", values)
-
-    @property
-    def name(self) -> str:
-        """Name of the axis in the search's storage."""
-        return f"{self.knob.number} {self.knob.name}/{self.of}"
 
     def nearest(self, wanted: T) -> int:
         """Return the index of the value nearest to one that may not be admissible; of None that is the last."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import optuna
@@ -40,7 +41,7 @@ class Proposals:
         self, space: SearchSpace, directions: Sequence[StudyDirection], make_sampler: Callable[[int], BaseSampler]
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._space = space
+        self._names = [axis.name for axis in space.axes]
         self._make_sampler = make_sampler
         self._storage = InMemoryStorage()
         self._study = optuna.create_study(
@@ -76,7 +77,7 @@ class Proposals:
 
     def add(self, point: Point) -> Point:
         """Add the next trial at a given point."""
-        fixed = {axis.name: index for axis, index in zip(self._space.axes, point, strict=True)}
+        fixed = dict(zip(self._names, point, strict=True))
         return self._choose(
             self._storage.create_new_trial(self._study_id), {name: fixed[name] for name in self._distributions}
         )
@@ -102,4 +103,4 @@ class Proposals:
         self._pending.append(number)
         trial = self._storage.get_trial(number)
         trial.params, trial.distributions = _Shared(params), self._distributions
-        return tuple(params.get(axis.name, 0) for axis in self._space.axes)
+        return tuple(map(params.get, self._names, repeat(0)))
