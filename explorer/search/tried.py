@@ -39,6 +39,8 @@ class Tried:
         self._costs: list[Float64Array] = []
         self._front = np.empty(0, dtype=np.int64)
         """Places of those that no other is better than, ascending."""
+        self._losses: tuple[Float64Array, ...] = ()
+        """What these are compared by, once there are any."""
         self.num_trials = 0
 
     def __contains__(self, point: Int64Array) -> bool:
@@ -60,9 +62,12 @@ class Tried:
         new = np.arange(len(self._rows), len(self._rows) + len(scored))
         self._rows += [row for row, _ in scored]
         self._values += [result for _, result in scored]
-        self._costs += list(self._price_points(np.array(self._rows[new[0] :], dtype=np.int64)).values)
-        found = self._take(places := np.concatenate((self._front, new)))
-        self._front = places[undominated(np.column_stack((-found.scores, found.costs)), of_equal="all")]
+        costs = self._price_points(np.array(self._rows[new[0] :], dtype=np.int64)).values
+        self._costs += list(costs)
+        losses = np.column_stack(([-score for _, (score, _) in scored], costs))
+        joined = np.concatenate((*self._losses, losses))
+        kept = undominated(joined, of_equal="all")
+        self._front, self._losses = np.concatenate((self._front, new))[kept], (joined[kept],)
 
     def take_best(self, count: int) -> Scored:
         """Return at most so many in their order: those that no other is better than first, then the latest."""
