@@ -12,7 +12,7 @@ exponent of a step is the slope of its time over the number of candidates, both 
 long as the first.
 
 On a busy machine, 300 layers and 20,000 candidates, of an earlier version: to ask NSGA-II, to price and to store takes
-22.4 ms each of the first 2,000 and 22.8 of the last (456 s, 1.67 GB); to go on takes 2.22 GB, to open the storage 6 s,
+22.4 ms each of the first 2,000 and 22.8 of the last (456 s, 1.67 GB; 2.22 GB to go on), to open the storage 6 s,
 to price all again 105, to write outcome.json 21, to read it 35 with 4.26 GB, the report 14, to read the run for another
 device 75 and to take it there 166 s, with 4.59 GB. Of this version, from 500 to 2,000: an exponent of .98 to ask
 (40 s), 1.01 for the front (.01 s) and less for all else; before it asks for the first, a search that goes on takes
@@ -20,9 +20,9 @@ device 75 and to take it there 166 s, with 4.59 GB. Of this version, from 500 to
 
 300 layers, default sampler: 94.6 ms each of the first 2,000, 98.5 to 109.6 of others, 103.7 of the last up to 14,000
 (1,411 s: from 2,000 an exponent of 1.03), with 1.5 GB; the run of 20,000 was ended behind them, for want of
-time. 10 layers: 18.7 ms each at 2,000 and 22.2 at 5,000 (100 s, .44 GB; 1.14 from 1,250, of which the first 500 have a
-smaller model to fit; the front of 5,000 .02 s); by an earlier version 20.4 at 2,000 and 20.8 at 16,000 (1.01 from 5,000
-to 20,000, .84 GB).
+time. 10 layers: 18.7 ms each at 2,000 and 22.2 at 5,000 (100 s, .44 GB; 1.14 from 1,250: the first 500 have a
+smaller model to fit, the rest was not told from the machine's noise; the front of 5,000 .02 s); by an earlier version
+20.4 at 2,000 and 20.8 at 16,000 (1.01 from 5,000 to 20,000, .84 GB).
 """
 
 from __future__ import annotations

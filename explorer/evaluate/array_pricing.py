@@ -14,14 +14,23 @@ from explorer.compress.candidate import LayerChoice, uniform
 from explorer.compress.plan import count_kept, plan
 from explorer.evaluate import hardware
 from explorer.evaluate.coded_size import CHANNEL_BYTES, FRAME_BYTES, LAYER_BYTES, STEPPED_BYTES
-from explorer.evaluate.parts import Facts, find_widest, list_parts, number_distinct
+from explorer.evaluate.parts import Facts, arrange_parts, find_widest, number_distinct
 from explorer.graph.layers import ChannelGroup, ModelGraph
 from explorer.search.axes import ACTIVATION_BITS, FILTER_KEEP_RATIO
 from explorer.search.lookups import Chosen, Sums
 from explorer.search.space import SearchSpace
 from explorer.settings.pattern import pattern_count
 from explorer.settings.values import MAXIMUM_BITS
-from hwmodels import Accelerator, LayerArrays, evaluate, layer_arrays, tensor_arrays, with_channels
+from hwmodels import (
+    Accelerator,
+    LayerArrays,
+    LayerError,
+    TensorArrays,
+    evaluate,
+    layer_arrays,
+    tensor_arrays,
+    with_channels,
+)
 
 AT_ONCE, COMPARED = 16384, 2**18
 """Parts of networks that are priced at once: larger arrays leave the cache, and give back their memory at every step;
@@ -90,7 +99,7 @@ class ArrayPricing:
             [self._axes.get((ACTIVATION_BITS.name, owner), alone) for owner in graph.weight_owners]
         )
         self._weights = self._list_weights(space)
-        self._parts = list_parts(graph)
+        self._parts = arrange_parts(graph)
         self._adds_up = (
             accelerator.map_buffer is None
             and not accelerator.maximum_layers
@@ -109,7 +118,7 @@ class ArrayPricing:
         Raises:
             LayerError: Where the device cannot run one.
         """
-        rows = max(1, (COMPARED if self._adds_up else AT_ONCE) // len(self._parts.owners))
+        rows = max(1, COMPARED // len(self._parts.owners))
         found = [self._price(points[start : start + rows]) for start in range(0, max(1, len(points)), rows)]
         coded = [each.coded_bytes for each in found if each.coded_bytes is not None]
         return ArrayPrices(
@@ -127,15 +136,8 @@ class ArrayPricing:
         codes = self._weights.first + self._weights.strides.add_up(points)
         facts = self._list_facts(kept, widths, stored, codes)
         tensors = replace(self._tensors, elements=self._channels.add_up(kept) * self._area, bits=stored)
-        number = number_distinct(facts) if self._adds_up else None
-        if number is None:
-            costs = evaluate(self._layers(facts, np.arange(facts.codes.shape[1])), self._accelerator, tensors)
-            peak_bytes = costs.peak_activation_bytes
-            sums = (costs.energy_pj, costs.latency_cycles, costs.weight_bytes, costs.macs)
-        else:
-            peak_bytes = replace(tensors, bits=self._held_bits[stored]).peak_bytes
-            sums = self._add_up(facts, *number)
-        energy_pj, latency_cycles, weight_bytes, macs = sums
+        sums = self._price_kinds(facts, tensors) or self._price_whole(facts, tensors)
+        energy_pj, latency_cycles, weight_bytes, macs, peak_bytes = sums
         in_float = hardware.count_kept_float_bytes(self._graph)
         return ArrayPrices(
             energy_uj=energy_pj.astype(np.float64) * 1e-6,
@@ -146,20 +148,39 @@ class ArrayPricing:
             coded_bytes=None if self._coded is None else in_float + self._coded_bytes(facts),
         )
 
-    def _add_up(self, facts: Facts, places: Int64Array, kinds: Int64Array) -> tuple[Any, ...]:
-        """Return energy (pJ), latency (cycles), weights (bytes) and MACs of networks (N each), each kind priced once.
+    def _price_kinds(self, facts: Facts, tensors: TensorArrays) -> tuple[Any, ...] | None:
+        """Return what `_price_whole` does, each kind of part priced once.
 
-        Args:
-            places: Where there is one of each kind, among all parts of all networks.
-            kinds: Of each part, networks x parts.
+        None where there are no kinds, or the device cannot run one: which one the whole network says.
         """
+        number = number_distinct(facts) if self._adds_up and facts.codes.size else None
+        if number is None:
+            return None
+        places, kinds = number
         found = []
-        for start in range(0, len(places), AT_ONCE):
-            own = places[start : start + AT_ONCE, None]
-            layers = self._layers(Facts(*(each.ravel()[own] for each in facts)), own % kinds.shape[1])
-            costs = evaluate(layers, self._accelerator)
-            found.append((costs.energy_pj, costs.latency_cycles, costs.weight_bytes, costs.macs))
-        return tuple(np.concatenate(each)[kinds].sum(axis=1) for each in zip(*found, strict=True))
+        try:
+            for start in range(0, len(places), AT_ONCE):
+                own = places[start : start + AT_ONCE, None]
+                layers = self._layers(Facts(*(each.ravel()[own] for each in facts)), own % kinds.shape[1])
+                costs = evaluate(layers, self._accelerator)
+                found.append((costs.energy_pj, costs.latency_cycles, costs.weight_bytes, costs.macs))
+        except LayerError:
+            return None
+        held = replace(tensors, bits=self._held_bits[tensors.bits])
+        return *(np.concatenate(each)[kinds].sum(axis=1) for each in zip(*found, strict=True)), held.peak_bytes
+
+    def _price_whole(self, facts: Facts, tensors: TensorArrays) -> tuple[Any, ...]:
+        """Return energy (pJ), latency (cycles), weights (bytes), MACs and activations (bytes) of networks, N each."""
+        count, parts = facts.codes.shape
+        rows, found = max(1, AT_ONCE // parts), []
+        for start in range(0, max(1, count), rows):
+            own = slice(start, start + rows)
+            layers = self._layers(Facts(*(each[own] for each in facts)), np.arange(parts))
+            held = replace(tensors, elements=tensors.elements[own], bits=tensors.bits[own])
+            costs = evaluate(layers, self._accelerator, held)
+            sums = (costs.energy_pj, costs.latency_cycles, costs.weight_bytes, costs.macs)
+            found.append((*sums, costs.peak_activation_bytes))
+        return tuple(np.concatenate(each) for each in zip(*found, strict=True))
 
     def _list_kept(self, group: ChannelGroup) -> tuple[int, Sequence[int]]:
         """Return the axis of a group, and how many of its classes are kept at each index."""

@@ -50,7 +50,7 @@ class Facts(NamedTuple):
     """Places of the choices for the weights."""
 
 
-def list_parts(graph: ModelGraph) -> PartArrays:
+def arrange_parts(graph: ModelGraph) -> PartArrays:
     """Return the parts of a network, and what each has of its channels, widths and choices."""
     parts = hardware.list_parts(graph)
     owners = {owner: column for column, owner in enumerate(graph.weight_owners)}

@@ -11,6 +11,7 @@ import pytest
 import hwmodels
 from explorer.arrays import Int64Array
 from explorer.compress.apply import CompressionContext
+from explorer.evaluate import array_pricing
 from explorer.evaluate.array_pricing import ArrayPricing
 from explorer.evaluate.coded_size import CodedSizes
 from explorer.evaluate.hardware import cost, count_kept_float_bytes
@@ -21,7 +22,7 @@ from explorer.graph.trace import trace
 from explorer.search.axes import FILTER_KEEP_RATIO
 from explorer.search.space import SearchSpace, make_search_space
 from explorer.settings import SpaceSettings
-from hwmodels import Accelerator
+from hwmodels import Accelerator, LayerError
 from tests.support.styles import STYLES, build, inputs
 
 SPACE = SpaceSettings(
@@ -75,6 +76,48 @@ def test_prices_are_those_of_a_network_of_which_a_part_stays_on_chip(
         context("mixed").graph,
         replace(gemmini, buffers=(replace(scratchpad, size_bytes=1024), accumulator)),
     )
+
+
+def test_prices_are_those_of_a_network_whose_activations_overflow_a_memory(
+    context: Callable[[str], CompressionContext],
+) -> None:
+    device = hwmodels.load("edge_tpu")
+    memories = tuple(
+        replace(memory, size_bytes=256) if memory.overflow_bandwidth_bits_per_s else memory
+        for memory in device.memories
+    )
+    assert memories != device.memories
+    buffers = tuple(
+        replace(each, keeps=tuple(kept for kept in each.keeps if kept != "maps")) for each in device.buffers
+    )
+    check(context("mixed").graph, replace(device, memories=memories, buffers=buffers))
+
+
+@pytest.mark.parametrize("parts_at_once", [1, 7])
+def test_prices_do_not_depend_on_how_many_parts_are_priced_at_once(
+    context: Callable[[str], CompressionContext], monkeypatch: pytest.MonkeyPatch, parts_at_once: int
+) -> None:
+    monkeypatch.setattr(array_pricing, "AT_ONCE", parts_at_once)
+    monkeypatch.setattr(array_pricing, "COMPARED", 5 * len(context("mixed").graph.layers))
+    for device in ("bitfusion", "edge_tpu"):
+        check(context("mixed").graph, hwmodels.load(device))
+
+
+def test_what_a_device_cannot_run_is_refused_with_its_place(context: Callable[[str], CompressionContext]) -> None:
+    graph = context("mixed").graph
+    space = make_search_space(graph, SpaceSettings(weight_bits=(2, 8)))
+    narrow = replace(hwmodels.load("bitfusion"), weight_bits=(2, 4))
+    widths = [place for place, axis in enumerate(space.axes) if axis.knob.name == "weight_bits"]
+    points = np.zeros((2, len(space.axes)), dtype=np.int64)
+    assert ArrayPricing(graph, space, narrow).price(points).macs.all()
+    points[1, widths[1]] = 1
+    with pytest.raises(LayerError, match=r"layer [1-9]\d*: expected weight_bits <= 4"):
+        ArrayPricing(graph, space, narrow).price(points)
+    with pytest.raises(LayerError, match="expected at least one candidate"):
+        ArrayPricing(graph, space, narrow).price(points[:0])
+    few = replace(hwmodels.load("bitfusion"), maximum_layers=1)
+    with pytest.raises(LayerError, match="1"):
+        ArrayPricing(graph, space, few).price(points)
 
 
 def test_weights_at_their_entropy_are_exact_with_all_filters_and_near_without_some(
