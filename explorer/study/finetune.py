@@ -130,12 +130,12 @@ class TuningPlace:
         return TuningReport(point=point, scores=scores, tuned=tuned, file=file, score=self.score.name, kept=kept)
 
     def _cost(self, point: FrontPoint, tuned: Tuned) -> Cost:
-        cost, candidate, graph = point.evaluation.cost, point.evaluation.candidate, self.context.graph
+        cost, candidate = point.evaluation.cost, point.evaluation.candidate
         built = rebuild(self.context, candidate, tuned)
         counted = None if cost.coded_bytes is None else count_coded_bytes(built)
         if self.accelerator is not None:
-            own = self.context.shortened(candidate.removed_blocks).graph
-            cost = candidate_cost(graph, candidate, self.accelerator, count_entropies(built, own))
+            graph = self.context.graph_without(candidate.removed_blocks)
+            cost = candidate_cost(graph, candidate, self.accelerator, count_entropies(built, graph))
         return replace(cost, coded_bytes=counted)
 
     def _tune(

@@ -73,6 +73,13 @@ def test_a_search_removes_blocks_in_their_order_and_its_front_does_all_that_othe
     shown = read_page_data(tmp_path / "run" / "report.html")["points"]
     assert point.candidate.removed_blocks[0] in next(each["origin"] for each in shown if each["name"] == point.name)
     assert result.front.to_frame().loc[point.name, "removed_blocks"] == "; ".join(point.candidate.removed_blocks)
+    result = result.finetune([point.name], epochs=1)
+    (tuned,) = (each for each in result.outcome.front if each.tuned is not None)
+    assert tuned.tuned is not None
+    assert tuned.name == point.name
+    assert tuned.tuned.cost == tuned.evaluation.cost
+    model = explorer.load(tmp_path / "run", net).model(point.name, tuned=True)
+    assert explorer.export(model, tmp_path / "out", "integer").verification.agreement >= 0.99
 
 
 @pytest.mark.parametrize("form", ["onnx", "integer", "tflite", "coded"])
