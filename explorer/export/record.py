@@ -88,7 +88,8 @@ def tell_images(deployment: Deployment) -> str:
     told = "Images are given as they were in Python, preprocessed as the network was trained."
     if data is not None and data.settings is not None and len(shapes) == 1:
         mean, std = data.settings.normalisation(shapes[0][0])
-        told = "Pixels are scaled to 0..1"
+        function = data.settings.function
+        told = "Pixels are scaled to 0..1" if function is None else f"Inputs are what {function} returns"
         if any(mean) or any(value != 1 for value in std):
             told += f", less {tell_numbers(mean)}, through {tell_numbers(std)}"
         told += "."

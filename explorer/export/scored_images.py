@@ -28,7 +28,8 @@ class ScoredImages:
     """Images as a network reads them, and the targets that its outputs are scored by.
 
     `told` says which they are, `are_held_out` that they are the very ones that the export was checked on.
-    `normalised` says how they are made of pixels in 0..1. `study` is what they were named by, if by a study.
+    `normalised` says how they are made of pixels in 0..1, or of what a function returns. `study` is what they were
+    named by, if by a study.
     """
 
     images: ImageSet
@@ -71,12 +72,13 @@ def read_images(given: str, record: Record | None, shapes: tuple[tuple[int, ...]
     mean, std = settings.normalisation(images.inputs[0].shape[1]) if len(images.inputs) == 1 else ((), ())
     by = "as the artefact says" if told_by is not None else f"as data.source {settings.source!r} does"
     plain = not any(mean) and all(value == 1 for value in std)
+    pixels = "pixels in 0..1" if settings.function is None else f"what {settings.function} returns"
     normalised = "as they are" if plain else f"less {tell_numbers(mean)}, through {tell_numbers(std)}"
     return ScoredImages(
         images=images,
         told="those that it was exported on" if are_held_out else told,
         are_held_out=are_held_out,
-        normalised=f"pixels in 0..1, {normalised}, {by}",
+        normalised=f"{pixels}, {normalised}, {by}",
         classes=classes,
         study=study,
     )

@@ -110,6 +110,9 @@ def test_the_readme_says_how_images_are_normalised(form: str, exports: Path, dep
     other = replace(deployment.data, settings=replace(deployment.data.settings, mean=(0.25,), std=(2.0,)))
     told = tell_images(replace(deployment, data=replace(other, class_names=("zero", "one"))))
     assert told == ("Pixels are scaled to 0..1, less 0.25, through 2. The outputs are, in this order: zero, one.")
+    own = replace(deployment.data.settings, source="function", function="images:read")
+    told = tell_images(replace(deployment, data=replace(deployment.data, settings=own)))
+    assert told.startswith("Inputs are what images:read returns.")
 
 
 def test_a_file_alone_is_scored_and_says_that_nothing_was_recorded(

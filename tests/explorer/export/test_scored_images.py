@@ -113,6 +113,7 @@ def test_a_study_gives_its_held_out_images_and_its_score(tmp_path: Path) -> None
         found = read_images(str(given), None, None)
         assert found.study is not None
         assert (len(found.images), found.study.score.called) == (2, "closeness")
+        assert found.normalised == "what own:read returns, as they are, as data.source 'function' does"
     with pytest.raises(
         DataError, match=r"data: expected digits, mnist, cifar10, a folder of images, .* received 'own'"
     ):
