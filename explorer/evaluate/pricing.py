@@ -89,6 +89,8 @@ class Pricing:
             LayerError: Where the device cannot run it.
         """
         before, self._before = self._before, None  # so that a candidate that is refused leaves nothing behind
+        if before is None and self.accelerator.maximum_layers:
+            self._price_whole(candidate)  # which counts the layers; they are the same of every candidate
         planned = self._plan(candidate, before)
         try:
             self._update(planned, before)

@@ -55,7 +55,7 @@ class _Proposer:
         self._estimates, self._terms = estimates, terms
         known = tried.take_best(FITTED)
         self._sizes = np.array([len(axis.values) for axis in problem.space.axes])
-        random = np.random.default_rng([problem.seed, len(known.points)])
+        random = np.random.default_rng([problem.seed, tried.num_scored])
         self._model = fit_surrogate(terms, known.points, known.scores, known.errors)
         self._draws = self._model.draw(DRAWS, random)
         scores, costs = self._model.smoothed, known.costs

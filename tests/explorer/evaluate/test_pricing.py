@@ -137,6 +137,16 @@ def test_what_is_refused_leaves_nothing_behind(context: Callable[[str], Compress
         Pricing(graph, narrow).price(uniform(graph))
 
 
+def test_a_network_of_more_layers_than_a_device_runs_is_refused(context: Callable[[str], CompressionContext]) -> None:
+    graph, device = context("lenet5_digits").graph, hwmodels.load("bitfusion")
+    enough = replace(device, maximum_layers=len(graph.layers))
+    assert Pricing(graph, enough).price(uniform(graph)) == whole(graph, uniform(graph), device)
+    pricing = Pricing(graph, replace(device, maximum_layers=len(graph.layers) - 1))
+    for _ in range(2):
+        with pytest.raises(LayerError, match=f"expected layers <= {len(graph.layers) - 1} on bitfusion"):
+            pricing.price(uniform(graph))
+
+
 def test_the_order_in_which_layers_are_listed_does_not_matter(context: Callable[[str], CompressionContext]) -> None:
     graph, device = context("lenet5_digits").graph, hwmodels.load("bitfusion")
     pricing = Pricing(graph, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import optuna
@@ -10,8 +11,10 @@ import pytest
 from optuna.trial import TrialState
 
 from explorer.arrays import Float64Array, Int64Array
+from explorer.search import bayes
 from explorer.search.axes import ACTIVATION_BITS, WEIGHT_BITS, Axis
 from explorer.search.bayes import ROUND
+from explorer.search.evolution import evolve
 from explorer.search.improvement import Attained, spread_corners
 from explorer.search.problem import STANDARD_ERROR, Estimates, PointCosts, SamplingProblem
 from explorer.search.samplers import make_sampler
@@ -127,6 +130,19 @@ def test_it_goes_on_after_any_trial_as_if_nothing_had_happened() -> None:
 def test_nothing_is_proposed_twice() -> None:
     points = run("bayes", 60)
     assert len({point.tobytes() for point in points}) == 60
+
+
+def test_each_fit_draws_its_own_numbers_where_it_leaves_trials_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    streams = []
+
+    def record(*given: Any) -> list[Int64Array]:
+        streams.append(given[-1].bit_generator.state["state"]["inc"])
+        return evolve(*given)
+
+    monkeypatch.setattr(bayes, "FITTED", 12)
+    monkeypatch.setattr(bayes, "evolve", record)
+    run("bayes", 5 * ROUND)
+    assert len(streams) == len(set(streams)) >= 5
 
 
 def test_what_is_over_budget_is_not_proposed() -> None:
