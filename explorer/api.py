@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -75,7 +75,7 @@ def open(  # noqa: PLR0913  (a network, its images, and how they are split and s
     *,
     search: Any = None,
     held_out: Any = None,
-    score: ScoreFunction | Score | None = None,
+    score: ScoreFunction | Score | Literal["likeness"] | None = None,
     quantizer: QuantizerSettings | None = None,
     seed: int = 0,
     notify: Notify = silent,
@@ -93,7 +93,8 @@ def open(  # noqa: PLR0913  (a network, its images, and how they are split and s
         data: Images (N x ..., arrays or tensors, preprocessed as the model takes them) with `targets` (N), a
             DataLoader, or a Dataset.
         score: A function of (outputs, targets) that gives a number in [0, 1] for each image; right or wrong by the
-            largest logit where there is none.
+            largest logit where there is none. "likeness" is that of the classes' probabilities to the float network's,
+            which looks at no targets.
 
     Raises:
         ExplorerError: The model cannot be traced, or the images are not what it takes.

@@ -52,6 +52,8 @@ class Objective:
 SCORE = Objective(name="accuracy", title="Accuracy", heading="Accuracy", unit="%", key="accuracy", is_cost=False)
 """The one objective that is no cost, where a study does not name its own."""
 
+LIKENESS_NAME = "likeness"
+"""Of the score that compares outputs with the float network's."""
 CODED_BYTES = "coded_bytes"
 OBJECTIVES: Mapping[str, Objective] = {
     objective.name: objective

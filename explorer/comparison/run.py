@@ -27,6 +27,7 @@ from explorer.comparison.sample import ComputeRelevance, make_relevance
 from explorer.digests import digest
 from explorer.errors import RelevanceError, StudyFileError
 from explorer.evaluate.score import score_images
+from explorer.objectives import SCORE
 from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
 from explorer.settings import ComparisonSettings
@@ -66,9 +67,9 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
     check_subjects(settings)
     with locked(folder):
         refuse_other_settings(folder, study)
-        if study.score.function is not None:
+        if study.score.called != SCORE.name:
             raise StudyFileError(
-                ("score.function: a comparison is of which images are right; remove the key, or run the study instead",)
+                ("score: a comparison is of which images are right; remove the section, or run the study instead",)
             )
         prepared = open_study(study, folder, notify)
         if settings.of_case.widths_of_space:

@@ -25,6 +25,8 @@ class ImageSet:
 
     inputs: tuple[NDArray[np.float32], ...]
     targets: NDArray[Any]
+    known_as: str = ""
+    """Its digest where targets are computed, and may be others in their last digits elsewhere."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -52,7 +54,9 @@ class ImageSet:
         return inputs, torch.from_numpy(self.targets).to(torch_device)
 
     def digest(self) -> str:
-        """Return a digest of shapes, pixels and targets."""
+        """Return a digest of shapes, pixels and targets, or what it is known as."""
+        if self.known_as:
+            return self.known_as
         labels = self.targets.ndim == 1 and self.targets.dtype == np.int64
         described = "" if labels else f"{self.targets.dtype}{self.targets.shape}"
         shapes = "".join(repr(array.shape) for array in self.inputs)

@@ -15,6 +15,7 @@ from explorer.evaluate.engine import Runner
 from explorer.evaluate.mean_score import MeanScore, tell_score
 from explorer.graph.inputs import Inputs
 from explorer.graph.lines import apply_to_outputs
+from explorer.objectives import LIKENESS_NAME
 
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs, targets), each with one entry for each image -> a score in [0, 1] for each image (N,)."""
@@ -38,6 +39,8 @@ class Score:
     function: ScoreFunction
     code: str = ""
     """A digest of the function where it is the user's."""
+    of_classes: bool = False
+    """Whether outputs (N x classes) say how likely each class is, and the largest is what the network predicts."""
 
     def tell(self, mean: MeanScore) -> str:
         """Return a mean score in words: "97.50% right", or of a function of the user's "iou 75.60%"."""
@@ -49,7 +52,19 @@ def largest_logit_is_right(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs.argmax(1) == targets) & ~outputs.isnan().any(1)
 
 
-ACCURACY = Score(name="accuracy", function=largest_logit_is_right)
+def measure_likeness(outputs: Tensor, reference: Tensor) -> Tensor:
+    """Return for each image 1 less the Hellinger distance of its classes' probabilities from the reference's (N).
+
+    Both are logits (N x classes); the distance is sqrt(1 - sum of sqrt(p q)), from 0 to 1 (Hellinger, 1909), and an
+    image with NaN logits has the largest. Where errors are small it grows in proportion to theirs.
+    """
+    fidelity = (outputs.double().log_softmax(1) / 2 + reference.double().log_softmax(1) / 2).exp().sum(1)
+    return 1.0 - (1.0 - fidelity).clamp(0.0, 1.0).sqrt().nan_to_num(1.0)
+
+
+ACCURACY = Score(name="accuracy", function=largest_logit_is_right, of_classes=True)
+LIKENESS = Score(name=LIKENESS_NAME, function=measure_likeness, of_classes=True)
+"""How like the float network's outputs are, which stand in the targets' place: labels are not looked at."""
 
 
 def score_images(

@@ -12,7 +12,7 @@ import torch
 from explorer.data.images import ImageSet
 from explorer.errors import DataError, ExportError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import ACCURACY, Score, score_outputs
+from explorer.evaluate.score import ACCURACY, LIKENESS, Score, score_outputs
 from explorer.evaluate.workload import priced
 from explorer.export.artefact import Artefact, open_artefact
 from explorer.export.record import DESCRIPTIONS, Record, list_changed, read_record
@@ -75,7 +75,7 @@ def measure(
     if given is not None and artefact.run is None:
         notes.append("it holds weights and no network to run: not scored")
     elif given is not None:
-        if score is None and record is not None and record.score_name != ACCURACY.name:
+        if score is None and record is not None and record.score_name not in (ACCURACY.name, LIKENESS.name):
             raise ExportError(
                 f"verify: {artefact.network} is scored by {record.score_name}, a function of its study: give the study "
                 "file as data, or in Python function="

@@ -139,14 +139,14 @@ def compare_outputs(
             f"{received.shape} and {int((~np.isfinite(received)).sum())} values that are not; "
             "check the model's own outputs on these images"
         )
-    agreeing, tied = _agree(received, expected, score is ACCURACY)
+    agreeing, tied = _agree(received, expected, score.of_classes)
     verification = Verification(
         num_images=len(expected),
         agreeing=int(agreeing.sum()),
         ties=int(tied.sum()),
         scores=None if targets is None else (_score(received, targets, score), _score(expected, targets, score)),
         largest_difference=float(np.abs(received - expected).max()),
-        of_classes=score is ACCURACY,
+        of_classes=score.of_classes,
     )
     if verification.agreement < MINIMUM_AGREEMENT:
         same = "predicts the same class" if verification.of_classes else f"gives outputs within {TOLERANCE:.0%}"

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from explorer.compress.shorten import EXAMPLES
 from explorer.compress.step_units import with_step_units
 from explorer.data.images import Data, ImageSet
 from explorer.errors import DataError, ModelError
-from explorer.evaluate.score import ACCURACY, Score, ScoreFunction
+from explorer.evaluate.score import ACCURACY, LIKENESS, Score, ScoreFunction
 from explorer.graph.inputs import Inputs
 from explorer.graph.layers import ModelGraph
 from explorer.graph.symbolic import call
@@ -26,7 +26,7 @@ from explorer.progress import Notify
 from explorer.relevance.scores import compute_step_units, order_filters
 from explorer.session.display import paragraph, table
 from explorer.session.samples import make_data, read_samples, split_samples
-from explorer.settings import QuantizerSettings
+from explorer.settings import ComputeSettings, QuantizerSettings
 from explorer.settings.rules import integer
 from explorer.study.coverage import measure_coverage
 from explorer.study.network import StudyNetwork, threads_for, with_weights
@@ -153,7 +153,7 @@ def open_network(
     *,
     search: Any,
     held_out: Any,
-    score: ScoreFunction | Score | None,
+    score: ScoreFunction | Score | Literal["likeness"] | None,
     quantizer: QuantizerSettings | None,
     seed: int,
 ) -> Net:
@@ -183,13 +183,13 @@ def open_network(
     network = StudyNetwork(
         data=found,
         torch_device=torch_device,
-        score=make_score(score),
+        score=LIKENESS if score == "likeness" else make_score(score),
         model=model,
         canonical=context.model,
         graph=context.graph,
         coverage=covered,
     )
-    return Net(network=network, context=context, seed=seed)
+    return Net(network=network.with_references(ComputeSettings().batch_size), context=context, seed=seed)
 
 
 def open_study_network(study: Study, notify: Notify) -> Net:

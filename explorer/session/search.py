@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.errors import SearchError
-from explorer.evaluate.score import ACCURACY, Score
+from explorer.evaluate.score import ACCURACY, LIKENESS, Score
 from explorer.objectives import SCORE
 from explorer.progress import Notify, silent
 from explorer.report.front.files import refuse_foreign_pages, write_pages
@@ -219,6 +219,8 @@ def _score_settings(score: Score) -> ScoreSettings:
     """Return what the study says of a score; its function is known, though no file can load one that was given."""
     if score is ACCURACY:
         return ScoreSettings()
+    if score is LIKENESS:
+        return ScoreSettings(name=score.name)
     module = getattr(score.function, "__module__", "")
     where = module if module.replace(".", "").isidentifier() else "python"
     return ScoreSettings(function=f"{where}:{score.name}", name=score.name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from explorer.errors import StudyFileError
-from explorer.objectives import SCORE, every_cost
+from explorer.objectives import LIKENESS_NAME, SCORE, every_cost
 from explorer.settings.records import validate
 from explorer.settings.rules import text
 from explorer.settings.values import FUNCTION
@@ -22,11 +22,15 @@ RESERVED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSettings:
-    """The user's score function, and what it is called by; right or wrong by the largest logit without one.
+    """What scores outputs: being right by the largest logit, the user's function, or likeness to the float network.
+
+    "likeness" is the mean over images of 1 less the Hellinger distance of the classes' probabilities from the float
+    network's. It tells networks apart that are right on as many images, and looks at no labels.
 
     Attributes:
         function: "module:callable" of (outputs, targets), which gives a number in [0, 1] for each image.
-        name: In objectives, budgets, tables and reports; that of the function where it is None.
+        name: Of the function in objectives, budgets, tables and reports, its own where it is None; without a function
+            "likeness" or nothing.
     """
 
     SECTION: ClassVar[str] = "score"
@@ -37,13 +41,18 @@ class ScoreSettings:
     def __post_init__(self) -> None:
         validate(self, self.SECTION)
         taken = {word for cost in every_cost() for word in (cost.name, cost.key)} | RESERVED
-        if self.function is None and self.name is not None:
-            raise StudyFileError(("score.name: only a function takes it; remove it, or name score.function",))
+        if self.function is None and self.name not in {None, LIKENESS_NAME}:
+            hint = "remove it, or name score.function"
+            raise StudyFileError(
+                (f'score.name: without score.function expected "{LIKENESS_NAME}", received {self.name!r}; {hint}',)
+            )
+        if self.function is not None:
+            taken.add(LIKENESS_NAME)
         if self.called in taken or (self.function is not None and not self.called[0].isalpha()):
-            expected = "a name of letters, digits and _ that no cost, column or key of an export has"
+            expected = "a name of letters, digits and _ that no cost, other score, column or key of an export has"
             raise StudyFileError((f"score.name: expected {expected}, received {self.called!r}; set score.name",))
 
     @property
     def called(self) -> str:
         """What the score is called by."""
-        return SCORE.name if self.function is None else self.name or self.function.rpartition(":")[2]
+        return self.name or (SCORE.name if self.function is None else self.function.rpartition(":")[2])

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import fx, nn
 
@@ -15,11 +16,11 @@ from explorer.compress.norms import find_norms
 from explorer.compress.shorten import EXAMPLES
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
-from explorer.errors import DataError, ScoreError, StudyFileError
-from explorer.evaluate.score import ACCURACY, Score
+from explorer.errors import DataError, ModelError, ScoreError, StudyFileError
+from explorer.evaluate.score import ACCURACY, LIKENESS, Score
 from explorer.evaluate.torch_device import find_torch_device
 from explorer.graph.canonical import canonicalise
-from explorer.graph.inputs import Inputs, run
+from explorer.graph.inputs import Inputs, batches, run
 from explorer.graph.layers import ModelGraph
 from explorer.graph.trace import trace
 from explorer.models.load import load_model
@@ -56,6 +57,29 @@ class StudyNetwork:
         """Return inputs and targets as tensors on the torch device."""
         return images.tensors(self.torch_device)
 
+    def as_scored(self, images: ImageSet, batch_size: int) -> ImageSet:
+        """Return images with what outputs are compared with: for likeness the float network's, else their targets.
+
+        Raises:
+            ModelError: Where the outputs are no classes.
+        """
+        if self.score is not LIKENESS:
+            return images
+        with threads_for(self.graph), torch.inference_mode():
+            found = [run(self.canonical, part) for part in batches(self.tensors(images)[0], batch_size)]
+        if any(outputs.ndim != 2 or outputs.shape[1] < 2 for outputs in found):
+            raise ModelError(
+                f'score.name: "likeness" compares the probabilities of classes, received outputs of shape '
+                f"{tuple(found[0].shape)}; name a function of your own as score.function"
+            )
+        unlabelled = replace(images, targets=np.zeros(len(images), np.int64))
+        return replace(images, targets=torch.cat(found).cpu().numpy(), known_as=unlabelled.digest())
+
+    def with_references(self, batch_size: int) -> StudyNetwork:
+        """Return the network with its images as they are scored; ModelError as `as_scored`."""
+        search, held_out = (self.as_scored(images, batch_size) for images in (self.data.search, self.data.held_out))
+        return replace(self, data=replace(self.data, search=search, held_out=held_out))
+
 
 def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
     """Load the images, build the network and trace it; it has its weights if they are those of a checkpoint."""
@@ -74,7 +98,7 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
         data.num_classes,
         seed=study.seed,
         folder=study.folder,
-        is_classifier=score is ACCURACY,
+        is_classifier=score.of_classes and data.num_classes is not None,
     )
     model = model.to(torch_device).float()
     example = _example(data, torch_device)
@@ -93,16 +117,19 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
 
 
 def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Notify = silent) -> StudyNetwork:
-    """Return the network with the weights of its checkpoint, or trained, unless it was trained before."""
+    """Return the network with the weights of its checkpoint, or trained, unless it was trained before.
+
+    And its images as they are scored.
+    """
     if study.model.checkpoint is not None:
-        return network
+        return network.with_references(study.compute.batch_size)
     data, torch_device = network.data, network.torch_device
     first = draw_first_sample(network, study)
     for name in filter(None, (study.relevance.method, find_weighting_criterion(study), *list_other_criteria(study))):
         CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
     train_once(network.model, network.canonical, study, data, folder, notify)
     canonical, graph = _explorable(network.model, _example(data, torch_device), study)
-    return replace(network, canonical=canonical, graph=graph)
+    return replace(network, canonical=canonical, graph=graph).with_references(study.compute.batch_size)
 
 
 def draw_first_sample(network: StudyNetwork, study: Study) -> Sample:
@@ -136,6 +163,8 @@ def find_score(study: Study, data: Data) -> Score:
     """
     if study.score.function is not None:
         return load_score(study)
+    if study.score.name is not None:
+        return LIKENESS
     if data.num_classes is None:
         raise DataError(
             "score.function: missing; the targets are no class numbers, by which outputs are right or wrong: name a "

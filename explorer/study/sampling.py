@@ -12,7 +12,7 @@ from explorer.evaluate.engine import Runner
 from explorer.evaluate.image_scores import pack_scores
 from explorer.evaluate.sampled import SampledScore, score_sample
 from explorer.evaluate.sampling import SampleOrder, find_margins
-from explorer.evaluate.score import ACCURACY, score_images, score_outputs
+from explorer.evaluate.score import score_images, score_outputs
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.graph.inputs import batches, run, take
 from explorer.study.built import BuiltNetworks
@@ -77,6 +77,6 @@ def _score_float_network(prepared: PreparedStudy) -> tuple[Float64Array, Float64
             outputs = run(prepared.context.model, given)
             count = len(given[0])
             scores.append(score_outputs(prepared.score, outputs, targets[start : start + count]))
-            margins += [find_margins(outputs)] if prepared.score.function is ACCURACY.function else []
+            margins += [find_margins(outputs)] if prepared.score.of_classes else []
             start += count
     return np.concatenate(scores), np.concatenate(margins) if margins else None

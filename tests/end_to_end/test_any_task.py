@@ -264,7 +264,12 @@ def test_what_the_users_functions_do_wrong_is_one_line(
     [
         ('names = ["closeness",', 'names = ["accuracy",', 'objectives.names[0]: expected "closeness" or "energy"'),
         ('name = "closeness"', 'name = "energy"', "score.name: expected a name of letters, digits and _ that no cost"),
-        ('function = "angle:score"', "", "score.name: only a function takes it"),
+        (
+            'function = "angle:score"',
+            "",
+            "score.name: without score.function expected \"likeness\", received 'closeness'",
+        ),
+        ('name = "closeness"', 'name = "likeness"', "score.name: expected a name of letters"),
         ('loss = "angle:loss"', "", "model.training.loss: missing; the targets are no class numbers"),
         (
             '[score]\nfunction = "angle:score"\nname = "closeness"',
@@ -296,7 +301,7 @@ def test_what_a_study_of_another_task_can_have_wrong_is_one_line(
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (("compare",), "score.function: a comparison is of which images are right"),
+        (("compare",), "score: a comparison is of which images are right"),
         (("relevance", "--class", "1"), "class 1: expected none, since targets are no class numbers"),
         (("relevance", "--method", "hessian_trace"), "relevance.method: 'hessian_trace' is of classes"),
     ],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from explorer.errors import ExportError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import ACCURACY, Score, score_outputs
+from explorer.evaluate.score import Score, score_outputs
 from explorer.export.interface import Codes, to_arrays
 from explorer.export.tflite.network import Network, describe_output
 from explorer.export.tflite.run import run_tflite
@@ -55,7 +55,7 @@ def compare(network: Network, path: Path, model: nn.Module, images: Inputs, targ
     Raises:
         ExportError: Where a prediction, or an output of what is no classifier, differs.
     """
-    given, of_classes = network.interface.encode(images), score is ACCURACY
+    given, of_classes = network.interface.encode(images), score.of_classes
     expected = run_program(network.program, to_arrays(images)).astype(np.int64)
     received, built_in = (_run_logits(network, path, given, kernels) for kernels in ("default", "built-in"))
     agreeing = _find_equal(received, expected, of_classes)
