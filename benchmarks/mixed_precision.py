@@ -1,8 +1,9 @@
 """A front of ResNet-8 by `explorer run`, members of it tuned, beside a published joint search of pruning and widths.
 
-studies/resnet8_cifar10 is searched once for bytes of weights and once for cycles of GAP9's NE16. For published points
-the member that is best on search images (training images, as everything is chosen on) at no more is tuned, as `explorer
-finetune RUN --pick` does, and all members are scored on all 10,000 CIFAR-10 test images.
+studies/resnet8_cifar10 is searched once for bytes of weights, once for these by likeness to the float network, and once
+for cycles of GAP9's NE16. For published points the member that is best on search images (training images, as everything
+is chosen on) at no more is tuned, as `explorer finetune RUN --pick` does. Test images are all 10,000 of CIFAR-10: all
+members are scored on them, or where likeness chooses those alone that it has chosen.
 
 Bytes are those of all weights at the width of their layer, without biases and scales; cycles are those of NE16 by its
 published model, without transfers: 160,825 for the whole network at 8 bits, where the published figure has 155,000.
@@ -19,13 +20,15 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 import explorer
+from explorer.data.load import load_data
 from explorer.evaluate import hardware
-from explorer.settings import BudgetSettings, ObjectiveSettings
+from explorer.settings import BudgetSettings, ObjectiveSettings, ScoreSettings
 from explorer.study.record import FrontPoint
 from hwmodels import load
 
@@ -36,6 +39,8 @@ PER_FILTER_BYTES = 8
 """Of the bias and the scale of a filter, which the device keeps beside its weights."""
 
 Count = Callable[[explorer.Net, explorer.Candidate], int]
+Judge = Callable[[FrontPoint], explorer.MeanScore]
+"""Returns the share of the test images that a member has right before tuning."""
 
 
 def count_bytes(net: explorer.Net, candidate: explorer.Candidate) -> int:
@@ -64,14 +69,24 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """One cost: how it is counted, its published column in units of so many, what is searched, what is wanted."""
+    """One search: how its cost is counted, the published column in units of so many, and what is wanted."""
 
     count: Count
     column: str
     unit: float
     targets: tuple[Target, ...]
     change: Callable[[explorer.Study], explorer.Study] = lambda study: study
-    """Of the study, for this cost."""
+    """Of the study, for this race."""
+
+
+def search_alike(study: explorer.Study) -> explorer.Study:
+    """Return the study by likeness to the float network, which accuracy does not tell apart from members so near it."""
+    return replace(
+        study,
+        score=ScoreSettings(name="likeness"),
+        objectives=ObjectiveSettings(names=("likeness", "weight_memory")),
+        budgets=BudgetSettings(accuracy=0.88),
+    )
 
 
 def search_cycles(study: explorer.Study) -> explorer.Study:
@@ -100,6 +115,17 @@ RACES: Mapping[str, Race] = {
             Target(most=15_300, wanted=84.5, epochs=36),
             Target(most=5_900, wanted=76.0, epochs=40),
             Target(most=2_900, wanted=62.0, epochs=40),
+        ),
+    ),
+    "likeness": Race(
+        count=count_bytes,
+        column="weight_kilobytes",
+        unit=1000.0,
+        change=search_alike,
+        targets=(
+            Target(most=59_000, wanted=87.0),
+            Target(most=40_000, wanted=86.9),
+            Target(most=26_500, wanted=86.3),
         ),
     ),
     "cycles": Race(
@@ -158,7 +184,7 @@ def tune(result: explorer.Result, counts: Mapping[str, int], race: Race) -> expl
     return result
 
 
-def show(front: Sequence[FrontPoint], counts: Mapping[str, int], race: Race) -> None:
+def show(front: Sequence[FrontPoint], counts: Mapping[str, int], race: Race, judge: Judge) -> None:
     """Print what of the front lies beside each published point."""
     wanted = {float(target.most): target.wanted for target in race.targets}
     for cost, right in sorted(read_published(race), reverse=True):
@@ -168,11 +194,20 @@ def show(front: Sequence[FrontPoint], counts: Mapping[str, int], race: Race) -> 
         if point is None:
             print(f"{line}no member")
             continue
-        line += f"{point.name} of {counts[point.name]:,}: {point.held_out.value:.2%} untrained"
+        line += f"{point.name} of {counts[point.name]:,}: {judge(point).value:.2%} untrained"
         if point.tuned is not None:
             kept = "" if searched(point)[1] >= searched(point)[0] else ", worse on search images"
             line += f", {point.tuned.held_out.value:.2%} after {point.tuned.epochs} epochs{kept}"
         print(line, flush=True)
+
+
+def count_right(result: explorer.Result, point: FrontPoint) -> explorer.MeanScore:
+    """Return the share of the test images that a member has right, which held-out scores are where accuracy chooses."""
+    if result.score_name == explorer.accuracy.__name__:
+        return point.held_out
+    study = explorer.load_study(STUDY)
+    labelled = load_data(study.data, study.model.input_shape, study.folder).held_out
+    return explorer.accuracy(result.front[point.name].build(), labelled)
 
 
 def say(what: str, done: int, total: int) -> None:
@@ -198,11 +233,13 @@ def main() -> None:
         net, front = result.open_net(), result.outcome.front
         counts = {point.name: race.count(net, point.evaluation.candidate) for point in front}
         for point in front:
-            print(f"  {point.name}: {counts[point.name]:,} {name}, {point.held_out.value:.2%} untrained")
+            print(
+                f"  {point.name}: {counts[point.name]:,} {race.column}, {result.score_name} {point.held_out.value:.2%}"
+            )
         if not arguments.untuned:
             result = tune(result, counts, race)
         print(f"\nby {name}:")
-        show(result.outcome.front, counts, race)
+        show(result.outcome.front, counts, race, partial(count_right, result))
     print(f"{time.process_time() - begun:.0f} CPU-s of this call")
 
 
