@@ -49,6 +49,15 @@ def test_relevance_of_filters_beats_their_size_and_chance() -> None:
     assert [tuned["random", level] for level in ("0.25", "0.4")] == ["wins", "wins"]
 
 
+def test_relevance_does_not_lead_once_layers_are_solved_for_anew() -> None:
+    """Filters of ResNet-20, half of the multiply-accumulates left: before and after tuning."""
+    for state in ("recalibrated", "fine_tuned"):
+        found = verdicts("pruning/results/resnet20_cifar10_propagated", state)
+        assert found["reconstruction", "0.29"] == "loses", state
+        assert found["l2", "0.29"] == "ties", state
+        assert found["taylor", "0.29"] == found["random", "0.29"] == "wins", state
+
+
 def test_magnitude_of_single_weights_beats_their_relevance() -> None:
     found = verdicts("pruning/results/resnet20_cifar10_weights", "recalibrated", "global")
     assert [found["magnitude", level] for level in ("0.7", "0.8", "0.9")] == ["loses"] * 3
