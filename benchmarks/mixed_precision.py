@@ -20,7 +20,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,8 +38,8 @@ PER_FILTER_BYTES = 8
 """Of the bias and the scale of a filter, which the device keeps beside its weights."""
 
 Count = Callable[[explorer.Net, explorer.Candidate], int]
-Judge = Callable[[FrontPoint], explorer.MeanScore]
-"""Returns the share of the test images that a member has right before tuning."""
+Judge = Callable[[FrontPoint, bool], explorer.MeanScore]
+"""Returns the share of the test images that a member has right, tuned or not."""
 
 
 def count_bytes(net: explorer.Net, candidate: explorer.Candidate) -> int:
@@ -69,9 +68,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """One search: how its cost is counted, the published column in units of so many, and what is wanted."""
+    """One search: how its cost is counted and called, the published column in units of so many, and what is wanted."""
 
     count: Count
+    counted: str
     column: str
     unit: float
     targets: tuple[Target, ...]
@@ -106,6 +106,7 @@ def search_cycles(study: explorer.Study) -> explorer.Study:
 RACES: Mapping[str, Race] = {
     "bytes": Race(
         count=count_bytes,
+        counted="bytes",
         column="weight_kilobytes",
         unit=1000.0,
         targets=(
@@ -119,6 +120,7 @@ RACES: Mapping[str, Race] = {
     ),
     "likeness": Race(
         count=count_bytes,
+        counted="bytes",
         column="weight_kilobytes",
         unit=1000.0,
         change=search_alike,
@@ -130,6 +132,7 @@ RACES: Mapping[str, Race] = {
     ),
     "cycles": Race(
         count=count_cycles,
+        counted="cycles",
         column="ne16_cycles",
         unit=1.0,
         change=search_cycles,
@@ -194,20 +197,20 @@ def show(front: Sequence[FrontPoint], counts: Mapping[str, int], race: Race, jud
         if point is None:
             print(f"{line}no member")
             continue
-        line += f"{point.name} of {counts[point.name]:,}: {judge(point).value:.2%} untrained"
+        line += f"{point.name} of {counts[point.name]:,}: {judge(point, False).value:.2%} untrained"
         if point.tuned is not None:
             kept = "" if searched(point)[1] >= searched(point)[0] else ", worse on search images"
-            line += f", {point.tuned.held_out.value:.2%} after {point.tuned.epochs} epochs{kept}"
+            line += f", {judge(point, True).value:.2%} after {point.tuned.epochs} epochs{kept}"
         print(line, flush=True)
 
 
-def count_right(result: explorer.Result, point: FrontPoint) -> explorer.MeanScore:
-    """Return the share of the test images that a member has right, which held-out scores are where accuracy chooses."""
+def count_right(result: explorer.Result) -> Judge:
+    """Return what tells how many of the test images a member has right: by labels, where likeness chose it."""
     if result.score_name == explorer.accuracy.__name__:
-        return point.held_out
+        return lambda point, tuned: point.tuned.held_out if tuned and point.tuned else point.held_out
     study = explorer.load_study(STUDY)
     labelled = load_data(study.data, study.model.input_shape, study.folder).held_out
-    return explorer.accuracy(result.front[point.name].build(), labelled)
+    return lambda point, tuned: explorer.accuracy(result.model(point.name, tuned=tuned), labelled)
 
 
 def say(what: str, done: int, total: int) -> None:
@@ -239,7 +242,7 @@ def main() -> None:
         if not arguments.untuned:
             result = tune(result, counts, race)
         print(f"\nby {name}:")
-        show(result.outcome.front, counts, race, partial(count_right, result))
+        show(result.outcome.front, counts, race, count_right(result))
     print(f"{time.process_time() - begun:.0f} CPU-s of this call")
 
 

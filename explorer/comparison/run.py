@@ -27,10 +27,9 @@ from explorer.comparison.sample import ComputeRelevance, make_relevance
 from explorer.digests import digest
 from explorer.errors import RelevanceError, StudyFileError
 from explorer.evaluate.score import score_images
-from explorer.objectives import SCORE
 from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
-from explorer.settings import ComparisonSettings
+from explorer.settings import ComparisonSettings, ScoreSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked, refuse_changes
 from explorer.study.names import compared_criteria
@@ -67,7 +66,7 @@ def compare(study: Study, folder: Path, notify: Notify) -> Comparison:
     check_subjects(settings)
     with locked(folder):
         refuse_other_settings(folder, study)
-        if study.score.called != SCORE.name:
+        if study.score != ScoreSettings():
             raise StudyFileError(
                 ("score: a comparison is of which images are right; remove the section, or run the study instead",)
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +25,8 @@ class ImageSet:
 
     inputs: tuple[NDArray[np.float32], ...]
     targets: NDArray[Any]
-    known_as: str = ""
-    """Its digest where targets are computed, and may be others in their last digits elsewhere."""
+    references: NDArray[np.float32] | None = None
+    """The float network's outputs (N x ...), where networks are scored by these and not by the targets."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -44,7 +44,9 @@ class ImageSet:
 
     def take(self, indices: NDArray[np.intp] | slice) -> ImageSet:
         """Return the images at these indices, in their order."""
-        return ImageSet(inputs=tuple(array[indices] for array in self.inputs), targets=self.targets[indices])
+        inputs = tuple(array[indices] for array in self.inputs)
+        references = None if self.references is None else self.references[indices]
+        return ImageSet(inputs=inputs, targets=self.targets[indices], references=references)
 
     def tensors(self, torch_device: torch.device) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return inputs and targets as tensors on the device."""
@@ -53,10 +55,12 @@ class ImageSet:
         inputs = tuple(torch.from_numpy(array).to(torch_device) for array in self.inputs)
         return inputs, torch.from_numpy(self.targets).to(torch_device)
 
+    def scored(self, torch_device: torch.device) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Return inputs, and what outputs are scored by: references where there are any, else targets."""
+        return (self if self.references is None else replace(self, targets=self.references)).tensors(torch_device)
+
     def digest(self) -> str:
-        """Return a digest of shapes, pixels and targets, or what it is known as."""
-        if self.known_as:
-            return self.known_as
+        """Return a digest of shapes, pixels and targets."""
         labels = self.targets.ndim == 1 and self.targets.dtype == np.int64
         described = "" if labels else f"{self.targets.dtype}{self.targets.shape}"
         shapes = "".join(repr(array.shape) for array in self.inputs)

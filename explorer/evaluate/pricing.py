@@ -74,6 +74,7 @@ class Pricing:
         self._stays = None if accelerator.map_buffer is None else Staying(graph, accelerator)
         self._widths: dict[tuple[int, ...], Mapping[str, int]] = {}
         self._before: Plan | None = None
+        self._uncounted = bool(accelerator.maximum_layers)
         self._real = np.zeros((len(ENERGY_COMPONENTS) + 1, len(self._parts)))
         self._whole = np.zeros((4, len(self._parts)), dtype=np.int64)
         self._sizes = np.zeros(len(graph.activations), dtype=np.int64)
@@ -89,8 +90,9 @@ class Pricing:
             LayerError: Where the device cannot run it.
         """
         before, self._before = self._before, None  # so that a candidate that is refused leaves nothing behind
-        if before is None and self.accelerator.maximum_layers:
+        if self._uncounted:
             self._price_whole(candidate)  # which counts the layers; they are the same of every candidate
+            self._uncounted = False
         planned = self._plan(candidate, before)
         try:
             self._update(planned, before)

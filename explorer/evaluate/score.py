@@ -10,13 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from explorer.errors import NumericalError, ScoreError
+from explorer.errors import ModelError, NumericalError, ScoreError
 from explorer.evaluate.engine import Runner
 from explorer.evaluate.mean_score import MeanScore, tell_score
 from explorer.graph.inputs import Inputs
 from explorer.graph.lines import apply_to_outputs
 from explorer.objectives import LIKENESS_NAME
 
+SUMMED = 1e-4
+"""How far the probabilities of an image are from 1 in sum, at most, in float32 (assumed)."""
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 """(outputs, targets), each with one entry for each image -> a score in [0, 1] for each image (N,)."""
 
@@ -62,9 +64,19 @@ def measure_likeness(outputs: Tensor, reference: Tensor) -> Tensor:
     return 1.0 - (1.0 - fidelity).clamp(0.0, 1.0).sqrt().nan_to_num(1.0)
 
 
+def refuse_other_than_logits(outputs: object) -> None:
+    """Raise ModelError where a float network's outputs are no logits of classes (N x classes)."""
+    expected = 'score.name: "likeness" compares the probabilities that logits of classes give, '
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] < 2:
+        received = f"outputs of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ModelError(f"{expected}received {received}; name a function of your own as score.function")
+    if bool((outputs >= 0).all()) and bool(((outputs.sum(1) - 1).abs() < SUMMED).all()):
+        raise ModelError(f"{expected}received these probabilities themselves; leave out the softmax at the end")
+
+
 ACCURACY = Score(name="accuracy", function=largest_logit_is_right, of_classes=True)
 LIKENESS = Score(name=LIKENESS_NAME, function=measure_likeness, of_classes=True)
-"""How like the float network's outputs are, which stand in the targets' place: labels are not looked at."""
+"""How like outputs are to the float network's, which stand in the targets' place: labels are not looked at."""
 
 
 def score_images(
@@ -100,6 +112,11 @@ def score_images(
 
 def score_outputs(score: Score, outputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """Score of each of the outputs (N,); ScoreError as `score_images`."""
+    if score is LIKENESS and targets.shape != outputs.shape:
+        raise ScoreError(
+            "score: likeness is to a float network's outputs, which are not known here; leave function out for what "
+            "explorer.compress makes, or score by labels"
+        )
     given = apply_to_outputs(score.function, outputs, targets, f"score.function: {score.name!r}", ScoreError)
     wrong = _wrong(given, len(targets))
     if wrong:

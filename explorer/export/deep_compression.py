@@ -207,7 +207,7 @@ def _report(
     """Score the float, the compressed and the decoded network; ExportError unless the last two are one."""
     model, decoded = models
     refuse_different(model, decoded, to / NETWORK)
-    sets = [prepared.tensors(images) for images in (prepared.data.search, prepared.data.held_out)]
+    sets = [prepared.scored(images) for images in (prepared.data.search, prepared.data.held_out)]
     images, targets = join([inputs for inputs, _ in sets]), torch.cat([of_images for _, of_images in sets])
     batch = prepared.study.compute.batch_size
     notify("score", 0, 3)

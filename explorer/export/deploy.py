@@ -15,7 +15,7 @@ from explorer.compress.failures import NUMERICAL
 from explorer.errors import ExportError
 from explorer.evaluate.coded_size import count_coded_bytes
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import score_images
+from explorer.evaluate.score import LIKENESS, score_images
 from explorer.evaluate.weight_entropy import count_entropies
 from explorer.export.formats import DEFAULT_FORMAT, FORMATS, Deployment, Exported, FileTypes, Format, list_installed
 from explorer.export.verify import TOLERANCE
@@ -68,7 +68,8 @@ def deploy(
             held_out = MeanScore(**weights.description["held_out"])
             point = replace(point, evaluation=tuned_evaluation, held_out=held_out)
         exported = exporter.write(replace(_deployment(prepared, point, model, types), **tuning), to)
-    if exported.score.num_images == point.held_out.num_images and exported.verification.agreement == 1.0:
+    counted = prepared.score is not LIKENESS  # which outputs of 8 bits cost some, of equal predictions
+    if counted and exported.score.num_images == point.held_out.num_images and exported.verification.agreement == 1.0:
         _compare(exported, point, prepared.score.name)
     notify("export", 1, 1)
     return exported
@@ -99,7 +100,7 @@ def deploy_uniform(
         model = apply(prepared.context, candidate)
         cost = _cost(prepared, candidate, model)
         evaluation = Evaluation(number=0, origin="uniform", candidate=candidate, cost=cost, score=None)
-        images, targets = prepared.tensors(prepared.data.held_out)
+        images, targets = prepared.scored(prepared.data.held_out)
         held_out = MeanScore.of(score_images(model, images, targets, study.compute.batch_size, prepared.score))
         point = FrontPoint(name="w{}a{}".format(*bits), evaluation=evaluation, held_out=held_out)
         exported = exporter.write(_deployment(prepared, point, model), to)
@@ -171,7 +172,7 @@ def _deployment(
     model: fx.GraphModule,
     types: FileTypes | None = None,
 ) -> Deployment:
-    images, targets = prepared.tensors(prepared.data.held_out)
+    images, targets = prepared.scored(prepared.data.held_out)
     removed = point.evaluation.candidate.removed_blocks
     return Deployment(
         point=point,

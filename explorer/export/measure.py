@@ -83,6 +83,11 @@ def measure(
         found = score_artefact(artefact, given.images, wanted, notify)
         is_comparable = record is not None and wanted.name == record.score_name
         kept = _compare(found, record, given.are_held_out) if record is not None and is_comparable else None
+        if score is None and record is not None and record.score_name == LIKENESS.name:
+            notes.append(
+                f"its export recorded likeness {record.score.value:.2%}, which takes the float network's outputs: here "
+                "labels score it"
+            )
     cost = None
     if accelerator is None and record is not None and record.device in names():
         accelerator = load(record.device)
@@ -137,14 +142,16 @@ def score_artefact(artefact: Artefact, images: ImageSet, score: Score, notify: N
     notify("score", len(images), len(images))
     outputs = np.concatenate(parts)
     if score is ACCURACY:
-        highest = int(images.targets.max(initial=0))
+        highest, lowest = int(images.targets.max(initial=0)), int(images.targets.min(initial=0))
         if outputs.ndim != 2 or images.targets.ndim != 1 or images.targets.dtype != np.int64:
             raise DataError(
                 f"data: right or wrong takes a label for each image and one output for each class, received targets of "
-                f"shape {images.targets.shape} and outputs of {outputs.shape}; give the study file, whose score it is"
+                f"shape {images.targets.shape} and outputs of {outputs.shape}; give labels, or the study file with its "
+                "score function"
             )
-        if highest >= outputs.shape[1]:
-            raise DataError(f"data: label {highest} is out of range; the network has {outputs.shape[1]} outputs")
+        if lowest < 0 or highest >= outputs.shape[1]:
+            label = highest if lowest >= 0 else lowest
+            raise DataError(f"data: label {label} is out of range; the network has {outputs.shape[1]} outputs")
     return MeanScore.of(score_outputs(score, torch.from_numpy(outputs), torch.from_numpy(images.targets)))
 
 

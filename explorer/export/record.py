@@ -145,7 +145,8 @@ def describe_layers(model: fx.GraphModule, graph: ModelGraph, candidate: Candida
 def digest_images(deployment: Deployment) -> str:
     """Return the digest of the images that an export is checked on, as `ImageSet.digest` has it."""
     inputs = tuple(tensor.cpu().numpy() for tensor in as_tuple(deployment.images))
-    return ImageSet(inputs=inputs, targets=deployment.targets.cpu().numpy()).digest()
+    targets = deployment.targets.cpu().numpy() if deployment.data is None else deployment.data.held_out.targets
+    return ImageSet(inputs=inputs, targets=targets).digest()
 
 
 def _list_files(exported: Exported, folder: Path) -> list[Path]:

@@ -68,7 +68,7 @@ def _export(model: Compressed, folder: Path, form: str, accelerator: Accelerator
         )
     exporter = find_format(form, folder, types)
     net, origin = model.net, _origin(model, accelerator)
-    images, targets = net.tensors(net.data.held_out)
+    images, targets = net.scored(net.data.held_out)
     with threads_for(net.graph):
         return exporter.write(
             Deployment(
@@ -100,7 +100,7 @@ def _origin(model: Compressed, accelerator: Accelerator | None) -> Origin:
         known = replace(known, point=replace(known.point, evaluation=evaluation), device=accelerator.name)
     if known is not None and model.finetuning is None:
         return known
-    scores = score_images(model, *net.tensors(net.data.held_out), ComputeSettings().batch_size, net.score)
+    scores = score_images(model, *net.scored(net.data.held_out), ComputeSettings().batch_size, net.score)
     if known is not None:
         evaluation = replace(known.point.evaluation, score=None)  # the search scored it before it was tuned
         return replace(known, point=replace(known.point, evaluation=evaluation, held_out=MeanScore.of(scores)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -103,6 +103,10 @@ class Net:
         """Return images and targets on the device of the network."""
         return self.network.tensors(images)
 
+    def scored(self, images: ImageSet) -> tuple[Any, Tensor]:
+        """Return images, and what the score compares outputs with, on the device of the network."""
+        return images.scored(self.network.torch_device)
+
     def summary(self) -> str:
         """Return lines that say what is explored, and on which images."""
         data, graph = self.data, self.graph
@@ -183,7 +187,7 @@ def open_network(
     network = StudyNetwork(
         data=found,
         torch_device=torch_device,
-        score=LIKENESS if score == "likeness" else make_score(score),
+        score=make_score(score),
         model=model,
         canonical=context.model,
         graph=context.graph,
@@ -196,6 +200,7 @@ def open_study_network(study: Study, notify: Notify) -> Net:
     """Return the network of a study with its own images, trained where it has no checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         network = with_weights(open_given_network(study, notify), study, Path(folder), notify)
+        network = network.with_references(study.compute.batch_size)
     images = network.data.calibration.tensors(network.torch_device)[0]
     context = CompressionContext.of(network.canonical, images, graph=network.graph, quantizer=study.quantizer)
     return Net(network=network, context=context, seed=study.seed)
@@ -215,16 +220,20 @@ def net_of_study(prepared: PreparedStudy) -> Net:
     return Net(network=network, context=prepared.context, seed=prepared.study.seed)
 
 
-def make_score(score: ScoreFunction | Score | None) -> Score:
+def make_score(score: ScoreFunction | Score | str | None) -> Score:
     """Return a score by its function's name; right or wrong where there is none."""
     if score is None:
         return ACCURACY
+    if score == LIKENESS.name:
+        return LIKENESS
     if isinstance(score, Score):
         return score
-    if not isinstance(score, Callable):  # type: ignore[arg-type]
-        raise DataError(f"score: expected a function (outputs, targets) -> scores, received {type(score).__name__}")
+    if isinstance(score, str) or not callable(score):
+        received = repr(score) if isinstance(score, str) else type(score).__name__
+        raise DataError(f'score: expected a function (outputs, targets) -> scores or "likeness", received {received}')
     name = getattr(score, "__name__", "")
-    return Score(name=name if name.isidentifier() else "score", function=score, code=digest_code(score))
+    usable = name.isidentifier() and name != LIKENESS.name
+    return Score(name=name if usable else "score", function=score, code=digest_code(score))
 
 
 def refuse_other(net: object) -> None:

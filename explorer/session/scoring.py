@@ -13,7 +13,7 @@ from explorer.allocator import keep_freed_memory
 from explorer.compress.shorten import EXAMPLES
 from explorer.errors import DataError, ModelError
 from explorer.evaluate.mean_score import MeanScore
-from explorer.evaluate.score import ACCURACY, LIKENESS, Score, ScoreFunction, score_images
+from explorer.evaluate.score import ACCURACY, Score, ScoreFunction, score_images
 from explorer.graph.inputs import take
 from explorer.graph.symbolic import call
 from explorer.session.compressed import Compressed
@@ -52,9 +52,10 @@ def score(
     images = given.data.held_out if data is None and given is not None else read_samples("images", data, targets)
     torch_device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     wanted = given.score if function is None and given is not None else make_score(function)
-    if data is not None and given is not None and wanted is LIKENESS:
-        images = given.network.as_scored(images, ComputeSettings().batch_size)
-    inputs, wished = images.tensors(torch_device)
+    if given is not None and wanted is given.score:
+        inputs, wished = given.network.as_scored(images, ComputeSettings().batch_size).scored(torch_device)
+    else:
+        inputs, wished = images.tensors(torch_device)
     with evaluating(model):
         example = take(inputs, slice(EXAMPLES))
         if wanted is ACCURACY:

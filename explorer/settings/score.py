@@ -25,7 +25,7 @@ class ScoreSettings:
     """What scores outputs: being right by the largest logit, the user's function, or likeness to the float network.
 
     "likeness" is the mean over images of 1 less the Hellinger distance of the classes' probabilities from the float
-    network's. It tells networks apart that are right on as many images, and looks at no labels.
+    network's, outputs being logits. It tells networks apart that are right on as many images, and looks at no labels.
 
     Attributes:
         function: "module:callable" of (outputs, targets), which gives a number in [0, 1] for each image.

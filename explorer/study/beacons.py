@@ -71,7 +71,7 @@ class Tuning:
         prepared, data = self.prepared, self.prepared.data
         tuned = finetune(prepared.context, candidate, *prepared.tensors(data.train), self.recipe)
         model, batch = rebuild(prepared.context, candidate, tuned), prepared.study.compute.batch_size
-        scores = score_images(model, *prepared.tensors(data.search), batch, prepared.score, finite=True)
+        scores = score_images(model, *prepared.scored(data.search), batch, prepared.score, finite=True)
         return SampledScore(mean=MeanScore.of(scores), scores=scores)
 
 

@@ -136,7 +136,7 @@ def _measured(network: StudyNetwork, study: Study, context: CompressionContext, 
             return context.model  # takes about as long to score
 
     least_s, model = _timed(lambda: built(few))
-    pixels, targets = network.tensors(network.as_scored(data.search.take(slice(2 * batch)), batch))
+    pixels, targets = network.as_scored(data.search.take(slice(2 * batch)), batch).scored(network.torch_device)
     score_s = _seconds_each(
         lambda count: score_images(model, take(pixels, slice(count)), targets[:count], batch, network.score),
         len(targets),

@@ -79,7 +79,7 @@ class FinalScores:
 
     def _run(self, build: Build, images: ImageSet, *, finite: bool) -> Float64Array:
         batch, score = self.prepared.study.compute.batch_size, self.prepared.score
-        return score_images(build(), *self.prepared.tensors(images), batch, score, finite=finite)
+        return score_images(build(), *self.prepared.scored(images), batch, score, finite=finite)
 
     def find_held_out(self, candidate: Candidate) -> Float64Array:
         """Return the scores of the held-out images (N) that a member of the front has got."""

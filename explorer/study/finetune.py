@@ -180,7 +180,7 @@ class TuningPlace:
         return replace(tuned, description={**tuned.description, **found})
 
     def _score(self, model: nn.Module, images: ImageSet) -> Float64Array:
-        return score_images(model, *images.tensors(self.torch_device), self.batch_size, self.score)
+        return score_images(model, *images.scored(self.torch_device), self.batch_size, self.score)
 
     def _evaluated(self) -> dict[str, ImageSet]:
         return {"search": self.data.search, "held_out": self.data.held_out}

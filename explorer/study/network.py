@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import fx, nn
 
@@ -16,8 +15,8 @@ from explorer.compress.norms import find_norms
 from explorer.compress.shorten import EXAMPLES
 from explorer.data.images import Data, ImageSet
 from explorer.data.load import load_data
-from explorer.errors import DataError, ModelError, ScoreError, StudyFileError
-from explorer.evaluate.score import ACCURACY, LIKENESS, Score
+from explorer.errors import DataError, ScoreError, StudyFileError
+from explorer.evaluate.score import ACCURACY, LIKENESS, Score, refuse_other_than_logits
 from explorer.evaluate.torch_device import find_torch_device
 from explorer.graph.canonical import canonicalise
 from explorer.graph.inputs import Inputs, batches, run
@@ -58,22 +57,18 @@ class StudyNetwork:
         return images.tensors(self.torch_device)
 
     def as_scored(self, images: ImageSet, batch_size: int) -> ImageSet:
-        """Return images with what outputs are compared with: for likeness the float network's, else their targets.
+        """Return images with the float network's outputs, if networks are scored by likeness to these.
 
         Raises:
-            ModelError: Where the outputs are no classes.
+            ModelError: Where they are no logits of classes.
         """
         if self.score is not LIKENESS:
             return images
         with threads_for(self.graph), torch.inference_mode():
             found = [run(self.canonical, part) for part in batches(self.tensors(images)[0], batch_size)]
-        if any(outputs.ndim != 2 or outputs.shape[1] < 2 for outputs in found):
-            raise ModelError(
-                f'score.name: "likeness" compares the probabilities of classes, received outputs of shape '
-                f"{tuple(found[0].shape)}; name a function of your own as score.function"
-            )
-        unlabelled = replace(images, targets=np.zeros(len(images), np.int64))
-        return replace(images, targets=torch.cat(found).cpu().numpy(), known_as=unlabelled.digest())
+        for outputs in found:
+            refuse_other_than_logits(outputs)
+        return replace(images, references=torch.cat(found).cpu().numpy())
 
     def with_references(self, batch_size: int) -> StudyNetwork:
         """Return the network with its images as they are scored; ModelError as `as_scored`."""
@@ -92,13 +87,14 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
     data = load_data(study.data, study.model.input_shape, study.folder)
     notify("load data", 1, 1)
     score = find_score(study, data)
+    is_trained_on_classes = study.model.checkpoint is None and data.num_classes is not None
     model = load_model(
         study.model,
         data.input_shapes,
         data.num_classes,
         seed=study.seed,
         folder=study.folder,
-        is_classifier=score.of_classes and data.num_classes is not None,
+        is_classifier=score is ACCURACY or (score is LIKENESS and is_trained_on_classes),
     )
     model = model.to(torch_device).float()
     example = _example(data, torch_device)
@@ -117,19 +113,16 @@ def open_network(study: Study, notify: Notify = silent) -> StudyNetwork:
 
 
 def with_weights(network: StudyNetwork, study: Study, folder: Path, notify: Notify = silent) -> StudyNetwork:
-    """Return the network with the weights of its checkpoint, or trained, unless it was trained before.
-
-    And its images as they are scored.
-    """
+    """Return the network with the weights of its checkpoint, or trained, unless it was trained before."""
     if study.model.checkpoint is not None:
-        return network.with_references(study.compute.batch_size)
+        return network
     data, torch_device = network.data, network.torch_device
     first = draw_first_sample(network, study)
     for name in filter(None, (study.relevance.method, find_weighting_criterion(study), *list_other_criteria(study))):
         CRITERIA[name].compute(first, None)  # refused, if at all, before hours go into training
     train_once(network.model, network.canonical, study, data, folder, notify)
     canonical, graph = _explorable(network.model, _example(data, torch_device), study)
-    return replace(network, canonical=canonical, graph=graph).with_references(study.compute.batch_size)
+    return replace(network, canonical=canonical, graph=graph)
 
 
 def draw_first_sample(network: StudyNetwork, study: Study) -> Sample:

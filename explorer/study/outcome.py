@@ -15,6 +15,7 @@ from explorer.compress.failures import NUMERICAL, describe_failure
 from explorer.evaluate.coded_size import count_coded_bytes
 from explorer.evaluate.engine import name_engine
 from explorer.evaluate.mean_score import MeanScore
+from explorer.evaluate.score import LIKENESS
 from explorer.evaluate.weight_entropy import WeightEntropies
 from explorer.progress import Notify
 from explorer.search.stop import MEAN_GAINS, add_little
@@ -171,6 +172,8 @@ def _baseline(name: str, cost: Cost, build: Build, scorer: FinalScores) -> Basel
     try:
         finite = name == UNIFORM
         search, held_out = (scorer.score(split, name, build, finite=finite) for split in ("search", "held_out"))
+        if name == FLOAT and scorer.prepared.score is LIKENESS:  # to itself, which no other images could change
+            search, held_out = (replace(score, deviation=0.0) for score in (search, held_out))
     except NUMERICAL as error:
         data = scorer.prepared.data
         search, held_out = (MeanScore(value=0.0, num_images=len(images)) for images in (data.search, data.held_out))

@@ -88,6 +88,10 @@ class PreparedStudy:
         """Return inputs and targets as tensors on the torch device."""
         return images.tensors(self.torch_device)
 
+    def scored(self, images: ImageSet) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Return inputs, and what outputs are scored by, as tensors on the torch device."""
+        return images.scored(self.torch_device)
+
 
 def names_coded_bytes(study: Study) -> bool:
     """Return whether the bytes of a coded file are an objective of the study, or limited by it."""
@@ -113,7 +117,7 @@ def open_study(study: Study, folder: Path, notify: Notify = silent, inspect: Ins
     accelerator = load_accelerator(study)
     opened = open_network(study, notify)
     refused_exports = inspect(opened) if inspect is not None else ()
-    network = with_weights(opened, study, folder, notify)
+    network = with_weights(opened, study, folder, notify).with_references(study.compute.batch_size)
     return prepare_study(study, network, accelerator, folder, notify, refused_exports=refused_exports)
 
 

@@ -43,7 +43,7 @@ def compute_order(prepared: PreparedStudy) -> SampleOrder:
 
 def make_scorer(prepared: PreparedStudy, order: SampleOrder, built: BuiltNetworks | None = None) -> ScoreCandidate:
     """Return the function that scores candidates on as many images of the search as it takes, and keeps them built."""
-    images, targets = prepared.tensors(prepared.data.search)
+    images, targets = prepared.scored(prepared.data.search)
     largest_error, batch_size = prepared.study.search.sampling_error, prepared.study.compute.batch_size
 
     def score_candidate(candidate: Candidate, rival: Float64Array | None) -> SampledScore:
@@ -70,7 +70,7 @@ def make_entropies(prepared: PreparedStudy) -> ListEntropies:
 
 def _score_float_network(prepared: PreparedStudy) -> tuple[Float64Array, Float64Array | None]:
     """Return the float network's scores of the search images (N), and by which margins it decides, where it does."""
-    images, targets = prepared.tensors(prepared.data.search)
+    images, targets = prepared.scored(prepared.data.search)
     scores, margins, start = [], [], 0
     with torch.inference_mode():
         for given in batches(images, prepared.study.compute.batch_size):

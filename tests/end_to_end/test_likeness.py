@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 import explorer as api
+from explorer import ExplorerError
 from explorer.cli import main
+from explorer.export.record import read_record
 from explorer.export.verify import open_session
 from explorer.study.folder import read_outcome
 from explorer.study.prepare import open_study
@@ -68,6 +70,13 @@ import torch
 
 def Pixels():
     return torch.nn.Conv2d(1, 1, 3, padding=1)
+"""
+
+WIDE = """
+import torch.nn as nn
+
+def Wide():
+    return nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
 """
 
 
@@ -130,11 +139,21 @@ def test_what_is_exported_is_measured_by_its_labels(alike: Path, explorer: Explo
 
 
 def test_what_a_run_depends_on_are_not_the_last_digits_of_outputs(alike: Path) -> None:
-    found = [open_study(load_study(alike / name), alike / name / "run") for name in ("labels", "others")]
-    before = found[0].identity()
-    assert before["images"] == found[1].identity()["images"]
-    found[0].data.search.targets[:] += 1e-6
-    assert found[0].identity() == before
+    found = open_study(load_study(alike / "labels"), alike / "labels" / "run")
+    before, references = found.identity(), found.data.search.references
+    assert references is not None
+    references += 1e-6
+    assert found.identity() == before
+
+
+def test_what_is_exported_knows_the_images_that_it_was_checked_on(alike: Path) -> None:
+    record = read_record(alike / "onnx" / "model.onnx")
+    held_out = open_study(load_study(alike / "labels"), alike / "labels" / "run").data.held_out
+    assert record is not None
+    assert record.images == held_out.digest()
+    measured = api.verify(alike / "onnx", held_out)
+    assert measured.score_name == "accuracy"
+    assert any("recorded likeness" in note for note in measured.notes)
 
 
 def test_a_search_from_python_takes_images_without_labels() -> None:
@@ -148,6 +167,11 @@ def test_a_search_from_python_takes_images_without_labels() -> None:
     coarse, fine = (api.compress(net, api.uniform(net, bits, 8)) for bits in (2, 8))
     assert api.score(coarse).value < api.score(fine).value == pytest.approx(1.0, abs=0.02)
     assert api.score(fine, net.data.held_out.inputs[0], nothing[:20]).value == api.score(fine).value
+    assert api.accuracy(fine, net.data.held_out.inputs[0], [0] * 20).value < 1.0
+    with pytest.raises(ExplorerError, match="likeness is to a float network's outputs, which are not known here"):
+        api.score(model, images, nothing, function=net.score)
+    with pytest.raises(ExplorerError, match=r"expected a function .* received 'accuracy'"):
+        api.open(model, images, nothing, score="accuracy")  # type: ignore[arg-type]
 
 
 def test_outputs_that_are_no_classes_are_refused_in_one_line(explorer: Explorer, tmp_path: Path) -> None:
@@ -158,5 +182,28 @@ def test_outputs_that_are_no_classes_are_refused_in_one_line(explorer: Explorer,
     torch.save(nn.Conv2d(1, 1, 3, padding=1).state_dict(), tmp_path / "weights.pt")
     said = explorer("run", tmp_path, "--out", tmp_path / "run")
     assert said.code == 2
-    assert 'score.name: "likeness" compares the probabilities of classes, received outputs of shape' in said.err
+    assert (
+        'score.name: "likeness" compares the probabilities that logits of classes give, received outputs of shape'
+        in said.err
+    )
     assert "Traceback" not in said.err
+
+
+def test_a_file_whose_outputs_have_8_bits_is_written_though_they_cost_likeness(
+    explorer: Explorer, tmp_path: Path
+) -> None:
+    """One class is so far below the others that the step of its logits is half a unit."""
+    text = STUDY.replace('reference = "lenet5_digits"', 'factory = "data:Wide"')
+    text = text.replace("[model.training]\nepochs = 2", 'checkpoint = "weights.pt"')
+    (tmp_path / "study.toml").write_text(text)
+    (tmp_path / "data.py").write_text(CODE + WIDE)
+    torch.manual_seed(0)
+    classify = nn.Linear(288, 10)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), classify)
+    with torch.no_grad():
+        classify.weight.mul_(10)
+        classify.bias[9] = -60.0
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    run("run", tmp_path, "--out", tmp_path / "run")
+    said = explorer("export", tmp_path / "run", "--pick", "accurate", "--format", "tflite", "--to", tmp_path / "out")
+    assert said.code == 0, said.err

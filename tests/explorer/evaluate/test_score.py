@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explorer.errors import NumericalError, ScoreError
-from explorer.evaluate.score import Score, measure_likeness, refuse_infinite, score_images
+from explorer.errors import ModelError, NumericalError, ScoreError
+from explorer.evaluate.score import Score, measure_likeness, refuse_infinite, refuse_other_than_logits, score_images
 from tests.support.scoring import count_correct
 
 
@@ -42,11 +42,25 @@ def test_nan_logits_are_wrong_even_where_argmax_would_hit() -> None:
 def test_likeness_is_one_of_equal_classes_and_none_of_others_or_of_nan() -> None:
     outputs = torch.tensor([[0.0, 1000], [7, 7], [1, 2], [float("nan"), 0], [0, 0]])
     reference = torch.tensor([[1000.0, 0], [7, 7], [11, 12], [0, 0], [0, float("inf")]])
-    assert measure_likeness(outputs, reference)[:4].tolist() == pytest.approx([0, 1, 1, 0], abs=1e-7)
+    assert measure_likeness(outputs, reference).tolist() == pytest.approx([0, 1, 1, 0, 0], abs=1e-7)
     shares = (0.2, 0.8), (0.5, 0.5)
     logits = [torch.tensor([each], dtype=torch.float64).log() for each in shares]
     distance = (((0.2**0.5 - 0.5**0.5) ** 2 + (0.8**0.5 - 0.5**0.5) ** 2) / 2) ** 0.5
     assert measure_likeness(*logits).item() == pytest.approx(1 - distance, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [
+        (torch.rand(4, 3).softmax(1), "leave out the softmax at the end"),
+        (torch.rand(4), r"received outputs of shape \(4,\)"),
+        ((torch.rand(4, 3), 1), "received tuple"),
+    ],
+)
+def test_likeness_takes_logits_alone(outputs: object, told: str) -> None:
+    with pytest.raises(ModelError, match=told):
+        refuse_other_than_logits(outputs)
+    refuse_other_than_logits(torch.tensor([[0.5, 0.5], [1.0, 1.0]]))
 
 
 def test_no_images_are_none_right() -> None:
