@@ -50,12 +50,15 @@ def test_relevance_of_filters_beats_their_size_and_chance() -> None:
 
 
 def test_relevance_does_not_lead_once_layers_are_solved_for_anew() -> None:
-    """Filters of ResNet-20, half of the multiply-accumulates left: before and after tuning."""
+    """Half of the multiply-accumulates left: ResNet-20 before and after tuning, ResNet-56 before it."""
     for state in ("recalibrated", "fine_tuned"):
         found = verdicts("pruning/results/resnet20_cifar10_propagated", state)
         assert found["reconstruction", "0.29"] == "loses", state
         assert found["l2", "0.29"] == "ties", state
         assert found["taylor", "0.29"] == found["random", "0.29"] == "wins", state
+    deeper = verdicts("pruning/results/resnet56_cifar10_propagated", "recalibrated")
+    assert deeper["reconstruction", "0.29"] == "loses"
+    assert {deeper[criterion, "0.29"] for criterion in ("l2", "taylor", "random")} == {"ties"}
 
 
 def test_magnitude_of_single_weights_beats_their_relevance() -> None:

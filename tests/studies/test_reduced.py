@@ -1,7 +1,7 @@
 """Every comparison of studies/ in small: its own study file, with few images, one seed and its first level.
 
-Of ResNet-20 each stage has its first block alone: the others are alike. Needs the data and the checkpoint that the
-study names; `make studies` runs them whole.
+Of ResNet-20 and ResNet-56 each stage has its first block alone: the others are alike. Needs the data and the checkpoint
+that the study names; `make studies` runs them whole.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ STUDIES = sorted(
 
 def shorten(study: Study, folder: Path) -> Study:
     """The study with the first block of each stage of its network, out of its checkpoint, which fits the whole one."""
-    whole = REFERENCE_NETWORKS["resnet20"](10)
+    assert study.model.reference is not None
+    whole = REFERENCE_NETWORKS[study.model.reference](10)
     load_checkpoint(whole, Path(os.path.expandvars(str(study.model.checkpoint))))
-    kept = {name: value for name, value in whole.state_dict().items() if not re.match(r"layer\d\.[12]\.", name)}
+    kept = {name: value for name, value in whole.state_dict().items() if not re.match(r"layer\d\.[1-8]\.", name)}
     torch.save(kept, folder / "short.pt")
     arguments = (("blocks", 1), ("classes", 10))
     model = replace(
@@ -79,7 +80,7 @@ def test_a_comparison_in_small(name: str, tmp_path: Path, monkeypatch: pytest.Mo
             pytest.skip(f"{variable} is not set; set it to the folder with the {folder}")
         monkeypatch.setenv(variable, str(found))
     study = reduced(name)
-    if study.model.reference == "resnet20":
+    if study.model.reference in ("resnet20", "resnet56"):
         study = shorten(study, tmp_path)
     settings: ComparisonSettings = study.comparison
     comparison = compare(study, tmp_path / "run", lambda *_: None)
