@@ -125,7 +125,7 @@ HEADER = (
 def measure(small: explorer.Compressed, form: str, folder: Path) -> dict[str, Any]:
     """Return what a format makes of a network: equal predictions and integers, scores, bytes, and CPU seconds."""
     start, net = time.process_time(), small.net
-    images, targets = net.tensors(net.data.held_out)
+    images, targets = net.scored(net.data.held_out)
     expected = np.concatenate([outputs.numpy() for outputs, _ in Runner(small, 250)(images)])
     name, outputs = FORMS[form]
     exported = explorer.export(small, folder, name, device=DEVICE, outputs=outputs)

@@ -128,7 +128,7 @@ class Bench:
         prepared = self.prepared
         model = apply(prepared.context.for_search(), candidate)
         batch = self.study.compute.batch_size
-        return MeanScore.of(score_images(model, *prepared.tensors(images), batch, prepared.score, finite=True))
+        return MeanScore.of(score_images(model, *prepared.scored(images), batch, prepared.score, finite=True))
 
     def hypervolume(self, found: Sequence[Found], images: str) -> float:
         """Return the share of the volume up to the reference that the front of what was found dominates."""

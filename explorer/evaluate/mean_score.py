@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ class MeanScore:
         if is_right_or_wrong(scores):
             return cls(value=value, num_images=count)
         return cls(value=value, num_images=count, deviation=float(scores.std(ddof=1)) if count > 1 else 0.5)
+
+    def without_error(self) -> MeanScore:
+        """Return it as a score that is the same of any images, such as a network's likeness to itself."""
+        return replace(self, deviation=0.0) if self.num_images else self
 
     @property
     def standard_error(self) -> float:

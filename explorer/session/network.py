@@ -224,8 +224,12 @@ def make_score(score: ScoreFunction | Score | str | None) -> Score:
     """Return a score by its function's name; right or wrong where there is none."""
     if score is None:
         return ACCURACY
-    if score == LIKENESS.name:
+    if score in (LIKENESS.name, LIKENESS):
         return LIKENESS
+    if isinstance(score, Score) and score.name == LIKENESS.name:
+        raise DataError(
+            f'score: "{LIKENESS.name}" is the built-in one, received a function of that name; call it another'
+        )
     if isinstance(score, Score):
         return score
     if isinstance(score, str) or not callable(score):

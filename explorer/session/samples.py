@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def read_samples(what: str, given: Any, targets: Any = None) -> ImageSet:
         DataError: It is none of these, lengths differ, or a number is NaN or infinite.
     """
     if isinstance(given, ImageSet):
-        return given
+        return replace(given, references=None)  # of another network
     if targets is None and isinstance(given, tuple) and len(given) == 2:  # of several batches it would be a list
         given, targets = given
     if targets is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from explorer.errors import SearchError
 from explorer.evaluate.score import ACCURACY, LIKENESS, Score
-from explorer.objectives import SCORE
+from explorer.objectives import SCORE, score_named
 from explorer.progress import Notify, silent
 from explorer.report.front.files import refuse_foreign_pages, write_pages
 from explorer.session.devices import Device, find_device
@@ -237,6 +237,12 @@ def _place(folder: Path | None) -> Iterator[Path]:
 
 
 def _refuse_other_than_searched(net: Net, outcome: Outcome, folder: Path) -> None:
+    wanted = score_named(outcome.objectives).name
+    if net.score.name != wanted:
+        raise SearchError(
+            f"{folder}: expected a network that is scored by {wanted}, as the search was, received one by "
+            f"{net.score.name}; open it with that score"
+        )
     for what, received in (("weights", digest_state(net.network.model)), ("images", digest_images(net.data))):
         searched = outcome.provenance.get(f"{what} digest")
         if searched != received:

@@ -172,8 +172,8 @@ def _baseline(name: str, cost: Cost, build: Build, scorer: FinalScores) -> Basel
     try:
         finite = name == UNIFORM
         search, held_out = (scorer.score(split, name, build, finite=finite) for split in ("search", "held_out"))
-        if name == FLOAT and scorer.prepared.score is LIKENESS:  # to itself, which no other images could change
-            search, held_out = (replace(score, deviation=0.0) for score in (search, held_out))
+        if name == FLOAT and scorer.prepared.score is LIKENESS:
+            search, held_out = search.without_error(), held_out.without_error()
     except NUMERICAL as error:
         data = scorer.prepared.data
         search, held_out = (MeanScore(value=0.0, num_images=len(images)) for images in (data.search, data.held_out))

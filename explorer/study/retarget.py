@@ -9,7 +9,7 @@ from explorer.compress.candidate import Candidate, uniform
 from explorer.evaluate.depth_pricing import DepthPricing
 from explorer.evaluate.mean_score import MeanScore
 from explorer.evaluate.paired import find_loss_error
-from explorer.objectives import SCORE
+from explorer.objectives import LIKENESS_NAME, SCORE
 from explorer.settings import BudgetSettings, DeviceSettings
 from explorer.study import front
 from explorer.study.costing import candidate_cost, float_cost, list_violations, summed_cost
@@ -179,12 +179,17 @@ def _baselines(run: StoredRun, accelerator: Accelerator, whole_cost: ComputeCost
     """Return the float and the uniform 8-bit network; coded bytes, the same on all devices, are those of the run."""
     graph, former = run.graphs.graph, run.former
     plain = {FLOAT: float_cost(graph, accelerator), UNIFORM: whole_cost(uniform(graph))}
+    scores = {
+        split: {name: run.list_scores(split).get(name, UNKNOWN) for name in plain} for split in ("search", "held_out")
+    }
+    if run.study.score.called == LIKENESS_NAME:
+        scores = {split: {**own, FLOAT: own[FLOAT].without_error()} for split, own in scores.items()}
     return tuple(
         Baseline(
             name=name,
             cost=replace(cost, coded_bytes=None if former is None else former.baseline(name).cost.coded_bytes),
-            search=run.list_scores("search").get(name, UNKNOWN),
-            held_out=run.list_scores("held_out").get(name, UNKNOWN),
+            search=scores["search"][name],
+            held_out=scores["held_out"][name],
             failure="" if former is None else former.baseline(name).failure,
         )
         for name, cost in plain.items()

@@ -156,6 +156,30 @@ def test_what_is_exported_knows_the_images_that_it_was_checked_on(alike: Path) -
     assert any("recorded likeness" in note for note in measured.notes)
 
 
+def closeness(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return 1 / (1 + (outputs.mean(1) - targets - 1).square())
+
+
+def test_a_search_is_read_with_the_score_that_it_went_by_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    images, labels = torch.rand(100, 1, 8, 8), torch.arange(100) % 10
+    net = api.open(model, images, labels, score="likeness")
+    api.search(net, device="bitfusion", objectives=("likeness", "energy"), trials=4, folder=tmp_path)
+    assert api.load(tmp_path, net).open_net().score is net.score
+    with pytest.raises(ExplorerError, match="scored by likeness, as the search was, received one by accuracy"):
+        api.load(tmp_path, api.open(model, images, labels)).open_net()
+
+
+def test_the_float_network_is_like_itself_without_an_error(alike: Path) -> None:
+    found = api.load(alike / "labels" / "run")
+    moved = found.retarget("gap9_ne16")
+    for outcome in (found.outcome, moved.outcome):
+        assert (outcome.baselines[0].search.value, outcome.baselines[0].search.standard_error) == (1.0, 0.0)
+        assert outcome.baselines[0].held_out.standard_error == 0.0
+        assert outcome.baselines[1].held_out.standard_error > 0.0
+
+
 def test_a_search_from_python_takes_images_without_labels() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
@@ -168,6 +192,10 @@ def test_a_search_from_python_takes_images_without_labels() -> None:
     assert api.score(coarse).value < api.score(fine).value == pytest.approx(1.0, abs=0.02)
     assert api.score(fine, net.data.held_out.inputs[0], nothing[:20]).value == api.score(fine).value
     assert api.accuracy(fine, net.data.held_out.inputs[0], [0] * 20).value < 1.0
+    again = api.open(model, net.data.train, search=net.data.search, held_out=net.data.held_out, score=closeness)
+    assert api.score(api.compress(again, api.uniform(again, 8, 8))).value < 0.9
+    with pytest.raises(ExplorerError, match='"likeness" is the built-in one'):
+        api.open(model, images, nothing, score=api.Score(name="likeness", function=closeness))
     with pytest.raises(ExplorerError, match="likeness is to a float network's outputs, which are not known here"):
         api.score(model, images, nothing, function=net.score)
     with pytest.raises(ExplorerError, match=r"expected a function .* received 'accuracy'"):
