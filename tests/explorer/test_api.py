@@ -145,7 +145,7 @@ REFUSALS = {
     "explorer.open(model, x, y + 1)": r"expected labels in 0\.\.2, .* received 3",
     "explorer.open(model, x[..., :5], y)": "check the model against",
     "explorer.open(model[:3], x, y)": r"logits \(N x classes\).*give score=",
-    "explorer.open(model, x, y, score='iou')": "expected a function .* received str",
+    "explorer.open(model, x, y, score='iou')": "expected a function .* received 'iou'",
     "explorer.open(model, x, y, seed=-1)": r"seed: expected an integer in 0\.\.4294967295, received -1",
     "explorer.open(model, x, y, seed=None)": "seed: expected an integer .* received null",
     "explorer.open(model, x, y, quantizer={})": "quantizer: expected .*QuantizerSettings, received dict",
