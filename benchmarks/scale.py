@@ -20,12 +20,11 @@ device 75 and to take it there 166 s, with 4.59 GB. Of this version, from 500 to
 
 300 layers, 20,000 candidates, default sampler, on two cores that two and at times three processes kept busy: 127 ms
 each to ask, to price and to store (2,545 s, 1.94 GB): 104 of the first 2,000, 113 to 144 of others, 130 of the last,
-115 of 32 more behind them, of which the model's fit for each 16 took no longer after 12,000 than after 9,000 by a
-profiler (101 and 106 ms a candidate). By an earlier run on the same code, in less company, 94.6 of the first 2,000 and
-103.7 of the last up to 14,000. To go on takes 97 s and 2.27 GB before the first two rounds are there, to open the
-storage 6 s, to price all again 46, the front .09, outcome.json 21 to write and 32 to read, with 4.17 GB, the report 24,
-to read the run for another device 67 and to take it there 84 s, with 4.60 GB. The journal has 181 MB, outcome.json 662,
-report.html 5.
+115 of the last 16 of 32 more behind them; how much of that is growth was not told from the company. By an earlier run
+on the same code, in less company, 94.6 of the first 2,000 and 103.7 of the last up to 14,000. To go on takes 97 s and
+2.27 GB before the first two rounds are there, to open the storage 6 s, to price all again 46, the front .09,
+outcome.json 21 to write and 32 to read, with 4.17 GB, the report 24, to read the run for another device 67 and to take
+it there 84 s, with 4.60 GB. The journal has 181 MB, outcome.json 662, report.html 5.
 
 10 layers: 18.7 ms each at 2,000 and 22.2 at 5,000 (100 s, .44 GB; 1.14 from 1,250: the first 500 have a smaller model
 to fit, the rest was not told from the machine's noise; the front of 5,000 .02 s); by an earlier version 20.4 at 2,000
