@@ -9,7 +9,7 @@ Bytes are those of all weights at the width of their layer, without biases and s
 published model, without transfers: 160,825 for the whole network at 8 bits, where the published figure has 155,000.
 Published are PLiNIO's authors (arXiv 2407.01054; read off figures, within 2 %), trained on 50,000 images; these see
 18,500. Needs EXPLORER_DATA, EXPLORER_CHECKPOINTS and EXPLORER_GOLDEN (a folder with mixprec_resnet8.csv). Interrupted,
-the same command goes on, trainings after their last full epoch.
+the same command goes on, trainings after their last full epoch; with --most it trains for one target alone.
 """
 
 from __future__ import annotations
@@ -172,13 +172,15 @@ def searched(point: FrontPoint) -> tuple[float, ...]:
     return tuple(score.value for score in found if score is not None)
 
 
-def tune(result: explorer.Result, counts: Mapping[str, int], race: Race) -> explorer.Result:
-    """Return the front with a member for each target tuned, the shortest trainings first.
+def tune(result: explorer.Result, counts: Mapping[str, int], race: Race, most: int | None = None) -> explorer.Result:
+    """Return the front with a member for each target tuned, or for that of `most` alone, the shortest trainings first.
 
     A member that is the one of several targets is trained for that of the most epochs.
     """
     found: dict[str, Target] = {}
     for target in race.targets:
+        if most not in (None, target.most):
+            continue
         point = choose(result.outcome.front, counts, target.most, tuned=False)
         if point is not None and target.epochs:
             found[point.name] = max(target, found.get(point.name, target), key=lambda each: each.epochs)
@@ -225,9 +227,13 @@ def main() -> None:
     parser.add_argument("races", nargs="*", default=[*RACES], metavar="RACE", help=f"of {', '.join(RACES)}")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "runs" / "resnet8_cifar10", help="for the results")
     parser.add_argument("--untuned", action="store_true", help="compare the front with what is tuned already")
+    parser.add_argument("--most", type=int, metavar="COUNT", help="train for the target of at most so many alone")
     arguments = parser.parse_args()
     if unknown := set(arguments.races) - set(RACES):
         parser.error(f"unknown {', '.join(sorted(unknown))}; the races are {', '.join(RACES)}")
+    known = [target.most for name in arguments.races for target in RACES[name].targets if target.epochs]
+    if arguments.most is not None and arguments.most not in known:
+        parser.error(f"--most: expected one of {', '.join(map(str, known))}, received {arguments.most}")
     torch.set_num_threads(1)
     begun = time.process_time()
     for name in arguments.races:
@@ -240,7 +246,7 @@ def main() -> None:
                 f"  {point.name}: {counts[point.name]:,} {race.column}, {result.score_name} {point.held_out.value:.2%}"
             )
         if not arguments.untuned:
-            result = tune(result, counts, race)
+            result = tune(result, counts, race, arguments.most)
         print(f"\nby {name}:")
         show(result.outcome.front, counts, race, count_right(result))
     print(f"{time.process_time() - begun:.0f} CPU-s of this call")
