@@ -54,25 +54,23 @@ class _Proposer:
     ) -> None:
         self._estimates, self._terms = estimates, terms
         known = tried.take_best(FITTED)
-        self._sizes = np.array([len(axis.values) for axis in problem.space.axes])
         random = np.random.default_rng([problem.seed, tried.num_scored])
         self._model = fit_surrogate(terms, known.points, known.scores, known.errors)
         self._draws = self._model.draw(DRAWS, random)
-        scores, costs = self._model.smoothed, known.costs
-        top, bottom = self._model.mode[-2:]
+        scores, costs = self._model.predict(known.points, self._model.mode)[0], known.costs
+        top, bottom = self._model.mode.parameters[0, -2:]
         self._least = top - OF_INTEREST * (top - bottom) if problem.least_score is None else problem.least_score
         pool = self._evolve(known.points[sort_undominated_first(scores, costs)][:POPULATION], random)
         priced = estimates.price_points(pool)
         self._pool, self._costs = pool[priced.fits], priced.values[priced.fits]
-        expected = self._model.predict_each(self._pool, self._draws)
-        unknown = random.standard_normal((DRAWS, len(self._pool))) * self._model.discrepancy
-        self._scores = expected.scores + unknown * expected.slopes  # with what the model cannot say of a point
+        expected = self._model.predict_in_doubt(self._pool, self._draws)
+        self._scores = expected.values + random.standard_normal(expected.values.shape) * expected.unknown_sd
         counted = costs[scores > self._least] if (scores > self._least).any() else costs
         low = np.minimum(counted.min(0), self._costs.min(0, initial=math.inf))
         self._front = Attained(spread_corners(low, counted.max(0)), self._least, DRAWS)
         self._front.add(costs, np.broadcast_to(scores, (DRAWS, len(scores))))
         self._gains = self._front.measure_gains(self._costs, self._scores)
-        rows = zip(self._pool, self._costs, expected.scores.T, strict=True)
+        rows = zip(self._pool, self._costs, expected.values.T, strict=True)
         self._known = {point.tobytes(): (cost, score) for point, cost, score in rows}
         self._left = {point.tobytes(): place for place, point in enumerate(self._pool) if point not in tried}
 
@@ -97,20 +95,20 @@ class _Proposer:
 
     def _evolve(self, start: Int64Array, random: np.random.Generator) -> Int64Array:
         """Return points that are good by some draw."""
-        parameters = (self._model.mode, *self._draws[: EVOLVED - 1])
+        functions = (self._model.mode, *(self._draws.only(place) for place in range(EVOLVED - 1)))
 
         def evaluate(populations: Sequence[Int64Array]) -> list[Float64Array]:
             joined = np.concatenate(populations)
             costs, fits = self._estimates.price_points(joined)
             predicted = [
-                self._model.predict(points, own).scores for points, own in zip(populations, parameters, strict=True)
+                self._model.predict(points, own)[0] for points, own in zip(populations, functions, strict=True)
             ]
             scores = np.concatenate(predicted)
             out = ~fits | (scores < self._least) | ~self._terms.is_possible(joined)
             values = np.column_stack((np.where(out, np.nan, -scores), costs))
             return np.split(values, np.cumsum([len(points) for points in populations])[:-1])
 
-        found = evolve(start, self._sizes, evaluate, len(parameters), POPULATION, GENERATIONS, random)
+        found = evolve(start, self._terms.sizes, evaluate, len(functions), POPULATION, GENERATIONS, random)
         pool: Int64Array = np.unique(np.concatenate(found), axis=0)
         return pool
 
@@ -122,7 +120,7 @@ class _Proposer:
         if points:
             costs = self._estimates.price_points(np.array(points)).values
             for point, cost in zip(points, costs, strict=True):
-                self._known[point.tobytes()] = (cost, self._model.predict_each(point[None], self._draws).scores[:, 0])
+                self._known[point.tobytes()] = (cost, self._model.predict(point[None], self._draws)[:, 0])
 
 
 class BayesSampler(BaseSampler):

@@ -44,6 +44,7 @@ class LossTerms:
     """The terms of a space as flat arrays over all their options, `options` in all, of `terms` terms.
 
     Attributes:
+        sizes: How many values each axis has.
         strides: What an index on an axis adds to the option of a term.
         first: The first option of each term.
         losses: Of each option, by the table.
@@ -55,6 +56,7 @@ class LossTerms:
         prior_sd: Of each feature, then of each pair; that of the padding is 0.
     """
 
+    sizes: Int64Array
     strides: Sums
     first: Int64Array
     losses: Float64Array
@@ -104,6 +106,7 @@ def list_terms(space: SearchSpace, table: Sensitivity) -> LossTerms:
     depths = [axis for axis in space.axes if axis.knob is REMOVED_BLOCKS]
     pairs = _list_pairs(terms)
     return LossTerms(
+        sizes=np.array(sizes),
         strides=Sums.of(strides),
         first=np.cumsum([0, *(len(term.losses) for term in terms[:-1])]),
         losses=np.where(finite, losses, IMPOSSIBLE * worst),

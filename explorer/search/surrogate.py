@@ -9,6 +9,7 @@ import numpy as np
 
 from explorer.arrays import Float64Array, Int64Array
 from explorer.search.loss_terms import LossTerms
+from explorer.search.residuals import Residuals, Uncertain
 
 ITERATIONS = 6
 """Of Gauss and Newton, for each of two values of the discrepancy; they end once nothing moves (assumed)."""
@@ -33,7 +34,20 @@ LINK = 4
 """Parameters of the link, the last of all: place, logarithm of the slope, top, bottom."""
 
 
-class Prediction(NamedTuple):
+class Functions(NamedTuple):
+    """Several functions of which each may be the score: parameters of the model, and weights of what it misses."""
+
+    parameters: Float64Array
+    """Functions x parameters."""
+    weights: Float64Array
+    """Functions x evaluated points."""
+
+    def only(self, place: int) -> Functions:
+        """Return one of them."""
+        return Functions(*(each[place : place + 1] for each in self))
+
+
+class _Scores(NamedTuple):
     """Scores of N points, and by how much each falls with the argument of the link."""
 
     scores: Float64Array
@@ -69,13 +83,18 @@ class Surrogate:
 
     The loss of a point is the sum of its terms, each times the exponential of its features' weights, and of twice the
     geometric mean of neighbours times their correlation. The score falls with the loss from `top` to `bottom` along a
-    logistic function of its logarithm. All of these are parameters with a normal prior, whose mean is the table.
+    logistic function of its logarithm. All of these are parameters with a normal prior, whose mean is the table. What
+    they miss of the evaluated is carried over to points that are like them (`explorer.search.residuals`).
     """
 
     terms: LossTerms
     center: float
     """Logarithm of the median loss, from which the link counts."""
-    mode: Float64Array
+    points: Int64Array
+    """The evaluated, N x axes."""
+    scores: Float64Array
+    mode: Functions
+    """Of one function."""
     prior_sd: Float64Array
     jacobian: Float64Array
     """Of the evaluated, N x parameters."""
@@ -83,24 +102,32 @@ class Surrogate:
     """The inverse of the covariance of their scores, N x N."""
     noise_sd: Float64Array
     discrepancy: float
-    smoothed: Float64Array
-    """Their scores: between what was observed and what the model says, by how sure both are."""
+    residuals: Residuals
 
-    def predict(self, points: Int64Array, parameters: Float64Array) -> Prediction:
-        """Return the scores of points (N x axes of indices) at some parameters."""
-        return _predict(self.terms, _choose(self.terms, points), parameters, self.center)
+    def predict(self, points: Int64Array, functions: Functions) -> Float64Array:
+        """Return the scores of points (N x axes of indices), functions x N."""
+        scores = self._model(points, functions.parameters).scores
+        return scores + self.residuals.carry(points, scores, functions.weights)
 
-    def predict_each(self, points: Int64Array, draws: Float64Array) -> Prediction:
-        """Return the scores of points by each of several draws (draws x N), and the slopes."""
-        chosen = _choose(self.terms, points)
-        found = [_predict(self.terms, chosen, parameters, self.center) for parameters in draws]
-        return Prediction(np.stack([each.scores for each in found]), np.stack([each.slopes for each in found]))
+    def predict_in_doubt(self, points: Int64Array, functions: Functions) -> Uncertain:
+        """Return the scores of points (N x axes of indices), and what is unknown of each."""
+        scores, slopes = self._model(points, functions.parameters)
+        carried = self.residuals.carry_with_rest(points, scores, functions.weights)
+        return Uncertain(scores + carried.values, np.hypot(carried.unknown_sd, self.discrepancy * slopes))
 
-    def draw(self, count: int, random: np.random.Generator) -> Float64Array:
-        """Return parameters drawn from the posterior (count x parameters) by Matheron's rule."""
-        prior = random.standard_normal((count, len(self.mode))) * self.prior_sd
+    def draw(self, count: int, random: np.random.Generator) -> Functions:
+        """Return functions drawn from the posterior, by Matheron's rule."""
+        mode = self.mode.parameters[0]
+        prior = random.standard_normal((count, len(mode))) * self.prior_sd
         seen = prior @ self.jacobian.T + random.standard_normal((count, len(self.noise_sd))) * self.noise_sd
-        return self.mode + prior - (seen @ self.precision @ self.jacobian) * self.prior_sd**2
+        drawn = mode + prior - (seen @ self.precision @ self.jacobian) * self.prior_sd**2
+        missed = self.scores - self._model(self.points, drawn).scores
+        return Functions(drawn, self.residuals.weigh(missed))
+
+    def _model(self, points: Int64Array, parameters: Float64Array) -> _Scores:
+        chosen = _choose(self.terms, points)
+        found = [_predict(self.terms, chosen, each, self.center) for each in parameters]
+        return _Scores(np.stack([each.scores for each in found]), np.stack([each.slopes for each in found]))
 
 
 def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, errors: Float64Array) -> Surrogate:
@@ -141,16 +168,19 @@ def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, er
     noise = np.hypot(errors, unknown)
     spread = near.jacobian * prior_sd
     covariance = spread @ spread.T
+    residuals = Residuals(terms.sizes, points, scores, errors, unknown)
     return Surrogate(
         terms=terms,
         center=center,
-        mode=mode,
+        points=points,
+        scores=scores,
+        mode=Functions(mode[None], residuals.weigh((scores - near.scores)[None])),
         prior_sd=prior_sd,
         jacobian=near.jacobian,
         precision=np.linalg.inv(covariance + np.diag(noise**2)).astype(np.float64, copy=False),
         noise_sd=noise,
         discrepancy=discrepancy,
-        smoothed=near.scores + (unknown / noise) ** 2 * (scores - near.scores),
+        residuals=residuals,
     )
 
 
@@ -172,11 +202,11 @@ def _choose(terms: LossTerms, points: Int64Array) -> _Chosen:
     return _Chosen(terms.options(points), terms.is_there(points))
 
 
-def _predict(terms: LossTerms, chosen: _Chosen, parameters: Float64Array, center: float) -> Prediction:
+def _predict(terms: LossTerms, chosen: _Chosen, parameters: Float64Array, center: float) -> _Scores:
     losses = np.log(_Losses(terms, chosen, parameters).total) - center
     value = _fall(np.exp(parameters[-3]) * losses + parameters[-4])
     span = parameters[-2] - parameters[-1]
-    return Prediction(parameters[-1] + span * value, span * value * (1.0 - value))
+    return _Scores(parameters[-1] + span * value, span * value * (1.0 - value))
 
 
 def _list_places(terms: LossTerms, chosen: _Chosen, num_parameters: int) -> _Places:

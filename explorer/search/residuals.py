@@ -1,0 +1,96 @@
+"""What the model misses of points that were evaluated, carried over to points that are like them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from explorer.arrays import Float64Array, Int64Array
+
+SHARED, OWN = 0.8, 0.3
+"""Of the standard error of a score: what it shares with those of points like it, and what is its own. All candidates
+are scored on the same images, so that what these show by chance is not drawn anew for each (assumed: of few pairs, and
+of few reaches, those by which scores found later were likeliest, of five LeNets on digits and of ResNet-20)."""
+REACH = 1.6
+"""Times the root of the number of axes: on so many of them points differ whose scores share 1 / e (assumed)."""
+LEAST_VARIANCE = 1e-3
+"""Of a score between 0 and 1, from which its error says how sure others are (assumed)."""
+
+
+class Uncertain(NamedTuple):
+    """Values of N points by each of several functions, and standard deviations of what these leave unknown."""
+
+    values: Float64Array
+    unknown_sd: Float64Array
+
+
+class Residuals:
+    """Scores less the model's, as a random field over points (regression kriging: Hengl, Heuvelink and Rossiter, 2007).
+
+    Two points that differ on d axes share SHARED**2 e e' exp(-d / reach) of their variance, for standard errors e and
+    e'. That of a point which was not evaluated is the one that these have at its predicted score s: the same share of
+    sqrt(s (1 - s)), the largest standard deviation of scores in [0, 1] with that mean.
+    """
+
+    def __init__(
+        self,
+        num_values: Int64Array,
+        points: Int64Array,
+        scores: Float64Array,
+        errors: Float64Array,
+        unknown_sd: Float64Array,
+    ) -> None:
+        """Start from what was evaluated.
+
+        Args:
+            num_values: How many values each axis has.
+            points: N x axes of indices.
+            scores: N, with their standard `errors`.
+            unknown_sd: N, standard deviations of what the model cannot say of each point alone.
+        """
+        self._first = np.cumsum(num_values) - num_values
+        self._num_values = int(num_values.sum())
+        self._reach = REACH * np.sqrt(np.count_nonzero(num_values > 1) or 1)
+        self._known = self._encode(points)
+        variances = np.clip(scores * (1.0 - scores), LEAST_VARIANCE, None)
+        self._share = SHARED * float(np.median(errors / np.sqrt(variances)))
+        self._sd = SHARED * errors
+        covariance = self._compare(points) * np.outer(self._sd, self._sd)
+        covariance[np.diag_indices_from(covariance)] += (OWN * errors) ** 2 + unknown_sd**2
+        self._factor = cho_factor(covariance, lower=True)
+
+    def weigh(self, missed: Float64Array) -> Float64Array:
+        """Return what the evaluated points weigh in what is carried over, of several functions' misses (draws x N)."""
+        weights: Float64Array = cho_solve(self._factor, missed.T).T * self._sd
+        return weights
+
+    def carry(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Float64Array:
+        """Return what is added to the scores of points by several functions (draws x points), by their weights."""
+        return (weights @ self._compare(points).T) * self._guess_sd(scores)
+
+    def carry_with_rest(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Uncertain:
+        """Return the same, and the standard deviation of what stays unknown of it."""
+        alike, sd = self._compare(points), self._guess_sd(scores)
+        shared = alike * self._sd
+        known = np.einsum("pn,np->p", shared, cho_solve(self._factor, shared.T))
+        return Uncertain((weights @ alike.T) * sd, sd * np.sqrt(np.clip(1.0 - known, 0.0, None)))
+
+    def _guess_sd(self, scores: Float64Array) -> Float64Array:
+        inside = np.clip(scores, 0.0, 1.0)
+        sd: Float64Array = self._share * np.sqrt(inside * (1.0 - inside))
+        return sd
+
+    def _compare(self, points: Int64Array) -> Float64Array:
+        """Return what points share with the evaluated ones, points x N."""
+        differ = len(self._first) - (self._encode(points) @ self._known.T).astype(np.float64)
+        shared: Float64Array = np.exp(-differ / self._reach)
+        return shared
+
+    def _encode(self, points: Int64Array) -> NDArray[np.float32]:
+        """Return 1 for each value that a point has, and 0 for the others: the products count equal ones, exactly."""
+        encoded = np.zeros((len(points), self._num_values), dtype=np.float32)
+        encoded[np.arange(len(points))[:, None], points + self._first] = 1.0
+        return encoded
