@@ -21,7 +21,7 @@ from explorer.search.improvement import Attained, sort_undominated_first, spread
 from explorer.search.loss_terms import LossTerms, list_terms
 from explorer.search.problem import STANDARD_ERROR, Estimates, SamplingProblem
 from explorer.search.space import list_decided
-from explorer.search.surrogate import fit_surrogate
+from explorer.search.surrogate import FAILED, fit_surrogate
 from explorer.search.tried import Tried
 
 ROUND, EARLY = 16, 4
@@ -38,8 +38,6 @@ FITTED = 500
 OF_INTEREST = 0.2
 """Share of the way from the best score down to the worst that a network can have; scores below it are of no interest
 where the study sets no limit (assumed)."""
-FAILED_ERROR = 0.1
-"""Standard error of the score of 0 that the model takes a candidate to have that cannot be computed (assumed)."""
 
 
 class _Proposer:
@@ -57,7 +55,7 @@ class _Proposer:
         random = np.random.default_rng([problem.seed, tried.num_scored])
         self._model = fit_surrogate(terms, known.points, known.scores, known.errors)
         self._draws = self._model.draw(DRAWS, random)
-        scores, costs = self._model.predict(known.points, self._model.mode)[0], known.costs
+        scores, costs = self._model.smoothed, known.costs
         top, bottom = self._model.mode.parameters[0, -2:]
         self._least = top - OF_INTEREST * (top - bottom) if problem.least_score is None else problem.least_score
         pool = self._evolve(known.points[sort_undominated_first(scores, costs)][:POPULATION], random)
@@ -202,10 +200,10 @@ class BayesSampler(BaseSampler):
         return found
 
     def _result(self, trial: FrozenTrial) -> tuple[float, float] | None:
-        """Return what the model learns of a trial: its score, and what cannot be computed is the worst there is."""
+        """Return what the model learns of a trial: its score, or FAILED where it cannot be computed."""
         if STANDARD_ERROR in trial.user_attrs:
             return trial.values[self._problem.score], trial.user_attrs[STANDARD_ERROR]
-        return (0.0, FAILED_ERROR) if any(math.isinf(value) for value in trial.values) else None
+        return FAILED if any(math.isinf(value) for value in trial.values) else None
 
     def _point(self, trial: FrozenTrial) -> Int64Array:
         return np.fromiter(map(trial.params.get, self._axes, repeat(0)), np.int64, len(self._axes))

@@ -25,7 +25,16 @@ IMPOSSIBLE = 1e3
 KIND_SD, TERM_SD, VALUE_SD, OWN_SD, PAIR_SD = 1.0, 0.7, 0.4, 0.3, 0.2
 """Prior standard deviations of the logarithm of a factor: of all terms of a kind, of one term, of a value in all terms
 of a kind, of a value in one term; and of the correlation of the errors of two neighbours (assumed)."""
+LEAST_WHOLE = 0.1
+"""Share of the sum of its terms that a loss has at least, however its errors cancel (assumed)."""
 _Key = tuple[Hashable, ...]
+
+
+class Chosen(NamedTuple):
+    """The options of the terms that points take, and which terms are there (N x terms, or 1 x terms)."""
+
+    options: Int64Array
+    is_there: Float64Array
 
 
 class _Term(NamedTuple):
@@ -73,6 +82,10 @@ class LossTerms:
         """Return the options that points (N x axes) take, N x terms."""
         return self.first + self.strides.add_up(points)
 
+    def choose(self, points: Int64Array) -> Chosen:
+        """Return what points (N x axes) choose."""
+        return Chosen(self.options(points), self.is_there(points))
+
     def is_possible(self, points: Int64Array) -> NDArray[np.bool_]:
         """Return whether all that points choose can be computed, as far as the table knows."""
         if self.possible.all():
@@ -83,6 +96,23 @@ class LossTerms:
     def is_there(self, points: Int64Array) -> Float64Array:
         """Return 1 for terms of what the points' networks have, else 0: N x terms, or 1 x terms."""
         return self.present if self.depth < 0 else self.present[points[:, self.depth]]
+
+
+class Losses:
+    """The losses of points, and their parts: those of terms, and the products of neighbours.
+
+    `parameters` are the weights of the features, then of the padding, then the correlations of the pairs.
+    """
+
+    def __init__(self, terms: LossTerms, chosen: Chosen, parameters: Float64Array) -> None:
+        weights = parameters[: terms.num_features + 1]
+        self.correlations = parameters[terms.num_features + 1 :]
+        factors = np.exp(weights[terms.features].sum(1))
+        self.parts = (terms.losses * factors)[chosen.options] * chosen.is_there
+        first, second = (np.take(self.parts, each, axis=1) for each in terms.pairs.T)
+        self.products = 2 * np.sqrt(first * second)
+        whole = self.parts.sum(1) + terms.least
+        self.total = np.maximum(whole + self.products @ self.correlations, LEAST_WHOLE * whole)
 
 
 def list_terms(space: SearchSpace, table: Sensitivity) -> LossTerms:

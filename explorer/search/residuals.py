@@ -11,11 +11,11 @@ from scipy.linalg import cho_factor, cho_solve
 from explorer.arrays import Float64Array, Int64Array
 
 SHARED, OWN = 0.8, 0.3
-"""Of the standard error of a score: what it shares with those of points like it, and what is its own. All candidates
-are scored on the same images, so that what these show by chance is not drawn anew for each (assumed: of few pairs, and
-of few reaches, those by which scores found later were likeliest, of five LeNets on digits and of ResNet-20)."""
+"""Shares of a score's standard error: of what is carried over to points like it, and of what is its alone. All are
+scored on the same images, so that what these show by chance is not drawn anew for each (assumed: of few pairs, and of
+few reaches, those by which scores found later were likeliest, of five LeNets on digits and of ResNet-20)."""
 REACH = 1.6
-"""Times the root of the number of axes: on so many of them points differ whose scores share 1 / e (assumed)."""
+"""Of the root of the number of axes: points that differ on so many are correlated by 1 / e (assumed)."""
 LEAST_VARIANCE = 1e-3
 """Of a score between 0 and 1, from which its error says how sure others are (assumed)."""
 
@@ -30,9 +30,10 @@ class Uncertain(NamedTuple):
 class Residuals:
     """Scores less the model's, as a random field over points (regression kriging: Hengl, Heuvelink and Rossiter, 2007).
 
-    Two points that differ on d axes share SHARED**2 e e' exp(-d / reach) of their variance, for standard errors e and
-    e'. That of a point which was not evaluated is the one that these have at its predicted score s: the same share of
-    sqrt(s (1 - s)), the largest standard deviation of scores in [0, 1] with that mean.
+    The field's standard deviation at a point that was scored is SHARED times the standard error of its score; at others
+    it is the same share of sqrt(s (1 - s)), the largest that scores in [0, 1] of mean s can have, as it is at the
+    median of those scored. On d axes differing, it is correlated by exp(-d / reach); axes of layers that a network
+    lacks count like others. What stays unknown of it is given for each point alone.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Residuals:
         errors: Float64Array,
         unknown_sd: Float64Array,
     ) -> None:
-        """Start from what was evaluated.
+        """Start from what was scored.
 
         Args:
             num_values: How many values each axis has.
@@ -56,38 +57,44 @@ class Residuals:
         self._reach = REACH * np.sqrt(np.count_nonzero(num_values > 1) or 1)
         self._known = self._encode(points)
         variances = np.clip(scores * (1.0 - scores), LEAST_VARIANCE, None)
-        self._share = SHARED * float(np.median(errors / np.sqrt(variances)))
+        self._sd_by_score = SHARED * float(np.median(errors / np.sqrt(variances))) if len(scores) else 0.0
         self._sd = SHARED * errors
-        covariance = self._compare(points) * np.outer(self._sd, self._sd)
-        covariance[np.diag_indices_from(covariance)] += (OWN * errors) ** 2 + unknown_sd**2
+        self._own_variance = (OWN * errors) ** 2
+        covariance = self._correlate(points) * np.outer(self._sd, self._sd)
+        covariance[np.diag_indices_from(covariance)] += self._own_variance + unknown_sd**2
         self._factor = cho_factor(covariance, lower=True)
 
+    def find_own(self, missed: Float64Array) -> Float64Array:
+        """Return what of the N misses of a function is the error of each score alone, as far as it is known."""
+        own: Float64Array = self._own_variance * cho_solve(self._factor, missed)
+        return own
+
     def weigh(self, missed: Float64Array) -> Float64Array:
-        """Return what the evaluated points weigh in what is carried over, of several functions' misses (draws x N)."""
+        """Return the weights with which several functions' misses (functions x N) are carried over: once for each."""
         weights: Float64Array = cho_solve(self._factor, missed.T).T * self._sd
         return weights
 
     def carry(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Float64Array:
-        """Return what is added to the scores of points by several functions (draws x points), by their weights."""
-        return (weights @ self._compare(points).T) * self._guess_sd(scores)
+        """Return what is added to the functions' scores of points (functions x points), by their weights."""
+        return (weights @ self._correlate(points).T) * self._guess_sd(scores)
 
     def carry_with_rest(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Uncertain:
         """Return the same, and the standard deviation of what stays unknown of it."""
-        alike, sd = self._compare(points), self._guess_sd(scores)
-        shared = alike * self._sd
-        known = np.einsum("pn,np->p", shared, cho_solve(self._factor, shared.T))
-        return Uncertain((weights @ alike.T) * sd, sd * np.sqrt(np.clip(1.0 - known, 0.0, None)))
+        correlations, sd = self._correlate(points), self._guess_sd(scores)
+        covariance = correlations * self._sd
+        known = np.einsum("pn,np->p", covariance, cho_solve(self._factor, covariance.T))
+        return Uncertain((weights @ correlations.T) * sd, sd * np.sqrt(np.clip(1.0 - known, 0.0, None)))
 
     def _guess_sd(self, scores: Float64Array) -> Float64Array:
         inside = np.clip(scores, 0.0, 1.0)
-        sd: Float64Array = self._share * np.sqrt(inside * (1.0 - inside))
+        sd: Float64Array = self._sd_by_score * np.sqrt(inside * (1.0 - inside))
         return sd
 
-    def _compare(self, points: Int64Array) -> Float64Array:
-        """Return what points share with the evaluated ones, points x N."""
+    def _correlate(self, points: Int64Array) -> Float64Array:
+        """Return the field's correlations between points and those scored, points x N."""
         differ = len(self._first) - (self._encode(points) @ self._known.T).astype(np.float64)
-        shared: Float64Array = np.exp(-differ / self._reach)
-        return shared
+        correlations: Float64Array = np.exp(-differ / self._reach)
+        return correlations
 
     def _encode(self, points: Int64Array) -> NDArray[np.float32]:
         """Return 1 for each value that a point has, and 0 for the others: the products count equal ones, exactly."""

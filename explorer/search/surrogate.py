@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from explorer.arrays import Float64Array, Int64Array
-from explorer.search.loss_terms import LossTerms
+from explorer.search.loss_terms import Chosen, Losses, LossTerms
 from explorer.search.residuals import Residuals, Uncertain
 
 ITERATIONS = 6
@@ -26,10 +26,12 @@ SLOPES, PLACES = np.linspace(-1.0, 0.5, 4), np.linspace(0.0, 1.0, 21)
 """Logarithms of slopes and quantiles of the losses among which the link is looked for first (assumed)."""
 ROUGH = 0.05
 """Standard error that is added there (assumed)."""
+FAILED = 0.0, np.inf
+"""Score and standard error of a candidate that cannot be computed."""
+FAILED_ERROR = 0.1
+"""Standard error that the model takes its score to have (assumed)."""
 LEAST_ERROR = 1e-3
 """Standard error below which no score is taken to be known (assumed)."""
-LEAST_WHOLE = 0.1
-"""Share of the sum of its terms that a loss has at least, however its errors cancel (assumed)."""
 LINK = 4
 """Parameters of the link, the last of all: place, logarithm of the slope, top, bottom."""
 
@@ -52,13 +54,6 @@ class _Scores(NamedTuple):
 
     scores: Float64Array
     slopes: Float64Array
-
-
-class _Chosen(NamedTuple):
-    """The options of the terms that points take, and which terms are there (N x terms, or 1 x terms)."""
-
-    options: Int64Array
-    is_there: Float64Array
 
 
 class _Places(NamedTuple):
@@ -91,7 +86,7 @@ class Surrogate:
     center: float
     """Logarithm of the median loss, from which the link counts."""
     points: Int64Array
-    """The evaluated, N x axes."""
+    """Those scored, which are all evaluated but the failed, with their `scores`."""
     scores: Float64Array
     mode: Functions
     """Of one function."""
@@ -103,6 +98,8 @@ class Surrogate:
     noise_sd: Float64Array
     discrepancy: float
     residuals: Residuals
+    smoothed: Float64Array
+    """Scores of the evaluated without what is their own error alone; 0 of the failed."""
 
     def predict(self, points: Int64Array, functions: Functions) -> Float64Array:
         """Return the scores of points (N x axes of indices), functions x N."""
@@ -125,7 +122,7 @@ class Surrogate:
         return Functions(drawn, self.residuals.weigh(missed))
 
     def _model(self, points: Int64Array, parameters: Float64Array) -> _Scores:
-        chosen = _choose(self.terms, points)
+        chosen = self.terms.choose(points)
         found = [_predict(self.terms, chosen, each, self.center) for each in parameters]
         return _Scores(np.stack([each.scores for each in found]), np.stack([each.slopes for each in found]))
 
@@ -139,14 +136,16 @@ def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, er
 
     Args:
         points: N x axes of indices, N >= 1.
+        errors: Infinite for those that failed: their scores of 0 say nothing of what images show by chance.
     """
-    errors = np.maximum(errors, LEAST_ERROR)
+    scored = np.isfinite(errors)
+    errors = np.where(scored, np.maximum(errors, LEAST_ERROR), FAILED_ERROR)
     prior_sd = np.concatenate((terms.prior_sd, [SHIFT_SD, SLOPE_SD, TOP_SD, BOTTOM_SD]))
     mean = np.zeros(len(prior_sd))
     mean[-2] = scores.max()
-    chosen = _choose(terms, points)
+    chosen = terms.choose(points)
     places = _list_places(terms, chosen, len(mean))
-    losses = np.log(_Losses(terms, chosen, mean).total)
+    losses = np.log(Losses(terms, chosen, mean[:-LINK]).total)
     center = float(np.median(losses))
     mode, discrepancy = mean.copy(), DISCREPANCY
     mode[-4:-2] = _guess_link(losses - center, scores, errors)
@@ -168,56 +167,42 @@ def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, er
     noise = np.hypot(errors, unknown)
     spread = near.jacobian * prior_sd
     covariance = spread @ spread.T
-    residuals = Residuals(terms.sizes, points, scores, errors, unknown)
+    residuals = Residuals(terms.sizes, points[scored], scores[scored], errors[scored], unknown[scored])
+    missed = (scores - near.scores)[scored]
+    smoothed = np.zeros(len(scores))
+    smoothed[scored] = scores[scored] - residuals.find_own(missed)
     return Surrogate(
         terms=terms,
         center=center,
-        points=points,
-        scores=scores,
-        mode=Functions(mode[None], residuals.weigh((scores - near.scores)[None])),
+        points=points[scored],
+        scores=scores[scored],
+        mode=Functions(mode[None], residuals.weigh(missed[None])),
         prior_sd=prior_sd,
         jacobian=near.jacobian,
         precision=np.linalg.inv(covariance + np.diag(noise**2)).astype(np.float64, copy=False),
         noise_sd=noise,
         discrepancy=discrepancy,
         residuals=residuals,
+        smoothed=smoothed,
     )
 
 
-class _Losses:
-    """The losses of points at some parameters, and their parts: those of terms, and the products of neighbours."""
-
-    def __init__(self, terms: LossTerms, chosen: _Chosen, parameters: Float64Array) -> None:
-        weights = parameters[: terms.num_features + 1]
-        self.correlations = parameters[terms.num_features + 1 : -LINK]
-        factors = np.exp(weights[terms.features].sum(1))
-        self.parts = (terms.losses * factors)[chosen.options] * chosen.is_there
-        first, second = (np.take(self.parts, each, axis=1) for each in terms.pairs.T)
-        self.products = 2 * np.sqrt(first * second)
-        whole = self.parts.sum(1) + terms.least
-        self.total = np.maximum(whole + self.products @ self.correlations, LEAST_WHOLE * whole)
-
-
-def _choose(terms: LossTerms, points: Int64Array) -> _Chosen:
-    return _Chosen(terms.options(points), terms.is_there(points))
-
-
-def _predict(terms: LossTerms, chosen: _Chosen, parameters: Float64Array, center: float) -> _Scores:
-    losses = np.log(_Losses(terms, chosen, parameters).total) - center
+def _predict(terms: LossTerms, chosen: Chosen, parameters: Float64Array, center: float) -> _Scores:
+    losses = np.log(Losses(terms, chosen, parameters[:-LINK]).total) - center
     value = _fall(np.exp(parameters[-3]) * losses + parameters[-4])
     span = parameters[-2] - parameters[-1]
     return _Scores(parameters[-1] + span * value, span * value * (1.0 - value))
 
 
-def _list_places(terms: LossTerms, chosen: _Chosen, num_parameters: int) -> _Places:
+def _list_places(terms: LossTerms, chosen: Chosen, num_parameters: int) -> _Places:
     rows, num_terms = np.arange(len(chosen.options))[:, None], chosen.options.shape[1]
     own = np.concatenate((np.arange(num_terms), *terms.pairs.T))
     features = terms.features[chosen.options].reshape(len(rows), -1)
     return _Places((rows * num_terms + own).ravel(), (rows * num_parameters + features).ravel())
 
 
-def _linearise(terms: LossTerms, chosen: _Chosen, places: _Places, parameters: Float64Array, center: float) -> _Linear:
-    found = _Losses(terms, chosen, parameters)
+def _linearise(terms: LossTerms, chosen: Chosen, places: _Places, parameters: Float64Array, center: float) -> _Linear:
+    found = Losses(terms, chosen, parameters[:-LINK])
     losses, slope = np.log(found.total) - center, np.exp(parameters[-3])
     value = _fall(slope * losses + parameters[-4])
     top, bottom = parameters[-2:]
@@ -259,7 +244,7 @@ def _guess_link(losses: Float64Array, scores: Float64Array, errors: Float64Array
 
 def _step(  # noqa: PLR0913, PLR0917  (what the posterior is made of)
     terms: LossTerms,
-    chosen: _Chosen,
+    chosen: Chosen,
     center: float,
     scores: Float64Array,
     noise: Float64Array,

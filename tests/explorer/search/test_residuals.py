@@ -10,7 +10,8 @@ from explorer.search.residuals import OWN, REACH, SHARED, Residuals
 
 SIZES = np.array([5, 1, 3, 4, 5, 5, 2, 4, 3, 5])
 """Of ten axes, on one of which nothing is decided."""
-ERRORS = np.linspace(0.004, 0.012, 40)
+ERRORS = np.array([0.5, 1.0, 1.0, 1.0, 4.0] * 8)
+"""Times those of 100 right or wrong answers, which they are at the median."""
 UNKNOWN = np.linspace(0.0, 0.003, 40)
 
 
@@ -23,7 +24,7 @@ def binomial_sd(score: float, num_images: int = 100) -> float:
     return float(np.sqrt(score * (1.0 - score) / num_images))
 
 
-def share(first: Int64Array, second: Int64Array) -> float:
+def correlation(first: Int64Array, second: Int64Array) -> float:
     differ = sum(int(one != other) for one, other in zip(first, second, strict=True))
     return float(np.exp(-differ / (REACH * 3.0)))  # nine axes on which something is decided
 
@@ -31,23 +32,32 @@ def share(first: Int64Array, second: Int64Array) -> float:
 def test_it_is_the_conditional_mean_and_deviation_of_the_field() -> None:
     """By the textbook's formula, an entry of each covariance after the other."""
     points, new = draw(40, 0), draw(6, 1)
-    scores = np.full(40, 0.9)
-    errors = np.full(40, binomial_sd(0.9))
-    field = Residuals(SIZES, points, scores, errors, UNKNOWN)
+    known = np.linspace(0.6, 0.95, 40)
+    errors = ERRORS * np.array([binomial_sd(score) for score in known])
+    field = Residuals(SIZES, points, known, errors, UNKNOWN)
     missed = np.random.default_rng(2).standard_normal((3, 40)) * 0.01
     guesses = np.array([[0.9, 0.8, 0.5, 0.95, 0.3, 0.9]] * 3)
     found = field.carry_with_rest(new, guesses, field.weigh(missed))
     assert found.values == pytest.approx(field.carry(new, guesses, field.weigh(missed)), abs=1e-12)
-    covariance = np.array(
-        [[SHARED**2 * errors[i] * errors[j] * share(points[i], points[j]) for j in range(40)] for i in range(40)]
-    )
-    covariance += np.diag([OWN**2 * error**2 + unknown**2 for error, unknown in zip(errors, UNKNOWN, strict=True)])
+    covariance = np.diag([OWN**2 * error**2 + unknown**2 for error, unknown in zip(errors, UNKNOWN, strict=True)])
+    for i in range(40):
+        for j in range(40):
+            covariance[i, j] += SHARED**2 * errors[i] * errors[j] * correlation(points[i], points[j])
     inverse = np.linalg.inv(covariance)
+    own = [OWN**2 * errors[i] ** 2 * float(inverse[i] @ missed[0]) for i in range(40)]
+    assert field.find_own(missed[0]) == pytest.approx(own, rel=1e-9)
     for at, point in enumerate(new):
         sd = SHARED * binomial_sd(guesses[0, at])
-        cross = np.array([sd * SHARED * errors[j] * share(point, points[j]) for j in range(40)])
+        cross = np.array([sd * SHARED * errors[j] * correlation(point, points[j]) for j in range(40)])
         assert found.values[:, at] == pytest.approx([float(cross @ inverse @ each) for each in missed], rel=1e-9)
         assert found.unknown_sd[:, at] == pytest.approx(np.sqrt(sd**2 - cross @ inverse @ cross), rel=1e-9)
+
+
+def test_without_any_score_nothing_is_carried_over() -> None:
+    field = Residuals(SIZES, draw(0, 0), np.zeros(0), np.zeros(0), np.zeros(0))
+    found = field.carry_with_rest(draw(3, 1), np.full((2, 3), 0.9), field.weigh(np.zeros((2, 0))))
+    assert (found.values == 0).all()
+    assert (found.unknown_sd == 0).all()
 
 
 def test_what_is_alike_gets_most_of_it_and_is_known_best() -> None:

@@ -10,7 +10,7 @@ from explorer.search.axes import ACTIVATION_BITS, WEIGHT_BITS, Axis
 from explorer.search.loss_terms import LossTerms, list_terms
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
-from explorer.search.surrogate import LINK, Surrogate, _choose, _linearise, _list_places, _predict, fit_surrogate
+from explorer.search.surrogate import FAILED, LINK, Surrogate, _linearise, _list_places, _predict, fit_surrogate
 
 LAYERS = tuple("abcdefgh")
 WIDTHS = (2, 3, 4, 6, 8)
@@ -57,12 +57,12 @@ def test_derivatives_are_differences() -> None:
     parameters = random.standard_normal(len(terms.prior_sd) + LINK) * 0.2
     parameters[terms.num_features] = 0.0
     parameters[-2:] = 0.9, 0.1
-    chosen = _choose(terms, points)
+    chosen = terms.choose(points)
     found = _linearise(terms, chosen, _list_places(terms, chosen, len(parameters)), parameters, -3.0)
     for place in (*random.integers(0, terms.num_features, 12), *range(terms.num_features + 1, len(parameters))):
         moved = parameters.copy()
         moved[place] += 1e-6
-        difference = (_predict(terms, _choose(terms, points), moved, -3.0).scores - found.scores) / 1e-6
+        difference = (_predict(terms, terms.choose(points), moved, -3.0).scores - found.scores) / 1e-6
         assert found.jacobian[:, place] == pytest.approx(difference, abs=2e-6)
     assert (found.jacobian[:, terms.num_features] == 0).all()
 
@@ -92,10 +92,60 @@ def test_draws_vary_about_the_mode_less_where_more_is_known() -> None:
     assert spreads[1] < spreads[0] / 3
 
 
-def test_the_scores_of_the_evaluated_are_nearer_to_the_truth_than_what_was_observed() -> None:
+def test_what_is_smoothed_is_nearer_to_the_truth_than_what_was_observed() -> None:
     _, model = fitted(60)
     noise = np.random.default_rng(1).standard_normal(60) * ERROR
-    assert np.abs(model.predict(draw(60, 0), model.mode)[0] - truth(draw(60, 0))).mean() < np.abs(noise).mean()
+    assert np.abs(model.smoothed - truth(draw(60, 0))).mean() < np.abs(noise).mean()
+
+
+def test_a_point_keeps_what_is_its_own() -> None:
+    """Where points differ from the model by far more than their errors, what was observed is believed."""
+    terms, points = list_terms(SPACE, table_of(np.ones(len(LAYERS)))), draw(150, 0)
+    true = truth(points) + np.random.default_rng(5).standard_normal(150) * 0.05
+    observed = true + np.random.default_rng(1).standard_normal(150) * ERROR
+    model = fit_surrogate(terms, points, observed, np.full(150, ERROR))
+    assert np.sqrt(((model.smoothed - true) ** 2).mean()) < 0.007
+    assert np.sqrt(((model.predict(points, model.mode)[0] - true) ** 2).mean()) > 0.02
+
+
+def test_draws_agree_where_scores_are_known_without_error() -> None:
+    terms, points = list_terms(SPACE, table_of(np.ones(len(LAYERS)))), draw(40, 0)
+    random = np.random.default_rng(2)
+    observed = truth(points) + random.standard_normal(40) * 0.01
+    model = fit_surrogate(terms, points, observed, np.full(40, 0.02))
+    drawn = model.draw(60, random)
+    without = model.predict(points, drawn._replace(weights=0 * drawn.weights)) - observed
+    assert np.abs(model.predict(points, drawn) - observed).mean() < 0.5 * np.abs(without).mean()
+
+
+def test_what_is_in_doubt_is_what_the_field_and_the_model_leave_unknown() -> None:
+    _, model = fitted(60)
+    unseen, drawn = draw(30, 5), model.draw(4, np.random.default_rng(0))
+    values, unknown = model.predict_in_doubt(unseen, drawn)
+    assert (values == model.predict(unseen, drawn)).all()
+    found = [
+        _predict(model.terms, model.terms.choose(unseen), parameters, model.center) for parameters in drawn.parameters
+    ]
+    scores, slopes = (np.stack([each[place] for each in found]) for place in (0, 1))
+    rest = model.residuals.carry_with_rest(unseen, scores, drawn.weights).unknown_sd
+    assert unknown == pytest.approx(np.sqrt(rest**2 + (model.discrepancy * slopes) ** 2))
+    assert (rest > 0).all()
+    assert (slopes > 0).all()
+
+
+@pytest.mark.parametrize("num_failed", [0, 5, 40, 60])
+def test_what_failed_says_nothing_of_what_images_show_by_chance(num_failed: int) -> None:
+    """However many failed, scores are predicted between 0 and 1, and those of the others stand."""
+    terms, points = list_terms(SPACE, table_of(np.ones(len(LAYERS)))), draw(60, 0)
+    failed = np.arange(60) < num_failed
+    scores, errors = np.where(failed, FAILED[0], truth(points)), np.where(failed, FAILED[1], ERROR)
+    model = fit_surrogate(terms, points, scores, errors)
+    values, unknown = model.predict_in_doubt(draw(200, 5), model.draw(16, np.random.default_rng(0)))
+    assert (values > -0.15).all()
+    assert (values < 1.15).all()
+    assert (unknown < 0.15).all()
+    assert (model.smoothed[failed] == 0).all()
+    assert np.abs((model.smoothed - scores)[~failed]).max(initial=0.0) < 4 * ERROR
 
 
 def test_what_no_sum_of_terms_says_is_carried_over_to_neighbours() -> None:
