@@ -30,7 +30,7 @@ LEAST_WHOLE = 0.1
 _Key = tuple[Hashable, ...]
 
 
-class Chosen(NamedTuple):
+class TakenOptions(NamedTuple):
     """The options of the terms that points take, and which terms are there (N x terms, or 1 x terms)."""
 
     options: Int64Array
@@ -82,9 +82,9 @@ class LossTerms:
         """Return the options that points (N x axes) take, N x terms."""
         return self.first + self.strides.add_up(points)
 
-    def choose(self, points: Int64Array) -> Chosen:
+    def choose(self, points: Int64Array) -> TakenOptions:
         """Return what points (N x axes) choose."""
-        return Chosen(self.options(points), self.is_there(points))
+        return TakenOptions(self.options(points), self.is_there(points))
 
     def is_possible(self, points: Int64Array) -> NDArray[np.bool_]:
         """Return whether all that points choose can be computed, as far as the table knows."""
@@ -104,7 +104,7 @@ class Losses:
     `parameters` are the weights of the features, then of the padding, then the correlations of the pairs.
     """
 
-    def __init__(self, terms: LossTerms, chosen: Chosen, parameters: Float64Array) -> None:
+    def __init__(self, terms: LossTerms, chosen: TakenOptions, parameters: Float64Array) -> None:
         weights = parameters[: terms.num_features + 1]
         self.correlations = parameters[terms.num_features + 1 :]
         factors = np.exp(weights[terms.features].sum(1))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from explorer.arrays import Float64Array, Int64Array
-from explorer.search.loss_terms import Chosen, Losses, LossTerms
+from explorer.search.loss_terms import Losses, LossTerms, TakenOptions
 from explorer.search.residuals import Residuals, Uncertain
 
 ITERATIONS = 6
@@ -187,21 +187,23 @@ def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, er
     )
 
 
-def _predict(terms: LossTerms, chosen: Chosen, parameters: Float64Array, center: float) -> _Scores:
+def _predict(terms: LossTerms, chosen: TakenOptions, parameters: Float64Array, center: float) -> _Scores:
     losses = np.log(Losses(terms, chosen, parameters[:-LINK]).total) - center
     value = _fall(np.exp(parameters[-3]) * losses + parameters[-4])
     span = parameters[-2] - parameters[-1]
     return _Scores(parameters[-1] + span * value, span * value * (1.0 - value))
 
 
-def _list_places(terms: LossTerms, chosen: Chosen, num_parameters: int) -> _Places:
+def _list_places(terms: LossTerms, chosen: TakenOptions, num_parameters: int) -> _Places:
     rows, num_terms = np.arange(len(chosen.options))[:, None], chosen.options.shape[1]
     own = np.concatenate((np.arange(num_terms), *terms.pairs.T))
     features = terms.features[chosen.options].reshape(len(rows), -1)
     return _Places((rows * num_terms + own).ravel(), (rows * num_parameters + features).ravel())
 
 
-def _linearise(terms: LossTerms, chosen: Chosen, places: _Places, parameters: Float64Array, center: float) -> _Linear:
+def _linearise(
+    terms: LossTerms, chosen: TakenOptions, places: _Places, parameters: Float64Array, center: float
+) -> _Linear:
     found = Losses(terms, chosen, parameters[:-LINK])
     losses, slope = np.log(found.total) - center, np.exp(parameters[-3])
     value = _fall(slope * losses + parameters[-4])
@@ -244,7 +246,7 @@ def _guess_link(losses: Float64Array, scores: Float64Array, errors: Float64Array
 
 def _step(  # noqa: PLR0913, PLR0917  (what the posterior is made of)
     terms: LossTerms,
-    chosen: Chosen,
+    chosen: TakenOptions,
     center: float,
     scores: Float64Array,
     noise: Float64Array,
