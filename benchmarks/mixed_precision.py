@@ -243,7 +243,7 @@ def main() -> None:
         counts = {point.name: race.count(net, point.evaluation.candidate) for point in front}
         for point in front:
             print(
-                f"  {point.name}: {counts[point.name]:,} {race.column}, {result.score_name} {point.held_out.value:.2%}"
+                f"  {point.name}: {counts[point.name]:,} {race.counted}, {result.score_name} {point.held_out.value:.2%}"
             )
         if not arguments.untuned:
             result = tune(result, counts, race, arguments.most)

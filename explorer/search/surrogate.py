@@ -42,7 +42,7 @@ class Functions(NamedTuple):
     parameters: Float64Array
     """Functions x parameters."""
     weights: Float64Array
-    """Functions x evaluated points."""
+    """Functions x points that were scored."""
 
     def only(self, place: int) -> Functions:
         """Return one of them."""

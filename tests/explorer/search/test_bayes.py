@@ -13,13 +13,16 @@ from optuna.trial import TrialState
 from explorer.arrays import Float64Array, Int64Array
 from explorer.search import bayes
 from explorer.search.axes import ACTIVATION_BITS, WEIGHT_BITS, Axis
-from explorer.search.bayes import ROUND
+from explorer.search.bayes import DRAWS, EVOLVED, ROUND, _Proposer
 from explorer.search.evolution import evolve
 from explorer.search.improvement import Attained, spread_corners
+from explorer.search.loss_terms import list_terms
 from explorer.search.problem import STANDARD_ERROR, Estimates, PointCosts, SamplingProblem
 from explorer.search.samplers import make_sampler
 from explorer.search.sensitivity import Sensitivity
 from explorer.search.space import SearchSpace
+from explorer.search.surrogate import FAILED, Functions, Surrogate, fit_surrogate
+from explorer.search.tried import Tried
 
 LAYERS = tuple("abcdefgh")
 WIDTHS = (2, 3, 4, 6, 8)
@@ -32,6 +35,7 @@ LAG = 4
 SEEDS = [np.full(16, index) for index in (4, 3, 2, 1)]
 BITS = np.array(WIDTHS, dtype=np.float64)
 SIZES = np.linspace(1, 3, 8)
+PREDICT = Surrogate.predict
 Tell = Callable[[Int64Array], tuple[list[float], float | None]]
 
 
@@ -161,6 +165,77 @@ def test_what_cannot_be_computed_is_left_after_a_few_tries() -> None:
     failed = [point[0] == 0 for point in points]
     assert sum(failed[40:]) <= sum(failed[:40]) + 2
     assert sum(failed[60:]) <= 4
+
+
+def test_what_failed_is_told_from_scores_of_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[tuple[Float64Array, Float64Array]] = []
+
+    def record(*given: Any) -> Surrogate:
+        fitted.append(given[2:])
+        return fit_surrogate(*given)
+
+    def tell(point: Int64Array) -> tuple[list[float], float | None]:
+        return ([0.0, np.inf, np.inf], None) if point[0] < 2 else evaluate(point)
+
+    monkeypatch.setattr(bayes, "fit_surrogate", record)
+    points = run("bayes", 2 * ROUND + LAG, tell=tell)
+    scores, errors = fitted[-1]
+    failed = np.array([point[0] < 2 for point in points[: len(scores)]])
+    assert 2 <= failed.sum() < len(scores)
+    assert np.isinf(errors[failed]).all()
+    assert (scores[failed] == FAILED[0]).all()
+    assert (errors[~failed] == 0.01).all()
+
+
+def proposer(monkeypatch: pytest.MonkeyPatch) -> tuple[_Proposer, Tried, list[Functions]]:
+    """After 40 trials whose scores are off the model by more than their errors, and what its populations were for."""
+    problem, random = problem_of(0), np.random.default_rng(3)
+    estimates = problem.estimates
+    assert estimates is not None
+    tried = Tried(SPACE, estimates.price_points)
+    points = list(random.integers(0, len(WIDTHS), (40, len(NAMES))))
+    tried.add(points, [(score_of(point) + 0.02 * random.standard_normal(), 0.004) for point in points])
+    predicted: list[Functions] = []
+
+    def predict(self: Surrogate, at: Int64Array, by: Functions) -> Float64Array:
+        predicted.append(by)
+        return PREDICT(self, at, by)
+
+    monkeypatch.setattr(Surrogate, "predict", predict)
+    return _Proposer(problem, estimates, list_terms(SPACE, estimates.list_losses()), tried), tried, predicted
+
+
+def test_the_front_is_that_of_what_was_smoothed(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, tried, _ = proposer(monkeypatch)
+    front = Attained(found._front.corners, found._least, DRAWS)
+    front.add(tried.take_best(40).costs, np.broadcast_to(found._model.smoothed, (DRAWS, 40)))
+    assert (found._front.best == front.best).all()
+    assert np.abs(found._model.smoothed - tried.take_best(40).scores).max() > 1e-4
+
+
+def test_gains_are_those_of_scores_with_doubt_and_pending_ones_are_taken_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, _, _ = proposer(monkeypatch)
+    plain, unknown = found._model.predict_in_doubt(found._pool, found._draws)
+    spread = (found._scores - plain) / unknown
+    assert 0.9 < spread.std() < 1.1
+    assert (found._gains == found._front.measure_gains(found._costs, found._scores)).all()
+    for place, point in enumerate(found._pool):
+        assert (found._known[point.tobytes()][1] == plain[:, place]).all()
+    other = next(
+        point for point in np.random.default_rng(4).integers(0, 5, (9, 16)) if point.tobytes() not in found._known
+    )
+    found.pick([other])
+    assert found._known[other.tobytes()][1] == pytest.approx(PREDICT(found._model, other[None], found._draws)[:, 0])
+
+
+def test_each_population_evolves_on_a_function_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _, predicted = proposer(monkeypatch)
+    used = {by.parameters.tobytes() for by in predicted}
+    drawn = [found._draws.only(place).parameters.tobytes() for place in range(EVOLVED - 1)]
+    assert used == {found._model.mode.parameters.tobytes(), *drawn}
+    assert len(used) == EVOLVED
 
 
 def test_before_two_scores_are_known_points_are_drawn() -> None:

@@ -108,14 +108,15 @@ def test_a_point_keeps_what_is_its_own() -> None:
     assert np.sqrt(((model.predict(points, model.mode)[0] - true) ** 2).mean()) > 0.02
 
 
-def test_draws_agree_where_scores_are_known_without_error() -> None:
-    terms, points = list_terms(SPACE, table_of(np.ones(len(LAYERS)))), draw(40, 0)
+def test_each_draw_carries_over_what_it_misses_itself_of_what_was_observed() -> None:
+    terms, points = list_terms(SPACE, table_of(np.ones(len(LAYERS)))), draw(60, 0)
     random = np.random.default_rng(2)
-    observed = truth(points) + random.standard_normal(40) * 0.01
-    model = fit_surrogate(terms, points, observed, np.full(40, 0.02))
-    drawn = model.draw(60, random)
-    without = model.predict(points, drawn._replace(weights=0 * drawn.weights)) - observed
-    assert np.abs(model.predict(points, drawn) - observed).mean() < 0.5 * np.abs(without).mean()
+    observed = truth(points) + random.standard_normal(60) * 0.05
+    model = fit_surrogate(terms, points, observed, np.full(60, ERROR))
+    drawn = model.draw(5, random)
+    chosen = terms.choose(points)
+    missed = [observed - _predict(terms, chosen, parameters, model.center).scores for parameters in drawn.parameters]
+    assert drawn.weights == pytest.approx(model.residuals.weigh(np.array(missed)), rel=1e-9)
 
 
 def test_what_is_in_doubt_is_what_the_field_and_the_model_leave_unknown() -> None:
