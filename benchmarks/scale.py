@@ -25,7 +25,8 @@ on the same code, in less company, 94.6 of the first 2,000 and 103.7 of the last
 2.27 GB before the first two rounds are there, to open the storage 6 s, to price all again 46, the front .09,
 outcome.json 21 to write and 32 to read, with 4.17 GB, the report 24, to read the run for another device 67 and to take
 it there 84 s, with 4.60 GB. The journal has 181 MB, outcome.json 662, report.html 5. Since then the sampler
-carries over what its model misses: 1,250 took 131 ms each, and 114 by the version before, in less company.
+carries over what its model misses: 125 ms each of 2,500, from 500 to 1,000 131 and of the last 500 130, beside one to
+two other processes, .71 GB.
 
 10 layers: 18.7 ms each at 2,000 and 22.2 at 5,000 (100 s, .44 GB; 1.14 from 1,250: the first 500 have a smaller model
 to fit, the rest was not told from the machine's noise; the front of 5,000 .02 s); by an earlier version 20.4 at 2,000
