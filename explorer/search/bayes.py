@@ -58,7 +58,8 @@ class _Proposer:
         scores, costs = self._model.smoothed, known.costs
         top, bottom = self._model.mode.parameters[0, -2:]
         self._least = top - OF_INTEREST * (top - bottom) if problem.least_score is None else problem.least_score
-        pool = self._evolve(known.points[sort_undominated_first(scores, costs)][:POPULATION], random)
+        order, num_undominated = sort_undominated_first(scores, costs)
+        pool = self._evolve(known.points[order[:POPULATION]], random)
         priced = estimates.price_points(pool)
         self._pool, self._costs = pool[priced.fits], priced.values[priced.fits]
         expected = self._model.predict_in_doubt(self._pool, self._draws)
@@ -66,7 +67,8 @@ class _Proposer:
         counted = costs[scores > self._least] if (scores > self._least).any() else costs
         low = np.minimum(counted.min(0), self._costs.min(0, initial=math.inf))
         self._front = Attained(spread_corners(low, counted.max(0)), self._least, DRAWS)
-        self._front.add(costs, np.broadcast_to(scores, (DRAWS, len(scores))))
+        front = order[:num_undominated]
+        self._front.add(costs[front], np.broadcast_to(scores[front], (DRAWS, len(front))))
         self._gains = self._front.measure_gains(self._costs, self._scores)
         rows = zip(self._pool, self._costs, expected.values.T, strict=True)
         self._known = {point.tobytes(): (cost, score) for point, cost, score in rows}

@@ -42,10 +42,14 @@ class Attained:
 
     def measure_gains(self, costs: Float64Array, scores: Float64Array) -> Float64Array:
         """Return what each of the points alone would add, the mean over draws."""
-        within = (costs[:, None, :] <= self.corners).all(2).astype(np.float64)
+        within = np.ones((len(costs), len(self.corners)), dtype=np.bool_)
+        for cost, corner in zip(costs.T, self.corners.T, strict=True):
+            within &= cost[:, None] <= corner
+        counted, raised = within.astype(np.float64), np.empty(within.shape)
         total = np.zeros(len(costs))
         for best, score in zip(self.best, scores, strict=True):
-            total += (np.maximum(score[:, None] - best, 0.0) * within).sum(1)
+            np.maximum(np.subtract(score[:, None], best, out=raised), 0.0, out=raised)
+            total += np.einsum("pc,pc->p", raised, counted)
         return total / (len(self.best) * len(self.corners))
 
     def find_best(self, costs: Float64Array, scores: Float64Array, bounds: Float64Array) -> tuple[int, float]:
@@ -76,6 +80,7 @@ def spread_corners(low: Float64Array, high: Float64Array, count: int = CORNERS) 
     return low + (high - low) * places
 
 
-def sort_undominated_first(scores: Float64Array, costs: Float64Array) -> Int64Array:
-    """Return the places of points with those that no other is better than in front, otherwise in their order."""
-    return np.argsort(~undominated(np.column_stack((-scores, costs)), of_equal="all"), kind="stable")
+def sort_undominated_first(scores: Float64Array, costs: Float64Array) -> tuple[Int64Array, int]:
+    """Return the places of points, those first that no other is better than, and how many these are."""
+    on_front = undominated(np.column_stack((-scores, costs)), of_equal="all")
+    return np.argsort(~on_front, kind="stable"), int(np.count_nonzero(on_front))

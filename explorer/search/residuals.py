@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from explorer.arrays import Float64Array, Int64Array
 
@@ -62,16 +61,16 @@ class Residuals:
         self._own_variance = (OWN * errors) ** 2
         covariance = self._correlate(points) * np.outer(self._sd, self._sd)
         covariance[np.diag_indices_from(covariance)] += self._own_variance + unknown_sd**2
-        self._factor = cho_factor(covariance, lower=True)
+        self._precision = np.linalg.inv(covariance)
 
     def find_own(self, missed: Float64Array) -> Float64Array:
         """Return what of the N misses of a function is the error of each score alone, as far as it is known."""
-        own: Float64Array = self._own_variance * cho_solve(self._factor, missed)
+        own: Float64Array = self._own_variance * (self._precision @ missed)
         return own
 
     def weigh(self, missed: Float64Array) -> Float64Array:
         """Return the weights with which several functions' misses (functions x N) are carried over: once for each."""
-        weights: Float64Array = cho_solve(self._factor, missed.T).T * self._sd
+        weights: Float64Array = missed @ self._precision * self._sd
         return weights
 
     def carry(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Float64Array:
@@ -82,7 +81,7 @@ class Residuals:
         """Return the same, and the standard deviation of what stays unknown of it."""
         correlations, sd = self._correlate(points), self._guess_sd(scores)
         covariance = correlations * self._sd
-        known = np.einsum("pn,np->p", covariance, cho_solve(self._factor, covariance.T))
+        known = np.einsum("pn,pn->p", covariance, covariance @ self._precision)
         return Uncertain((weights @ correlations.T) * sd, sd * np.sqrt(np.clip(1.0 - known, 0.0, None)))
 
     def _guess_sd(self, scores: Float64Array) -> Float64Array:

@@ -53,4 +53,5 @@ def test_corners_are_spread_evenly() -> None:
 
 def test_undominated_points_come_first_in_their_order() -> None:
     scores, costs = np.array([0.5, 0.9, 0.5, 0.8]), np.array([[2.0], [3.0], [1.0], [3.5]])
-    assert sort_undominated_first(scores, costs).tolist() == [1, 2, 0, 3]
+    order, num_undominated = sort_undominated_first(scores, costs)
+    assert (order.tolist(), num_undominated) == ([1, 2, 0, 3], 2)
