@@ -112,7 +112,7 @@ RACES: Mapping[str, Race] = {
         targets=(
             Target(most=59_000, wanted=87.0),
             Target(most=40_000, wanted=86.9),
-            Target(most=26_500, wanted=86.3),
+            Target(most=26_500, wanted=86.3, epochs=16),
             Target(most=15_300, wanted=84.5, epochs=36),
             Target(most=5_900, wanted=76.0, epochs=40),
             Target(most=2_900, wanted=62.0, epochs=40),
