@@ -62,8 +62,8 @@ class _Proposer:
         pool = self._evolve(known.points[order[:POPULATION]], random)
         priced = estimates.price_points(pool)
         self._pool, self._costs = pool[priced.fits], priced.values[priced.fits]
-        expected = self._model.predict_in_doubt(self._pool, self._draws)
-        self._scores = expected.values + random.standard_normal(expected.values.shape) * expected.unknown_sd
+        expected = self._model.predict_with_sd(self._pool, self._draws)
+        self._scores = expected.values + random.standard_normal(expected.values.shape) * expected.sd
         counted = costs[scores > self._least] if (scores > self._least).any() else costs
         low = np.minimum(counted.min(0), self._costs.min(0, initial=math.inf))
         self._front = Attained(spread_corners(low, counted.max(0)), self._least, DRAWS)

@@ -19,11 +19,11 @@ LEAST_VARIANCE = 1e-3
 """Of a score between 0 and 1, from which its error says how sure others are (assumed)."""
 
 
-class Uncertain(NamedTuple):
-    """Values of N points by each of several functions, and standard deviations of what these leave unknown."""
+class Prediction(NamedTuple):
+    """Values of N points by each of several functions (functions x N), and standard deviations of what is unknown."""
 
     values: Float64Array
-    unknown_sd: Float64Array
+    sd: Float64Array
 
 
 class Residuals:
@@ -63,7 +63,7 @@ class Residuals:
         covariance[np.diag_indices_from(covariance)] += self._own_variance + unknown_sd**2
         self._precision = np.linalg.inv(covariance)
 
-    def find_own(self, missed: Float64Array) -> Float64Array:
+    def find_noise(self, missed: Float64Array) -> Float64Array:
         """Return what of the N misses of a function is the error of each score alone, as far as it is known."""
         own: Float64Array = self._own_variance * (self._precision @ missed)
         return own
@@ -73,16 +73,16 @@ class Residuals:
         weights: Float64Array = missed @ self._precision * self._sd
         return weights
 
-    def carry(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Float64Array:
+    def predict(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Float64Array:
         """Return what is added to the functions' scores of points (functions x points), by their weights."""
         return (weights @ self._correlate(points).T) * self._guess_sd(scores)
 
-    def carry_with_rest(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Uncertain:
+    def predict_with_sd(self, points: Int64Array, scores: Float64Array, weights: Float64Array) -> Prediction:
         """Return the same, and the standard deviation of what stays unknown of it."""
         correlations, sd = self._correlate(points), self._guess_sd(scores)
         covariance = correlations * self._sd
         known = np.einsum("pn,pn->p", covariance, covariance @ self._precision)
-        return Uncertain((weights @ correlations.T) * sd, sd * np.sqrt(np.clip(1.0 - known, 0.0, None)))
+        return Prediction((weights @ correlations.T) * sd, sd * np.sqrt(np.clip(1.0 - known, 0.0, None)))
 
     def _guess_sd(self, scores: Float64Array) -> Float64Array:
         inside = np.clip(scores, 0.0, 1.0)

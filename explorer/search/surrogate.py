@@ -9,7 +9,7 @@ import numpy as np
 
 from explorer.arrays import Float64Array, Int64Array
 from explorer.search.loss_terms import Losses, LossTerms, TakenOptions
-from explorer.search.residuals import Residuals, Uncertain
+from explorer.search.residuals import Prediction, Residuals
 
 ITERATIONS = 6
 """Of Gauss and Newton, for each of two values of the discrepancy; they end once nothing moves (assumed)."""
@@ -104,13 +104,13 @@ class Surrogate:
     def predict(self, points: Int64Array, functions: Functions) -> Float64Array:
         """Return the scores of points (N x axes of indices), functions x N."""
         scores = self._model(points, functions.parameters).scores
-        return scores + self.residuals.carry(points, scores, functions.weights)
+        return scores + self.residuals.predict(points, scores, functions.weights)
 
-    def predict_in_doubt(self, points: Int64Array, functions: Functions) -> Uncertain:
+    def predict_with_sd(self, points: Int64Array, functions: Functions) -> Prediction:
         """Return the scores of points (N x axes of indices), and what is unknown of each."""
         scores, slopes = self._model(points, functions.parameters)
-        carried = self.residuals.carry_with_rest(points, scores, functions.weights)
-        return Uncertain(scores + carried.values, np.hypot(carried.unknown_sd, self.discrepancy * slopes))
+        carried = self.residuals.predict_with_sd(points, scores, functions.weights)
+        return Prediction(scores + carried.values, np.hypot(carried.sd, self.discrepancy * slopes))
 
     def draw(self, count: int, random: np.random.Generator) -> Functions:
         """Return functions drawn from the posterior, by Matheron's rule."""
@@ -170,7 +170,7 @@ def fit_surrogate(terms: LossTerms, points: Int64Array, scores: Float64Array, er
     residuals = Residuals(terms.sizes, points[scored], scores[scored], errors[scored], unknown[scored])
     missed = (scores - near.scores)[scored]
     smoothed = np.zeros(len(scores))
-    smoothed[scored] = scores[scored] - residuals.find_own(missed)
+    smoothed[scored] = scores[scored] - residuals.find_noise(missed)
     return Surrogate(
         terms=terms,
         center=center,

@@ -217,7 +217,7 @@ def test_gains_are_those_of_scores_with_doubt_and_pending_ones_are_taken_without
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found, _, _ = proposer(monkeypatch)
-    plain, unknown = found._model.predict_in_doubt(found._pool, found._draws)
+    plain, unknown = found._model.predict_with_sd(found._pool, found._draws)
     spread = (found._scores - plain) / unknown
     assert 0.9 < spread.std() < 1.1
     assert (found._gains == found._front.measure_gains(found._costs, found._scores)).all()

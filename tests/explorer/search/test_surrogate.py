@@ -122,13 +122,13 @@ def test_each_draw_carries_over_what_it_misses_itself_of_what_was_observed() -> 
 def test_what_is_in_doubt_is_what_the_field_and_the_model_leave_unknown() -> None:
     _, model = fitted(60)
     unseen, drawn = draw(30, 5), model.draw(4, np.random.default_rng(0))
-    values, unknown = model.predict_in_doubt(unseen, drawn)
+    values, unknown = model.predict_with_sd(unseen, drawn)
     assert (values == model.predict(unseen, drawn)).all()
     found = [
         _predict(model.terms, model.terms.choose(unseen), parameters, model.center) for parameters in drawn.parameters
     ]
     scores, slopes = (np.stack([each[place] for each in found]) for place in (0, 1))
-    rest = model.residuals.carry_with_rest(unseen, scores, drawn.weights).unknown_sd
+    rest = model.residuals.predict_with_sd(unseen, scores, drawn.weights).sd
     assert unknown == pytest.approx(np.sqrt(rest**2 + (model.discrepancy * slopes) ** 2))
     assert (rest > 0).all()
     assert (slopes > 0).all()
@@ -141,7 +141,7 @@ def test_what_failed_says_nothing_of_what_images_show_by_chance(num_failed: int)
     failed = np.arange(60) < num_failed
     scores, errors = np.where(failed, FAILED[0], truth(points)), np.where(failed, FAILED[1], ERROR)
     model = fit_surrogate(terms, points, scores, errors)
-    values, unknown = model.predict_in_doubt(draw(200, 5), model.draw(16, np.random.default_rng(0)))
+    values, unknown = model.predict_with_sd(draw(200, 5), model.draw(16, np.random.default_rng(0)))
     assert (values > -0.15).all()
     assert (values < 1.15).all()
     assert (unknown < 0.15).all()
