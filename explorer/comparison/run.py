@@ -24,12 +24,13 @@ from explorer.comparison.points import (
 )
 from explorer.comparison.record import Comparison
 from explorer.comparison.sample import ComputeRelevance, make_relevance
+from explorer.data.images import ImageSet
 from explorer.digests import digest
 from explorer.errors import RelevanceError, StudyFileError
 from explorer.evaluate.score import score_images
 from explorer.progress import Notify
 from explorer.relevance.criteria import CRITERIA
-from explorer.settings import ComparisonSettings, ScoreSettings
+from explorer.settings import ComparisonSettings, ScoreSettings, TrainingSettings
 from explorer.settings.records import write_record
 from explorer.study.folder import locked, refuse_changes
 from explorer.study.names import compared_criteria
@@ -184,9 +185,13 @@ def _score(
     choice = choose(task.settings.case, task.prepared, cell, task.compute_relevance)
     twin = equal.get(_equal(cell, choice.selection))
     if twin is None:
-        model = _built(task, choice, cell)
+        model, recipe = choice.build(cell.state != "uncorrected"), _find_recipe(task, choice, cell)
+        if recipe is not None:
+            _train(task, model, recipe)
         found = (choice.size(model), _right_images(task, model))
         equal[_equal(cell, choice.selection)] = _keep(task, scored, cell, choice.selection, found)
+        if recipe is not None:
+            recipe.forget()
     else:
         scored[cell] = replace(twin, cell=cell)
         append_point(task.folder, scored[cell])
@@ -207,20 +212,25 @@ def _equal(cell: ComparisonCell, selection: str) -> tuple[str, ...]:
     return (selection, cell.state, str(cell.seed) if cell.state == "fine_tuned" else "")
 
 
-def _built(task: _ComparisonTask, choice: Selection, cell: ComparisonCell) -> fx.GraphModule:
-    model = choice.build(cell.state != "uncorrected")
+def _find_recipe(task: _ComparisonTask, choice: Selection, cell: ComparisonCell) -> Recipe[TrainingSettings] | None:
+    """Return how a selection is trained; None where it is scored as it is."""
     training = task.settings.training
     if cell.state != "fine_tuned" or training is None:
-        return model
-    images = task.prepared.data.train
-    images = images.take(slice(task.settings.tuned_images or len(images)))
-    described = json.dumps([choice.selection, write_record(training), len(images), cell.seed])
-    unfinished = f"tuning-{digest(described)}.unfinished"
+        return None
+    described = json.dumps([choice.selection, write_record(training), len(_tuned_images(task)), cell.seed])
+    return Recipe(settings=training, seed=cell.seed, unfinished=task.folder / f"tuning-{digest(described)}.unfinished")
+
+
+def _train(task: _ComparisonTask, model: fx.GraphModule, recipe: Recipe[TrainingSettings]) -> None:
+    images = _tuned_images(task)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
-    recipe = Recipe(settings=training, seed=cell.seed, unfinished=task.folder / unfinished)
     train_model(model, images.inputs, images.targets, recipe)
-    return model
+
+
+def _tuned_images(task: _ComparisonTask) -> ImageSet:
+    images = task.prepared.data.train
+    return images.take(slice(task.settings.tuned_images or len(images)))
 
 
 def _right_images(task: _ComparisonTask, model: fx.GraphModule) -> Bools:

@@ -128,13 +128,15 @@ def find_fitted_codes(
     codes, scale = find_codes(left, choice, importance, settings, step, gain=gain)
     if settings.rounding != "adaptive":
         return codes, scale
-    return round_adaptively(weight, choice, given, codes, scale)
+    return round_adaptively(weight, choice, given, codes, scale, settings.scale_granularity)
 
 
 def round_adaptively(
-    weight: Tensor, choice: LayerChoice, given: Moments, codes: Tensor, scale: Tensor
+    weight: Tensor, choice: LayerChoice, given: Moments, codes: Tensor, scale: Tensor, granularity: str
 ) -> tuple[Tensor, Tensor]:
     """Return codes and scales for the real `weight` of a layer, in place of `codes` and `scale` of nearest rounding.
+
+    Scales have the `granularity` of the quantiser's settings, or are those of the choice's step.
 
     Raises:
         NumericalError: Where the moments are NaN or infinite, or have no solution.
@@ -143,17 +145,21 @@ def round_adaptively(
     project = project_on(codes, choice, len(given.received))
     with _named(choice.layer):
         mask = mask_weights(weight, choice)
-        return find_adaptive_codes(weight, given, scale, project, mask, fixed_scale=choice.step is not None)
+        fit = "none" if choice.step is not None else granularity
+        return find_adaptive_codes(weight, given, scale, project, mask, fit=fit)
 
 
-def compute_error_ratios(module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments) -> Tensor:
+def compute_error_ratios(
+    module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, given: Moments, granularity: str
+) -> Tensor:
     """Return the share of its squared output error that adaptive rounding leaves each filter (out_channels, 0..1).
 
     `module` holds the codes of nearest rounding of the float `weight`; a filter that has no error keeps share 1.
     """
     nearest = get_codes(module)
     before = compute_output_errors(weight, *nearest, given)
-    after = compute_output_errors(weight, *round_adaptively(weight, choice, given, *nearest), given)
+    rounded = round_adaptively(weight, choice, given, *nearest, granularity)
+    after = compute_output_errors(weight, *rounded, given)
     return torch.where(before > 0, after / before.where(before > 0, before + 1), torch.ones_like(before)).clamp_max(1)
 
 

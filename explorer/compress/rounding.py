@@ -78,7 +78,7 @@ def find_adaptive_codes(
     project: Project,
     mask: Tensor | None = None,
     *,
-    fixed_scale: bool = False,
+    fit: str = "channel",
 ) -> tuple[Tensor, Tensor]:
     """Return codes and scales that keep the layer's output, not the single weights, close to the float layer's.
 
@@ -87,8 +87,9 @@ def find_adaptive_codes(
     reproduce the float output best on the inputs as they are now, (s q - w')^T H (s q - w') is lowered: from
     several scales s by rounding weight after weight, the error passed on to those not yet rounded (GPTQ; Frantar
     et al., 2022), then by choosing each code anew, given all others, in turn with the least-squares scale. Of
-    all starts, nearest rounding at `scale` among them, the best is kept for each filter. With `fixed_scale` the
-    scales stay as they are given, and so does the only start. Deterministic.
+    all starts, nearest rounding at `scale` among them, the best is kept for each filter. That is with `fit` "channel":
+    with "tensor" `scale` is one and the same, and the layer has one scale, fitted and chosen for all of its filters;
+    with "none" the scales stay as they are given, and so does the only start. Deterministic.
     """
     groups, size = given.received.shape[:2]
     rows = weight.detach().double().reshape(groups, -1, given.wanted.shape[2])
@@ -96,7 +97,7 @@ def find_adaptive_codes(
     free = torch.ones_like(target) if mask is None else mask.double().reshape(groups, -1, size)
     own = scale.double().reshape(groups, -1)
     order = _order(damped)
-    starts = (1.0,) if fixed_scale else STARTS
+    starts = (1.0,) if fit == "none" else STARTS
     count = len(starts)
     problem = _Problem(
         target=target.repeat(1, count, 1),
@@ -105,14 +106,15 @@ def find_adaptive_codes(
         order=order,
         ordered=damped[:, order][:, :, order],
         project=project,
-        fixed_scale=fixed_scale,
+        fit=fit,
+        starts=count,
     )
     scales = torch.cat([own * start for start in starts], dim=1)
     codes, scales = _improved(problem, _fed_back(problem, scales), scales)
     nearest = project(given.keep(rows) / own[:, :, None]) * free
     codes, scales = torch.cat((codes, nearest), dim=1), torch.cat((scales, own), dim=1)
-    errors = _errors(codes, scales, target.repeat(1, count + 1, 1), damped)
-    best = errors.view(groups, count + 1, -1).argmin(1)
+    errors = _errors(codes, scales, target.repeat(1, count + 1, 1), damped).view(groups, count + 1, -1)
+    best = (_sum_filters(errors) if fit == "tensor" else errors).argmin(1)
     chosen = best * rows.shape[1] + torch.arange(rows.shape[1], device=best.device)
     codes = codes.gather(1, chosen[:, :, None].expand(-1, -1, size))
     return codes.reshape(len(weight), -1, *weight.shape[2:]).to(weight), scales.gather(1, chosen).flatten().to(weight)
@@ -146,7 +148,8 @@ def compute_feedback_share(given: Moments) -> float:
 class _Problem:
     """Targets and free places (groups x rows x k), second moments (groups x k x k), the order of the columns.
 
-    The moments are there as they come and `ordered`. With `fixed_scale` no scale is fitted.
+    The moments are there as they come and `ordered`. `fit` is what has a scale of its own; the rows are those of all
+    filters of a group for each of the `starts` in turn.
     """
 
     target: Tensor
@@ -155,7 +158,8 @@ class _Problem:
     order: Tensor
     ordered: Tensor
     project: Project
-    fixed_scale: bool
+    fit: str
+    starts: int
 
 
 def _damped(given: Moments, share: float) -> tuple[Tensor, Tensor]:
@@ -197,7 +201,7 @@ def _fed_back(problem: _Problem, scales: Tensor) -> Tensor:
 
 def _improved(problem: _Problem, codes: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
     """Fit scales and choose codes one at a time, in turn; the error never grows."""
-    if problem.fixed_scale:
+    if problem.fit == "none":
         _choose_anew(problem, codes, scales)
         return codes, scales
     scales = _fitted(problem, codes, scales)
@@ -247,7 +251,15 @@ def _fitted(problem: _Problem, codes: Tensor, scales: Tensor) -> Tensor:
     """Return the least-squares scale for these codes; as it was where the codes are zero or point the other way."""
     weighted = codes @ problem.moments
     product, square = (weighted * problem.target).sum(2), (weighted * codes).sum(2)
+    if problem.fit == "tensor":
+        shape = len(scales), problem.starts, -1
+        product, square = (_sum_filters(each.view(shape)).reshape(scales.shape) for each in (product, square))
     return torch.where((product > 0) & (square > 0), product / square.where(square > 0, square + 1), scales)
+
+
+def _sum_filters(found: Tensor) -> Tensor:
+    """Return, for every filter of a start (groups x starts x filters), the sum over all filters of that start."""
+    return found.sum((0, 2), keepdim=True).expand_as(found)
 
 
 def _errors(codes: Tensor, scales: Tensor, target: Tensor, damped: Tensor) -> Tensor:

@@ -176,21 +176,23 @@ def _tuned(prepared: PreparedStudy, planned: tuple[PipelineStep, ...], folder: P
             tuned = Tuned.load(file)
             notify(stage, 1, 1)
             continue
+        recipe = Recipe(
+            settings=settings,
+            seed=prepared.study.seed + number,
+            loss=find_tuning_loss(prepared.study, prepared.data, settings),
+            unfinished=file.with_suffix(".unfinished"),
+        )
         tuned = finetune(
             prepared.context,
             step.candidate,
             images,
             labels,
-            Recipe(
-                settings=settings,
-                seed=prepared.study.seed + number,
-                loss=find_tuning_loss(prepared.study, prepared.data, settings),
-                unfinished=file.with_suffix(".unfinished"),
-            ),
+            recipe,
             start=tuned,
             progress=lambda done, count, _, stage=stage: notify(stage, done, count),  # type: ignore[misc]
         )
         tuned.save(file)
+        recipe.forget()
     assert tuned is not None  # there is always a last step
     return tuned
 

@@ -122,7 +122,8 @@ def _of_weights(scale: _Divergence, context: CompressionContext, given: Moments 
             weight = stack.enter_context(_restored(module))
             compress_weights(module, choice, importance, context.quantizer, context.step(choice))
             if given is not None and len(calls) == 1:
-                attach_codes(module, *round_adaptively(weight, choice, given, *get_codes(module)))
+                codes, granularity = get_codes(module), context.quantizer.scale_granularity
+                attach_codes(module, *round_adaptively(weight, choice, given, *codes, granularity))
             stack.enter_context(_mean_kept(module, scale.means[name]))
         return scale.of(scale.model)
 

@@ -126,7 +126,7 @@ def _perturbation(
     copied = _compressed(module, context, choice)
     with torch.no_grad():
         change = (copied.weight - module.weight).double().cpu().numpy()
-        shares = steady if choice.step is not None else _shares(copied, module, given, choice)
+        shares = steady if choice.step is not None else _shares(context, copied, module, given, choice)
     squares = np.square(change * multipliers).reshape(len(change), -1).sum(1)
     return float((squares if shares is None else squares * shares).sum())
 
@@ -146,10 +146,17 @@ def _compressed(
 
 
 def _shares(
-    copied: nn.Conv2d | nn.Linear, module: nn.Conv2d | nn.Linear, given: Moments | None, choice: LayerChoice
+    context: CompressionContext,
+    copied: nn.Conv2d | nn.Linear,
+    module: nn.Conv2d | nn.Linear,
+    given: Moments | None,
+    choice: LayerChoice,
 ) -> np.ndarray | None:
     """Return the share of each filter's error that adaptive rounding leaves; None where there is no such rounding."""
-    return None if given is None else compute_error_ratios(copied, module.weight.data, choice, given).cpu().numpy()
+    if given is None:
+        return None
+    granularity = context.quantizer.scale_granularity
+    return compute_error_ratios(copied, module.weight.data, choice, given, granularity).cpu().numpy()
 
 
 def _shares_at_steps(
@@ -160,7 +167,7 @@ def _shares_at_steps(
         return None
     middle = stepped[len(stepped) // 2]
     with torch.no_grad():
-        return _shares(_compressed(module, context, middle), module, given, middle)
+        return _shares(context, _compressed(module, context, middle), module, given, middle)
 
 
 def _activations(context: CompressionContext, relevance: Relevance, space: SearchSpace) -> dict[str, dict[int, float]]:

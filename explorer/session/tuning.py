@@ -20,6 +20,7 @@ from explorer.session.result import Result
 from explorer.session.scores import Scores
 from explorer.settings import FineTuningSettings
 from explorer.settings.records import read_record, write_record
+from explorer.study.better_tuned import list_other_conditions
 from explorer.study.finetune import TuningPlace, read_tuned
 from explorer.study.folder import locked
 from explorer.study.front import spread
@@ -51,8 +52,8 @@ def finetune(
 
     `settings` are keys of [finetuning] in a study file, such as `learning_rate`. It begins at the float network, or
     at what an earlier `start` of the same filters was tuned to. With a `file` the result is kept there, and found
-    there again; an interrupted training goes on after its last full epoch. `loss` is a function of (outputs, targets)
-    that gives one number; cross entropy where there is none.
+    there again; an interrupted training goes on after its last full epoch, and a file of another tuning is refused.
+    `loss` is a function of (outputs, targets) that gives one number; cross entropy where there is none.
 
     Example:
         >>> import explorer, torch
@@ -180,6 +181,7 @@ def _tune(
             tuned = replace(tuned, description={**tuned.description, **conditions})
             if file is not None:
                 tuned.save(file)
+                recipe.forget()
         return remember(rebuild(net.context, candidate, tuned), net, candidate, origin, tuned)
 
 
@@ -200,9 +202,16 @@ def _find_loss(net: Net, settings: FineTuningSettings, loss: LossFunction | None
 
 
 def _find_tuned(file: Path | None, candidate: Candidate, conditions: Mapping[str, Any]) -> Tuned | None:
-    """Return what a file holds, where it was made of the same under the same conditions."""
+    """Return what a file holds; ExplorerError where that is another point, or was tuned under other conditions."""
     if file is None or not file.is_file():
         return None
     found = Tuned.load(file)
-    same = all(found.description.get(key) == value for key, value in conditions.items())
-    return found if same and found.candidate == candidate.digest() else None
+    others = list_other_conditions(found.description, conditions)
+    if found.candidate != candidate.digest():
+        others = ["point", *others]
+    if others:
+        raise ExplorerError(
+            f"file: {file} holds a network that was tuned with another {', '.join(others)}; name another file, or "
+            "delete it to tune anew"
+        )
+    return found

@@ -29,8 +29,12 @@ Description = Mapping[str, Any]
 
 def is_made(description: Description, conditions: Description) -> bool:
     """Whether a tuning was made under these conditions, or is kept before one that was."""
-    same = all(_read(description, key) == value for key, value in conditions.items())
-    return same or _key(conditions) in description.get(BEATEN, {})
+    return not list_other_conditions(description, conditions) or _key(conditions) in description.get(BEATEN, {})
+
+
+def list_other_conditions(description: Description, conditions: Description) -> list[str]:
+    """Return which conditions a tuning was not made under."""
+    return [key for key, value in conditions.items() if _read(description, key) != value]
 
 
 def refuse_incomparable(name: str, file: Path, earlier: Description, conditions: Description) -> None:

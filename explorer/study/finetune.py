@@ -149,16 +149,13 @@ class TuningPlace:
         file, candidate, conditions = self._file(point), point.evaluation.candidate, self._conditions()
         if file is not None:
             file.parent.mkdir(exist_ok=True)
+        unfinished = None if file is None else file.with_suffix(".unfinished")
+        recipe = Recipe(settings=self.settings, seed=self.seed, loss=self.loss, unfinished=unfinished)
         tuned = finetune(
             self.context,
             candidate,
             *self.data.train.tensors(self.torch_device),
-            Recipe(
-                settings=self.settings,
-                seed=self.seed,
-                loss=self.loss,
-                unfinished=None if file is None else file.with_suffix(".unfinished"),
-            ),
+            recipe,
             progress=lambda done, count, _: notify(done, count),
         )
         tuned = replace(tuned, description={**tuned.description, **conditions})
@@ -169,6 +166,7 @@ class TuningPlace:
             tuned = tuned if earlier is None else keep_before(tuned, earlier, conditions)
         if file is not None:
             tuned.save(file)
+            recipe.forget()
         return tuned
 
     def _score_tuned(self, candidate: Candidate, tuned: Tuned, score_float: Callable[[], Float64Array]) -> Tuned:

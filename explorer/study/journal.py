@@ -66,16 +66,25 @@ class Journal(BaseJournalBackend):
         return iter(tuple(self._unread))
 
     def append_logs(self, logs: list[Log]) -> None:
-        """Write operations; the end of a trial, and what holds for all, outlive a loss of power once this returns."""
+        """Write operations; the end of a trial, and what holds for all, outlive a loss of power once this returns.
+
+        What a full disk or an interruption lets through in part is taken back, so that the next line fits the last.
+        """
         lines, total = [], self._sum
+        size = self._path.stat().st_size if self._path.exists() else 0
         for log in logs:
             line, total = _line(log, total)
             lines.append(line)
-        with self._path.open("ab") as file:
-            file.write(b"".join(lines))
-            file.flush()
-            if any("trial_id" not in log or _finishes(log) for log in logs):
-                os.fsync(file.fileno())
+        try:
+            with self._path.open("ab") as file:
+                file.write(b"".join(lines))
+                file.flush()
+                if any("trial_id" not in log or _finishes(log) for log in logs):
+                    os.fsync(file.fileno())
+        except BaseException:
+            if self._path.exists():
+                os.truncate(self._path, size)
+            raise
         self._sum = total
         self._unread.extend(log for line in lines for log in _readable(line))
 

@@ -84,17 +84,18 @@ def train_once(
             reason = str(error).removeprefix(f"model.checkpoint: {places.own}").lstrip(": ").partition(";")[0]
             raise ModelError(f"{places.own}: cannot be used: {reason}; delete it to train the network again") from error
         return
+    recipe = Recipe(
+        settings=training,
+        seed=study.seed,
+        loss=training_loss(study, data),
+        unfinished=places.own.with_suffix(".unfinished"),
+    )
     if places.shared is None or not _loaded(model, places.shared):
         train_model(
             model,
             data.train.inputs,
             data.train.targets,
-            Recipe(
-                settings=training,
-                seed=study.seed,
-                loss=training_loss(study, data),
-                unfinished=places.own.with_suffix(".unfinished"),
-            ),
+            recipe,
             lambda done, count, _: notify("train, batches", done, count),
         )
         if places.shared is not None:
@@ -102,6 +103,7 @@ def train_once(
                 places.shared.parent.mkdir(parents=True, exist_ok=True)
                 _save(model, places.shared)
     _save(model, places.own)
+    recipe.forget()
 
 
 def _loaded(model: nn.Module, file: Path) -> bool:

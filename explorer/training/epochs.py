@@ -28,13 +28,19 @@ class Recipe(Generic[_Settings_co]):
     """How a network is trained.
 
     The state is written to the file `unfinished` after each epoch, where one is given. Found there at the start, it is
-    gone on from, to the same weights as without the interruption; at the end it is removed.
+    gone on from, to the same weights as without the interruption. At the end it stays until what came of the training
+    is kept elsewhere, and is removed where the training diverges.
     """
 
     settings: _Settings_co
     seed: int
     loss: Loss = CROSS_ENTROPY
     unfinished: Path | None = None
+
+    def forget(self) -> None:
+        """Remove the state: what came of the training is kept elsewhere."""
+        if self.unfinished is not None:
+            self.unfinished.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +98,7 @@ def run_epochs(
             if batch < len(chunks):  # of the last one only when the epoch is kept
                 tell((epoch - 1) * batches + batch, settings.epochs * batches, total / seen)
         if not math.isfinite(total):
+            course.recipe.forget()
             rate = f"{course.section}.learning_rate ({settings.learning_rate:g})"
             raise DivergedError(f"{course.section}: the loss is {total} in epoch {epoch}; lower {rate}")
         course.after_epoch(epoch)

@@ -72,10 +72,7 @@ def finetune(
     weights stay zero, weights of a cluster stay equal. The learning rate falls along half a cosine to 0. It begins
     at the float network, or at what an earlier `start` of the same filters was tuned to. The teacher's share of the
     loss is the cross entropy to its class probabilities where targets are class numbers, else the mean squared
-    difference of the outputs.
-
-    Deterministic for a seed on
-    one kind of machine; the global random state stays as it was.
+    difference of the outputs. Deterministic for a seed on one kind of machine; the global random state stays as it was.
 
     Raises:
         ModelError: When the loss is not finite or the file is that of another training.
@@ -104,8 +101,6 @@ def finetune(
     finally:
         if task.features is not None:
             task.features.close()
-    if recipe.unfinished is not None:
-        recipe.unfinished.unlink(missing_ok=True)
     return task.network.collect({**description, "kept_epoch": kept, **found})
 
 

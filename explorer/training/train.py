@@ -62,8 +62,6 @@ def train_model(
         torch.manual_seed(recipe.seed)
         model.train()
         run_epochs(model, optimizer, step, course, progress)
-    if recipe.unfinished is not None:
-        recipe.unfinished.unlink(missing_ok=True)
     model.eval()
 
 

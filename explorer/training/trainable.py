@@ -29,6 +29,9 @@ REACH, BINARY_REACH = 0.45, 0.95
 where the float network's is beyond it, so that a small change brings the code that this one would have."""
 
 
+Quantizer = TrainedWeight | SharedWeight | SteppedWeight
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trainable:
     """A network that computes what `apply` will deploy, and where in it the parameters are.
@@ -134,8 +137,12 @@ def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | 
         insert_quantizers(model, context.graph, context.calibration, resolved)
         model.to(context.calibration.torch_device)
     own = start if start is not None and start.candidate == candidate.digest() else None
-    for name, choice in resolved.choices.items():
-        _parametrise(layer_module(model, name), originals[name], choice, own, context.quantizer.scale_granularity)
+    made: dict[str, Quantizer] = {}
+    for layer in context.graph.layers:
+        module, choice, weight = layer_module(model, layer.name), resolved.choices[layer.name], originals[layer.name]
+        made[layer.name] = _restore_weight(module, weight, choice, own, context.quantizer.scale_granularity)
+        # Calls of one layer have one quantiser, too: else their scales or centroids would part.
+        parametrize.register_parametrization(module, "weight", made[layer.chosen_by])
     _tie(context.model, model, tuple(originals))
     _train_ranges(model, context, candidate, own)
     for parameter in model.parameters():
@@ -143,12 +150,14 @@ def trainable(context: CompressionContext, candidate: Candidate, start: Tuned | 
     return Trainable(model=model, candidate=candidate, layers=tuple(originals), names=names)
 
 
-def _parametrise(
+def _restore_weight(
     module: nn.Conv2d | nn.Linear, weight: Tensor, choice: LayerChoice, own: Tuned | None, per: str
-) -> None:
-    """Put the float weight back, behind the quantiser of its layer."""
+) -> Quantizer:
+    """Put the float weight back, and return the quantiser of its layer."""
     codes, scale = module.get_buffer("weight_codes").float(), module.get_buffer("weight_scale")
     del module.weight_codes, module.weight_scale
+    if per == "tensor" and choice.step is None:
+        scale = _scale_of_tensor(codes, scale)
     weight = weight.to(scale.device)
     mask: Tensor | None = _mask(weight, codes, choice)
     centroids, clusters = None, None
@@ -166,12 +175,16 @@ def _parametrise(
     mask = None if mask is None else mask.to(scale.device)
     module.weight = nn.Parameter(weight if mask is None else weight * mask)
     if clusters is not None and centroids is not None:
-        quantizer: nn.Module = SharedWeight(choice.weight_bits, scale, mask, clusters, centroids)
-    elif choice.step is not None:
-        quantizer = SteppedWeight(module.weight, scale, mask)
-    else:
-        quantizer = TrainedWeight(choice.weight_bits, scale[:1] if per == "tensor" else scale, mask)
-    parametrize.register_parametrization(module, "weight", quantizer)
+        return SharedWeight(choice.weight_bits, scale, mask, clusters, centroids)
+    if choice.step is not None:
+        return SteppedWeight(module.weight, scale, mask)
+    return TrainedWeight(choice.weight_bits, scale[:1] if per == "tensor" else scale, mask)
+
+
+def _scale_of_tensor(codes: Tensor, scale: Tensor) -> Tensor:
+    """Return the scale that the filters have in common: `quantize_biases` gives larger ones to some, and empty ones."""
+    alive = scale[codes.flatten(1).any(1)]
+    return (alive if len(alive) else scale).min().expand_as(scale)
 
 
 def _mask(weight: Tensor, codes: Tensor, choice: LayerChoice) -> Tensor | None:
@@ -222,7 +235,7 @@ def _train_ranges(model: fx.GraphModule, context: CompressionContext, candidate:
             replace_module(model, name, TrainedActivation(module, elements.get(source, largest)))
 
 
-def _parametrisation(model: nn.Module, layer: str) -> TrainedWeight | SharedWeight | SteppedWeight:
+def _parametrisation(model: nn.Module, layer: str) -> Quantizer:
     module = model.get_submodule(f"{layer}.parametrizations.weight.0")
     assert isinstance(module, TrainedWeight | SharedWeight | SteppedWeight)
     return module

@@ -116,6 +116,12 @@ def test_it_is_trained_further_by_a_loss_of_ones_own_and_exported(
     again = explorer.finetune(net, point, epochs=3, loss=pixel_loss, file=tmp_path / "cheapest.pt", **RATE)
     images = shapes[0][96:]
     assert torch.equal(again(images), tuned(images))  # found in the file
+    before = (tmp_path / "cheapest.pt").read_bytes()
+    for other, change in ((point, {"epochs": 2}), (result.front["accurate"], {"epochs": 3})):
+        named = "epochs" if other is point else "point"
+        with pytest.raises(explorer.ExplorerError, match=rf"cheapest.pt holds a network .* with another {named}; name"):
+            explorer.finetune(net, other, loss=pixel_loss, file=tmp_path / "cheapest.pt", **{**RATE, **change})
+    assert (tmp_path / "cheapest.pt").read_bytes() == before
     report = explorer.export(tuned, tmp_path / "out")
     assert report.score.value == pytest.approx(explorer.score(tuned).value, abs=0.01)
     told = json.loads((tmp_path / "out" / "configuration.json").read_text(encoding="utf-8"))

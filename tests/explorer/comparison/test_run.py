@@ -255,8 +255,10 @@ def test_goes_on_after_an_interruption(
     lines = (tmp_path / POINTS).read_bytes()
     assert len(lines.splitlines()) == 6
     (tmp_path / POINTS).write_bytes(lines + b'{"cell": {"criterion": "l1", "sc')  # killed while it wrote
+    assert [file.name.startswith("tuning-") for file in tmp_path.glob("*.unfinished")] == [True]  # not to train again
     monkeypatch.setattr(run, "score_images", real)
     assert whole.__wrapped__(tmp_path) == expected
+    assert not list(tmp_path.glob("*.unfinished"))
     again = (tmp_path / POINTS).read_bytes()
     assert again.startswith(lines)
     monkeypatch.setattr(run, "score_images", stopping)  # and the next one scores nothing

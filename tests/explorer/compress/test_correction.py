@@ -317,7 +317,7 @@ def test_error_shares_lie_between_none_and_all(context: Bases) -> None:
         assert isinstance(own, nn.Conv2d | nn.Linear)
         copied, choice = copy.deepcopy(own), LayerChoice(layer=name, weight_bits=3)
         compress_weights(copied, choice)
-        shares = compute_error_ratios(copied, own.weight.data, choice, given)
+        shares = compute_error_ratios(copied, own.weight.data, choice, given, "channel")
         assert shares.shape == (len(own.weight),)
         assert ((shares >= 0) & (shares <= 1)).all()
         lowest.append(float(shares.min()))

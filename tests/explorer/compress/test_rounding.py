@@ -151,7 +151,7 @@ def test_scales_stay_as_they_are_given_where_they_are_fixed() -> None:
     x = inputs(module, seed=1)
     given, step = compute_moments(module, x, x, centred=True), torch.full((12,), 0.05)
     project = partial(find_nearest_codes, bits=8)
-    codes, scales = find_adaptive_codes(module.weight.data, given, step, project, fixed_scale=True)
+    codes, scales = find_adaptive_codes(module.weight.data, given, step, project, fit="none")
     assert torch.equal(scales, step)
     nearest = quantize_weight(module.weight.data, step, 8)
     other = inputs(module, seed=2)
@@ -167,7 +167,7 @@ def test_feedback_leaves_the_share_of_the_error_that_is_said(name: str) -> None:
     weight = module.weight.detach()
     scale = torch.full((len(weight),), float(weight.abs().max()) / 100)
     nearest = torch.round(weight / expanded(scale, weight))
-    codes, _ = find_adaptive_codes(weight, given, scale, partial(find_nearest_codes, bits=8), fixed_scale=True)
+    codes, _ = find_adaptive_codes(weight, given, scale, partial(find_nearest_codes, bits=8), fit="none")
     errors = [float(compute_output_errors(weight, each, scale, given).mean()) for each in (codes, nearest)]
     share = compute_feedback_share(given)
     assert 0 < share <= 1

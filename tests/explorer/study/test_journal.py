@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -159,3 +161,25 @@ def test_nothing_is_taken_from_what_may_be_another_study(whole: tuple[list[bytes
     store, asked = run(tmp_path)
     assert store.stored() == found
     assert len(asked) == len({item.point for item in store.stored() if item.result and item.result.score})
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_an_operation_that_was_not_written_whole_is_taken_back(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, operations = tmp_path / "journal", [{"op_code": code} for code in range(3)]
+    journal = Journal(path)
+    journal.append_logs(operations[:1])
+
+    def fail(file: int) -> None:
+        assert b'"op_code":1' in path.read_bytes()
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(type(error)):
+            journal.append_logs(operations[1:2])
+    journal.append_logs(operations[2:])
+    found = Journal(path)
+    assert found.damage is None
+    assert [log["op_code"] for log in found.read_logs(0)] == [0, 2]

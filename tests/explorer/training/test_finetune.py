@@ -18,9 +18,11 @@ from explorer.compress.plan import plan
 from explorer.compress.sparsity import mask_weights
 from explorer.data.load import load_data
 from explorer.errors import CandidateError, DivergedError, ModelError
+from explorer.graph.inputs import run
 from explorer.graph.modules import layer_module
 from explorer.models.load import load_model
 from explorer.settings import DataSettings, FineTuningSettings, ModelSettings, QuantizerSettings, TrainingSettings
+from explorer.training import finetune as finetuning
 from explorer.training.epochs import Recipe
 from explorer.training.finetune import choose_layout, finetune
 from explorer.training.held_aside import BestState, hold_aside
@@ -28,6 +30,7 @@ from explorer.training.train import train_model
 from explorer.training.trainable import trainable
 from explorer.training.tuned import Tuned, rebuild
 from tests.support.scoring import count_correct
+from tests.support.square import with_made_up_units
 from tests.support.tiers import thinned
 
 Bases = Callable[[str], CompressionContext]
@@ -92,17 +95,21 @@ def test_what_is_trained_is_deployed(name: str, kind: str, context: Bases, image
 
 
 @thinned("name kind", 2, NETWORKS, CHOICES)
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
 @pytest.mark.parametrize("rounding", ["nearest", "adaptive"])
 def test_it_begins_with_the_integers_that_are_deployed_untuned(
-    name: str, kind: str, rounding: str, context: Bases
+    name: str, kind: str, rounding: str, granularity: str, context: Bases
 ) -> None:
-    base = replace(context(name), quantizer=QuantizerSettings(rounding=rounding))
+    settings = QuantizerSettings(rounding=rounding, rounding_images=16, scale_granularity=granularity)
+    base = replace(context(name), quantizer=settings)
     chosen = candidate(base, kind, weight_bits=3 if kind != "shared" else 4)
     network, untuned = trainable(base, chosen), code_modules(compressed_copy(base, chosen))
     for layer, module in untuned.items():
         codes, scale = module.get_buffer("weight_codes"), module.get_buffer("weight_scale")
         deployed = codes * scale.view(-1, *(1,) * (codes.ndim - 1))
         assert torch.equal(layer_module(network.model, layer).weight, deployed), layer
+        used = scale[codes.flatten(1).any(1)]
+        assert granularity == "channel" or len(set(used.tolist())) <= 1, layer
     norms = {name: tensor for name, tensor in compressed_copy(base, chosen).state_dict().items() if "running" in name}
     assert all(torch.equal(network.model.state_dict()[name], tensor) for name, tensor in norms.items())
 
@@ -219,10 +226,19 @@ def test_parameters_that_are_one_stay_one(images: Images) -> None:
         )
     base = CompressionContext.of(model.eval(), x)
     (twice,) = (layer for layer in base.graph.layers if layer.chosen_by != layer.name)
-    result = tuned(base, candidate(base), x)
-    for key in ("weight", "bias"):
-        one, other = (result.state[f"{name}.{key}"] for name in (twice.name, twice.chosen_by))
-        assert torch.equal(one, other)
+    steps = tuple(LayerChoice(layer=name, step=0.2) for name in base.graph.weight_owners)
+    stepped = replace(candidate(base), layers=steps)
+    base = with_made_up_units(base)
+    settings = replace(SHORT, learning_rate=0.05, learn_scales=True)
+    for chosen in (*(candidate(base, kind) for kind in CHOICES), stepped):
+        result = tuned(base, chosen, x, settings)
+        for key in ("weight", "bias"):
+            one, other = (result.state[f"{name}.{key}"] for name in (twice.name, twice.chosen_by))
+            assert torch.equal(one, other)
+        before, after = apply(base, chosen), rebuild(base, chosen, result)
+        codes = [after.get_submodule(name).get_buffer("weight_codes") for name in (twice.name, twice.chosen_by)]
+        assert torch.equal(*codes)
+        assert not torch.equal(codes[0], before.get_submodule(twice.name).get_buffer("weight_codes"))
 
 
 def test_training_repeats_itself_for_a_seed(context: Bases, images: Images) -> None:
@@ -286,10 +302,11 @@ def test_an_interrupted_training_goes_on(
         with pytest.raises(ModelError, match="belongs to a training of other weights, images or settings"):
             tuned(**{**common, **other})
     shares: list[float] = []
-    resumed = tuned(base, chosen, x, settings, unfinished=file, progress=lambda n, of, _: shares.append(n / of))
-    assert (shares[0], shares[-1]) == (2 / 3, 1)
-    assert same(whole, resumed)
-    assert not file.exists()
+    for begun in (2 / 3, 1):  # once it is over, too, until what came of it is kept
+        shares.clear()
+        resumed = tuned(base, chosen, x, settings, unfinished=file, progress=lambda n, of, _: shares.append(n / of))
+        assert (shares[0], shares[-1]) == (begun, 1)
+        assert same(whole, resumed)
 
 
 def test_a_damaged_state_is_refused(context: Bases, images: Images, tmp_path: Path) -> None:
@@ -306,6 +323,24 @@ def test_a_diverging_training_is_stopped(context: Bases, images: Images) -> None
         DivergedError, match=r"finetuning: the loss is (nan|inf) in epoch \d+; lower finetuning\.learning"
     ):
         tuned(base, candidate(base), x, settings)
+
+
+def test_what_diverged_is_not_gone_on_from(
+    context: Bases, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, x, file = context("lenet5_digits"), images("lenet5_digits", 32), tmp_path / "state"
+    kept: list[int] = []
+
+    def fail_later(model: nn.Module, batch: tuple[Tensor, ...]) -> Any:
+        kept.append(file.exists())
+        return run(model, batch) * (float("nan") if file.exists() else 1.0)
+
+    monkeypatch.setattr(finetuning, "run", fail_later)
+    with pytest.raises(DivergedError, match="in epoch 2; lower"):
+        tuned(base, candidate(base), x, unfinished=file)
+    assert any(kept)
+    monkeypatch.undo()
+    tuned(base, candidate(base), x, replace(SHORT, learning_rate=0.001), unfinished=file)
 
 
 def test_scales_and_norms_stay_where_they_are_told_to(context: Bases, images: Images) -> None:
