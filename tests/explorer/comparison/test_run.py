@@ -26,6 +26,7 @@ from explorer.graph.modules import layer_module
 from explorer.settings import ComparisonSettings, SpaceSettings
 from explorer.study.prepare import PreparedStudy, open_study
 from explorer.study.study_file import Study
+from explorer.training.train import train_model
 
 TRAINING = {"epochs": 1, "batch_size": 32}
 
@@ -255,16 +256,42 @@ def test_goes_on_after_an_interruption(
     lines = (tmp_path / POINTS).read_bytes()
     assert len(lines.splitlines()) == 6
     (tmp_path / POINTS).write_bytes(lines + b'{"cell": {"criterion": "l1", "sc')  # killed while it wrote
-    assert [file.name.startswith("tuning-") for file in tmp_path.glob("*.unfinished")] == [True]  # not to train again
     monkeypatch.setattr(run, "score_images", real)
     assert whole.__wrapped__(tmp_path) == expected
-    assert not list(tmp_path.glob("*.unfinished"))
     again = (tmp_path / POINTS).read_bytes()
     assert again.startswith(lines)
     monkeypatch.setattr(run, "score_images", stopping)  # and the next one scores nothing
     scored.extend([1] * 5)
     assert whole.__wrapped__(tmp_path) == expected
     assert (tmp_path / POINTS).read_bytes() == again
+
+
+def test_an_interruption_while_a_tuned_network_is_scored_loses_no_epoch(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = whole(tmp_path_factory.mktemp("other"))
+    epochs: list[int] = []
+
+    def counted(model: Any, images: Any, targets: Any, recipe: Any) -> None:
+        before = recipe.unfinished.exists()
+        train_model(model, images, targets, recipe, lambda *_: epochs.append(before))
+
+    def interrupt(*arguments: Any) -> Any:
+        if epochs:
+            raise KeyboardInterrupt
+        return score_images(*arguments)
+
+    monkeypatch.setattr(run, "train_model", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "score_images", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            whole.__wrapped__(tmp_path)
+    taken, left = len(epochs), list(tmp_path.glob("tuning-*.unfinished"))
+    assert len(left) == 1
+    epochs.clear()
+    assert whole.__wrapped__(tmp_path) == expected
+    assert epochs.count(True) == 1 < taken  # told where it stands, and no batch taken
+    assert not list(tmp_path.glob("*.unfinished"))
 
 
 def test_more_seeds_and_levels_add_to_what_is_there(tmp_path: Path) -> None:
